@@ -1,0 +1,1 @@
+"""Figures of mpkernel beside its peers, measured in one run: `python -m benchmarks.SCENARIO`."""

@@ -1,0 +1,54 @@
+"""The asyncio toolkit that the server's half stands on; it knows nothing of kernels or apps.
+
+Who does what:
+
+- ``loops``: the one place that makes event loops, `run`, which uses it, and `running_loop`.
+- ``tasks``: a coroutine as a task that is kept, named and heard (`supervised_task`,
+  `fire_and_forget`), and its end (`cancel_and_wait`).
+- ``background``: `BackgroundTask`, work with a life of its own that can be stopped from the loop,
+  from another thread, or after the loop has stopped.
+- ``lifespans``: `Lifespans`, several async context managers around one application.
+- ``distributors``: one source, many consumers: `ConnectionDistributor` reads a Pipe on the loop,
+  `QueueDistributor` drains a queue on a thread. They stand on ``consumers`` (who is listening),
+  ``framing`` (bytes to frames, no I/O) and ``readable`` (when there is something to read).
+
+::
+
+    another process            event loop                                       caller's code
+    Connection.send_bytes ══▶  ReadableWatch ─▶ os.read ─▶ FrameParser ─▶ decode ─▶ consumers
+    another thread             thread of its own
+    queue.put ───────────────▶ queue.get ─────────────────────────────────────────▶ consumers
+
+The idea comes from the asyncio hardening of marimo (pull request 9552): tasks that are not lost,
+errors that are not swallowed, and a loop that is pinned where it is used instead of looked up.
+"""
+
+from mpkernel.aio.background import BackgroundTask
+from mpkernel.aio.consumers import Consumer, Disposable
+from mpkernel.aio.distributors import ConnectionDistributor, PipeEnd, QueueDistributor
+from mpkernel.aio.framing import DEFAULT_MAX_FRAME_BYTES, FrameError, FrameParser
+from mpkernel.aio.lifespans import Lifespan, Lifespans
+from mpkernel.aio.loops import new_event_loop, run, running_loop
+from mpkernel.aio.readable import ReadableWatch
+from mpkernel.aio.tasks import cancel_and_wait, fire_and_forget, supervised_task
+
+__all__ = [
+    "DEFAULT_MAX_FRAME_BYTES",
+    "BackgroundTask",
+    "ConnectionDistributor",
+    "Consumer",
+    "Disposable",
+    "FrameError",
+    "FrameParser",
+    "Lifespan",
+    "Lifespans",
+    "PipeEnd",
+    "QueueDistributor",
+    "ReadableWatch",
+    "cancel_and_wait",
+    "fire_and_forget",
+    "new_event_loop",
+    "run",
+    "running_loop",
+    "supervised_task",
+]

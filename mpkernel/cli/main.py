@@ -1,0 +1,43 @@
+"""The `mpkernel` command: picks the subcommand, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mpkernel import __version__
+from mpkernel.errors import MPKernelError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; give the exit code.
+
+    Exit codes: 0 all went well, 1 it could not be done, 2 the command line is wrong.
+
+    Args:
+        arguments: what follows the program's name. Default: `sys.argv`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="mpkernel", description="A process per notebook app, a kernel thread per client."
+    )
+    parser.add_argument("--version", action="version", version=f"mpkernel {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser(
+        "run",
+        add_help=False,
+        help="serve marimo notebooks, each in a process of its own (mpkernel run --help)",
+    )
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = parser.parse_args(given[:1]).command
+    assert command == "run"
+
+    from mpkernel.cli import run
+
+    try:
+        return run.run(given[1:])
+    except MPKernelError as error:
+        print(f"mpkernel: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,117 @@
+"""`mpkernel run PATH… [marimo's options]`: marimo's own server with mpkernel as its backend.
+
+The command line is marimo's: only `--examples` is ours, and `--sandbox` is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpkernel.errors import MPKernelError
+
+__all__ = ["run"]
+
+_USAGE = """\
+Usage: mpkernel run PATH... [OPTIONS] [-- ARGS...]
+       mpkernel run --examples [OPTIONS]
+
+  Serve marimo notebooks (files, folders, or both), each in a process of its own.
+
+  --examples  serve the notebooks that ship with mpkernel
+
+All options of `marimo run` follow; those that choose a sandbox are refused.
+"""
+
+_EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve until interrupted; give the exit code.
+
+    Args:
+        arguments: what follows `mpkernel run`.
+
+    Raises:
+        UnsupportedMarimo: marimo is missing, or not one that mpkernel supports.
+        MPKernelError: the command line asks for what cannot be had.
+    """
+    from mpkernel.marimo_backend import seam
+
+    seam.check_marimo()
+    ours, notebook_arguments = _split(list(arguments))
+    if "--help" in ours:
+        print(_USAGE)
+        return _marimo(["run", "--help"])
+    if any(option.partition("=")[0] == "--sandbox" for option in ours):
+        raise MPKernelError(
+            "--sandbox is not supported yet: all notebooks run on this interpreter",
+            remedy="leave it out, or use marimo run --sandbox",
+        )
+    if "--examples" in ours:
+        ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
+    _check_port(ours)
+
+    from mpkernel.marimo_backend import entrypoint
+
+    if entrypoint.is_disabled():
+        raise MPKernelError(
+            "MPKERNEL_DISABLE is set, so that mpkernel must leave marimo alone",
+            remedy="unset it, or use marimo run",
+        )
+    entrypoint.isolate_single_notebooks()
+    # Where the package is on sys.path but not installed, marimo finds no entry point of it.
+    seam.server("MIDDLEWARE_REGISTRY").register("mpkernel", entrypoint.middleware)
+    return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The options, and what `--` and all behind it hand to the notebooks."""
+    if "--" not in arguments:
+        return arguments, []
+    position = arguments.index("--")
+    return arguments[:position], arguments[position:]
+
+
+def _check_port(options: list[str]) -> None:
+    """Say that a port is taken before marimo has said where it serves."""
+    port = _value(options, "--port", "-p")
+    if port is None or not port.isdigit():
+        return  # marimo finds a free one, or says what is wrong with this
+    host = (_value(options, "--host") or "127.0.0.1").strip("[]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error}"
+        raise MPKernelError(
+            f"port {port} on {host} {reason}", remedy="choose another with --port, or leave it out"
+        ) from error
+
+
+def _value(options: list[str], *names: str) -> str | None:
+    for position, option in enumerate(options):
+        name, separator, value = option.partition("=")
+        if name in names:
+            following = options[position + 1 : position + 2]
+            return value if separator else next(iter(following), None)
+    return None
+
+
+def _marimo(arguments: list[str]) -> int:
+    from mpkernel.marimo_backend import seam
+
+    try:
+        seam.command_line()(arguments, prog_name="mpkernel")
+    except SystemExit as leaving:
+        if leaving.code is None or isinstance(leaving.code, int):
+            return leaving.code or os.EX_OK
+        raise
+    return os.EX_OK

@@ -1,0 +1,76 @@
+"""Every exception that a caller of mpkernel can meet, each with what to do about it.
+
+All of them derive from `MPKernelError`. A message names the thing (app, session, pid), says what
+happened and what the reader can do; `remedy` holds that last part alone, for tools that show it
+apart.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AppNotFound",
+    "HostDied",
+    "HostStartError",
+    "HostUnresponsive",
+    "KernelFailed",
+    "MPKernelError",
+    "PoolClosed",
+    "ProtocolError",
+    "SessionClosed",
+    "SettingsError",
+    "UnsupportedMarimo",
+]
+
+
+class MPKernelError(Exception):
+    """The root of mpkernel's exceptions.
+
+    Args:
+        what: what happened, naming the thing it happened to.
+        remedy: what the reader can do about it; empty where there is nothing to do.
+    """
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        super().__init__(f"{what} ({remedy})" if remedy else what)
+        self.what = what
+        self.remedy = remedy
+
+
+class ProtocolError(MPKernelError):
+    """A peer sent bytes that are no frame, or a frame that is no message. The peer is ended."""
+
+
+class PoolClosed(MPKernelError):
+    """A closed `HostPool` was asked for something. Open a new pool."""
+
+
+class AppNotFound(MPKernelError):
+    """The path of an app names no file. Check the path."""
+
+
+class HostStartError(MPKernelError):
+    """An app's process could not be launched, or was not ready in time. See its last output."""
+
+
+class HostDied(MPKernelError):
+    """An app's process ended while sessions were on it. Open the session again."""
+
+
+class HostUnresponsive(MPKernelError):
+    """An app's process takes no more input and its backlog is full. Wait, or restart the app."""
+
+
+class SessionClosed(MPKernelError):
+    """A session that is closed was used. Open a new one."""
+
+
+class KernelFailed(MPKernelError):
+    """A session's kernel ended with an exception of its own. Its traceback is in the message."""
+
+
+class SettingsError(MPKernelError):
+    """A setting has an unknown name or an impossible value. The message names the place."""
+
+
+class UnsupportedMarimo(MPKernelError):
+    """The marimo that is installed is missing, or outside the range that mpkernel supports."""

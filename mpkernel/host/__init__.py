@@ -1,0 +1,16 @@
+"""The app host's half: one process, many kernels. Imports nothing of `server`, and neither asyncio,
+psutil nor uvloop: every host pays for what stands here.
+
+    control Pipe ══▶ Dispatcher (main thread) ──▶ a session's queues ──▶ kernel thread
+                                                                              │
+    stream Pipe ◀══ StreamWriter ◀── created · output · files · exited ◀──────┘
+
+    main        the process's own life: what it is for, whom it must not outlive, how it leaves
+    kernels     sessions, their queues and threads
+    streams     whole frames onto the stream Pipe from any thread; windows
+    console     `sys.stdout` and `sys.stderr`, by thread
+    tracker     multiprocessing's resource tracker, out of reach of the host's own end
+
+The main thread never runs user code and never waits for a kernel, so the host answers and can be
+ended whatever its kernels do, short of holding the GIL.
+"""

@@ -1,0 +1,299 @@
+"""The process's console, told apart by thread: one `sys.stdout` and `sys.stderr` for all sessions.
+
+    print() ─▶ sys.stdout ─▶ ConsoleProxy ─┬▶ the stream that this thread set, or was left
+                                           └▶ the process's own stdout (no stream, or a closed one)
+
+A thread that has set streams passes them on to the threads it starts. What goes to descriptors 1
+and 2 past `sys` (C code, `os.write`) is not ours: it ends in the process's own log.
+
+Nothing on the way of a write takes a lock: a `__del__` that prints may be run by the garbage
+collector in the middle of any of these methods.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConsoleProxy", "TextStream", "install", "installed", "plain_streams", "uninstall"]
+
+import codecs
+import functools
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import BinaryIO, TextIO, TypeAlias, cast
+
+TextStream: TypeAlias = TextIO | io.TextIOBase
+_ThreadStart: TypeAlias = Callable[[threading.Thread], None]
+
+
+class ConsoleProxy(io.TextIOBase):
+    """A text file that writes to the calling thread's stream, or to `original` without one.
+
+    A stream may offer `for_thread()`: it is called when its thread starts another, in the parent,
+    and what it returns becomes the child's stream; without it both share one object. A stream
+    whose `closed` is true is passed over, and late output goes to `original`.
+    """
+
+    def __init__(self, original: TextIO, name: str) -> None:
+        # No super().__init__(): a subclass may put a notebook server's own proxy class behind us.
+        self._original: TextStream = original
+        self._name = name
+        self._local = threading.local()
+        self._binary = _ConsoleBuffer(self)
+
+    def set_stream(self, stream: TextStream) -> None:
+        """Send what the calling thread writes to `stream`; the original or the proxy: to none."""
+        self._switch(None if stream is self else stream)
+
+    def clear_stream(self) -> None:
+        """Send what the calling thread writes to the original again."""
+        self._switch(None)
+
+    def current(self) -> TextStream:
+        """The calling thread's stream while it is open, else the original."""
+        stream: TextStream | None = getattr(self._local, "stream", None)
+        if stream is None or getattr(stream, "closed", False):
+            return self._original
+        return stream
+
+    def write(self, text: str) -> int:
+        """Write to `current()`; returns the number of characters. `TypeError` unless a `str`."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        stream = self.current()
+        try:
+            stream.write(text)
+        except ValueError:
+            if self.current() is stream:
+                raise
+            self._original.write(text)  # its session closed it since current() looked
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        stream = self.current()
+        try:
+            stream.flush()
+        except ValueError:
+            if self.current() is stream:
+                raise
+
+    def close(self) -> None:
+        """Flush only: one session must not close the console of all others."""
+        if not self.closed:
+            self.flush()
+
+    @property
+    def closed(self) -> bool:
+        return bool(getattr(self.current(), "closed", False))
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """A binary file onto this thread's stream (UTF-8), or the original's own without one.
+
+        The first kind looks for the stream at each write: threads may keep and share it.
+        `AttributeError` where the original has none.
+        """
+        if self.current() is self._original:
+            return cast(BinaryIO, self._original.buffer)  # type: ignore[union-attr]
+        return cast(BinaryIO, self._binary)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self.current(), "encoding", None) or "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return getattr(self.current(), "errors", None) or "strict"
+
+    def fileno(self) -> int:
+        """The original's: where subprocesses and C code write."""
+        return self._original.fileno()
+
+    def isatty(self) -> bool:
+        return self.current().isatty()
+
+    def writable(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._original, name)
+
+    def _write_bytes(self, data: bytes) -> None:
+        local = vars(self._local)
+        if "decoder" not in local:
+            local["decoder"] = codecs.getincrementaldecoder("utf-8")("replace")
+        if text := local["decoder"].decode(data):
+            self.write(text)
+
+    def _switch(self, stream: TextStream | None) -> None:
+        decoder = vars(self._local).pop("decoder", None)
+        try:
+            if decoder and (unfinished := decoder.decode(b"", True)):
+                self.write(unfinished)
+        finally:
+            self._local.stream = stream
+
+    def _bequest(self) -> TextStream | None:
+        """The stream for a thread that the calling one starts, if it has one to leave."""
+        stream = self.current()
+        for_thread: Callable[[], TextStream] = getattr(stream, "for_thread", lambda: stream)
+        return None if stream is self._original else for_thread()
+
+
+class _ConsoleBuffer(io.BufferedIOBase):
+    """The binary side of a proxy: bytes in any pieces, whole characters out."""
+
+    def __init__(self, proxy: ConsoleProxy) -> None:
+        self._proxy = proxy
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        self._proxy._write_bytes(payload := memoryview(data).tobytes())
+        return len(payload)
+
+    def flush(self) -> None:
+        self._proxy.flush()
+
+    def close(self) -> None:
+        self._proxy.close()
+
+    def fileno(self) -> int:
+        return self._proxy.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes text and keeps none of it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+class _Installation:
+    """What `install()` put in place, and what was there before."""
+
+    def __init__(self, make_proxy: Callable[[TextIO, str], ConsoleProxy]) -> None:
+        self.originals = (sys.stdout, sys.stderr)
+        out, err = (cast(TextIO, _Nowhere()) if s is None else s for s in self.originals)
+        self.proxies = (make_proxy(out, "<stdout>"), make_proxy(err, "<stderr>"))
+        self.start_before = threading.Thread.start
+        self.start = _inheriting(self.start_before, self.proxies)
+
+    def give_back_threads(self) -> None:
+        # Where a tracer wrapped ours since, its wrapper stays; ours below it then does no harm.
+        if threading.Thread.start is self.start:
+            threading.Thread.start = self.start_before  # type: ignore[method-assign]
+
+
+_lock = threading.Lock()
+_installation: _Installation | None = None  # guarded by _lock
+_kept_after_fork: list[object] = []
+
+
+def install(make_proxy: Callable[[TextIO, str], ConsoleProxy] = ConsoleProxy) -> None:
+    """Make `sys.stdout` and `sys.stderr` proxies, and let threads inherit streams. Idempotent.
+
+    `make_proxy` is given the file that was there and its name (`<stdout>`, `<stderr>`).
+    """
+    global _installation
+    with _lock:
+        if _installation is None:
+            _installation = _Installation(make_proxy)
+            sys.stdout, sys.stderr = (cast(TextIO, proxy) for proxy in _installation.proxies)
+            threading.Thread.start = _installation.start  # type: ignore[method-assign, assignment]
+
+
+def uninstall() -> None:
+    """Put back what was there at `install()`, whoever replaced `sys.stdout` since. Idempotent."""
+    global _installation
+    with _lock:
+        if _installation is not None:
+            sys.stdout, sys.stderr = _installation.originals
+            _installation.give_back_threads()
+            _installation = None
+
+
+def installed() -> bool:
+    """Whether the proxies are in place."""
+    return _installation is not None
+
+
+def plain_streams() -> None:
+    """Give a forked child plain files on descriptors 1 and 2 for all four of `sys`'s streams.
+
+    For `os.register_at_fork(after_in_child=...)`. The proxies are uninstalled; who still holds one
+    (a logging handler) writes to the plain file too. Never raises and waits for no lock. A closed
+    descriptor gets a stream that discards, where Python itself would have None.
+    """
+    global _installation, _lock
+    _lock = threading.Lock()
+    left, _installation = _installation, None
+    # A file flushes when collected: here the parent's text, under a lock that may be held for ever.
+    _kept_after_fork.extend((left, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__))
+    plain = (_plain(1, sys.__stdout__), _plain(2, sys.__stderr__))
+    for name, stream in zip(("stdout", "stderr"), plain, strict=True):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    if left is not None:
+        left.give_back_threads()
+        for proxy, stream in zip(left.proxies, plain, strict=True):
+            _kept_after_fork.append(proxy._local)
+            proxy._original, proxy._local = stream, threading.local()
+
+
+def _plain(fd: int, like: TextStream | None) -> TextStream:
+    encoding = getattr(like, "encoding", None) or "utf-8"
+    errors, buffering = ("surrogateescape", -1) if fd == 1 else ("backslashreplace", 1)
+    try:
+        return open(fd, "w", buffering, encoding=encoding, errors=errors, closefd=False)
+    except (OSError, LookupError, TypeError, ValueError):
+        return _Nowhere()
+
+
+def _inheriting(start: _ThreadStart, proxies: Iterable[ConsoleProxy]) -> _ThreadStart:
+    """`Thread.start` for threads that take over the streams of whoever starts them."""
+
+    @functools.wraps(start)
+    def start_with_streams(thread: threading.Thread) -> None:
+        again = getattr(thread, "_ident", None) is not None  # start() will raise
+        bequests = [] if again else [(p, s) for p in proxies if (s := p._bequest()) is not None]
+        return _start_with(bequests, thread, start) if bequests else start(thread)
+
+    return start_with_streams
+
+
+def _start_with(
+    bequests: list[tuple[ConsoleProxy, TextStream]], thread: threading.Thread, start: _ThreadStart
+) -> None:
+    run, attributes = thread.run, vars(thread)
+    before = {"run": attributes["run"]} if "run" in attributes else {}
+
+    def restore() -> None:
+        attributes.pop("run", None)
+        attributes.update(before)
+
+    def run_with_streams() -> None:
+        restore()
+        # Not cleared after run(): threading.excepthook prints then, and the thread's end clears.
+        for proxy, stream in bequests:
+            proxy.set_stream(stream)
+        run()
+
+    attributes["run"] = run_with_streams
+    try:
+        start(thread)
+    except Exception:
+        # Not for BaseException: an interrupt may strike when the thread is on its way to run().
+        restore()
+        raise

@@ -1,0 +1,231 @@
+"""The app host's entry point and its dispatcher: the life of the process itself.
+
+`main` is the first thing a spawned host calls, on its main thread, and never returns. Three things
+end a host: `Shutdown`, the end of its server (however that shows: end of file, ECONNRESET, a
+pidfd, or, while a C call holds the GIL, the parent-death signal) and bytes that are no protocol.
+All of them leave by `os._exit`: an ordinary exit joins the threads of `concurrent.futures`, one of
+which may never end.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import multiprocessing.process
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from mpkernel.errors import ProtocolError
+from mpkernel.host import console
+from mpkernel.host.kernels import Kernels
+from mpkernel.host.streams import StreamWriter
+from mpkernel.host.tracker import detach_resource_tracker
+from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
+from mpkernel.wire.messages import (
+    CreateKernel,
+    Credit,
+    Ping,
+    Pong,
+    Ready,
+    Setup,
+    Shutdown,
+    StopKernel,
+    UpMessage,
+    decode_down,
+    encode,
+)
+
+__all__ = ["at_leave", "main"]
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+_leaving = threading.Lock()
+_leave_hooks: list[Callable[[], None]] = []
+
+
+def at_leave(hook: Callable[[], None]) -> None:
+    """Have `hook` called, on any thread, before the host leaves in order. It must not wait."""
+    _leave_hooks.append(hook)
+
+
+def main(
+    control_fd: int, stream_fd: int, faults_fd: int, sentinel_fd: int, server_pid: int
+) -> NoReturn:
+    """Be an app host until told to leave, or until the server is gone.
+
+    Args:
+        control_fd: the host's end of the control Pipe.
+        stream_fd: the host's end of the stream Pipe.
+        faults_fd: where a crash writes its traceback.
+        sentinel_fd: a descriptor whose closing tells the server of the end, where no pidfd does.
+        server_pid: the process whose end is the host's.
+    """
+    faulthandler.enable(file=faults_fd, all_threads=True)
+    _die_with(server_pid)
+    for fd in (control_fd, stream_fd, faults_fd, sentinel_fd):
+        os.set_inheritable(fd, False)
+    _be_a_main_process()
+    detach_resource_tracker()
+    # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    Dispatcher(control_fd, stream_fd, server_pid).run()
+
+
+class Dispatcher:
+    """The main thread: takes frames off the control Pipe and hands them where they belong."""
+
+    def __init__(self, control_fd: int, stream_fd: int, server_pid: int) -> None:
+        self._control_fd = control_fd
+        self._stream_fd = stream_fd
+        self._server_fd = _pidfd(server_pid)
+        self._decoder = FrameDecoder()
+        self._writer: StreamWriter | None = None
+        self._kernels: Kernels | None = None
+
+    def run(self) -> NoReturn:
+        """Dispatch until the end; leave."""
+        poll = select.poll()
+        poll.register(self._control_fd, select.POLLIN)
+        if self._server_fd is not None:
+            poll.register(self._server_fd, select.POLLIN)
+        try:
+            while True:
+                for fd, _ in poll.poll():
+                    if fd == self._server_fd:
+                        _leave_with_group()
+                    self._read()
+        except ConnectionError:
+            _leave_with_group()
+        except BaseException:
+            logger.exception("the host cannot go on pid=%d", os.getpid())
+            _leave_with_group()
+
+    def _read(self) -> None:
+        count = os.readv(self._control_fd, [self._decoder.get_buffer()])
+        if count == 0:
+            raise ConnectionError("end of file on the control Pipe")
+        for frame in self._decoder.received(count):
+            self._dispatch(frame)
+
+    def _dispatch(self, frame: Frame) -> None:
+        if frame.channel is not Channel.MANAGEMENT:
+            self._require_kernels().deliver(frame)
+            return
+        message = decode_down(frame.payload)
+        match message:
+            case Credit():
+                self._require_kernels().credit(frame.session, message.bytes)
+            case CreateKernel():
+                self._require_kernels().create(frame.session, message)
+            case StopKernel():
+                self._require_kernels().stop(frame.session)
+            case Ping():
+                self._answer(Pong(message.number))
+            case Setup():
+                self._set_up(message)
+            case Shutdown():
+                _leave()
+
+    def _set_up(self, setup: Setup) -> None:
+        sys.argv = list(setup.argv)
+        sys.path.insert(0, os.path.dirname(setup.app))
+        self._decoder.max_frame_bytes = setup.max_frame_bytes
+        self._writer = StreamWriter(
+            self._stream_fd,
+            max_frame_bytes=setup.max_frame_bytes,
+            on_lost=_leave_with_group,
+        )
+        self._kernels = Kernels(setup.app, self._writer, setup.host_window_bytes)
+        os.register_at_fork(after_in_child=self._forget)
+        self._answer(Ready(os.getpid()))
+
+    def _require_kernels(self) -> Kernels:
+        if self._kernels is None:
+            raise ProtocolError("the server speaks of sessions before it said what the host is for")
+        return self._kernels
+
+    def _answer(self, message: UpMessage) -> None:
+        payload = encode(message)
+        # A few dozen bytes; the socket is the main thread's alone, and blocking.
+        os.writev(self._control_fd, [encode_header(Channel.MANAGEMENT, 0, len(payload)), payload])
+
+    def _forget(self) -> None:
+        """In a fork of user code: have plain descriptors 1 and 2, and none of the Pipes."""
+        if self._writer is not None:
+            self._writer.forget()
+        for fd in (self._control_fd, self._stream_fd, self._server_fd):
+            if fd is not None:
+                os.close(fd)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        if console.installed():
+            console.plain_streams()
+
+
+def _die_with(server_pid: int) -> None:
+    """Be killed soon after the server even while a C call holds the GIL. Linux only.
+
+    The signal must not kill at once, or the orderly end (the dispatcher's, within milliseconds)
+    would never happen. Its handler is libc's own `alarm`, which needs no GIL: called with the
+    signal's number, 1 for SIGHUP, it has SIGALRM end the process a second later.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+        libc.signal.restype = ctypes.c_void_p
+        libc.signal(signal.SIGHUP, ctypes.cast(libc.alarm, ctypes.c_void_p))
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
+    if os.getppid() != server_pid:
+        os._exit(1)
+
+
+def _be_a_main_process() -> None:
+    """Look to user code like a fresh interpreter, not like a multiprocessing child."""
+    process: Any = multiprocessing.process
+    current = process.current_process()
+    current._identity = ()
+    current._name = "MainProcess"
+    current._parent_pid = current._parent_name = None
+    process._parent_process = None
+
+
+def _pidfd(pid: int) -> int | None:
+    return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+
+
+def _leave() -> NoReturn:
+    """Leave in order. The server ends the rest of the process group when it sees us gone."""
+    _run_leave_hooks()
+    os._exit(0)
+
+
+def _leave_with_group() -> NoReturn:
+    """Leave without a server: nobody else will end what user code started."""
+    _run_leave_hooks()
+    os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _run_leave_hooks() -> None:
+    if not _leaving.acquire(blocking=False):
+        threading.Event().wait()  # another thread is at it, and ends this one too
+    for hook in _leave_hooks:
+        try:
+            hook()
+        except Exception:  # the next hook has its own things to release
+            logger.exception("a hook at the host's end failed pid=%d", os.getpid())
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or user code closed it
+            continue

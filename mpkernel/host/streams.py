@@ -1,0 +1,167 @@
+"""Whole frames onto the stream Pipe, from any thread, under any interruption.
+
+Kernel threads write for themselves. A collector thread between would cost a switch interval
+(5 ms) a message whenever another thread is busy.
+
+What can come between, and what is done about it:
+- another thread: one lock, and one `writev` a frame on a blocking descriptor.
+- an asynchronous exception: it can land between any two bytecodes, so between a header and its
+  body if they were two writes. The frame is built before the lock is taken; `with` on a lock
+  written in C is entered and left without a gap.
+- the garbage collector: it can run a `__del__` that writes, on the thread that is inside. The
+  lock knows its owner; such a frame waits and is sent by the owner.
+- a fork by user code: the child must never write here; see `forget`.
+- a reader that is behind: `Window` lets the session's writers wait, and no one else's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from mpkernel.wire.frames import Channel, encode_header
+from mpkernel.wire.messages import UpMessage, encode
+
+__all__ = ["StreamWriter", "Window"]
+
+
+class StreamWriter:
+    """The host's end of a Pipe that leads up.
+
+    Args:
+        fd: a blocking descriptor, open for writing.
+        max_frame_bytes: the largest frame that may be sent.
+        on_lost: called, before the error is raised, when the descriptor cannot be written to any
+            more: the server is gone, or user code closed it.
+    """
+
+    def __init__(
+        self, fd: int, *, max_frame_bytes: int, on_lost: Callable[[], object] | None = None
+    ) -> None:
+        self._fd = fd
+        self._on_lost = on_lost
+        self._max_frame_bytes = max_frame_bytes
+        self._lock = threading.RLock()
+        self._reentered: deque[tuple[bytes, bytes]] = deque()
+        self._forgotten = False
+
+    def send(self, message: UpMessage, *, session: int = 0) -> None:
+        """Write a management message. Never waits for a window.
+
+        Raises:
+            OSError: the server is gone.
+        """
+        self.write(Channel.MANAGEMENT, session, encode(message))
+
+    def write(self, channel: Channel, session: int, payload: bytes) -> None:
+        """Write one frame, whole, after all that this thread wrote before.
+
+        Raises:
+            ProtocolError: the frame is over the maximum size. Nothing was written.
+            OSError: the server is gone.
+        """
+        header = encode_header(
+            channel, session, len(payload), max_frame_bytes=self._max_frame_bytes
+        )
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            self._reentered.append((header, payload))
+            return
+        with self._lock:
+            self._write_frame((header, payload))
+            self._write_reentered()
+        # The collector may have run between the last look and the release.
+        while self._reentered:
+            with self._lock:
+                self._write_reentered()
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether this is a forked child's copy, which writes to nowhere."""
+        return self._forgotten
+
+    def forget(self) -> None:
+        """Make this a writer to nowhere: for a forked child, whose copy of the lock may be held by
+        a thread that it does not have."""
+        self._forgotten = True
+        self._lock = threading.RLock()
+        self._reentered.clear()
+
+    def _write_reentered(self) -> None:
+        while self._reentered:
+            self._write_frame(self._reentered.popleft())
+
+    def _write_frame(self, frame: tuple[bytes, bytes]) -> None:
+        if self._forgotten:
+            return
+        rest: Sequence[bytes | memoryview] = frame
+        size = len(frame[0]) + len(frame[1])
+        # A blocking writev writes everything unless a signal handler ran meanwhile.
+        try:
+            while (written := os.writev(self._fd, rest)) < size:
+                size -= written
+                rest = [memoryview(b"".join(rest))[written:]]
+        except OSError:
+            if self._on_lost is not None:
+                self._on_lost()
+            raise
+
+
+class Window:
+    """How much may be sent and not yet taken: of one session, and of all sessions of the host.
+
+    A message goes when the window has room for it, or when at most a quarter is outstanding (so
+    one that is larger than the window goes too). The taker owes its credit at the latest when it
+    has a quarter, so a sender never waits for a taker that waits for more.
+
+    Args:
+        size: bytes of this session.
+        shared: the host's own window, None for that one itself.
+    """
+
+    def __init__(self, size: int, shared: Window | None = None) -> None:
+        self._size = size
+        self._shared = shared
+        self._outstanding = 0  # guarded by _changed
+        self._closed = False  # guarded by _changed
+        # One condition for all windows of a host: they share what it guards.
+        self._changed: threading.Condition = (
+            shared._changed if shared is not None else threading.Condition()
+        )
+
+    def reserve(self, count: int) -> bool:
+        """Wait until `count` bytes may go, and count them. False: the window is closed, and
+        nobody wants them any more."""
+        with self._changed:
+            while not self._closed and not self._has_room(count):
+                self._changed.wait()
+            if self._closed:
+                return False
+            self._add(count)
+            return True
+
+    def refund(self, count: int) -> None:
+        """`count` bytes were taken, or were not sent after all."""
+        with self._changed:
+            self._add(-count)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Give back all that is outstanding; let every waiter go, empty-handed."""
+        with self._changed:
+            self._closed = True
+            self._add(-self._outstanding)
+            self._changed.notify_all()
+
+    def _has_room(self, count: int) -> bool:
+        if self._outstanding > self._size // 4 and self._outstanding + count > self._size:
+            return False
+        return self._shared is None or self._shared._has_room(count)
+
+    def _add(self, count: int) -> None:
+        # A credit may overtake a close; what is outstanding never falls below nothing.
+        count = max(count, -self._outstanding)
+        self._outstanding += count
+        if self._shared is not None:
+            self._shared._outstanding += count

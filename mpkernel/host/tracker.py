@@ -1,0 +1,63 @@
+"""multiprocessing's resource tracker, out of reach of the host's own end.
+
+The tracker is a process that removes the shared memory which a dead process left. The stock one is
+started in the process group of its user; the group of a dead host is killed, the tracker with it,
+and then nothing removes anything. Here it leads a session of its own. It is started when it is
+first needed, as the stock one is, and ends by itself when the last holder of its pipe is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from multiprocessing import resource_tracker, spawn, util
+from typing import Any
+
+__all__ = ["detach_resource_tracker"]
+
+
+def detach_resource_tracker() -> None:
+    """Have this process's resource tracker, which must not run yet, start in its own session."""
+    # All users hold bound methods of the one tracker object, so its class is what can change.
+    resource_tracker._resource_tracker.__class__ = _DetachedTracker
+
+
+class _DetachedTracker(resource_tracker.ResourceTracker):
+    def getfd(self) -> int | None:
+        self._start_detached()
+        return super().getfd()
+
+    def _send(self, *message: Any) -> None:
+        self._start_detached()
+        super()._send(*message)  # type: ignore[misc]
+
+    def _start_detached(self) -> None:
+        with self._lock:  # type: ignore[attr-defined]
+            if self._fd is not None:  # type: ignore[has-type]
+                return
+            reads, writes = os.pipe()
+            ignored = {signal.SIGINT, signal.SIGTERM}
+            # The child inherits the mask: no signal may reach it before it ignores them itself.
+            signal.pthread_sigmask(signal.SIG_BLOCK, ignored)
+            try:
+                command = f"from multiprocessing.resource_tracker import main; main({reads})"
+                child = subprocess.Popen(
+                    [
+                        os.fsdecode(spawn.get_executable()),
+                        *util._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                        "-c",
+                        command,
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(reads,),
+                    start_new_session=True,
+                )
+            except BaseException:
+                os.close(writes)
+                raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored)
+                os.close(reads)
+            self._fd, self._pid = writes, child.pid
+            child.returncode = 0  # it outlives us, or is reaped by ResourceTracker itself

@@ -1,0 +1,118 @@
+"""What marimo loads by itself once mpkernel is installed: an ASGI middleware.
+
+Middleware is the one hook that runs on every way marimo is served: the lifespans of mounted
+applications do not. At the first scope that passes it gives the application's session manager
+a lease on the pool, where that application shall be isolated:
+
+    marimo run of several notebooks, create_asgi_app      always
+    mpkernel run                                          always (`isolate_single_notebooks`)
+    marimo run of one notebook, marimo edit, a sandbox    never
+    MPKERNEL_DISABLE=1                                    never
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+
+from mpkernel.errors import UnsupportedMarimo
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.files import RegisteredFiles
+from mpkernel.marimo_backend.pool import PoolLease, shared_pool
+
+__all__ = ["IsolationMiddleware", "is_disabled", "isolate_single_notebooks", "middleware"]
+
+logger = logging.getLogger(__name__)
+
+_FILE_ROUTE = "/@file/"
+_EMPTY_FILE = "empty.txt"
+
+_single_notebooks = False
+
+
+def isolate_single_notebooks() -> None:
+    """Isolate an application of one notebook too, in this process from now on."""
+    global _single_notebooks
+    _single_notebooks = True
+
+
+def is_disabled() -> bool:
+    """Whether the environment says to leave marimo alone."""
+    return os.environ.get("MPKERNEL_DISABLE", "") not in ("", "0")
+
+
+class IsolationMiddleware:
+    """Leases the pool to the application's session manager; guards its virtual files."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+        self._decided = _refuses_marimo() if not is_disabled() else True
+        self._lease: PoolLease | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self._decided and "app" in scope:
+            self._decide(scope["app"].state)
+        if self._lease is not None and scope["type"] == "http" and _FILE_ROUTE in scope["path"]:
+            checked = _checked(scope, self._lease)
+            if checked is None:
+                await PlainTextResponse("File not found", status_code=404)(scope, receive, send)
+                return
+            scope = checked
+        await self._app(scope, receive, send)
+
+    def _decide(self, state: Any) -> None:
+        manager = getattr(state, "session_manager", None)
+        if manager is None:
+            return
+        self._decided = True
+        if not _shall_be_isolated(manager, state):
+            return
+        self._lease = PoolLease(shared_pool())
+        manager._app_host_pool = self._lease
+        files = RegisteredFiles(self._lease.shared.file_size)
+        seam.server("VirtualFileStorageManager")().storage = files
+        logger.info("notebooks of this server are isolated by mpkernel")
+
+
+def _refuses_marimo() -> bool:
+    try:
+        seam.check_marimo()
+    except UnsupportedMarimo as error:
+        logger.warning("mpkernel leaves this marimo alone: %s", error)
+        return True
+    return False
+
+
+def _shall_be_isolated(manager: Any, state: Any) -> bool:
+    if manager.mode is not seam.server("SessionMode").RUN:
+        return False
+    if getattr(manager, "sandbox", None) or getattr(manager, "sandbox_mode", None):
+        logger.warning("a sandboxed server keeps marimo's own app hosts")
+        return False
+    # `marimo run` says to its application which port it listens on; an ASGI application that is
+    # mounted somewhere cannot know.
+    served_by_marimo = hasattr(state, "port")
+    one_notebook = manager.workspace.get_unique_file_key() is not None
+    return _single_notebooks or not served_by_marimo or not one_notebook
+
+
+def _checked(scope: Any, lease: PoolLease) -> Any:
+    """The scope of a request for a virtual file, with the registered length in its path; None when
+    no such file is registered. marimo would read whatever name and length the URL gives."""
+    head, _, requested = scope["path"].rpartition(_FILE_ROUTE)
+    _, _, name = requested.partition("-")
+    if name == _EMPTY_FILE:
+        return scope
+    size = lease.shared.file_size(name)
+    if size is None:
+        return None
+    path = f"{head}{_FILE_ROUTE}{size}-{name}"
+    return {**scope, "path": path, "raw_path": path.encode()}
+
+
+middleware = Middleware(IsolationMiddleware)

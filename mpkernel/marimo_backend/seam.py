@@ -1,0 +1,93 @@
+"""Every name of marimo that mpkernel touches, and the versions in which it was read.
+
+None of these are public. A test looks each of them up, so that it is this file that breaks when
+marimo moves one. The functions import late: a server needs one half of them, a host the other, and
+neither may import anything that imports zmq.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from typing import Any
+
+from mpkernel.errors import UnsupportedMarimo
+
+__all__ = ["HOST_NAMES", "SERVER_NAMES", "SUPPORTED", "check_marimo", "host", "server"]
+
+SUPPORTED = ((0, 23, 8), (0, 26, 0))
+"""The first version that is supported, and the first that is not."""
+
+SERVER_NAMES = {
+    "AlertNotification": "marimo._messaging.notification",
+    "BannerNotification": "marimo._messaging.notification",
+    "KernelCreatedResponse": "marimo._session.app_host.commands",
+    "KernelStartupError": "marimo._session.managers.ipc",
+    "MIDDLEWARE_REGISTRY": "marimo._server.registry",
+    "SessionManager": "marimo._server.session_manager",
+    "SessionMode": "marimo._session.model",
+    "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
+    "serialize_kernel_message": "marimo._messaging.serde",
+}
+
+HOST_NAMES = {
+    "SharedMemoryStorage": "marimo._runtime.virtual_file.storage",
+    "StopKernelCommand": "marimo._runtime.commands",
+    "ThreadLocalStreamProxy": "marimo._messaging.thread_local_streams",
+    "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
+    "launch_kernel": "marimo._runtime.runtime",
+    "random_filename": "marimo._runtime.virtual_file.virtual_file",
+    "register_formatters": "marimo._output.formatters.formatters",
+}
+
+CLI_NAME = ("marimo._cli.cli", "main")
+
+
+def server(name: str) -> Any:
+    """One of `SERVER_NAMES`."""
+    return getattr(importlib.import_module(SERVER_NAMES[name]), name)
+
+
+def host(name: str) -> Any:
+    """One of `HOST_NAMES`."""
+    return getattr(importlib.import_module(HOST_NAMES[name]), name)
+
+
+def command_line() -> Any:
+    """marimo's click group."""
+    module, name = CLI_NAME
+    return getattr(importlib.import_module(module), name)
+
+
+def replace_random_filename(function: Any) -> None:
+    """Have virtual files of this process named by `function(extension)`."""
+    module: Any = importlib.import_module(HOST_NAMES["random_filename"])
+    module.random_filename = function
+
+
+def check_marimo() -> str:
+    """The version of the marimo that is installed.
+
+    Raises:
+        UnsupportedMarimo: there is none, or it is outside `SUPPORTED`.
+    """
+    try:
+        version = importlib.metadata.version("marimo")
+    except importlib.metadata.PackageNotFoundError:
+        raise UnsupportedMarimo(
+            "marimo is not installed", remedy="pip install 'mpkernel[marimo]'"
+        ) from None
+    first, end = SUPPORTED
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    if not first <= numbers < end:
+        raise UnsupportedMarimo(
+            f"marimo {version} is installed; mpkernel works with {_dotted(first)} up to, but not"
+            f" including, {_dotted(end)}",
+            remedy=f"pip install 'marimo>={_dotted(first)},<{_dotted(end[:2])}'",
+        )
+    return version
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)

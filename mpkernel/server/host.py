@@ -1,0 +1,389 @@
+"""`AppHost`: one app's process, the state it is in and the sessions on it.
+
+What the operating system does is `process`'s, what crosses the Pipes `link`'s, which state may
+follow which `lifecycle`'s, which host a session lands on `pool`'s. Here they meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from mpkernel.aio.tasks import supervised_task
+from mpkernel.errors import (
+    HostDied,
+    HostStartError,
+    KernelFailed,
+    MPKernelError,
+    PoolClosed,
+    ProtocolError,
+)
+from mpkernel.server.lifecycle import Event, Lifecycle, State
+from mpkernel.server.link import Link
+from mpkernel.server.process import HostProcess
+from mpkernel.server.relay import ConsoleRelay, ConsoleTail
+from mpkernel.server.session import SessionLink
+from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
+from mpkernel.wire.frames import Channel, Frame
+from mpkernel.wire.messages import (
+    CreateKernel,
+    Credit,
+    FileRemoved,
+    FileStored,
+    KernelCreated,
+    KernelExited,
+    Pong,
+    Ready,
+    Setup,
+    Shutdown,
+    decode_up,
+    encode,
+)
+
+__all__ = ["AppHost"]
+
+logger = logging.getLogger(__name__)
+
+_CREDIT_FLUSH_S = 0.05
+_LAST_LINES_S = 0.2
+
+
+class AppHost:
+    """A live app host. Made and started on the loop's thread; `send` and `open` from any.
+
+    Args:
+        app: absolute path of the app's file.
+        settings: see `Settings`.
+        loop: the running loop.
+        relay: where its console output goes.
+        on_over: called on the loop's thread when the process is gone.
+
+    Attributes:
+        app: absolute path of the app's file.
+        name: its short name, for messages.
+        settings: as given.
+        files: the virtual files that lie in shared memory for it, name → bytes.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        relay: ConsoleRelay,
+        on_over: Callable[[AppHost], None],
+    ) -> None:
+        self.app = app
+        self.name = os.path.basename(app)
+        self.settings = settings
+        self.files: dict[str, int] = {}
+        self._loop = loop
+        self._relay = relay
+        self._on_over = on_over
+        self._life = Lifecycle()
+        self._numbers = itertools.count(1)
+        self._sessions: dict[int, SessionLink] = {}  # single dict operations, each one atomic
+        self._owing: set[SessionLink] = set()  # guarded by _owing_lock
+        self._owing_lock = threading.Lock()
+        self._process: HostProcess | None = None
+        self._link: Link | None = None
+        self._tail: ConsoleTail | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._fault: MPKernelError | None = None
+        self._tail_ended = asyncio.Event()
+        self._over = asyncio.Event()
+
+    @property
+    def state(self) -> State:
+        """Where the host stands in its life."""
+        return self._life.state
+
+    @property
+    def takes_sessions(self) -> bool:
+        """Whether a new session may be opened here."""
+        return self._life.takes_sessions
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is starting or running."""
+        return not self._life.is_over
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None before the launch."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def session_count(self) -> int:
+        """Sessions whose kernels have not ended."""
+        return len(self._sessions)
+
+    def start(self, *, argv: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
+        """Launch the process; return at once. Sessions may be opened from then on.
+
+        Raises:
+            HostStartError: the operating system refused.
+        """
+        process = HostProcess.launch(f"mpkernel {self.name}", env=env)
+        self._process = process
+        try:
+            self._connect(process, argv)
+        except BaseException:
+            process.close()
+            process.close_console()
+            raise
+        logger.info("host started app=%s pid=%d", self.app, process.pid)
+
+    def open(self, session: SessionLink, kernel: KernelSpec) -> None:
+        """Have the host start a kernel for `session`. Messages may be sent to it at once."""
+        session.number = next(self._numbers)
+        self._sessions[session.number] = session
+        create = CreateKernel(
+            session_id=session.session_id,
+            entry=kernel.entry,
+            args=kernel.args,
+            window_bytes=self.settings.window_bytes,
+        )
+        self.send(Channel.MANAGEMENT, session.number, encode(create))
+
+    def send(
+        self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
+    ) -> None:
+        """See `Link.send`."""
+        assert self._link is not None, "a host is started before it is used"
+        self._link.send(channel, session, payload, refusable=refusable)
+
+    def owe_credit(self, session: SessionLink) -> None:
+        """Have the session's withheld credit sent soon. From any thread."""
+        with self._owing_lock:
+            first = not self._owing
+            self._owing.add(session)
+        if first:
+            self._loop.call_soon_threadsafe(self._pay_credits_later)
+
+    def last_lines(self) -> list[str]:
+        """The last lines that the process wrote to its console."""
+        return self._tail.lines() if self._tail is not None else []
+
+    async def close(self) -> None:
+        """Ask the process to leave, kill it after `Settings.stop_grace_s`, wait for its end.
+
+        Safe to call twice, and to cancel: what was begun goes on.
+        """
+        self.drain()
+        try:
+            async with asyncio.timeout(self.settings.stop_grace_s):
+                await self._over.wait()
+        except TimeoutError:
+            self.kill()
+            await self._over.wait()
+
+    def drain(self) -> None:
+        """Take no more sessions and leave. On the loop's thread; returns at once."""
+        if self._life.is_over or self._life.state is State.DRAINING:
+            return
+        self._life.apply(Event.DRAIN)
+        self.send(Channel.MANAGEMENT, 0, encode(Shutdown()))
+        self._set_timer(self.settings.stop_grace_s, self.kill)
+
+    def kill(self) -> None:
+        """End the process and all that it started, now. From any thread."""
+        if self._process is not None:
+            self._process.kill()
+
+    def kill_and_reap(self) -> None:
+        """The same, and wait for it: for a server that leaves without its loop."""
+        if self._process is not None:
+            self._process.close()
+
+    def _connect(self, process: HostProcess, argv: Sequence[str]) -> None:
+        self._link = Link(
+            self.name,
+            process.control,
+            process.stream,
+            self._loop,
+            on_frame=self._on_frame,
+            on_error=self._on_protocol_error,
+            backlog_bytes=self.settings.backlog_bytes,
+            max_frame_bytes=self.settings.max_frame_bytes,
+        )
+        self._loop.add_reader(process.death_fd, self._on_death)
+        self._tail = self._relay.add(
+            self.name,
+            stdout=process.stdout,
+            stderr=process.stderr,
+            faults=process.faults,
+            on_end=self._on_console_end,
+        )
+        setup = Setup(
+            app=self.app,
+            argv=[self.app, *argv],
+            max_frame_bytes=self.settings.max_frame_bytes,
+            host_window_bytes=self.settings.host_window_bytes,
+        )
+        self.send(Channel.MANAGEMENT, 0, encode(setup))
+        self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.channel is not Channel.MANAGEMENT:
+            session = self._sessions.get(frame.session)
+            if session is None:
+                logger.debug(
+                    "dropped output of no session app=%s number=%d", self.app, frame.session
+                )
+                return
+            session.on_message(frame.channel, frame.payload)
+            return
+        message = decode_up(frame.payload)
+        match message:
+            case Ready():
+                self._on_ready()
+            case Pong():
+                pass
+            case FileStored():
+                self.files[message.key] = message.size
+            case FileRemoved():
+                self.files.pop(message.key, None)
+            case KernelCreated() | KernelExited() | Credit():
+                self._on_session_message(frame.session, message)
+
+    def _on_session_message(
+        self, number: int, message: KernelCreated | KernelExited | Credit
+    ) -> None:
+        session = self._sessions.get(number)
+        if session is None:
+            logger.debug("dropped news of no session app=%s number=%d", self.app, number)
+            return
+        match message:
+            case KernelCreated():
+                session.created(message.thread)
+            case Credit():
+                session.credited(message.bytes)
+            case KernelExited():
+                del self._sessions[number]
+                error = None
+                if message.error is not None:
+                    error = KernelFailed(
+                        f"the kernel of session {session.session_id} of {self.name} failed:\n"
+                        f"{message.error}"
+                    )
+                session.end(error)
+                self._retire_when_idle()
+
+    def _on_ready(self) -> None:
+        if self._life.state is State.STARTING:
+            self._life.apply(Event.READY)
+            self._set_timer(None)
+            self._retire_when_idle()
+
+    def _on_start_timeout(self) -> None:
+        if self._life.state is State.STARTING:
+            self._fail(
+                HostStartError(
+                    f"the process of {self.name} was not ready within"
+                    f" {self.settings.start_timeout_s:g} s",
+                    remedy="look at its last output, or raise start_timeout_s",
+                )
+            )
+
+    def _on_protocol_error(self, error: ProtocolError) -> None:
+        logger.warning("host ended for what it sent: %s app=%s pid=%s", error, self.app, self.pid)
+        self._fail(error)
+
+    def _fail(self, fault: MPKernelError) -> None:
+        """End the process; its sessions will be told `fault` rather than the signal."""
+        self._fault = fault
+        self.kill()
+
+    def _retire_when_idle(self) -> None:
+        idle_s = self.settings.idle_retire_s
+        if self._sessions or idle_s is None or self._life.state is not State.READY:
+            return
+        self._set_timer(idle_s, self._retire)
+
+    def _retire(self) -> None:
+        if not self._sessions and self._life.state is State.READY:
+            logger.info("host retired, it has no sessions app=%s pid=%s", self.app, self.pid)
+            self.drain()
+
+    def _set_timer(self, delay_s: float | None, call: Callable[[], None] | None = None) -> None:
+        """There is one timer, and what it is for follows from the state."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay_s is not None and call is not None:
+            self._timer = self._loop.call_later(delay_s, call)
+
+    def _pay_credits_later(self) -> None:
+        self._loop.call_later(_CREDIT_FLUSH_S, self._pay_credits)
+
+    def _pay_credits(self) -> None:
+        with self._owing_lock:
+            owing, self._owing = self._owing, set()
+        for session in owing:
+            session.pay_credit()
+
+    def _on_death(self) -> None:
+        assert self._process is not None
+        assert self._link is not None
+        if self._process.status() is None:
+            return  # a sentinel may close before its process is gone
+        self._loop.remove_reader(self._process.death_fd)
+        self._set_timer(None)
+        self._link.drain()
+        self._link.close()
+        status = self._process.status()
+        self._process.close()
+        was_asked = self._life.state is State.DRAINING
+        self._life.apply(Event.DIED)
+        logger.log(
+            logging.INFO if was_asked else logging.WARNING,
+            "host %s app=%s pid=%d sessions=%d",
+            status,
+            self.app,
+            self._process.pid,
+            len(self._sessions),
+        )
+        supervised_task(
+            self._tell_of_death(f"the process of {self.name} {status}", was_asked=was_asked),
+            name=f"mpkernel.death.{self.name}",
+        )
+
+    async def _tell_of_death(self, what: str, *, was_asked: bool) -> None:
+        """Let the last lines arrive, then end the sessions."""
+        if not was_asked:
+            try:
+                async with asyncio.timeout(_LAST_LINES_S):
+                    await self._tail_ended.wait()
+            except TimeoutError:
+                logger.debug("something still holds the console of a dead host app=%s", self.app)
+        lines = self.last_lines()
+        if lines and not was_asked:
+            logger.warning("last output of %s:\n%s", self.name, "\n".join(lines))
+        for session in list(self._sessions.values()):
+            session.end(self._death_of(what, was_asked=was_asked))
+        self._sessions.clear()
+        self.files.clear()
+        self._over.set()
+        self._on_over(self)
+
+    def _death_of(self, what: str, *, was_asked: bool) -> MPKernelError:
+        if self._fault is not None:
+            return type(self._fault)(self._fault.what, remedy=self._fault.remedy)
+        if was_asked:
+            return PoolClosed(f"{self.name} was closed")
+        return HostDied(what, remedy="open the session again")
+
+    def _on_console_end(self) -> None:
+        """On the relay's thread."""
+        assert self._process is not None
+        self._process.close_console()
+        try:
+            self._loop.call_soon_threadsafe(self._tail_ended.set)
+        except RuntimeError as error:  # the loop is closed, nobody waits for the last lines
+            logger.debug("%s app=%s", error, self.app)

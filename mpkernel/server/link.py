@@ -1,0 +1,226 @@
+"""`Link`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
+
+Nothing here blocks. A send writes what the Pipe takes at once and keeps the rest in a bounded
+backlog that the loop flushes; a read takes what is there, one large read a wake-up, so that one
+host cannot starve the rest.
+
+The descriptors are read with `readv` into the frame decoder's own buffer, never through
+`Connection.recv*`: uvloop sets O_NONBLOCK on what it watches, and `recv_bytes` then loses what it
+had read of half a frame. And uvloop tells of a peer that hung up only once, however much is left to
+read: what a dead host wrote last is read by `drain`, not by waiting for the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from mpkernel.aio.loops import running_loop
+from mpkernel.errors import HostUnresponsive, ProtocolError
+from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
+
+__all__ = ["Link"]
+
+logger = logging.getLogger(__name__)
+
+
+class Link:
+    """A host's control Pipe (both ways) and stream Pipe (up only).
+
+    Args:
+        name: the app's name, for messages.
+        control, stream: the server's ends. They stay their owner's to close, after `close`.
+        loop: the loop on whose thread frames are handed over.
+        on_frame: called with each frame that came up.
+        on_error: called once, with what is wrong with the host's bytes; no frame follows.
+        backlog_bytes: how much that the Pipe does not take is kept.
+        max_frame_bytes: the largest frame, both ways.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        control: Connection,
+        stream: Connection,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_frame: Callable[[Frame], None],
+        on_error: Callable[[ProtocolError], None],
+        backlog_bytes: int,
+        max_frame_bytes: int,
+    ) -> None:
+        self._name = name
+        self._loop = loop
+        self._on_frame = on_frame
+        self._on_error = on_error
+        self._backlog_limit = backlog_bytes
+        self._max_frame_bytes = max_frame_bytes
+        self._control_fd = control.fileno()
+        self._readers = {
+            control.fileno(): FrameDecoder(max_frame_bytes=max_frame_bytes),
+            stream.fileno(): FrameDecoder(max_frame_bytes=max_frame_bytes),
+        }
+        self._lock = threading.Lock()  # guards all below
+        self._backlog: deque[memoryview] = deque()
+        self._backlog_bytes = 0
+        self._flushing = False
+        self._closed = False
+        for fd in self._readers:
+            os.set_blocking(fd, False)
+            loop.add_reader(fd, self._read, fd)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that the Pipe has not taken yet."""
+        return self._backlog_bytes
+
+    def send(
+        self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
+    ) -> None:
+        """Send one frame, from any thread, in the order of the calls. Never waits.
+
+        Args:
+            channel, session, payload: the frame.
+            refusable: whether a full backlog may refuse it. Management messages never are.
+
+        Raises:
+            HostUnresponsive: the backlog is full; nothing of the frame was sent.
+            ProtocolError: the frame is over the maximum size.
+        """
+        header = encode_header(
+            channel, session, len(payload), max_frame_bytes=self._max_frame_bytes
+        )
+        size = len(header) + len(payload)
+        with self._lock:
+            if self._closed:
+                return  # the host's death is told to its sessions, not to each who sends
+            if self._backlog:
+                if refusable and channel is not Channel.MANAGEMENT and self._is_full(size):
+                    raise HostUnresponsive(
+                        f"the process of {self._name} takes no input:"
+                        f" {self._backlog_bytes} bytes wait for it",
+                        remedy="wait until it answers again, or end it",
+                    )
+                self._keep(header, payload)
+                return
+            written = self._write([header, payload])
+            if written == size:
+                return
+            rest = memoryview(header + payload)[written:]
+            self._keep(rest)
+            if self._flushing:
+                return
+            self._flushing = True
+        self._on_loop(self._start_flushing)
+
+    def drain(self) -> None:
+        """Read what a dead host left in the Pipes, to the last byte that it wrote."""
+        for fd in list(self._readers):
+            while self._read(fd):
+                pass
+
+    def close(self) -> None:
+        """Stop watching the descriptors; drop the backlog. On the loop's thread. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._backlog.clear()
+            self._backlog_bytes = 0
+        for fd in list(self._readers):
+            self._stop_reading(fd)
+        if self._flushing:
+            self._loop.remove_writer(self._control_fd)
+
+    def _is_full(self, size: int) -> bool:
+        return self._backlog_bytes + size > self._backlog_limit
+
+    def _keep(self, *parts: bytes | memoryview) -> None:
+        for part in parts:
+            if len(part):
+                self._backlog.append(memoryview(part))
+                self._backlog_bytes += len(part)
+
+    def _write(self, parts: list[bytes]) -> int:
+        try:
+            return os.writev(self._control_fd, parts)
+        except BlockingIOError:
+            return 0
+        except ConnectionError:
+            # The host is gone; its pidfd says so to those whom it concerns.
+            return sum(len(part) for part in parts)
+
+    def _on_loop(self, call: Callable[[], None]) -> None:
+        if running_loop() is self._loop:
+            call()
+        else:
+            self._loop.call_soon_threadsafe(call)
+
+    def _start_flushing(self) -> None:
+        if not self._closed:
+            self._loop.add_writer(self._control_fd, self._flush)
+
+    def _flush(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                parts = list(self._backlog)[:64]
+                written = os.writev(self._control_fd, parts)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                written = self._backlog_bytes
+            self._backlog_bytes -= written
+            while written:
+                part = self._backlog[0]
+                if written < len(part):
+                    self._backlog[0] = part[written:]
+                    return
+                written -= len(part)
+                self._backlog.popleft()
+            if self._backlog:
+                return
+            self._flushing = False
+            self._loop.remove_writer(self._control_fd)
+
+    def _read(self, fd: int) -> bool:
+        """Read once; hand the whole frames over. False: there is nothing more for now."""
+        decoder = self._readers.get(fd)
+        if decoder is None:
+            return False
+        try:
+            count = os.readv(fd, [decoder.get_buffer()])
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            count = 0
+        if count == 0:
+            self._stop_reading(fd)
+            return False
+        try:
+            frames = decoder.received(count)
+        except ProtocolError as error:
+            self._fail(error)
+            return False
+        for frame in frames:
+            try:
+                self._on_frame(frame)
+            except ProtocolError as error:
+                self._fail(error)
+                return False
+        return True
+
+    def _fail(self, error: ProtocolError) -> None:
+        for fd in list(self._readers):
+            self._stop_reading(fd)
+        self._on_error(error)
+
+    def _stop_reading(self, fd: int) -> None:
+        if self._readers.pop(fd, None) is not None:
+            self._loop.remove_reader(fd)

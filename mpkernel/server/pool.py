@@ -1,0 +1,162 @@
+"""`HostPool`: which app runs where. One host per app; sessions of an app share it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import uuid
+import weakref
+from typing import Self
+
+from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
+from mpkernel.server.host import AppHost
+from mpkernel.server.relay import ConsoleRelay
+from mpkernel.server.session import Session
+from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
+
+__all__ = ["HostPool"]
+
+logger = logging.getLogger(__name__)
+
+_RELAY_PATIENCE_S = 0.5
+
+
+class HostPool:
+    """App hosts by app, started when first needed.
+
+        async with HostPool() as pool:
+            session = await pool.open_session("app.py", kernel=KernelSpec(entry="mine:main"))
+
+    A pool belongs to the loop on which it is first used, and that loop's thread: hosts end with the
+    thread that launched them. Leaving `async with` ends every process.
+    A server that exits without closing its pool kills what is left at its exit; one that is killed
+    is noticed by its hosts, which then leave.
+
+    Args:
+        settings: see `Settings`. Default: its defaults.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else Settings()
+        self._hosts: dict[str, AppHost] = {}
+        self._ending: set[AppHost] = set()
+        self._relay = ConsoleRelay(forward=self.settings.relay_console)
+        self._closed = False
+        self._owner_pid = os.getpid()
+        _pools.add(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool was closed."""
+        return self._closed
+
+    @property
+    def hosts(self) -> list[AppHost]:
+        """The hosts that live: one per app that takes sessions, and those that are on their way
+        out."""
+        return [*self._hosts.values(), *self._ending]
+
+    async def open_session(
+        self, app: str | os.PathLike[str], *, kernel: KernelSpec, session_id: str | None = None
+    ) -> Session:
+        """Start a kernel for a client of `app`, in the app's process, which is started when there
+        is none. Returns when the kernel's thread runs; never waits for another app's start.
+
+        Args:
+            app: the app's file.
+            kernel: what runs on the session's thread.
+            session_id: the client's name for the session. Default: a random one.
+
+        Raises:
+            PoolClosed: the pool is closed.
+            AppNotFound: there is no such file.
+            HostStartError: the app's process could not be started.
+            HostDied, KernelFailed: it, or the kernel, ended before the kernel ran.
+        """
+        host = self.host_for(app, kernel)
+        session = Session(host, session_id if session_id is not None else uuid.uuid4().hex)
+        host.open(session, kernel)
+        try:
+            await session.started()
+        except BaseException:
+            session.stop()
+            raise
+        return session
+
+    def host_for(self, app: str | os.PathLike[str], kernel: KernelSpec) -> AppHost:
+        """The host of `app`, launched now when there is none. On the loop's thread; returns at
+        once, whatever state the host is in.
+
+        Raises:
+            PoolClosed, AppNotFound, HostStartError: as `open_session`.
+        """
+        if self._closed:
+            raise PoolClosed("the pool is closed", remedy="open a new one")
+        if kernel.executable is not None:
+            raise SettingsError(
+                f"KernelSpec.executable is {kernel.executable!r}: another interpreter for an app is"
+                " not supported yet",
+                remedy="leave it None",
+            )
+        path = os.path.abspath(app)
+        host = self._hosts.get(path)
+        if host is not None and host.takes_sessions:
+            return host
+        if not os.path.exists(path):
+            raise AppNotFound(f"there is no app at {path}", remedy="check the path")
+        if host is not None:
+            self._ending.add(host)
+        host = AppHost(
+            path, self.settings, asyncio.get_running_loop(), self._relay, self._host_over
+        )
+        host.start(argv=kernel.argv, env=kernel.env)
+        self._hosts[path] = host
+        return host
+
+    async def close(self) -> None:
+        """End every host and wait until it is gone. Idempotent, and safe to cancel."""
+        self._closed = True
+        await asyncio.gather(*(host.close() for host in self.hosts))
+        self._relay.close()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._relay.join, _RELAY_PATIENCE_S)
+
+    def close_soon(self) -> None:
+        """Have every host leave, without waiting. On the loop's thread. What has not left when
+        the server exits is killed then."""
+        self._closed = True
+        for host in self.hosts:
+            host.drain()
+
+    def kill(self) -> None:
+        """Kill every host, now, without a loop. From any thread."""
+        if os.getpid() != self._owner_pid:
+            return  # a fork of the server has no say in this
+        self._closed = True
+        for host in self.hosts:
+            host.kill_and_reap()
+        self._relay.close()
+        self._relay.join(_RELAY_PATIENCE_S)
+
+    def _host_over(self, host: AppHost) -> None:
+        self._ending.discard(host)
+        if self._hosts.get(host.app) is host:
+            del self._hosts[host.app]
+
+
+_pools: weakref.WeakSet[HostPool] = weakref.WeakSet()
+
+
+@atexit.register
+def _kill_what_is_left() -> None:
+    for pool in list(_pools):
+        pool.kill()

@@ -1,0 +1,60 @@
+"""`KernelSpec`: what runs on a session's thread. `resolve`: from its name to the function."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+__all__ = ["KernelSpec", "enter", "resolve"]
+
+
+class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The kernel of a session, by name: it is imported in the app's process only.
+
+    Attributes:
+        entry: "package.module:function". The function is called on the session's own thread with
+            one argument, a `mpkernel.host.kernels.Kernel`; the session ends when it returns. The
+            app's own folder is importable.
+        args: bytes that only this function reads, as `kernel.args`.
+        argv: what `sys.argv` shall hold after the app's path. Counts when the session is the one
+            that starts the process.
+        env: the environment of the process, None for the server's own. Counts when the session
+            is the one that starts the process.
+        executable: another Python for the process. Reserved: only None is accepted for now.
+    """
+
+    entry: str
+    args: bytes = b""
+    argv: tuple[str, ...] = ()
+    env: Mapping[str, str] | None = None
+    executable: str | None = None
+
+
+def resolve(entry: str) -> Callable[..., Any]:
+    """The function that "package.module:function" names.
+
+    Raises:
+        ImportError: the module or the function is not there.
+        ValueError: the name has no such form.
+    """
+    module_name, separator, qualified_name = entry.partition(":")
+    if not (module_name and separator and qualified_name):
+        raise ValueError(f"{entry!r} is not of the form 'package.module:function'")
+    found: Any = importlib.import_module(module_name)
+    for part in qualified_name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise ImportError(f"{module_name!r} has no {qualified_name!r}", name=part) from error
+    if not callable(found):
+        raise ImportError(f"{entry!r} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def enter(entry: str, *args: object) -> None:
+    """Call `entry`: the first thing a spawned process does, so that its launcher need not import
+    what runs there."""
+    resolve(entry)(*args)

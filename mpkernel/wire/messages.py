@@ -1,0 +1,163 @@
+"""The messages of the management channel: tagged msgspec Structs, in msgpack.
+
+Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `Ping`, `Shutdown`; up
+come `Ready`, `Pong` (control Pipe), `KernelCreated`, `KernelExited`, `FileStored`, `FileRemoved`
+and `Credit` (stream Pipe, in order with the session's output). Which session a message speaks of
+stands in the frame that carries it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from mpkernel.errors import ProtocolError
+
+__all__ = [
+    "CreateKernel",
+    "Credit",
+    "DownMessage",
+    "FileRemoved",
+    "FileStored",
+    "KernelCreated",
+    "KernelExited",
+    "Ping",
+    "Pong",
+    "Ready",
+    "Setup",
+    "Shutdown",
+    "StopKernel",
+    "UpMessage",
+    "decode_down",
+    "decode_up",
+    "encode",
+]
+
+
+class Setup(msgspec.Struct, tag="setup", frozen=True):
+    """First down the Pipe: what the host is for. The launch itself carries only descriptors.
+
+    Attributes:
+        app: absolute path of the app's file.
+        argv: what `sys.argv` shall be.
+        max_frame_bytes: the largest frame either side may send.
+        host_window_bytes: how much of all sessions together may be on its way up.
+    """
+
+    app: str
+    argv: list[str]
+    max_frame_bytes: int
+    host_window_bytes: int
+
+
+class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):
+    """Start a kernel for the session whose number the frame carries.
+
+    Attributes:
+        session_id: the client's own name for the session.
+        entry: the function that runs the kernel, as "package.module:function".
+        args: opaque to all but that function.
+        window_bytes: how much of this session may be on its way up.
+    """
+
+    session_id: str
+    entry: str
+    args: bytes
+    window_bytes: int
+
+
+class StopKernel(msgspec.Struct, tag="stop_kernel", frozen=True):
+    """End the session's kernel when its present command ends."""
+
+
+class Credit(msgspec.Struct, tag="credit", frozen=True):
+    """The other side's consumer took `bytes` more of this session's payload bytes."""
+
+    bytes: int
+
+
+class Ping(msgspec.Struct, tag="ping", frozen=True):
+    """Answer with a `Pong` of the same number."""
+
+    number: int
+
+
+class Shutdown(msgspec.Struct, tag="shutdown", frozen=True):
+    """Leave now."""
+
+
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """The host takes kernels."""
+
+    pid: int
+
+
+class Pong(msgspec.Struct, tag="pong", frozen=True):
+    """The dispatcher runs."""
+
+    number: int
+
+
+class KernelCreated(msgspec.Struct, tag="created", frozen=True):
+    """The kernel's thread runs. `thread` is its ident, by which a crash report names it."""
+
+    thread: int
+
+
+class KernelExited(msgspec.Struct, tag="exited", frozen=True):
+    """The kernel's thread ended: nothing of the session follows.
+
+    Attributes:
+        error: the traceback, when an exception ended it; else None.
+    """
+
+    error: str | None = None
+
+
+class FileStored(msgspec.Struct, tag="file_stored", frozen=True):
+    """A virtual file of `size` bytes lies in the shared-memory block named `key`."""
+
+    key: str
+    size: int
+
+
+class FileRemoved(msgspec.Struct, tag="file_removed", frozen=True):
+    """The virtual file named `key` is gone."""
+
+    key: str
+
+
+DownMessage = Setup | CreateKernel | StopKernel | Credit | Ping | Shutdown
+UpMessage = Ready | Pong | KernelCreated | KernelExited | Credit | FileStored | FileRemoved
+
+_encoder = msgspec.msgpack.Encoder()
+_down_decoder: msgspec.msgpack.Decoder[DownMessage] = msgspec.msgpack.Decoder(DownMessage)
+_up_decoder: msgspec.msgpack.Decoder[UpMessage] = msgspec.msgpack.Decoder(UpMessage)
+
+
+def encode(message: DownMessage | UpMessage) -> bytes:
+    """A message as the payload of a management frame."""
+    return _encoder.encode(message)
+
+
+def decode_down(payload: bytes) -> DownMessage:
+    """What the server says to a host.
+
+    Raises:
+        ProtocolError: the payload is no such message.
+    """
+    try:
+        return _down_decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"no management message for a host: {error}") from error
+
+
+def decode_up(payload: bytes) -> UpMessage:
+    """What a host says to the server.
+
+    Raises:
+        ProtocolError: the payload is no such message.
+    """
+    try:
+        return _up_decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"no management message from a host: {error}") from error

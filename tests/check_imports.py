@@ -1,0 +1,75 @@
+"""The rules between the packages, read from the source: who may import whom.
+
+Run as a program it prints each breach and fails; `test_import_rules.py` runs it as a test.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("mpkernel", "shm")
+
+
+def breaches(root: Path = ROOT) -> list[str]:
+    """Every import that breaks a rule, as "file:line importer imports imported: rule"."""
+    found = []
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            if path.is_relative_to(root / "mpkernel" / "examples"):
+                continue
+            importer = ".".join(path.relative_to(root).with_suffix("").parts)
+            importer = importer.removesuffix(".__init__")
+            for line, imported in _imports(path, importer):
+                rule = _broken_rule(importer, imported)
+                if rule:
+                    place = f"{path.relative_to(root)}:{line}"
+                    found.append(f"{place} {importer} imports {imported}: {rule}")
+    return found
+
+
+def _imports(path: Path, importer: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            assert node.module is not None
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def _broken_rule(importer: str, imported: str) -> str | None:
+    def is_in(name: str, *packages: str) -> bool:
+        return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+    ours = is_in(imported, *PACKAGES)
+    if is_in(importer, "shm") and is_in(imported, "mpkernel"):
+        return "shm imports nothing of mpkernel"
+    for_wire = is_in(imported, "mpkernel.wire", "mpkernel.errors")
+    if is_in(importer, "mpkernel.wire") and ours and not for_wire:
+        return "wire imports only itself and errors"
+    if is_in(importer, "mpkernel.server") and is_in(imported, "mpkernel.host"):
+        return "server and host never import each other"
+    if is_in(importer, "mpkernel.host") and is_in(imported, "mpkernel.server"):
+        return "server and host never import each other"
+    if is_in(importer, "mpkernel.host") and is_in(imported, "asyncio", "psutil", "uvloop"):
+        return "a host pays for neither asyncio, psutil nor uvloop"
+    backend = is_in(importer, "mpkernel.marimo_backend")
+    if is_in(imported, "marimo") and not backend:
+        return "only marimo_backend imports marimo"
+    if is_in(imported, "starlette", "uvicorn") and not backend:
+        return "only marimo_backend imports what comes with marimo"
+    if is_in(imported, "mpkernel.cli") and not is_in(importer, "mpkernel.cli", "mpkernel.__main__"):
+        return "nothing imports cli"
+    if is_in(imported, "zmq"):
+        return "nothing imports zmq"
+    return None
+
+
+if __name__ == "__main__":
+    broken = breaches()
+    print("\n".join(broken) or "import rules hold")
+    sys.exit(bool(broken))

@@ -1,0 +1,126 @@
+"""The command line's errors, as its user meets them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "mpkernel" / "examples" / "sales" / "dashboard.py"
+
+
+def mpkernel(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mpkernel", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **env},
+    )
+
+
+def test_the_version_is_told() -> None:
+    assert mpkernel("--version").stdout.startswith("mpkernel 0.")
+
+
+def test_help_shows_our_options_and_all_of_marimos() -> None:
+    shown = mpkernel("run", "--help")
+    assert shown.returncode == 0
+    for option in ("--examples", "--port", "--session-ttl", "--redirect-console-to-browser"):
+        assert option in shown.stdout
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    refused = mpkernel("walk")
+    assert refused.returncode == 2
+    assert "walk" in refused.stderr
+
+
+def test_a_run_of_nothing_is_a_usage_error() -> None:
+    assert mpkernel("run").returncode == 2
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    refused = mpkernel("run", tmp_path / "nowhere.py", "--headless")
+    assert refused.returncode != 0
+    assert "nowhere.py" in refused.stderr + refused.stdout
+
+
+def test_a_path_that_is_no_notebook_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("print('no notebook')\n")
+    refused = mpkernel("run", script, "--headless")
+    assert refused.returncode != 0
+    assert "not recognized as a marimo notebook" in refused.stderr
+
+
+def test_a_notebook_with_a_syntax_error_is_shown_where(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(EXAMPLE.read_text().replace("import marimo as mo", "import marimo as as mo"))
+    refused = mpkernel("run", broken, "--headless")
+    assert refused.returncode != 0
+    assert "broken.py:" in refused.stderr
+
+
+def test_the_sandbox_is_refused_with_what_to_do_instead() -> None:
+    for option in (["--sandbox", "uv"], ["--sandbox=uv"], ["--sandbox"]):
+        refused = mpkernel("run", EXAMPLE, *option)
+        assert refused.returncode == 1
+        assert "--sandbox is not supported yet" in refused.stderr
+        assert "marimo run --sandbox" in refused.stderr
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("form", ["--port {}", "--port={}", "-p {}"])
+def test_a_port_in_use_is_said_to_be_so(taken_port: int, form: str) -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", *form.format(taken_port).split())
+    assert refused.returncode == 1
+    assert f"port {taken_port} on 127.0.0.1 is in use" in refused.stderr
+    assert "--port" in refused.stderr
+
+
+def test_a_disabled_mpkernel_does_not_serve() -> None:
+    refused = mpkernel("run", EXAMPLE, MPKERNEL_DISABLE="1")
+    assert refused.returncode == 1
+    assert "MPKERNEL_DISABLE" in refused.stderr
+
+
+def without_marimo(directory: Path, version: str | None) -> dict[str, str]:
+    """An environment in which marimo seems to be missing, or of another version."""
+    hook = directory / "sitecustomize.py"
+    hook.write_text(
+        "import importlib.metadata as m\n"
+        "real = m.version\n"
+        "def version(name):\n"
+        "    if name != 'marimo':\n"
+        "        return real(name)\n"
+        f"    answer = {version!r}\n"
+        "    if answer is None:\n"
+        "        raise m.PackageNotFoundError(name)\n"
+        "    return answer\n"
+        "m.version = version\n"
+    )
+    return {"PYTHONPATH": str(directory)}
+
+
+def test_a_missing_marimo_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    refused = mpkernel("run", EXAMPLE, **without_marimo(tmp_path, None))
+    assert refused.returncode == 1
+    assert "pip install 'mpkernel[marimo]'" in refused.stderr
+
+
+def test_a_marimo_outside_the_range_is_said_with_the_range(tmp_path: Path) -> None:
+    refused = mpkernel("run", EXAMPLE, **without_marimo(tmp_path, "0.22.0"))
+    assert refused.returncode == 1
+    assert "0.23.8 up to, but not including, 0.26.0" in refused.stderr

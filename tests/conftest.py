@@ -1,0 +1,71 @@
+"""What holds for every test: it leaves no process and no shared memory of ours."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import settings
+
+# Properties are about bytes, not about how busy the machine is.
+settings.register_profile("mpkernel", deadline=None)
+settings.load_profile("mpkernel")
+
+_SHM = Path("/dev/shm")
+_OF_OURS = ("spawn_main", "mpkernel")
+_PATIENCE_S = 5.0
+# A virtual file of ours, or what user code makes with multiprocessing.
+_BLOCK = re.compile(r"[\w-]{22}\.\w+$|psm_")
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    item.stash[_BEFORE] = (frozenset(_our_children()), frozenset(_blocks()))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    result = yield
+    if any(_answers_for_itself(child) for child in _our_children()):
+        return result
+    children_before, blocks_before = item.stash[_BEFORE]
+    children = [child for child in _our_children() if child not in children_before]
+    _, alive = psutil.wait_procs(children, timeout=_PATIENCE_S)
+    for child in alive:
+        child.kill()
+    assert not alive, f"processes left behind: {alive}"
+    blocks = set(_blocks()) - blocks_before
+    assert not blocks, f"blocks of shared memory left behind: {sorted(blocks)}"
+    return result
+
+
+def _our_children() -> list[psutil.Process]:
+    children = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            command = " ".join(child.cmdline())
+        except psutil.Error:  # it has ended meanwhile
+            continue
+        if any(part in command for part in _OF_OURS):
+            children.append(child)
+    return children
+
+
+def _answers_for_itself(child: psutil.Process) -> bool:
+    """Whether it is a server that several tests share: it looks for leftovers at its own end."""
+    try:
+        return "MPKERNEL_TEST_MARK" in child.environ()
+    except psutil.Error:
+        return False
+
+
+def _blocks() -> list[str]:
+    return [name for name in os.listdir(_SHM) if _BLOCK.match(name)]
+
+
+_BEFORE = pytest.StashKey[tuple[frozenset[psutil.Process], frozenset[str]]]()

@@ -1,0 +1,69 @@
+"""Fixtures of the end-to-end tests: a browser for each module, a new tab for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from e2e.harness import NOTEBOOKS
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+_CHROMIUM_NAMES = ("chromium", "chromium-browser")
+_CHROMIUM_OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_PATIENCE_MS = 90_000
+
+expect.set_options(timeout=_PATIENCE_MS)
+
+
+@pytest.fixture
+def notebook_dir(tmp_path: Path) -> Path:
+    """A copy of the test notebooks that the test may change."""
+    return Path(shutil.copytree(NOTEBOOKS, tmp_path / "notebooks"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the system's Chromium."""
+    for name in _CHROMIUM_NAMES:
+        if path := shutil.which(name):
+            return path
+    pytest.fail("the browser tests need Chromium: apt-get install chromium", pytrace=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One Chromium for all tests of a module, which must run in the module's event loop."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_OPTIONS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """One profile for a module: the 300 files of marimo's page are fetched cold only once."""
+    context = await browser.new_context(viewport={"width": 1200, "height": 1400})
+    context.set_default_timeout(_PATIENCE_MS)
+    yield context
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(context: BrowserContext) -> AsyncIterator[Page]:
+    """A new tab, and so a session of its own."""
+    page = await context.new_page()
+    yield page
+    await page.close()

@@ -1,0 +1,27 @@
+"""What the end-to-end tests share: a `Server` to start, a `Tab` to open, notebooks to serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from e2e.server_process import MARK, PROGRAM, SERVER_OPTIONS, Server, free_port, mapped_files
+from e2e.tab import Element, Tab, TabClosed, http_client, open_tabs
+
+__all__ = [
+    "EXAMPLES",
+    "MARK",
+    "NOTEBOOKS",
+    "PROGRAM",
+    "SERVER_OPTIONS",
+    "Element",
+    "Server",
+    "Tab",
+    "TabClosed",
+    "free_port",
+    "http_client",
+    "mapped_files",
+    "open_tabs",
+]
+
+EXAMPLES = Path(__file__).parents[2] / "mpkernel" / "examples"
+NOTEBOOKS = Path(__file__).parent / "notebooks"

@@ -1,0 +1,232 @@
+"""The stream writer and its windows, on real Pipes, under what threads and signals do to them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any, cast
+
+import pytest
+
+from mpkernel.errors import ProtocolError
+from mpkernel.host.streams import StreamWriter, Window
+from mpkernel.wire.frames import Channel, Frame, FrameDecoder
+
+MAX_FRAME_BYTES = 1 << 24
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[Connection, Connection]]:
+    reader, writer = Pipe(duplex=False)
+    with reader, writer:
+        yield reader, writer
+
+
+def read_frames(reader: Connection) -> list[Frame]:
+    """All frames until the writing end is closed."""
+    decoder, frames = FrameDecoder(), []
+    while data := os.read(reader.fileno(), 65536):
+        frames += decoder.feed(data)
+    decoder.finish()
+    return frames
+
+
+class Reading:
+    """Reads on a thread of its own."""
+
+    def __init__(self, reader: Connection) -> None:
+        self.frames: list[Frame] = []
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(reader,))
+        self._thread.start()
+
+    def _run(self, reader: Connection) -> None:
+        try:
+            self.frames = read_frames(reader)
+        except ProtocolError as error:
+            self.error = error
+
+    def result(self) -> list[Frame]:
+        self._thread.join(60)
+        if self.error is not None:
+            raise self.error
+        return self.frames
+
+
+def test_frames_of_many_threads_arrive_whole_and_each_threads_in_order(
+    pipe: tuple[Connection, Connection],
+) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    reading = Reading(reader)
+
+    def write(session: int) -> None:
+        for number in range(300):
+            payload = number.to_bytes(4, "big") + bytes([session]) * (number * 97 % 70_000)
+            writer.write(Channel.STREAM, session, payload)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    end.close()
+    frames = reading.result()
+    assert len(frames) == 1800
+    for session in range(6):
+        numbers = [int.from_bytes(f.payload[:4], "big") for f in frames if f.session == session]
+        assert numbers == list(range(300))
+    for frame in frames:
+        assert frame.payload[4:] == bytes([frame.session]) * len(frame.payload[4:])
+
+
+class Interrupted(Exception):
+    """Thrown into a thread from outside."""
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """No trace function, as `--cov` sets one. On CPython 3.11 a traced thread enters no function
+    while an asynchronous exception waits for another thread, and the other may wait for a lock
+    that the traced one holds."""
+    trace, threads_trace = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(cast(Any, None))
+    yield
+    threading.settrace(cast(Any, threads_trace))
+    sys.settrace(trace)
+
+
+@pytest.mark.usefixtures("untraced")
+def test_asynchronous_exceptions_tear_no_frame_and_leave_no_lock(
+    pipe: tuple[Connection, Connection],
+) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    reading = Reading(reader)
+    stop = threading.Event()
+    struck = [threading.Semaphore(0), threading.Semaphore(0)]
+
+    def write(session: int) -> None:
+        number = 0
+        while not stop.is_set():
+            try:
+                while not stop.is_set():
+                    writer.write(Channel.STREAM, session, b"x" * (number % 5000))
+                    number += 1
+            except Interrupted:
+                struck[session].release()
+
+    threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(500):
+        for thread in threads:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted)
+            )
+        for session in range(2):  # each before the next, so that none is on its way at the end
+            assert struck[session].acquire(timeout=20), "a writer hangs"
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "a writer waits for a lock that nobody holds"
+    end.close()
+    assert all(set(frame.payload) <= {ord("x")} for frame in reading.result())
+
+
+def test_a_frame_over_the_limit_is_refused_and_nothing_of_it_is_written(
+    pipe: tuple[Connection, Connection],
+) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=100)
+    with pytest.raises(ProtocolError):
+        writer.write(Channel.STREAM, 1, bytes(200))
+    writer.write(Channel.STREAM, 1, b"fits")
+    end.close()
+    assert read_frames(reader) == [Frame(Channel.STREAM, 1, b"fits")]
+
+
+def test_a_forgotten_writer_writes_nothing(pipe: tuple[Connection, Connection]) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    writer.forget()
+    writer.write(Channel.STREAM, 1, b"from a fork")
+    end.close()
+    assert read_frames(reader) == []
+
+
+def test_a_write_to_a_reader_that_is_gone_says_so(pipe: tuple[Connection, Connection]) -> None:
+    reader, end = pipe
+    reader.close()
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    with pytest.raises(BrokenPipeError):
+        writer.write(Channel.STREAM, 1, b"x")
+
+
+def waiting(window: Window, count: int) -> tuple[threading.Thread, list[bool]]:
+    """A thread that reserves, and where its answer will stand."""
+    answer: list[bool] = []
+    thread = threading.Thread(target=lambda: answer.append(window.reserve(count)))
+    thread.start()
+    return thread, answer
+
+
+def test_a_full_window_lets_its_writer_wait_until_there_is_credit() -> None:
+    window = Window(100)
+    assert window.reserve(60)
+    thread, answer = waiting(window, 60)
+    thread.join(0.05)
+    assert thread.is_alive()
+    window.refund(40)
+    thread.join(10)
+    assert answer == [True]
+
+
+def test_a_message_larger_than_the_window_goes_when_little_is_outstanding() -> None:
+    window = Window(100)
+    assert window.reserve(25)
+    assert window.reserve(1000)
+    thread, answer = waiting(window, 1)
+    thread.join(0.05)
+    assert thread.is_alive()
+    window.refund(1000)
+    thread.join(10)
+    assert answer == [True]
+
+
+def test_a_full_window_of_one_session_holds_no_other() -> None:
+    shared = Window(1000)
+    full, other = Window(100, shared), Window(100, shared)
+    assert full.reserve(100)
+    assert other.reserve(100)
+
+
+def test_a_full_host_holds_every_session_until_any_is_credited() -> None:
+    shared = Window(100)
+    first, second = Window(1000, shared), Window(1000, shared)
+    assert first.reserve(90)
+    thread, answer = waiting(second, 50)
+    thread.join(0.05)
+    assert thread.is_alive()
+    first.refund(90)
+    thread.join(10)
+    assert answer == [True]
+
+
+def test_closing_a_window_lets_its_waiters_go_and_gives_back_what_it_held() -> None:
+    shared = Window(100)
+    window, other = Window(100, shared), Window(100, shared)
+    assert window.reserve(90)
+    thread, answer = waiting(window, 50)
+    thread.join(0.05)
+    assert thread.is_alive()
+    window.close()
+    thread.join(10)
+    assert answer == [False]
+    assert other.reserve(90)

@@ -1,0 +1,95 @@
+"""Everything of marimo that is touched is where it was read."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+
+import pytest
+
+from mpkernel.errors import UnsupportedMarimo
+from mpkernel.marimo_backend import seam
+
+
+@pytest.mark.parametrize("name", seam.SERVER_NAMES)
+def test_a_name_of_the_servers_half_is_where_it_was(name: str) -> None:
+    assert seam.server(name) is not None
+
+
+@pytest.mark.parametrize("name", seam.HOST_NAMES)
+def test_a_name_of_the_hosts_half_is_where_it_was(name: str) -> None:
+    assert seam.host(name) is not None
+
+
+def test_the_command_line_is_a_click_group_with_run() -> None:
+    assert "run" in seam.command_line().commands
+
+
+def test_the_kernels_launcher_takes_what_it_is_given() -> None:
+    wanted = {
+        "control_queue", "set_ui_element_queue", "completion_queue", "input_queue",
+        "stream_queue", "socket_addr", "is_edit_mode", "configs", "app_metadata", "user_config",
+        "virtual_file_storage", "redirect_console_to_browser", "interrupt_queue", "log_level",
+        "is_ipc",
+    }  # fmt: skip
+    parameters = inspect.signature(seam.host("launch_kernel")).parameters
+    assert wanted <= parameters.keys()
+    required = {p.name for p in parameters.values() if p.default is inspect.Parameter.empty}
+    assert required <= wanted
+
+
+def test_the_session_manager_asks_the_pool_that_it_holds() -> None:
+    source = inspect.getsource(seam.server("SessionManager"))
+    for touched in ("self._app_host_pool", "self.workspace", "self.mode", "if self._app_host_pool"):
+        assert touched in source
+
+
+def test_the_adapter_has_the_whole_surface_of_marimos_app_host() -> None:
+    from marimo._session.app_host.host import AppHost
+    from marimo._session.app_host.pool import AppHostPool
+
+    from mpkernel.marimo_backend.pool import AppHostAdapter, PoolLease
+
+    for theirs, ours in ((AppHost, AppHostAdapter), (AppHostPool, PoolLease)):
+        public = {name for name in vars(theirs) if not name.startswith("_")}
+        assert public <= set(dir(ours))
+
+
+def test_the_file_storage_has_the_whole_surface_of_marimos() -> None:
+    from mpkernel.marimo_backend.files import AnnouncingStorage, RegisteredFiles
+
+    public = {n for n in vars(seam.host("SharedMemoryStorage")) if not n.startswith("_")}
+    assert public <= set(dir(AnnouncingStorage))
+    assert public <= set(dir(RegisteredFiles))
+
+
+def test_virtual_files_are_named_by_the_function_that_is_replaced() -> None:
+    from marimo._runtime.virtual_file import virtual_file
+
+    assert "random_filename(" in inspect.getsource(virtual_file.VirtualFileLifecycleItem)
+
+
+@pytest.mark.parametrize("version", ["0.23.8", "0.23.16", "0.24.0", "0.25.2", "0.25.99"])
+def test_a_version_in_the_range_is_taken(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
+    assert seam.check_marimo() == version
+
+
+@pytest.mark.parametrize("version", ["0.23.7", "0.9.0", "0.26.0", "1.0.0"])
+def test_a_version_outside_is_refused_with_the_range(
+    monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
+    with pytest.raises(UnsupportedMarimo, match=r"0\.23\.8 up to, but not including, 0\.26\.0"):
+        seam.check_marimo()
+
+
+def test_a_missing_marimo_is_said_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(_: str) -> str:
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(UnsupportedMarimo, match=r"pip install 'mpkernel\[marimo\]'"):
+        seam.check_marimo()
