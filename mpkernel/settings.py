@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from mpkernel.errors import SettingsError
@@ -30,6 +32,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         max_frame_bytes: the largest message. Default 256 MiB.
         relay_console: whether what an app's process writes to its descriptors 1 and 2 is written
             to the server's, each line with the app's name before it. Default True.
+        file_storage: where apps keep virtual files: "shared_memory" (default), "temp_file", or
+            None: not at all, files are data URLs.
+        file_fallback: what steps in when shared memory is full or cannot be had: "temp_file"
+            (default), or None: the app gets the error.
+        session_files_bytes: how much one session may keep in virtual files. Default None: no bound.
+        files_bytes: the same for all sessions of the pool together. Default None: no bound.
+        recycled_files_bytes: per host, how much freed shared memory is kept to be used again.
+            Default 64 MiB.
+        recycled_files_age_s: how long it is kept. Default 30.
 
     Raises:
         SettingsError: a value is impossible.
@@ -43,12 +54,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backlog_bytes: int = 64 * _MIB
     max_frame_bytes: int = MAX_FRAME_BYTES
     relay_console: bool = True
+    file_storage: Literal["shared_memory", "temp_file"] | None = "shared_memory"
+    file_fallback: Literal["temp_file"] | None = "temp_file"
+    session_files_bytes: int | None = None
+    files_bytes: int | None = None
+    recycled_files_bytes: int = 64 * _MIB
+    recycled_files_age_s: float = 30.0
 
     def __post_init__(self) -> None:
         for name in ("start_timeout_s", "window_bytes", "host_window_bytes", "backlog_bytes"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"setting {name} is {getattr(self, name)}; it must be over 0")
-        for name in ("stop_grace_s", "idle_retire_s"):
+        for name, choices in (
+            ("file_storage", ("shared_memory", "temp_file", None)),
+            ("file_fallback", ("temp_file", None)),
+        ):
+            if getattr(self, name) not in choices:
+                raise SettingsError(
+                    f"setting {name} is {getattr(self, name)!r}; it must be one of {choices}"
+                )
+        for name in (
+            "stop_grace_s",
+            "idle_retire_s",
+            "session_files_bytes",
+            "files_bytes",
+            "recycled_files_bytes",
+            "recycled_files_age_s",
+        ):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise SettingsError(f"setting {name} is {value}; it must not be negative")

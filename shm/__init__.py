@@ -1,8 +1,69 @@
-"""Blocks of shared memory that can be read without becoming anybody's to clean up.
+"""Virtual files in shared memory: a package of its own, which knows nothing of mpkernel.
 
-A package of its own: it imports nothing of mpkernel. For now it holds the reading side alone.
+    VirtualFile ─▶ storage ─▶ Registry   which files there are, whose, who still reads them
+                      │
+                      ├─▶ Recycler ─▶ Block   shared memory, used again when nobody reads it
+                      └─▶ fallback            temporary files
+
+`files` gives bytes a URL and a life, `storage` keeps them, `registry` says what may be read and
+when bytes are free, `recycler` gives out blocks, `blocks` makes, writes and reads them, `names`
+says whose a block is and `sweep` removes what dead processes left.
+
+    storage = shm.SharedMemoryStorage()
+    file = shm.VirtualFile.create_and_register(png, storage=storage, media_type="image/png")
 """
 
-from shm.blocks import BlockNotFound, read_chunks
+from shm.blocks import AttachedBlock, Block, read_chunks
+from shm.errors import (
+    BlockNotFound,
+    KeyTaken,
+    NoSpace,
+    NotOwner,
+    QuotaExceeded,
+    ShmError,
+    Unavailable,
+)
+from shm.files import VirtualFile
+from shm.recycler import Recycler
+from shm.registry import Entry, FileInfo, Owner, Registry, Snapshot, Source, new_key
+from shm.storage import (
+    InMemoryStorage,
+    RegisteredStorage,
+    SharedMemoryStorage,
+    StorageKind,
+    TempFileStorage,
+    VirtualFileStorage,
+    create_storage,
+)
+from shm.sweep import Swept, sweep
 
-__all__ = ["BlockNotFound", "read_chunks"]
+__all__ = [
+    "AttachedBlock",
+    "Block",
+    "BlockNotFound",
+    "Entry",
+    "FileInfo",
+    "InMemoryStorage",
+    "KeyTaken",
+    "NoSpace",
+    "NotOwner",
+    "Owner",
+    "QuotaExceeded",
+    "Recycler",
+    "RegisteredStorage",
+    "Registry",
+    "SharedMemoryStorage",
+    "ShmError",
+    "Snapshot",
+    "Source",
+    "StorageKind",
+    "Swept",
+    "TempFileStorage",
+    "Unavailable",
+    "VirtualFile",
+    "VirtualFileStorage",
+    "create_storage",
+    "new_key",
+    "read_chunks",
+    "sweep",
+]

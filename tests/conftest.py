@@ -19,7 +19,7 @@ _SHM = Path("/dev/shm")
 _OF_OURS = ("spawn_main", "mpkernel")
 _PATIENCE_S = 5.0
 # A virtual file of ours, or what user code makes with multiprocessing.
-_BLOCK = re.compile(r"[\w-]{22}\.\w+$|psm_")
+_BLOCK = re.compile(r"mpk-|psm_")
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 
+from mpkernel.host.files import HostFiles, SessionFiles
 from mpkernel.host.streams import StreamWriter, Window
 from mpkernel.spec import resolve
 from mpkernel.wire.frames import Channel, Frame, Message
@@ -33,6 +34,7 @@ class Kernel:
         session_id: the client's name for the session.
         number: the session's number on the wire.
         args: `KernelSpec.args`.
+        files: the session's virtual files, which its client can fetch.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Kernel:
         create: CreateKernel,
         writer: StreamWriter,
         host_window: Window,
+        files: HostFiles,
     ) -> None:
         self.app = app
+        self.files = SessionFiles(files, number)
         self.session_id = create.session_id
         self.number = number
         self.args = create.args
@@ -85,14 +89,6 @@ class Kernel:
             OSError: the server is gone.
         """
         self._writer.send(message, session=self.number)
-
-    def announce_for_host(self, message: UpMessage) -> None:
-        """The same, for what is the process's and not one session's.
-
-        Raises:
-            OSError: the server is gone.
-        """
-        self._writer.send(message)
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """Wait for the next message of the client; None when the session is closed.
@@ -161,7 +157,14 @@ class Kernel:
             logger.warning("kernel failed app=%s session=%s\n%s", self.app, self.session_id, error)
         finally:
             self._window.close()
+            self._release_files()
             self._announce_exit(error)
+
+    def _release_files(self) -> None:
+        try:
+            self.files.shutdown()
+        except OSError as gone:  # the server is gone, and the main thread about to leave
+            logger.debug("nobody to tell of files: %s session=%s", gone, self.session_id)
 
     def _announce_exit(self, error: str | None) -> None:
         if self._writer.forgotten:
@@ -175,15 +178,18 @@ class Kernel:
 class Kernels:
     """The dispatcher's table of kernels, by session number."""
 
-    def __init__(self, app: str, writer: StreamWriter, host_window_bytes: int) -> None:
+    def __init__(
+        self, app: str, writer: StreamWriter, host_window_bytes: int, files: HostFiles
+    ) -> None:
         self._app = app
+        self._files = files
         self._writer = writer
         self._host_window = Window(host_window_bytes)
         self._kernels: dict[int, Kernel] = {}  # changed by dict operations, each one atomic
 
     def create(self, number: int, create: CreateKernel) -> None:
         """Start a kernel. Messages for it may follow at once."""
-        kernel = Kernel(self._app, number, create, self._writer, self._host_window)
+        kernel = Kernel(self._app, number, create, self._writer, self._host_window, self._files)
         self._kernels[number] = kernel
         try:
             threading.Thread(

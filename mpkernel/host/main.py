@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from mpkernel.errors import ProtocolError
 from mpkernel.host import console
+from mpkernel.host.files import HostFiles
 from mpkernel.host.kernels import Kernels
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.tracker import detach_resource_tracker
@@ -29,6 +30,7 @@ from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
 from mpkernel.wire.messages import (
     CreateKernel,
     Credit,
+    FileFreed,
     Ping,
     Pong,
     Ready,
@@ -88,6 +90,7 @@ class Dispatcher:
         self._decoder = FrameDecoder()
         self._writer: StreamWriter | None = None
         self._kernels: Kernels | None = None
+        self._files: HostFiles | None = None
 
     def run(self) -> NoReturn:
         """Dispatch until the end; leave."""
@@ -97,7 +100,7 @@ class Dispatcher:
             poll.register(self._server_fd, select.POLLIN)
         try:
             while True:
-                for fd, _ in poll.poll():
+                for fd, _ in poll.poll(self._until_next_expiry_ms()):
                     if fd == self._server_fd:
                         _leave_with_group()
                     self._read()
@@ -126,6 +129,9 @@ class Dispatcher:
                 self._require_kernels().create(frame.session, message)
             case StopKernel():
                 self._require_kernels().stop(frame.session)
+            case FileFreed():
+                if self._files is not None:
+                    self._files.freed(message.key)
             case Ping():
                 self._answer(Pong(message.number))
             case Setup():
@@ -142,9 +148,15 @@ class Dispatcher:
             max_frame_bytes=setup.max_frame_bytes,
             on_lost=_leave_with_group,
         )
-        self._kernels = Kernels(setup.app, self._writer, setup.host_window_bytes)
+        self._files = HostFiles(self._writer, setup.files)
+        at_leave(self._files.close)
+        self._kernels = Kernels(setup.app, self._writer, setup.host_window_bytes, self._files)
         os.register_at_fork(after_in_child=self._forget)
         self._answer(Ready(os.getpid()))
+
+    def _until_next_expiry_ms(self) -> float | None:
+        due_s = self._files.expire() if self._files is not None else None
+        return None if due_s is None else due_s * 1000 + 1
 
     def _require_kernels(self) -> Kernels:
         if self._kernels is None:

@@ -5,7 +5,7 @@ marimo's server                                    app host
 IsolationMiddleware ─ puts a PoolLease into ─▶ SessionManager
 AppHostAdapter ─ pickled commands ─▶ (control Pipe) ─▶ CommandQueue ─▶ marimo's kernel
 marimo's stream queue ◀─ (stream Pipe) ◀─ OutputQueue ◀───────────────────┘
-RegisteredFiles ◀─ announcements, blocks of shared memory ─ AnnouncingStorage
+RegisteredFiles ◀─ announcements, blocks of shared memory ─ SessionFiles
 
 entrypoint  what marimo loads by itself, when mpkernel is installed
 pool        the surface that marimo's session manager asks for

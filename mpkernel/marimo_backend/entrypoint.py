@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -22,8 +23,9 @@ from starlette.responses import PlainTextResponse
 
 from mpkernel.errors import UnsupportedMarimo
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.files import RegisteredFiles
+from mpkernel.marimo_backend.files import RegisteredFiles, leased
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
+from shm import Registry
 
 __all__ = ["IsolationMiddleware", "is_disabled", "isolate_single_notebooks", "middleware"]
 
@@ -58,12 +60,27 @@ class IsolationMiddleware:
         if not self._decided and "app" in scope:
             self._decide(scope["app"].state)
         if self._lease is not None and scope["type"] == "http" and _FILE_ROUTE in scope["path"]:
-            checked = _checked(scope, self._lease)
-            if checked is None:
+            await self._serve_file(self._lease.files, scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
+        """Let marimo answer for a registered file, with the registered length in its path and the
+        bytes held until the last is sent. It would read whatever name and length the URL gives."""
+        head, _, requested = scope["path"].rpartition(_FILE_ROUTE)
+        name = requested.partition("-")[2]
+        if name == _EMPTY_FILE:
+            await self._app(scope, receive, send)
+            return
+        with ExitStack() as held:
+            try:
+                entry = held.enter_context(leased(files, name))
+            except KeyError:
                 await PlainTextResponse("File not found", status_code=404)(scope, receive, send)
                 return
-            scope = checked
-        await self._app(scope, receive, send)
+            path = f"{head}{_FILE_ROUTE}{entry.size}-{name}"
+            registered = {**scope, "path": path, "raw_path": path.encode()}
+            await self._app(registered, receive, send)
 
     def _decide(self, state: Any) -> None:
         manager = getattr(state, "session_manager", None)
@@ -74,7 +91,7 @@ class IsolationMiddleware:
             return
         self._lease = PoolLease(shared_pool())
         manager._app_host_pool = self._lease
-        files = RegisteredFiles(self._lease.shared.file_size)
+        files = RegisteredFiles(self._lease.files)
         seam.server("VirtualFileStorageManager")().storage = files
         logger.info("notebooks of this server are isolated by mpkernel")
 
@@ -99,20 +116,6 @@ def _shall_be_isolated(manager: Any, state: Any) -> bool:
     served_by_marimo = hasattr(state, "port")
     one_notebook = manager.workspace.get_unique_file_key() is not None
     return _single_notebooks or not served_by_marimo or not one_notebook
-
-
-def _checked(scope: Any, lease: PoolLease) -> Any:
-    """The scope of a request for a virtual file, with the registered length in its path; None when
-    no such file is registered. marimo would read whatever name and length the URL gives."""
-    head, _, requested = scope["path"].rpartition(_FILE_ROUTE)
-    _, _, name = requested.partition("-")
-    if name == _EMPTY_FILE:
-        return scope
-    size = lease.shared.file_size(name)
-    if size is None:
-        return None
-    path = f"{head}{_FILE_ROUTE}{size}-{name}"
-    return {**scope, "path": path, "raw_path": path.encode()}
 
 
 middleware = Middleware(IsolationMiddleware)

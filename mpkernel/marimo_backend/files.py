@@ -1,99 +1,74 @@
 """marimo's virtual files in both processes.
 
-A host keeps them in marimo's own shared-memory storage and announces each on the stream Pipe,
-before the output that names it. The server reads those that were announced, and no others.
+marimo keeps one storage per process and asks it by name. In a host that storage becomes the calling
+session's (`SessionFiles`), so that each file has an owner; in the server it becomes the pool's
+registry, to read only. A request holds the lease on its file from the first look at its name until
+its last byte, through `leased`.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
+from mpkernel.host.files import SessionFiles
 from mpkernel.marimo_backend import seam
-from mpkernel.wire.messages import FileRemoved, FileStored
-from shm import read_chunks
+from shm import Entry, Registry, new_key
 
-if TYPE_CHECKING:
-    from mpkernel.wire.messages import UpMessage
+__all__ = ["RegisteredFiles", "bind_thread", "leased", "store_by_session"]
 
-__all__ = ["AnnouncingStorage", "RegisteredFiles", "secure_filename"]
-
-_KEY_BYTES = 16
+_leased: ContextVar[Entry | None] = ContextVar("mpkernel_leased_file", default=None)
+_bound = threading.local()
 
 
-def secure_filename(extension: str) -> str:
-    """A name of 128 random bits, in 22 characters: with a slash and a short extension it fits into
-    the 31 that macOS allows a block."""
-    return f"{secrets.token_urlsafe(_KEY_BYTES)}.{extension}"
+def store_by_session() -> None:
+    """Have marimo's kernels of this process keep their files in the storage of their session, under
+    unguessable names."""
+    seam.replace_storage_manager(_session_files)
+    seam.replace_random_filename(new_key)
 
 
-class AnnouncingStorage:
-    """marimo's `VirtualFileStorage` for a host: its `SharedMemoryStorage`, with announcements.
+def bind_thread(files: SessionFiles) -> None:
+    """Have the kernel that starts on the calling thread keep its files there. marimo asks when it
+    makes the kernel's registry of files (and that of an embedded app): later calls come from any
+    thread, through that registry."""
+    _bound.files = files
 
-    Args:
-        announce: sends a message up the stream Pipe.
+
+def _session_files() -> SessionFiles | None:
+    files: SessionFiles | None = getattr(_bound, "files", None)
+    return files if files is not None and files.enabled else None
+
+
+@contextmanager
+def leased(registry: Registry, key: str) -> Iterator[Entry]:
+    """Hold a file for the current task and the threads that it asks.
+
+    Raises:
+        KeyError: no host announced such a file.
     """
-
-    def __init__(self, announce: Callable[[UpMessage], None]) -> None:
-        self._blocks: Any = seam.host("SharedMemoryStorage")()
-        self._announce = announce
-        self._owner_pid = os.getpid()
-        self._keys: set[str] = set()
-
-    @property
-    def stale(self) -> bool:
-        """Never: all kernels of the process share it for its whole life."""
-        return False
-
-    def store(self, key: str, buffer: bytes) -> None:
-        # multiprocessing tells the tracker of a block when it is made; a host that is ended between
-        # the two would leave the block for ever. The tracker takes a second word of it as one.
-        block = f"/{key}"
-        resource_tracker.register(block, "shared_memory")
+    with registry.lease(key) as entry:
+        token = _leased.set(entry)
         try:
-            self._blocks.store(key, buffer)
-        except BaseException:
-            resource_tracker.unregister(block, "shared_memory")
-            raise
-        self._keys.add(key)
-        self._announce(FileStored(key, len(buffer)))
-
-    def read(self, key: str, byte_length: int) -> bytes:
-        return self._blocks.read(key, byte_length)  # type: ignore[no-any-return]
-
-    def read_chunked(self, key: str, *arguments: Any, **named: Any) -> Iterator[bytes]:
-        return self._blocks.read_chunked(key, *arguments, **named)  # type: ignore[no-any-return]
-
-    def remove(self, key: str) -> None:
-        if os.getpid() != self._owner_pid or key not in self._keys:
-            return  # a fork of user code leaves its parent's files alone
-        self._keys.discard(key)
-        self._blocks.remove(key)
-        self._announce(FileRemoved(key))
-
-    def shutdown(self, keys: Iterable[str] | None = None) -> None:
-        """Remove these files; without `keys`, all of them."""
-        for key in list(self._keys if keys is None else keys):
-            self.remove(key)
-
-    def has(self, key: str) -> bool:
-        return key in self._keys
+            yield entry
+        finally:
+            _leased.reset(token)
 
 
 class RegisteredFiles:
     """marimo's `VirtualFileStorage` for the server: what hosts announced, to read only.
 
     Args:
-        size_of: the size of an announced file in bytes; None for any other name.
+        registry: the pool's.
     """
 
     stale = False
 
-    def __init__(self, size_of: Callable[[str], int | None]) -> None:
-        self._size_of = size_of
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
 
     def read(self, key: str, byte_length: int) -> bytes:
         return b"".join(self.read_chunked(key, byte_length))
@@ -106,19 +81,20 @@ class RegisteredFiles:
         Raises:
             KeyError: no host announced such a file.
         """
-        size = self._size_of(key)
-        if size is None:
-            raise KeyError(f"Virtual file not found: {key}")
-        length = max(0, min(byte_length, size - start))
-        yield from read_chunks(key, length, start=start, chunk_bytes=chunk_size)
+        entry = _leased.get()
+        if entry is not None and entry.key == key:
+            yield from entry.chunks(start, byte_length, chunk_bytes=chunk_size)
+            return
+        with self._registry.lease(key) as entry:
+            yield from entry.chunks(start, byte_length, chunk_bytes=chunk_size)
 
     def has(self, key: str) -> bool:
-        return self._size_of(key) is not None
+        return key in self._registry
 
-    def store(self, key: str, buffer: bytes) -> None:
+    def store(self, key: str, buffer: bytes) -> Any:
         raise NotImplementedError("the server stores no virtual files")
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str) -> Any:
         raise NotImplementedError("a virtual file is its host's to remove")
 
     def shutdown(self, keys: Iterable[str] | None = None) -> None:

@@ -11,11 +11,11 @@ import queue
 import threading
 from typing import Any, NamedTuple
 
-from mpkernel.host import console, main
+from mpkernel.host import console
 from mpkernel.host.kernels import Kernel
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.console import make_proxy
-from mpkernel.marimo_backend.files import AnnouncingStorage, secure_filename
+from mpkernel.marimo_backend.files import bind_thread, store_by_session
 from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["run"]
@@ -26,7 +26,8 @@ _process_prepared = False
 
 def run(kernel: Kernel) -> None:
     """Run marimo's kernel for one session until it is closed."""
-    _prepare_process(kernel)
+    _prepare_process()
+    bind_thread(kernel.files)
     stop = seam.host("StopKernelCommand")
     queues = {
         Channel.CONTROL: CommandQueue(kernel),
@@ -43,6 +44,8 @@ def run(kernel: Kernel) -> None:
         queues[Channel.INPUT].put(_Closed())
 
     arguments = pickle.loads(kernel.args)
+    if not kernel.files.enabled:
+        arguments["virtual_file_storage"] = None
     kernel.redirect(deliver)
     seam.host("launch_kernel")(
         control_queue=queues[Channel.CONTROL],
@@ -58,7 +61,7 @@ def run(kernel: Kernel) -> None:
     )
 
 
-def _prepare_process(kernel: Kernel) -> None:
+def _prepare_process() -> None:
     """What a process needs once, before its first kernel."""
     global _process_prepared
     with _process_lock:
@@ -66,10 +69,7 @@ def _prepare_process(kernel: Kernel) -> None:
             return
         seam.host("register_formatters")()
         console.install(make_proxy)
-        storage = AnnouncingStorage(kernel.announce_for_host)
-        seam.host("VirtualFileStorageManager")().storage = storage
-        seam.replace_random_filename(secure_filename)
-        main.at_leave(storage.shutdown)
+        store_by_session()
         _process_prepared = True
 
 

@@ -26,6 +26,7 @@ from mpkernel.server.pool import HostPool
 from mpkernel.server.session import SessionLink
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
+from shm import Registry
 
 __all__ = ["AppHostAdapter", "PoolLease", "shared_pool"]
 
@@ -50,14 +51,6 @@ class _SharedPool:
         self.lock = threading.Lock()  # guards adapters and leases
         self.adapters: dict[str, AppHostAdapter] = {}
         self.leases = 0
-
-    def file_size(self, name: str) -> int | None:
-        """The size of a virtual file that one of the hosts announced; None without such a file."""
-        for host in self.hosts.hosts:
-            size = host.files.get(name)
-            if size is not None:
-                return size
-        return None
 
 
 _shared: _SharedPool | None = None
@@ -99,6 +92,11 @@ class PoolLease:
             if adapter is None:
                 adapter = self.shared.adapters[path] = AppHostAdapter(path, self.shared)
             return adapter
+
+    @property
+    def files(self) -> Registry:
+        """The virtual files of all notebooks of the pool."""
+        return self.shared.hosts.files
 
     def shutdown(self) -> None:
         """Give the lease back; with the last, have every host leave. Idempotent."""
@@ -250,6 +248,14 @@ class MarimoSession(SessionLink):
             ),
             variant="danger",
             action="restart",
+        )
+
+    def on_file_refused(self, error: Exception) -> None:
+        self.notify(
+            "AlertNotification",
+            title="A file of this app cannot be shown",
+            description=html.escape(str(error)),
+            variant="danger",
         )
 
     def notify(self, notification: str, **fields: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
+from collections.abc import Callable
 from typing import Any
 
 from mpkernel.errors import UnsupportedMarimo
@@ -32,7 +33,6 @@ SERVER_NAMES = {
 }
 
 HOST_NAMES = {
-    "SharedMemoryStorage": "marimo._runtime.virtual_file.storage",
     "StopKernelCommand": "marimo._runtime.commands",
     "ThreadLocalStreamProxy": "marimo._messaging.thread_local_streams",
     "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
@@ -64,6 +64,24 @@ def replace_random_filename(function: Any) -> None:
     """Have virtual files of this process named by `function(extension)`."""
     module: Any = importlib.import_module(HOST_NAMES["random_filename"])
     module.random_filename = function
+
+
+def replace_storage_manager(storage: Callable[[], Any]) -> None:
+    """Have this process's one manager of virtual files give out what `storage()` returns in the
+    thread that asks, and where that is None, what marimo itself has set."""
+    manager_class = host("VirtualFileStorageManager")
+
+    class Manager(manager_class):  # type: ignore[valid-type,misc]
+        @property
+        def storage(self) -> Any:
+            chosen = storage()
+            return chosen if chosen is not None else manager_class.storage.fget(self)
+
+        @storage.setter
+        def storage(self, value: Any) -> None:
+            manager_class.storage.fset(self, value)
+
+    manager_class._instance = object.__new__(Manager)
 
 
 def check_marimo() -> str:

@@ -22,6 +22,7 @@ from mpkernel.errors import (
     PoolClosed,
     ProtocolError,
 )
+from mpkernel.server.files import AnnouncedFiles
 from mpkernel.server.lifecycle import Event, Lifecycle, State
 from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
@@ -33,7 +34,9 @@ from mpkernel.wire.frames import Channel, Frame
 from mpkernel.wire.messages import (
     CreateKernel,
     Credit,
+    FileFreed,
     FileRemoved,
+    FileStorage,
     FileStored,
     KernelCreated,
     KernelExited,
@@ -44,6 +47,8 @@ from mpkernel.wire.messages import (
     decode_up,
     encode,
 )
+from shm import Registry, ShmError
+from shm.names import tag_of
 
 __all__ = ["AppHost"]
 
@@ -61,13 +66,13 @@ class AppHost:
         settings: see `Settings`.
         loop: the running loop.
         relay: where its console output goes.
+        files: where its virtual files are registered.
         on_over: called on the loop's thread when the process is gone.
 
     Attributes:
         app: absolute path of the app's file.
         name: its short name, for messages.
         settings: as given.
-        files: the virtual files that lie in shared memory for it, name → bytes.
     """
 
     def __init__(
@@ -76,14 +81,16 @@ class AppHost:
         settings: Settings,
         loop: asyncio.AbstractEventLoop,
         relay: ConsoleRelay,
+        files: Registry,
         on_over: Callable[[AppHost], None],
     ) -> None:
         self.app = app
         self.name = os.path.basename(app)
         self.settings = settings
-        self.files: dict[str, int] = {}
         self._loop = loop
         self._relay = relay
+        self._registry = files
+        self._files: AnnouncedFiles | None = None
         self._on_over = on_over
         self._life = Lifecycle()
         self._numbers = itertools.count(1)
@@ -131,6 +138,7 @@ class AppHost:
         """
         process = HostProcess.launch(f"mpkernel {self.name}", env=env)
         self._process = process
+        self._files = AnnouncedFiles(self._registry, tag_of(process.pid), self._on_file_freed)
         try:
             self._connect(process, argv)
         except BaseException:
@@ -200,6 +208,7 @@ class AppHost:
         """The same, and wait for it: for a server that leaves without its loop."""
         if self._process is not None:
             self._process.close()
+            self._announced.sweep()
 
     def _connect(self, process: HostProcess, argv: Sequence[str]) -> None:
         self._link = Link(
@@ -225,6 +234,14 @@ class AppHost:
             argv=[self.app, *argv],
             max_frame_bytes=self.settings.max_frame_bytes,
             host_window_bytes=self.settings.host_window_bytes,
+            files=FileStorage(
+                kind=self.settings.file_storage,
+                fallback=self.settings.file_fallback,
+                session_quota_bytes=self.settings.session_files_bytes,
+                quota_bytes=self.settings.files_bytes,
+                recycled_bytes=self.settings.recycled_files_bytes,
+                recycled_age_s=self.settings.recycled_files_age_s,
+            ),
         )
         self.send(Channel.MANAGEMENT, 0, encode(setup))
         self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
@@ -246,9 +263,9 @@ class AppHost:
             case Pong():
                 pass
             case FileStored():
-                self.files[message.key] = message.size
+                self._on_file_stored(frame.session, message)
             case FileRemoved():
-                self.files.pop(message.key, None)
+                self._announced.removed(frame.session, message.key)
             case KernelCreated() | KernelExited() | Credit():
                 self._on_session_message(frame.session, message)
 
@@ -266,6 +283,7 @@ class AppHost:
                 session.credited(message.bytes)
             case KernelExited():
                 del self._sessions[number]
+                self._announced.release_session(number)
                 error = None
                 if message.error is not None:
                     error = KernelFailed(
@@ -274,6 +292,24 @@ class AppHost:
                     )
                 session.end(error)
                 self._retire_when_idle()
+
+    @property
+    def _announced(self) -> AnnouncedFiles:
+        assert self._files is not None, "a host is started before it announces files"
+        return self._files
+
+    def _on_file_stored(self, number: int, message: FileStored) -> None:
+        try:
+            self._announced.stored(number, message)
+        except (ShmError, ValueError) as error:
+            logger.warning("virtual file refused: %s app=%s pid=%s", error, self.app, self.pid)
+            session = self._sessions.get(number)
+            if session is not None:
+                session.on_file_refused(error)
+
+    def _on_file_freed(self, key: str) -> None:
+        """On any thread."""
+        self.send(Channel.MANAGEMENT, 0, encode(FileFreed(key)))
 
     def _on_ready(self) -> None:
         if self._life.state is State.STARTING:
@@ -337,6 +373,7 @@ class AppHost:
         self._set_timer(None)
         self._link.drain()
         self._link.close()
+        self._announced.release_host()
         status = self._process.status()
         self._process.close()
         was_asked = self._life.state is State.DRAINING
@@ -368,7 +405,7 @@ class AppHost:
         for session in list(self._sessions.values()):
             session.end(self._death_of(what, was_asked=was_asked))
         self._sessions.clear()
-        self.files.clear()
+        await asyncio.to_thread(self._announced.sweep)
         self._over.set()
         self._on_over(self)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import logging
 import os
+import threading
 import uuid
 import weakref
 from typing import Self
@@ -16,6 +18,7 @@ from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
+from shm import Registry, sweep
 
 __all__ = ["HostPool"]
 
@@ -37,10 +40,18 @@ class HostPool:
 
     Args:
         settings: see `Settings`. Default: its defaults.
+
+    Attributes:
+        settings: as given.
+        files: the virtual files of all its hosts: `pool.files.lease(key)` reads one.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
+        self.files = Registry(
+            session_quota_bytes=self.settings.session_files_bytes,
+            quota_bytes=self.settings.files_bytes,
+        )
         self._hosts: dict[str, AppHost] = {}
         self._ending: set[AppHost] = set()
         self._relay = ConsoleRelay(forward=self.settings.relay_console)
@@ -115,8 +126,14 @@ class HostPool:
             raise AppNotFound(f"there is no app at {path}", remedy="check the path")
         if host is not None:
             self._ending.add(host)
+        _sweep_once()
         host = AppHost(
-            path, self.settings, asyncio.get_running_loop(), self._relay, self._host_over
+            path,
+            self.settings,
+            asyncio.get_running_loop(),
+            self._relay,
+            self.files,
+            self._host_over,
         )
         host.start(argv=kernel.argv, env=kernel.env)
         self._hosts[path] = host
@@ -151,6 +168,12 @@ class HostPool:
         self._ending.discard(host)
         if self._hosts.get(host.app) is host:
             del self._hosts[host.app]
+
+
+@functools.cache
+def _sweep_once() -> None:
+    """Remove, on a thread of its own, what dead servers and their hosts left."""
+    threading.Thread(target=sweep, name="mpkernel-sweep", daemon=True).start()
 
 
 _pools: weakref.WeakSet[HostPool] = weakref.WeakSet()

@@ -132,6 +132,9 @@ class SessionLink(abc.ABC):
             self._waiting.clear()
         self.on_end(error)
 
+    def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
+        """A virtual file of the session was refused, and cannot be fetched; it is in the log."""
+
     @abc.abstractmethod
     def on_message(self, channel: Channel, payload: bytes) -> None:
         """A message arrived. On the loop's thread; must return at once."""

@@ -1,12 +1,14 @@
 """The messages of the management channel: tagged msgspec Structs, in msgpack.
 
-Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `Ping`, `Shutdown`; up
-come `Ready`, `Pong` (control Pipe), `KernelCreated`, `KernelExited`, `FileStored`, `FileRemoved`
-and `Credit` (stream Pipe, in order with the session's output). Which session a message speaks of
-stands in the frame that carries it.
+Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FileFreed`, `Ping`,
+`Shutdown`; up come `Ready`, `Pong` (control Pipe), `KernelCreated`, `KernelExited`, `FileStored`,
+`FileRemoved` and `Credit` (stream Pipe, in order with the session's output). Which session a
+message speaks of stands in the frame that carries it.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +18,9 @@ __all__ = [
     "CreateKernel",
     "Credit",
     "DownMessage",
+    "FileFreed",
     "FileRemoved",
+    "FileStorage",
     "FileStored",
     "KernelCreated",
     "KernelExited",
@@ -33,6 +37,17 @@ __all__ = [
 ]
 
 
+class FileStorage(msgspec.Struct, frozen=True):
+    """How a host keeps virtual files; see `Settings`, where each of these stands."""
+
+    kind: Literal["shared_memory", "temp_file"] | None
+    fallback: Literal["temp_file"] | None
+    session_quota_bytes: int | None
+    quota_bytes: int | None
+    recycled_bytes: int
+    recycled_age_s: float
+
+
 class Setup(msgspec.Struct, tag="setup", frozen=True):
     """First down the Pipe: what the host is for. The launch itself carries only descriptors.
 
@@ -41,12 +56,14 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
         argv: what `sys.argv` shall be.
         max_frame_bytes: the largest frame either side may send.
         host_window_bytes: how much of all sessions together may be on its way up.
+        files: how virtual files are kept.
     """
 
     app: str
     argv: list[str]
     max_frame_bytes: int
     host_window_bytes: int
+    files: FileStorage
 
 
 class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):
@@ -114,19 +131,36 @@ class KernelExited(msgspec.Struct, tag="exited", frozen=True):
 
 
 class FileStored(msgspec.Struct, tag="file_stored", frozen=True):
-    """A virtual file of `size` bytes lies in the shared-memory block named `key`."""
+    """A virtual file of the session that the frame names (0: the host itself) can be read.
+
+    Attributes:
+        key: what it is asked for by.
+        kind: what holds its bytes.
+        location: the name of a block, or the path of a temporary file.
+        size: bytes.
+        media_type: what it is.
+    """
 
     key: str
+    kind: Literal["block", "temp_file"]
+    location: str
     size: int
+    media_type: str
 
 
 class FileRemoved(msgspec.Struct, tag="file_removed", frozen=True):
-    """The virtual file named `key` is gone."""
+    """A virtual file has ended. `FileFreed` answers it, always."""
 
     key: str
 
 
-DownMessage = Setup | CreateKernel | StopKernel | Credit | Ping | Shutdown
+class FileFreed(msgspec.Struct, tag="file_freed", frozen=True):
+    """Nobody reads a file's bytes any more: what holds them can be used again."""
+
+    key: str
+
+
+DownMessage = Setup | CreateKernel | StopKernel | Credit | FileFreed | Ping | Shutdown
 UpMessage = Ready | Pong | KernelCreated | KernelExited | Credit | FileStored | FileRemoved
 
 _encoder = msgspec.msgpack.Encoder()

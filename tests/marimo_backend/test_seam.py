@@ -56,10 +56,13 @@ def test_the_adapter_has_the_whole_surface_of_marimos_app_host() -> None:
 
 
 def test_the_file_storage_has_the_whole_surface_of_marimos() -> None:
-    from mpkernel.marimo_backend.files import AnnouncingStorage, RegisteredFiles
+    from marimo._runtime.virtual_file.storage import SharedMemoryStorage
 
-    public = {n for n in vars(seam.host("SharedMemoryStorage")) if not n.startswith("_")}
-    assert public <= set(dir(AnnouncingStorage))
+    from mpkernel.host.files import SessionFiles
+    from mpkernel.marimo_backend.files import RegisteredFiles
+
+    public = {n for n in vars(SharedMemoryStorage) if not n.startswith("_")}
+    assert public <= set(dir(SessionFiles))
     assert public <= set(dir(RegisteredFiles))
 
 

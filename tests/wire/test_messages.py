@@ -11,10 +11,17 @@ from mpkernel.errors import ProtocolError
 from mpkernel.wire import messages as m
 
 EXAMPLES_DOWN = [
-    m.Setup("/a/b.py", ["b.py", "--x"], 1 << 28, 1 << 26),
+    m.Setup(
+        "/a/b.py",
+        ["b.py", "--x"],
+        1 << 28,
+        1 << 26,
+        m.FileStorage("shared_memory", None, 1 << 30, None, 1 << 26, 30.0),
+    ),
     m.CreateKernel("s1", "module:main", b"\x00\xff", 8 << 20),
     m.StopKernel(),
     m.Credit(12),
+    m.FileFreed("abc.png"),
     m.Ping(3),
     m.Shutdown(),
 ]
@@ -25,7 +32,7 @@ EXAMPLES_UP = [
     m.KernelExited(),
     m.KernelExited("Traceback…"),
     m.Credit(12),
-    m.FileStored("abc.png", 3),
+    m.FileStored("abc.png", "block", "mpk-1-2-3-4", 3, "image/png"),
     m.FileRemoved("abc.png"),
 ]
 

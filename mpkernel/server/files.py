@@ -1,0 +1,123 @@
+"""Virtual files as the server knows them: announced by hosts, read by clients, freed with the last
+reader.
+
+The registry is the pool's; here a host's announcements become entries of it. What a host announces
+is believed only as far as it is the host's own: a location that does not carry the host's tag is
+refused, a key that is registered already is refused, and nothing is opened before it is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+
+from mpkernel.wire.messages import FileStored
+from shm import Owner, Registry
+from shm.blocks import read_chunks
+from shm.names import ProcessTag, owner_of
+from shm.registry import SourceKind
+from shm.sources import read_file_chunks
+from shm.sweep import sweep_process
+
+__all__ = ["AnnouncedFiles"]
+
+logger = logging.getLogger(__name__)
+
+
+class AnnouncedFiles:
+    """The files that one host announced.
+
+    Args:
+        registry: the pool's.
+        host: whose blocks and temporary files these must be.
+        on_freed: called with a key, on any thread, when nobody reads the file any more.
+    """
+
+    def __init__(
+        self, registry: Registry, host: ProcessTag, on_freed: Callable[[str], None]
+    ) -> None:
+        self._registry = registry
+        self._host = host
+        self._on_freed = on_freed
+
+    def stored(self, session: int, message: FileStored) -> None:
+        """Register a file.
+
+        Raises:
+            ShmError, ValueError: it is refused, and cannot be read. Its bytes are the host's until
+                it removes them.
+        """
+        if not self._is_of_host(message):
+            raise ValueError(f"{message.location[:80]!r} is no place of this host's")
+        source = _HostSource(message, self._on_freed)
+        self._registry.register(
+            message.key,
+            source,
+            message.size,
+            owner=self._owner(session),
+            media_type=message.media_type,
+        )
+
+    def removed(self, session: int, key: str) -> None:
+        """The host ended a file: free it with its last reader, or at once where none is known."""
+        try:
+            known = self._registry.lookup(key).owner.host == self._host.prefix
+        except KeyError:
+            known = False
+        if known:
+            self._registry.release(key)
+        else:
+            self._on_freed(key)
+
+    def release_session(self, session: int) -> None:
+        """End the files of a session."""
+        self._registry.release_session(self._owner(session))
+
+    def release_host(self) -> None:
+        """End all files of the host."""
+        self._registry.release_host(self._host.prefix)
+
+    def sweep(self) -> None:
+        """Remove what the dead host left, announced or not. Not for the loop's thread."""
+        swept = sweep_process(self._host)
+        if swept.names:
+            logger.info(
+                "removed what a dead host left: %d names, %d bytes of shared memory pid=%d",
+                len(swept.names),
+                swept.block_bytes,
+                self._host.pid,
+            )
+
+    def _owner(self, session: int) -> Owner:
+        return Owner(self._host.prefix, session)
+
+    def _is_of_host(self, message: FileStored) -> bool:
+        if message.kind == "block":
+            return "/" not in message.location and owner_of(message.location) == self._host
+        path = message.location
+        if not os.path.isabs(path) or os.path.normpath(path) != path:
+            return False
+        return owner_of(os.path.basename(os.path.dirname(path))) == self._host
+
+
+class _HostSource:
+    """A file's bytes, held by its host."""
+
+    def __init__(self, message: FileStored, on_freed: Callable[[str], None]) -> None:
+        self.kind: SourceKind = message.kind
+        self.location = message.location
+        self._key = message.key
+        self._on_freed = on_freed
+
+    def chunks(
+        self, size: int, start: int, end: int, *, chunk_bytes: int = 256 * 1024
+    ) -> Iterator[bytes]:
+        read = read_chunks if self.kind == "block" else read_file_chunks
+        return read(self.location, size, start, end, chunk_bytes=chunk_bytes)
+
+    def released(self) -> None:
+        """Nothing: it was the host that said so, or the host is gone."""
+
+    def free(self) -> None:
+        self._on_freed(self._key)

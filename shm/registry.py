@@ -1,0 +1,384 @@
+"""Which virtual files there are, whose they are, and who still needs their bytes.
+
+A file's life:
+
+    register ─▶ readable by its key ─▶ released ─▶ its bytes freed, once
+                 ▲        │              (by its owner, by the last reference,
+                 └ lease ─┘               with its session, with its host)
+
+A lease is a reader's hold on the bytes: they are freed with the last lease, not before, so what a
+reader reads is never another file's. Keys are capabilities: 128 random bits, and nothing that is
+not registered can be read.
+
+Any thread may call, and so may a `__del__` that the garbage collector runs while the same thread
+is inside: the lock is re-entrant, and each section is ordered so that coming back in does no harm
+(a key is taken by one `setdefault`, bytes are freed by the one who sets `freed`).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from shm.errors import KeyTaken, NotOwner, QuotaExceeded
+from shm.locks import fork_safe_rlock
+
+__all__ = ["Entry", "FileInfo", "Owner", "Registry", "Snapshot", "Source", "new_key"]
+
+SourceKind: TypeAlias = Literal["block", "temp_file", "memory"]
+
+MAX_KEY_CHARS = 255
+_KEY_BYTES = 16
+
+
+def new_key(extension: str = "") -> str:
+    """An unguessable key: 128 random bits in 22 characters, then `.extension` if there is one."""
+    token = base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).rstrip(b"=").decode()
+    return f"{token}.{extension}" if extension else token
+
+
+class Owner(NamedTuple):
+    """Whose a file is.
+
+    Attributes:
+        host: the process, by any name that its server gives it.
+        session: the session in it; None for what is the process's own.
+    """
+
+    host: str | int
+    session: str | int | None = None
+
+
+class Source(Protocol):
+    """Where a file's bytes lie."""
+
+    @property
+    def kind(self) -> SourceKind:
+        """What holds them."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """The name of a block, the path of a temporary file; empty for what only this process
+        can read."""
+        ...
+
+    def chunks(self, size: int, start: int, end: int, *, chunk_bytes: int = ...) -> Iterator[bytes]:
+        """The bytes from `start` to `end` of a file of `size` bytes."""
+        ...
+
+    def released(self) -> None:
+        """The file has ended; those that read it may still do so. Called once, before `free`."""
+        ...
+
+    def free(self) -> None:
+        """Nobody needs the bytes any more. Called once."""
+        ...
+
+
+class FileInfo(NamedTuple):
+    """What a snapshot says of one file.
+
+    Attributes:
+        key, size, media_type, owner: as registered; the size in bytes.
+        references: how many objects show it.
+        leases: how many readers hold its bytes.
+        released: whether it is only there for those readers.
+        registered_at: seconds since the epoch.
+    """
+
+    key: str
+    size: int
+    media_type: str
+    owner: Owner
+    references: int
+    leases: int
+    released: bool
+    registered_at: float
+
+
+class Snapshot(NamedTuple):
+    """What is registered at one moment.
+
+    Attributes:
+        files: each file, the oldest first.
+        total_bytes: what they hold together.
+    """
+
+    files: list[FileInfo]
+    total_bytes: int
+
+
+class Entry:
+    """One registered file, as a lease gives it.
+
+    Attributes:
+        key, size, media_type, owner: as registered; the size in bytes.
+    """
+
+    __slots__ = (
+        "freed",
+        "key",
+        "leases",
+        "media_type",
+        "owner",
+        "references",
+        "registered_at",
+        "released",
+        "size",
+        "source",
+    )
+
+    def __init__(
+        self, key: str, source: Source, size: int, owner: Owner, media_type: str, leases: int
+    ) -> None:
+        self.key = key
+        self.source = source
+        self.size = size
+        self.owner = owner
+        self.media_type = media_type
+        self.references = 1
+        self.leases = leases
+        self.released = False
+        self.freed = False
+        self.registered_at = time.time()
+
+    def chunks(
+        self, start: int = 0, length: int | None = None, *, chunk_bytes: int = 256 * 1024
+    ) -> Iterator[bytes]:
+        """`length` bytes from `start` (default: all), a chunk at a time, never past the end."""
+        end = self.size if length is None else min(self.size, start + max(0, length))
+        return self.source.chunks(self.size, max(0, start), end, chunk_bytes=chunk_bytes)
+
+    def info(self) -> FileInfo:
+        """What an operator may see of it."""
+        return FileInfo(
+            self.key,
+            self.size,
+            self.media_type,
+            self.owner,
+            self.references,
+            self.leases,
+            self.released,
+            self.registered_at,
+        )
+
+
+class Registry:
+    """The files of one process, or those that a server knows of.
+
+    Args:
+        session_quota_bytes: how much one session may hold. Default None: no bound.
+        quota_bytes: how much all may hold together. Default None: no bound.
+        max_files: how many files there may be. Default 100,000.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_quota_bytes: int | None = None,
+        quota_bytes: int | None = None,
+        max_files: int = 100_000,
+    ) -> None:
+        self.session_quota_bytes = session_quota_bytes
+        self.quota_bytes = quota_bytes
+        self.max_files = max_files
+        self._lock = fork_safe_rlock()  # guards all below, and what entries hold
+        self._files: dict[str, Entry] = {}
+        self._held: dict[int, Entry] = {}  # released, and still leased
+        self._bytes_of: dict[Owner, int] = {}
+        self._total_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._files
+
+    @property
+    def total_bytes(self) -> int:
+        """What is registered or still being read, in bytes."""
+        return self._total_bytes
+
+    def check(self, key: str, size: int, owner: Owner) -> None:
+        """Raise what `register` would raise now: before the bytes are written anywhere."""
+        if not key or len(key) > MAX_KEY_CHARS or "/" in key or "\0" in key:
+            raise ValueError(
+                f"{key[:40]!r} is no key: 1 to {MAX_KEY_CHARS} characters, none of them a slash"
+            )
+        if size < 0:
+            raise ValueError(f"a file of {size} bytes")
+        if key in self._files:
+            raise KeyTaken(f"the key {key!r} is registered already")
+        if len(self._files) >= self.max_files:
+            raise QuotaExceeded(f"there are {self.max_files:,} virtual files already, the maximum")
+        mine = self._bytes_of.get(owner, 0)
+        _check_quota("the session", size, mine, self.session_quota_bytes)
+        _check_quota("all sessions", size, self._total_bytes, self.quota_bytes)
+
+    def register(
+        self,
+        key: str,
+        source: Source,
+        size: int,
+        *,
+        owner: Owner,
+        media_type: str = "application/octet-stream",
+        leases: int = 0,
+    ) -> Entry:
+        """Make a file readable by its key, with one reference.
+
+        Args:
+            key: see `new_key`.
+            source: where the bytes lie.
+            size: how many of them are the file's.
+            owner: whose it is.
+            media_type: what it is.
+            leases: with how many readers it begins, each of which ends with `end_lease`.
+
+        Raises:
+            KeyTaken: the key is somebody's already.
+            QuotaExceeded: the session, or all sessions, would hold too much.
+            ValueError: the key is none.
+        """
+        with self._lock:
+            self.check(key, size, owner)
+            entry = Entry(key, source, size, owner, media_type, leases)
+            if self._files.setdefault(key, entry) is not entry:
+                raise KeyTaken(f"the key {key!r} is registered already")
+            self._count(entry, size)
+        return entry
+
+    def lookup(self, key: str) -> FileInfo:
+        """What is known of a file.
+
+        Raises:
+            KeyError: no such file is registered.
+        """
+        return self._entry(key).info()
+
+    @contextmanager
+    def lease(self, key: str) -> Iterator[Entry]:
+        """Hold a file's bytes while the `with` lasts, whoever releases it meanwhile.
+
+        Raises:
+            KeyError: no such file is registered.
+        """
+        with self._lock:
+            entry = self._entry(key)
+            entry.leases += 1
+        try:
+            yield entry
+        finally:
+            self.end_lease(entry)
+
+    def end_lease(self, entry: Entry) -> None:
+        """A reader is done."""
+        with self._lock:
+            entry.leases -= 1
+        self._free_when_unused(entry)
+
+    def reference(self, key: str) -> None:
+        """One object more shows the file.
+
+        Raises:
+            KeyError: no such file is registered.
+        """
+        with self._lock:
+            self._entry(key).references += 1
+
+    def dereference(self, key: str) -> None:
+        """One object less shows the file; the last one releases it. A key that is not registered
+        (any more) is left alone."""
+        with self._lock:
+            entry = self._files.get(key)
+            if entry is None:
+                return
+            entry.references -= 1
+            if entry.references > 0:
+                return
+        self._release(entry)
+
+    def release(self, key: str, owner: Owner | None = None) -> None:
+        """End a file: nobody finds it any more. A key that is not registered is left alone.
+
+        Raises:
+            NotOwner: an `owner` is given, and the file is somebody else's.
+        """
+        entry = self._files.get(key)
+        if entry is None:
+            return
+        if owner is not None and entry.owner != owner:
+            raise NotOwner(f"the file {key!r} belongs to another session")
+        self._release(entry)
+
+    def release_session(self, owner: Owner) -> None:
+        """End all files of a session."""
+        self._release_where(lambda entry: entry.owner == owner)
+
+    def release_host(self, host: str | int) -> None:
+        """End all files of a host, whichever session's they are."""
+        self._release_where(lambda entry: entry.owner.host == host)
+
+    def release_all(self) -> None:
+        """End all files."""
+        self._release_where(lambda entry: True)
+
+    def snapshot(self) -> Snapshot:
+        """What is registered now, and what is only held by readers."""
+        with self._lock:
+            entries = [*self._files.values(), *self._held.values()]
+            files = sorted((entry.info() for entry in entries), key=lambda i: i.registered_at)
+            return Snapshot(files, self._total_bytes)
+
+    def _entry(self, key: str) -> Entry:
+        try:
+            return self._files[key]
+        except KeyError:
+            raise KeyError(f"no virtual file {key[:MAX_KEY_CHARS]!r} is registered") from None
+
+    def _release_where(self, matches: Callable[[Entry], bool]) -> None:
+        with self._lock:
+            entries = [entry for entry in list(self._files.values()) if matches(entry)]
+        for entry in entries:
+            self._release(entry)
+
+    def _release(self, entry: Entry) -> None:
+        with self._lock:
+            if entry.released:
+                return
+            entry.released = True
+            self._files.pop(entry.key, None)
+            if entry.leases:
+                self._held[id(entry)] = entry
+        entry.source.released()
+        self._free_when_unused(entry)
+
+    def _free_when_unused(self, entry: Entry) -> None:
+        with self._lock:
+            if entry.freed or not entry.released or entry.leases > 0:
+                return
+            entry.freed = True
+            self._held.pop(id(entry), None)
+            self._count(entry, -entry.size)
+        entry.source.free()
+
+    def _count(self, entry: Entry, size: int) -> None:
+        self._total_bytes += size
+        held = self._bytes_of.get(entry.owner, 0) + size
+        if held:
+            self._bytes_of[entry.owner] = held
+        else:
+            self._bytes_of.pop(entry.owner, None)
+
+
+def _check_quota(whose: str, size: int, held: int, quota: int | None) -> None:
+    if quota is not None and held + size > quota:
+        raise QuotaExceeded(
+            f"a virtual file of {size:,} bytes is over the quota: {whose} may hold {quota:,} and"
+            f" holds {held:,}; remove files, or raise the quota"
+        )

@@ -1,0 +1,103 @@
+"""Removing what dead processes left: blocks and temporary directories that carry their names.
+
+Only what is this user's, and only what belongs to a process of this machine and pid namespace that
+is known to be gone, is touched. Nothing can be listed on macOS, where shared memory is no file
+system: there the resource tracker is the only one that cleans up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import NamedTuple
+
+from shm.blocks import unlink_stray
+from shm.names import ProcessTag, owner_of
+
+__all__ = ["Swept", "sweep", "sweep_process"]
+
+logger = logging.getLogger(__name__)
+
+_BLOCKS = "/dev/shm"
+
+
+class Swept(NamedTuple):
+    """What was removed.
+
+    Attributes:
+        names: of blocks and directories.
+        block_bytes: what the blocks held.
+    """
+
+    names: list[str]
+    block_bytes: int
+
+
+def sweep(*, remove: bool = True) -> Swept:
+    """Remove what processes left that are gone. May take a while: not for an event loop's thread.
+
+    Args:
+        remove: False to look only.
+    """
+    alive: dict[ProcessTag, bool] = {}
+
+    def is_left(owner: ProcessTag) -> bool:
+        if owner not in alive:
+            alive[owner] = owner.may_live
+        return not alive[owner]
+
+    swept = _sweep(is_left, remove=remove)
+    if swept.names and remove:
+        logger.info(
+            "removed what dead processes left: %d names, %d bytes of shared memory",
+            len(swept.names),
+            swept.block_bytes,
+        )
+    return swept
+
+
+def sweep_process(owner: ProcessTag) -> Swept:
+    """Remove what one process left, which the caller knows to be gone."""
+    return _sweep(lambda tag: tag == owner, remove=True)
+
+
+def _sweep(is_left: Callable[[ProcessTag], bool], *, remove: bool) -> Swept:
+    names, block_bytes = [], 0
+    for directory, delete in ((_BLOCKS, _delete_block), (tempfile.gettempdir(), _delete_tree)):
+        for entry in _entries(directory):
+            owner = owner_of(entry.name)
+            if owner is None or not is_left(owner):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if status.st_uid != os.geteuid():
+                continue
+            names.append(entry.name)
+            if directory == _BLOCKS:
+                block_bytes += status.st_size
+            if remove:
+                delete(entry)
+    return Swept(names, block_bytes)
+
+
+def _entries(directory: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except OSError as error:
+        logger.debug("nothing to sweep in %s: %s", directory, error)
+        return []
+
+
+def _delete_block(entry: os.DirEntry[str]) -> None:
+    unlink_stray(entry.name)
+
+
+def _delete_tree(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)

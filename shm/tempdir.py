@@ -1,0 +1,86 @@
+"""A directory of temporary files that says, as blocks do, whose it is."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+
+from shm.errors import NoSpace, Unavailable
+from shm.locks import fork_safe_rlock
+from shm.names import own_tag
+from shm.sources import TempFileSource
+
+__all__ = ["TempDirectory"]
+
+
+class TempDirectory:
+    """Made with its first file (mode 0700, files 0600), gone with `close`.
+
+    Args:
+        parent: where. Default: the directory for temporary files.
+    """
+
+    def __init__(self, parent: str | None = None) -> None:
+        self._parent = parent
+        self._path: str | None = None
+        self._maker_pid = os.getpid()
+        self._lock = fork_safe_rlock()  # guards the directory's making and its end
+        self._closed = False
+        self._numbers = itertools.count()
+
+    @property
+    def path(self) -> str | None:
+        """Its absolute path; None while there is none."""
+        return self._path
+
+    def write(self, data: memoryview) -> TempFileSource:
+        """A new file with these bytes.
+
+        Raises:
+            NoSpace: the disk is full.
+            Unavailable: no temporary file can be had.
+        """
+        try:
+            path = os.path.join(self._make(), str(next(self._numbers)))
+            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(f"no temporary file can be had: {error}") from error
+        try:
+            self._fill(fd, data)
+        except BaseException:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+        return TempFileSource(path)
+
+    def close(self) -> None:
+        """Remove the directory and all in it. Idempotent; in a fork, nothing."""
+        with self._lock:
+            self._closed = True
+            path, self._path = self._path, None
+        if path is not None and os.getpid() == self._maker_pid:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _make(self) -> str:
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the storage is closed")
+            if self._path is None or os.getpid() != self._maker_pid:
+                self._path = tempfile.mkdtemp(prefix=own_tag().prefix, dir=self._parent)
+                self._maker_pid = os.getpid()
+            return self._path
+
+    def _fill(self, fd: int, data: memoryview) -> None:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, len(data))
+            written = 0
+            while written < len(data):
+                written += os.write(fd, data[written:])
+        except OSError as error:
+            status = os.fstatvfs(fd)
+            where = self._path or tempfile.gettempdir()
+            raise NoSpace(where, len(data), status.f_bavail * status.f_frsize) from error
