@@ -68,7 +68,11 @@ def own_tag() -> ProcessTag:
 
 def next_name() -> str:
     """A name for a new block of the calling process. Names come again after 1,679,616."""
-    return own_tag().prefix + _base36(next(_numbers) % _NUMBERS)
+    global _own_prefix
+    tag = own_tag()
+    if _own_prefix[0] is not tag:
+        _own_prefix = (tag, tag.prefix)
+    return _own_prefix[1] + _base36(next(_numbers) % _NUMBERS)
 
 
 def owner_of(name: str) -> ProcessTag | None:
@@ -83,6 +87,7 @@ def owner_of(name: str) -> ProcessTag | None:
 
 
 _own: ProcessTag | None = None
+_own_prefix: tuple[ProcessTag | None, str] = (None, "")
 
 
 def _namespace() -> int:

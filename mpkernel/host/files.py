@@ -2,10 +2,10 @@
 
     store ─▶ block ─▶ FileStored ═══▶ the server's registry ─▶ readers
     remove ─▶ FileRemoved ══════════▶        │
-    block used again ◀══ FileFreed ══════════┘ when the last reader is done
+    block used again ◀══ FilesFreed ══════════┘ when the last reader is done
 
 The server's interest in a file is a lease in the host's own registry: announced files begin with
-it, `FileFreed` ends it, and only then are the bytes free. Nobody waits for an answer.
+it, `FilesFreed` ends it, and only then are the bytes free. Nobody waits for an answer.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class HostFiles:
                     self._announced = HostStorage(self._writer, self._settings)
         return self._announced
 
-    def freed(self, key: str) -> None:
-        """The dispatcher's: the server is done with a file."""
+    def freed(self, keys: Iterable[str]) -> None:
+        """The dispatcher's: the server is done with these files."""
         if self._announced is not None:
-            self._announced.freed(key)
+            self._announced.freed(keys)
 
     def expire(self) -> float | None:
         """The dispatcher's: give up memory that waited too long to be used again; returns the
@@ -141,10 +141,13 @@ class SessionFiles:
         return self._require().read_chunked(key, byte_length, chunk_size, start)
 
     def remove(self, key: str) -> None:
-        """Forget a file. One that is not there is left alone."""
+        """Forget a file. One that is not there is left alone; `shm.NotOwner` for another
+        session's."""
+        from mpkernel.host.storage import owner_of_session
+
         storage = self._files.storage()
         if storage is not None:
-            storage.remove(key)
+            storage.registry.release(key, owner_of_session(self._number))
 
     def shutdown(self, keys: Iterable[str] | None = None) -> None:
         """Forget these files; without `keys`, all of the session's."""

@@ -30,7 +30,7 @@ from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
 from mpkernel.wire.messages import (
     CreateKernel,
     Credit,
-    FileFreed,
+    FilesFreed,
     Ping,
     Pong,
     Ready,
@@ -129,9 +129,9 @@ class Dispatcher:
                 self._require_kernels().create(frame.session, message)
             case StopKernel():
                 self._require_kernels().stop(frame.session)
-            case FileFreed():
+            case FilesFreed():
                 if self._files is not None:
-                    self._files.freed(message.key)
+                    self._files.freed(message.keys)
             case Ping():
                 self._answer(Pong(message.number))
             case Setup():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mpkernel.host.streams import StreamWriter
 from mpkernel.wire.messages import FileRemoved, FileStorage, FileStored
@@ -45,11 +45,12 @@ class HostStorage(RegisteredStorage):
         )
         super().__init__(places, registry)
 
-    def freed(self, key: str) -> None:
-        """The server is done with a file."""
-        entry = self._leases.pop(key, None)
-        if entry is not None:
-            self.registry.end_lease(entry)
+    def freed(self, keys: Iterable[str]) -> None:
+        """The server is done with these files."""
+        for key in keys:
+            entry = self._leases.pop(key, None)
+            if entry is not None:
+                self.registry.end_lease(entry)
 
     def expire(self) -> float | None:
         """See `Recycler.expire`."""

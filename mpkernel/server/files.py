@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 
 from mpkernel.wire.messages import FileStored
 from shm import Owner, Registry
-from shm.blocks import read_chunks
-from shm.names import ProcessTag, owner_of
+from shm.mappings import Mappings
+from shm.names import ProcessTag
 from shm.registry import SourceKind
 from shm.sources import read_file_chunks
 from shm.sweep import sweep_process
@@ -32,13 +32,21 @@ class AnnouncedFiles:
         registry: the pool's.
         host: whose blocks and temporary files these must be.
         on_freed: called with a key, on any thread, when nobody reads the file any more.
+        mapped_age_s: how long a block that is used again stays mapped.
     """
 
     def __init__(
-        self, registry: Registry, host: ProcessTag, on_freed: Callable[[str], None]
+        self,
+        registry: Registry,
+        host: ProcessTag,
+        on_freed: Callable[[str], None],
+        *,
+        mapped_age_s: float,
     ) -> None:
+        self._mappings = Mappings(max_age_s=mapped_age_s)
         self._registry = registry
         self._host = host
+        self._prefix = host.prefix
         self._on_freed = on_freed
 
     def stored(self, session: int, message: FileStored) -> None:
@@ -50,7 +58,7 @@ class AnnouncedFiles:
         """
         if not self._is_of_host(message):
             raise ValueError(f"{message.location[:80]!r} is no place of this host's")
-        source = _HostSource(message, self._on_freed)
+        source = _HostSource(message, self._on_freed, self._mappings)
         self._registry.register(
             message.key,
             source,
@@ -58,11 +66,18 @@ class AnnouncedFiles:
             owner=self._owner(session),
             media_type=message.media_type,
         )
+        if message.kind == "block":
+            self._mappings.note(message.location)
+
+    def expire(self) -> float | None:
+        """Let go of mappings that were not used for long; see `Mappings.expire`. On the loop's
+        thread, as `stored`."""
+        return self._mappings.expire()
 
     def removed(self, session: int, key: str) -> None:
         """The host ended a file: free it with its last reader, or at once where none is known."""
         try:
-            known = self._registry.lookup(key).owner.host == self._host.prefix
+            known = self._registry.lookup(key).owner.host == self._prefix
         except KeyError:
             known = False
         if known:
@@ -76,7 +91,8 @@ class AnnouncedFiles:
 
     def release_host(self) -> None:
         """End all files of the host."""
-        self._registry.release_host(self._host.prefix)
+        self._registry.release_host(self._prefix)
+        self._mappings.clear()
 
     def sweep(self) -> None:
         """Remove what the dead host left, announced or not. Not for the loop's thread."""
@@ -90,30 +106,33 @@ class AnnouncedFiles:
             )
 
     def _owner(self, session: int) -> Owner:
-        return Owner(self._host.prefix, session)
+        return Owner(self._prefix, session)
 
     def _is_of_host(self, message: FileStored) -> bool:
         if message.kind == "block":
-            return "/" not in message.location and owner_of(message.location) == self._host
+            return message.location.startswith(self._prefix) and "/" not in message.location
         path = message.location
         if not os.path.isabs(path) or os.path.normpath(path) != path:
             return False
-        return owner_of(os.path.basename(os.path.dirname(path))) == self._host
+        return os.path.basename(os.path.dirname(path)).startswith(self._prefix)
 
 
 class _HostSource:
     """A file's bytes, held by its host."""
 
-    def __init__(self, message: FileStored, on_freed: Callable[[str], None]) -> None:
+    def __init__(
+        self, message: FileStored, on_freed: Callable[[str], None], mappings: Mappings
+    ) -> None:
         self.kind: SourceKind = message.kind
         self.location = message.location
         self._key = message.key
         self._on_freed = on_freed
+        self._mappings = mappings
 
     def chunks(
         self, size: int, start: int, end: int, *, chunk_bytes: int = 256 * 1024
     ) -> Iterator[bytes]:
-        read = read_chunks if self.kind == "block" else read_file_chunks
+        read = self._mappings.chunks if self.kind == "block" else read_file_chunks
         return read(self.location, size, start, end, chunk_bytes=chunk_bytes)
 
     def released(self) -> None:

@@ -1,6 +1,6 @@
 """The messages of the management channel: tagged msgspec Structs, in msgpack.
 
-Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FileFreed`, `Ping`,
+Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`, `Ping` and
 `Shutdown`; up come `Ready`, `Pong` (control Pipe), `KernelCreated`, `KernelExited`, `FileStored`,
 `FileRemoved` and `Credit` (stream Pipe, in order with the session's output). Which session a
 message speaks of stands in the frame that carries it.
@@ -18,7 +18,7 @@ __all__ = [
     "CreateKernel",
     "Credit",
     "DownMessage",
-    "FileFreed",
+    "FilesFreed",
     "FileRemoved",
     "FileStorage",
     "FileStored",
@@ -149,18 +149,18 @@ class FileStored(msgspec.Struct, tag="file_stored", frozen=True):
 
 
 class FileRemoved(msgspec.Struct, tag="file_removed", frozen=True):
-    """A virtual file has ended. `FileFreed` answers it, always."""
+    """A virtual file has ended. `FilesFreed` answers it, always."""
 
     key: str
 
 
-class FileFreed(msgspec.Struct, tag="file_freed", frozen=True):
-    """Nobody reads a file's bytes any more: what holds them can be used again."""
+class FilesFreed(msgspec.Struct, tag="files_freed", frozen=True):
+    """Nobody reads these files' bytes any more: what holds them can be used again."""
 
-    key: str
+    keys: list[str]
 
 
-DownMessage = Setup | CreateKernel | StopKernel | Credit | FileFreed | Ping | Shutdown
+DownMessage = Setup | CreateKernel | StopKernel | Credit | FilesFreed | Ping | Shutdown
 UpMessage = Ready | Pong | KernelCreated | KernelExited | Credit | FileStored | FileRemoved
 
 _encoder = msgspec.msgpack.Encoder()

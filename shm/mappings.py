@@ -1,0 +1,131 @@
+"""Read-only mappings of blocks that are used again and again, kept by who reads them.
+
+Reading through a mapping that exists is twice as fast as `pread` on large files; making one costs
+more than it saves. So a block is mapped with its second file, and let go a while after its last.
+
+A block that its maker cuts short is a SIGBUS for who has it mapped. Its length is asked for before
+each chunk; what remains is a maker that cuts it within those microseconds, on purpose. Such a
+maker runs as the same user, and could end the reader by simpler means.
+"""
+
+from __future__ import annotations
+
+import _posixshmem
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from shm.blocks import read_chunks
+from shm.errors import BlockNotFound
+
+__all__ = ["Mappings"]
+
+_MIB = 1024 * 1024
+
+
+class _Used:
+    """What is known of a block."""
+
+    __slots__ = ("at", "mapping", "times")
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.at = 0.0
+        self.mapping: mmap.mmap | None = None
+
+
+class Mappings:
+    """The mappings of one reader. `note` and `expire` belong to one thread, `chunks` to any.
+
+    A mapping is never closed, only let go: it ends with the last reader that is inside.
+
+    Args:
+        max_bytes: how much may be mapped. Default 256 MiB.
+        max_mapped: how many blocks, each with a descriptor. Default 64.
+        max_age_s: how long a mapping stays after its block's last file. Default 30.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = 256 * _MIB,
+        max_mapped: int = 64,
+        max_age_s: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._max_mapped = max_mapped
+        self._max_age_s = max_age_s
+        self._clock = clock
+        self._blocks: dict[str, _Used] = {}  # in the order of their last use
+
+    @property
+    def mapped_bytes(self) -> int:
+        """How much is mapped now."""
+        return sum(len(used.mapping) for used in list(self._blocks.values()) if used.mapping)
+
+    def note(self, name: str) -> None:
+        """A new file lies in the block of this name."""
+        used = self._blocks.pop(name, None) or _Used()
+        used.times += 1
+        used.at = self._clock()
+        self._blocks[name] = used
+
+    def expire(self) -> float | None:
+        """Let go what was not used for long. Returns the seconds until that is due for the next,
+        None when there is none."""
+        deadline = self._clock() - self._max_age_s
+        for name, used in list(self._blocks.items()):
+            if used.at > deadline:
+                return used.at - deadline
+            del self._blocks[name]
+        return None
+
+    def clear(self) -> None:
+        """Let all go."""
+        self._blocks.clear()
+
+    def chunks(
+        self, name: str, size: int, start: int, end: int, *, chunk_bytes: int = 256 * 1024
+    ) -> Iterator[bytes]:
+        """The bytes of a block from `start` to `end`.
+
+        Raises:
+            BlockNotFound: there is no such block, or it is shorter than `size`.
+        """
+        mapping = self._mapping(name, size)
+        if mapping is None:
+            yield from read_chunks(name, size, start, end, chunk_bytes=chunk_bytes)
+            return
+        while start < end:
+            if mapping.size() < end:
+                raise BlockNotFound(f"block {name!r} was cut short, at {start} bytes")
+            chunk = mapping[start : min(start + chunk_bytes, end)]
+            start += len(chunk)
+            yield chunk
+
+    def _mapping(self, name: str, size: int) -> mmap.mmap | None:
+        used = self._blocks.get(name)
+        if used is None or used.times < 2:
+            return None
+        if used.mapping is None:
+            used.mapping = self._map(name, size)
+        return used.mapping if used.mapping is not None and len(used.mapping) >= size else None
+
+    def _map(self, name: str, size: int) -> mmap.mmap | None:
+        mapped = [used.mapping for used in list(self._blocks.values()) if used.mapping is not None]
+        if len(mapped) >= self._max_mapped or sum(map(len, mapped)) + size > self._max_bytes:
+            return None
+        try:
+            fd = _posixshmem.shm_open(f"/{name}", os.O_RDONLY, mode=0)
+        except OSError as error:
+            raise BlockNotFound(f"no shared-memory block {name!r}: {error}") from error
+        try:
+            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+            return mmap.mmap(fd, 0, flags=flags, prot=mmap.PROT_READ)
+        except (OSError, ValueError):
+            return None  # no address space, or an empty block: it is read without
+        finally:
+            os.close(fd)

@@ -1,0 +1,389 @@
+"""Virtual files of real hosts, as the server reads them."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import random
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from server.conftest import APPS
+
+from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
+from mpkernel.errors import HostDied
+from shm import Block, Snapshot, sweep
+from shm.names import tag_of
+
+FILES = APPS / "files.py"
+OBEY = KernelSpec(entry="files:obey")
+
+Obeying = Callable[..., Awaitable["Told"]]
+
+
+class Told:
+    """A session whose kernel does what it is told."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    async def do(self, code: str) -> Any:
+        """Execute `code` in the kernel; what it left in `result`."""
+        self.session.send(Channel.CONTROL, code.encode())
+        answer = (await anext(self.session)).payload.decode()
+        assert "Traceback" not in answer, answer
+        return ast.literal_eval(answer)
+
+    async def fail(self, code: str) -> str:
+        """The traceback that `code` ends with."""
+        self.session.send(Channel.CONTROL, code.encode())
+        answer = (await anext(self.session)).payload.decode()
+        assert "Traceback" in answer
+        return answer
+
+    @property
+    def prefix(self) -> str:
+        """How the names of the host's blocks begin."""
+        pid = self.session.host.pid
+        assert pid is not None
+        return tag_of(pid).prefix
+
+
+@pytest.fixture
+def obeying(pool: HostPool) -> Obeying:
+    async def opened(app: Path = FILES, **spec: Any) -> Told:
+        return Told(await pool.open_session(app, kernel=OBEY, **spec))
+
+    return opened
+
+
+def bytes_of(pool: HostPool, key: str, start: int = 0, length: int | None = None) -> bytes:
+    with pool.files.lease(key) as entry:
+        return b"".join(entry.chunks(start, length, chunk_bytes=1000))
+
+
+def blocks(prefix: str) -> set[str]:
+    return {name for name in os.listdir("/dev/shm") if name.startswith(prefix)}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_file_is_known_before_the_output_that_names_it(
+    pool: HostPool, obeying: Obeying
+) -> None:
+    told = await obeying()
+    content = bytes(range(256)) * 4000
+    key = await told.do(
+        "file = kernel.files.create(bytes(range(256)) * 4000, media_type='image/png',"
+        " extension='png'); result = file.key"
+    )
+    info = pool.files.lookup(key)
+    assert (info.size, info.media_type) == (len(content), "image/png")
+    assert bytes_of(pool, key) == content
+    assert bytes_of(pool, key, 1000, 5000) == content[1000:6000]
+    assert bytes_of(pool, key, len(content) - 3, 5000) == content[-3:]
+    assert await told.do("result = file.url") == f"@file/{len(content)}-{key}"
+
+
+async def test_a_file_ends_with_the_object_that_shows_it(pool: HostPool, obeying: Obeying) -> None:
+    told = await obeying()
+    key = await told.do("file = kernel.files.create(b'x' * 9999); result = file.key")
+    assert key in pool.files
+    await told.do("del file")
+    assert key not in pool.files
+    with pytest.raises(KeyError):
+        pool.files.lookup(key)
+
+
+async def test_a_block_is_used_again_but_not_while_it_is_read(
+    pool: HostPool, obeying: Obeying
+) -> None:
+    told = await obeying()
+    await told.do("kernel.files.store('a', b'a' * 100_000)")
+    with pool.files.lease("a") as entry:
+        chunks = entry.chunks(chunk_bytes=1000)
+        assert next(chunks) == b"a" * 1000
+        await told.do("kernel.files.remove('a'); kernel.files.store('b', b'b' * 100_000)")
+        assert "a" not in pool.files
+        assert b"".join(chunks) == b"a" * 99_000
+        with pool.files.lease("b") as other:
+            assert other.source.location != entry.source.location
+        read_location = entry.source.location
+    await told.do("kernel.files.remove('b')")
+    await told.do("pass")  # a message more, and the host has heard that both are free
+    locations = set()
+    for key in "cd":
+        await told.do(f"kernel.files.store('{key}', b'{key}' * 100_000)")
+        with pool.files.lease(key) as entry:
+            locations.add(entry.source.location)
+        assert bytes_of(pool, key) == key.encode() * 100_000
+    assert read_location in locations
+
+
+async def test_no_reader_sees_another_files_bytes(pool: HostPool, obeying: Obeying) -> None:
+    """Kernel threads store and remove without a pause, while threads of the server read."""
+    told = await obeying()
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        choose = random.Random(1)
+        while not stop.is_set():
+            files = [info for info in pool.files.snapshot().files if not info.released]
+            if not files:
+                continue
+            key = choose.choice(files).key
+            try:
+                content = bytes_of(pool, key)
+            except KeyError:  # it ended since
+                continue
+            if set(content) - {int(key.rpartition("-")[2])}:
+                wrong.append(key)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        await told.do(
+            "import threading\n"
+            "def store(thread):\n"
+            "    for turn in range(300):\n"
+            "        key = f'{thread}-{turn}-{(thread * 50 + turn) % 256}'\n"
+            "        size = 50_000 + turn * 37 % 20_000\n"
+            "        kernel.files.store(key, bytes([(thread * 50 + turn) % 256]) * size)\n"
+            "        if turn > 1:\n"
+            "            kernel.files.remove(previous)\n"
+            "        previous = key\n"
+            "threads = [threading.Thread(target=store, args=(n,)) for n in range(3)]\n"
+            "[thread.start() for thread in threads]\n"
+            "[thread.join() for thread in threads]\n"
+        )
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert not wrong
+
+
+async def test_the_files_of_a_session_end_with_it(pool: HostPool, obeying: Obeying) -> None:
+    first, second = await obeying(), await obeying()
+    await first.do("kernel.files.store('first', b'1')")
+    await second.do("kernel.files.store('second', b'2')")
+    await first.session.close()
+    await until(lambda: "first" not in pool.files)
+    assert bytes_of(pool, "second") == b"2"
+
+
+async def test_a_session_removes_and_takes_no_key_of_another(
+    pool: HostPool, obeying: Obeying, tmp_path: Path
+) -> None:
+    other_app = tmp_path / "files.py"
+    other_app.write_text(FILES.read_text())
+    first, second, other = await obeying(), await obeying(), await obeying(other_app)
+    await first.do("kernel.files.store('mine', b'first')")
+    assert "KeyTaken" in await second.fail("kernel.files.store('mine', b'second')")
+    assert "NotOwner" in await second.fail("kernel.files.remove('mine')")
+    await other.do("kernel.files.store('mine', b'other')")
+    await other.do("kernel.files.remove('mine')")
+    assert bytes_of(pool, "mine") == b"first"
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["psm_12345678", "../etc/passwd", "{other}", "mpk-0-1-2-3", "", "x" * 10_000, "{own}/../x"],
+)
+async def test_a_place_that_is_not_the_hosts_is_refused(
+    pool: HostPool, obeying: Obeying, location: str
+) -> None:
+    told = await obeying()
+    block = Block.create(4096)
+    try:
+        location = location.format(other=block.name, own=f"{told.prefix}0")
+        for kind, place in (("block", location), ("temp_file", f"/tmp/{location}/0")):
+            await told.do(
+                "from mpkernel.wire.messages import FileStored\n"
+                f"kernel.announce(FileStored('forged', {kind!r}, {place!r}, 10, 'text/plain'))"
+            )
+            assert "forged" not in pool.files
+    finally:
+        block.unlink()
+
+
+async def test_a_file_that_says_it_is_longer_than_its_block_gives_an_error(
+    pool: HostPool, obeying: Obeying
+) -> None:
+    told = await obeying()
+    await told.do(
+        "from mpkernel.wire.messages import FileStored\n"
+        "from shm import Block\n"
+        "block = Block.create(4096)\n"
+        "kernel.announce(FileStored('long', 'block', block.name, 1 << 40, 'text/plain'))"
+    )
+    with pytest.raises(KeyError, match="shorter"):
+        bytes_of(pool, "long", 0, 10)
+    await told.do("block.unlink()")
+
+
+async def test_a_killed_host_leaves_nothing_that_it_stored_or_was_about_to(
+    pool: HostPool, obeying: Obeying
+) -> None:
+    told = await obeying()
+    await told.do("kernel.files.store('a', b'a' * 100_000)")
+    await told.do("kernel.files.store('b', b'b' * 100_000); kernel.files.remove('b')")
+    await told.do("from shm import Block; unannounced = Block.create(50_000)")
+    prefix = told.prefix
+    assert len(blocks(prefix)) == 3
+    host = psutil.Process(told.session.host.pid)
+    for process in [*host.children(recursive=True), host]:  # its tracker first
+        process.send_signal(signal.SIGKILL)
+    with pytest.raises(HostDied):
+        await told.do("pass")
+    await until(lambda: not blocks(prefix))
+    assert "a" not in pool.files
+
+
+async def test_a_closed_pool_leaves_no_block(tmp_path: Path) -> None:
+    async with HostPool() as pool:
+        told = Told(await pool.open_session(FILES, kernel=OBEY))
+        await told.do("kernel.files.store('a', b'a' * 100_000)")
+        prefix = told.prefix
+        assert blocks(prefix)
+    assert not blocks(prefix)
+    assert pool.files.snapshot() == Snapshot([], 0)
+
+
+async def test_a_fork_of_a_host_neither_announces_nor_removes(
+    pool: HostPool, obeying: Obeying
+) -> None:
+    told = await obeying()
+    content = await told.do(
+        "import os\n"
+        "file = kernel.files.create(b'parent' * 10_000)\n"
+        "reads, writes = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    mine = kernel.files.create(b'child' * 10_000)\n"
+        "    os.write(writes, mine.read()[:5])\n"
+        "    kernel.files.remove(file.key)\n"
+        "    del file, mine\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "result = os.read(reads, 100), file.key\n"
+    )
+    assert content[0] == b"child"
+    assert bytes_of(pool, content[1]) == b"parent" * 10_000
+    assert len(pool.files) == 1
+
+
+async def test_what_a_whole_dead_tree_left_is_swept_by_the_next(obeying: Obeying) -> None:
+    told = await obeying()
+    host = psutil.Process(told.session.host.pid)
+    dead, place = await told.do(
+        "import os, signal, subprocess, sys\n"
+        "code = '''\n"
+        "import os, sys, shm\n"
+        "from shm.tempdir import TempDirectory\n"
+        "from multiprocessing import resource_tracker\n"
+        "shm.Block.create(4096)\n"
+        "directory = TempDirectory()\n"
+        "directory.write(memoryview(b'x'))\n"
+        "os.kill(resource_tracker._resource_tracker._pid, 9)\n"
+        "print(os.getpid(), directory.path, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+        "'''\n"
+        "child = subprocess.run([sys.executable, '-c', code], capture_output=True)\n"
+        "result = child.stdout.decode().split()\n"
+    )
+    assert host.is_running()
+    left = os.path.basename(place).rpartition("-")[0] + "-"
+    assert blocks(left)
+    sweep()
+    assert not blocks(left)
+    assert not os.path.exists(place)
+    assert dead
+
+
+class TestSettings:
+    @pytest.fixture
+    def settings(self, request: pytest.FixtureRequest) -> Settings:
+        return Settings(**getattr(request, "param", {}))
+
+    @pytest.mark.parametrize("settings", [{"session_files_bytes": 10_000}], indirect=True)
+    async def test_a_session_over_its_quota_is_told_and_others_go_on(
+        self, pool: HostPool, obeying: Obeying
+    ) -> None:
+        first, second = await obeying(), await obeying()
+        await first.do("kernel.files.store('a', b'a' * 9000)")
+        error = await first.fail("kernel.files.store('b', b'b' * 2000)")
+        assert "QuotaExceeded" in error
+        assert "10,000" in error
+        await second.do("kernel.files.store('c', b'c' * 9000)")
+        await first.do("kernel.files.remove('a')")
+        await first.do("pass")
+        await first.do("kernel.files.store('b', b'b' * 2000)")
+
+    @pytest.mark.parametrize("settings", [{"files_bytes": 10_000}], indirect=True)
+    async def test_what_is_over_the_pools_quota_is_refused_whichever_host_it_is_of(
+        self,
+        pool: HostPool,
+        obeying: Obeying,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        other_app = tmp_path / "files.py"
+        other_app.write_text(FILES.read_text())
+        first, other = await obeying(), await obeying(other_app)
+        await first.do("kernel.files.store('a', b'a' * 9000)")
+        await other.do("kernel.files.store('b', b'b' * 2000)")
+        assert "b" not in pool.files
+        assert "QuotaExceeded" in caplog.text or "quota" in caplog.text
+        await first.do("kernel.files.remove('a')")
+        await other.do("kernel.files.remove('b'); kernel.files.store('b', b'c' * 2000)")
+        assert bytes_of(pool, "b") == b"c" * 2000
+
+    @pytest.mark.parametrize("settings", [{"file_storage": "temp_file"}], indirect=True)
+    async def test_files_can_lie_in_temporary_files(self, pool: HostPool, obeying: Obeying) -> None:
+        told = await obeying()
+        await told.do("kernel.files.store('a', bytes(range(256)) * 100)")
+        assert bytes_of(pool, "a", 256, 256) == bytes(range(256))
+        with pool.files.lease("a") as entry:
+            path = Path(entry.source.location)
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert path.parent.stat().st_mode & 0o777 == 0o700
+            await told.do("kernel.files.remove('a')")
+            assert b"".join(entry.chunks()) == bytes(range(256)) * 100
+        await until(lambda: not path.exists())
+        await told.do("kernel.files.store('b', b'x')")
+        os.kill(told.session.host.pid or 0, signal.SIGKILL)
+        await until(lambda: not path.parent.exists())
+
+    @pytest.mark.parametrize("settings", [{"file_storage": None}], indirect=True)
+    async def test_without_a_storage_files_are_data_urls(
+        self, pool: HostPool, obeying: Obeying
+    ) -> None:
+        told = await obeying()
+        url = await told.do("result = kernel.files.create(b'abc', media_type='text/plain').url")
+        assert url == "data:text/plain;base64,YWJj"
+        assert "file_storage" in await told.fail("kernel.files.store('a', b'abc')")
+        assert len(pool.files) == 0
+
+    @pytest.mark.parametrize("settings", [{"recycled_files_age_s": 0.2}], indirect=True)
+    async def test_an_idle_host_gives_its_free_memory_up(
+        self, pool: HostPool, obeying: Obeying
+    ) -> None:
+        told = await obeying()
+        for key in "abc":
+            await told.do(f"kernel.files.store('{key}', b'x' * 50_000)")
+            assert bytes_of(pool, key) == b"x" * 50_000
+            await told.do(f"kernel.files.remove('{key}')")
+        assert blocks(told.prefix)
+        await until(lambda: not blocks(told.prefix))
