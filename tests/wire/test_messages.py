@@ -21,7 +21,7 @@ EXAMPLES_DOWN = [
     m.CreateKernel("s1", "module:main", b"\x00\xff", 8 << 20),
     m.StopKernel(),
     m.Credit(12),
-    m.FileFreed("abc.png"),
+    m.FilesFreed(["abc.png", "b"]),
     m.Ping(3),
     m.Shutdown(),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import traceback
 
 
@@ -15,3 +16,15 @@ def obey(kernel):
         except Exception:  # noqa: BLE001 (it is the answer)
             answer = traceback.format_exc()
         kernel.send(answer.encode())
+
+
+def churn(kernel):
+    """Store and remove files of many sizes, some of them over and over, until closed."""
+    choose = random.Random(kernel.session_id)
+    keys = []
+    while not kernel.stopped:
+        keys.append(f"{kernel.session_id}-{len(keys)}-{choose.random()}")
+        kernel.files.store(keys[-1], bytes(choose.choice((1, 5000, 70_000, 300_000))))
+        if len(keys) > 5:
+            kernel.files.remove(keys.pop(choose.randrange(5)))
+        kernel.send(b"stored")

@@ -1,0 +1,81 @@
+"""Virtual files of real notebooks: memory over a long drag, a small `/dev/shm`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+from e2e.harness import NOTEBOOKS, Server, Tab, http_client
+from e2e.test_serving import hosts_of
+
+MIB = 1024 * 1024
+
+IN_A_SMALL_SHM = (
+    *("unshare", "--mount", "sh", "-c"),
+    'mount -t tmpfs -o size=8m tmpfs /dev/shm && exec "$@"',
+    *("sh", sys.executable, "-m", "mpkernel", "run"),
+)
+
+
+def file_in(tab: Tab) -> str:
+    found = re.findall(r"\./@file/\d+-[\w.-]+", tab.html)
+    assert found, tab.html
+    return str(found[-1])
+
+
+def private_bytes(process: psutil.Process) -> int:
+    """What ending the process would free; of shared memory, what it alone maps."""
+    return int(process.memory_full_info().uss)
+
+
+async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
+    with Server(NOTEBOOKS) as server:
+        async with http_client() as client:
+            tab = Tab(server.url, str(NOTEBOOKS / "big_plot.py"), client=client)
+            await tab.open()
+            await tab.wait_for("frame 0 end")
+            (host,) = hosts_of(server)
+            processes = (psutil.Process(server.pid), host)
+            after: list[tuple[int, ...]] = []
+            blocks: list[int] = []
+            for frame in range(1, 1001):
+                await tab.set_ui("Frame", frame)
+                await tab.wait_for(f"frame {frame} end")
+                if frame % 10 == 1:  # a browser skips what it is too slow for
+                    image = await tab.get(file_in(tab))
+                    pixels = hashlib.shake_128(str(frame).encode()).digest(4096)
+                    assert image.content == b"\x89PNG\r\n\x1a\n" + pixels * 1024
+                if frame in (50, 1000):
+                    after.append(tuple(map(private_bytes, processes)))
+                if frame >= 10:
+                    blocks.append(sum(name.startswith("mpk-") for name in os.listdir("/dev/shm")))
+            await tab.close()
+        for early, late in zip(*after, strict=True):
+            assert late - early < 16 * MIB, f"grew from {early / MIB:.0f} to {late / MIB:.0f} MiB"
+        assert max(blocks) <= 4
+
+
+async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:
+    with Server(NOTEBOOKS, program=IN_A_SMALL_SHM) as server:
+        async with Tab(server.url, str(NOTEBOOKS / "download.py")) as tab:
+            await tab.wait_for("1048576 bytes")
+            await tab.set_ui("MiB", 32)
+            await tab.wait_for(f"{32 * MIB} bytes")
+            content = await tab.get(file_in(tab))
+            assert content.content == hashlib.shake_128(b"content").digest(MIB) * 32
+            part = await tab.get(file_in(tab), {"Range": f"bytes={30 * MIB}-{30 * MIB + 9}"})
+            assert part.content == content.content[30 * MIB : 30 * MIB + 10]
+            (host,) = hosts_of(server)
+            directories = list(Path(tempfile.gettempdir()).glob("mpk-*"))
+            assert directories
+            await tab.set_ui("MiB", 1)
+            await tab.wait_for("1048576 bytes")
+            assert (await tab.get(file_in(tab))).status_code == 200
+            assert host.is_running()
+        assert server.output().count("virtual files fall back to temporary files") == 1
+    assert not any(path.exists() for path in directories)

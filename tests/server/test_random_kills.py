@@ -1,0 +1,135 @@
+"""Sessions, hosts and servers ended at random moments, while files come and go: nothing stays."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from server.conftest import APPS
+
+KILLS = 500
+APP_COUNT = 3
+SERVER = Path(__file__).with_name("file_server.py")
+
+
+class FileServer:
+    """The server and what it takes to end any part of it."""
+
+    def __init__(self, apps: list[str]) -> None:
+        self.apps = apps
+        self.before = left_behind()
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, SERVER, *self.apps],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        self.wait_for_files(1)
+
+    def wait_for_files(self, count: int) -> None:
+        assert self.process.stdout is not None
+        for _ in range(count):
+            assert self.process.stdout.readline(), "the server ended by itself"
+
+    def descendants(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def hosts(self) -> list[psutil.Process]:
+        hosts = []
+        for process in self.descendants():
+            try:
+                if "spawn_main" in " ".join(process.cmdline()):
+                    hosts.append(process)
+            except psutil.Error:
+                continue
+        return hosts
+
+    def close_a_session(self, app: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{app}\n".encode())
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        """End the server alone; its hosts notice."""
+        orphans = self.descendants()
+        self.process.kill()
+        self._reap(orphans)
+
+    def stop(self) -> None:
+        orphans = self.descendants()
+        self.process.send_signal(signal.SIGINT)
+        self._reap(orphans)
+
+    def _reap(self, orphans: list[psutil.Process]) -> None:
+        try:
+            self.process.communicate(timeout=30)
+            _, alive = psutil.wait_procs(orphans, timeout=30)
+            assert not alive, "hosts outlive their server"
+        finally:
+            self.process.kill()
+            for process in orphans:
+                if process.is_running():
+                    process.kill()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FileServer]:
+    apps = []
+    for number in range(APP_COUNT):
+        app = tmp_path / str(number) / "files.py"
+        app.parent.mkdir()
+        shutil.copy(APPS / "files.py", app)
+        apps.append(str(app))
+    server = FileServer(apps)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def left_behind() -> set[str]:
+    return {
+        name
+        for directory in ("/dev/shm", tempfile.gettempdir())
+        for name in os.listdir(directory)
+        if name.startswith("mpk-")
+    }
+
+
+def test_five_hundred_kills_leave_no_block(server: FileServer) -> None:
+    choose = random.Random(500)
+    done: Counter[str] = Counter()
+    while done.total() < KILLS:
+        server.wait_for_files(choose.randrange(1, 40))
+        target = choose.choices(("session", "host", "server"), (4, 5, 1))[0]
+        if target == "session":
+            server.close_a_session(choose.choice(server.apps))
+        elif target == "server":
+            server.kill()
+            server.start()
+        else:
+            hosts = server.hosts()
+            if not hosts:
+                continue
+            choose.choice(hosts).kill()
+        done[target] += 1
+    server.stop()
+    assert left_behind() - server.before == set()
+    assert min(done.values()) > 20
