@@ -4,6 +4,9 @@ The tracker is a process that removes the shared memory which a dead process lef
 started in the process group of its user; the group of a dead host is killed, the tracker with it,
 and then nothing removes anything. Here it leads a session of its own. It is started when it is
 first needed, as the stock one is, and ends by itself when the last holder of its pipe is gone.
+
+It removes without a word: a host never exits in order, so whatever it had would be called a leak,
+among the last lines of a process that died of something else.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from multiprocessing import resource_tracker, spawn, util
 from typing import Any
 
 __all__ = ["detach_resource_tracker"]
+
+_SILENCE = ("-W", "ignore::UserWarning:multiprocessing.resource_tracker")
 
 
 def detach_resource_tracker() -> None:
@@ -46,6 +51,7 @@ class _DetachedTracker(resource_tracker.ResourceTracker):
                     [
                         os.fsdecode(spawn.get_executable()),
                         *util._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                        *_SILENCE,
                         "-c",
                         command,
                     ],

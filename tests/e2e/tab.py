@@ -232,6 +232,10 @@ class Tab:
         """Fetches a URL as the page would: `./@file/…` is relative to the notebook's page."""
         return await self._client.get(urljoin(self.url, url), headers=headers)
 
+    def stream(self, url: str) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+        """The same, a chunk at a time."""
+        return self._client.stream("GET", urljoin(self.url, url))
+
     async def _connect(self) -> ClientConnection:
         if self._server_token is None:
             self._server_token = await _server_token(self._client, self.url, self._query)

@@ -115,8 +115,11 @@ class TestOneServer:
             assert longer.content == whole.content
             part = await tab.get(found[0], {"Range": "bytes=10-19"})
             assert (part.status_code, part.content) == (206, whole.content[10:20])
-            for name in ("psm_12345678", "../etc/passwd", "x" * 10_000, "a.bin"):
-                assert (await tab.get(f"./@file/10-{name}")).status_code == 404
+            blocks = [name for name in os.listdir("/dev/shm") if name.startswith("mpk-")]
+            assert blocks
+            names = ("psm_12345678", *blocks, "../etc/passwd", "..%2fetc%2fpasswd", "x" * 10_000)
+            for name in (*names, "a.bin", "", "%00", found[2] + "/", found[2][:-1]):
+                assert (await tab.get(f"./@file/10-{name}")).status_code == 404, name
 
     async def test_forty_tabs_at_once_share_one_process(self, server: Server) -> None:
         async with open_tabs(server.url, SLIDER, 40) as tabs:

@@ -28,6 +28,11 @@ def file_in(tab: Tab) -> str:
     return str(found[-1])
 
 
+def picture(frame: int, pages: int = 1024) -> bytes:
+    """What the notebook shows."""
+    return b"\x89PNG\r\n\x1a\n" + hashlib.shake_128(str(frame).encode()).digest(4096) * pages
+
+
 def private_bytes(process: psutil.Process) -> int:
     """What ending the process would free; of shared memory, what it alone maps."""
     return int(process.memory_full_info().uss)
@@ -48,8 +53,7 @@ async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
                 await tab.wait_for(f"frame {frame} end")
                 if frame % 10 == 1:  # a browser skips what it is too slow for
                     image = await tab.get(file_in(tab))
-                    pixels = hashlib.shake_128(str(frame).encode()).digest(4096)
-                    assert image.content == b"\x89PNG\r\n\x1a\n" + pixels * 1024
+                    assert image.content == picture(frame)
                 if frame in (50, 1000):
                     after.append(tuple(map(private_bytes, processes)))
                 if frame >= 10:
@@ -58,6 +62,28 @@ async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
         for early, late in zip(*after, strict=True):
             assert late - early < 16 * MIB, f"grew from {early / MIB:.0f} to {late / MIB:.0f} MiB"
         assert max(blocks) <= 4
+
+
+async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> None:
+    with Server(NOTEBOOKS) as server:
+        async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
+            await tab.wait_for("frame 0 end")
+            await tab.set_ui("Frame", 10_000)
+            await tab.wait_for("frame 10000 end")
+            url = file_in(tab)
+            async with tab.stream(url) as response:
+                chunks = response.aiter_bytes()
+                received = await anext(chunks)
+                for frame in range(1, 100):  # marimo drops a file some runs later
+                    await tab.set_ui("Frame", frame)
+                    await tab.wait_for(f"frame {frame} end")
+                    if (await tab.get(url, {"Range": "bytes=0-0"})).status_code == 404:
+                        break
+                else:
+                    raise AssertionError("the file is never dropped")
+                async for chunk in chunks:
+                    received += chunk
+            assert received == picture(10_000, pages=12_288)
 
 
 async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:

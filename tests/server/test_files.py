@@ -252,6 +252,17 @@ async def test_a_killed_host_leaves_nothing_that_it_stored_or_was_about_to(
     assert "a" not in pool.files
 
 
+async def test_the_last_lines_of_a_killed_host_speak_of_no_leak(obeying: Obeying) -> None:
+    told = await obeying()
+    await told.do("kernel.files.store('a', b'a' * 100_000); print('last words', flush=True)")
+    host = told.session.host
+    os.kill(host.pid or 0, signal.SIGKILL)
+    with pytest.raises(HostDied):
+        await told.do("pass")
+    await until(lambda: not host.is_alive)
+    assert host.last_lines() == ["last words"]
+
+
 async def test_a_closed_pool_leaves_no_block(tmp_path: Path) -> None:
     async with HostPool() as pool:
         told = Told(await pool.open_session(FILES, kernel=OBEY))

@@ -174,5 +174,24 @@ try:
 except Unavailable as error:
     message = str(error)
 answer(kind=kind, bytes=storage.read("key", 5).decode(), warnings=len(Log.messages),
-       hint="choose another storage" in message, no_space=False)
-""") == {"kind": "temp_file", "bytes": "bytes", "warnings": 1, "hint": True, "no_space": False}
+       hint="choose another storage" in message)
+""") == {"kind": "temp_file", "bytes": "bytes", "warnings": 1, "hint": True}
+
+
+@pytest.mark.parametrize("tracking", [True, False], ids=["tracker runs", "no tracker yet"])
+def test_a_process_without_descriptors_left_falls_back_to_memory(
+    small: Small, tracking: bool
+) -> None:
+    assert small(f"""
+import resource
+storage = SharedMemoryStorage(fallback="in_memory")
+if {tracking}:
+    storage.store("before", b"bytes")
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+try:
+    storage.store("key", b"bytes")
+finally:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+answer(bytes=storage.read("key", 5).decode(), warnings=len(Log.messages))
+""") == {"bytes": "bytes", "warnings": 1}

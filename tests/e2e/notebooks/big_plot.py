@@ -22,8 +22,9 @@ def _(mo):
 
 @app.cell
 def _(frame, hashlib, mo):
-    # As large as a plot with many points, and different for each frame.
-    pixels = hashlib.shake_128(str(frame.value).encode()).digest(4096) * 1024
+    # As large as a plot with many points, and different for each frame; the last one is larger.
+    pages = 1024 if frame.value < 10_000 else 12_288
+    pixels = hashlib.shake_128(str(frame.value).encode()).digest(4096) * pages
     plot = mo.image(b"\x89PNG\r\n\x1a\n" + pixels)
     mo.vstack([mo.md(f"frame {frame.value} end"), plot])
     return
