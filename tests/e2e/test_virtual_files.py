@@ -13,6 +13,8 @@ import psutil
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client
 from e2e.test_serving import hosts_of
 
+from shm.names import tag_of
+
 MIB = 1024 * 1024
 
 IN_A_SMALL_SHM = (
@@ -46,6 +48,7 @@ async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
             await tab.wait_for("frame 0 end")
             (host,) = hosts_of(server)
             processes = (psutil.Process(server.pid), host)
+            prefix = tag_of(host.pid).prefix
             after: list[tuple[int, ...]] = []
             blocks: list[int] = []
             for frame in range(1, 1001):
@@ -57,7 +60,7 @@ async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
                 if frame in (50, 1000):
                     after.append(tuple(map(private_bytes, processes)))
                 if frame >= 10:
-                    blocks.append(sum(name.startswith("mpk-") for name in os.listdir("/dev/shm")))
+                    blocks.append(sum(name.startswith(prefix) for name in os.listdir("/dev/shm")))
             await tab.close()
         for early, late in zip(*after, strict=True):
             assert late - early < 16 * MIB, f"grew from {early / MIB:.0f} to {late / MIB:.0f} MiB"
@@ -73,7 +76,7 @@ async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> No
             url = file_in(tab)
             async with tab.stream(url) as response:
                 chunks = response.aiter_bytes()
-                received = await anext(chunks)
+                received = [await anext(chunks)]
                 for frame in range(1, 100):  # marimo drops a file some runs later
                     await tab.set_ui("Frame", frame)
                     await tab.wait_for(f"frame {frame} end")
@@ -81,9 +84,8 @@ async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> No
                         break
                 else:
                     raise AssertionError("the file is never dropped")
-                async for chunk in chunks:
-                    received += chunk
-            assert received == picture(10_000, pages=12_288)
+                received += [chunk async for chunk in chunks]
+            assert b"".join(received) == picture(10_000, pages=12_288)
 
 
 async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:
