@@ -16,23 +16,29 @@ made and read another way where its way fails.
 from __future__ import annotations
 
 import _posixshmem
+import errno
 import mmap
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 
 from shm.errors import BlockNotFound, NoSpace, Unavailable
 from shm.names import next_name
+from shm.tracker import track, untrack
 
 __all__ = ["AttachedBlock", "Block", "read_chunks", "unlink_stray"]
 
 _CHUNK_BYTES = 256 * 1024
 _COPY_BYTES = 4 * 1024 * 1024
 _DIRECTORY = "/dev/shm"
-# macOS can only map its shared memory.
-_CAN_PREAD = sys.platform == "linux"
+
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
+"""What a write that does not fit may say."""
+
+# macOS can only map its shared memory, and shows it nowhere.
+_CAN_PREAD = _LISTABLE = sys.platform == "linux"
 
 
 class Block:
@@ -76,6 +82,12 @@ class Block:
         return block
 
     @property
+    def linked(self) -> bool:
+        """Whether others can still open it: somebody may have removed it by its name (systemd does
+        at a logout). Taken for granted where shared memory is no file system."""
+        return self._linked and (not _LISTABLE or os.path.exists(f"{_DIRECTORY}/{self.name}"))
+
+    @property
     def mapped(self) -> bool:
         """Whether a mapping is held, and with it a descriptor."""
         return self._mapping is not None
@@ -85,17 +97,23 @@ class Block:
 
         Args:
             data: bytes, contiguous (`format` "B"), at most `capacity` of them.
+
+        Raises:
+            Unavailable: it cannot be opened any more.
+            ValueError: they do not fit.
         """
         if len(data) > self.capacity:
             raise ValueError(f"{len(data)} bytes do not fit into a block of {self.capacity}")
-        if self._mapping is None:
-            self._write_unmapped(data)
+        mapping = self._mapping
+        if mapping is None:
+            try:
+                self._write_unmapped(data)
+            except OSError as error:
+                raise Unavailable(f"block {self.name} cannot be written: {error}") from error
             return
         # In pieces: other threads may run between them.
         for start in range(0, len(data), _COPY_BYTES):
-            self._mapping[start : min(start + _COPY_BYTES, len(data))] = data[
-                start : start + _COPY_BYTES
-            ]
+            mapping[start : min(start + _COPY_BYTES, len(data))] = data[start : start + _COPY_BYTES]
 
     def map(self) -> None:
         """Map the block, so that `write` is a copy. Its pages exist: none is faulted in later.
@@ -126,11 +144,15 @@ class Block:
         read it are done. Idempotent. In a fork of the maker only the descriptors are closed."""
         self._close_fd()
         self.unmap()
+        self.unlink_name()
+
+    def unlink_name(self) -> None:
+        """The same, while a thread may be writing: its descriptors stay."""
         if not self._linked or os.getpid() != self._maker_pid:
             return
         self._linked = False
         unlink_stray(self.name)
-        resource_tracker.unregister(f"/{self.name}", "shared_memory")
+        untrack(self.name)
 
     def _write_unmapped(self, data: memoryview) -> None:
         if self._fd is None:
@@ -167,11 +189,14 @@ class AttachedBlock:
         self.name = name
         self.size = size
         try:
-            self._fd = _posixshmem.shm_open(f"/{name}", os.O_RDONLY, mode=0)
+            self._fd = _posixshmem.shm_open(f"/{name}", os.O_RDONLY | os.O_NONBLOCK, mode=0)
         except (OSError, ValueError) as error:
             raise BlockNotFound(f"no shared-memory block {name!r}: {error}") from error
         try:
-            if os.fstat(self._fd).st_size < size:
+            status = os.fstat(self._fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise BlockNotFound(f"no shared-memory block {name!r}: not a regular file")
+            if status.st_size < size:
                 raise BlockNotFound(f"shared-memory block {name!r} is shorter than {size} bytes")
         except BaseException:
             self.close()
@@ -218,7 +243,14 @@ class AttachedBlock:
     def view(self) -> Iterator[memoryview]:
         """The block's bytes without a copy, read-only, until the `with` ends. Only of a block whose
         maker can be trusted not to cut it short: that is a SIGBUS."""
-        with mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ) as mapping:
+        if not self.size:  # for mmap, a length of 0 is all there is
+            yield memoryview(b"")
+            return
+        try:
+            mapping = mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ)
+        except ValueError as error:
+            raise BlockNotFound(f"block {self.name!r} was cut short: {error}") from error
+        with mapping:
             view = memoryview(mapping)
             try:
                 yield view
@@ -248,8 +280,11 @@ def unlink_stray(name: str) -> None:
 
 def _create_linked() -> tuple[str, int]:
     while True:
-        name = next_name()
-        resource_tracker.register(f"/{name}", "shared_memory")
+        try:
+            name = next_name()
+            track(name)
+        except OSError as error:
+            raise _unavailable(error) from error
         try:
             return name, _posixshmem.shm_open(
                 f"/{name}", os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600
@@ -257,14 +292,18 @@ def _create_linked() -> tuple[str, int]:
         except FileExistsError:  # the numbers came round, and this one is in use
             continue
         except OSError as error:
-            resource_tracker.unregister(f"/{name}", "shared_memory")
-            raise Unavailable(
-                f"no shared memory can be had: {error}; mount a tmpfs at {_DIRECTORY} that this"
-                " user may write to, or choose another storage"
-            ) from error
+            untrack(name)
+            raise _unavailable(error) from error
         except BaseException:
-            resource_tracker.unregister(f"/{name}", "shared_memory")
+            untrack(name)
             raise
+
+
+def _unavailable(error: OSError) -> Unavailable:
+    remedy = f"mount a tmpfs at {_DIRECTORY} that this user may write to, or choose another storage"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        remedy = "raise the limit of open files, or close some"
+    return Unavailable(f"no shared memory can be had: {error}; {remedy}")
 
 
 def _reserve(fd: int, size: int) -> None:
@@ -273,7 +312,9 @@ def _reserve(fd: int, size: int) -> None:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(fd, 0, size)
     except OSError as error:
-        raise NoSpace(_DIRECTORY, size, _free_bytes(fd)) from error
+        if error.errno in OUT_OF_SPACE:
+            raise NoSpace(_DIRECTORY, size, _free_bytes(fd)) from error
+        raise _unavailable(error) from error
 
 
 def _free_bytes(fd: int) -> int | None:

@@ -94,7 +94,7 @@ class VirtualFile:
             KeyError: it was removed.
         """
         if self._storage is None:
-            return base64.b64decode(self.url.partition(",")[2])
+            return base64.b64decode(self.url.rpartition(",")[2])
         return self._storage.read(self.key, self.size)
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ _PREFIX = "mpk"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NUMBERS = 36**4
 _START_TICKS_WRAP = 36**7
+
+_NUMBER = "(0|[1-9a-z][0-9a-z]{0,6})"
+_NAME = re.compile(f"{_PREFIX}-{_NUMBER}-{_NUMBER}-{_NUMBER}-")
 
 _numbers = itertools.count()
 
@@ -77,13 +81,8 @@ def next_name() -> str:
 
 def owner_of(name: str) -> ProcessTag | None:
     """Whose a block of this name is; None for a name that is not of ours."""
-    parts = name.split("-")
-    if len(parts) < 5 or parts[0] != _PREFIX:
-        return None
-    try:
-        return ProcessTag(*(int(part, 36) for part in parts[1:4]))
-    except ValueError:
-        return None
+    match = _NAME.match(name)
+    return ProcessTag(*(int(part, 36) for part in match.groups())) if match else None
 
 
 _own: ProcessTag | None = None

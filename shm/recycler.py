@@ -101,11 +101,17 @@ class Recycler:
         self.expire()
         capacity = size_class(size)
         block = self._pop(capacity)
+        while block is not None and not block.linked:  # somebody else removed it
+            self._unlink(block)
+            block = self._pop(capacity)
         if block is None:
             block = self._create(size, capacity)
         else:
             self._map(block)
         self._out[block.name] = block
+        if self.closed:  # since we looked
+            self._unlink(block)
+            raise Unavailable("the storage is closed")
         return block
 
     def give_back(self, block: Block) -> None:
@@ -114,7 +120,8 @@ class Recycler:
         if os.getpid() != self._owner_pid or self._out.pop(block.name, None) is None:
             return
         if self._closed or block.capacity > self.max_bytes:
-            self._unlink(block)
+            self._blocks.pop(block.name, None)
+            block.unlink()
             return
         self._free.setdefault(block.capacity, deque()).append(_Free(block, self._clock()))
         while self.free_bytes > self.max_bytes and self._drop_oldest():
@@ -139,7 +146,8 @@ class Recycler:
             return
         self._free.clear()
         for block in list(self._blocks.values()):
-            self._unlink(block)
+            self._blocks.pop(block.name, None)
+            block.unlink_name()  # its holder may be writing
 
     def _create(self, size: int, capacity: int) -> Block:
         try:
@@ -149,9 +157,6 @@ class Recycler:
             # Not a whole size class, when there is so little.
             block = Block.create(-(-size // _PAGE_BYTES) * _PAGE_BYTES)
         self._blocks[block.name] = block
-        if self._closed:
-            self._unlink(block)
-            raise Unavailable("the storage is closed")
         return block
 
     def _map(self, block: Block) -> None:

@@ -150,7 +150,10 @@ class Entry:
     def chunks(
         self, start: int = 0, length: int | None = None, *, chunk_bytes: int = 256 * 1024
     ) -> Iterator[bytes]:
-        """`length` bytes from `start` (default: all), a chunk at a time, never past the end."""
+        """`length` bytes from `start` (default: all), `chunk_bytes` at a time (default 256 KiB),
+        never past the end."""
+        if chunk_bytes < 1:
+            raise ValueError(f"chunks of {chunk_bytes} bytes: it must be over 0")
         end = self.size if length is None else min(self.size, start + max(0, length))
         return self.source.chunks(self.size, max(0, start), end, chunk_bytes=chunk_bytes)
 

@@ -144,7 +144,8 @@ class RegisteredStorage:
 
     Args:
         places: where bytes are put; the next one steps in when one is full or cannot be had.
-        registry: which files there are. Default: a new one without quotas.
+        registry: which files there are; closing the storage ends all of them. Default: a new one
+            without quotas.
     """
 
     def __init__(self, places: Sequence[Place], registry: Registry | None = None) -> None:
@@ -188,6 +189,9 @@ class RegisteredStorage:
             self.registry.check(key, size, owner)
             source = self._put(data)
         self._register(key, source, size, owner, media_type)
+        if self.stale:  # closed since we looked
+            self.registry.release(key)
+            raise Unavailable("the storage is closed")
 
     def read(self, key: str, byte_length: int) -> bytes:
         return b"".join(self.read_chunked(key, byte_length, max(1, byte_length)))
@@ -214,7 +218,8 @@ class RegisteredStorage:
     def close(self) -> None:
         """Remove every file, and every block and directory. Idempotent."""
         self._closed = True
-        self._end()
+        self._end.cancel()  # it would do nothing in a fork, which has files of its own
+        _end(self.registry, self._places)
 
     def _put(self, data: memoryview) -> Source:
         *others, last = self._places

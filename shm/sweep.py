@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
@@ -66,7 +67,7 @@ def sweep_process(owner: ProcessTag) -> Swept:
 
 def _sweep(is_left: Callable[[ProcessTag], bool], *, remove: bool) -> Swept:
     names, block_bytes = [], 0
-    for directory, delete in ((_BLOCKS, _delete_block), (tempfile.gettempdir(), _delete_tree)):
+    for directory in dict.fromkeys((_BLOCKS, tempfile.gettempdir())):
         for entry in _entries(directory):
             owner = owner_of(entry.name)
             if owner is None or not is_left(owner):
@@ -77,11 +78,16 @@ def _sweep(is_left: Callable[[ProcessTag], bool], *, remove: bool) -> Swept:
                 continue
             if status.st_uid != os.geteuid():
                 continue
+            is_directory = stat.S_ISDIR(status.st_mode)
+            if not is_directory and directory != _BLOCKS:
+                continue
             names.append(entry.name)
-            if directory == _BLOCKS:
+            if not is_directory:
                 block_bytes += status.st_size
-            if remove:
-                delete(entry)
+            if remove and is_directory:
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif remove:
+                unlink_stray(entry.name)
     return Swept(names, block_bytes)
 
 
@@ -92,12 +98,3 @@ def _entries(directory: str) -> list[os.DirEntry[str]]:
     except OSError as error:
         logger.debug("nothing to sweep in %s: %s", directory, error)
         return []
-
-
-def _delete_block(entry: os.DirEntry[str]) -> None:
-    unlink_stray(entry.name)
-
-
-def _delete_tree(entry: os.DirEntry[str]) -> None:
-    if entry.is_dir(follow_symlinks=False):
-        shutil.rmtree(entry.path, ignore_errors=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 
+from shm.blocks import OUT_OF_SPACE
 from shm.errors import NoSpace, Unavailable
 from shm.locks import fork_safe_rlock
 from shm.names import own_tag
@@ -19,7 +20,8 @@ class TempDirectory:
     """Made with its first file (mode 0700, files 0600), gone with `close`.
 
     Args:
-        parent: where. Default: the directory for temporary files.
+        parent: where. Default: the directory for temporary files, which is the only one that
+            `shm.sweep` looks into.
     """
 
     def __init__(self, parent: str | None = None) -> None:
@@ -68,19 +70,23 @@ class TempDirectory:
         with self._lock:
             if self._closed:
                 raise Unavailable("the storage is closed")
-            if self._path is None or os.getpid() != self._maker_pid:
+            foreign = os.getpid() != self._maker_pid
+            # Somebody may clean temporary files up.
+            if self._path is None or foreign or not os.path.isdir(self._path):
                 self._path = tempfile.mkdtemp(prefix=own_tag().prefix, dir=self._parent)
                 self._maker_pid = os.getpid()
             return self._path
 
     def _fill(self, fd: int, data: memoryview) -> None:
         try:
-            if hasattr(os, "posix_fallocate"):
+            if len(data) and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(fd, 0, len(data))
             written = 0
             while written < len(data):
                 written += os.write(fd, data[written:])
         except OSError as error:
+            if error.errno not in OUT_OF_SPACE:
+                raise Unavailable(f"a temporary file cannot be written: {error}") from error
             status = os.fstatvfs(fd)
             where = self._path or tempfile.gettempdir()
             raise NoSpace(where, len(data), status.f_bavail * status.f_frsize) from error

@@ -11,6 +11,8 @@ import psutil
 import pytest
 from hypothesis import settings
 
+from shm.names import owner_of
+
 # Properties are about bytes, not about how busy the machine is.
 settings.register_profile("mpkernel", deadline=None)
 settings.load_profile("mpkernel")
@@ -65,7 +67,15 @@ def _answers_for_itself(child: psutil.Process) -> bool:
 
 
 def _blocks() -> list[str]:
-    return [name for name in os.listdir(_SHM) if _BLOCK.match(name)]
+    return [name for name in os.listdir(_SHM) if _BLOCK.match(name) and not _is_anothers(name)]
+
+
+def _is_anothers(name: str) -> bool:
+    """Whether a living process owns it that this run did not start."""
+    owner = owner_of(name)
+    if owner is None or not owner.may_live or owner.pid == os.getpid():
+        return False
+    return all(owner.pid != child.pid for child in psutil.Process().children(recursive=True))
 
 
 _BEFORE = pytest.StashKey[tuple[frozenset[psutil.Process], frozenset[str]]]()
