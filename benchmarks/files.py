@@ -26,7 +26,7 @@ import uvloop
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 
 _CHUNK_BYTES = 256 * 1024
-_BATCH = 2
+_BATCH = 1
 _WAYS = ("re-rendered", "first", "marimo")
 _MIB = 1024 * 1024
 _SIZES = {"64 KiB": _MIB // 16, "1 MiB": _MIB, "16 MiB": 16 * _MIB, "128 MiB": 128 * _MIB}
@@ -109,7 +109,7 @@ async def measure(repetitions: int, only: str | None) -> None:
         for label, size in _SIZES.items():
             if only is not None and label != only:
                 continue
-            count = max(6, min(1000, 512 * _MIB // size))
+            count = max(8, min(1024, 512 * _MIB // size))
             rates: dict[str, list[float]] = {way: [] for way in _WAYS}
             for repetition in range(-1, repetitions):
                 for way, (session, read) in sessions.items():

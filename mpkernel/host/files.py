@@ -2,10 +2,11 @@
 
     store ─▶ block ─▶ FileStored ═══▶ the server's registry ─▶ readers
     remove ─▶ FileRemoved ══════════▶        │
-    block used again ◀══ FilesFreed ══════════┘ when the last reader is done
+    block used again ◀══ FilesFreed ═════════┘ when the last reader is done
 
 The server's interest in a file is a lease in the host's own registry: announced files begin with
-it, `FilesFreed` ends it, and only then are the bytes free. Nobody waits for an answer.
+it, `FilesFreed` ends it, and only then are the bytes free. Nobody waits for an answer, and what is
+announced travels with the next output, in front of it.
 """
 
 from __future__ import annotations

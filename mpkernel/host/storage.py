@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator
 
 from mpkernel.host.streams import StreamWriter
@@ -14,6 +13,10 @@ from shm.storage import BlockPlace, Place, TempFilePlace
 from shm.tempdir import TempDirectory
 
 __all__ = ["HostStorage", "owner_of_session"]
+
+# Code that makes files and shows none writes nothing either: how much of them may wait for the
+# server to hear of their end.
+_FLUSH_BYTES = 8 * 1024 * 1024
 
 
 def owner_of_session(number: int) -> Owner:
@@ -32,6 +35,7 @@ class HostStorage(RegisteredStorage):
     def __init__(self, writer: StreamWriter, settings: FileStorage) -> None:
         self._writer = writer
         self._leases: dict[str, Entry] = {}  # the server's; single operations, each one atomic
+        self._posted_bytes = 0  # a hint: threads may lose a sum, and nothing with it
         self._recycler = Recycler(
             max_bytes=settings.recycled_bytes, max_age_s=settings.recycled_age_s
         )
@@ -78,24 +82,26 @@ class HostStorage(RegisteredStorage):
             source.free()
             raise
         self._leases[key] = entry
-        try:
-            announced.announce(size, media_type)
-        except BaseException:
-            self.registry.release(key)
-            raise
+        announced.announce(size, media_type)
+        self._posted_bytes += size
+        if self._posted_bytes >= _FLUSH_BYTES:
+            self._posted_bytes = 0
+            self._writer.flush()
 
 
 class _AnnouncedSource:
-    """A source whose file the server knows of: its end is told too, after its beginning."""
+    """A source whose file the server knows of: its end is told too, after its beginning.
+
+    Nothing here waits: both are posted, to go with the next output. A `released` that comes between
+    the two steps of `announce`, from another thread or a `__del__`, may have the end told twice,
+    which does no harm.
+    """
 
     def __init__(self, source: Source, key: str, session: int, writer: StreamWriter) -> None:
         self._source = source
         self._key = key
         self._session = session
         self._writer = writer
-        # Another thread's `released` waits until the beginning is told; the same thread's, from a
-        # `__del__` in the midst of it, comes in and leaves the end to `announce`.
-        self._lock = threading.RLock()
         self._is_announced = False
         self._is_released = False
 
@@ -116,23 +122,18 @@ class _AnnouncedSource:
         """Tell the server of the file."""
         kind = self._source.kind
         assert kind != "memory", "a host keeps files where its server can read them"
-        stored = FileStored(self._key, kind, self._source.location, size, media_type)
-        with self._lock:
-            try:
-                self._send(stored)
-            finally:
-                self._is_announced = True
-                if self._is_released:
-                    self._send(FileRemoved(self._key))
+        self._post(FileStored(self._key, kind, self._source.location, size, media_type))
+        self._is_announced = True
+        if self._is_released:
+            self._post(FileRemoved(self._key))
 
     def released(self) -> None:
-        with self._lock:
-            self._is_released = True
-            if self._is_announced:
-                self._send(FileRemoved(self._key))
+        self._is_released = True
+        if self._is_announced:
+            self._post(FileRemoved(self._key))
 
     def free(self) -> None:
         self._source.free()
 
-    def _send(self, message: FileStored | FileRemoved) -> None:
-        self._writer.send(message, session=self._session)
+    def _post(self, message: FileStored | FileRemoved) -> None:
+        self._writer.post(message, session=self._session)

@@ -20,11 +20,16 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from mpkernel.wire.frames import Channel, encode_header
 from mpkernel.wire.messages import UpMessage, encode
 
 __all__ = ["StreamWriter", "Window"]
+
+_Frame: TypeAlias = tuple[bytes, bytes]
+# Two parts each, and one more frame: Linux takes 1,024 parts.
+_FRAMES_PER_WRITE = 256
 
 
 class StreamWriter:
@@ -44,7 +49,7 @@ class StreamWriter:
         self._on_lost = on_lost
         self._max_frame_bytes = max_frame_bytes
         self._lock = threading.RLock()
-        self._reentered: deque[tuple[bytes, bytes]] = deque()
+        self._waiting: deque[_Frame] = deque()
         self._forgotten = False
 
     def send(self, message: UpMessage, *, session: int = 0) -> None:
@@ -55,8 +60,17 @@ class StreamWriter:
         """
         self.write(Channel.MANAGEMENT, session, encode(message))
 
+    def post(self, message: UpMessage, *, session: int = 0) -> None:
+        """Have a management message written before the next frame, whoever writes that, in the same
+        system call. Never waits, and may be called from a `__del__`."""
+        if not self._forgotten:
+            payload = encode(message)
+            self._waiting.append(
+                (encode_header(Channel.MANAGEMENT, session, len(payload)), payload)
+            )
+
     def write(self, channel: Channel, session: int, payload: bytes) -> None:
-        """Write one frame, whole, after all that this thread wrote before.
+        """Write one frame, whole, after all that this thread wrote or posted before.
 
         Raises:
             ProtocolError: the frame is over the maximum size. Nothing was written.
@@ -66,15 +80,24 @@ class StreamWriter:
             channel, session, len(payload), max_frame_bytes=self._max_frame_bytes
         )
         if self._lock._is_owned():  # type: ignore[attr-defined]
-            self._reentered.append((header, payload))
+            self._waiting.append((header, payload))
             return
         with self._lock:
-            self._write_frame((header, payload))
-            self._write_reentered()
-        # The collector may have run between the last look and the release.
-        while self._reentered:
-            with self._lock:
-                self._write_reentered()
+            while len(self._waiting) > _FRAMES_PER_WRITE:
+                self._write_all(self._taken())
+            self._write_all([*self._taken(), (header, payload)])
+        # The collector may have run while the lock was held.
+        while self._waiting:
+            self._flush()
+
+    def flush(self) -> None:
+        """Write what is posted.
+
+        Raises:
+            OSError: the server is gone.
+        """
+        if not self._lock._is_owned():  # type: ignore[attr-defined]
+            self._flush()
 
     @property
     def forgotten(self) -> bool:
@@ -86,17 +109,24 @@ class StreamWriter:
         a thread that it does not have."""
         self._forgotten = True
         self._lock = threading.RLock()
-        self._reentered.clear()
+        self._waiting.clear()
 
-    def _write_reentered(self) -> None:
-        while self._reentered:
-            self._write_frame(self._reentered.popleft())
+    def _flush(self) -> None:
+        with self._lock:
+            self._write_all(self._taken())
 
-    def _write_frame(self, frame: tuple[bytes, bytes]) -> None:
-        if self._forgotten:
+    def _taken(self) -> list[_Frame]:
+        """What waits, at most as many frames as one `writev` takes."""
+        frames: list[_Frame] = []
+        while self._waiting and len(frames) < _FRAMES_PER_WRITE:
+            frames.append(self._waiting.popleft())
+        return frames
+
+    def _write_all(self, frames: list[_Frame]) -> None:
+        if self._forgotten or not frames:
             return
-        rest: Sequence[bytes | memoryview] = frame
-        size = len(frame[0]) + len(frame[1])
+        rest: Sequence[bytes | memoryview] = [part for frame in frames for part in frame]
+        size = sum(map(len, rest))
         # A blocking writev writes everything unless a signal handler ran meanwhile.
         try:
             while (written := os.writev(self._fd, rest)) < size:

@@ -16,6 +16,7 @@ import pytest
 from mpkernel.errors import ProtocolError
 from mpkernel.host.streams import StreamWriter, Window
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder
+from mpkernel.wire.messages import FileRemoved, decode_up
 
 MAX_FRAME_BYTES = 1 << 24
 
@@ -152,10 +153,46 @@ def test_a_frame_over_the_limit_is_refused_and_nothing_of_it_is_written(
     assert read_frames(reader) == [Frame(Channel.STREAM, 1, b"fits")]
 
 
+def test_what_is_posted_goes_before_the_next_frame_of_any_thread(
+    pipe: tuple[Connection, Connection],
+) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    keys = [str(number) for number in range(700)]  # more than one system call takes
+    for key in keys:
+        writer.post(FileRemoved(key), session=7)
+    thread = threading.Thread(target=writer.write, args=(Channel.STREAM, 1, b"output"))
+    reading = Reading(reader)
+    thread.start()
+    thread.join(10)
+    writer.post(FileRemoved("last"))
+    writer.flush()
+    end.close()
+    frames = reading.result()
+    removed = [decode_up(f.payload) for f in frames if f.channel is Channel.MANAGEMENT]
+    assert removed == [FileRemoved(key) for key in (*keys, "last")]
+    assert frames.index(Frame(Channel.STREAM, 1, b"output")) == len(keys)
+
+
+def test_posting_never_waits_for_a_reader_that_is_behind(
+    pipe: tuple[Connection, Connection],
+) -> None:
+    _reader, end = pipe
+    os.set_blocking(end.fileno(), False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(end.fileno(), bytes(4096))
+    os.set_blocking(end.fileno(), True)
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    writer.post(FileRemoved("a"))
+
+
 def test_a_forgotten_writer_writes_nothing(pipe: tuple[Connection, Connection]) -> None:
     reader, end = pipe
     writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    writer.post(FileRemoved("a"))
     writer.forget()
+    writer.post(FileRemoved("b"))
     writer.write(Channel.STREAM, 1, b"from a fork")
     end.close()
     assert read_frames(reader) == []
