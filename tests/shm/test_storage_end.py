@@ -138,7 +138,7 @@ def test_a_process_that_ends_with_an_error_leaves_nothing(
         """,
         temp=temp,
     )
-    assert end.stderr.count("Error") == end.stderr.count("LookupError: broken") == 1
+    assert end.stderr.count("Traceback") == end.stderr.count("LookupError: broken") == 1
     assert "leaked" not in end.stderr
     assert left_by(end.stdout.strip()) == []
 
