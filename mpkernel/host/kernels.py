@@ -57,14 +57,23 @@ class Kernel:
         self._credit_bytes = create.window_bytes // 4
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._deliver: Callable[[Message | None], None] = self._inbox.put
-        self._lock = threading.Lock()  # guards _deliver's change, _withheld
+        self._delivery = (
+            threading.Lock()
+        )  # held while a message is handed over, or _deliver changes
+        self._lock = threading.Lock()  # guards _withheld, _over
         self._withheld = 0
+        self._over = False
         self._stopped = threading.Event()
 
     @property
     def stopped(self) -> bool:
         """Whether the session was closed: the kernel should return soon."""
         return self._stopped.is_set()
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether what is sent goes nowhere: the session is over, or this is a fork of it."""
+        return self._writer.forgotten or self._window.closed
 
     def send(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
         """Send bytes to the client, from any thread. Waits while the client is behind by more
@@ -74,8 +83,20 @@ class Kernel:
             ProtocolError: the payload is over the maximum size.
             OSError: the server is gone.
         """
-        if self._writer.forgotten or not self._window.reserve(len(payload)):
-            return
+        if self.reserve(len(payload)):
+            self.write_reserved(payload, channel)
+
+    def reserve(self, count: int, *, wait: bool = True) -> bool:
+        """The first half of `send`, the one that waits: room for `count` bytes. False when they
+        will not be sent: the session is closed or, without `wait`, there is no room now."""
+        return not self._writer.forgotten and self._window.reserve(count, wait=wait)
+
+    def wait_for_room(self, count: int) -> None:
+        """Wait until `reserve` might take `count` bytes, or until the session is closed."""
+        self._window.wait_for_room(count)
+
+    def write_reserved(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
+        """The second half of `send`; raises as it does."""
         try:
             self._writer.write(channel, self.number, payload)
         except BaseException:
@@ -117,7 +138,7 @@ class Kernel:
         `deliver` is called on the dispatcher's thread and must return at once; None says that the
         session is closed. Who takes a message from where `deliver` puts it calls `taken`.
         """
-        with self._lock:
+        with self._delivery:
             while not self._inbox.empty():
                 deliver(self._inbox.get())
             self._deliver = deliver
@@ -137,12 +158,18 @@ class Kernel:
         if message is None:
             self._stopped.set()
             self._window.close()
-        with self._lock:
+        with self._delivery:
             self._deliver(message)
 
     def credit(self, count: int) -> None:
         """The dispatcher's: the client took `count` bytes."""
         self._window.refund(count)
+
+    def abandon(self, error: str) -> None:
+        """End the session now, though its thread goes on. From any thread; must not be called
+        while that thread holds the Pipe."""
+        self._stopped.set()
+        self._end(error)
 
     def run(self) -> None:
         """The kernel's thread: run the entry, say how it ended."""
@@ -156,9 +183,16 @@ class Kernel:
             error = traceback.format_exc()
             logger.warning("kernel failed app=%s session=%s\n%s", self.app, self.session_id, error)
         finally:
-            self._window.close()
-            self._release_files()
-            self._announce_exit(error)
+            self._end(error)
+
+    def _end(self, error: str | None) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+        self._window.close()
+        self._release_files()
+        self._announce_exit(error)
 
     def _release_files(self) -> None:
         try:

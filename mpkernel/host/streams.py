@@ -160,16 +160,29 @@ class Window:
             shared._changed if shared is not None else threading.Condition()
         )
 
-    def reserve(self, count: int) -> bool:
+    @property
+    def closed(self) -> bool:
+        """Whether nobody wants anything any more."""
+        return self._closed
+
+    def reserve(self, count: int, *, wait: bool = True) -> bool:
         """Wait until `count` bytes may go, and count them. False: the window is closed, and
-        nobody wants them any more."""
+        nobody wants them any more; or, without `wait`, they may not go now."""
         with self._changed:
             while not self._closed and not self._has_room(count):
+                if not wait:
+                    return False
                 self._changed.wait()
             if self._closed:
                 return False
             self._add(count)
             return True
+
+    def wait_for_room(self, count: int) -> None:
+        """Wait until `reserve` might take `count` bytes, or until the window is closed."""
+        with self._changed:
+            while not self._closed and not self._has_room(count):
+                self._changed.wait()
 
     def refund(self, count: int) -> None:
         """`count` bytes were taken, or were not sent after all."""

@@ -1,0 +1,225 @@
+"""What a value looks like: the first of its own representations that works, as a `Figure`.
+
+Asked in this order: `_mime_`, `_repr_html_`, `_repr_png_`, `_repr_svg_`, `_repr_markdown_`,
+`_repr_json_`, matplotlib, `repr`. They are user code: each may fail, and then the next one counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, cast
+
+import msgspec
+
+from mpkernel.kernel.messages import Figure
+
+__all__ = ["Store", "encodable", "figure_of", "stacked"]
+
+logger = logging.getLogger(__name__)
+
+Store: TypeAlias = Callable[[bytes, str], str]
+
+_MAX_INLINE_BYTES = 1 << 20
+_MAX_TEXT_CHARACTERS = 20_000
+_MEDIA_TYPE = re.compile(r"[!-~]+/[ -~]+")
+_TEXT_MEDIA = re.compile(r"text/|[^;]*[/+](json|xml|javascript)\s*(;|$)")
+
+
+def figure_of(value: object, *, store: Store | None) -> Figure:
+    """How to show a value. A `Figure` is shown as it is.
+
+    Args:
+        value: any object. What its representations raise is logged and passed over, except for
+            what is no `Exception`, such as `KeyboardInterrupt`: that goes up.
+        store: is given data over 1 MiB and its media type, and returns a URL for it. None: all
+            data is in the figure.
+
+    Raises:
+        What `store` does.
+    """
+    if type(value) is Figure:
+        return value
+    shape = _shape_of(value)
+    if store is not None and len(shape.data) > _MAX_INLINE_BYTES:
+        return Figure(shape.media_type, store(shape.data, shape.media_type), is_url=True)
+    if _is_text(shape.media_type):
+        return Figure(shape.media_type, shape.data.decode())
+    return Figure(shape.media_type, base64.b64encode(shape.data).decode())
+
+
+def stacked(figures: Sequence[Figure]) -> Figure | None:
+    """Figures as one, each under the one before it: HTML, unless there is only one. None for
+    none."""
+    if len(figures) < 2:
+        return figures[0] if figures else None
+    return Figure("text/html", "".join(f"<div>{_html_of(figure)}</div>" for figure in figures))
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which no message can carry, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Shape(NamedTuple):
+    """What a representation gave: text is in UTF-8."""
+
+    media_type: str
+    data: bytes
+
+
+class _Unusable(Exception):
+    """A representation returned what it must not."""
+
+
+def _shape_of(value: object) -> _Shape:
+    for name, read in _REPRESENTATIONS.items():
+        try:
+            if (shape := read(value)) is not None:
+                return shape
+        except Exception as error:  # noqa: BLE001 (user code; what it lacks, the next one may have)
+            logger.debug("%s of a %s is broken: %s", name, type(value).__name__, _words(error))
+    return _text_shape(_safe_repr(value))
+
+
+def _safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 (user code; its error is what is shown)
+        return f"<{type(value).__name__} object whose repr failed with {_words(error)}>"
+
+
+def _words(error: Exception) -> str:
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception as second:  # noqa: BLE001 (user code; its class says as much as there is)
+        return f"{name}, which cannot be printed ({type(second).__name__})"
+
+
+def _text_shape(text: str) -> _Shape:
+    cut = len(text) - _MAX_TEXT_CHARACTERS
+    if cut > 0:
+        text = f"{text[:_MAX_TEXT_CHARACTERS]}\n… {cut:,} more characters were cut"
+    return _Shape("text/plain", encodable(text).encode())
+
+
+def _asked(value: object, method: str) -> object:
+    """What the value's method returns; None where it has none. Classes describe their objects."""
+    if issubclass(type(value), type):
+        return None
+    found = getattr(value, method, None)
+    return None if found is None else found()
+
+
+def _from_mime(value: object) -> _Shape | None:
+    answer = _asked(value, "_mime_")
+    if answer is None:
+        return None
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        raise _Unusable(f"it returned no (media type, data) but a {type(answer).__name__}")
+    media_type, data = answer
+    if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
+        raise _Unusable(f"{media_type!r} is no media type")
+    return _Shape(str(media_type), _bytes_of(media_type, data))
+
+
+def _from_method(method: str, media_type: str) -> Callable[[object], _Shape | None]:
+    def read(value: object) -> _Shape | None:
+        data = _without_metadata(_asked(value, method))
+        return None if data is None else _Shape(media_type, _bytes_of(media_type, data))
+
+    return read
+
+
+def _from_json(value: object) -> _Shape | None:
+    data = _without_metadata(_asked(value, "_repr_json_"))
+    if data is None:
+        return None
+    if not isinstance(data, str):
+        return _Shape("application/json", msgspec.json.encode(data))
+    text = encodable(data).encode()
+    msgspec.json.decode(text)  # it is JSON, or the next one counts
+    return _Shape("application/json", text)
+
+
+def _without_metadata(answer: object) -> object:
+    """IPython lets its methods return (data, metadata)."""
+    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
+        return answer[0]
+    return answer
+
+
+def _bytes_of(media_type: str, data: object) -> bytes:
+    if isinstance(data, str):
+        if _is_text(media_type):
+            return encodable(data).encode()
+        return base64.b64decode("".join(data.split()), validate=True)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise _Unusable(f"its data is a {type(data).__name__}, neither str nor bytes")
+    content = bytes(data)
+    if _is_text(media_type):
+        content.decode()  # it is UTF-8, or the next one counts
+    return content
+
+
+class _Canvas(Protocol):
+    """A matplotlib figure; of a subfigure and of axes, `figure` leads to it."""
+
+    @property
+    def figure(self) -> _Canvas: ...
+
+    @property
+    def savefig(self) -> Callable[..., None]: ...
+
+
+def _from_matplotlib(value: object) -> _Shape | None:
+    if _is_of(value, "matplotlib.figure", "Figure"):
+        figure = cast(_Canvas, value)
+    elif _is_of(value, "matplotlib.axes", "Axes"):
+        figure = cast(_Canvas, value).figure.figure
+    else:
+        return None
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return _Shape("image/png", file.getvalue())
+
+
+def _is_of(value: object, module: str, name: str) -> bool:
+    """Whether the class is in a module that user code has imported: we import none."""
+    of = getattr(sys.modules.get(module), name, None)
+    return isinstance(of, type) and isinstance(value, of)
+
+
+_REPRESENTATIONS: dict[str, Callable[[object], _Shape | None]] = {
+    "_mime_": _from_mime,
+    "_repr_html_": _from_method("_repr_html_", "text/html"),
+    "_repr_png_": _from_method("_repr_png_", "image/png"),
+    "_repr_svg_": _from_method("_repr_svg_", "image/svg+xml"),
+    "_repr_markdown_": _from_method("_repr_markdown_", "text/markdown"),
+    "_repr_json_": _from_json,
+    "the matplotlib picture": _from_matplotlib,
+}
+
+
+def _is_text(media_type: str) -> bool:
+    return _TEXT_MEDIA.match(media_type) is not None
+
+
+def _html_of(figure: Figure) -> str:
+    media_type, data = figure.media_type, figure.data
+    is_text = _is_text(media_type)
+    if is_text and not figure.is_url:
+        shown_as_it_is = media_type.startswith(("text/html", "image/svg+xml"))
+        return data if shown_as_it_is else f"<pre>{html.escape(data)}</pre>"
+    url = html.escape(data if figure.is_url else f"data:{media_type};base64,{data}")
+    if media_type.startswith("image/"):
+        return f'<img src="{url}">'
+    if media_type.startswith("text/html"):
+        return f'<iframe src="{url}"></iframe>'
+    return f'<a href="{url}">{html.escape(media_type)}</a>'

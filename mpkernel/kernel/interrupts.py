@@ -1,0 +1,235 @@
+"""Stopping what runs: an asynchronous exception, at a moment when it does no harm.
+
+`PyThreadState_SetAsyncExc` reaches bytecode only. So the waits that can be reached are made of
+slices (`install_waits`): `time.sleep` and `threading.Condition.wait`, with which `queue.Queue`,
+`Event`, `Semaphore`, `Barrier` and futures follow. A raw lock, `SimpleQueue.get`, `Thread.join` or
+a C call sees the exception when it returns.
+
+The exception never lands in the kernel's own steps: a thread that is inside one (`shield`) gets it
+at that step's end. What is torn otherwise: a frame taken from a buffer and not written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import itertools
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Interrupts", "install_waits"]
+
+_SLICE_S = 0.05
+
+_interruptible: dict[int, Interrupts] = {}
+"""By ident, the threads that a client may interrupt; single operations, each one atomic."""
+
+
+class Interrupts:
+    """Interrupts for one thread: the one that calls `guarded`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards all below
+        self._thread: int | None = None  # while user code runs
+        self._shields = 0
+        self._pending = False
+        self._cancel: Callable[[], None] | None = None
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """User code runs in this `with`: interrupts reach it, and none reaches past its end.
+
+        Raises:
+            KeyboardInterrupt: where the code was, or here at its end.
+        """
+        ident = threading.get_ident()
+        _interruptible[ident] = self
+        with self._lock:
+            self._thread = ident
+        try:
+            yield
+        finally:
+            late = self._leave()
+        if late:
+            raise KeyboardInterrupt
+
+    def throw_again(self) -> None:
+        """An exception was lost where Python can raise none: in a `__del__`, or in a callback of a
+        weak reference, that ran on this thread. It is thrown from another, when this one is out of
+        there."""
+        later(0.0, self._throw_again)
+
+    def _throw_again(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                _throw(self._thread, KeyboardInterrupt)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is something to interrupt."""
+        return self._thread is not None
+
+    def interrupt(self) -> bool:
+        """Stop what runs, from another thread. False when nothing does."""
+        with self._lock:
+            if self._thread is None:
+                return False
+            if self._cancel is not None:
+                self._cancel()
+            elif self._shields:
+                self._pending = True
+            else:
+                _throw(self._thread, KeyboardInterrupt)
+            return True
+
+    @contextmanager
+    def shield(self) -> Iterator[None]:
+        """No exception lands in this `with`; one that comes meanwhile is raised at its end. For
+        any thread: only that of `guarded` is shielded."""
+        if threading.get_ident() != self._thread:
+            yield
+            return
+        inside = pending = False
+        try:
+            # An exception that is on its way already lands at the end of the inner `with`.
+            with self._lock:
+                self._shields += 1
+                inside = True
+            yield
+        finally:
+            if inside:
+                with self._lock:
+                    self._shields -= 1
+                    pending = self._pending and not self._shields
+                    self._pending = self._pending and not pending
+        if pending:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def cancelled_by(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """An interrupt calls `cancel`, on another thread, instead of raising: for an event loop,
+        which sleeps where no exception reaches."""
+        with self._lock:
+            self._cancel = cancel
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._cancel = None
+
+    def _leave(self) -> bool:
+        """End the reach of interrupts. Returns whether one was on its way."""
+        late = False
+        while True:
+            try:
+                with self._lock:
+                    thread, self._thread = self._thread, None
+                    late = late or self._pending
+                    self._pending = False
+                    self._shields = 0
+                if thread is not None:
+                    _throw(thread, None)
+                    _interruptible.pop(thread, None)
+            except KeyboardInterrupt:  # it landed here, and is the last: none is sent from now on
+                late = True
+                continue
+            return late
+
+
+def install_waits() -> None:
+    """Make the process's waits interruptible, for threads inside `Interrupts.guarded`, and let no
+    interrupt be lost. Once."""
+    global _later
+    changed_time: Any = time
+    changed_condition: Any = threading.Condition
+    changed_time.sleep = _sliced_sleep(time.sleep)
+    changed_condition.wait = _sliced_wait(threading.Condition.wait)
+    _later = _Later()
+    sys.unraisablehook = _keeping_interrupts(sys.unraisablehook)
+
+
+def _keeping_interrupts(hook: Callable[[Any], object]) -> Callable[[Any], object]:
+    def unraisable(lost: Any, /) -> None:
+        interrupts = _interruptible.get(threading.get_ident())
+        if interrupts is not None and lost.exc_type is KeyboardInterrupt:
+            interrupts.throw_again()
+        else:
+            hook(lost)
+
+    return unraisable
+
+
+def _sliced_sleep(sleep: Callable[[float], None]) -> Callable[[float], None]:
+    def interruptible_sleep(seconds: float, /) -> None:
+        """sleep(seconds): delay execution for a given number of seconds, which may be a float."""
+        if threading.get_ident() not in _interruptible or not seconds > _SLICE_S:
+            sleep(seconds)
+            return
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            sleep(min(left, _SLICE_S))
+
+    return interruptible_sleep
+
+
+_Wait = Callable[[threading.Condition, float | None], bool]
+
+
+def _sliced_wait(wait: _Wait) -> _Wait:
+    def interruptible_wait(condition: threading.Condition, timeout: float | None = None) -> bool:
+        """Wait until notified or until a timeout occurs."""
+        if threading.get_ident() not in _interruptible:
+            return wait(condition, timeout)
+        # Between two slices the condition's lock is held: no notification can be missed there.
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _SLICE_S if deadline is None else deadline - time.monotonic()
+            if wait(condition, min(left, _SLICE_S)):
+                return True
+            if deadline is not None and left <= _SLICE_S:
+                return False
+
+    return interruptible_wait
+
+
+class _Later:
+    """A thread that calls functions at their time. `call` is safe from anywhere."""
+
+    def __init__(self) -> None:
+        self._added: queue.SimpleQueue[tuple[float, int, Callable[[], None]]] = queue.SimpleQueue()
+        self._numbers = itertools.count()
+        threading.Thread(target=self._run, name="mpkernel-later", daemon=True).start()
+
+    def call(self, delay_s: float, function: Callable[[], None]) -> None:
+        self._added.put((time.monotonic() + delay_s, next(self._numbers), function))
+
+    def _run(self) -> None:
+        due: list[tuple[float, int, Callable[[], None]]] = []
+        while True:
+            wait_s = max(0.0, due[0][0] - time.monotonic()) if due else None
+            try:
+                heapq.heappush(due, self._added.get(timeout=wait_s))
+            except queue.Empty:
+                heapq.heappop(due)[2]()
+
+
+_later: _Later | None = None
+
+
+def later(delay_s: float, function: Callable[[], None]) -> None:
+    """Have `function` called on another thread, after so many seconds. For what must not start a
+    thread itself. `install_waits` comes first."""
+    assert _later is not None
+    _later.call(delay_s, function)
+
+
+def _throw(thread: int, exception: type[BaseException] | None) -> None:
+    """Have `exception` raised in a thread soon; None takes back one that is on its way."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), ctypes.py_object(exception) if exception is not None else None
+    )

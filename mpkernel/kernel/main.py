@@ -1,0 +1,188 @@
+"""The entry of the embedded kernel, and what it changes in its process, once.
+
+`run` is the entry that a `KernelSpec` names. What is replaced tells sessions apart by thread and is
+what it was to every other thread: `sys.modules["__main__"]`, `sys.stdout`, `sys.stderr`,
+`builtins.input`, `getpass.getpass`, and the waits that an interrupt must reach.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from mpkernel.host import console
+from mpkernel.kernel import context
+from mpkernel.kernel.interrupts import install_waits
+from mpkernel.kernel.namespace import Namespace, install_main
+from mpkernel.kernel.session import CellRun, PythonSession
+from mpkernel.kernel.sysstreams import install_sys_streams
+
+if TYPE_CHECKING:
+    from mpkernel.host.kernels import Kernel
+
+__all__ = ["run", "thread_stream"]
+
+_lock = threading.Lock()
+_proxies: tuple[console.ConsoleProxy, console.ConsoleProxy] | None = None
+_sessions: dict[int, PythonSession] = {}
+"""By the identity of their namespaces; single operations, each one atomic."""
+
+_forked: CellRun | None = None
+"""In a fork of a session: the run that forked."""
+
+
+def run(kernel: Kernel) -> None:
+    """Run the embedded kernel for one session until it is closed."""
+    _prepare_process()
+    session = PythonSession(kernel)
+    _sessions[id(session.namespace)] = session
+    try:
+        session.serve(_in_place)
+    finally:
+        del _sessions[id(session.namespace)]
+
+
+@contextmanager
+def thread_stream(name: str, target: TextIO) -> Iterator[None]:
+    """Send what the calling thread prints to stdout or stderr to `target`."""
+    proxies = _proxies
+    if proxies is None:
+        plain = contextlib.redirect_stdout if name == "stdout" else contextlib.redirect_stderr
+        with plain(target):
+            yield
+        return
+    proxy = proxies[0 if name == "stdout" else 1]
+    before = proxy.current()
+    proxy.set_stream(cast(TextIO, _Redirected(target, getattr(before, "place", None))))
+    try:
+        yield
+    finally:
+        proxy.set_stream(before)
+
+
+class _Proxy(console.ConsoleProxy):
+    """Text of the calling thread's cell; but of the code's own session, where the garbage collector
+    runs a `__del__` of one session on a thread of another, or of none."""
+
+    def write(self, text: str) -> int:
+        session = _sessions.get(id(sys._getframe(1).f_globals))
+        if session is None or session.last_run is None or _forked is not None:
+            return super().write(text)
+        place = getattr(self.current(), "place", None)
+        if isinstance(place, CellRun) and place.session is session:
+            return super().write(text)
+        return session.last_run.streams[self._name != "<stdout>"].write(text)
+
+
+class _Redirected(io.TextIOBase):
+    """A thread's stream that is `target`, and still says whose the thread is."""
+
+    def __init__(self, target: TextIO, place: object) -> None:
+        self.place = place
+        self._target = target
+
+    def write(self, text: str) -> int:
+        return self._target.write(text)
+
+    def flush(self) -> None:
+        self._target.flush()
+
+    def writable(self) -> bool:
+        return True
+
+
+def _prepare_process() -> None:
+    global _proxies
+    with _lock:
+        if _proxies is not None:
+            return
+        console.install(_Proxy)
+        proxies = cast(Any, (sys.stdout, sys.stderr))
+        install_waits()
+        install_main(_current_namespace)
+        install_sys_streams(_replacements)
+        _install_input()
+        _follow_forks()
+        context.set_finder(_current_run)
+        _proxies = proxies
+
+
+def _in_place(cell_run: CellRun, body: Callable[[], None]) -> None:
+    assert _proxies is not None
+    for proxy, stream in zip(_proxies, cell_run.streams, strict=True):
+        proxy.set_stream(stream)
+    try:
+        body()
+    finally:
+        for proxy in _proxies:
+            proxy.clear_stream()
+
+
+def _current_run() -> CellRun | None:
+    if _forked is not None:
+        return _forked
+    if _proxies is None:
+        return None
+    place = getattr(_proxies[0].current(), "place", None)
+    return place if isinstance(place, CellRun) else None
+
+
+def _follow_forks() -> None:
+    """Let a forked child, whose console has no sessions, know whose child it is."""
+    forking: dict[int, CellRun | None] = {}  # by thread
+
+    def before() -> None:
+        forking[threading.get_ident()] = _current_run()
+
+    def in_child() -> None:
+        global _forked
+        _forked = forking.get(threading.get_ident())
+
+    os.register_at_fork(
+        before=before,
+        after_in_parent=lambda: forking.pop(threading.get_ident(), None),
+        after_in_child=in_child,
+    )
+
+
+def _current_namespace() -> Namespace | None:
+    cell_run = _current_run()
+    return cell_run.session.namespace if cell_run is not None else None
+
+
+def _replacements(name: str) -> list[TextIO | None] | None:
+    cell_run = _current_run()
+    if cell_run is None:
+        return None
+    session = cell_run.session
+    return session.replaced_stdout if name == "stdout" else session.replaced_stderr
+
+
+def _install_input() -> None:
+    import getpass
+
+    plain_input, plain_getpass = builtins.input, getpass.getpass
+
+    def asked_input(prompt: object = "", /) -> str:
+        """Read a string from standard input. The trailing newline is stripped."""
+        cell_run = _current_run()
+        if cell_run is None or cell_run is _forked:
+            return plain_input(prompt)
+        return cell_run.session.ask(str(prompt), secret=False, cell=cell_run.cell)
+
+    def asked_getpass(prompt: str = "Password: ", stream: TextIO | None = None) -> str:
+        """Prompt for a password, with echo turned off."""
+        cell_run = _current_run()
+        if cell_run is None or cell_run is _forked:
+            return plain_getpass(prompt, stream)
+        return cell_run.session.ask(prompt, secret=True, cell=cell_run.cell)
+
+    builtins.input = asked_input
+    getpass.getpass = asked_getpass

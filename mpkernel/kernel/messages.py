@@ -1,0 +1,232 @@
+"""What a client and the embedded kernel say to each other: tagged msgspec Structs, in msgpack.
+
+Down go `RunApp`, `Execute`, `Interrupt` (control channel), `SetValues` (ui_element), `Complete`
+(completion) and `Answer` (input). Up, all on the stream channel, come the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from mpkernel.errors import ProtocolError
+
+__all__ = [
+    "Answer",
+    "Command",
+    "Complete",
+    "Completions",
+    "Console",
+    "Done",
+    "Execute",
+    "Failure",
+    "Figure",
+    "InputRequest",
+    "Interrupt",
+    "InterruptPending",
+    "Message",
+    "Outputs",
+    "Progress",
+    "RunApp",
+    "SetValues",
+    "Status",
+    "decode_command",
+    "decode_message",
+    "encode",
+]
+
+
+class RunApp(msgspec.Struct, tag="run_app", frozen=True):
+    """Run all cells of the app, in file order, until one fails."""
+
+
+class Execute(msgspec.Struct, tag="execute", frozen=True):
+    """Run code in the session's namespace, as the cell of this name."""
+
+    code: str
+    cell: str
+
+
+class SetValues(msgspec.Struct, tag="set_values", frozen=True):
+    """Assign names, then run again, in file order, the cells that read them and those that read
+    what these define. Sets that wait behind a running cell are merged."""
+
+    values: dict[str, Any]
+
+
+class Complete(msgspec.Struct, tag="complete", frozen=True):
+    """How could the name before `cursor` (in characters) go on? Answered at once."""
+
+    request: int
+    code: str
+    cursor: int
+
+
+class Answer(msgspec.Struct, tag="answer", frozen=True):
+    """The line that an `InputRequest` asked for, without its end; None is the end of input."""
+
+    text: str | None
+
+
+class Interrupt(msgspec.Struct, tag="interrupt", frozen=True):
+    """Stop what runs, as Ctrl-C does. A second one within a second ends the session."""
+
+
+class Status(msgspec.Struct, tag="status", frozen=True):
+    """Whether a command runs."""
+
+    state: Literal["idle", "busy"]
+
+
+class Console(msgspec.Struct, tag="console", frozen=True):
+    """Text that was printed. Many prints are few messages."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+    cell: str
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One thing to show.
+
+    Attributes:
+        media_type: what it is.
+        data: text, or base64 for binary media types; a URL where `is_url`.
+        is_url: whether the data is so large that it is a virtual file.
+    """
+
+    media_type: str
+    data: str
+    is_url: bool = False
+
+
+class Outputs(msgspec.Struct, tag="outputs", frozen=True):
+    """All that a cell shows now, instead of what it showed before."""
+
+    cell: str
+    figures: list[Figure]
+
+
+class Failure(msgspec.Struct, tag="failure", frozen=True):
+    """An exception ended a cell; `error` is its class's name."""
+
+    cell: str
+    error: str
+    message: str
+    traceback: str
+
+
+class InputRequest(msgspec.Struct, tag="input_request", frozen=True):
+    """The code waits for an `Answer`; `secret` is not to be shown while it is typed."""
+
+    prompt: str
+    secret: bool
+    cell: str
+
+
+class Progress(msgspec.Struct, tag="progress", frozen=True):
+    """How far something is.
+
+    Attributes:
+        id: which bar of the session.
+        cell: of which cell.
+        title, subtitle: what to write at it.
+        current, total: how many are done, of how many; `total` is None for a spinner.
+        rate_per_s: how many a second; None when not known, or not to be shown.
+        eta_s: how many seconds it will still take; None when not known, or not to be shown.
+        elapsed_s: how many it took until now.
+        done: whether this is the last of it.
+    """
+
+    id: str
+    cell: str
+    title: str
+    subtitle: str
+    current: int
+    total: int | None
+    rate_per_s: float | None
+    eta_s: float | None
+    elapsed_s: float
+    done: bool
+
+
+class Done(msgspec.Struct, tag="done", frozen=True):
+    """A cell ended.
+
+    Attributes:
+        cell: which.
+        elapsed_s: how long it ran.
+        outcome: "ok", or what ended it.
+        exit_code: for "exit", what `SystemExit` carried, as a process would end with it; else 0.
+    """
+
+    cell: str
+    elapsed_s: float
+    outcome: Literal["ok", "error", "interrupted", "exit"]
+    exit_code: int = 0
+
+
+class Completions(msgspec.Struct, tag="completions", frozen=True):
+    """What could stand from `start` (in characters) to the cursor of a `Complete`."""
+
+    request: int
+    start: int
+    matches: list[str]
+
+
+class InterruptPending(msgspec.Struct, tag="interrupt_pending", frozen=True):
+    """The code is where no interrupt reaches (a C call, a raw lock); it ends when that returns."""
+
+    cell: str
+
+
+Command = RunApp | Execute | SetValues | Complete | Answer | Interrupt
+Message = (
+    Status
+    | Console
+    | Outputs
+    | Failure
+    | InputRequest
+    | Progress
+    | Done
+    | Completions
+    | InterruptPending
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_message_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Command | Message) -> bytes:
+    """A command or message as the payload of a frame.
+
+    Raises:
+        TypeError: a value of `SetValues` is nothing that msgpack can carry.
+    """
+    return _encoder.encode(message)
+
+
+def decode_command(payload: bytes) -> Command:
+    """What a client says.
+
+    Raises:
+        ProtocolError: the payload is no command.
+    """
+    try:
+        return _command_decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"no command for the kernel: {error}") from error
+
+
+def decode_message(payload: bytes) -> Message:
+    """What a kernel says.
+
+    Raises:
+        ProtocolError: the payload is no message.
+    """
+    try:
+        return _message_decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"no message of a kernel: {error}") from error

@@ -1,0 +1,76 @@
+"""`__main__` for many sessions in one process.
+
+Each session has a namespace, a dict. `sys.modules["__main__"]` is one module object that shows the
+namespace of whoever asks: so `pickle`, `dataclasses`, `inspect` and `multiprocessing`, all of which
+look names up there, find those of the calling session. Threads of no session see what was there
+before.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeAlias
+
+__all__ = ["Namespace", "install_main", "new_namespace"]
+
+Namespace: TypeAlias = dict[str, Any]
+
+_NAME = "__main__"
+
+
+def new_namespace(app: str) -> Namespace:
+    """What `python app.py` would begin with."""
+    return {
+        "__name__": _NAME,
+        "__doc__": None,
+        "__package__": None,
+        "__loader__": None,
+        "__spec__": None,
+        "__file__": app,
+        "__cached__": None,
+        "__builtins__": builtins,
+        "__annotations__": {},
+    }
+
+
+def install_main(find: Callable[[], Namespace | None]) -> None:
+    """Have `__main__` show `find()`'s namespace, or, where that is None, what it shows now."""
+    before = sys.modules[_NAME].__dict__
+
+    class Main(ModuleType):
+        """The main module, by session."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "__class__":
+                return ModuleType
+            names = _names()
+            if name == "__dict__":
+                return names
+            try:
+                return names[name]
+            except KeyError:
+                raise AttributeError(f"module {_NAME!r} has no attribute {name!r}") from None
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            _names()[name] = value
+
+        def __delattr__(self, name: str) -> None:
+            try:
+                del _names()[name]
+            except KeyError:
+                raise AttributeError(name) from None
+
+        def __dir__(self) -> list[str]:
+            return sorted(_names())
+
+        def __repr__(self) -> str:
+            return f"<module {_NAME!r} from {_names().get('__file__')!r}>"
+
+    def _names() -> Namespace:
+        names = find()
+        return before if names is None else names
+
+    sys.modules[_NAME] = Main(_NAME)

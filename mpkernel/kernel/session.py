@@ -1,0 +1,361 @@
+"""One session of the embedded kernel: its commands, and where its messages go.
+
+control, ui_element ─▶ queue ─▶ the session's thread: run, execute, set values
+input ─────────────────────────▶ answers, for who waits in `input()`
+completion ─▶ a thread of its own
+interrupt ─▶ at once, on the dispatcher's thread
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from mpkernel.errors import ProtocolError
+from mpkernel.kernel.cells import Cell, future_flags, split, to_rerun
+from mpkernel.kernel.completion import complete
+from mpkernel.kernel.console import CellStream, SessionConsole
+from mpkernel.kernel.display import figure_of
+from mpkernel.kernel.interrupts import Interrupts, later
+from mpkernel.kernel.messages import (
+    Answer,
+    Complete,
+    Completions,
+    Done,
+    Execute,
+    Failure,
+    Figure,
+    InputRequest,
+    Interrupt,
+    InterruptPending,
+    Message,
+    Outputs,
+    RunApp,
+    SetValues,
+    Status,
+    decode_command,
+    encode,
+)
+from mpkernel.kernel.namespace import new_namespace
+from mpkernel.kernel.outputs import CellOutputList
+from mpkernel.kernel.runner import (
+    compile_cell,
+    exit_code_of,
+    remember_source,
+    run,
+    traceback_of,
+)
+from mpkernel.wire.frames import Message as Frame
+
+if TYPE_CHECKING:
+    from mpkernel.host.kernels import Kernel
+    from shm import VirtualFile
+
+__all__ = ["CellRun", "PythonSession"]
+
+logger = logging.getLogger(__name__)
+
+_PENDING_AFTER_S = 0.3
+_ENDS_SESSION_WITHIN_S = 1.0
+
+
+class _Queued(NamedTuple):
+    command: RunApp | Execute | SetValues
+    size: int
+
+
+class CellRun:
+    """One run of one cell: what its threads print, show and report goes through here.
+
+    Attributes:
+        session: whose it is.
+        cell: the cell's name.
+        outputs: what the cell shows.
+        over: set when the cell runs again or the session closes.
+        streams: what `sys.stdout` and `sys.stderr` are to its threads.
+    """
+
+    def __init__(self, session: PythonSession, cell: str) -> None:
+        self.session = session
+        self.cell = cell
+        self.over = threading.Event()
+        self.outputs = CellOutputList(self._show, self._figure_of)
+        self.streams = (
+            CellStream(self, "stdout", cell, session.console, session.replaced_stdout),
+            CellStream(self, "stderr", cell, session.console, session.replaced_stderr),
+        )
+        self._files: list[VirtualFile] = []
+
+    def send(self, message: Message) -> None:
+        """Send to the session's client; see `context.Place`."""
+        self.session.send(message)
+
+    def _show(self, figures: list[Figure]) -> None:
+        self.session.send(Outputs(self.cell, figures))
+
+    def _figure_of(self, value: object) -> Figure:
+        return figure_of(value, store=self._store)
+
+    def _store(self, data: bytes, media_type: str) -> str:
+        file = self.session.kernel.files.create(data, media_type=media_type)
+        self._files.append(file)  # as long as the cell shows it
+        return file.url
+
+
+class PythonSession:
+    """The kernel of one client.
+
+    Args:
+        kernel: its link to the client.
+
+    Attributes:
+        namespace: what its code's names mean.
+        interrupts: what can stop it.
+        console: what it prints.
+        last_run: the cell that ran last, or runs.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.namespace = new_namespace(kernel.app)
+        self.interrupts = Interrupts()
+        self.console = SessionConsole(self)
+        self.replaced_stdout: list[TextIO | None] = []
+        self.replaced_stderr: list[TextIO | None] = []
+        self._commands: queue.Queue[_Queued | None] = queue.Queue()
+        self._answers: queue.Queue[Answer | None] = queue.Queue()
+        self._completions: queue.SimpleQueue[Complete | None] = queue.SimpleQueue()
+        self._completer: threading.Thread | None = None  # made by the first `Complete`
+        self._cells: list[Cell] = []
+        self._flags = 0
+        self._runs: dict[str, CellRun] = {}
+        self._running = ""
+        self.last_run: CellRun | None = None
+        self._interrupted_at = float("-inf")
+
+    def serve(self, in_place: Callable[[CellRun, Callable[[], None]], None]) -> None:
+        """Carry commands out until the session is closed.
+
+        Args:
+            in_place: calls a function with a cell's place set for the calling thread.
+        """
+        self._in_place = in_place
+        self.kernel.redirect(self._deliver)
+        self.send(Status("idle"))
+        while (queued := self._commands.get()) is not None:
+            command, size = queued
+            self.kernel.taken(size)
+            self.send(Status("busy"))
+            match command:
+                case RunApp():
+                    self._run_app()
+                case Execute():
+                    self._execute(Cell(command.cell, command.code, 1))
+                case SetValues():
+                    self._set_values(self._merged(command.values))
+            self.console.flush()
+            self.send(Status("idle"))
+        for cell_run in list(self._runs.values()):
+            cell_run.over.set()
+        self._completions.put(None)
+
+    def send(self, message: Message) -> None:
+        """Send to the client, from any thread. Waits while the client is far behind; what a closed
+        session sends goes nowhere."""
+        payload = encode(message)
+        while not self.try_send(payload):
+            self.kernel.wait_for_room(len(payload))
+
+    def try_send(self, payload: bytes, then: Callable[[], None] = lambda: None) -> bool:
+        """Send a message if the client takes it now, and do what comes `then`, both or neither
+        whatever interrupts there are. Returns whether; for a closed session, which takes and
+        forgets, it is done."""
+        with self.interrupts.shield():
+            if self.kernel.reserve(len(payload), wait=False):
+                self.kernel.write_reserved(payload)
+            elif not self.kernel.takes_nothing:
+                return False
+            then()
+            return True
+
+    def wait_for_room(self, count: int) -> None:
+        """Wait until the client may take `count` bytes."""
+        self.kernel.wait_for_room(count)
+
+    def ask(self, prompt: str, *, secret: bool, cell: str) -> str:
+        """Ask the client for a line.
+
+        Raises:
+            EOFError: the client has no more, or the session is closed.
+        """
+        self.console.flush()
+        self.send(InputRequest(prompt, secret, cell))
+        answer = self._answers.get()
+        if answer is None:
+            self._answers.put(None)
+            raise EOFError("the session is closed")
+        if answer.text is None:
+            raise EOFError("end of input")
+        return answer.text
+
+    def _deliver(self, frame: Frame | None) -> None:
+        """On the dispatcher's thread: must return at once."""
+        if frame is None:
+            self._commands.put(None)
+            self._answers.put(None)
+            self.interrupts.interrupt()
+            return
+        size = len(frame.payload)
+        try:
+            command = decode_command(frame.payload)
+        except ProtocolError as error:
+            logger.warning("dropped: %s session=%s", error, self.kernel.session_id)
+            self.kernel.taken(size)
+            return
+        if isinstance(command, RunApp | Execute | SetValues):
+            self._commands.put(_Queued(command, size))
+        else:
+            self.kernel.taken(size)
+            self._take_now(command)
+
+    def _take_now(self, command: Interrupt | Answer | Complete) -> None:
+        match command:
+            case Interrupt():
+                self._interrupt()
+            case Answer():
+                self._answers.put(command)
+            case Complete():
+                self._complete_soon(command)
+
+    def _interrupt(self) -> None:
+        now = time.monotonic()
+        again = now - self._interrupted_at < _ENDS_SESSION_WITHIN_S
+        self._interrupted_at = now
+        if not self.interrupts.interrupt():
+            return
+        if again:
+            self.kernel.abandon("interrupted twice within a second")
+            return
+        running = self._running
+        later(_PENDING_AFTER_S, lambda: self._tell_pending(running, now))
+
+    def _tell_pending(self, running: str, since: float) -> None:
+        if self.interrupts.running and (self._running, self._interrupted_at) == (running, since):
+            self.try_send(encode(InterruptPending(running)))
+
+    def _complete_soon(self, command: Complete) -> None:
+        self._completions.put(command)
+        if self._completer is None:
+            self._completer = threading.Thread(
+                target=self._complete, name="mpkernel-completer", daemon=True
+            )
+            self._completer.start()
+
+    def _complete(self) -> None:
+        while (command := self._completions.get()) is not None:
+            start, matches = complete(command.code, command.cursor, self.namespace)
+            self.send(Completions(command.request, start, matches))
+
+    def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
+        """These, and those of the sets that wait right behind: the last of each name."""
+        merged = dict(values)
+        with self._commands.mutex:
+            waiting = self._commands.queue
+            while waiting and waiting[0] and isinstance(waiting[0].command, SetValues):
+                following = waiting.popleft()
+                merged |= following.command.values
+                self.kernel.taken(following.size)
+        return merged
+
+    def _run_app(self) -> None:
+        try:
+            with open(self.kernel.app, "rb") as file:
+                source = _decoded(file.read())
+        except (OSError, SyntaxError, UnicodeError) as error:
+            self._fail("app", error, traceback_of(error))
+            self.send(Done("app", 0.0, "error"))
+            return
+        self._cells = split(source)
+        self._flags = future_flags(self._cells)
+        for cell in self._cells:
+            if not self._run_cell(cell, self.kernel.app):
+                break
+
+    def _execute(self, cell: Cell) -> None:
+        filename = f"<cell {cell.name}>"
+        remember_source(filename, cell.code)
+        self._run_cell(cell, filename)
+
+    def _set_values(self, values: dict[str, Any]) -> None:
+        self.namespace.update(values)
+        for cell in to_rerun(self._cells, values):
+            if not self._run_cell(cell, self.kernel.app):
+                break
+
+    def _run_cell(self, cell: Cell, filename: str) -> bool:
+        """Run a cell, tell all there is to tell. Whether the next one shall run."""
+        before = self._runs.pop(cell.name, None)
+        if before is not None:
+            before.over.set()
+        cell_run = self._runs[cell.name] = self.last_run = CellRun(self, cell.name)
+        if before is not None and before.outputs.figures:
+            cell_run.outputs.clear()
+        self._running = cell.name
+        self._interrupted_at = float("-inf")
+        began = time.monotonic()
+        outcome: list[Done] = []
+
+        def body() -> None:
+            done = self._outcome_of(cell, filename, cell_run, began)
+            outcome.append(done)
+
+        self._in_place(cell_run, body)
+        self._running = ""
+        cell_run.outputs.flush()  # an interrupt may have cut a telling off
+        self.console.flush()
+        self.send(outcome[0])
+        return outcome[0].outcome == "ok"
+
+    def _outcome_of(self, cell: Cell, filename: str, cell_run: CellRun, began: float) -> Done:
+        def done(outcome: Any, exit_code: int = 0) -> Done:
+            return Done(cell.name, time.monotonic() - began, outcome, exit_code)
+
+        try:
+            with self.interrupts.guarded():
+                compiled = compile_cell(cell, filename, flags=self._flags)
+                value = run(compiled, self.namespace, self.interrupts)
+                if value is not None:
+                    cell_run.outputs.append(value)
+            return done("ok")
+        except SystemExit as error:
+            exit_code, text = exit_code_of(error)
+            if text:
+                sys.stderr.write(text)
+            return done("exit", exit_code)
+        except KeyboardInterrupt as error:
+            self._fail(cell.name, error, traceback_of(error))
+            return done("interrupted")
+        except BaseException as error:  # noqa: BLE001 (it is the user's, and told)
+            self._fail(cell.name, error, traceback_of(error))
+            return done("error")
+
+    def _fail(self, cell: str, error: BaseException, text: str) -> None:
+        self.console.flush()
+        try:
+            message = str(error)
+        except Exception:  # noqa: BLE001 (a broken __str__ of the user's)
+            message = f"<unprintable {type(error).__name__}: {traceback.format_exc(limit=0)}>"
+        self.send(Failure(cell, type(error).__qualname__, message, text))
+
+
+def _decoded(source: bytes) -> str:
+    """Source as Python decodes it: by its encoding line, newlines made one."""
+    from importlib.util import decode_source
+
+    return decode_source(source)

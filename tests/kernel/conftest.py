@@ -1,0 +1,89 @@
+"""Fixtures of the embedded kernel's tests: clients of real hosts."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpkernel import HostPool
+from mpkernel.client import PythonClient
+from mpkernel.kernel.messages import Console, Done, Message, Status
+
+OpenApp = Callable[..., Awaitable["Client"]]
+
+
+class Client(PythonClient):
+    """A client that keeps what it got."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__(session)
+        self.messages: list[Message] = []
+
+    async def wait_for(self, kind: type, **fields: object) -> Any:
+        """The next message of this kind with these fields."""
+        while True:
+            message = await self.next()
+            self.messages.append(message)
+            if isinstance(message, kind) and all(
+                getattr(message, name) == value for name, value in fields.items()
+            ):
+                return message
+
+    async def wait_idle(self) -> list[Message]:
+        """What came until the kernel has nothing more to do."""
+        self.messages.clear()
+        await self.wait_for(Status, state="busy")
+        await self.wait_for(Status, state="idle")
+        return list(self.messages)
+
+    async def run(self, code: str, cell: str = "cell") -> list[Message]:
+        """Execute code to its end; what came."""
+        self.execute(textwrap.dedent(code), cell=cell)
+        return await self.wait_idle()
+
+    async def text(self, code: str) -> str:
+        """What code prints; it must end well."""
+        messages = await self.run(code)
+        assert of(messages, Done)[-1].outcome == "ok", messages
+        return printed(messages)
+
+
+def of(messages: list[Message], kind: type) -> list[Any]:
+    """Those of one kind."""
+    return [message for message in messages if isinstance(message, kind)]
+
+
+def printed(messages: list[Message], stream: str = "stdout") -> str:
+    """What was printed, as one text."""
+    return "".join(m.text for m in of(messages, Console) if m.stream == stream)
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[HostPool]:
+    async with HostPool() as pool:
+        yield pool
+
+
+@pytest.fixture
+async def open_app(pool: HostPool, tmp_path: Path) -> OpenApp:
+    """Opens a session of an app with this source."""
+
+    async def opened(source: str = "", *, name: str = "app.py", **spec: Any) -> Client:
+        app = tmp_path / name
+        if not app.exists():
+            app.write_text(textwrap.dedent(source))
+        client = await Client.open(pool, app, **spec)
+        await client.wait_for(Status, state="idle")
+        return client
+
+    return opened
+
+
+@pytest.fixture
+async def client(open_app: OpenApp) -> Client:
+    """A session of an empty app."""
+    return await open_app()

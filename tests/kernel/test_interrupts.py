@@ -1,0 +1,146 @@
+"""Stopping what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from kernel.conftest import Client, OpenApp, of, printed
+
+from mpkernel.errors import KernelFailed
+from mpkernel.kernel.messages import Console, Done, Failure, InputRequest, InterruptPending, Status
+
+WAITS = {
+    "busy loop": "while True: pass",
+    "sleep": "import time; time.sleep(60)",
+    "queue": "import queue; queue.Queue().get()",
+    "queue with a timeout": "import queue; queue.Queue().get(timeout=60)",
+    "event": "import threading; threading.Event().wait()",
+    "condition": "import threading\nc = threading.Condition()\nwith c: c.wait(60)",
+    "future": "import concurrent.futures as f; f.Future().result()",
+    "generator": "def forever():\n    while True: yield\nfor _ in forever(): pass",
+    "await": "import asyncio; await asyncio.sleep(60)",
+    "input": "input()",
+    "prints": "while True: print('x' * 1000)",
+}
+
+
+@pytest.mark.parametrize("code", WAITS.values(), ids=WAITS)
+async def test_an_interrupt_reaches(client: Client, code: str) -> None:
+    client.execute(f"print('begun', flush=True)\n{code}", cell="cell")
+    if code == "input()":
+        await client.wait_for(InputRequest)
+    else:
+        await client.wait_for(Console)
+    began = time.monotonic()
+    client.interrupt()
+    done = await client.wait_for(Done)
+    assert done.outcome == "interrupted", client.messages
+    assert time.monotonic() - began < 20  # how soon is measured in the benchmarks
+    assert of(client.messages, Failure)[-1].error == "KeyboardInterrupt"
+    await client.wait_for(Status, state="idle")
+    assert await client.text("print('here')") == "here\n"
+
+
+async def test_an_interrupt_of_nothing_does_nothing(client: Client) -> None:
+    for _ in range(5):
+        client.interrupt()
+    assert await client.text("print('here')") == "here\n"
+
+
+async def test_an_interrupt_stops_one_session_only(open_app: OpenApp) -> None:
+    first, second = await open_app(), await open_app()
+    for client in (first, second):
+        client.execute("print('begun', flush=True)\nwhile True: pass", cell="c")
+        await client.wait_for(Console)
+    first.interrupt()
+    assert (await first.wait_for(Done)).outcome == "interrupted"
+    second.interrupt()
+    assert (await second.wait_for(Done)).outcome == "interrupted"
+
+
+async def test_where_no_interrupt_reaches_the_client_is_told(client: Client) -> None:
+    client.execute(
+        """\
+import threading
+lock = threading.Lock()
+lock.acquire()
+threading.Timer(1.5, lock.release).start()
+print("begun", flush=True)
+lock.acquire()
+""",
+        cell="stuck",
+    )
+    await client.wait_for(Console)
+    client.interrupt()
+    assert await client.wait_for(InterruptPending) == InterruptPending("stuck")
+    assert (await client.wait_for(Done)).outcome == "interrupted"
+
+
+async def test_a_second_interrupt_within_a_second_ends_the_session(open_app: OpenApp) -> None:
+    client, other = await open_app(), await open_app()
+    client.execute(
+        """\
+begun = False
+while True:
+    try:
+        while True:
+            if not begun:
+                begun = True
+                print("begun", flush=True)
+    except KeyboardInterrupt:
+        pass
+""",
+        cell="deaf",
+    )
+    await client.wait_for(Console)
+    client.interrupt()
+    client.interrupt()
+    with pytest.raises(KernelFailed, match="interrupted twice"):
+        while True:
+            await client.next()
+    assert await other.text("print('here')") == "here\n"
+
+
+async def test_interrupts_among_prints_lose_and_tear_nothing(client: Client) -> None:
+    """Forty interrupts at any moment of printing: what the code counted as printed arrived."""
+    for turn in range(40):
+        client.execute(
+            """\
+printed = 0
+print("begun", flush=True)
+while True:
+    print(f"line {printed}")
+    printed += 1
+""",
+            cell="cell",
+        )
+        client.messages.clear()
+        await client.wait_for(Console)
+        for _ in range(turn % 7):
+            await client.wait_for(Console)
+        client.interrupt()
+        await client.wait_for(Done)
+        lines = printed(client.messages).splitlines()[1:]
+        await client.wait_for(Status, state="idle")
+        count = int((await client.text("import builtins; builtins.print(printed)")).strip())
+        assert lines[:count] == [f"line {number}" for number in range(count)]
+        assert len(lines) - count in (0, 1)
+        await asyncio.sleep(0)
+
+
+async def test_closing_a_session_stops_its_code(open_app: OpenApp) -> None:
+    client, other = await open_app(), await open_app()
+    client.execute("print('begun', flush=True)\nwhile True: pass", cell="c")
+    await client.wait_for(Console)
+    await client.close()
+    assert (
+        await other.text(
+            "import threading\n"
+            "for thread in threading.enumerate():\n"
+            "    if thread.name == 'session-1': thread.join(20)\n"
+            "print(any(t.name == 'session-1' for t in threading.enumerate()))"
+        )
+        == "False\n"
+    )

@@ -1,0 +1,558 @@
+"""Progress: what of many updates goes to the client, when, and how it ends; and in a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mpkernel.kernel import context
+from mpkernel.kernel.messages import Message, Progress, decode_message, encode
+from mpkernel.kernel.outputs import CellOutputList
+from mpkernel.kernel.progress import ProgressBar, progress_bar, progress_line, spinner
+
+WAIT_S = 30
+
+
+class RecordingPlace:
+    """A cell of the test's own, which keeps what is sent."""
+
+    cell = "cell"
+    outputs: CellOutputList
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.sent: list[Progress] = []
+        self.on_send: Callable[[Progress], None] = lambda _: None
+        self._changed = threading.Condition()
+
+    def send(self, message: Message) -> None:
+        assert isinstance(message, Progress)
+        self.on_send(message)
+        with self._changed:
+            self.sent.append(message)
+            self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[[Progress], bool]) -> Progress:
+        """The last message, once it is one of these."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.sent and condition(self.sent[-1]), WAIT_S)
+            return self.sent[-1]
+
+
+class Clock:
+    """Time that a test turns."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def place() -> Iterator[RecordingPlace]:
+    here = RecordingPlace()
+    before = context._finder
+    context.set_finder(lambda: here)
+    yield here
+    context.set_finder(before)
+
+
+@pytest.fixture
+def nowhere() -> Iterator[None]:
+    before = context._finder
+    context.set_finder(lambda: None)
+    yield
+    context.set_finder(before)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def of(place: RecordingPlace, field: str) -> list[Any]:
+    return [getattr(message, field) for message in place.sent]
+
+
+def assert_done_once_and_last(place: RecordingPlace) -> None:
+    assert of(place, "done") == [False] * (len(place.sent) - 1) + [True]
+
+
+def test_a_loop_sends_its_begin_and_its_end(place: RecordingPlace, clock: Clock) -> None:
+    looped = list(progress_bar(["a", "b", "c"], title="Letters", clock=clock))
+    assert looped == ["a", "b", "c"]
+    assert of(place, "current") == [0, 3]
+    assert of(place, "total") == [3, 3]
+    assert set(of(place, "title")) == {"Letters"}
+    assert set(of(place, "cell")) == {"cell"}
+    assert len(set(of(place, "id"))) == 1
+    assert_done_once_and_last(place)
+
+
+def test_nothing_is_sent_before_the_loop_begins(place: RecordingPlace) -> None:
+    bar = progress_bar([1, 2])
+    iter(bar)
+    bar.close()
+    assert place.sent == []
+
+
+def test_two_bars_are_told_apart(place: RecordingPlace) -> None:
+    for _ in range(2):
+        list(progress_bar([1]))
+    assert len(set(of(place, "id"))) == 2
+
+
+def test_an_item_counts_when_the_loop_is_through_with_it(
+    place: RecordingPlace, clock: Clock
+) -> None:
+    for _ in progress_bar([1, 2, 3], clock=clock):
+        clock.now_s += 1
+    assert of(place, "current") == [0, 1, 2, 3, 3]
+
+
+def test_at_most_ten_updates_a_second_are_sent(place: RecordingPlace, clock: Clock) -> None:
+    sent_s: list[float] = []
+    place.on_send = lambda _: sent_s.append(clock.now_s)
+    with progress_bar(total=3000, clock=clock) as bar:
+        for _ in range(3000):
+            clock.now_s += 0.001
+            bar.update()
+    assert 25 <= len(sent_s) <= 32
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sent_s[:-1])]
+    assert min(gaps) >= 0.0999
+    assert (place.sent[-1].current, place.sent[-1].done) == (3000, True)
+
+
+def test_the_last_update_is_sent_though_the_bar_stays_open(place: RecordingPlace) -> None:
+    with progress_bar(total=100) as bar:
+        for _ in range(50):
+            bar.update()
+        last = place.wait_for(lambda message: message.current == 50)
+        assert not last.done
+
+
+def test_a_bar_that_ends_leaves_no_timer_that_waits(place: RecordingPlace) -> None:
+    with progress_bar(total=100) as bar:
+        bar.update()
+        waiting = [
+            thread
+            for thread in threading.enumerate()
+            if isinstance(thread, threading.Timer) and not thread.finished.is_set()
+        ]
+    assert waiting
+    assert all(timer.finished.is_set() for timer in waiting)
+    assert_done_once_and_last(place)
+
+
+def test_updates_of_many_threads_all_count(place: RecordingPlace) -> None:
+    def work(bar: ProgressBar[int]) -> None:
+        for _ in range(2000):
+            bar.update()
+
+    with progress_bar(total=16_000) as bar:
+        threads = [threading.Thread(target=work, args=(bar,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+    assert place.sent[-1].current == 16_000
+    assert of(place, "current") == sorted(of(place, "current"))
+    assert_done_once_and_last(place)
+
+
+def test_threads_that_are_late_send_nothing_after_done(place: RecordingPlace) -> None:
+    bar = progress_bar(total=10**9)
+    running = threading.Barrier(5)
+    stop = threading.Event()
+
+    def work() -> None:
+        running.wait(WAIT_S)
+        while not stop.is_set():
+            bar.update()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with bar:
+        running.wait(WAIT_S)
+        place.wait_for(lambda message: message.current > 0)
+    for _ in range(1000):
+        bar.update(title="too late")
+    stop.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert_done_once_and_last(place)
+
+
+def test_an_update_in_the_middle_of_a_message_is_sent_after_it(
+    place: RecordingPlace, clock: Clock
+) -> None:
+    bar = progress_bar(total=10, clock=clock)
+
+    def collect(message: Progress) -> None:
+        if message.current == 1:
+            bar.update()  # as a __del__ would that the garbage collector runs
+            bar.close()
+
+    place.on_send = collect
+    with bar:
+        clock.now_s += 1
+        bar.update()
+    assert of(place, "current") == [0, 1, 2]
+    assert_done_once_and_last(place)
+
+
+def test_a_bar_counts_and_writes_what_it_is_told(place: RecordingPlace, clock: Clock) -> None:
+    with progress_bar(total=10, title="One", subtitle="first", clock=clock) as bar:
+        clock.now_s += 1
+        bar.update(4, title="Two")
+        clock.now_s += 1
+        bar.update(0, subtitle="second")
+    assert of(place, "current") == [0, 4, 4, 4]
+    assert of(place, "title") == ["One", "Two", "Two", "Two"]
+    assert of(place, "subtitle") == ["first", "first", "second", "second"]
+
+
+def test_rate_and_time_left_come_from_the_time_that_passed(
+    place: RecordingPlace, clock: Clock
+) -> None:
+    with progress_bar(total=100, clock=clock) as bar:
+        clock.now_s += 2
+        bar.update(10)
+        clock.now_s += 2
+    assert of(place, "elapsed_s") == [0, 2, 4]
+    assert of(place, "rate_per_s") == [None, 5, 2.5]
+    assert of(place, "eta_s") == [None, 18, None]
+
+
+def test_rate_and_time_left_can_be_kept_back(place: RecordingPlace, clock: Clock) -> None:
+    with progress_bar(total=100, show_rate=False, show_eta=False, clock=clock) as bar:
+        clock.now_s += 2
+        bar.update(10)
+    assert set(of(place, "rate_per_s") + of(place, "eta_s")) == {None}
+
+
+def test_more_than_the_total_leaves_no_time_below_nothing(
+    place: RecordingPlace, clock: Clock
+) -> None:
+    with progress_bar(total=1, clock=clock) as bar:
+        clock.now_s += 1
+        bar.update(5)
+    assert (place.sent[1].current, place.sent[1].eta_s) == (5, 0)
+
+
+def test_the_completion_is_written_when_all_is_done(place: RecordingPlace) -> None:
+    options: dict[str, Any] = {"completion_title": "Done", "completion_subtitle": "all of it"}
+    list(progress_bar([1], title="Doing", **options))
+    with progress_bar(total=1, title="Doing", **options):
+        pass
+    written = [(m.title, m.subtitle) for m in place.sent if m.done]
+    assert written == [("Done", "all of it")] * 2
+
+
+def test_a_break_ends_the_bar_where_it_is(place: RecordingPlace) -> None:
+    for item in progress_bar(range(10), title="Doing", completion_title="Done"):
+        if item == 4:
+            break
+    assert_done_once_and_last(place)
+    assert (place.sent[-1].current, place.sent[-1].title) == (4, "Doing")
+
+
+def test_an_exception_in_the_loop_ends_the_bar_and_goes_up(place: RecordingPlace) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        for item in progress_bar(range(10), title="Doing", completion_title="Done"):
+            if item == 4:
+                raise KeyboardInterrupt
+    assert_done_once_and_last(place)
+    assert (place.sent[-1].current, place.sent[-1].title) == (4, "Doing")
+
+
+def test_an_exception_of_what_is_looped_over_ends_the_bar_and_goes_up(
+    place: RecordingPlace,
+) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(progress_bar(items()))
+    assert_done_once_and_last(place)
+
+
+def test_an_exception_in_the_block_ends_the_bar_and_goes_up(place: RecordingPlace) -> None:
+    with (
+        pytest.raises(ValueError, match="broken"),
+        progress_bar(total=2, title="Doing", completion_title="Done") as bar,
+    ):
+        bar.update()
+        raise ValueError("broken")
+    assert_done_once_and_last(place)
+    assert place.sent[-1].title == "Doing"
+
+
+def test_a_loop_in_a_block_ends_once(place: RecordingPlace) -> None:
+    with progress_bar([1, 2]) as bar:
+        for _ in bar:
+            bar.update(0, subtitle="in it")
+    bar.close()
+    assert place.sent[-1].current == 2
+    assert_done_once_and_last(place)
+
+
+def test_a_bar_that_is_only_updated_begins_with_that(place: RecordingPlace) -> None:
+    bar = progress_bar(total=2)
+    bar.update()
+    bar.close()
+    assert of(place, "current") == [1, 1]
+    assert_done_once_and_last(place)
+
+
+def test_what_has_no_length_is_only_counted(place: RecordingPlace, clock: Clock) -> None:
+    for _ in progress_bar((n for n in range(3)), clock=clock):
+        clock.now_s += 1
+    assert set(of(place, "total") + of(place, "eta_s")) == {None}
+    assert place.sent[-1].current == 3
+
+
+def test_a_length_that_fails_is_none(place: RecordingPlace) -> None:
+    class Stream:
+        def __len__(self) -> int:
+            raise TypeError("endless")
+
+        def __getitem__(self, index: int) -> int:
+            return [1, 2, 3][index]
+
+    assert list(progress_bar(Stream())) == [1, 2, 3]  # type: ignore[call-overload]
+    assert place.sent[-1].total is None
+
+
+def test_a_given_total_goes_before_the_length(place: RecordingPlace) -> None:
+    list(progress_bar([1, 2], total=5))
+    assert place.sent[-1].total == 5
+
+
+@pytest.mark.usefixtures("place")
+def test_nonsense_is_refused_with_its_reason() -> None:
+    refused: list[tuple[type[Exception], str, Callable[[], object]]] = [
+        (TypeError, "loop over, or total=", lambda: progress_bar()),  # type: ignore[call-overload]
+        (ValueError, "negative: -1", lambda: progress_bar(total=-1)),
+        (ValueError, "negative: -1", lambda: progress_bar([1], total=-1)),
+        (TypeError, "integer", lambda: progress_bar(total=1.5)),  # type: ignore[call-overload]
+        (TypeError, "total=5", lambda: progress_bar(5)),  # type: ignore[call-overload]
+        (TypeError, "a function", lambda: progress_bar(iter_nothing)),  # type: ignore[call-overload]
+        (TypeError, "nothing to loop over", lambda: iter(progress_bar(total=1))),
+        (ValueError, "forward, not by -1", lambda: progress_bar(total=1).update(-1)),
+        (TypeError, "integer", lambda: progress_bar(total=1).update(0.5)),  # type: ignore[arg-type]
+    ]
+    for error, reason, ask in refused:
+        with pytest.raises(error, match=reason):
+            ask()
+
+
+def iter_nothing() -> None:
+    """Not to be looped over."""
+
+
+def test_a_bar_is_for_one_loop(place: RecordingPlace) -> None:
+    bar = progress_bar([1, 2])
+    list(bar)
+    with pytest.raises(RuntimeError, match="one for each loop"):
+        list(bar)
+    assert_done_once_and_last(place)
+
+
+def test_titles_that_no_message_can_carry_are_escaped(place: RecordingPlace) -> None:
+    with progress_bar(total=1, title="file \udcff") as bar:
+        bar.update(subtitle="\ud800")
+    for message in place.sent:
+        assert decode_message(encode(message)) == message
+    assert place.sent[-1].title == "file \\udcff"
+
+
+def test_a_server_that_is_gone_is_the_updates_error_and_silent_in_the_timer(
+    place: RecordingPlace, clock: Clock
+) -> None:
+    lost = threading.Event()
+
+    def lose(message: Progress) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            lost.set()
+        raise BrokenPipeError
+
+    bar = progress_bar(total=10)
+    bar.update()
+    place.on_send = lose
+    bar.update()
+    assert lost.wait(WAIT_S)
+    with pytest.raises(BrokenPipeError):
+        bar.close()
+
+
+def test_a_fork_in_the_middle_of_another_threads_update_can_go_on(place: RecordingPlace) -> None:
+    sending, go_on = threading.Event(), threading.Event()
+    parent = os.getpid()
+
+    def hold(_: Progress) -> None:
+        if os.getpid() == parent:
+            sending.set()
+            assert go_on.wait(WAIT_S)
+
+    place.on_send = hold
+    bar = progress_bar(total=10)
+    thread = threading.Thread(target=bar.update)
+    thread.start()
+    assert sending.wait(WAIT_S)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's own needs bytecode
+        signal.alarm(WAIT_S)
+        try:
+            bar.update()
+            bar.close()
+            os._exit(place.sent[-1].current)
+        finally:
+            os._exit(255)
+    _, status = os.waitpid(child, 0)
+    go_on.set()
+    thread.join(WAIT_S)
+    bar.close()
+    assert os.waitstatus_to_exitcode(status) == 2
+    assert place.sent[-1].current == 1
+
+
+def test_a_spinner_says_what_goes_on_and_stays(place: RecordingPlace, clock: Clock) -> None:
+    with spinner("Loading", "from disk", remove_on_exit=False, clock=clock) as loading:
+        clock.now_s += 1
+        loading.update(subtitle="from afar")
+    assert of(place, "title") == ["Loading"] * 3
+    assert of(place, "subtitle") == ["from disk", "from afar", "from afar"]
+    assert set(of(place, "total") + of(place, "rate_per_s") + of(place, "eta_s")) == {None}
+    assert_done_once_and_last(place)
+
+
+def test_a_spinner_that_goes_away_ends_without_a_title(place: RecordingPlace) -> None:
+    with pytest.raises(ValueError, match="broken"), spinner("Loading", "from disk") as loading:
+        raise ValueError("broken")
+    loading.update(title="too late")
+    assert (place.sent[-1].title, place.sent[-1].subtitle) == ("", "")
+    assert_done_once_and_last(place)
+
+
+class Terminal:
+    """A real one, 60 columns wide."""
+
+    def __init__(self) -> None:
+        self._reading, writing = os.openpty()
+        tty.setraw(writing)
+        termios.tcsetwinsize(writing, (24, 60))
+        self._stream = open(writing, "w", encoding="utf-8")
+
+    @contextlib.contextmanager
+    def as_stderr(self) -> Iterator[None]:
+        """For the test itself: pytest changes `sys.stderr` after the fixtures."""
+        before, sys.stderr = sys.stderr, self._stream
+        try:
+            yield
+        finally:
+            sys.stderr = before
+
+    def drawn(self) -> str:
+        """All that was written to it, which is the last that can be."""
+        self._stream.close()
+        data = b""
+        try:
+            while part := os.read(self._reading, 65536):
+                data += part
+        except OSError:  # nobody writes any more
+            pass
+        return data.decode()
+
+    def hang_up(self) -> None:
+        """Nobody looks at it any more."""
+        if self._reading >= 0:
+            os.close(self._reading)
+            self._reading = -1
+
+    def close(self) -> None:
+        self.hang_up()
+        with contextlib.suppress(OSError):  # what is left in it cannot be written
+            self._stream.close()
+
+
+@pytest.fixture
+def terminal(nowhere: None) -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
+
+
+def lines_of(drawn: str) -> list[str]:
+    """What stood in the terminal's last line, one after another."""
+    assert drawn.startswith("\r\x1b[K")
+    return drawn.removeprefix("\r\x1b[K").split("\r\x1b[K")
+
+
+def test_a_terminal_shows_a_bar_in_one_line(terminal: Terminal, clock: Clock) -> None:
+    with terminal.as_stderr():
+        for _ in progress_bar(range(4), title="Work", subtitle="it is", clock=clock):
+            clock.now_s += 1
+    lines = lines_of(terminal.drawn())
+    assert lines[0] == f"Work  [{'-' * 24}] 0/4  it is"
+    assert lines[2] == f"Work  [{'#' * 12}{'-' * 12}] 2/4  1/s  eta 0:02  it is"
+    assert lines[-1] == f"Work  [{'#' * 24}] 4/4  1/s  in 0:04  it is\n"
+    assert all("\n" not in line for line in lines[:-1])
+
+
+def test_a_terminals_line_is_never_broken(terminal: Terminal) -> None:
+    with terminal.as_stderr(), progress_bar(total=0, title="a\nb\x1b[2J" + "long " * 50):
+        pass
+    lines = lines_of(terminal.drawn())
+    assert lines[0].startswith("a b [2Jlong")
+    assert [len(line.rstrip("\n")) for line in lines] == [59, 59]
+
+
+def test_a_terminal_draws_a_spinner_and_takes_it_away(terminal: Terminal) -> None:
+    with terminal.as_stderr(), spinner("Loading", "from disk"):
+        pass
+    assert lines_of(terminal.drawn()) == ["Loading  from disk", ""]
+
+
+def test_a_terminal_that_goes_away_ends_no_loop(terminal: Terminal, clock: Clock) -> None:
+    looped = []
+    with terminal.as_stderr():
+        for item in progress_bar([1, 2, 3], clock=clock):
+            clock.now_s += 1
+            terminal.hang_up()
+            looped.append(item)
+    assert looped == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_without_a_terminal_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    text = io.StringIO()
+    for stream in (text, None, closed):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(progress_bar([1, 2])) == [1, 2]
+        with spinner("Loading"):
+            pass
+    assert text.getvalue() == ""
+
+
+def test_a_line_is_made_of_what_is_known() -> None:
+    message = Progress("1", "cell", "", "", 7, None, 3.5, None, 3700, done=True)
+    assert progress_line(message, 80) == "7  3.5/s  in 1:01:40"
+    assert progress_line(message, 4) == "7  3"
