@@ -10,6 +10,7 @@ flushes what is old; it never waits for a client: a session whose window is full
 
 from __future__ import annotations
 
+import codecs
 import io
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import Literal, Protocol, TextIO
 from mpkernel.kernel.interrupts import Interrupts
 from mpkernel.kernel.messages import Console, encode
 
-__all__ = ["CellStream", "SessionConsole"]
+__all__ = ["CellStream", "SessionConsole", "SessionStream"]
 
 _StreamName = Literal["stdout", "stderr"]
 
@@ -154,8 +155,6 @@ class CellStream(io.TextIOBase):
             streams of the session share; empty when it has not.
     """
 
-    errors = "backslashreplace"
-
     def __init__(
         self,
         place: object,
@@ -175,6 +174,10 @@ class CellStream(io.TextIOBase):
         return "utf-8"
 
     @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "strict" if self._name == "stdout" else "backslashreplace"
+
+    @property
     def name(self) -> str:
         return f"<{self._name}>"
 
@@ -187,7 +190,14 @@ class CellStream(io.TextIOBase):
             if self.replacement[0] is None:
                 return len(text)  # `sys.stdout = None`: print does nothing
             return self.replacement[0].write(text)
-        self._console.write(self._name, self._cell, text)
+        return self.write_past(text)
+
+    def write_past(self, text: str) -> int:
+        """Write whatever the code has set."""
+        written = text
+        if not text.isascii():  # a lone surrogate is nothing that can be sent
+            written = text.encode(self.encoding, self.errors).decode(self.encoding)
+        self._console.write(self._name, self._cell, written)
         return len(text)
 
     def flush(self) -> None:
@@ -196,6 +206,83 @@ class CellStream(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+
+class SessionStream(io.TextIOBase):
+    """What a session's code finds as `sys.stdout` or `sys.stderr`, and may keep: it goes to the
+    session's console whatever `sys.stdout` is set to meanwhile.
+
+    Args:
+        name: which.
+        write: writes text past all that was set.
+    """
+
+    def __init__(self, name: _StreamName, write: Callable[[str], int]) -> None:
+        self._name = name
+        self._write = write
+        self._binary = _SessionBuffer(self)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "strict" if self._name == "stdout" else "backslashreplace"
+
+    @property
+    def name(self) -> str:
+        return f"<{self._name}>"
+
+    @property
+    def mode(self) -> str:
+        return "w"
+
+    @property
+    def buffer(self) -> io.BufferedIOBase:
+        return self._binary
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        return self._write(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """The process's own: where subprocesses and C code write."""
+        return 1 if self._name == "stdout" else 2
+
+    def close(self) -> None:
+        """Nothing: the console is closed with its session."""
+
+
+class _SessionBuffer(io.BufferedIOBase):
+    """Bytes in any pieces, whole characters out."""
+
+    def __init__(self, stream: SessionStream) -> None:
+        self._stream = stream
+        self._decoders = threading.local()
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        decoder = getattr(self._decoders, "utf_8", None)
+        if decoder is None:
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            self._decoders.utf_8 = decoder
+        payload = memoryview(data).tobytes()
+        if text := decoder.decode(payload):
+            self._stream.write(text)
+        return len(payload)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        """Nothing, as the text side."""
 
 
 class _Flusher:

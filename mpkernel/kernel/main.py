@@ -22,7 +22,7 @@ from mpkernel.kernel import context
 from mpkernel.kernel.interrupts import install_waits
 from mpkernel.kernel.namespace import Namespace, install_main
 from mpkernel.kernel.session import CellRun, PythonSession
-from mpkernel.kernel.sysstreams import install_sys_streams
+from mpkernel.kernel.sysstreams import StreamOfSession, install_sys_streams
 
 if TYPE_CHECKING:
     from mpkernel.host.kernels import Kernel
@@ -107,7 +107,7 @@ def _prepare_process() -> None:
         proxies = cast(Any, (sys.stdout, sys.stderr))
         install_waits()
         install_main(_current_namespace)
-        install_sys_streams(_replacements)
+        install_sys_streams(_current_stream)
         _install_input()
         _follow_forks()
         context.set_finder(_current_run)
@@ -157,12 +157,11 @@ def _current_namespace() -> Namespace | None:
     return cell_run.session.namespace if cell_run is not None else None
 
 
-def _replacements(name: str) -> list[TextIO | None] | None:
+def _current_stream(name: str) -> StreamOfSession | None:
+    if _forked is not None:
+        return None  # it has plain streams of its own
     cell_run = _current_run()
-    if cell_run is None:
-        return None
-    session = cell_run.session
-    return session.replaced_stdout if name == "stdout" else session.replaced_stderr
+    return cell_run.session.standard_streams[name] if cell_run is not None else None
 
 
 def _install_input() -> None:

@@ -15,13 +15,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
 
 from mpkernel.errors import ProtocolError
 from mpkernel.kernel.cells import Cell, future_flags, split, to_rerun
 from mpkernel.kernel.completion import complete
-from mpkernel.kernel.console import CellStream, SessionConsole
-from mpkernel.kernel.display import figure_of
+from mpkernel.kernel.console import CellStream, SessionConsole, SessionStream
+from mpkernel.kernel.context import current_place
+from mpkernel.kernel.display import encodable, figure_of
 from mpkernel.kernel.interrupts import Interrupts, later
 from mpkernel.kernel.messages import (
     Answer,
@@ -70,6 +71,23 @@ class _Queued(NamedTuple):
     size: int
 
 
+class _StandardStream:
+    """`sys.stdout` or `sys.stderr` of a session.
+
+    Attributes:
+        own: what it is until the code sets another.
+        replacement: what the code has set; empty when it has not.
+    """
+
+    def __init__(
+        self,
+        name: Literal["stdout", "stderr"],
+        write: Callable[[Literal["stdout", "stderr"], str], int],
+    ) -> None:
+        self.own = cast(TextIO, SessionStream(name, lambda text: write(name, text)))
+        self.replacement: list[TextIO | None] = []
+
+
 class CellRun:
     """One run of one cell: what its threads print, show and report goes through here.
 
@@ -87,14 +105,18 @@ class CellRun:
         self.over = threading.Event()
         self.outputs = CellOutputList(self._show, self._figure_of)
         self.streams = (
-            CellStream(self, "stdout", cell, session.console, session.replaced_stdout),
-            CellStream(self, "stderr", cell, session.console, session.replaced_stderr),
+            self._stream("stdout"),
+            self._stream("stderr"),
         )
         self._files: list[VirtualFile] = []
 
     def send(self, message: Message) -> None:
         """Send to the session's client; see `context.Place`."""
         self.session.send(message)
+
+    def _stream(self, name: Literal["stdout", "stderr"]) -> CellStream:
+        replacement = self.session.standard_streams[name].replacement
+        return CellStream(self, name, self.cell, self.session.console, replacement)
 
     def _show(self, figures: list[Figure]) -> None:
         self.session.send(Outputs(self.cell, figures))
@@ -126,8 +148,10 @@ class PythonSession:
         self.namespace = new_namespace(kernel.app)
         self.interrupts = Interrupts()
         self.console = SessionConsole(self)
-        self.replaced_stdout: list[TextIO | None] = []
-        self.replaced_stderr: list[TextIO | None] = []
+        self.standard_streams = {
+            "stdout": _StandardStream("stdout", self._write_past),
+            "stderr": _StandardStream("stderr", self._write_past),
+        }
         self._commands: queue.Queue[_Queued | None] = queue.Queue()
         self._answers: queue.Queue[Answer | None] = queue.Queue()
         self._completions: queue.SimpleQueue[Complete | None] = queue.SimpleQueue()
@@ -165,6 +189,12 @@ class PythonSession:
             cell_run.over.set()
         self._completions.put(None)
 
+    def _write_past(self, name: Literal["stdout", "stderr"], text: str) -> int:
+        place = current_place()
+        mine = place if isinstance(place, CellRun) and place.session is self else self.last_run
+        assert mine is not None, "code runs in a cell"
+        return mine.streams[name == "stderr"].write_past(text)
+
     def send(self, message: Message) -> None:
         """Send to the client, from any thread. Waits while the client is far behind; what a closed
         session sends goes nowhere."""
@@ -195,7 +225,7 @@ class PythonSession:
             EOFError: the client has no more, or the session is closed.
         """
         self.console.flush()
-        self.send(InputRequest(prompt, secret, cell))
+        self.send(InputRequest(encodable(prompt), secret, cell))
         answer = self._answers.get()
         if answer is None:
             self._answers.put(None)
@@ -260,7 +290,7 @@ class PythonSession:
     def _complete(self) -> None:
         while (command := self._completions.get()) is not None:
             start, matches = complete(command.code, command.cursor, self.namespace)
-            self.send(Completions(command.request, start, matches))
+            self.send(Completions(command.request, start, [encodable(m) for m in matches]))
 
     def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
         """These, and those of the sets that wait right behind: the last of each name."""
@@ -351,7 +381,8 @@ class PythonSession:
             message = str(error)
         except Exception:  # noqa: BLE001 (a broken __str__ of the user's)
             message = f"<unprintable {type(error).__name__}: {traceback.format_exc(limit=0)}>"
-        self.send(Failure(cell, type(error).__qualname__, message, text))
+        name = type(error).__qualname__
+        self.send(Failure(cell, encodable(name), encodable(message), encodable(text)))
 
 
 def _decoded(source: bytes) -> str:

@@ -1,9 +1,9 @@
 """`sys.stdout = …` by session.
 
 User code sets `sys.stdout` and `sys.stderr`, itself or through `contextlib.redirect_stdout`. There
-is one `sys` for all sessions; so its class is given two properties that keep what a session's
-thread sets with the session. `print` looks into `sys`'s dict, which stays as it is: it finds the
-console's proxy, which asks the session what it has set.
+is one `sys` for all sessions; so its class is given two properties: a session's thread finds its
+session's own stream there, and what it sets is kept with the session. `print` looks into `sys`'s
+dict, which stays as it is: it finds the console's proxy, which asks the session what it has set.
 
 The idea of a class for an existing module: the language reference, "Customizing module attribute
 access".
@@ -16,7 +16,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import TextIO
+from typing import Protocol, TextIO
 
 __all__ = [
     "capture_stderr",
@@ -24,40 +24,47 @@ __all__ = [
     "install_sys_streams",
     "redirect_stderr",
     "redirect_stdout",
+    "StreamOfSession",
 ]
 
 
-def install_sys_streams(replacements: Callable[[str], list[TextIO | None] | None]) -> None:
+class StreamOfSession(Protocol):
+    """`sys.stdout` or `sys.stderr` of one session."""
+
+    own: TextIO
+    replacement: list[TextIO | None]
+
+
+def install_sys_streams(find: Callable[[str], StreamOfSession | None]) -> None:
     """Keep what sessions set.
 
     Args:
-        replacements: for "stdout" or "stderr", the calling session's list of at most one; None
-            for a thread of no session.
+        find: for "stdout" or "stderr", the calling session's; None for a thread of no session.
     """
 
     class Sys(ModuleType):
-        stdout = _property("stdout", replacements)
-        stderr = _property("stderr", replacements)
+        stdout = _property("stdout", find)
+        stderr = _property("stderr", find)
 
     sys.__class__ = Sys
 
 
-def _property(name: str, replacements: Callable[[str], list[TextIO | None] | None]) -> property:
+def _property(name: str, find: Callable[[str], StreamOfSession | None]) -> property:
     def get(module: ModuleType) -> TextIO | None:
-        replaced = replacements(name)
-        if replaced:
-            return replaced[0]
-        stream: TextIO | None = vars(module)[name]
-        return stream
+        stream = find(name)
+        if stream is None:
+            plain: TextIO | None = vars(module)[name]
+            return plain
+        return stream.replacement[0] if stream.replacement else stream.own
 
-    def set_(module: ModuleType, stream: TextIO | None) -> None:
-        replaced = replacements(name)
-        if replaced is None:
-            vars(module)[name] = stream
-        elif stream is vars(module)[name]:
-            replaced.clear()
+    def set_(module: ModuleType, value: TextIO | None) -> None:
+        stream = find(name)
+        if stream is None:
+            vars(module)[name] = value
+        elif value is stream.own or value is vars(module)[name]:
+            stream.replacement.clear()
         else:
-            replaced[:] = [stream]
+            stream.replacement[:] = [value]
 
     return property(get, set_)
 

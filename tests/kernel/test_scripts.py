@@ -1,0 +1,107 @@
+"""Small scripts over the breadth of the standard library, as a session runs them and as plain
+`python` does: the same stdout, stderr and exit code.
+
+What belongs to a process as a whole (`atexit`, threads that outlive the main code, descriptors 1
+and 2, signals, the main thread) a session shares with others; scripts about that are left out here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from mpkernel import HostPool
+from mpkernel.client import PythonClient
+from mpkernel.kernel.messages import Console, Done, Failure, InputRequest, Status
+
+SCRIPTS = Path(__file__).with_name("scripts")
+OF_A_PROCESS = {
+    "05_threads",  # a thread's traceback begins with the frames that started it
+    "10_traceback_uncaught",
+    "11_exit_code",
+    "17_fork",
+    "18_spawn",
+    "19_atexit",
+    "20_thread_outlives",
+    "24_stdin",
+    "25_del_at_exit",
+    "26_print",  # to `sys.__stdout__`
+    "27_stdout_buffer",  # bytes that are no text
+    "28_subprocess",
+    "29_signals",
+    "30_redirect",  # of `sys.stdin`
+    "36_weakref_gc",  # finalizers at the exit
+    "43_os_exit",
+}
+STDIN = "first\nsecond\nthird\n"
+
+
+class Ran(NamedTuple):
+    stdout: str
+    stderr: str
+    exit_code: int
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": "", "PYTHONIOENCODING": "utf-8"}
+
+
+def by_python(script: Path) -> Ran:
+    done = subprocess.run(
+        [sys.executable, script, "a", "b"],
+        input=STDIN.encode(),
+        capture_output=True,
+        env=environment(),
+        cwd=SCRIPTS,
+        check=False,
+    )
+    return Ran(done.stdout.decode(), done.stderr.decode(), done.returncode)
+
+
+async def by_session(script: Path) -> Ran:
+    printed = {"stdout": "", "stderr": ""}
+    exit_code = 0
+    answers = STDIN.splitlines()
+    async with HostPool() as pool:
+        client = await PythonClient.open(pool, script, argv=("a", "b"), env=environment())
+        client.run_app()
+        begun = False
+        async for message in client:
+            match message:
+                case Status():
+                    if begun and message.state == "idle":
+                        break
+                    begun = message.state == "busy"
+                case Console():
+                    printed[message.stream] += message.text
+                case Failure():
+                    printed["stderr"] += message.traceback
+                    exit_code = 1
+                case InputRequest():
+                    printed["stdout"] += message.prompt
+                    client.answer(answers.pop(0) if answers else None)
+                case Done(outcome="exit"):
+                    exit_code = message.exit_code
+                case _:
+                    pass
+    return Ran(printed["stdout"], printed["stderr"], exit_code)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(script, id=script.stem)
+        for script in sorted(SCRIPTS.glob("[0-9]*.py"))
+        if script.stem not in OF_A_PROCESS
+    ],
+)
+async def test_a_session_runs_a_script_as_python_does(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(SCRIPTS)
+    assert await by_session(script) == by_python(script)
