@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mpkernel.client import PythonClient
     from mpkernel.errors import MPKernelError
     from mpkernel.server.pool import HostPool
     from mpkernel.server.session import Session
@@ -23,6 +24,7 @@ __all__ = [
     "KernelSpec",
     "MPKernelError",
     "Message",
+    "PythonClient",
     "Session",
     "Settings",
     "__version__",
@@ -36,6 +38,7 @@ _HOMES = {
     "KernelSpec": "mpkernel.spec",
     "MPKernelError": "mpkernel.errors",
     "Message": "mpkernel.wire.frames",
+    "PythonClient": "mpkernel.client",
     "Session": "mpkernel.server.session",
     "Settings": "mpkernel.settings",
 }

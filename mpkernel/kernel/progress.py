@@ -9,26 +9,25 @@ one that is due has it in it, and if none comes a timer sends it.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import math
 import operator
 import os
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TextIO, TypeVar, cast, overload
+from typing import Generic, Self, TypeVar, cast, overload
 
 from mpkernel.kernel.context import current_place
 from mpkernel.kernel.display import encodable
 from mpkernel.kernel.messages import Progress
+from mpkernel.kernel.terminal import terminal
 
-__all__ = ["ProgressBar", "Spinner", "progress_bar", "progress_line", "spinner"]
+__all__ = ["ProgressBar", "Spinner", "progress_bar", "spinner"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +35,6 @@ T = TypeVar("T")
 
 _INTERVAL_S = 0.1
 _LOOPED_OVER_BY = ("__iter__", "__getitem__")
-_BAR_COLUMNS = 24
-_COLUMNS = 80
-_ERASE_LINE = "\r\x1b[K"
 
 
 @overload
@@ -136,13 +132,6 @@ def spinner(
     return Spinner(title, subtitle, remove_on_exit, clock)
 
 
-def progress_line(progress: Progress, columns: int) -> str:
-    """A message as one line of a terminal; empty for a spinner that goes away."""
-    parts = [progress.title, *_numbers_of(progress), progress.subtitle]
-    line = "  ".join(part for part in parts if part)
-    return "".join(c if c.isprintable() else " " for c in line)[:columns]
-
-
 def _checked_total(iterable: Iterable[object] | None, total: int | None) -> int | None:
     if iterable is not None and not any(hasattr(iterable, name) for name in _LOOPED_OVER_BY):
         hint = f"; did you mean total={iterable!r}?" if isinstance(iterable, int) else ""
@@ -186,7 +175,7 @@ class _Meter:
         place = current_place()
         self._id = f"progress-{next(_numbers)}"
         self._cell = place.cell if place is not None else ""
-        self._tell = place.send if place is not None else _terminal()
+        self._tell = place.send if place is not None else terminal()
         self._clock = clock
         self._lock = threading.RLock()  # guards all that follows
         self._title = encodable(str(title))
@@ -380,57 +369,6 @@ class Spinner(_Meter):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _terminal() -> Callable[[Progress], None] | None:
-    """Where to draw outside of a session; None where nobody looks."""
-    stream = sys.stderr
-    try:
-        return _Terminal(stream) if stream is not None and stream.isatty() else None
-    except ValueError:  # it is closed
-        return None
-
-
-class _Terminal:
-    """A line of a terminal that is drawn anew with every message."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __call__(self, progress: Progress) -> None:
-        line = progress_line(progress, self._columns() - 1)
-        end = "\n" if progress.done and line else ""
-        try:
-            self._stream.write(f"{_ERASE_LINE}{line}{end}")
-            self._stream.flush()
-        except (OSError, ValueError) as gone:  # no reason to end the loop that is drawn
-            logger.debug("cannot draw %s: %s", progress.id, gone)
-
-    def _columns(self) -> int:
-        with contextlib.suppress(OSError, ValueError):  # it is gone, or no real one
-            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
-        return _COLUMNS
-
-
-def _numbers_of(progress: Progress) -> Iterator[str]:
-    current, total = progress.current, progress.total
-    if total is not None:
-        filled = _BAR_COLUMNS * min(current, total) // total if total else _BAR_COLUMNS
-        yield f"[{'#' * filled}{'-' * (_BAR_COLUMNS - filled)}] {current}/{total}"
-    elif current:
-        yield str(current)
-    if progress.rate_per_s is not None:
-        yield f"{progress.rate_per_s:.3g}/s"
-    if progress.eta_s is not None:
-        yield f"eta {_duration(progress.eta_s)}"
-    if progress.done and (total is not None or current):
-        yield f"in {_duration(progress.elapsed_s)}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 _numbers = itertools.count(1)

@@ -10,7 +10,6 @@ from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
 from mpkernel.kernel.cells import Cell
-
 from mpkernel.kernel.interrupts import Interrupts
 from mpkernel.kernel.namespace import Namespace
 

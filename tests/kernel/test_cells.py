@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpkernel.kernel.cells import Cell, future_flags, names, split, to_rerun
+from mpkernel.kernel.cells import Cell, future_flags, split, to_rerun
+from mpkernel.kernel.names import names
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -1,0 +1,16 @@
+"""The embedded Python kernel: what a session runs when no notebook server is there.
+
+    client ─ commands ─▶ PythonSession ─▶ runner ─▶ user code, on the session's thread
+                             ▲   interrupts ──────────▶  ▲
+    client ◀─ messages ──────┴── console · outputs · progress ◀┘ (and its threads)
+
+messages   what crosses the Pipe
+main       the entry, and what it changes in its process, once
+session    one session: its commands and where its messages go
+cells, names          an app's file as cells, and which names each reads and defines
+runner, namespace     running code, in a `__main__` of the session's own
+interrupts            stopping it at a moment when that does no harm
+console, sysstreams   what it prints, and `sys.stdout = …` by session
+outputs, display, threads, progress, terminal   what it shows
+context    whose code runs on this thread
+"""
