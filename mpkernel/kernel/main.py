@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import linecache
 import os
 import sys
 import threading
@@ -41,10 +42,10 @@ _forked: CellRun | None = None
 def run(kernel: Kernel) -> None:
     """Run the embedded kernel for one session until it is closed."""
     _prepare_process()
-    session = PythonSession(kernel)
+    session = PythonSession(kernel, _in_place)
     _sessions[id(session.namespace)] = session
     try:
-        session.serve(_in_place)
+        session.serve()
     finally:
         del _sessions[id(session.namespace)]
 
@@ -110,6 +111,7 @@ def _prepare_process() -> None:
         install_sys_streams(_current_stream)
         _install_input()
         _follow_forks()
+        linecache.cache.pop("<string>", None)  # 3.13 shows a process's `-c` in tracebacks of exec
         context.set_finder(_current_run)
         _proxies = proxies
 

@@ -108,7 +108,8 @@ class CellRun:
             self._stream("stdout"),
             self._stream("stderr"),
         )
-        self._files: list[VirtualFile] = []
+        self._files: dict[str, VirtualFile] = {}  # by URL, those that are shown or will be
+        self._shown: set[str] = set()
 
     def send(self, message: Message) -> None:
         """Send to the session's client; see `context.Place`."""
@@ -120,13 +121,17 @@ class CellRun:
 
     def _show(self, figures: list[Figure]) -> None:
         self.session.send(Outputs(self.cell, figures))
+        shown = {figure.data for figure in figures if figure.is_url}
+        for url in self._shown - shown:
+            self._files.pop(url, None)
+        self._shown = shown
 
     def _figure_of(self, value: object) -> Figure:
         return figure_of(value, store=self._store)
 
     def _store(self, data: bytes, media_type: str) -> str:
         file = self.session.kernel.files.create(data, media_type=media_type)
-        self._files.append(file)  # as long as the cell shows it
+        self._files[file.url] = file
         return file.url
 
 
@@ -135,6 +140,7 @@ class PythonSession:
 
     Args:
         kernel: its link to the client.
+        in_place: calls a function with a cell's place set for the calling thread.
 
     Attributes:
         namespace: what its code's names mean.
@@ -143,8 +149,11 @@ class PythonSession:
         last_run: the cell that ran last, or runs.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(
+        self, kernel: Kernel, in_place: Callable[[CellRun, Callable[[], None]], None]
+    ) -> None:
         self.kernel = kernel
+        self._in_place = in_place
         self.namespace = new_namespace(kernel.app)
         self.interrupts = Interrupts()
         self.console = SessionConsole(self)
@@ -163,16 +172,13 @@ class PythonSession:
         self.last_run: CellRun | None = None
         self._interrupted_at = float("-inf")
 
-    def serve(self, in_place: Callable[[CellRun, Callable[[], None]], None]) -> None:
-        """Carry commands out until the session is closed.
-
-        Args:
-            in_place: calls a function with a cell's place set for the calling thread.
-        """
-        self._in_place = in_place
+    def serve(self) -> None:
+        """Carry commands out until the session is closed."""
         self.kernel.redirect(self._deliver)
         self.send(Status("idle"))
         while (queued := self._commands.get()) is not None:
+            if self.kernel.stopped:
+                break  # what still waits is nobody's wish any more
             command, size = queued
             self.kernel.taken(size)
             self.send(Status("busy"))
@@ -294,13 +300,15 @@ class PythonSession:
 
     def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
         """These, and those of the sets that wait right behind: the last of each name."""
-        merged = dict(values)
+        merged, taken = dict(values), 0
         with self._commands.mutex:
             waiting = self._commands.queue
             while waiting and waiting[0] and isinstance(waiting[0].command, SetValues):
                 following = waiting.popleft()
                 merged |= following.command.values
-                self.kernel.taken(following.size)
+                taken += following.size
+        if taken:
+            self.kernel.taken(taken)
         return merged
 
     def _run_app(self) -> None:

@@ -74,7 +74,7 @@ class AnnouncedFiles:
         thread, as `stored`."""
         return self._mappings.expire()
 
-    def removed(self, session: int, key: str) -> None:
+    def removed(self, key: str) -> None:
         """The host ended a file: free it with its last reader, or at once where none is known."""
         try:
             known = self._registry.lookup(key).owner.host == self._prefix

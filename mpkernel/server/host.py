@@ -275,7 +275,7 @@ class AppHost:
             case FileStored():
                 self._on_file_stored(frame.session, message)
             case FileRemoved():
-                self._announced.removed(frame.session, message.key)
+                self._announced.removed(message.key)
             case KernelCreated() | KernelExited() | Credit():
                 self._on_session_message(frame.session, message)
 

@@ -244,18 +244,17 @@ def test_what_a_cell_defines(code: str, expected: set[str]) -> None:
     assert defines(code) == expected
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="newer syntax")
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        ("def f[T: a](x: T) -> T: return T", {"a"}),
-        ("class C[T](b[T]):\n    def f(self) -> T: return a", {"a", "b"}),
-        ("type X[T] = a[T]\nX", {"a"}),
-        ("f'{f'{a}'}'", {"a"}),
-    ],
-)
-def test_what_newer_syntax_reads(code: str, expected: set[str]) -> None:
-    assert reads(code) == expected
+NEWER_SYNTAX = [
+    ("def f[T: a](x: T) -> T: return T", {"a"}),
+    ("class C[T](b[T]):\n    def f(self) -> T: return a", {"a", "b"}),
+    ("type X[T] = a[T]\nX", {"a"}),
+    ("f'{f'{a}'}'", {"a"}),
+]
+
+
+def test_what_newer_syntax_reads_where_python_knows_it() -> None:
+    for code, expected in NEWER_SYNTAX:
+        assert reads(code) == (expected if sys.version_info >= (3, 12) else set())
 
 
 def test_a_star_import_defines_nobody_knows_what() -> None:

@@ -289,6 +289,48 @@ async def test_a_large_figure_is_a_virtual_file(client: Client, pool: HostPool) 
         assert b"".join(entry.chunks()) == b"<p>" + b"x" * 3_000_000
 
 
+async def test_a_cell_that_runs_again_shows_nothing_of_before(client: Client) -> None:
+    await client.run("6 * 7", cell="cell")
+    messages = await client.run("x = 1", cell="cell")
+    assert of(messages, Outputs) == [Outputs("cell", [])]
+
+
+async def test_a_figure_that_is_shown_no_more_costs_no_memory(
+    client: Client, pool: HostPool
+) -> None:
+    await client.text(
+        """\
+        from mpkernel.kernel import outputs
+        class Large:
+            def __init__(self, n):
+                self.n = n
+            def _mime_(self):
+                return "text/html", str(self.n) * 2_000_000
+        for n in range(20):
+            outputs.replace(Large(n))
+        """
+    )
+    await client.text("pass")  # what was removed goes with the next message
+    assert len(pool.files) == 1
+
+
+async def test_what_waits_is_not_run_when_the_session_is_closed(
+    open_app: OpenApp, tmp_path: Path
+) -> None:
+    client, other = await open_app(), await open_app()
+    client.execute("input()", cell="busy")
+    await client.wait_for(InputRequest)
+    marker = tmp_path / "marker"
+    client.execute(f"open({str(marker)!r}, 'w')", cell="late")
+    await client.close()
+    await other.text(
+        "import threading\n"
+        "for thread in threading.enumerate():\n"
+        "    if thread.name == 'session-1': thread.join(20)"
+    )
+    assert not marker.exists()
+
+
 async def test_nonsense_from_a_client_is_dropped(client: Client) -> None:
     from mpkernel import Channel
 
