@@ -66,15 +66,18 @@ async def test_where_no_interrupt_reaches_the_client_is_told(client: Client) -> 
 import threading
 lock = threading.Lock()
 lock.acquire()
-threading.Timer(1.5, lock.release).start()
-print("begun", flush=True)
+def release_when_told():
+    input()
+    lock.release()
+threading.Thread(target=release_when_told).start()
 lock.acquire()
 """,
         cell="stuck",
     )
-    await client.wait_for(Console)
+    await client.wait_for(InputRequest)
     client.interrupt()
     assert await client.wait_for(InterruptPending) == InterruptPending("stuck")
+    client.answer("go on")
     assert (await client.wait_for(Done)).outcome == "interrupted"
 
 
