@@ -146,7 +146,29 @@ class SessionConsole:
         return Console(first.stream, "".join(p for t in texts for p in t.parts), first.cell)
 
 
-class CellStream(io.TextIOBase):
+class _ConsoleFile(io.TextIOBase):
+    """What `sys.stdout` and `sys.stderr` say of themselves."""
+
+    def __init__(self, name: _StreamName) -> None:
+        self._name: _StreamName = name
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "strict" if self._name == "stdout" else "backslashreplace"
+
+    @property
+    def name(self) -> str:
+        return f"<{self._name}>"
+
+    def writable(self) -> bool:
+        return True
+
+
+class CellStream(_ConsoleFile):
     """`sys.stdout` or `sys.stderr` of the code of one cell, and of the threads it starts.
 
     Attributes:
@@ -163,23 +185,11 @@ class CellStream(io.TextIOBase):
         console: SessionConsole,
         replacement: list[TextIO | None],
     ) -> None:
+        super().__init__(name)
         self.place = place
         self.replacement = replacement
-        self._name: _StreamName = name
         self._cell = cell
         self._console = console
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        return "strict" if self._name == "stdout" else "backslashreplace"
-
-    @property
-    def name(self) -> str:
-        return f"<{self._name}>"
 
     def for_thread(self) -> CellStream:
         """The same: a thread prints under the cell that started it."""
@@ -204,11 +214,8 @@ class CellStream(io.TextIOBase):
         if self.replacement and self.replacement[0] is not None:
             self.replacement[0].flush()
 
-    def writable(self) -> bool:
-        return True
 
-
-class SessionStream(io.TextIOBase):
+class SessionStream(_ConsoleFile):
     """What a session's code finds as `sys.stdout` or `sys.stderr`, and may keep: it goes to the
     session's console whatever `sys.stdout` is set to meanwhile.
 
@@ -218,21 +225,9 @@ class SessionStream(io.TextIOBase):
     """
 
     def __init__(self, name: _StreamName, write: Callable[[str], int]) -> None:
-        self._name = name
+        super().__init__(name)
         self._write = write
         self._binary = _SessionBuffer(self)
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        return "strict" if self._name == "stdout" else "backslashreplace"
-
-    @property
-    def name(self) -> str:
-        return f"<{self._name}>"
 
     @property
     def mode(self) -> str:
@@ -246,9 +241,6 @@ class SessionStream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         return self._write(text)
-
-    def writable(self) -> bool:
-        return True
 
     def fileno(self) -> int:
         """The process's own: where subprocesses and C code write."""

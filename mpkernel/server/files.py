@@ -8,10 +8,13 @@ refused, a key that is registered already is refused, and nothing is opened befo
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 
+from mpkernel.aio.loops import running_loop
 from mpkernel.wire.messages import FileStored
 from shm import Owner, Registry
 from shm.mappings import Mappings
@@ -31,7 +34,9 @@ class AnnouncedFiles:
     Args:
         registry: the pool's.
         host: whose blocks and temporary files these must be.
-        on_freed: called with a key, on any thread, when nobody reads the file any more.
+        loop: the host's; its thread calls all but what ends with a reader.
+        tell_freed: called on the loop's thread with the keys of files that nobody reads any more,
+            once per turn of the loop.
         mapped_age_s: how long a block that is used again stays mapped.
     """
 
@@ -39,7 +44,8 @@ class AnnouncedFiles:
         self,
         registry: Registry,
         host: ProcessTag,
-        on_freed: Callable[[str], None],
+        loop: asyncio.AbstractEventLoop,
+        tell_freed: Callable[[list[str]], None],
         *,
         mapped_age_s: float,
     ) -> None:
@@ -47,7 +53,12 @@ class AnnouncedFiles:
         self._registry = registry
         self._host = host
         self._prefix = host.prefix
-        self._on_freed = on_freed
+        self._loop = loop
+        self._tell_freed = tell_freed
+        self._mapped_age_s = mapped_age_s
+        self._expiry: asyncio.TimerHandle | None = None
+        self._freed: deque[str] = deque()  # single operations, each one atomic
+        self._will_tell = False
 
     def stored(self, session: int, message: FileStored) -> None:
         """Register a file.
@@ -68,11 +79,8 @@ class AnnouncedFiles:
         )
         if message.kind == "block":
             self._mappings.note(message.location)
-
-    def expire(self) -> float | None:
-        """Let go of mappings that were not used for long; see `Mappings.expire`. On the loop's
-        thread, as `stored`."""
-        return self._mappings.expire()
+            if self._expiry is None:
+                self._expire_in(self._mapped_age_s)
 
     def removed(self, key: str) -> None:
         """The host ended a file: free it with its last reader, or at once where none is known."""
@@ -90,9 +98,11 @@ class AnnouncedFiles:
         self._registry.release_session(self._owner(session))
 
     def release_host(self) -> None:
-        """End all files of the host."""
+        """End all files of the host, which is gone."""
         self._registry.release_host(self._prefix)
         self._mappings.clear()
+        if self._expiry is not None:
+            self._expiry.cancel()
 
     def sweep(self) -> None:
         """Remove what the dead host left, announced or not. Not for the loop's thread."""
@@ -104,6 +114,32 @@ class AnnouncedFiles:
                 swept.block_bytes,
                 self._host.pid,
             )
+
+    def _on_freed(self, key: str) -> None:
+        """On any thread, and from a `__del__`: so without a lock; to be told twice is harmless."""
+        self._freed.append(key)
+        if self._will_tell:
+            return
+        self._will_tell = True
+        if running_loop() is self._loop:
+            self._loop.call_soon(self._tell)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._will_tell = False
+        keys = [self._freed.popleft() for _ in range(len(self._freed))]
+        if keys:
+            self._tell_freed(keys)
+
+    def _expire_in(self, delay_s: float) -> None:
+        self._expiry = self._loop.call_later(delay_s, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        due_s = self._mappings.expire()
+        if due_s is not None:
+            self._expire_in(due_s)
 
     def _owner(self, session: int) -> Owner:
         return Owner(self._prefix, session)

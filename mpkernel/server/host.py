@@ -11,10 +11,8 @@ import itertools
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from mpkernel.aio.loops import running_loop
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import (
     HostDied,
@@ -103,9 +101,6 @@ class AppHost:
         self._link: Link | None = None
         self._tail: ConsoleTail | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._file_timer: asyncio.TimerHandle | None = None
-        self._freed_files: deque[str] = deque()
-        self._tells_freed_files = False
         self._fault: MPKernelError | None = None
         self._tail_ended = asyncio.Event()
         self._over = asyncio.Event()
@@ -146,7 +141,8 @@ class AppHost:
         self._files = AnnouncedFiles(
             self._registry,
             tag_of(process.pid),
-            self._on_file_freed,
+            self._loop,
+            self._tell_freed,
             mapped_age_s=self.settings.recycled_files_age_s,
         )
         try:
@@ -309,8 +305,6 @@ class AppHost:
         return self._files
 
     def _on_file_stored(self, number: int, message: FileStored) -> None:
-        if self._file_timer is None:
-            self._expire_files_later(self.settings.recycled_files_age_s)
         try:
             self._announced.stored(number, message)
         except (ShmError, ValueError) as error:
@@ -319,32 +313,8 @@ class AppHost:
             if session is not None:
                 session.on_file_refused(error)
 
-    def _expire_files_later(self, delay_s: float) -> None:
-        self._file_timer = self._loop.call_later(delay_s, self._expire_files)
-
-    def _expire_files(self) -> None:
-        self._file_timer = None
-        due_s = self._announced.expire()
-        if due_s is not None:
-            self._expire_files_later(due_s)
-
-    def _on_file_freed(self, key: str) -> None:
-        """On any thread: a file's bytes can be used again. Told once per turn of the loop."""
-        self._freed_files.append(key)
-        if self._tells_freed_files:
-            return
-        # No lock: a `__del__` may come here from here. To be told twice is harmless.
-        self._tells_freed_files = True
-        if running_loop() is self._loop:
-            self._loop.call_soon(self._tell_freed_files)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._tell_freed_files)
-
-    def _tell_freed_files(self) -> None:
-        self._tells_freed_files = False
-        keys = [self._freed_files.popleft() for _ in range(len(self._freed_files))]
-        if keys:
-            self.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
+    def _tell_freed(self, keys: list[str]) -> None:
+        self.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
 
     def _on_ready(self) -> None:
         if self._life.state is State.STARTING:
@@ -409,8 +379,6 @@ class AppHost:
         self._link.drain()
         self._link.close()
         self._announced.release_host()
-        if self._file_timer is not None:
-            self._file_timer.cancel()
         status = self._process.status()
         self._process.close()
         was_asked = self._life.state is State.DRAINING
