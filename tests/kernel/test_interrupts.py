@@ -63,10 +63,14 @@ async def test_an_interrupt_stops_one_session_only(open_app: OpenApp) -> None:
 async def test_where_no_interrupt_reaches_the_client_is_told(client: Client) -> None:
     client.execute(
         """\
-import threading
-lock = threading.Lock()
+import sys, threading
+lock, main = threading.Lock(), threading.get_ident()
 lock.acquire()
+def is_inside():
+    frame = sys._current_frames()[main]
+    return (frame.f_code.co_name, frame.f_lineno) == ("<module>", 12)
 def release_when_told():
+    while not is_inside(): pass
     input()
     lock.release()
 threading.Thread(target=release_when_told).start()
