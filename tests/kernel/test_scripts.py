@@ -2,7 +2,8 @@
 `python` does: the same stdout, stderr and exit code.
 
 What belongs to a process as a whole (`atexit`, threads that outlive the main code, descriptors 1
-and 2, signals, the main thread) a session shares with others; scripts about that are left out here.
+and 2, signals, the main thread) a session shares with others. Scripts about that are left out here:
+they wait for a command that gives a script a process of its own, which is not there yet.
 """
 
 from __future__ import annotations
