@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-__all__ = ["KernelSpec", "enter", "resolve"]
+__all__ = ["ENDED", "KernelSpec", "MainProgram", "enter", "resolve"]
+
+ENDED = b"\0"
+"""What a `MainProgram` that came to its interpreter's end says last."""
 
 
 class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,3 +62,21 @@ def enter(entry: str, *args: object) -> None:
     """Call `entry`: the first thing a spawned process does, so that its launcher need not import
     what runs there."""
     resolve(entry)(*args)
+
+
+class MainProgram:
+    """What `spawn` unpickles in a process that is to be like a plain interpreter: standard input,
+    the main thread and the exit are left as they are, where a `Process` would settle them.
+
+    Args:
+        entry: "package.module:function", called with `args`.
+    """
+
+    def __init__(self, entry: str, *args: object) -> None:
+        self.entry = entry
+        self.args = args
+
+    def _bootstrap(self, parent_sentinel: int) -> int:
+        """Called by `spawn`, on the main thread; what is returned is the exit code."""
+        os.close(parent_sentinel)
+        return int(resolve(self.entry)(*self.args))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -11,11 +12,18 @@ from mpkernel.errors import MPKernelError
 
 __all__ = ["main"]
 
+_COMMANDS = {
+    "run": "serve marimo notebooks, each in a process of its own (mpkernel run --help)",
+    "exec": "run an app in a process of its own, in this terminal (mpkernel exec --help)",
+}
+"""Each a module of this package, whose `run` takes the arguments that follow."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit code.
 
-    Exit codes: 0 all went well, 1 it could not be done, 2 the command line is wrong.
+    Exit codes: 0 all went well, 1 it could not be done, 2 the command line is wrong; `exec` ends
+    as its app does.
 
     Args:
         arguments: what follows the program's name. Default: `sys.argv`.
@@ -25,19 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"mpkernel {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser(
-        "run",
-        add_help=False,
-        help="serve marimo notebooks, each in a process of its own (mpkernel run --help)",
-    )
+    for name, does in _COMMANDS.items():
+        commands.add_parser(name, add_help=False, help=does)
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = parser.parse_args(given[:1]).command
-    assert command == "run"
-
-    from mpkernel.cli import run
-
     try:
-        return run.run(given[1:])
+        return int(importlib.import_module(f"mpkernel.cli.{command}").run(given[1:]))
     except MPKernelError as error:
         print(f"mpkernel: {error}", file=sys.stderr)
         return 1

@@ -19,7 +19,7 @@ import msgspec
 
 from mpkernel.kernel.messages import Figure
 
-__all__ = ["Store", "encodable", "figure_of", "stacked"]
+__all__ = ["Store", "encodable", "figure_of", "stacked", "text_figure_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,12 @@ def figure_of(value: object, *, store: Store | None) -> Figure:
     if _is_text(shape.media_type):
         return Figure(shape.media_type, shape.data.decode())
     return Figure(shape.media_type, base64.b64encode(shape.data).decode())
+
+
+def text_figure_of(value: object) -> Figure:
+    """How to show a value where there is only text: a string as it is, else its `repr`."""
+    shape = _text_shape(value if isinstance(value, str) else _safe_repr(value))
+    return Figure(shape.media_type, shape.data.decode())
 
 
 def stacked(figures: Sequence[Figure]) -> Figure | None:

@@ -13,7 +13,15 @@ from mpkernel.kernel.cells import Cell
 from mpkernel.kernel.interrupts import Interrupts
 from mpkernel.kernel.namespace import Namespace
 
-__all__ = ["Compiled", "compile_cell", "exit_code_of", "remember_source", "run", "traceback_of"]
+__all__ = [
+    "Compiled",
+    "compile_cell",
+    "exit_code_of",
+    "of_user",
+    "remember_source",
+    "run",
+    "traceback_of",
+]
 
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _OWN_FOLDER = __file__.rpartition("/kernel/")[0] + "/"
@@ -104,15 +112,22 @@ def exit_code_of(error: SystemExit) -> tuple[int, str]:
             return 1, f"{other}\n"
 
 
-def traceback_of(error: BaseException) -> str:
-    """The traceback as Python writes it, without the kernel's own frames."""
+def traceback_of(error: BaseException, filename: str | None = None) -> str:
+    """The traceback as Python writes it, without the kernel's own frames; see `of_user`."""
     formatted = traceback.TracebackException(
-        type(error), error, _of_user(error.__traceback__), compact=True
+        type(error), error, of_user(error.__traceback__, filename), compact=True
     )
     return "".join(formatted.format())
 
 
-def _of_user(frames: TracebackType | None) -> TracebackType | None:
+def of_user(frames: TracebackType | None, filename: str | None = None) -> TracebackType | None:
+    """The frames from the first on that is of the user's `filename`; where none is, without the
+    kernel's own that lead there."""
+    first = frames
+    while first is not None:
+        if first.tb_frame.f_code.co_filename == filename:
+            return first
+        first = first.tb_next
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
         frames = frames.tb_next
     return frames

@@ -377,10 +377,10 @@ class PythonSession:
                 sys.stderr.write(text)
             return done("exit", exit_code)
         except KeyboardInterrupt as error:
-            self._fail(cell.name, error, traceback_of(error))
+            self._fail(cell.name, error, traceback_of(error, filename))
             return done("interrupted")
         except BaseException as error:  # noqa: BLE001 (it is the user's, and told)
-            self._fail(cell.name, error, traceback_of(error))
+            self._fail(cell.name, error, traceback_of(error, filename))
             return done("error")
 
     def _fail(self, cell: str, error: BaseException, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Progress, drawn in a terminal."""
+"""Progress and outputs where a terminal is all there is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from mpkernel.kernel.messages import Progress
+from mpkernel.kernel.display import text_figure_of
+from mpkernel.kernel.messages import Figure, Message, Progress
+from mpkernel.kernel.outputs import CellOutputList
 
-__all__ = ["progress_line", "terminal"]
+__all__ = ["TerminalPlace", "progress_line", "terminal"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,35 @@ def terminal() -> Callable[[Progress], None] | None:
         return _Terminal(stream) if stream is not None and stream.isatty() else None
     except ValueError:  # it is closed
         return None
+
+
+class TerminalPlace:
+    """The place of an app that is its process's main program; see `context.Place`. What it shows
+    is printed once, as text; what it shows no more stays printed.
+
+    Attributes:
+        cell: its name.
+        outputs: what it shows.
+        over: never set.
+    """
+
+    def __init__(self, cell: str) -> None:
+        self.cell = cell
+        self.over = threading.Event()
+        self._printed: list[Figure] = []
+        self.outputs = CellOutputList(self._print_new, text_figure_of)
+
+    def send(self, message: Message) -> None:
+        """Draw progress."""
+        draw = terminal()
+        if draw is not None and isinstance(message, Progress):
+            draw(message)
+
+    def _print_new(self, figures: list[Figure]) -> None:
+        printed, self._printed = self._printed, figures
+        for figure in figures:
+            if not any(figure is one for one in printed):
+                print(figure.data)
 
 
 class _Terminal:

@@ -1,16 +1,12 @@
 """`HostProcess`: an app host as the operating system sees it. Launch, death, reaping.
 
-The launch is `multiprocessing`'s *spawn*, with these differences, each of which the stock launch
-gets wrong for a host (see `_HostPopen`): no `__main__` of the server is run in the host, the
-host's start method and authkey are those of a fresh interpreter, its resource tracker is its own,
-it leads a session of its own, and its descriptors 1 and 2 are pipes that the server reads.
-
-What goes over the Pipes is `link`'s; when to start or end a host is `host`'s.
+A host leads a process group of its own, and its descriptors 1 and 2 are pipes that the server
+reads. How it is spawned is `launch`'s, what goes over the Pipes `link`'s, when to start or end a
+host `host`'s.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import multiprocessing
 import os
@@ -19,46 +15,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from multiprocessing import context, popen_spawn_posix, process, reduction, spawn
+from multiprocessing import context
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
 from mpkernel.errors import HostStartError
+from mpkernel.server.endings import ExitStatus
+from mpkernel.server.launch import Spawned
 from mpkernel.spec import enter
 
-__all__ = ["ExitStatus", "HostProcess"]
+__all__ = ["HostProcess"]
 
 logger = logging.getLogger(__name__)
 
 HOST_ENTRY = "mpkernel.host.main:main"
 
-# The child does not read yet when this is written; more than a pipe takes would block the loop.
-_MAX_PREPARATION_BYTES = 60_000
-
 _PIPE_BYTES = 1024 * 1024
 _SOCKET_BYTES = 1024 * 1024
-
-
-class ExitStatus:
-    """How a process ended, as far as it can be known.
-
-    Attributes:
-        code: the exit code; negative for the signal that killed it; None when somebody else reaped
-            the process.
-    """
-
-    def __init__(self, code: int | None) -> None:
-        self.code = code
-
-    def __str__(self) -> str:
-        if self.code is None:
-            return "ended in a way that could not be seen"
-        if self.code >= 0:
-            return f"left with exit code {self.code}"
-        try:
-            return f"was killed by {signal.Signals(-self.code).name}"
-        except ValueError:
-            return f"was killed by signal {-self.code}"
 
 
 class HostProcess:
@@ -75,7 +48,7 @@ class HostProcess:
 
     def __init__(
         self,
-        spawned: _SpawnedHost,
+        spawned: Spawned,
         control: Connection,
         stream: Connection,
         read_ends: list[int],
@@ -120,19 +93,23 @@ class HostProcess:
                 theirs.append(write_end)
             _enlarge(control, stream)
             stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
-            spawned = _SpawnedHost(
+            spawned = Spawned(
                 name=name,
-                entry_args=(
-                    HOST_ENTRY,
-                    host_control.fileno(),
-                    host_stream.fileno(),
-                    faults,
-                    sentinel,
-                    os.getpid(),
+                program=_program(
+                    name,
+                    (
+                        HOST_ENTRY,
+                        host_control.fileno(),
+                        host_stream.fileno(),
+                        faults,
+                        sentinel,
+                        os.getpid(),
+                    ),
                 ),
                 descriptors=(host_control.fileno(), host_stream.fileno(), faults, sentinel),
-                console=(stdout, stderr),
+                stdio=(subprocess.DEVNULL, stdout, stderr),
                 env=env,
+                preparation={"name": name, "authkey": os.urandom(32)},
             )
             spawned.start()
         except OSError as error:
@@ -146,8 +123,6 @@ class HostProcess:
             raise
         finally:
             _close_all(theirs)
-        # Nobody but its pool ends a host: the server's own exit must not join it.
-        process._children.discard(spawned)  # type: ignore[attr-defined]
         return cls(spawned, control, stream, console)
 
     @property
@@ -208,97 +183,13 @@ class HostProcess:
         _close_all([self.stdout, self.stderr, self.faults])
 
 
-class _HostPopen(popen_spawn_posix.Popen):
-    """Spawn's Popen with a launch of our own. `child` is what was executed."""
-
-    child: subprocess.Popen[bytes]
-
-    def _launch(self, process_obj: _SpawnedHost) -> None:
-        payload = io.BytesIO()
-        context.set_spawning_popen(self)
-        try:
-            reduction.dump(_preparation_of(process_obj.name), payload)
-            reduction.dump(process_obj.for_child(), payload)
-        finally:
-            context.set_spawning_popen(None)
-        if payload.tell() > _MAX_PREPARATION_BYTES:
-            raise HostStartError(
-                f"sys.path and the like of this server take {payload.tell()} bytes,"
-                f" {_MAX_PREPARATION_BYTES} can be handed to {process_obj.name}",
-                remedy="shorten sys.path",
-            )
-        child_reads, we_write = os.pipe()
-        try:
-            stdout, stderr = process_obj.console
-            self.child = subprocess.Popen(
-                spawn.get_command_line(tracker_fd=None, pipe_handle=child_reads),
-                executable=os.fsdecode(spawn.get_executable()),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=process_obj.env,
-                pass_fds=(*process_obj.descriptors, child_reads),
-                start_new_session=True,
-            )
-            self.pid = self.child.pid
-            self.sentinel = -1  # never waited for through multiprocessing
-            try:
-                with open(we_write, "wb", closefd=False) as pipe:
-                    pipe.write(payload.getbuffer())
-            except BrokenPipeError:  # it has died already
-                self.child.wait()
-                raise
-        finally:
-            os.close(child_reads)
-            os.close(we_write)
-
-
-def _preparation_of(name: str) -> dict[str, Any]:
-    """What `spawn.prepare` shall set in the child: nothing of the server's `__main__`, its
-    arguments, start method or authkey. `spawn.get_preparation_data` is not asked, because that
-    settles the start method of the server as well."""
-    directory = process.ORIGINAL_DIR  # type: ignore[attr-defined]
-    return {
-        "name": name,
-        "authkey": os.urandom(32),
-        "sys_path": [directory if path == "" else path for path in sys.path],
-    }
-
-
-class _SpawnedHost(context.SpawnProcess):
-    """The server's process object. The child gets a stock one, made by `for_child`."""
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        entry_args: tuple[Any, ...],
-        descriptors: tuple[int, ...],
-        console: tuple[int, int],
-        env: Mapping[str, str] | None,
-    ) -> None:
-        super().__init__(name=name, daemon=False)
-        self.entry_args = entry_args
-        self.descriptors = descriptors
-        self.console = console
-        self.env = dict(env) if env is not None else None
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        return _HostPopen(process_obj)
-
-    @property
-    def popen(self) -> _HostPopen:
-        """What `start` launched."""
-        return cast(_HostPopen, vars(self)["_popen"])
-
-    def for_child(self) -> context.SpawnProcess:
-        """What is unpickled in the host: nothing that would import the server's half there."""
-        child = context.SpawnProcess(target=enter, args=self.entry_args, name=self.name)
-        child.authkey = os.urandom(32)
-        # With None, `_bootstrap` leaves the start method as a fresh interpreter has it.
-        child._start_method = None  # type: ignore[assignment]
-        return child
+def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:
+    """What is unpickled in the host: nothing that would import the server's half there."""
+    program = context.SpawnProcess(target=enter, args=entry_args, name=name)
+    program.authkey = os.urandom(32)
+    # With None, `_bootstrap` leaves the start method as a fresh interpreter has it.
+    program._start_method = None  # type: ignore[assignment]
+    return program
 
 
 def _open_pidfd(pid: int) -> int | None:

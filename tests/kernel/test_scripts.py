@@ -1,9 +1,9 @@
-"""Small scripts over the breadth of the standard library, as a session runs them and as plain
-`python` does: the same stdout, stderr and exit code.
+"""Small scripts over the breadth of the standard library, as `mpkernel exec` runs them, as a
+session does, and as plain `python`: the same stdout, stderr and exit code.
 
 What belongs to a process as a whole (`atexit`, threads that outlive the main code, descriptors 1
-and 2, signals, the main thread) a session shares with others. Scripts about that are left out here:
-they wait for a command that gives a script a process of its own, which is not there yet.
+and 2, signals, the main thread) a session shares with others. Scripts about that run by
+`mpkernel exec` alone.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from mpkernel import HostPool
 from mpkernel.client import PythonClient
@@ -53,15 +55,27 @@ def environment() -> dict[str, str]:
 
 
 def by_python(script: Path) -> Ran:
+    return by_command(sys.executable, script)
+
+
+def by_exec(script: Path) -> Ran:
+    return by_command(sys.executable, "-m", "mpkernel", "exec", script)
+
+
+def by_command(*command: str | Path) -> Ran:
     done = subprocess.run(
-        [sys.executable, script, "a", "b"],
+        [*command, "a", "b"],
         input=STDIN.encode(),
         capture_output=True,
         env=environment(),
         cwd=SCRIPTS,
         check=False,
     )
-    return Ran(done.stdout.decode(), done.stderr.decode(), done.returncode)
+    return Ran(shown(done.stdout), shown(done.stderr), done.returncode)
+
+
+def shown(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
 
 
 async def by_session(script: Path) -> Ran:
@@ -93,14 +107,20 @@ async def by_session(script: Path) -> Ran:
     return Ran(printed["stdout"], printed["stderr"], exit_code)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
+def scripts(*, without: Collection[str] = ()) -> list[ParameterSet]:
+    return [
         pytest.param(script, id=script.stem)
         for script in sorted(SCRIPTS.glob("[0-9]*.py"))
-        if script.stem not in OF_A_PROCESS
-    ],
-)
+        if script.stem not in without
+    ]
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_a_script_in_the_foreground_runs_as_python_runs_it(script: Path) -> None:
+    assert by_exec(script) == by_python(script)
+
+
+@pytest.mark.parametrize("script", scripts(without=OF_A_PROCESS))
 async def test_a_session_runs_a_script_as_python_does(
     script: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

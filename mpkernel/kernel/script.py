@@ -1,0 +1,143 @@
+"""An app as the main program of a process: what `python app.py` does, and top-level `await`.
+
+There is no session here, no thread of ours and no stream but the process's own: the app has the
+main thread, the standard descriptors and the interpreter's exit to itself. Who launched the process
+learns three things: how it ended, from the system; what `faulthandler` wrote; and whether the
+interpreter came to its end, or `os._exit` or the like cut it short (`spec.ENDED`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import functools
+import inspect
+import linecache
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from importlib.machinery import SourceFileLoader
+from importlib.util import decode_source
+from types import CodeType, TracebackType
+from typing import Any
+
+from mpkernel.kernel import context
+from mpkernel.kernel.cells import future_flags, split
+from mpkernel.kernel.runner import Compiled, compile_cell, of_user
+from mpkernel.spec import ENDED
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(
+    app: str,
+    argv: list[str],
+    import_path: list[str],
+    mask: list[int],
+    faults_fd: int,
+    launcher_pid: int,
+) -> int:
+    """Run an app to its end; gives the exit code.
+
+    Args:
+        app: the app's file, as the user named it.
+        argv: its arguments.
+        import_path: `sys.path` after the app's own folder.
+        mask: the signals that are blocked in the launcher's own shell.
+        faults_fd: a file, for `faulthandler` and `ENDED`.
+        launcher_pid: the process whose end is this one's. Linux only.
+
+    Raises:
+        BaseException: the app's own. The interpreter ends as it does with it, and tells it without
+            our frames.
+    """
+    faulthandler.enable(file=faults_fd, all_threads=True)
+    os.set_inheritable(faults_fd, False)
+    _die_with(launcher_pid)
+    atexit.register(_tell_end, faults_fd, os.getpid())
+    linecache.cache.pop("<string>", None)  # 3.13 shows the command that spawned us in tracebacks
+    sys.argv = [app, *argv]
+    sys.path[:] = [os.path.dirname(os.path.realpath(app)), *import_path]
+    namespace = _main_namespace(os.path.abspath(app))
+    context.set_finder(_place)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # an early Ctrl-C comes here
+        _run(app, namespace)
+    except BaseException as error:
+        _leave_us_out(error, of_user(error.__traceback__, namespace["__file__"]))
+        raise
+    return 0
+
+
+@functools.cache
+def _place() -> context.Place:
+    from mpkernel.kernel.terminal import TerminalPlace  # late: most apps show nothing
+
+    return TerminalPlace(os.path.basename(sys.argv[0]))
+
+
+def _run(app: str, namespace: dict[str, Any]) -> None:
+    filename = namespace["__file__"]
+    with open(app, "rb") as file:
+        source = decode_source(file.read())
+    cells = split(source)
+    flags = future_flags(cells)
+    compiled = [compile_cell(cell, filename, flags=flags) for cell in cells]
+    for code in _codes(compiled):
+        result = eval(code, namespace)
+        if code.co_flags & inspect.CO_COROUTINE:
+            import asyncio  # late: apps that do not await must not pay for it
+
+            with asyncio.Runner() as runner:
+                runner.run(result)
+
+
+def _codes(compiled: Iterable[Compiled]) -> list[CodeType]:
+    return [code for cell in compiled for code in cell if code is not None]
+
+
+def _main_namespace(filename: str) -> dict[str, Any]:
+    """`__main__`'s, which held the command that spawned us, as a script finds it."""
+    namespace: dict[str, Any] = vars(sys.modules["__main__"])
+    namespace.clear()
+    namespace.update(
+        __name__="__main__",
+        __doc__=None,
+        __package__=None,
+        __loader__=SourceFileLoader("__main__", filename),
+        __spec__=None,
+        __annotations__={},
+        __builtins__=sys.modules["builtins"],
+        __file__=filename,
+        __cached__=None,
+    )
+    return namespace
+
+
+def _leave_us_out(error: BaseException, frames: TracebackType | None) -> None:
+    """Have an exception that goes up to the interpreter told with these frames."""
+    hook = sys.excepthook
+
+    def tell(kind: type[BaseException], value: BaseException, _: TracebackType | None) -> None:
+        sys.excepthook = hook
+        error.__traceback__ = sys.last_traceback = frames
+        hook(kind, value, frames)
+
+    sys.excepthook = tell
+
+
+def _tell_end(faults_fd: int, pid: int) -> None:
+    if os.getpid() == pid:  # a fork comes to an end of its own
+        os.write(faults_fd, ENDED)
+
+
+def _die_with(launcher_pid: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher_pid:
+            os._exit(1)

@@ -1,0 +1,353 @@
+"""`mpkernel exec`: an app in the foreground, as `python` runs it, but for how a crash is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from cli.terminals import Terminal
+
+Write = Callable[..., Path]
+EXEC = (sys.executable, "-m", "mpkernel", "exec")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes an app."""
+
+    def written(source: str, name: str = "app.py") -> Path:
+        app = tmp_path / name
+        app.write_text(textwrap.dedent(source))
+        return app
+
+    return written
+
+
+def execute(app: Path | str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    cwd = app.parent if isinstance(app, Path) else None
+    return subprocess.run(
+        [*EXEC, app, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_a_segfault_is_reported_with_its_place_and_ends_the_command_likewise(
+    write: Write,
+) -> None:
+    app = write(
+        """
+        import ctypes
+        print("before", flush=True)
+        def broken():
+            ctypes.string_at(0)
+        broken()
+        """
+    )
+    ended = execute(app)
+    assert ended.returncode == -signal.SIGSEGV
+    assert ended.stdout == "before\n"
+    first, *rest = ended.stderr.splitlines()
+    assert first == f"mpkernel: {app} was killed by SIGSEGV"
+    assert f'  File "{app}", line 5 in broken' in rest
+    assert "mpkernel/kernel" not in ended.stderr
+
+
+def test_who_is_killed_is_told_how_large_it_was(write: Write) -> None:
+    app = write("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    ended = execute(app)
+    assert ended.returncode == -signal.SIGKILL
+    assert "was killed by SIGKILL" in ended.stderr
+    assert "MiB" in ended.stderr
+
+
+def test_memory_that_cannot_be_had_is_an_exception_as_in_python(write: Write) -> None:
+    app = write(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        bytearray(1 << 31)
+        """
+    )
+    ended = execute(app)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("MemoryError\n")
+
+
+def test_a_segfault_in_a_fork_is_for_the_app_to_know(write: Write) -> None:
+    app = write(
+        """
+        import ctypes, os
+        pid = os.fork()
+        if pid == 0:
+            ctypes.string_at(0)
+        print(-os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    )
+    ended = execute(app)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{int(signal.SIGSEGV)}\n", "")
+
+
+def test_an_exit_past_the_interpreter_is_told_to_a_person_only(write: Write) -> None:
+    app = write("import os\nos._exit(3)")
+    assert (execute(app).returncode, execute(app).stderr) == (3, "")
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        assert terminal.end() == 3
+        assert "left with exit code 3 by itself" in terminal.shown
+        assert "os._exit" in terminal.shown
+
+
+def test_an_ordinary_exit_code_is_not_worth_a_word(write: Write) -> None:
+    app = write("import sys\nsys.exit(7)")
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        assert terminal.end() == 7
+        assert terminal.shown == ""
+
+
+def test_ctrl_c_is_a_signal_on_the_main_thread(write: Write) -> None:
+    app = write(
+        """
+        import signal, threading
+        def seen(number, frame):
+            print(signal.Signals(number).name, threading.current_thread().name)
+            raise SystemExit(4)
+        signal.signal(signal.SIGINT, seen)
+        print("ready", flush=True)
+        signal.pause()
+        """
+    )
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("\x03")
+        assert terminal.end() == 4
+        assert "SIGINT MainThread" in terminal.shown
+
+
+def test_ctrl_c_that_nobody_catches_ends_the_command_by_the_signal_after_atexit(
+    write: Write,
+) -> None:
+    app = write(
+        """
+        import atexit, time
+        atexit.register(print, "at exit")
+        print("ready", flush=True)
+        time.sleep(60)
+        """
+    )
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        terminal.wait_for("ready")
+        terminal.type("\x03")
+        assert terminal.end() == -signal.SIGINT
+        assert terminal.shown.endswith("KeyboardInterrupt\nat exit\n")
+        assert "mpkernel" not in terminal.shown.partition("ready")[2]
+
+
+def test_ctrl_c_reaches_what_the_app_started_too(write: Write) -> None:
+    app = write(
+        """
+        import subprocess, sys
+        code = "import signal; print('child', flush=True); signal.pause()"
+        try:
+            subprocess.run([sys.executable, "-c", code])
+        except KeyboardInterrupt:
+            print("both")
+        """
+    )
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        terminal.wait_for("child")
+        terminal.type("\x03")
+        assert terminal.end() == 0
+        assert terminal.shown.endswith("both\n")
+
+
+def test_input_and_passwords_come_from_the_terminal(write: Write) -> None:
+    app = write(
+        """
+        import getpass
+        name = input("name? ")
+        secret = getpass.getpass("secret? ")
+        print(f"<{name}|{secret}>")
+        """
+    )
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        terminal.wait_for("name? ")
+        terminal.type("Ada\n")
+        terminal.wait_for("secret? ")
+        terminal.type("open sesame\n")
+        assert terminal.end() == 0
+        assert "<Ada|open sesame>" in terminal.shown
+        assert terminal.shown.count("open sesame") == 1  # typing it did not show it
+
+
+def test_pdb_works_in_the_terminal(write: Write) -> None:
+    app = write("seven = 7\nbreakpoint()\nprint('on')\n")
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        terminal.wait_for("(Pdb) ")
+        terminal.type("seven * 6\n")
+        terminal.wait_for("42")
+        terminal.type("c\n")
+        assert terminal.end() == 0
+        assert terminal.shown.endswith("on\n")
+
+
+def test_progress_is_drawn_in_the_terminal(write: Write) -> None:
+    app = write(
+        """
+        from mpkernel.kernel.progress import progress_bar
+        for _ in progress_bar(range(5), title="counting"):
+            pass
+        """
+    )
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        assert terminal.end() == 0
+        assert "counting  [########################] 5/5" in terminal.shown
+
+
+def test_what_an_app_shows_is_printed_as_text(write: Write) -> None:
+    app = write(
+        """
+        from mpkernel.kernel import outputs
+        from mpkernel.kernel.threads import Thread
+        outputs.append({"shown": 1})
+        thread = Thread(target=outputs.append, args=("by a thread",))
+        thread.start()
+        thread.join()
+        outputs.clear()
+        outputs.replace(3)
+        """
+    )
+    ended = execute(app)
+    assert (ended.stdout, ended.stderr) == ("{'shown': 1}\nby a thread\n3\n", "")
+
+
+def test_a_signal_to_the_command_alone_is_handed_on(write: Write) -> None:
+    app = write(
+        """
+        import signal, sys
+        def leave(number, frame):
+            print("leaving")
+            sys.exit(9)
+        signal.signal(signal.SIGTERM, leave)
+        print("ready", flush=True)
+        signal.pause()
+        """
+    )
+    with subprocess.Popen([*EXEC, app], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "ready\n"
+        command.terminate()
+        assert command.stdout.read() == "leaving\n"
+        assert command.wait() == 9
+
+
+def test_a_killed_command_takes_its_app_along(write: Write) -> None:
+    app = write("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+    with subprocess.Popen([*EXEC, app], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        running = psutil.Process(int(command.stdout.readline()))
+        command.kill()
+        psutil.wait_procs([running], timeout=30)
+        assert not running.is_running() or running.status() == psutil.STATUS_ZOMBIE
+
+
+def test_top_level_await_works_cell_by_cell(write: Write) -> None:
+    app = write(
+        """
+        import asyncio
+        value = await asyncio.sleep(0, 5)
+        # %%
+        print(value, asyncio.run(asyncio.sleep(0, 6)))
+        # %%
+        await asyncio.sleep(0)
+        async def fail():
+            raise LookupError("awaited")
+        await fail()
+        """
+    )
+    ended = execute(app)
+    assert ended.stdout == "5 6\n"
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[:3] == [
+        "Traceback (most recent call last):",
+        f'  File "{app}", line 10, in <module>',
+        "    await fail()",
+    ]
+
+
+def test_nothing_runs_of_an_app_that_is_no_python(write: Write) -> None:
+    ended = execute(write("print('never')\n# %%\nx = = 1\n"))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "line 3" in ended.stderr
+    assert "SyntaxError" in ended.stderr
+
+
+def test_an_app_has_its_standard_descriptors_and_passes_no_other_on(write: Write) -> None:
+    app = write(
+        """
+        import os
+        print([fd for fd in range(3, 256) if os.path.exists(f"/proc/self/fd/{fd}")
+               and os.get_inheritable(fd)])
+        """
+    )
+    assert execute(app).stdout == "[]\n"
+
+
+def test_files_of_the_current_folder_do_not_stand_in_for_the_library(
+    write: Write, tmp_path: Path
+) -> None:
+    write("raise SystemExit('the wrong queue')", "queue.py")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    app = inner / "app.py"
+    app.write_text("import queue, sys\nprint(queue.Queue().qsize(), sys.path[0])\n")
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "mpkernel", "exec", app],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == (f"0 {inner}\n", "")
+
+
+def test_an_app_that_is_not_there_is_named() -> None:
+    refused = execute("nowhere/app.py")
+    assert refused.returncode == 1
+    assert refused.stderr == "mpkernel: there is no app nowhere/app.py (check the path)\n"
+
+
+def test_no_app_is_a_usage_error() -> None:
+    refused = subprocess.run(EXEC, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert "mpkernel exec APP" in refused.stderr
+
+
+def test_a_stopped_app_is_continued_with_its_command(write: Write) -> None:
+    app = write(
+        """
+        import os
+        print(os.getpid(), flush=True)
+        print(input())
+        """
+    )
+    with Terminal([*EXEC, app], app.parent) as terminal:
+        terminal.wait_for("\n")
+        running = psutil.Process(int(terminal.shown))
+        assert os.getpgid(running.pid) == os.getpgid(terminal.process.pid)
+        os.killpg(os.getpgid(running.pid), signal.SIGSTOP)
+        os.killpg(os.getpgid(running.pid), signal.SIGCONT)
+        terminal.type("on\n")
+        assert terminal.end() == 0
+        assert terminal.shown.endswith("on\non\n")
