@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
+from mpkernel.client_journal import PythonJournal
 from mpkernel.kernel.messages import (
     Answer,
     Command,
@@ -58,9 +59,14 @@ class PythonClient:
         env: Mapping[str, str] | None = None,
         session_id: str | None = None,
     ) -> Self:
-        """Open a session of `app`; see `HostPool.open_session`."""
+        """Open a session of `app`; see `HostPool.open_session`. When the app's process dies, the
+        session comes back on another: `Restarted` says so, and what is lost; the app is run again
+        and the values that were set are set again."""
         kernel = python_kernel(argv=argv, env=env)
-        return cls(await pool.open_session(app, kernel=kernel, session_id=session_id))
+        journal = PythonJournal(kernel, max_bytes=pool.settings.journal_bytes)
+        return cls(
+            await pool.open_session(app, kernel=kernel, session_id=session_id, journal=journal)
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,7 +83,9 @@ class PythonClient:
 
         Raises:
             StopAsyncIteration: the session is over.
-            HostDied, KernelFailed: it ended badly.
+            HostDied: the app's process ended, and again on what it did.
+            AppUnavailable: the app's process ended too often.
+            KernelFailed: the kernel ended with an exception.
         """
         return decode_message((await anext(self.session)).payload)
 
@@ -110,4 +118,4 @@ class PythonClient:
         await self.session.close()
 
     def _send(self, channel: Channel, command: Command) -> None:
-        self.session.send(channel, encode(command))
+        self.session.send(channel, encode(command), command)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "AppNotFound",
+    "AppUnavailable",
     "HostDied",
     "HostStartError",
     "HostUnresponsive",
@@ -46,6 +47,11 @@ class PoolClosed(MPKernelError):
 
 class AppNotFound(MPKernelError):
     """The path of an app names no file. Check the path."""
+
+
+class AppUnavailable(MPKernelError):
+    """An app takes no new sessions for now: it died too often, or is short of memory. The message
+    says why and when to try again."""
 
 
 class HostStartError(MPKernelError):

@@ -41,6 +41,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         recycled_files_bytes: per host, how much freed shared memory is kept to be used again.
             Default 64 MiB.
         recycled_files_age_s: how long it is kept. Default 30.
+        restart_limit: how many deaths of an app's process within `restart_window_s` are followed by
+            a restart. After one more, the app is not started for `restart_cool_down_s`. Default 5.
+        restart_window_s: see there. Default 60.
+        restart_cool_down_s: see there. Default 60.
+        restart_backoff_s: how long the second restart within the window waits (the first does not);
+            each further one twice as long, less a random part of up to a half. Default 0.5.
+        restart_backoff_max_s: the longest such wait. Default 30.
+        journal_bytes: per session, how much is kept to bring it back after a death. Default 1 MiB.
+        watch_interval_s: how long after one look at what apps' processes use the next is taken.
+            Default 1; None: none is taken, and none of what follows is done.
+        memory_soft_bytes: resident memory of an app's process and of all that it started, summed
+            (pages that forked processes share count for each), over which it gets no new sessions
+            until it uses a tenth less. Default None: no bound.
+        memory_hard_bytes: the same, over which it is ended and started again. Default None: no
+            bound.
+        ping_interval_s: how often a process is asked whether it still answers. Default 5.
+        ping_timeout_s: how long it may not answer, and compute nothing meanwhile, before it is
+            ended and started again. One that is stopped is ended too: set None to debug. Default
+            60; None asks nothing.
+        max_threads: over how many threads a process is replaced: new sessions go to a fresh one, it
+            leaves with its last. Default None: no bound.
+        max_descriptors: the same for its open descriptors. Default None: no bound.
+        max_age_s: the same for how long it has run. Default None: no bound.
 
     Raises:
         SettingsError: a value is impossible.
@@ -60,11 +83,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     files_bytes: int | None = None
     recycled_files_bytes: int = 64 * _MIB
     recycled_files_age_s: float = 30.0
+    restart_limit: int = 5
+    restart_window_s: float = 60.0
+    restart_cool_down_s: float = 60.0
+    restart_backoff_s: float = 0.5
+    restart_backoff_max_s: float = 30.0
+    journal_bytes: int = _MIB
+    watch_interval_s: float | None = 1.0
+    memory_soft_bytes: int | None = None
+    memory_hard_bytes: int | None = None
+    ping_interval_s: float = 5.0
+    ping_timeout_s: float | None = 60.0
+    max_threads: int | None = None
+    max_descriptors: int | None = None
+    max_age_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("start_timeout_s", "window_bytes", "host_window_bytes", "backlog_bytes"):
-            if getattr(self, name) <= 0:
-                raise SettingsError(f"setting {name} is {getattr(self, name)}; it must be over 0")
+        for name in (
+            "start_timeout_s",
+            "window_bytes",
+            "host_window_bytes",
+            "backlog_bytes",
+            "watch_interval_s",
+            "memory_soft_bytes",
+            "memory_hard_bytes",
+            "ping_interval_s",
+            "ping_timeout_s",
+            "max_threads",
+            "max_descriptors",
+            "max_age_s",
+        ):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise SettingsError(f"setting {name} is {value}; it must be over 0")
         for name, choices in (
             ("file_storage", ("shared_memory", "temp_file", None)),
             ("file_fallback", ("temp_file", None)),
@@ -80,6 +131,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "files_bytes",
             "recycled_files_bytes",
             "recycled_files_age_s",
+            "restart_limit",
+            "restart_window_s",
+            "restart_cool_down_s",
+            "restart_backoff_s",
+            "restart_backoff_max_s",
+            "journal_bytes",
         ):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -87,4 +144,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not 64 <= self.max_frame_bytes <= 0x7FFF_FFFF:
             raise SettingsError(
                 f"setting max_frame_bytes is {self.max_frame_bytes}; 64 to 2147483647 are possible"
+            )
+        soft, hard = self.memory_soft_bytes, self.memory_hard_bytes
+        if soft is not None and hard is not None and soft > hard:
+            raise SettingsError(
+                f"setting memory_soft_bytes is {soft}; it must not be over memory_hard_bytes,"
+                f" which is {hard}"
             )

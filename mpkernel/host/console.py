@@ -4,7 +4,7 @@
                                            └▶ the process's own stdout (no stream, or a closed one)
 
 A thread that has set streams passes them on to the threads it starts. What goes to descriptors 1
-and 2 past `sys` (C code, `os.write`) is not ours: it ends in the process's own log.
+and 2 past `sys` (C code, `os.write`) is `descriptors`'s.
 
 Nothing on the way of a write takes a lock: a `__del__` that prints may be run by the garbage
 collector in the middle of any of these methods.

@@ -17,7 +17,14 @@ from mpkernel.host.files import HostFiles, SessionFiles
 from mpkernel.host.streams import StreamWriter, Window
 from mpkernel.spec import resolve
 from mpkernel.wire.frames import Channel, Frame, Message
-from mpkernel.wire.messages import CreateKernel, Credit, KernelCreated, KernelExited, UpMessage
+from mpkernel.wire.messages import (
+    CreateKernel,
+    Credit,
+    KernelCreated,
+    KernelExited,
+    Running,
+    UpMessage,
+)
 
 __all__ = ["Kernel", "Kernels"]
 
@@ -110,6 +117,14 @@ class Kernel:
             OSError: the server is gone.
         """
         self._writer.send(message, session=self.number)
+
+    def progressed(self, begun: int, done: int) -> None:
+        """Say how many commands were begun and done; see `wire.messages.Running`.
+
+        Raises:
+            OSError: the server is gone.
+        """
+        self.announce(Running(begun, done))
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """Wait for the next message of the client; None when the session is closed.

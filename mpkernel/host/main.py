@@ -21,13 +21,14 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from mpkernel.errors import ProtocolError
-from mpkernel.host import console
+from mpkernel.host import console, descriptors
 from mpkernel.host.files import HostFiles
 from mpkernel.host.kernels import Kernels
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
 from mpkernel.wire.messages import (
+    ConsoleText,
     CreateKernel,
     Credit,
     FilesFreed,
@@ -132,6 +133,8 @@ class Dispatcher:
             case FilesFreed():
                 if self._files is not None:
                     self._files.freed(message.keys)
+            case ConsoleText():
+                descriptors.deliver(message)
             case Ping():
                 self._answer(Pong(message.number))
             case Setup():

@@ -21,12 +21,15 @@ from typing import Literal, Protocol, TextIO
 from mpkernel.kernel.interrupts import Interrupts
 from mpkernel.kernel.messages import Console, encode
 
-__all__ = ["CellStream", "SessionConsole", "SessionStream"]
+__all__ = ["CellStream", "SessionConsole", "SessionStream", "start_flusher"]
 
 _StreamName = Literal["stdout", "stderr"]
 
 _FLUSH_AFTER_S = 0.02
 _FLUSH_CHARS = 64 * 1024
+_NO_THREAD: dict[_StreamName, int] = {"stdout": -1, "stderr": -2}  # idents of none
+_OFFERED_CHARS = 4 * 1024 * 1024
+_CUT = "\n[mpkernel: text comes faster than it is taken; what is missing here is in the app's log]\n"
 
 
 class _Text:
@@ -74,6 +77,7 @@ class SessionConsole:
         self._chars = 0  # about: a hint for when to flush
         self._flushing = threading.RLock()  # guards _unsent, and who takes from the left
         self._unsent: bytes | None = None
+        self._is_cut = False  # the dispatcher's
         self.is_waiting = False  # for the flusher; to be flushed twice is harmless
 
     def write(self, stream: _StreamName, cell: str, text: str) -> None:
@@ -89,6 +93,19 @@ class SessionConsole:
             self.flush()
         else:
             _flush_soon(self)
+
+    def offer(self, stream: _StreamName, cell: str, text: str) -> None:
+        """Buffer text that no thread of the session's printed. For one thread, which must not wait:
+        where too much waits already, text is dropped until that is sent, and this is said once."""
+        if self._is_cut and (self._texts or self._unsent is not None):
+            return
+        self._is_cut = self._chars > _OFFERED_CHARS
+        if self._is_cut:
+            text = _CUT
+        with self._buffering:
+            self._append(stream, cell, text, _NO_THREAD[stream])
+            self._chars += len(text)
+        _flush_soon(self)
 
     def flush(self) -> None:
         """Send all that is buffered. Within itself, called by a `__del__`, it leaves that to the
@@ -309,13 +326,19 @@ _flusher: _Flusher | None = None
 _flusher_lock = threading.Lock()
 
 
-def _flush_soon(console: SessionConsole) -> None:
+def start_flusher() -> None:
+    """Have the thread that flushes run already when somebody writes. Idempotent."""
     global _flusher
+    with _flusher_lock:
+        if _flusher is None:
+            _flusher = _Flusher()
+
+
+def _flush_soon(console: SessionConsole) -> None:
     if console.is_waiting:
         return
     console.is_waiting = True
     if _flusher is None:
-        with _flusher_lock:
-            if _flusher is None:
-                _flusher = _Flusher()
+        start_flusher()
+    assert _flusher is not None
     _flusher.add(console)

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from mpkernel.host import console
+from mpkernel.host import console, descriptors
 from mpkernel.kernel import context
+from mpkernel.kernel.console import start_flusher
 from mpkernel.kernel.interrupts import install_waits
 from mpkernel.kernel.namespace import Namespace, install_main
 from mpkernel.kernel.session import CellRun, PythonSession
@@ -27,6 +28,7 @@ from mpkernel.kernel.sysstreams import StreamOfSession, install_sys_streams
 
 if TYPE_CHECKING:
     from mpkernel.host.kernels import Kernel
+    from mpkernel.wire.messages import ConsoleText
 
 __all__ = ["run", "thread_stream"]
 
@@ -35,19 +37,24 @@ _proxies: tuple[console.ConsoleProxy, console.ConsoleProxy] | None = None
 _sessions: dict[int, PythonSession] = {}
 """By the identity of their namespaces; single operations, each one atomic."""
 
+_sessions_by_number: dict[int, PythonSession] = {}
+"""The same, by the number that a session has on the wire."""
+
+_runs = descriptors.Runs()
+
 _forked: CellRun | None = None
 """In a fork of a session: the run that forked."""
 
 
 def run(kernel: Kernel) -> None:
     """Run the embedded kernel for one session until it is closed."""
-    _prepare_process()
+    _prepare_process(kernel)
     session = PythonSession(kernel, _in_place)
-    _sessions[id(session.namespace)] = session
+    _sessions[id(session.namespace)] = _sessions_by_number[kernel.number] = session
     try:
         session.serve()
     finally:
-        del _sessions[id(session.namespace)]
+        del _sessions[id(session.namespace)], _sessions_by_number[kernel.number]
 
 
 @contextmanager
@@ -99,7 +106,7 @@ class _Redirected(io.TextIOBase):
         return True
 
 
-def _prepare_process() -> None:
+def _prepare_process(kernel: Kernel) -> None:
     global _proxies
     with _lock:
         if _proxies is not None:
@@ -113,6 +120,8 @@ def _prepare_process() -> None:
         _follow_forks()
         linecache.cache.pop("<string>", None)  # 3.13 shows a process's `-c` in tracebacks of exec
         context.set_finder(_current_run)
+        start_flusher()  # before the dispatcher, which must not wait for a thread's start
+        descriptors.bring_back(kernel, _take_text)
         _proxies = proxies
 
 
@@ -121,10 +130,19 @@ def _in_place(cell_run: CellRun, body: Callable[[], None]) -> None:
     for proxy, stream in zip(_proxies, cell_run.streams, strict=True):
         proxy.set_stream(stream)
     try:
-        body()
+        with _runs.running(cell_run.session.kernel.number, cell_run.cell):
+            body()
     finally:
         for proxy in _proxies:
             proxy.clear_stream()
+
+
+def _take_text(text: ConsoleText) -> None:
+    """On the dispatcher's thread: must return at once."""
+    ran = _runs.alone_at(text.read_at_s)
+    session = _sessions_by_number.get(ran.session) if ran is not None else None
+    if ran is not None and session is not None:
+        session.console.offer(text.stream, ran.cell, text.text)
 
 
 def _current_run() -> CellRun | None:

@@ -28,6 +28,7 @@ __all__ = [
     "Message",
     "Outputs",
     "Progress",
+    "Restarted",
     "RunApp",
     "SetValues",
     "Status",
@@ -181,6 +182,21 @@ class InterruptPending(msgspec.Struct, tag="interrupt_pending", frozen=True):
     cell: str
 
 
+class Restarted(msgspec.Struct, tag="restarted", frozen=True):
+    """The app's process ended, and the session is being brought back on another: what it showed is
+    no more, what it shows now follows. Said by the server in the kernel's place.
+
+    Attributes:
+        reason: how the process ended, in a sentence.
+        lost: what is not brought back, in words.
+        guilty: whether a command of this session ended it. It was left out.
+    """
+
+    reason: str
+    lost: list[str]
+    guilty: bool
+
+
 Command = RunApp | Execute | SetValues | Complete | Answer | Interrupt
 Message = (
     Status
@@ -192,6 +208,7 @@ Message = (
     | Done
     | Completions
     | InterruptPending
+    | Restarted
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -170,6 +170,7 @@ class PythonSession:
         self._runs: dict[str, CellRun] = {}
         self._running = ""
         self.last_run: CellRun | None = None
+        self._begun = self._done = 0  # commands, for the client's journal
         self._interrupted_at = float("-inf")
 
     def serve(self) -> None:
@@ -181,6 +182,7 @@ class PythonSession:
                 break  # what still waits is nobody's wish any more
             command, size = queued
             self.kernel.taken(size)
+            self._begin()
             self.send(Status("busy"))
             match command:
                 case RunApp():
@@ -190,10 +192,16 @@ class PythonSession:
                 case SetValues():
                     self._set_values(self._merged(command.values))
             self.console.flush()
+            self._done = self._begun
+            self.kernel.progressed(self._begun, self._done)
             self.send(Status("idle"))
         for cell_run in list(self._runs.values()):
             cell_run.over.set()
         self._completions.put(None)
+
+    def _begin(self) -> None:
+        self._begun += 1
+        self.kernel.progressed(self._begun, self._done)
 
     def _write_past(self, name: Literal["stdout", "stderr"], text: str) -> int:
         place = current_place()
@@ -307,7 +315,9 @@ class PythonSession:
                 following = waiting.popleft()
                 merged |= following.command.values
                 taken += following.size
+                self._begun += 1
         if taken:
+            self.kernel.progressed(self._begun, self._done)
             self.kernel.taken(taken)
         return merged
 

@@ -30,7 +30,7 @@ def run(kernel: Kernel) -> None:
     bind_thread(kernel.files)
     stop = seam.host("StopKernelCommand")
     queues = {
-        Channel.CONTROL: CommandQueue(kernel),
+        Channel.CONTROL: ControlQueue(kernel),
         Channel.UI_ELEMENT: CommandQueue(kernel),
         Channel.COMPLETION: CommandQueue(kernel),
         Channel.INPUT: CommandQueue(kernel),
@@ -104,16 +104,39 @@ class CommandQueue:
         item = self._items.get(block, timeout)
         if isinstance(item, _Closed):
             raise EOFError("the session is closed")
-        if isinstance(item, _Pickled):
-            self._kernel.taken(len(item.payload))
-            return pickle.loads(item.payload)
-        return item
+        return self._received(item.payload) if isinstance(item, _Pickled) else item
 
     def get_nowait(self) -> Any:
         return self.get(block=False)
 
     def empty(self) -> bool:
         return self._items.empty()
+
+    def _received(self, payload: bytes) -> Any:
+        self._kernel.taken(len(payload))
+        return pickle.loads(payload)
+
+
+class ControlQueue(CommandQueue):
+    """The queue whose commands the kernel runs one after the other: who asks for the next has done
+    the one before. The client's are counted, for its journal."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._begun = self._done = 0
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """See `CommandQueue.get`."""
+        if self._done < self._begun:
+            self._done = self._begun
+            if self._items.empty():
+                self._kernel.progressed(self._begun, self._done)
+        return super().get(block, timeout)
+
+    def _received(self, payload: bytes) -> Any:
+        self._begun += 1
+        self._kernel.progressed(self._begun, self._done)
+        return super()._received(payload)
 
 
 class OutputQueue:

@@ -21,7 +21,7 @@ from typing import Any
 from mpkernel.aio.loops import running_loop
 from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
 from mpkernel.marimo_backend import seam
-from mpkernel.server.host import AppHost
+from mpkernel.server.app import App
 from mpkernel.server.pool import HostPool
 from mpkernel.server.session import SessionLink
 from mpkernel.spec import KernelSpec
@@ -119,12 +119,13 @@ class AppHostAdapter:
         self._lock = threading.Lock()  # guards all below
         self._sessions: dict[str, MarimoSession] = {}
         self._queues: dict[str, queue.Queue[bytes | None]] = {}
-        self._host: AppHost | None = None
+        self._owner: App | None = None
 
     @property
     def pid(self) -> int | None:
         """The process's id, None while there is none."""
-        return self._host.pid if self._host is not None else None
+        hosts = self._owner.hosts if self._owner is not None else []
+        return hosts[0].pid if hosts else None
 
     def start(self) -> None:
         """Nothing: the process starts with the first kernel."""
@@ -161,18 +162,19 @@ class AppHostAdapter:
             argv=tuple(app_metadata.argv or ()),
         )
         try:
-            host = _result_on(
-                self._shared.loop, lambda: self._shared.hosts.host_for(self._app, kernel)
-            )
+            _result_on(self._shared.loop, lambda: self._open(session_id, kernel))
         except MPKernelError as error:
             logger.warning("no kernel could be created: %s app=%s", error, self._app)
             raise seam.server("KernelStartupError")(str(error)) from error
-        with self._lock:
-            session = MarimoSession(host, session_id, self._queues.get(session_id))
-            self._sessions[session_id] = session
-            self._host = host
-        host.open(session, kernel)
         return seam.server("KernelCreatedResponse")(session_id=session_id, success=True)
+
+    def _open(self, session_id: str, kernel: KernelSpec) -> None:
+        owner = self._shared.hosts.app(self._app, kernel)
+        with self._lock:
+            session = MarimoSession(owner, session_id, self._queues.get(session_id))
+            self._sessions[session_id] = session
+            self._owner = owner
+        owner.open(session, kernel)
 
     def stop_kernel(self, session_id: str) -> None:
         """End a session's kernel; returns at once."""
@@ -209,8 +211,8 @@ class AppHostAdapter:
 
     def shutdown(self) -> None:
         """End this app's process."""
-        if self._host is not None:
-            _call_on(self._shared.loop, self._host.drain)
+        if self._owner is not None:
+            _call_on(self._shared.loop, self._owner.leave)
 
 
 class MarimoSession(SessionLink):
@@ -222,10 +224,8 @@ class MarimoSession(SessionLink):
         stream: that queue; None when nobody listens any more.
     """
 
-    def __init__(
-        self, host: AppHost, session_id: str, stream: queue.Queue[bytes | None] | None
-    ) -> None:
-        super().__init__(host, session_id)
+    def __init__(self, app: App, session_id: str, stream: queue.Queue[bytes | None] | None) -> None:
+        super().__init__(app, session_id)
         self.stream = stream
 
     def on_message(self, channel: Channel, payload: bytes) -> None:
@@ -238,7 +238,7 @@ class MarimoSession(SessionLink):
         if error is None or self.stream is None:
             return
         logger.warning(
-            "session ended: %s app=%s session=%s", error.what, self.host.app, self.session_id
+            "session ended: %s app=%s session=%s", error.what, self.app.path, self.session_id
         )
         self.notify(
             "BannerNotification",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import (
@@ -22,13 +22,15 @@ from mpkernel.errors import (
     PoolClosed,
     ProtocolError,
 )
+from mpkernel.server.console import HostConsole
+from mpkernel.server.deaths import Death, Reason, reason_of
+from mpkernel.server.endings import oom_kills
 from mpkernel.server.files import AnnouncedFiles
 from mpkernel.server.lifecycle import Event, Lifecycle, State
 from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
 from mpkernel.server.relay import ConsoleRelay, ConsoleTail
 from mpkernel.server.session import SessionLink
-from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Frame
 from mpkernel.wire.messages import (
@@ -42,8 +44,10 @@ from mpkernel.wire.messages import (
     KernelExited,
     Pong,
     Ready,
+    Running,
     Setup,
     Shutdown,
+    WantConsole,
     decode_up,
     encode,
 )
@@ -51,6 +55,9 @@ from shm import Registry, ShmError
 from shm.names import tag_of
 
 __all__ = ["AppHost"]
+
+if TYPE_CHECKING:
+    from mpkernel.server.app import App
 
 logger = logging.getLogger(__name__)
 
@@ -62,36 +69,34 @@ class AppHost:
     """A live app host. Made and started on the loop's thread; `send` and `open` from any.
 
     Args:
-        app: absolute path of the app's file.
-        settings: see `Settings`.
+        owner: the app; it is told of the process's end, on the loop's thread.
         loop: the running loop.
         relay: where its console output goes.
         files: where its virtual files are registered.
-        on_over: called on the loop's thread when the process is gone.
 
     Attributes:
         app: absolute path of the app's file.
         name: its short name, for messages.
-        settings: as given.
+        settings: the app's.
+        refusal: why it takes no new sessions although it lives; None when it does.
     """
 
     def __init__(
         self,
-        app: str,
-        settings: Settings,
+        owner: App,
         loop: asyncio.AbstractEventLoop,
         relay: ConsoleRelay,
         files: Registry,
-        on_over: Callable[[AppHost], None],
     ) -> None:
-        self.app = app
-        self.name = os.path.basename(app)
-        self.settings = settings
+        self.app = owner.path
+        self.name = owner.name
+        self.settings = owner.settings
+        self.refusal: str | None = None
+        self._owner = owner
         self._loop = loop
         self._relay = relay
         self._registry = files
         self._files: AnnouncedFiles | None = None
-        self._on_over = on_over
         self._life = Lifecycle()
         self._numbers = itertools.count(1)
         self._sessions: dict[int, SessionLink] = {}  # single dict operations, each one atomic
@@ -99,9 +104,11 @@ class AppHost:
         self._owing_lock = threading.Lock()
         self._process: HostProcess | None = None
         self._link: Link | None = None
+        self._console: HostConsole | None = None
         self._tail: ConsoleTail | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._fault: MPKernelError | None = None
+        self._fault: tuple[Reason, MPKernelError] | None = None
+        self._oom_kills_before = oom_kills()
         self._tail_ended = asyncio.Event()
         self._over = asyncio.Event()
 
@@ -155,6 +162,7 @@ class AppHost:
 
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
         """Have the host start a kernel for `session`. Messages may be sent to it at once."""
+        session.host = self
         session.number = next(self._numbers)
         self._sessions[session.number] = session
         create = CreateKernel(
@@ -181,15 +189,17 @@ class AppHost:
             self._loop.call_soon_threadsafe(self._pay_credits_later)
 
     def last_lines(self) -> list[str]:
-        """The last lines that the process wrote to its console."""
-        return self._tail.lines() if self._tail is not None else []
+        """The last lines that the process wrote to its console, and what faulthandler wrote."""
+        if self._tail is None:
+            return []
+        return [*self._tail.lines(), *self._tail.faults().splitlines()]
 
     async def close(self) -> None:
         """Ask the process to leave, kill it after `Settings.stop_grace_s`, wait for its end.
 
         Safe to call twice, and to cancel: what was begun goes on.
         """
-        self.drain()
+        self.leave()
         try:
             async with asyncio.timeout(self.settings.stop_grace_s):
                 await self._over.wait()
@@ -198,12 +208,24 @@ class AppHost:
             await self._over.wait()
 
     def drain(self) -> None:
-        """Take no more sessions and leave. On the loop's thread; returns at once."""
-        if self._life.is_over or self._life.state is State.DRAINING:
+        """Take no more sessions, and leave with the last. On the loop's thread; returns at once."""
+        if not self._life.is_over:
+            self._life.apply(Event.DRAIN)
+            self._leave_if_drained()
+
+    def leave(self) -> None:
+        """Leave now, with all sessions. On the loop's thread; returns at once."""
+        if self._life.is_over or self._life.state is State.LEAVING:
             return
-        self._life.apply(Event.DRAIN)
+        self._life.apply(Event.LEAVE)
         self.send(Channel.MANAGEMENT, 0, encode(Shutdown()))
         self._set_timer(self.settings.stop_grace_s, self.kill)
+
+    def end_for(self, reason: Reason, error: MPKernelError) -> None:
+        """Kill the process for a reason that its sessions, and the log, shall be told."""
+        if self._fault is None:
+            self._fault = (reason, error)
+        self.kill()
 
     def kill(self) -> None:
         """End the process and all that it started, now. From any thread."""
@@ -213,6 +235,8 @@ class AppHost:
     def kill_and_reap(self) -> None:
         """The same, and wait for it: for a server that leaves without its loop."""
         if self._process is not None:
+            if self._console is not None:
+                self._console.close()
             self._process.close()
             self._announced.sweep()
 
@@ -227,12 +251,14 @@ class AppHost:
             backlog_bytes=self.settings.backlog_bytes,
             max_frame_bytes=self.settings.max_frame_bytes,
         )
+        self._console = HostConsole(self.name, self._link)
         self._loop.add_reader(process.death_fd, self._on_death)
         self._tail = self._relay.add(
             self.name,
             stdout=process.stdout,
             stderr=process.stderr,
             faults=process.faults,
+            on_text=self._console.on_text,
             on_end=self._on_console_end,
         )
         setup = Setup(
@@ -260,7 +286,7 @@ class AppHost:
                     "dropped output of no session app=%s number=%d", self.app, frame.session
                 )
                 return
-            session.on_message(frame.channel, frame.payload)
+            session.received(frame.channel, frame.payload)
             return
         message = decode_up(frame.payload)
         match message:
@@ -272,11 +298,14 @@ class AppHost:
                 self._on_file_stored(frame.session, message)
             case FileRemoved():
                 self._announced.removed(message.key)
-            case KernelCreated() | KernelExited() | Credit():
+            case WantConsole():
+                assert self._console is not None
+                self._console.want()
+            case KernelCreated() | KernelExited() | Running() | Credit():
                 self._on_session_message(frame.session, message)
 
     def _on_session_message(
-        self, number: int, message: KernelCreated | KernelExited | Credit
+        self, number: int, message: KernelCreated | KernelExited | Running | Credit
     ) -> None:
         session = self._sessions.get(number)
         if session is None:
@@ -287,6 +316,8 @@ class AppHost:
                 session.created(message.thread)
             case Credit():
                 session.credited(message.bytes)
+            case Running():
+                session.progressed(message.begun, message.done)
             case KernelExited():
                 del self._sessions[number]
                 self._announced.release_session(number)
@@ -297,6 +328,7 @@ class AppHost:
                         f"{message.error}"
                     )
                 session.end(error)
+                self._leave_if_drained()
                 self._retire_when_idle()
 
     @property
@@ -324,22 +356,22 @@ class AppHost:
 
     def _on_start_timeout(self) -> None:
         if self._life.state is State.STARTING:
-            self._fail(
+            self.end_for(
+                Reason.START,
                 HostStartError(
                     f"the process of {self.name} was not ready within"
                     f" {self.settings.start_timeout_s:g} s",
                     remedy="look at its last output, or raise start_timeout_s",
-                )
+                ),
             )
 
     def _on_protocol_error(self, error: ProtocolError) -> None:
         logger.warning("host ended for what it sent: %s app=%s pid=%s", error, self.app, self.pid)
-        self._fail(error)
+        self.end_for(Reason.PROTOCOL, error)
 
-    def _fail(self, fault: MPKernelError) -> None:
-        """End the process; its sessions will be told `fault` rather than the signal."""
-        self._fault = fault
-        self.kill()
+    def _leave_if_drained(self) -> None:
+        if not self._sessions and self._life.state is State.DRAINING:
+            self.leave()
 
     def _retire_when_idle(self) -> None:
         idle_s = self.settings.idle_retire_s
@@ -350,7 +382,7 @@ class AppHost:
     def _retire(self) -> None:
         if not self._sessions and self._life.state is State.READY:
             logger.info("host retired, it has no sessions app=%s pid=%s", self.app, self.pid)
-            self.drain()
+            self.leave()
 
     def _set_timer(self, delay_s: float | None, call: Callable[[], None] | None = None) -> None:
         """There is one timer, and what it is for follows from the state."""
@@ -379,47 +411,71 @@ class AppHost:
         self._link.drain()
         self._link.close()
         self._announced.release_host()
-        status = self._process.status()
         self._process.close()
-        was_asked = self._life.state is State.DRAINING
+        was_asked = self._life.state is State.LEAVING
         self._life.apply(Event.DIED)
-        logger.log(
-            logging.INFO if was_asked else logging.WARNING,
-            "host %s app=%s pid=%d sessions=%d",
-            status,
-            self.app,
-            self._process.pid,
-            len(self._sessions),
-        )
+        for session in list(self._sessions.values()):
+            if session.can_be_rebuilt and not was_asked:
+                session.suspend()
         supervised_task(
-            self._tell_of_death(f"the process of {self.name} {status}", was_asked=was_asked),
+            self._tell_of_closing() if was_asked else self._tell_of_death(),
             name=f"mpkernel.death.{self.name}",
         )
 
-    async def _tell_of_death(self, what: str, *, was_asked: bool) -> None:
-        """Let the last lines arrive, then end the sessions."""
-        if not was_asked:
-            try:
-                async with asyncio.timeout(_LAST_LINES_S):
-                    await self._tail_ended.wait()
-            except TimeoutError:
-                logger.debug("something still holds the console of a dead host app=%s", self.app)
-        lines = self.last_lines()
-        if lines and not was_asked:
-            logger.warning("last output of %s:\n%s", self.name, "\n".join(lines))
-        for session in list(self._sessions.values()):
-            session.end(self._death_of(what, was_asked=was_asked))
-        self._sessions.clear()
+    async def _tell_of_closing(self) -> None:
+        logger.info("host closed app=%s pid=%s", self.app, self.pid)
+        for session in self._taken_sessions():
+            session.end(PoolClosed(f"{self.name} was closed"))
+        await self._clean_up()
+
+    async def _tell_of_death(self) -> None:
+        """Let the last lines arrive, then hand the sessions over."""
+        try:
+            async with asyncio.timeout(_LAST_LINES_S):
+                await self._tail_ended.wait()
+        except TimeoutError:
+            logger.debug("something still holds the console of a dead host app=%s", self.app)
+        death, error = self._death()
+        if death.last_lines or death.faults:
+            logger.warning("last output of %s:\n%s", self.name, death.report)
+        self._owner.died(self, death, error, self._taken_sessions())
+        await self._clean_up()
+
+    async def _clean_up(self) -> None:
         await asyncio.to_thread(self._announced.sweep)
         self._over.set()
-        self._on_over(self)
+        self._owner.host_over(self)
 
-    def _death_of(self, what: str, *, was_asked: bool) -> MPKernelError:
+    def _taken_sessions(self) -> list[SessionLink]:
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        return sessions
+
+    def _death(self) -> tuple[Death, MPKernelError]:
+        """The record, and what sessions that do not come back are told."""
+        assert self._process is not None
+        assert self._tail is not None
+        status = self._process.status()
+        assert status is not None
+        now, before = oom_kills(), self._oom_kills_before
+        out_of_memory = now is not None and before is not None and now > before
+        reason = reason_of(status, out_of_memory=out_of_memory)
+        what = f"the process of {self.name} {status}"
+        if reason is Reason.OUT_OF_MEMORY:
+            what += ", for memory was out"
+        error: MPKernelError = HostDied(what, remedy="open the session again")
         if self._fault is not None:
-            return type(self._fault)(self._fault.what, remedy=self._fault.remedy)
-        if was_asked:
-            return PoolClosed(f"{self.name} was closed")
-        return HostDied(what, remedy="open the session again")
+            reason, error = self._fault
+            what = error.what
+        death = Death(
+            app=self.app,
+            pid=self._process.pid,
+            reason=reason,
+            what=what,
+            last_lines=tuple(self._tail.lines()),
+            faults=self._tail.faults(),
+        )
+        return death, error
 
     def _on_console_end(self) -> None:
         """On the relay's thread."""

@@ -1,12 +1,14 @@
-"""The life of an app host, as one table. No I/O, no clock: all other code asks it.
+"""The life of an app host's process, as one table. No I/O, no clock: all other code asks it.
 
-                 ready              drain               died
-    STARTING ───────────▶ READY ───────────▶ DRAINING ───────▶ CLOSED
-        │                   │                                    ▲
-        ├── died ─▶ FAILED  ├── died ─▶ FAILED                   │
-        └───────── drain ───┴────────────────────────────────────┘ (through DRAINING)
+                 ready              drain                 leave                died
+    STARTING ───────────▶ READY ───────────▶ DRAINING ───────────▶ LEAVING ───────────▶ CLOSED
+        │                   │                    │
+        └────── died ───────┴─────── died ───────┴──▶ DIED
 
-What happens in a state is `host.py`'s; that a thing may happen is said here.
+    drain: from STARTING too; leave: from STARTING and READY too
+
+A host that drains takes no more sessions and leaves with its last one; one that is leaving was told
+to. What happens in a state is `host`'s; whether a process follows one that died is `recovery`'s.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ class State(enum.Enum):
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
-    FAILED = "failed"
+    LEAVING = "leaving"
     CLOSED = "closed"
+    DIED = "died"
 
 
 class Event(enum.Enum):
@@ -32,7 +35,9 @@ class Event(enum.Enum):
     READY = "ready"
     """It said that it takes kernels."""
     DRAIN = "drain"
-    """It shall take no more sessions and leave."""
+    """It shall take no more sessions, and leave with its last."""
+    LEAVE = "leave"
+    """It was told to leave."""
     DIED = "died"
     """Its process ended."""
 
@@ -40,14 +45,23 @@ class Event(enum.Enum):
 _TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.STARTING, Event.READY): State.READY,
     (State.STARTING, Event.DRAIN): State.DRAINING,
-    (State.STARTING, Event.DIED): State.FAILED,
+    (State.STARTING, Event.LEAVE): State.LEAVING,
+    (State.STARTING, Event.DIED): State.DIED,
     (State.READY, Event.DRAIN): State.DRAINING,
-    (State.READY, Event.DIED): State.FAILED,
+    (State.READY, Event.LEAVE): State.LEAVING,
+    (State.READY, Event.DIED): State.DIED,
     (State.DRAINING, Event.READY): State.DRAINING,
     (State.DRAINING, Event.DRAIN): State.DRAINING,
-    (State.DRAINING, Event.DIED): State.CLOSED,
-    (State.FAILED, Event.DRAIN): State.FAILED,
+    (State.DRAINING, Event.LEAVE): State.LEAVING,
+    (State.DRAINING, Event.DIED): State.DIED,
+    (State.LEAVING, Event.READY): State.LEAVING,
+    (State.LEAVING, Event.DRAIN): State.LEAVING,
+    (State.LEAVING, Event.LEAVE): State.LEAVING,
+    (State.LEAVING, Event.DIED): State.CLOSED,
     (State.CLOSED, Event.DRAIN): State.CLOSED,
+    (State.CLOSED, Event.LEAVE): State.CLOSED,
+    (State.DIED, Event.DRAIN): State.DIED,
+    (State.DIED, Event.LEAVE): State.DIED,
 }
 
 
@@ -77,4 +91,4 @@ class Lifecycle:
     @property
     def is_over(self) -> bool:
         """Whether the host's process is gone."""
-        return self.state in (State.FAILED, State.CLOSED)
+        return self.state in (State.DIED, State.CLOSED)

@@ -13,7 +13,9 @@ import weakref
 from typing import Self
 
 from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
+from mpkernel.server.app import App
 from mpkernel.server.host import AppHost
+from mpkernel.server.journal import Journal
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
 from mpkernel.settings import Settings
@@ -52,8 +54,7 @@ class HostPool:
             session_quota_bytes=self.settings.session_files_bytes,
             quota_bytes=self.settings.files_bytes,
         )
-        self._hosts: dict[str, AppHost] = {}
-        self._ending: set[AppHost] = set()
+        self._apps: dict[str, App] = {}
         self._relay = ConsoleRelay(forward=self.settings.relay_console)
         self._closed = False
         self._owner_pid = os.getpid()
@@ -74,10 +75,15 @@ class HostPool:
     def hosts(self) -> list[AppHost]:
         """The hosts that live: one per app that takes sessions, and those that are on their way
         out."""
-        return [*self._hosts.values(), *self._ending]
+        return [host for app in self._apps.values() for host in app.hosts]
 
     async def open_session(
-        self, app: str | os.PathLike[str], *, kernel: KernelSpec, session_id: str | None = None
+        self,
+        app: str | os.PathLike[str],
+        *,
+        kernel: KernelSpec,
+        session_id: str | None = None,
+        journal: Journal | None = None,
     ) -> Session:
         """Start a kernel for a client of `app`, in the app's process, which is started when there
         is none. Returns when the kernel's thread runs; never waits for another app's start.
@@ -86,16 +92,22 @@ class HostPool:
             app: the app's file.
             kernel: what runs on the session's thread.
             session_id: the client's name for the session. Default: a random one.
+            journal: what brings the session back when the app's process dies. Default: nothing
+                does, and the session ends with `HostDied`.
 
         Raises:
             PoolClosed: the pool is closed.
             AppNotFound: there is no such file.
+            AppUnavailable: the app died too often, or takes no sessions for now.
             HostStartError: the app's process could not be started.
             HostDied, KernelFailed: it, or the kernel, ended before the kernel ran.
         """
-        host = self.host_for(app, kernel)
-        session = Session(host, session_id if session_id is not None else uuid.uuid4().hex)
-        host.open(session, kernel)
+        found = self.app(app, kernel)
+        while left := found.wait_s():
+            await asyncio.sleep(left)
+        name = session_id if session_id is not None else uuid.uuid4().hex
+        session = Session(found, name, journal)
+        found.open(session, kernel)
         try:
             await session.started()
         except BaseException:
@@ -103,12 +115,12 @@ class HostPool:
             raise
         return session
 
-    def host_for(self, app: str | os.PathLike[str], kernel: KernelSpec) -> AppHost:
-        """The host of `app`, launched now when there is none. On the loop's thread; returns at
-        once, whatever state the host is in.
+    def app(self, app: str | os.PathLike[str], kernel: KernelSpec) -> App:
+        """The app of this file, for a session with this kernel. On the loop's thread; returns at
+        once.
 
         Raises:
-            PoolClosed, AppNotFound, HostStartError: as `open_session`.
+            PoolClosed, AppNotFound: as `open_session`.
         """
         if self._closed:
             raise PoolClosed("the pool is closed", remedy="open a new one")
@@ -119,29 +131,25 @@ class HostPool:
                 remedy="leave it None",
             )
         path = os.path.abspath(app)
-        host = self._hosts.get(path)
-        if host is not None and host.takes_sessions:
-            return host
+        found = self._apps.get(path)
+        if found is not None and found.hosts:
+            return found
         if not os.path.exists(path):
             raise AppNotFound(f"there is no app at {path}", remedy="check the path")
-        if host is not None:
-            self._ending.add(host)
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = self._apps[path] = App(path, self.settings, loop, self._make_host)
+        return found
+
+    def _make_host(self, app: App) -> AppHost:
         _sweep_once()
-        host = AppHost(
-            path,
-            self.settings,
-            asyncio.get_running_loop(),
-            self._relay,
-            self.files,
-            self._host_over,
-        )
-        host.start(argv=kernel.argv, env=kernel.env)
-        self._hosts[path] = host
-        return host
+        return AppHost(app, asyncio.get_running_loop(), self._relay, self.files)
 
     async def close(self) -> None:
         """End every host and wait until it is gone. Idempotent, and safe to cancel."""
         self._closed = True
+        for app in self._apps.values():
+            app.close()
         await asyncio.gather(*(host.close() for host in self.hosts))
         self._relay.close()
         loop = asyncio.get_running_loop()
@@ -151,8 +159,8 @@ class HostPool:
         """Have every host leave, without waiting. On the loop's thread. What has not left when
         the server exits is killed then."""
         self._closed = True
-        for host in self.hosts:
-            host.drain()
+        for app in self._apps.values():
+            app.close()
 
     def kill(self) -> None:
         """Kill every host, now, without a loop. From any thread."""
@@ -163,11 +171,6 @@ class HostPool:
             host.kill_and_reap()
         self._relay.close()
         self._relay.join(_RELAY_PATIENCE_S)
-
-    def _host_over(self, host: AppHost) -> None:
-        self._ending.discard(host)
-        if self._hosts.get(host.app) is host:
-            del self._hosts[host.app]
 
 
 @functools.cache

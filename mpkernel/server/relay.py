@@ -2,26 +2,36 @@
 
 One thread for all hosts of a pool, off the loop: the server's own descriptors may be a terminal
 or a pipe that nobody reads, and then it is this thread that waits, and the host that prints.
-Each line gets the app's name before it; the last lines are kept for the report of a death.
+Each line gets the app's name before it; the last lines are kept for the report of a death. What was
+read at once is handled at once: a line costs no Python code of its own.
 """
 
 from __future__ import annotations
 
+import codecs
+import functools
+import itertools
 import logging
 import os
 import selectors
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Literal, TextIO, TypeAlias
 
-__all__ = ["ConsoleRelay", "ConsoleTail"]
+__all__ = ["ConsoleRelay", "ConsoleTail", "OnText", "StreamName"]
 
 logger = logging.getLogger(__name__)
 
+StreamName: TypeAlias = Literal["stdout", "stderr"]
+OnText: TypeAlias = Callable[[StreamName, str, float], None]
+
 _READ_BYTES = 64 * 1024
-_LINE_BYTES = 16 * 1024
+_LINE_CHARS = 16 * 1024
 _TAIL_LINES = 40
+_FAULT_LINES = 1000
 
 
 class ConsoleTail:
@@ -35,6 +45,7 @@ class ConsoleTail:
         self.name = name
         self.ended = threading.Event()
         self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._faults: list[str] = []
         self._open_sources = sources
         self._on_end = on_end
 
@@ -42,9 +53,17 @@ class ConsoleTail:
         """The last lines of all descriptors together, oldest first. From any thread."""
         return list(self._lines)
 
-    def add(self, line: str) -> None:
-        """The relay's: one more line."""
-        self._lines.append(line)
+    def add(self, lines: Iterable[str]) -> None:
+        """The relay's: more lines."""
+        self._lines.extend(lines)
+
+    def faults(self) -> str:
+        """What faulthandler wrote. From any thread."""
+        return "\n".join(self._faults)
+
+    def add_faults(self, lines: Iterable[str]) -> None:
+        """The relay's: more lines of faulthandler's; the first ones count."""
+        self._faults.extend(itertools.islice(lines, _FAULT_LINES - len(self._faults)))
 
     def source_ended(self) -> None:
         """The relay's: one of the descriptors is at its end."""
@@ -55,10 +74,17 @@ class ConsoleTail:
 
 
 class _Source:
-    def __init__(self, tail: ConsoleTail, target: int | None) -> None:
+    def __init__(
+        self,
+        tail: ConsoleTail,
+        target: int | None,
+        on_text: Callable[[str, float], None] | None,
+    ) -> None:
         self.tail = tail
         self.target = target
-        self.partial = b""
+        self.on_text = on_text
+        self.decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self.partial = ""  # a line that has not ended
 
 
 class ConsoleRelay:
@@ -74,17 +100,34 @@ class ConsoleRelay:
         self._closed = False
 
     def add(
-        self, name: str, *, stdout: int, stderr: int, faults: int, on_end: Callable[[], None]
+        self,
+        name: str,
+        *,
+        stdout: int,
+        stderr: int,
+        faults: int,
+        on_text: OnText,
+        on_end: Callable[[], None],
     ) -> ConsoleTail:
-        """Relay these descriptors until each is at its end, then call `on_end` (on the relay's
-        thread), which closes them."""
+        """Relay these descriptors until each is at its end, then call `on_end`, which closes them.
+
+        `on_text` is given what comes from stdout and stderr, whole characters in pieces as they are
+        read, before anybody else, and the `time.monotonic()` of the reading. Both are called on the
+        relay's thread, must not wait and must not raise.
+        """
         tail = ConsoleTail(name, 3, on_end)
-        targets = (1, 2, None) if self._forward else (None, None, None)
+        targets = (1, 2) if self._forward else (None, None)
+        out, err = functools.partial(on_text, "stdout"), functools.partial(on_text, "stderr")
+        sources = (
+            (stdout, _Source(tail, targets[0], out)),
+            (stderr, _Source(tail, targets[1], err)),
+            (faults, _Source(tail, None, None)),
+        )
         with self._lock:
             self._start()
-            for fd, target in zip((stdout, stderr, faults), targets, strict=True):
+            for fd, source in sources:
                 os.set_blocking(fd, False)
-                self._waiting.append((fd, _Source(tail, target)))
+                self._waiting.append((fd, source))
             os.write(self._wake_write, b"+")
         return tail
 
@@ -152,29 +195,41 @@ class ConsoleRelay:
         except OSError as error:
             logger.debug("console of %s: %s", source.tail.name, error)
             data = b""
-        if not data:
-            if source.partial:
-                self._relay(source, source.partial)
-                source.partial = b""
-            return False
-        *lines, source.partial = (source.partial + data).split(b"\n")
-        for line in lines:
-            self._relay(source, line)
-        if len(source.partial) > _LINE_BYTES:
-            self._relay(source, source.partial)
-            source.partial = b""
-        return True
+        read_at_s = time.monotonic()
+        at_end = not data
+        text = source.decoder.decode(data, at_end)
+        if text and source.on_text is not None:
+            source.on_text(text, read_at_s)
+        text = source.partial + text
+        lines_end = text.rfind("\n") + 1
+        if at_end or len(text) - lines_end > _LINE_CHARS:
+            lines_end = len(text)
+        lines, source.partial = text[:lines_end], text[lines_end:]
+        if lines:
+            self._relay(source, lines.removesuffix("\n"))
+        return not at_end
 
-    def _relay(self, source: _Source, line: bytes) -> None:
-        text = line.decode("utf-8", "backslashreplace")
-        source.tail.add(text)
+    def _relay(self, source: _Source, lines: str) -> None:
+        if source.on_text is None:
+            source.tail.add_faults(lines.split("\n"))
+            return
+        source.tail.add(lines.rsplit("\n", _TAIL_LINES)[-_TAIL_LINES:])
         if source.target is None:
             return
         stream = sys.__stdout__ if source.target == 1 else sys.__stderr__
         if stream is None:
             return
+        name = f"[{source.tail.name}] "
         try:
-            stream.write(f"[{source.tail.name}] {text}\n")
-            stream.flush()
+            _write(stream, name + lines.replace("\n", "\n" + name) + "\n")
         except (OSError, ValueError) as error:  # the server's own console is gone
             logger.debug("console of %s not relayed: %s", source.tail.name, error)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # one character must not cost all that was read with it
+        encoding = stream.encoding
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

@@ -11,14 +11,19 @@ import abc
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from mpkernel.errors import HostUnresponsive, MPKernelError, SessionClosed
+from mpkernel.server.deaths import Death
+from mpkernel.server.journal import Journal
 from mpkernel.wire.frames import Channel, Message
 from mpkernel.wire.messages import Credit, StopKernel, encode
 
 if TYPE_CHECKING:
+    from mpkernel.server.app import App
     from mpkernel.server.host import AppHost
 
 __all__ = ["Session", "SessionLink"]
@@ -27,27 +32,43 @@ logger = logging.getLogger(__name__)
 
 
 class SessionLink(abc.ABC):
-    """A session as its host knows it.
+    """A session as its app and its host know it.
 
     The two windows: what is sent down and not yet taken by the kernel is bounded here (`send`
     keeps the rest, and refuses when that is too much); what comes up and is not yet taken by the
     client is bounded in the host, which learns of it through `taken`.
 
-    Attributes:
+    A session with a journal outlives its process: between two of them what is sent is kept by the
+    journal alone.
+
+    Args:
+        app: the app that it is a session of.
         session_id: the client's name for the session.
+        journal: what brings it back after a death of its process. Default: nothing does.
+
+    Attributes:
+        app: as given.
+        session_id: as given.
+        host: the app host that it is on; None before the first, and between two.
         number: its number on the wire, given by the host.
-        host: the app host that it is on.
+        thread: the ident of the kernel's thread there; None until it runs.
+        acted_at: when the client last sent something; `time.monotonic()`.
+        record: what recovery knows of it.
     """
 
-    def __init__(self, host: AppHost, session_id: str) -> None:
-        self.host = host
+    def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
+        self.app = app
         self.session_id = session_id
+        self.host: AppHost | None = None
         self.number = 0
         self.thread: int | None = None
-        settings = host.settings
-        self._window_bytes = settings.window_bytes
-        self._waiting_limit = settings.backlog_bytes
-        self._lock = threading.Lock()  # guards all below
+        self.acted_at = time.monotonic()
+        self.record = RecoveryRecord()
+        self._journal = journal
+        self._window_bytes = app.settings.window_bytes
+        self._waiting_limit = app.settings.backlog_bytes
+        self._lock = threading.RLock()  # guards all below, the journal and the host
+        self._begun = self._done = 0
         self._outstanding = 0
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
@@ -56,11 +77,25 @@ class SessionLink(abc.ABC):
 
     @property
     def over(self) -> bool:
-        """Whether the kernel ended, or its process, or the session was closed."""
+        """Whether the kernel ended, or its process for good, or the session was closed."""
         return self._over
 
-    def send(self, channel: Channel, payload: bytes) -> None:
+    @property
+    def is_running(self) -> bool:
+        """Whether the kernel runs a command, as far as it says."""
+        return self._begun > self._done
+
+    @property
+    def can_be_rebuilt(self) -> bool:
+        """Whether the session can outlive its process."""
+        return self._journal is not None
+
+    def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
         """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
+
+        Args:
+            channel, payload: what is sent.
+            command: what the journal shall know of it. Default: the payload.
 
         Raises:
             SessionClosed: the session is over.
@@ -70,27 +105,31 @@ class SessionLink(abc.ABC):
         with self._lock:
             if self._over:
                 raise SessionClosed(
-                    f"session {self.session_id} of {self.host.name} is over",
+                    f"session {self.session_id} of {self.app.name} is over",
                     remedy="open a new session",
                 )
-            if self._waiting or not self._has_room(len(payload)):
-                if self._waiting and self._waiting_bytes + len(payload) > self._waiting_limit:
-                    raise HostUnresponsive(
-                        f"the kernel of session {self.session_id} of {self.host.name} takes no"
-                        f" input: {self._waiting_bytes} bytes wait for it",
-                        remedy="wait until it answers again, or close the session",
-                    )
+            keep = self._waiting or not self._has_room(len(payload))
+            if self._waiting and self._waiting_bytes + len(payload) > self._waiting_limit:
+                raise HostUnresponsive(
+                    f"the kernel of session {self.session_id} of {self.app.name} takes no"
+                    f" input: {self._waiting_bytes} bytes wait for it",
+                    remedy="wait until it answers again, or close the session",
+                )
+            self.acted_at = time.monotonic()
+            if self.host is not None and not keep:
+                self.host.send(channel, self.number, payload)
+                self._outstanding += len(payload)
+            if self._journal is not None:
+                self._journal.sent(channel, payload if command is None else command)
+            if self.host is not None and keep:
                 self._waiting.append(Message(channel, payload))
                 self._waiting_bytes += len(payload)
-                return
-            self.host.send(channel, self.number, payload)
-            self._outstanding += len(payload)
 
     def taken(self, count: int) -> None:
         """Say that the client took `count` bytes of messages, from any thread."""
         with self._lock:
             self._withheld += count
-            if self._over:
+            if self._over or self.host is None:
                 return
             if self._withheld < self._window_bytes // 4:
                 self.host.owe_credit(self)
@@ -101,13 +140,19 @@ class SessionLink(abc.ABC):
         """The host's: send the credit that is withheld."""
         with self._lock:
             count, self._withheld = self._withheld, 0
-            if count and not self._over:
+            if count and not self._over and self.host is not None:
                 self.host.send(Channel.MANAGEMENT, self.number, encode(Credit(count)))
 
     def stop(self) -> None:
         """Ask the kernel to end, from any thread. What it still sends is delivered."""
-        if not self._over:
-            self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel()))
+        with self._lock:
+            self._journal = None  # nobody wants it back
+            if self._over:
+                return
+            if self.host is not None:
+                self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel()))
+                return
+        self.app.forget(self)
 
     def credited(self, count: int) -> None:
         """The host's: the kernel took `count` bytes."""
@@ -117,14 +162,53 @@ class SessionLink(abc.ABC):
                 channel, payload = self._waiting.popleft()
                 self._waiting_bytes -= len(payload)
                 self._outstanding += len(payload)
+                assert self.host is not None
                 self.host.send(channel, self.number, payload, refusable=False)
 
     def created(self, thread: int) -> None:
         """The host's: the kernel's thread runs. `thread` is its ident there."""
         self.thread = thread
 
+    def progressed(self, begun: int, done: int) -> None:
+        """The host's: the kernel has begun and done so many commands."""
+        with self._lock:
+            self._begun, self._done = begun, done
+            if self._journal is not None:
+                self._journal.progressed(begun, done)
+        if done >= self.record.settled_after:
+            self.record.settle()
+
+    def received(self, channel: Channel, payload: bytes) -> None:
+        """The host's: a message arrived."""
+        if self._journal is not None:
+            with self._lock:
+                if self._journal is not None:
+                    self._journal.received(payload)
+        self.on_message(channel, payload)
+
+    def suspend(self) -> None:
+        """The host's: it is gone. What is sent from now on, the journal keeps."""
+        with self._lock:
+            self.host = None
+            self._waiting.clear()
+            self._waiting_bytes = self._outstanding = self._withheld = 0
+
+    def resume(self, host: AppHost, *, without_running: bool, alone: bool) -> tuple[str, ...]:
+        """The app's: come back on another host. Returns what does not, in words."""
+        with self._lock:
+            assert self._journal is not None
+            rebuilt = self._journal.rebuild(without_running=without_running)
+            self.thread = None
+            self._begun = self._done = 0
+            self.record.rebuilding(rebuilt.commands, alone=alone)
+            host.open(self, rebuilt.kernel)
+            for channel, payload in rebuilt.messages:
+                host.send(channel, self.number, payload, refusable=False)
+                self._outstanding += len(payload)
+            return rebuilt.lost
+
     def end(self, error: MPKernelError | None) -> None:
-        """The host's: nothing follows. `error` says why, None that the kernel returned."""
+        """The app's: nothing follows. `error` says why, None that the kernel returned."""
         with self._lock:
             if self._over:
                 return
@@ -134,6 +218,15 @@ class SessionLink(abc.ABC):
 
     def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
         """A virtual file of the session was refused, and cannot be fetched; it is in the log."""
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:  # noqa: B027
+        """The session is coming back on another process.
+
+        Args:
+            death: how the one before it ended.
+            lost: what does not come back, in words.
+            guilty: whether it was a command of this session that ended it. It was left out.
+        """
 
     @abc.abstractmethod
     def on_message(self, channel: Channel, payload: bytes) -> None:
@@ -150,6 +243,38 @@ class SessionLink(abc.ABC):
         )
 
 
+class RecoveryRecord:
+    """What recovery knows of a session. On the loop's thread.
+
+    Attributes:
+        strikes: how often it has ended its process.
+        settled_after: how many commands its kernel does until it is where it was.
+        is_rebuilding: whether it has not done these yet.
+        is_alone: whether it was brought back alone, as a suspect.
+        on_settled: called once, when it has.
+    """
+
+    def __init__(self) -> None:
+        self.strikes = 0
+        self.settled_after = 0
+        self.is_rebuilding = False
+        self.is_alone = False
+        self.on_settled: Callable[[], None] | None = None
+
+    def rebuilding(self, commands: int, *, alone: bool) -> None:
+        """It is brought back, with so many commands."""
+        self.settled_after = commands
+        self.is_rebuilding = True
+        self.is_alone = alone
+
+    def settle(self) -> None:
+        """It is where it was, or there is nothing more to wait for."""
+        self.is_rebuilding = self.is_alone = False
+        call, self.on_settled = self.on_settled, None
+        if call is not None:
+            call()
+
+
 class Session(SessionLink):
     """A client's end of a kernel, for asyncio. Opened by `HostPool.open_session`.
 
@@ -161,8 +286,8 @@ class Session(SessionLink):
     client that does not read holds its kernel's output back, and nothing else.
     """
 
-    def __init__(self, host: AppHost, session_id: str) -> None:
-        super().__init__(host, session_id)
+    def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
+        super().__init__(app, session_id, journal)
         self._messages: deque[Message] = deque()
         self._changed = asyncio.Event()
         self._started = asyncio.Event()
@@ -218,14 +343,14 @@ class Session(SessionLink):
         self._changed.set()
         self.stop()
         try:
-            async with asyncio.timeout(self.host.settings.stop_grace_s):
+            async with asyncio.timeout(self.app.settings.stop_grace_s):
                 await self._ended.wait()
         except TimeoutError:
             logger.warning(
                 "a kernel is still busy after its session was closed app=%s session=%s pid=%s",
-                self.host.app,
+                self.app.path,
                 self.session_id,
-                self.host.pid,
+                self.host.pid if self.host is not None else None,
             )
 
     def created(self, thread: int) -> None:
@@ -238,6 +363,12 @@ class Session(SessionLink):
             return
         self._messages.append(Message(channel, payload))
         self._changed.set()
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
+        assert self._journal is not None
+        notice = self._journal.notice(death, lost, guilty=guilty)
+        if notice is not None:
+            self.on_message(Channel.STREAM, notice)
 
     def on_end(self, error: MPKernelError | None) -> None:
         self._error = error

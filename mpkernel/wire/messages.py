@@ -1,9 +1,10 @@
 """The messages of the management channel: tagged msgspec Structs, in msgpack.
 
-Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`, `Ping` and
-`Shutdown`; up come `Ready`, `Pong` (control Pipe), `KernelCreated`, `KernelExited`, `FileStored`,
-`FileRemoved` and `Credit` (stream Pipe, in order with the session's output). Which session a
-message speaks of stands in the frame that carries it.
+Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`,
+`ConsoleText`, `Ping` and `Shutdown`; up come `Ready`, `Pong` (control Pipe), `KernelCreated`,
+`KernelExited`, `Running`, `FileStored`, `FileRemoved`, `WantConsole` and `Credit` (stream Pipe, in
+order with the session's output). Which session a message speaks of stands in the frame that carries
+it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from mpkernel.errors import ProtocolError
 
 __all__ = [
+    "ConsoleText",
     "CreateKernel",
     "Credit",
     "DownMessage",
@@ -27,10 +29,12 @@ __all__ = [
     "Ping",
     "Pong",
     "Ready",
+    "Running",
     "Setup",
     "Shutdown",
     "StopKernel",
     "UpMessage",
+    "WantConsole",
     "decode_down",
     "decode_up",
     "encode",
@@ -92,6 +96,20 @@ class Credit(msgspec.Struct, tag="credit", frozen=True):
     bytes: int
 
 
+class ConsoleText(msgspec.Struct, tag="console_text", frozen=True):
+    """The host's process, or one that has its descriptors, wrote this to descriptor 1 or 2.
+
+    Attributes:
+        stream: "stdout" for 1, "stderr" for 2.
+        text: whole characters, not necessarily whole lines.
+        read_at_s: `time.monotonic()` when the server read it: the same clock for all processes.
+    """
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+    read_at_s: float
+
+
 class Ping(msgspec.Struct, tag="ping", frozen=True):
     """Answer with a `Pong` of the same number."""
 
@@ -118,6 +136,14 @@ class KernelCreated(msgspec.Struct, tag="created", frozen=True):
     """The kernel's thread runs. `thread` is its ident, by which a crash report names it."""
 
     thread: int
+
+
+class Running(msgspec.Struct, tag="running", frozen=True):
+    """How many commands the kernel has begun, and how many of these it has done: one more is begun
+    while one runs. Which messages are commands, the kernel and its client's journal agree on."""
+
+    begun: int
+    done: int
 
 
 class KernelExited(msgspec.Struct, tag="exited", frozen=True):
@@ -154,14 +180,30 @@ class FileRemoved(msgspec.Struct, tag="file_removed", frozen=True):
     key: str
 
 
+class WantConsole(msgspec.Struct, tag="want_console", frozen=True):
+    """Send the host what its process writes to descriptors 1 and 2, as `ConsoleText`."""
+
+
 class FilesFreed(msgspec.Struct, tag="files_freed", frozen=True):
     """Nobody reads these files' bytes any more: what holds them can be used again."""
 
     keys: list[str]
 
 
-DownMessage = Setup | CreateKernel | StopKernel | Credit | FilesFreed | Ping | Shutdown
-UpMessage = Ready | Pong | KernelCreated | KernelExited | Credit | FileStored | FileRemoved
+DownMessage = (
+    Setup | CreateKernel | StopKernel | Credit | FilesFreed | ConsoleText | Ping | Shutdown
+)
+UpMessage = (
+    Ready
+    | Pong
+    | KernelCreated
+    | KernelExited
+    | Running
+    | Credit
+    | FileStored
+    | FileRemoved
+    | WantConsole
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _down_decoder: msgspec.msgpack.Decoder[DownMessage] = msgspec.msgpack.Decoder(DownMessage)

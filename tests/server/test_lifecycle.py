@@ -11,14 +11,23 @@ from mpkernel.server.lifecycle import Event, Lifecycle, State
 EXPECTED = {
     (State.STARTING, Event.READY): State.READY,
     (State.STARTING, Event.DRAIN): State.DRAINING,
-    (State.STARTING, Event.DIED): State.FAILED,
+    (State.STARTING, Event.LEAVE): State.LEAVING,
+    (State.STARTING, Event.DIED): State.DIED,
     (State.READY, Event.DRAIN): State.DRAINING,
-    (State.READY, Event.DIED): State.FAILED,
+    (State.READY, Event.LEAVE): State.LEAVING,
+    (State.READY, Event.DIED): State.DIED,
     (State.DRAINING, Event.READY): State.DRAINING,
     (State.DRAINING, Event.DRAIN): State.DRAINING,
-    (State.DRAINING, Event.DIED): State.CLOSED,
-    (State.FAILED, Event.DRAIN): State.FAILED,
+    (State.DRAINING, Event.LEAVE): State.LEAVING,
+    (State.DRAINING, Event.DIED): State.DIED,
+    (State.LEAVING, Event.READY): State.LEAVING,
+    (State.LEAVING, Event.DRAIN): State.LEAVING,
+    (State.LEAVING, Event.LEAVE): State.LEAVING,
+    (State.LEAVING, Event.DIED): State.CLOSED,
     (State.CLOSED, Event.DRAIN): State.CLOSED,
+    (State.CLOSED, Event.LEAVE): State.CLOSED,
+    (State.DIED, Event.DRAIN): State.DIED,
+    (State.DIED, Event.LEAVE): State.DIED,
 }
 
 

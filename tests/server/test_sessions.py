@@ -85,18 +85,18 @@ async def test_a_message_over_the_limit_is_refused_and_the_session_goes_on(
 async def test_a_command_right_after_opening_is_never_lost(pool: HostPool) -> None:
     kernel = KernelSpec(entry="kernels:echo")
     await (await pool.open_session(APPS / "kernels.py", kernel=kernel)).close()
-    host = pool.host_for(APPS / "kernels.py", kernel)
+    app = pool.app(APPS / "kernels.py", kernel)
     for batch in range(25):
-        sessions = [Session(host, f"{batch}-{n}") for n in range(200)]
+        sessions = [Session(app, f"{batch}-{n}") for n in range(200)]
         for session in sessions:
-            host.open(session, kernel)
+            app.open(session, kernel)
             session.send(Channel.CONTROL, session.session_id.encode())
         for session in sessions:
             assert (await anext(session)).payload == session.session_id.encode()
         for session in sessions:
             session.stop()
             assert [message async for message in session] == []
-    assert host.session_count == 0
+    assert app.hosts[0].session_count == 0
 
 
 async def test_what_a_kernel_sent_before_it_returned_is_read_to_the_end(open_kernel: Open) -> None:

@@ -1,0 +1,329 @@
+"""`App`: one app, what stays while its processes come and go.
+
+    open ─▶ App ─▶ the host that takes sessions (launched when there is none, and may be)
+             │  ◀─ died: a record, and the sessions that were on it
+             └───▶ those with a journal come back on the next host, the others are told
+
+When a process may be started and who comes back in which order is decided in `recovery`; the life
+of one process is `host`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from mpkernel.aio.loops import running_loop
+from mpkernel.errors import AppUnavailable, HostDied, HostStartError, MPKernelError
+from mpkernel.server.deaths import Death, Reason, culprit_of
+from mpkernel.server.host import AppHost
+from mpkernel.server.recovery import Involved, RestartPolicy, plan_of
+from mpkernel.server.session import SessionLink
+from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
+
+__all__ = ["App"]
+
+logger = logging.getLogger(__name__)
+
+_SUSPECT_PATIENCE_S = 10.0
+
+
+class _Returning(NamedTuple):
+    """A session that waits for a process."""
+
+    session: SessionLink
+    death: Death
+    guilty: bool
+
+
+class App:
+    """One app of a pool. On the loop's thread, but for `forget`.
+
+    Args:
+        path: absolute path of its file.
+        settings: see `Settings`.
+        loop: the running loop.
+        make_host: makes a host of this app.
+
+    Attributes:
+        path, settings: as given.
+        name: the app's short name, for messages.
+        last_death: how its last process died; None when none did.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        make_host: Callable[[App], AppHost],
+    ) -> None:
+        self.path = path
+        self.name = os.path.basename(path)
+        self.settings = settings
+        self.last_death: Death | None = None
+        self._loop = loop
+        self._make_host = make_host
+        self._policy = RestartPolicy(settings)
+        self._argv: tuple[str, ...] = ()
+        self._env: Mapping[str, str] | None = None
+        self._current: AppHost | None = None
+        self._hosts: set[AppHost] = set()
+        self._returning: list[_Returning] = []
+        self._suspects: deque[_Returning] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._suspect_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def hosts(self) -> list[AppHost]:
+        """The hosts that live, the one that takes sessions first."""
+        return sorted(self._hosts, key=lambda host: host is not self._current)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the app died too often, and is not started for a while."""
+        return self._policy.failed and self._policy.wait_s(time.monotonic()) > 0
+
+    def wait_s(self) -> float:
+        """How long until a process may be started, if none runs; 0.0 for now.
+
+        Raises:
+            AppUnavailable: the app died too often.
+        """
+        if self._current is not None and self._current.takes_sessions:
+            return 0.0
+        left = self._policy.wait_s(time.monotonic())
+        if left and self._policy.failed:
+            raise self._failure(left)
+        return left
+
+    def host_for(self, kernel: KernelSpec) -> AppHost:
+        """The host that takes new sessions, launched now when there is none. Returns at once,
+        whatever state it is in.
+
+        Raises:
+            AppUnavailable: the app takes no sessions for now.
+            HostStartError: the operating system refused the process.
+        """
+        host = self._current
+        if host is not None and host.takes_sessions:
+            if host.refusal is not None:
+                raise AppUnavailable(
+                    f"{self.name} takes no new sessions: {host.refusal}",
+                    remedy="try again when others have closed theirs",
+                )
+            return host
+        left = self.wait_s()
+        if left:
+            raise AppUnavailable(
+                f"{self.name} is about to be started again after {self._last_words()}",
+                remedy=f"try again in {left:.1f} s",
+            )
+        self._argv, self._env = kernel.argv, kernel.env
+        return self._launch()
+
+    def open(self, session: SessionLink, kernel: KernelSpec) -> None:
+        """Start a kernel for a session, now or, for one with a journal, when a process may be
+        started.
+
+        Raises:
+            AppUnavailable, HostStartError: as `host_for`.
+        """
+        if session.can_be_rebuilt and self.wait_s():
+            assert self.last_death is not None
+            self._returning.append(_Returning(session, self.last_death, guilty=False))
+            return
+        self.host_for(kernel).open(session, kernel)
+
+    def forget(self, session: SessionLink) -> None:
+        """A session that waits for a process was closed. From any thread."""
+        if running_loop() is self._loop:
+            self._forget(session)
+        else:
+            self._loop.call_soon_threadsafe(self._forget, session)
+
+    def close(self) -> None:
+        """`leave`, and start nothing any more."""
+        self._closed = True
+        self.leave()
+
+    def leave(self) -> None:
+        """Have every process leave, and end the sessions that wait for one. Returns at once."""
+        self._cancel_timers()
+        for host in self._hosts:
+            host.leave()
+        self._end_all(self._taken_returning(), None)
+
+    def died(
+        self, host: AppHost, death: Death, error: MPKernelError, sessions: list[SessionLink]
+    ) -> None:
+        """A host's: its process ended, and it was not asked to."""
+        self.last_death = death
+        logger.warning(
+            "%s app=%s pid=%d sessions=%d", death.what, self.path, death.pid, len(sessions)
+        )
+        self._policy.died(time.monotonic())
+        if self._current is host:
+            self._current = None
+        left_alone = [session for session in sessions if not session.can_be_rebuilt]
+        self._end_all(left_alone, error)
+        self._plan(death, [session for session in sessions if session.can_be_rebuilt])
+        self._fill_soon()
+
+    def host_over(self, host: AppHost) -> None:
+        """A host's: its process is gone, whatever the reason, and all is cleaned up."""
+        self._hosts.discard(host)
+        if self._current is host:
+            self._current = None
+
+    def _launch(self) -> AppHost:
+        host = self._make_host(self)
+        host.start(argv=self._argv, env=self._env)
+        self._hosts.add(host)
+        self._current = host
+        return host
+
+    def _plan(self, death: Death, sessions: list[SessionLink]) -> None:
+        """Order those who come back. Suspects of an earlier death who still wait, wait on."""
+        by_id = {session.session_id: session for session in sessions}
+        running = {name for name, session in by_id.items() if session.is_running}
+        culprit = culprit_of(
+            death,
+            {name: session.thread for name, session in by_id.items() if session.thread is not None},
+            running,
+        )
+        plan = plan_of([_involved(session) for session in sessions], culprit)
+        self._cancel_suspect_timer()
+        if plan.culprit is not None:
+            by_id[plan.culprit].record.strikes += 1
+            logger.warning(
+                "session ended its process app=%s session=%s strikes=%d",
+                self.path,
+                plan.culprit,
+                by_id[plan.culprit].record.strikes,
+            )
+        for session in sessions:
+            session.record.on_settled = None
+        self._returning += [_Returning(by_id[name], death, False) for name in plan.together]
+        self._suspects.extend(
+            _Returning(by_id[name], death, name == plan.culprit) for name in plan.one_by_one
+        )
+        if plan.closed and plan.culprit is not None:
+            by_id[plan.culprit].end(
+                HostDied(
+                    f"{death.what}, and it was this session again", remedy="open the session again"
+                )
+            )
+
+    def _fill_soon(self) -> None:
+        if self._closed or not (self._returning or self._suspects):
+            return
+        left = self._policy.wait_s(time.monotonic())
+        if left and self._policy.failed:
+            self._end_all(self._taken_returning(), self._failure(left))
+        elif left:
+            logger.info("restart in %.1f s app=%s", left, self.path)
+            self._set_timer(left)
+        else:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Bring back who waits."""
+        self._timer = None
+        try:
+            host = self._current
+            if host is None or not host.takes_sessions:
+                host = self._launch()
+        except HostStartError as error:
+            self._could_not_launch(error)
+            return
+        returning, self._returning = self._returning, []
+        for one in returning:
+            self._bring_back(one, host, alone=False)
+        if self._suspect_timer is None:
+            self._next_suspect()
+
+    def _next_suspect(self) -> None:
+        self._cancel_suspect_timer()
+        host = self._current
+        if not self._suspects or host is None:
+            return
+        one = self._suspects.popleft()
+        if self._suspects:
+            one.session.record.on_settled = self._next_suspect
+            self._suspect_timer = self._loop.call_later(_SUSPECT_PATIENCE_S, self._next_suspect)
+        self._bring_back(one, host, alone=True)
+
+    def _bring_back(self, one: _Returning, host: AppHost, *, alone: bool) -> None:
+        if one.session.over or not one.session.can_be_rebuilt:
+            one.session.end(None)
+            return
+        lost = one.session.resume(host, without_running=one.guilty, alone=alone)
+        one.session.on_recovered(one.death, lost, guilty=one.guilty)
+
+    def _could_not_launch(self, error: HostStartError) -> None:
+        self.last_death = Death(app=self.path, pid=0, reason=Reason.START, what=str(error))
+        logger.warning("%s app=%s", error, self.path)
+        self._policy.died(time.monotonic())
+        self._fill_soon()
+
+    def _forget(self, session: SessionLink) -> None:
+        self._returning = [one for one in self._returning if one.session is not session]
+        kept = [one for one in self._suspects if one.session is not session]
+        self._suspects = deque(kept)
+        session.end(None)
+
+    def _taken_returning(self) -> list[SessionLink]:
+        returning = [one.session for one in (*self._returning, *self._suspects)]
+        self._returning = []
+        self._suspects.clear()
+        return returning
+
+    def _end_all(self, sessions: list[SessionLink], error: MPKernelError | None) -> None:
+        for session in sessions:
+            # Each its own: exceptions carry the traceback of whoever raises them.
+            session.end(None if error is None else type(error)(error.what, remedy=error.remedy))
+
+    def _failure(self, left_s: float) -> AppUnavailable:
+        return AppUnavailable(
+            f"{self.name} ended again and again, last: {self._last_words()}",
+            remedy=f"try again in {left_s:.0f} s",
+        )
+
+    def _last_words(self) -> str:
+        return self.last_death.what if self.last_death is not None else "its end"
+
+    def _set_timer(self, delay_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay_s, self._fill)
+
+    def _cancel_suspect_timer(self) -> None:
+        if self._suspect_timer is not None:
+            self._suspect_timer.cancel()
+            self._suspect_timer = None
+
+    def _cancel_timers(self) -> None:
+        self._cancel_suspect_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _involved(session: SessionLink) -> Involved:
+    record = session.record
+    return Involved(
+        session.session_id,
+        session.acted_at,
+        running=session.is_running,
+        rebuilding=record.is_rebuilding,
+        alone=record.is_alone,
+        strikes=record.strikes,
+    )

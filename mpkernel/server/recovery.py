@@ -1,0 +1,134 @@
+"""What follows a death: when a process is started again, and what becomes of each session.
+
+Everything here decides from the facts that it is given; it owns no process, no clock and no loop.
+`app` carries it out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from mpkernel.settings import Settings
+
+__all__ = ["Involved", "Plan", "RestartPolicy", "plan_of"]
+
+_CLOSED_AT_STRIKES = 3
+
+
+class RestartPolicy:
+    """When an app's process may be started after deaths: at once after the first, then later and
+    later; after too many, not before a cool-down.
+
+    Args:
+        settings: `restart_limit`, `restart_window_s`, `restart_backoff_s`,
+            `restart_backoff_max_s`, `restart_cool_down_s`.
+        jitter: gives a number from 0 to 1: so that apps that died together do not start together.
+    """
+
+    def __init__(self, settings: Settings, jitter: Callable[[], float] = random.random) -> None:
+        self._settings = settings
+        self._jitter = jitter
+        self._deaths: deque[float] = deque()
+        self._not_before = float("-inf")
+        self.failed = False
+
+    def died(self, now: float) -> None:
+        """A process died.
+
+        Args:
+            now: seconds of a monotonic clock.
+        """
+        settings = self._settings
+        self._deaths.append(now)
+        while self._deaths[0] <= now - settings.restart_window_s:
+            self._deaths.popleft()
+        if len(self._deaths) > settings.restart_limit:
+            self.failed = True
+            self._deaths.clear()
+            self._not_before = now + settings.restart_cool_down_s
+            return
+        earlier = len(self._deaths) - 1
+        if earlier:
+            longest = min(
+                settings.restart_backoff_s * 2 ** (earlier - 1), settings.restart_backoff_max_s
+            )
+            self._not_before = now + longest * (0.5 + 0.5 * self._jitter())
+        else:
+            self._not_before = now
+
+    def wait_s(self, now: float) -> float:
+        """How long until a process may be started; 0.0 for now."""
+        left = max(0.0, self._not_before - now)
+        if not left:
+            self.failed = False
+        return left
+
+
+class Involved(NamedTuple):
+    """A session of a process that died, as far as its fate depends on it.
+
+    Attributes:
+        session_id: whose it is.
+        acted_at: when its client last sent something; seconds of a monotonic clock.
+        running: whether its kernel was running a command.
+        rebuilding: whether that was what brings it back after an earlier death.
+        alone: whether it was brought back alone, as a suspect.
+        strikes: how often it has ended its process before.
+    """
+
+    session_id: str
+    acted_at: float
+    running: bool = False
+    rebuilding: bool = False
+    alone: bool = False
+    strikes: int = 0
+
+
+class Plan(NamedTuple):
+    """What becomes of the sessions of a process that died.
+
+    Attributes:
+        culprit: the one that ended it, as far as that can be told.
+        together: to be rebuilt at once, in this order.
+        one_by_one: to be rebuilt after those, each when the one before it has run.
+        closed: whether the culprit is not to be rebuilt: it ends its process again and again.
+    """
+
+    culprit: str | None
+    together: list[str]
+    one_by_one: list[str]
+    closed: bool
+
+
+def plan_of(sessions: Iterable[Involved], culprit: str | None) -> Plan:
+    """Who is rebuilt, and in which order.
+
+    A culprit comes back last and without the command that it ran; the third time, or when it is
+    the rebuilding that ended the process once more, it does not. Without a culprit, those that ran
+    are suspects: they come back last and one by one, so that the next death names its culprit.
+
+    Args:
+        sessions: those that were on the process.
+        culprit: the one that ended it, where its own record says so.
+    """
+    latest_first = sorted(sessions, key=lambda session: -session.acted_at)
+    if culprit is None:
+        alone = [one for one in latest_first if one.running and one.rebuilding and one.alone]
+        culprit = alone[0].session_id if len(alone) == 1 else None
+    together: list[str] = []
+    one_by_one: list[str] = []
+    closed = False
+    for session in latest_first:
+        if session.session_id == culprit:
+            again = session.rebuilding and session.strikes > 0
+            closed = again or session.strikes + 1 >= _CLOSED_AT_STRIKES
+            if not closed:
+                one_by_one.append(session.session_id)
+        elif session.running and culprit is None:
+            one_by_one.append(session.session_id)
+        else:
+            together.append(session.session_id)
+    return Plan(culprit, together, one_by_one, closed)
