@@ -21,6 +21,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         start_timeout_s: how long an app's process may take until it is ready. Default 60.
         stop_grace_s: how long a process that was asked to leave may take before it is killed.
             Default 1.
+        drain_grace_s: how long running commands may go on when the server leaves. Default 10.
+        interrupt_grace_s: how long the code of a closed session is interrupted, again and again.
+            If its thread then still takes CPU time, its process drains: new sessions get a fresh
+            one, and it ends with its last other session. If it only waits, it is left to it, and
+            ends when it wakes. Default 2.
+        max_abandoned: per process, how many threads may wait like that before it drains. Default
+            16.
         idle_retire_s: how long a process stays after its last session ended. Default 5; 0 retires
             it at once, None never.
         window_bytes: per session and direction, how much may be sent and not yet taken. Default
@@ -64,6 +71,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             leaves with its last. Default None: no bound.
         max_descriptors: the same for its open descriptors. Default None: no bound.
         max_age_s: the same for how long it has run. Default None: no bound.
+        standby: how many warm processes wait for the next app that starts or restarts. Default 0.
+        standby_imports: the modules that they import beforehand: of installed libraries, what
+            most apps import anyway. Default: none.
 
     Raises:
         SettingsError: a value is impossible.
@@ -71,6 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     start_timeout_s: float = 60.0
     stop_grace_s: float = 1.0
+    drain_grace_s: float = 10.0
+    interrupt_grace_s: float = 2.0
+    max_abandoned: int = 16
     idle_retire_s: float | None = 5.0
     window_bytes: int = 8 * _MIB
     host_window_bytes: int = 64 * _MIB
@@ -97,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_threads: int | None = None
     max_descriptors: int | None = None
     max_age_s: float | None = None
+    standby: int = 0
+    standby_imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (
@@ -126,6 +141,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 )
         for name in (
             "stop_grace_s",
+            "drain_grace_s",
+            "interrupt_grace_s",
+            "max_abandoned",
             "idle_retire_s",
             "session_files_bytes",
             "files_bytes",
@@ -137,6 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "restart_backoff_s",
             "restart_backoff_max_s",
             "journal_bytes",
+            "standby",
         ):
             value = getattr(self, name)
             if value is not None and value < 0:

@@ -6,9 +6,14 @@ psutil nor uvloop: every host pays for what stands here.
     stream Pipe ◀══ StreamWriter ◀── created · output · files · exited ◀──────┘
 
     main        the process's own life: what it is for, whom it must not outlive, how it leaves
-    kernels     sessions, their queues and threads
+    warming     what a standby imports, before it is known what the process is for
+    kernel      one session: its queue, its thread
+    kernels     the table of them
+    stopping    kernels that do not end: interrupted, judged, given up
+    landing     where an exception from another thread would do harm
     streams     whole frames onto the stream Pipe from any thread; windows
     console     `sys.stdout` and `sys.stderr`, by thread
+    descriptors what is written to descriptors 1 and 2, back to the session that ran
     tracker     multiprocessing's resource tracker, out of reach of the host's own end
 
 The main thread never runs user code and never waits for a kernel, so the host answers and can be

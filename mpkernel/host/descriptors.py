@@ -9,9 +9,11 @@ to the one that ran alone when it was written; where none or several ran, it is 
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sys
+import termios
 import threading
 import time
 from collections import deque
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _WRITTEN_WITHIN_S = 0.1
 _KEPT_S = 5.0
+_LOOK_AGAIN_S = 0.0005
+_READ_WITHIN_S = 0.05
 _LINE_BUFFERED = 1  # libc's _IOLBF
 
 _hook: Callable[[ConsoleText], None] | None = None
@@ -63,6 +67,19 @@ def deliver(message: ConsoleText) -> None:
         logger.exception("text of descriptors 1 and 2 is the log's only now pid=%d", os.getpid())
 
 
+def _wait_until_read() -> None:
+    deadline_s = time.monotonic() + _READ_WITHIN_S
+    while (_unread_bytes(1) or _unread_bytes(2)) and time.monotonic() < deadline_s:
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _unread_bytes(fd: int) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:  # the code has closed it, or put something else in its place
+        return 0
+
+
 class Ran(NamedTuple):
     """A run of one cell.
 
@@ -86,23 +103,32 @@ class Runs:
 
     Args:
         clock: as `time.monotonic`.
+        wait_until_read: waits until the server has read what was written, or a little while.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        wait_until_read: Callable[[], None] = _wait_until_read,
+    ) -> None:
         self._clock = clock
+        self._wait_until_read = wait_until_read
         self._lock = threading.Lock()  # guards both
         self._running: dict[int, tuple[Ran, float]] = {}
         self._ended: deque[_Ended] = deque()
 
     @contextmanager
     def running(self, session: int, cell: str) -> Iterator[None]:
-        """The session, which runs nothing else, runs this cell in the `with`."""
+        """The session, which runs nothing else, runs this cell in the `with`. Its end waits, for
+        50 ms at the longest, until what the cell wrote is read: it would be the next one's else."""
         ran, began_s = Ran(session, cell), self._clock()
         with self._lock:
             self._running[session] = ran, began_s
         try:
             yield
         finally:
+            if self.alone_at(self._clock()) is not None:
+                self._wait_until_read()
             with self._lock:
                 now = self._clock()
                 del self._running[session]
@@ -127,10 +153,14 @@ class Runs:
 
 
 def _pass_lines_on() -> None:
-    if sys.__stdout__ is not None:
-        sys.__stdout__.reconfigure(line_buffering=True)  # type: ignore[attr-defined]
     import ctypes
 
+    if sys.__stdout__ is None or sys.__stdout__.write_through:
+        return  # they pass on everything: PYTHONUNBUFFERED holds for both
+    sys.__stdout__.reconfigure(line_buffering=True)
     libc = ctypes.CDLL(None)
-    name = "__stdoutp" if sys.platform == "darwin" else "stdout"
-    libc.setvbuf(ctypes.c_void_p.in_dll(libc, name), None, _LINE_BUFFERED, ctypes.c_size_t(0))
+    try:
+        stdout = ctypes.c_void_p.in_dll(libc, "__stdoutp" if sys.platform == "darwin" else "stdout")
+        libc.setvbuf(stdout, None, _LINE_BUFFERED, ctypes.c_size_t(0))
+    except (AttributeError, ValueError) as error:
+        logger.debug("what C code prints may come late, its stdout was not found: %s", error)

@@ -1,244 +1,59 @@
-"""Sessions in a host: each a `Kernel` on a thread of its own.
-
-`Kernels` is the dispatcher's table of them. A kernel's entry function (`KernelSpec.entry`) is
-called on the kernel's thread with its `Kernel` and has it to talk to its client. What the entry
-does in there (a notebook's kernel, an embedded one) is no matter here.
-"""
+"""The sessions of a host, each on a thread of its own: `Kernels`, the dispatcher's table."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-import traceback
-from collections.abc import Callable, Iterator
 
-from mpkernel.host.files import HostFiles, SessionFiles
+from mpkernel.host.files import HostFiles
+from mpkernel.host.kernel import Kernel
+from mpkernel.host.stopping import Stopper
 from mpkernel.host.streams import StreamWriter, Window
-from mpkernel.spec import resolve
-from mpkernel.wire.frames import Channel, Frame, Message
-from mpkernel.wire.messages import (
-    CreateKernel,
-    Credit,
-    KernelCreated,
-    KernelExited,
-    Running,
-    UpMessage,
-)
+from mpkernel.wire.frames import Frame, Message
+from mpkernel.wire.messages import CreateKernel, KernelExited, Stopping, WantDrain
 
 __all__ = ["Kernel", "Kernels"]
 
 logger = logging.getLogger(__name__)
 
-_IDLE_CREDIT_BYTES = 64 * 1024
 
-
-class Kernel:
-    """A kernel's link to its client: what the entry function gets.
+class Kernels:
+    """The dispatcher's table of kernels, by session number.
 
     Attributes:
-        app: absolute path of the app's file.
-        session_id: the client's name for the session.
-        number: the session's number on the wire.
-        args: `KernelSpec.args`.
-        files: the session's virtual files, which its client can fetch.
+        stopper: looks after those that were asked to stop.
     """
 
     def __init__(
         self,
         app: str,
-        number: int,
-        create: CreateKernel,
         writer: StreamWriter,
-        host_window: Window,
+        host_window_bytes: int,
         files: HostFiles,
-    ) -> None:
-        self.app = app
-        self.files = SessionFiles(files, number)
-        self.session_id = create.session_id
-        self.number = number
-        self.args = create.args
-        self._entry = create.entry
-        self._writer = writer
-        self._window = Window(create.window_bytes, host_window)
-        self._credit_bytes = create.window_bytes // 4
-        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._deliver: Callable[[Message | None], None] = self._inbox.put
-        self._delivery = (
-            threading.Lock()
-        )  # held while a message is handed over, or _deliver changes
-        self._lock = threading.Lock()  # guards _withheld, _over
-        self._withheld = 0
-        self._over = False
-        self._stopped = threading.Event()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the session was closed: the kernel should return soon."""
-        return self._stopped.is_set()
-
-    @property
-    def takes_nothing(self) -> bool:
-        """Whether what is sent goes nowhere: the session is over, or this is a fork of it."""
-        return self._writer.forgotten or self._window.closed
-
-    def send(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
-        """Send bytes to the client, from any thread. Waits while the client is behind by more
-        than the session's window; what a closed session sends goes nowhere.
-
-        Raises:
-            ProtocolError: the payload is over the maximum size.
-            OSError: the server is gone.
-        """
-        if self.reserve(len(payload)):
-            self.write_reserved(payload, channel)
-
-    def reserve(self, count: int, *, wait: bool = True) -> bool:
-        """The first half of `send`, the one that waits: room for `count` bytes. False when they
-        will not be sent: the session is closed or, without `wait`, there is no room now."""
-        return not self._writer.forgotten and self._window.reserve(count, wait=wait)
-
-    def wait_for_room(self, count: int) -> None:
-        """Wait until `reserve` might take `count` bytes, or until the session is closed."""
-        self._window.wait_for_room(count)
-
-    def write_reserved(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
-        """The second half of `send`; raises as it does."""
-        try:
-            self._writer.write(channel, self.number, payload)
-        except BaseException:
-            self._window.refund(len(payload))
-            raise
-
-    def announce(self, message: UpMessage) -> None:
-        """Send a management message, in order with `send`, without waiting.
-
-        Raises:
-            OSError: the server is gone.
-        """
-        self._writer.send(message, session=self.number)
-
-    def progressed(self, begun: int, done: int) -> None:
-        """Say how many commands were begun and done; see `wire.messages.Running`.
-
-        Raises:
-            OSError: the server is gone.
-        """
-        self.announce(Running(begun, done))
-
-    def receive(self, timeout_s: float | None = None) -> Message | None:
-        """Wait for the next message of the client; None when the session is closed.
-
-        Raises:
-            TimeoutError: none came within `timeout_s` seconds. Default: wait for ever.
-        """
-        try:
-            message = self._inbox.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"no message within {timeout_s} s") from None
-        if message is None:
-            self._inbox.put(None)
-            return None
-        self.taken(len(message.payload))
-        return message
-
-    def __iter__(self) -> Iterator[Message]:
-        """The client's messages, until the session is closed."""
-        while (message := self.receive()) is not None:
-            yield message
-
-    def redirect(self, deliver: Callable[[Message | None], None]) -> None:
-        """Have messages go to `deliver` instead of `receive`, those that wait already first.
-
-        `deliver` is called on the dispatcher's thread and must return at once; None says that the
-        session is closed. Who takes a message from where `deliver` puts it calls `taken`.
-        """
-        with self._delivery:
-            while not self._inbox.empty():
-                deliver(self._inbox.get())
-            self._deliver = deliver
-
-    def taken(self, count: int) -> None:
-        """Say that `count` bytes of messages were taken, so that the client may send more."""
-        with self._lock:
-            self._withheld += count
-            due = self._withheld
-            if due < self._credit_bytes and due < _IDLE_CREDIT_BYTES:
-                return
-            self._withheld = 0
-        self.announce(Credit(due))
-
-    def deliver(self, message: Message | None) -> None:
-        """The dispatcher's: hand a message over; None closes the session."""
-        if message is None:
-            self._stopped.set()
-            self._window.close()
-        with self._delivery:
-            self._deliver(message)
-
-    def credit(self, count: int) -> None:
-        """The dispatcher's: the client took `count` bytes."""
-        self._window.refund(count)
-
-    def abandon(self, error: str) -> None:
-        """End the session now, though its thread goes on. From any thread; must not be called
-        while that thread holds the Pipe."""
-        self._stopped.set()
-        self._end(error)
-
-    def run(self) -> None:
-        """The kernel's thread: run the entry, say how it ended."""
-        error: str | None = None
-        try:
-            self.announce(KernelCreated(threading.get_ident()))
-            resolve(self._entry)(self)
-        except SystemExit:
-            pass  # a kernel that exits is a kernel that returns
-        except BaseException:  # noqa: BLE001 (the traceback goes to the client)
-            error = traceback.format_exc()
-            logger.warning("kernel failed app=%s session=%s\n%s", self.app, self.session_id, error)
-        finally:
-            self._end(error)
-
-    def _end(self, error: str | None) -> None:
-        with self._lock:
-            if self._over:
-                return
-            self._over = True
-        self._window.close()
-        self._release_files()
-        self._announce_exit(error)
-
-    def _release_files(self) -> None:
-        try:
-            self.files.shutdown()
-        except OSError as gone:  # the server is gone, and the main thread about to leave
-            logger.debug("nobody to tell of files: %s session=%s", gone, self.session_id)
-
-    def _announce_exit(self, error: str | None) -> None:
-        if self._writer.forgotten:
-            return
-        try:
-            self.announce(KernelExited(error))
-        except OSError as gone:  # the server is gone, and the main thread about to leave
-            logger.debug("nobody to tell of the end: %s session=%s", gone, self.session_id)
-
-
-class Kernels:
-    """The dispatcher's table of kernels, by session number."""
-
-    def __init__(
-        self, app: str, writer: StreamWriter, host_window_bytes: int, files: HostFiles
+        stopping: Stopping,
     ) -> None:
         self._app = app
         self._files = files
         self._writer = writer
         self._host_window = Window(host_window_bytes)
         self._kernels: dict[int, Kernel] = {}  # changed by dict operations, each one atomic
+        self.stopper = Stopper(
+            grace_s=stopping.interrupt_grace_s,
+            max_abandoned=stopping.max_abandoned,
+            want_drain=self._want_drain,
+        )
 
     def create(self, number: int, create: CreateKernel) -> None:
         """Start a kernel. Messages for it may follow at once."""
-        kernel = Kernel(self._app, number, create, self._writer, self._host_window, self._files)
+        kernel = Kernel(
+            self._app,
+            number,
+            create,
+            self._writer,
+            self._host_window,
+            self._files,
+            watch=self.stopper.stop,
+        )
         self._kernels[number] = kernel
         try:
             threading.Thread(
@@ -256,17 +71,22 @@ class Kernels:
             return
         kernel.deliver(Message(frame.channel, frame.payload))
 
-    def stop(self, number: int) -> None:
-        """Close a session; its kernel ends when it next looks."""
+    def stop(self, number: int, patience_s: float) -> None:
+        """Close a session: its kernel ends when it next looks. What it does meanwhile is
+        interrupted after so long."""
         kernel = self._kernels.get(number)
         if kernel is not None:
-            kernel.deliver(None)
+            kernel.stop()
+            self.stopper.stop(kernel, patience_s)
 
     def credit(self, number: int, count: int) -> None:
         """The client of a session took `count` bytes."""
         kernel = self._kernels.get(number)
         if kernel is not None:
             kernel.credit(count)
+
+    def _want_drain(self, reason: str) -> None:
+        self._writer.send(WantDrain(reason))
 
     def _run(self, kernel: Kernel) -> None:
         try:

@@ -26,6 +26,7 @@ from mpkernel.host.files import HostFiles
 from mpkernel.host.kernels import Kernels
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.tracker import detach_resource_tracker
+from mpkernel.host.warming import Warming
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
 from mpkernel.wire.messages import (
     ConsoleText,
@@ -39,6 +40,7 @@ from mpkernel.wire.messages import (
     Shutdown,
     StopKernel,
     UpMessage,
+    Warm,
     decode_down,
     encode,
 )
@@ -92,6 +94,7 @@ class Dispatcher:
         self._writer: StreamWriter | None = None
         self._kernels: Kernels | None = None
         self._files: HostFiles | None = None
+        self._warming: Warming | None = None
 
     def run(self) -> NoReturn:
         """Dispatch until the end; leave."""
@@ -101,7 +104,7 @@ class Dispatcher:
             poll.register(self._server_fd, select.POLLIN)
         try:
             while True:
-                for fd, _ in poll.poll(self._until_next_expiry_ms()):
+                for fd, _ in poll.poll(self._until_next_due_ms()):
                     if fd == self._server_fd:
                         _leave_with_group()
                     self._read()
@@ -129,7 +132,7 @@ class Dispatcher:
             case CreateKernel():
                 self._require_kernels().create(frame.session, message)
             case StopKernel():
-                self._require_kernels().stop(frame.session)
+                self._require_kernels().stop(frame.session, message.patience_s)
             case FilesFreed():
                 if self._files is not None:
                     self._files.freed(message.keys)
@@ -137,12 +140,18 @@ class Dispatcher:
                 descriptors.deliver(message)
             case Ping():
                 self._answer(Pong(message.number))
+            case Warm():
+                self._warming = Warming(message, self._answer)
+                self._warming.start()
             case Setup():
                 self._set_up(message)
             case Shutdown():
                 _leave()
 
     def _set_up(self, setup: Setup) -> None:
+        if self._warming is not None:
+            self._warming.wait_gone()
+            self._warming = None
         sys.argv = list(setup.argv)
         sys.path.insert(0, os.path.dirname(setup.app))
         self._decoder.max_frame_bytes = setup.max_frame_bytes
@@ -153,13 +162,18 @@ class Dispatcher:
         )
         self._files = HostFiles(self._writer, setup.files)
         at_leave(self._files.close)
-        self._kernels = Kernels(setup.app, self._writer, setup.host_window_bytes, self._files)
+        self._kernels = Kernels(
+            setup.app, self._writer, setup.host_window_bytes, self._files, setup.stopping
+        )
         os.register_at_fork(after_in_child=self._forget)
         self._answer(Ready(os.getpid()))
 
-    def _until_next_expiry_ms(self) -> float | None:
-        due_s = self._files.expire() if self._files is not None else None
-        return None if due_s is None else due_s * 1000 + 1
+    def _until_next_due_ms(self) -> float | None:
+        dues_s = [
+            self._files.expire() if self._files is not None else None,
+            self._kernels.stopper.run_due() if self._kernels is not None else None,
+        ]
+        return min((due_s * 1000 + 1 for due_s in dues_s if due_s is not None), default=None)
 
     def _require_kernels(self) -> Kernels:
         if self._kernels is None:
@@ -168,7 +182,8 @@ class Dispatcher:
 
     def _answer(self, message: UpMessage) -> None:
         payload = encode(message)
-        # A few dozen bytes; the socket is the main thread's alone, and blocking.
+        # A few dozen bytes on a blocking socket. It is the main thread's alone, but for `Warmed`:
+        # nothing else is said before the app is known.
         os.writev(self._control_fd, [encode_header(Channel.MANAGEMENT, 0, len(payload)), payload])
 
     def _forget(self) -> None:

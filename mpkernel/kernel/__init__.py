@@ -10,7 +10,9 @@ session    one session: its commands and where its messages go
 cells, names          an app's file as cells, and which names each reads and defines
 runner, namespace     running code, in a `__main__` of the session's own
 interrupts            stopping it at a moment when that does no harm
-console, sysstreams   what it prints, and `sys.stdout = …` by session
+console, flusher      what it prints, and what is written to descriptors 1 and 2
+sysstreams, printing  `sys.stdout = …` by session, and a `print` whose lines are not torn
+debugger, forks       `pdb` in a cell, and children that a cell forks
 outputs, display, threads, progress, terminal   what it shows
 context    whose code runs on this thread
 """

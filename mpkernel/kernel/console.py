@@ -1,11 +1,11 @@
 """What a session prints: many writes, few messages.
 
     print ─▶ CellStream ─▶ SessionConsole (a buffer) ─▶ Console messages
-                                  ▲ every 20 ms, when it is large, and at a cell's end
+    descriptors 1 and 2 ────▶ ▲      ▲ every 20 ms, when it is large, and at a cell's end
 
 The buffer is flushed by the thread that prints once it holds 64 KiB: so who prints faster than the
-client reads waits at the session's window, and memory stays bounded. One thread for all sessions
-flushes what is old; it never waits for a client: a session whose window is full comes again later.
+client reads waits at the session's window, and memory stays bounded. Who writes to the descriptors
+does not wait here: what is too much of that is dropped. What is old is flushed by `flusher`.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from __future__ import annotations
 import codecs
 import io
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal, Protocol, TextIO
 
+from mpkernel.kernel.flusher import flush_soon
 from mpkernel.kernel.interrupts import Interrupts
 from mpkernel.kernel.messages import Console, encode
 
-__all__ = ["CellStream", "SessionConsole", "SessionStream", "start_flusher"]
+__all__ = ["CellStream", "SessionConsole", "SessionStream"]
 
 _StreamName = Literal["stdout", "stderr"]
 
-_FLUSH_AFTER_S = 0.02
 _FLUSH_CHARS = 64 * 1024
-_NO_THREAD: dict[_StreamName, int] = {"stdout": -1, "stderr": -2}  # idents of none
-_OFFERED_CHARS = 4 * 1024 * 1024
-_CUT = "\n[mpkernel: text comes faster than it is taken; what is missing here is in the app's log]\n"
+_OFFERED_CHARS = 8 * 1024 * 1024
+_OFFERED_TEXTS = 64 * 1024
+_NO_THREAD = 0
+_CUT = "\n[mpkernel: too much text at once; what is missing here is in the app's log]\n"
 
 
 class _Text:
@@ -73,12 +73,14 @@ class SessionConsole:
         self._transport = transport
         self._texts: deque[_Text] = deque()
         self._lines: dict[int, _Text] = {}  # by thread, that which has not ended
-        self._buffering = threading.RLock()  # guards both
+        self._taken_texts = 0
+        self._buffering = threading.RLock()  # guards these, but that anybody may append
         self._chars = 0  # about: a hint for when to flush
-        self._flushing = threading.RLock()  # guards _unsent, and who takes from the left
+        self._flushing = threading.RLock()  # guards these, and who takes from the left
         self._unsent: bytes | None = None
-        self._is_cut = False  # the dispatcher's
-        self.is_waiting = False  # for the flusher; to be flushed twice is harmless
+        self._sent_texts = 0
+        self._is_cut = False  # touched by the one thread that offers
+        self.is_waiting = False
 
     def write(self, stream: _StreamName, cell: str, text: str) -> None:
         """Buffer text."""
@@ -92,40 +94,51 @@ class SessionConsole:
         if self._chars >= _FLUSH_CHARS:
             self.flush()
         else:
-            _flush_soon(self)
+            flush_soon(self)
 
     def offer(self, stream: _StreamName, cell: str, text: str) -> None:
         """Buffer text that no thread of the session's printed. For one thread, which must not wait:
         where too much waits already, text is dropped until that is sent, and this is said once."""
         if self._is_cut and (self._texts or self._unsent is not None):
             return
-        self._is_cut = self._chars > _OFFERED_CHARS
+        self._is_cut = self._chars > _OFFERED_CHARS or len(self._texts) > _OFFERED_TEXTS
         if self._is_cut:
             text = _CUT
-        with self._buffering:
-            self._append(stream, cell, text, _NO_THREAD[stream])
-            self._chars += len(text)
-        _flush_soon(self)
+        self._texts.append(_Text(stream, cell, text, _NO_THREAD))
+        self._chars += len(text)
+        flush_soon(self)
 
     def flush(self) -> None:
         """Send all that is buffered. Within itself, called by a `__del__`, it leaves that to the
         outer call."""
         if self._flushing._is_owned():  # type: ignore[attr-defined]
             return
-        while not self.try_flush():
+        end = self._end()
+        while not self._try_flush_to(end):
             unsent = self._unsent
             self._transport.wait_for_room(len(unsent) if unsent is not None else 0)
 
     def try_flush(self) -> bool:
-        """Send what the client takes now; returns whether nothing is left. Waits for no client."""
+        """Send what is buffered, as far as the client takes it now; returns whether that was all.
+        Waits for no client."""
+        return self._try_flush_to(self._end())
+
+    def _end(self) -> int:
+        """Behind which text what is buffered ends. Who flushes goes no further: more may come for
+        as long as something writes to the descriptors."""
+        with self._buffering:
+            return self._taken_texts + len(self._texts)
+
+    def _try_flush_to(self, end: int) -> bool:
         with self._flushing:
-            while (payload := self._next()) is not None:
+            while self._sent_texts < end and (payload := self._next()) is not None:
                 if not self._transport.try_send(payload, self._forget):
                     return False
             return True
 
     def _forget(self) -> None:
         self._unsent = None
+        self._sent_texts = self._taken_texts
 
     def _next(self) -> bytes | None:
         """The next message: the longest piece of one stream and cell, up to about 64 KiB."""
@@ -159,6 +172,7 @@ class SessionConsole:
                 chars += text.chars
                 if self._lines.get(text.thread) is text:
                     del self._lines[text.thread]
+            self._taken_texts += len(texts)
             self._chars = max(0, self._chars - chars) if self._texts else 0
         return Console(first.stream, "".join(p for t in texts for p in t.parts), first.cell)
 
@@ -292,53 +306,3 @@ class _SessionBuffer(io.BufferedIOBase):
 
     def close(self) -> None:
         """Nothing, as the text side."""
-
-
-class _Flusher:
-    """The thread that flushes what is old, for all sessions of the process."""
-
-    def __init__(self) -> None:
-        self._dirty: deque[SessionConsole] = deque()  # single operations, each one atomic
-        self._added = threading.Semaphore(0)
-        threading.Thread(target=self._run, name="mpkernel-console", daemon=True).start()
-
-    def add(self, console: SessionConsole) -> None:
-        self._dirty.append(console)
-        self._added.release()
-
-    def _run(self) -> None:
-        while True:
-            self._added.acquire()
-            time.sleep(_FLUSH_AFTER_S)
-            console = self._dirty.popleft()
-            console.is_waiting = False
-            if not console.try_flush():
-                time.sleep(_FLUSH_AFTER_S)
-                self._again(console)
-
-    def _again(self, console: SessionConsole) -> None:
-        if not console.is_waiting:
-            console.is_waiting = True
-            self.add(console)
-
-
-_flusher: _Flusher | None = None
-_flusher_lock = threading.Lock()
-
-
-def start_flusher() -> None:
-    """Have the thread that flushes run already when somebody writes. Idempotent."""
-    global _flusher
-    with _flusher_lock:
-        if _flusher is None:
-            _flusher = _Flusher()
-
-
-def _flush_soon(console: SessionConsole) -> None:
-    if console.is_waiting:
-        return
-    console.is_waiting = True
-    if _flusher is None:
-        start_flusher()
-    assert _flusher is not None
-    _flusher.add(console)

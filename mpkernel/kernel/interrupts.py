@@ -14,17 +14,23 @@ from __future__ import annotations
 import ctypes
 import heapq
 import itertools
+import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
+
+from mpkernel.host.landing import is_ending, would_tear
 
 __all__ = ["Interrupts", "install_waits"]
 
 _SLICE_S = 0.05
+_BUSY_AFTER_S = 0.1
+
+_Cancel: TypeAlias = Callable[[], Callable[[], bool]]
 
 _interruptible: dict[int, Interrupts] = {}
 """By ident, the threads that a client may interrupt; single operations, each one atomic."""
@@ -38,7 +44,9 @@ class Interrupts:
         self._thread: int | None = None  # while user code runs
         self._shields = 0
         self._pending = False
-        self._cancel: Callable[[], None] | None = None
+        self._thrown = False
+        self._cancel: _Cancel | None = None
+        self._was_cancelled: Callable[[], bool] | None = None  # by `end`
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -51,6 +59,7 @@ class Interrupts:
         _interruptible[ident] = self
         with self._lock:
             self._thread = ident
+            self._thrown = False
         try:
             yield
         finally:
@@ -62,12 +71,25 @@ class Interrupts:
         """An exception was lost where Python can raise none: in a `__del__`, or in a callback of a
         weak reference, that ran on this thread. It is thrown from another, when this one is out of
         there."""
-        later(0.0, self._throw_again)
+        later(0.0, self._throw_soon)
 
-    def _throw_again(self) -> None:
+    def _throw_soon(self) -> None:
         with self._lock:
             if self._thread is not None:
-                _throw(self._thread, KeyboardInterrupt)
+                self._raise_in(self._thread)
+
+    def _throw_unless(self, was_reached: Callable[[], bool], cancel: _Cancel) -> None:
+        with self._lock:
+            if self._thread is not None and self._cancel is cancel and not was_reached():
+                self._raise_in(self._thread)
+
+    def _raise_in(self, thread: int) -> None:
+        """Now, or at the end of the kernel's own step. Under the lock."""
+        if self._shields:
+            self._pending = True
+        else:
+            self._thrown = True
+            _throw(thread)
 
     @property
     def running(self) -> bool:
@@ -79,12 +101,27 @@ class Interrupts:
         with self._lock:
             if self._thread is None:
                 return False
-            if self._cancel is not None:
-                self._cancel()
-            elif self._shields:
-                self._pending = True
+            if (cancel := self._cancel) is not None:
+                was_reached = cancel()
+                later(_BUSY_AFTER_S, lambda: self._throw_unless(was_reached, cancel))
             else:
-                _throw(self._thread, KeyboardInterrupt)
+                self._raise_in(self._thread)
+            return True
+
+    def end(self) -> bool:
+        """Stop what runs, for good: for who asks again and again. What an earlier interrupt has set
+        on its way out is left to it, and no exception is raised where it would do harm. False when
+        nothing runs."""
+        with self._lock:
+            thread = self._thread
+            if thread is None:
+                return False
+            if self._cancel is not None and self._was_cancelled is None:
+                self._was_cancelled = self._cancel()
+                return True
+            is_out = self._was_cancelled is not None and self._was_cancelled()
+            if not (is_out or is_ending(thread) or would_tear(thread)):
+                self._raise_in(thread)
             return True
 
     @contextmanager
@@ -111,16 +148,17 @@ class Interrupts:
             raise KeyboardInterrupt
 
     @contextmanager
-    def cancelled_by(self, cancel: Callable[[], None]) -> Iterator[None]:
+    def cancelled_by(self, cancel: _Cancel) -> Iterator[None]:
         """An interrupt calls `cancel`, on another thread, instead of raising: for an event loop,
-        which sleeps where no exception reaches."""
+        which sleeps where no exception reaches. What it returns tells whether the loop got there;
+        where code that does not await keeps it from that, an exception is raised after all."""
         with self._lock:
-            self._cancel = cancel
+            self._cancel, self._was_cancelled = cancel, None
         try:
             yield
         finally:
             with self._lock:
-                self._cancel = None
+                self._cancel = self._was_cancelled = None
 
     def _leave(self) -> bool:
         """End the reach of interrupts. Returns whether one was on its way."""
@@ -129,12 +167,14 @@ class Interrupts:
             try:
                 with self._lock:
                     thread, self._thread = self._thread, None
-                    late = late or self._pending
+                    late, thrown = late or self._pending, self._thrown
                     self._pending = False
                     self._shields = 0
+                    self._cancel = self._was_cancelled = None
                 if thread is not None:
-                    _throw(thread, None)
                     _interruptible.pop(thread, None)
+                    if thrown:
+                        _absorb(thread)
             except KeyboardInterrupt:  # it landed here, and is the last: none is sent from now on
                 late = True
                 continue
@@ -228,8 +268,32 @@ def later(delay_s: float, function: Callable[[], None]) -> None:
     _later.call(delay_s, function)
 
 
-def _throw(thread: int, exception: type[BaseException] | None) -> None:
-    """Have `exception` raised in a thread soon; None takes back one that is on its way."""
+def _renew_locks() -> None:
+    """In a fork, a lock may be held by a thread that is not there."""
+    for interrupts in list(_interruptible.values()):
+        interrupts._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _throw(thread: int) -> None:
+    """Have a KeyboardInterrupt raised in a thread soon."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(exception) if exception is not None else None
+        ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
     )
+
+
+def _absorb(thread: int) -> None:
+    """On the thread itself: take an exception back that may be on its way.
+
+    Another one replaces it and lands here. (Replaced by none, as the interpreter would have it,
+    Python 3.11 and 3.12 go on looking for it at every step: loops of all threads are half as slow
+    again, and `sys.settrace` may hang.)
+    """
+    try:
+        _throw(thread)
+        for _ in range(1000):
+            pass
+    except KeyboardInterrupt:
+        pass

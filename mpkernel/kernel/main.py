@@ -1,8 +1,8 @@
 """The entry of the embedded kernel, and what it changes in its process, once.
 
 `run` is the entry that a `KernelSpec` names. What is replaced tells sessions apart by thread and is
-what it was to every other thread: `sys.modules["__main__"]`, `sys.stdout`, `sys.stderr`,
-`builtins.input`, `getpass.getpass`, and the waits that an interrupt must reach.
+what it was to every other thread: `sys.modules["__main__"]`, `sys.stdout`, `sys.stderr`, `print`,
+`input`, `getpass.getpass`, and the waits that an interrupt must reach.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from mpkernel.host import console, descriptors
 from mpkernel.kernel import context
-from mpkernel.kernel.console import start_flusher
+from mpkernel.kernel.debugger import install_debugger
+from mpkernel.kernel.flusher import start_flusher
 from mpkernel.kernel.interrupts import install_waits
 from mpkernel.kernel.namespace import Namespace, install_main
+from mpkernel.kernel.printing import install_print
 from mpkernel.kernel.session import CellRun, PythonSession
 from mpkernel.kernel.sysstreams import StreamOfSession, install_sys_streams
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["run", "thread_stream"]
 
 _lock = threading.Lock()
-_proxies: tuple[console.ConsoleProxy, console.ConsoleProxy] | None = None
+_proxies: tuple[_Proxy, _Proxy] | None = None
 _sessions: dict[int, PythonSession] = {}
 """By the identity of their namespaces; single operations, each one atomic."""
 
@@ -80,7 +82,11 @@ class _Proxy(console.ConsoleProxy):
     runs a `__del__` of one session on a thread of another, or of none."""
 
     def write(self, text: str) -> int:
-        session = _sessions.get(id(sys._getframe(1).f_globals))
+        return self.write_for(sys._getframe(1).f_globals, text)
+
+    def write_for(self, names: dict[str, Any], text: str) -> int:
+        """Write text that code with these globals prints."""
+        session = _sessions.get(id(names))
         if session is None or session.last_run is None or _forked is not None:
             return super().write(text)
         place = getattr(self.current(), "place", None)
@@ -112,11 +118,13 @@ def _prepare_process(kernel: Kernel) -> None:
         if _proxies is not None:
             return
         console.install(_Proxy)
-        proxies = cast(Any, (sys.stdout, sys.stderr))
+        proxies = cast("tuple[_Proxy, _Proxy]", (sys.stdout, sys.stderr))
         install_waits()
         install_main(_current_namespace)
         install_sys_streams(_current_stream)
+        install_print(proxies)
         _install_input()
+        install_debugger()
         _follow_forks()
         linecache.cache.pop("<string>", None)  # 3.13 shows a process's `-c` in tracebacks of exec
         context.set_finder(_current_run)

@@ -81,7 +81,13 @@ class Status(msgspec.Struct, tag="status", frozen=True):
 
 
 class Console(msgspec.Struct, tag="console", frozen=True):
-    """Text that was printed. Many prints are few messages."""
+    """Text that was printed. Many prints are few messages.
+
+    Also what was written to descriptors 1 and 2 (`os.write`, C code, subprocesses) while this was
+    the only session of the process that ran. That has no order with what was printed, and may come
+    up to about 0.1 s after its cell's `Done`; where more comes at once than is taken, the rest is
+    left out and the text says so.
+    """
 
     stream: Literal["stdout", "stderr"]
     text: str

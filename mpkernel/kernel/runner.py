@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import linecache
+import threading
 import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
@@ -15,6 +19,7 @@ from mpkernel.kernel.namespace import Namespace
 
 __all__ = [
     "Compiled",
+    "awaited",
     "compile_cell",
     "exit_code_of",
     "of_user",
@@ -25,6 +30,7 @@ __all__ = [
 
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _OWN_FOLDER = __file__.rpartition("/kernel/")[0] + "/"
+_KERNELS_FOLDERS = (_OWN_FOLDER + "kernel/", _OWN_FOLDER + "host/")
 
 
 class Compiled(NamedTuple):
@@ -32,6 +38,16 @@ class Compiled(NamedTuple):
 
     body: CodeType
     value: CodeType | None
+
+    @property
+    def codes(self) -> list[CodeType]:
+        """What there is of both, in order."""
+        return [self.body] if self.value is None else [self.body, self.value]
+
+    @property
+    def awaits(self) -> bool:
+        """Whether the cell needs a running loop."""
+        return any(code.co_flags & inspect.CO_COROUTINE for code in self.codes)
 
 
 def compile_cell(cell: Cell, filename: str, *, flags: int = 0) -> Compiled:
@@ -60,37 +76,60 @@ def remember_source(filename: str, code: str) -> None:
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
 
 
-def run(compiled: Compiled, namespace: Namespace, interrupts: Interrupts) -> Any:
-    """Run a cell; the value that it ends with. Raises what the code raises."""
-    _run_code(compiled.body, namespace, interrupts)
-    if compiled.value is None:
-        return None
-    return _run_code(compiled.value, namespace, interrupts)
+def run(
+    compiled: Compiled,
+    namespace: Namespace,
+    interrupts: Interrupts,
+    scope: AbstractContextManager[None],
+) -> Any:
+    """Run a cell, within `scope`; the value that it ends with. Raises what the code raises."""
+    if compiled.awaits:
+        return _await(_awaited_in(scope, compiled, namespace), interrupts)
+    value = None
+    with scope:
+        for code in compiled.codes:
+            value = eval(code, namespace)
+    return value
 
 
-def _run_code(code: CodeType, namespace: Namespace, interrupts: Interrupts) -> Any:
-    result = eval(code, namespace)
-    if not code.co_flags & inspect.CO_COROUTINE:
-        return result
-    return _await(result, interrupts)
+async def awaited(compiled: Compiled, namespace: Namespace) -> Any:
+    """Run a cell that awaits, all of it on the loop that runs; the value that it ends with."""
+    value = None
+    for code in compiled.codes:
+        value = eval(code, namespace)
+        if code.co_flags & inspect.CO_COROUTINE:
+            value = await value
+    return value
 
 
-def _await(coroutine: Any, interrupts: Interrupts) -> Any:
+async def _awaited_in(
+    scope: AbstractContextManager[None], compiled: Compiled, namespace: Namespace
+) -> Any:
+    with scope:
+        return await awaited(compiled, namespace)
+
+
+def _await(coroutine: Coroutine[Any, Any, Any], interrupts: Interrupts) -> Any:
     """Await on a loop that lives for this cell; an interrupt cancels the task."""
     import asyncio  # late: a host whose apps do not await must not pay for it
 
-    async def awaited() -> Any:
-        return await coroutine
-
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
-        task = loop.create_task(awaited())
+        task = loop.create_task(coroutine)
         was_interrupted = False
 
-        def cancel() -> None:
+        def cancel() -> Callable[[], bool]:
             nonlocal was_interrupted
             was_interrupted = True
-            loop.call_soon_threadsafe(task.cancel)
+            reached = threading.Event()
+
+            def cancel_task() -> None:
+                reached.set()
+                task.cancel()
+
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                loop.call_soon_threadsafe(cancel_task)
+            return reached.is_set
 
         with interrupts.cancelled_by(cancel):
             try:
@@ -117,6 +156,9 @@ def traceback_of(error: BaseException, filename: str | None = None) -> str:
     formatted = traceback.TracebackException(
         type(error), error, of_user(error.__traceback__, filename), compact=True
     )
+    formatted.stack[:] = [
+        frame for frame in formatted.stack if not frame.filename.startswith(_KERNELS_FOLDERS)
+    ]
     return "".join(formatted.format())
 
 

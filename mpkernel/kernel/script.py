@@ -11,20 +11,18 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import functools
-import inspect
 import linecache
 import os
 import signal
 import sys
-from collections.abc import Iterable
 from importlib.machinery import SourceFileLoader
 from importlib.util import decode_source
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from mpkernel.kernel import context
 from mpkernel.kernel.cells import future_flags, split
-from mpkernel.kernel.runner import Compiled, compile_cell, of_user
+from mpkernel.kernel.runner import awaited, compile_cell, of_user
 from mpkernel.spec import ENDED
 
 __all__ = ["main"]
@@ -86,17 +84,15 @@ def _run(app: str, namespace: dict[str, Any]) -> None:
     cells = split(source)
     flags = future_flags(cells)
     compiled = [compile_cell(cell, filename, flags=flags) for cell in cells]
-    for code in _codes(compiled):
-        result = eval(code, namespace)
-        if code.co_flags & inspect.CO_COROUTINE:
-            import asyncio  # late: apps that do not await must not pay for it
+    for cell in compiled:
+        if not cell.awaits:
+            for code in cell.codes:
+                eval(code, namespace)
+            continue
+        import asyncio  # late: apps that do not await must not pay for it
 
-            with asyncio.Runner() as runner:
-                runner.run(result)
-
-
-def _codes(compiled: Iterable[Compiled]) -> list[CodeType]:
-    return [code for cell in compiled for code in cell if code is not None]
+        with asyncio.Runner() as runner:
+            runner.run(awaited(cell, namespace))
 
 
 def _main_namespace(filename: str) -> dict[str, Any]:

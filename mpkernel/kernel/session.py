@@ -9,6 +9,7 @@ interrupt ─▶ at once, on the dispatcher's thread
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
@@ -18,10 +19,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
 
 from mpkernel.errors import ProtocolError
+from mpkernel.kernel import forks
 from mpkernel.kernel.cells import Cell, future_flags, split, to_rerun
 from mpkernel.kernel.completion import complete
 from mpkernel.kernel.console import CellStream, SessionConsole, SessionStream
 from mpkernel.kernel.context import current_place
+from mpkernel.kernel.debugger import leave_debugger
 from mpkernel.kernel.display import encodable, figure_of
 from mpkernel.kernel.interrupts import Interrupts, later
 from mpkernel.kernel.messages import (
@@ -172,9 +175,11 @@ class PythonSession:
         self.last_run: CellRun | None = None
         self._begun = self._done = 0  # commands, for the client's journal
         self._interrupted_at = float("-inf")
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         """Carry commands out until the session is closed."""
+        self.kernel.interruptible_by(self.interrupts.end)
         self.kernel.redirect(self._deliver)
         self.send(Status("idle"))
         while (queued := self._commands.get()) is not None:
@@ -204,6 +209,8 @@ class PythonSession:
         self.kernel.progressed(self._begun, self._done)
 
     def _write_past(self, name: Literal["stdout", "stderr"], text: str) -> int:
+        if self._is_fork:
+            return cast(int, vars(sys)[name].write(text))
         place = current_place()
         mine = place if isinstance(place, CellRun) and place.session is self else self.last_run
         assert mine is not None, "code runs in a cell"
@@ -253,7 +260,6 @@ class PythonSession:
         if frame is None:
             self._commands.put(None)
             self._answers.put(None)
-            self.interrupts.interrupt()
             return
         size = len(frame.payload)
         try:
@@ -377,14 +383,15 @@ class PythonSession:
         try:
             with self.interrupts.guarded():
                 compiled = compile_cell(cell, filename, flags=self._flags)
-                value = run(compiled, self.namespace, self.interrupts)
+                scope = forks.ending_children(filename)
+                value = run(compiled, self.namespace, self.interrupts, scope)
                 if value is not None:
                     cell_run.outputs.append(value)
             return done("ok")
         except SystemExit as error:
             exit_code, text = exit_code_of(error)
             if text:
-                sys.stderr.write(text)
+                self._write_to_stderr(text)
             return done("exit", exit_code)
         except KeyboardInterrupt as error:
             self._fail(cell.name, error, traceback_of(error, filename))
@@ -392,6 +399,18 @@ class PythonSession:
         except BaseException as error:  # noqa: BLE001 (it is the user's, and told)
             self._fail(cell.name, error, traceback_of(error, filename))
             return done("error")
+        finally:
+            leave_debugger()
+
+    @property
+    def _is_fork(self) -> bool:
+        return os.getpid() != self._pid
+
+    def _write_to_stderr(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+        except Exception:  # noqa: BLE001 (what the user set it to is closed, or None)
+            self._write_past("stderr", text)
 
     def _fail(self, cell: str, error: BaseException, text: str) -> None:
         self.console.flush()

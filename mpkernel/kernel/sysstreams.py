@@ -57,11 +57,14 @@ def _property(name: str, find: Callable[[str], StreamOfSession | None]) -> prope
             return plain
         return stream.replacement[0] if stream.replacement else stream.own
 
+    def plain(module: ModuleType) -> object:
+        return vars(module)[f"__{name}__"]
+
     def set_(module: ModuleType, value: TextIO | None) -> None:
         stream = find(name)
         if stream is None:
             vars(module)[name] = value
-        elif value is stream.own or value is vars(module)[name]:
+        elif any(value is own for own in (stream.own, vars(module)[name], plain(module))):
             stream.replacement.clear()
         else:
             stream.replacement[:] = [value]

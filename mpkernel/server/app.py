@@ -154,6 +154,15 @@ class App:
         self._closed = True
         self.leave()
 
+    def drain(self) -> None:
+        """Start nothing any more, and have every session end with its present command, and every
+        process with its last session. Returns at once."""
+        self._closed = True
+        self._cancel_timers()
+        self._end_all(self._taken_returning(), None)
+        for host in self.hosts:
+            host.drain(patience_s=self.settings.drain_grace_s)
+
     def leave(self) -> None:
         """Have every process leave, and end the sessions that wait for one. Returns at once."""
         self._cancel_timers()

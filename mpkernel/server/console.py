@@ -26,9 +26,8 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG_BYTES = 1024 * 1024
 _EARLY_CHARS = 64 * 1024
-_CUT = (
-    "\n[mpkernel: the app is behind with its text; what is missing here is in the server's log]\n"
-)
+_EARLY_TEXTS = 100
+_CUT = "\n[mpkernel: the app is behind; what is missing here is in the server's log]\n"
 
 
 class HostConsole:
@@ -76,7 +75,7 @@ class HostConsole:
     def _keep(self, message: ConsoleText) -> None:
         self._early.append(message)
         self._early_chars += len(message.text)
-        while self._early_chars > _EARLY_CHARS:
+        while self._early_chars > _EARLY_CHARS or len(self._early) > _EARLY_TEXTS:
             self._early_chars -= len(self._early.popleft().text)
 
     def _send_bounded(self, message: ConsoleText) -> None:

@@ -31,6 +31,9 @@ from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
 from mpkernel.server.relay import ConsoleRelay, ConsoleTail
 from mpkernel.server.session import SessionLink
+from mpkernel.server.standby import Standby
+from mpkernel.server.verdicts import Action, HostWatch, Verdict
+from mpkernel.server.watchdog import Watchdog
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Frame
 from mpkernel.wire.messages import (
@@ -42,12 +45,15 @@ from mpkernel.wire.messages import (
     FileStored,
     KernelCreated,
     KernelExited,
+    Ping,
     Pong,
     Ready,
     Running,
     Setup,
     Shutdown,
+    Stopping,
     WantConsole,
+    WantDrain,
     decode_up,
     encode,
 )
@@ -73,6 +79,8 @@ class AppHost:
         loop: the running loop.
         relay: where its console output goes.
         files: where its virtual files are registered.
+        watchdog: what looks after its process.
+        standby: where a warm process may be had.
 
     Attributes:
         app: absolute path of the app's file.
@@ -87,6 +95,8 @@ class AppHost:
         loop: asyncio.AbstractEventLoop,
         relay: ConsoleRelay,
         files: Registry,
+        watchdog: Watchdog[AppHost],
+        standby: Standby,
     ) -> None:
         self.app = owner.path
         self.name = owner.name
@@ -95,6 +105,9 @@ class AppHost:
         self._owner = owner
         self._loop = loop
         self._relay = relay
+        self._watchdog = watchdog
+        self._watch: HostWatch | None = None
+        self._standby = standby
         self._registry = files
         self._files: AnnouncedFiles | None = None
         self._life = Lifecycle()
@@ -137,13 +150,21 @@ class AppHost:
         """Sessions whose kernels have not ended."""
         return len(self._sessions)
 
+    @property
+    def running_count(self) -> int:
+        """Sessions whose kernels run a command, as far as they say."""
+        return sum(session.is_running for session in list(self._sessions.values()))
+
     def start(self, *, argv: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
-        """Launch the process; return at once. Sessions may be opened from then on.
+        """Launch the process, or adopt a standby; return at once. Sessions may be opened from then
+        on.
 
         Raises:
             HostStartError: the operating system refused.
         """
-        process = HostProcess.launch(f"mpkernel {self.name}", env=env)
+        process = self._standby.take(self.app) if env is None else None
+        if process is None:
+            process = HostProcess.launch(f"mpkernel {self.name}", env=env)
         self._process = process
         self._files = AnnouncedFiles(
             self._registry,
@@ -158,6 +179,7 @@ class AppHost:
             process.close()
             process.close_console()
             raise
+        self._watch = self._watchdog.watch(self, process.pid)
         logger.info("host started app=%s pid=%d", self.app, process.pid)
 
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
@@ -207,11 +229,47 @@ class AppHost:
             self.kill()
             await self._over.wait()
 
-    def drain(self) -> None:
-        """Take no more sessions, and leave with the last. On the loop's thread; returns at once."""
-        if not self._life.is_over:
-            self._life.apply(Event.DRAIN)
-            self._leave_if_drained()
+    def drain(self, *, patience_s: float | None = None) -> None:
+        """Take no more sessions, and leave with the last. On the loop's thread; returns at once.
+
+        Args:
+            patience_s: have the sessions end with their present commands, and these be interrupted
+                after so long. Default: they end when their clients close them.
+        """
+        if self._life.is_over:
+            return
+        self._life.apply(Event.DRAIN)
+        if patience_s is not None:
+            for session in list(self._sessions.values()):
+                session.stop(patience_s=patience_s)
+        self._leave_if_drained()
+
+    @property
+    def answers_pings(self) -> bool:
+        """Whether its dispatcher runs."""
+        return self._life.state in (State.READY, State.DRAINING)
+
+    def ping(self, number: int) -> None:
+        """Ask the process to answer."""
+        self.send(Channel.MANAGEMENT, 0, encode(Ping(number)))
+
+    def judged(self, verdict: Verdict) -> None:
+        """The watchdog's: do what it says."""
+        logger.warning("the process of %s %s app=%s", self.name, verdict.what, self.app)
+        match verdict.action:
+            case Action.REFUSE:
+                self.refusal = f"its process {verdict.what}"
+            case Action.ACCEPT:
+                self.refusal = None
+            case Action.REPLACE:
+                self.drain()
+            case Action.RESTART:
+                what = f"the process of {self.name} {verdict.what}, and was ended"
+                self.end_for(verdict.reason, HostDied(what, remedy="open the session again"))
+
+    async def wait_over(self) -> None:
+        """Wait until the process is gone."""
+        await self._over.wait()
 
     def leave(self) -> None:
         """Leave now, with all sessions. On the loop's thread; returns at once."""
@@ -274,6 +332,10 @@ class AppHost:
                 recycled_bytes=self.settings.recycled_files_bytes,
                 recycled_age_s=self.settings.recycled_files_age_s,
             ),
+            stopping=Stopping(
+                interrupt_grace_s=self.settings.interrupt_grace_s,
+                max_abandoned=self.settings.max_abandoned,
+            ),
         )
         self.send(Channel.MANAGEMENT, 0, encode(setup))
         self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
@@ -293,7 +355,8 @@ class AppHost:
             case Ready():
                 self._on_ready()
             case Pong():
-                pass
+                if self._watch is not None:
+                    self._watch.ponged(message.number)
             case FileStored():
                 self._on_file_stored(frame.session, message)
             case FileRemoved():
@@ -301,6 +364,9 @@ class AppHost:
             case WantConsole():
                 assert self._console is not None
                 self._console.want()
+            case WantDrain():
+                logger.warning("host drains: %s app=%s pid=%s", message.reason, self.app, self.pid)
+                self.drain()
             case KernelCreated() | KernelExited() | Running() | Credit():
                 self._on_session_message(frame.session, message)
 
@@ -408,6 +474,7 @@ class AppHost:
             return  # a sentinel may close before its process is gone
         self._loop.remove_reader(self._process.death_fd)
         self._set_timer(None)
+        self._watchdog.unwatch(self)
         self._link.drain()
         self._link.close()
         self._announced.release_host()

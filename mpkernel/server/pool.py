@@ -18,6 +18,8 @@ from mpkernel.server.host import AppHost
 from mpkernel.server.journal import Journal
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
+from mpkernel.server.standby import Standby
+from mpkernel.server.watchdog import Watchdog
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 from shm import Registry, sweep
@@ -46,6 +48,7 @@ class HostPool:
     Attributes:
         settings: as given.
         files: the virtual files of all its hosts: `pool.files.lease(key)` reads one.
+        standby: the processes that wait for an app.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -56,11 +59,14 @@ class HostPool:
         )
         self._apps: dict[str, App] = {}
         self._relay = ConsoleRelay(forward=self.settings.relay_console)
+        self._watchdog: Watchdog[AppHost] | None = None
+        self.standby = Standby(self.settings)
         self._closed = False
         self._owner_pid = os.getpid()
         _pools.add(self)
 
     async def __aenter__(self) -> Self:
+        self.standby.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -143,17 +149,48 @@ class HostPool:
 
     def _make_host(self, app: App) -> AppHost:
         _sweep_once()
-        return AppHost(app, asyncio.get_running_loop(), self._relay, self.files)
+        if self._watchdog is None:
+            self._watchdog = Watchdog(self.settings, AppHost.judged)
+        loop = asyncio.get_running_loop()
+        return AppHost(app, loop, self._relay, self.files, self._watchdog, self.standby)
 
     async def close(self) -> None:
         """End every host and wait until it is gone. Idempotent, and safe to cancel."""
         self._closed = True
         for app in self._apps.values():
             app.close()
-        await asyncio.gather(*(host.close() for host in self.hosts))
+        await asyncio.gather(self.standby.close(), *(host.close() for host in self.hosts))
+        if self._watchdog is not None:
+            await self._watchdog.close()
         self._relay.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._relay.join, _RELAY_PATIENCE_S)
+
+    async def drain(self, *, at_once: asyncio.Event | None = None) -> None:
+        """Take no new sessions, let the commands that run come to their end, for
+        `Settings.drain_grace_s` at the longest, then `close`.
+
+        Args:
+            at_once: when it is set, there is no more waiting.
+        """
+        self._closed = True
+        self.standby.close_soon()
+        for app in self._apps.values():
+            app.drain()
+        if running := sum(host.running_count for host in self.hosts):
+            logger.warning("the server waits for commands that run: %d", running)
+        over = asyncio.gather(*(host.wait_over() for host in self.hosts))
+        impatient = asyncio.create_task((at_once or asyncio.Event()).wait())
+        try:
+            await asyncio.wait(
+                (over, impatient),
+                timeout=self.settings.drain_grace_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            impatient.cancel()
+            over.cancel()
+            await self.close()
 
     def close_soon(self) -> None:
         """Have every host leave, without waiting. On the loop's thread. What has not left when
@@ -161,6 +198,9 @@ class HostPool:
         self._closed = True
         for app in self._apps.values():
             app.close()
+        self.standby.close_soon()
+        if self._watchdog is not None:
+            self._watchdog.close_soon()
 
     def kill(self) -> None:
         """Kill every host, now, without a loop. From any thread."""
@@ -169,6 +209,9 @@ class HostPool:
         self._closed = True
         for host in self.hosts:
             host.kill_and_reap()
+        self.standby.kill_and_reap()
+        if self._watchdog is not None:
+            self._watchdog.close_soon()
         self._relay.close()
         self._relay.join(_RELAY_PATIENCE_S)
 

@@ -188,6 +188,7 @@ class ConsoleRelay:
 
     def _read(self, fd: int, source: _Source, *, wait: bool = True) -> bool:
         """Relay what is there. False: there will be no more (or, without `wait`, is none now)."""
+        read_at_s = time.monotonic()  # not after: to take the GIL again may take a while
         try:
             data = os.read(fd, _READ_BYTES)
         except BlockingIOError:
@@ -195,7 +196,6 @@ class ConsoleRelay:
         except OSError as error:
             logger.debug("console of %s: %s", source.tail.name, error)
             data = b""
-        read_at_s = time.monotonic()
         at_end = not data
         text = source.decoder.decode(data, at_end)
         if text and source.on_text is not None:

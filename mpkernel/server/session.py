@@ -143,14 +143,18 @@ class SessionLink(abc.ABC):
             if count and not self._over and self.host is not None:
                 self.host.send(Channel.MANAGEMENT, self.number, encode(Credit(count)))
 
-    def stop(self) -> None:
-        """Ask the kernel to end, from any thread. What it still sends is delivered."""
+    def stop(self, *, patience_s: float = 0.0) -> None:
+        """Ask the kernel to end, from any thread. What it still sends is delivered.
+
+        Args:
+            patience_s: how long its present command may go on before it is interrupted.
+        """
         with self._lock:
             self._journal = None  # nobody wants it back
             if self._over:
                 return
             if self.host is not None:
-                self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel()))
+                self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel(patience_s)))
                 return
         self.app.forget(self)
 

@@ -1,10 +1,10 @@
 """The messages of the management channel: tagged msgspec Structs, in msgpack.
 
-Down (server to host) go `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`,
-`ConsoleText`, `Ping` and `Shutdown`; up come `Ready`, `Pong` (control Pipe), `KernelCreated`,
-`KernelExited`, `Running`, `FileStored`, `FileRemoved`, `WantConsole` and `Credit` (stream Pipe, in
-order with the session's output). Which session a message speaks of stands in the frame that carries
-it.
+Down (server to host) go `Warm`, `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`,
+`ConsoleText`, `Ping` and `Shutdown`; up come `Warmed`, `Ready`, `Pong` (control Pipe),
+`KernelCreated`, `KernelExited`, `Running`, `FileStored`, `FileRemoved`, `WantConsole`, `WantDrain`
+and `Credit` (stream Pipe, in order with the session's output). Which session a message speaks of
+stands in the frame that carries it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ __all__ = [
     "Setup",
     "Shutdown",
     "StopKernel",
+    "Stopping",
     "UpMessage",
     "WantConsole",
+    "WantDrain",
+    "Warm",
+    "Warmed",
     "decode_down",
     "decode_up",
     "encode",
@@ -52,8 +56,28 @@ class FileStorage(msgspec.Struct, frozen=True):
     recycled_age_s: float
 
 
+class Stopping(msgspec.Struct, frozen=True):
+    """How a host ends kernels; see `Settings`, where each of these stands."""
+
+    interrupt_grace_s: float
+    max_abandoned: int
+
+
+class Warm(msgspec.Struct, tag="warm", frozen=True):
+    """To a host that has no app yet: import these. `Warmed` answers it, `Setup` may come after.
+
+    Attributes:
+        modules: what to import.
+        at_low_priority: whether that shall give way to what else runs.
+    """
+
+    modules: list[str]
+    at_low_priority: bool
+
+
 class Setup(msgspec.Struct, tag="setup", frozen=True):
-    """First down the Pipe: what the host is for. The launch itself carries only descriptors.
+    """What the host is for; nothing but `Warm` goes before it. The launch itself carries only
+    descriptors.
 
     Attributes:
         app: absolute path of the app's file.
@@ -61,6 +85,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
         max_frame_bytes: the largest frame either side may send.
         host_window_bytes: how much of all sessions together may be on its way up.
         files: how virtual files are kept.
+        stopping: how kernels are ended that do not end.
     """
 
     app: str
@@ -68,6 +93,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     max_frame_bytes: int
     host_window_bytes: int
     files: FileStorage
+    stopping: Stopping
 
 
 class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):
@@ -87,7 +113,13 @@ class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):
 
 
 class StopKernel(msgspec.Struct, tag="stop_kernel", frozen=True):
-    """End the session's kernel when its present command ends."""
+    """End the session's kernel when its present command ends.
+
+    Attributes:
+        patience_s: how long that may take before the command is interrupted.
+    """
+
+    patience_s: float = 0.0
 
 
 class Credit(msgspec.Struct, tag="credit", frozen=True):
@@ -118,6 +150,18 @@ class Ping(msgspec.Struct, tag="ping", frozen=True):
 
 class Shutdown(msgspec.Struct, tag="shutdown", frozen=True):
     """Leave now."""
+
+
+class Warmed(msgspec.Struct, tag="warmed", frozen=True):
+    """The host has imported what it could, and waits for its app.
+
+    Attributes:
+        names: the top-level modules that came with it.
+        slowed: whether threads that the imports started are left with a low priority.
+    """
+
+    names: list[str]
+    slowed: bool
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
@@ -184,6 +228,16 @@ class WantConsole(msgspec.Struct, tag="want_console", frozen=True):
     """Send the host what its process writes to descriptors 1 and 2, as `ConsoleText`."""
 
 
+class WantDrain(msgspec.Struct, tag="want_drain", frozen=True):
+    """Open no more sessions here: something holds the process back that only its end will end.
+
+    Attributes:
+        reason: what, for the log.
+    """
+
+    reason: str
+
+
 class FilesFreed(msgspec.Struct, tag="files_freed", frozen=True):
     """Nobody reads these files' bytes any more: what holds them can be used again."""
 
@@ -191,10 +245,11 @@ class FilesFreed(msgspec.Struct, tag="files_freed", frozen=True):
 
 
 DownMessage = (
-    Setup | CreateKernel | StopKernel | Credit | FilesFreed | ConsoleText | Ping | Shutdown
+    Warm | Setup | CreateKernel | StopKernel | Credit | FilesFreed | ConsoleText | Ping | Shutdown
 )
 UpMessage = (
-    Ready
+    Warmed
+    | Ready
     | Pong
     | KernelCreated
     | KernelExited
@@ -203,6 +258,7 @@ UpMessage = (
     | FileStored
     | FileRemoved
     | WantConsole
+    | WantDrain
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -11,21 +11,25 @@ from mpkernel.errors import ProtocolError
 from mpkernel.wire import messages as m
 
 EXAMPLES_DOWN = [
+    m.Warm(["package.module"], True),
     m.Setup(
         "/a/b.py",
         ["b.py", "--x"],
         1 << 28,
         1 << 26,
         m.FileStorage("shared_memory", None, 1 << 30, None, 1 << 26, 30.0),
+        m.Stopping(2.0, 16),
     ),
     m.CreateKernel("s1", "module:main", b"\x00\xff", 8 << 20),
     m.StopKernel(),
     m.Credit(12),
     m.FilesFreed(["abc.png", "b"]),
+    m.ConsoleText("stderr", "oh\n", 12.5),
     m.Ping(3),
     m.Shutdown(),
 ]
 EXAMPLES_UP = [
+    m.Warmed(["package"], False),
     m.Ready(1),
     m.Pong(3),
     m.KernelCreated(140_000_000_000_000),
@@ -34,6 +38,8 @@ EXAMPLES_UP = [
     m.Credit(12),
     m.FileStored("abc.png", "block", "mpk-1-2-3-4", 3, "image/png"),
     m.FileRemoved("abc.png"),
+    m.WantConsole(),
+    m.WantDrain("3 threads wait"),
 ]
 
 

@@ -1,0 +1,83 @@
+"""`Warming`: what a host imports while it has no app yet.
+
+Nothing but the imported modules is left of it. It has a thread of its own, as imports have in any
+host, where a kernel's thread runs them; and for its low priority. On Linux a priority is the
+thread's own, and without a privilege it never rises again: the main thread, from which all kernels
+inherit theirs, must keep its own. So must what a library starts when it is imported (the pool of a
+BLAS): if such a thread is left with a low priority, the process is of no use, and its server is
+told.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from mpkernel.wire.messages import Warm, Warmed
+
+__all__ = ["Warming"]
+
+logger = logging.getLogger(__name__)
+
+# A tenth of a processor where others want it: with the lowest, 19, it would be a sixtieth, and on a
+# busy machine no standby would be ready in time.
+_LOW_PRIORITY = 10
+
+
+class Warming(threading.Thread):
+    """Imports what is asked for, answers, ends.
+
+    Args:
+        warm: what is asked for.
+        answer: called on this thread, last.
+    """
+
+    def __init__(self, warm: Warm, answer: Callable[[Warmed], None]) -> None:
+        super().__init__(name="warming", daemon=True)
+        self._warm = warm
+        self._answer = answer
+
+    def run(self) -> None:
+        priority = _priority_of(os.getpid())
+        if self._warm.at_low_priority and sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
+        sys.argv = [""]  # libraries that look at it see no arguments, not those of the launch
+        before = set(sys.modules)
+        for name in self._warm.modules:
+            _import(name)
+        names = {module.partition(".")[0] for module in sys.modules.keys() - before}
+        self._answer(Warmed(sorted(names), slowed=_any_slower_than(priority)))
+
+    def wait_gone(self) -> None:
+        """Wait until the thread has ended. It takes microseconds once it has answered; `join` alone
+        returns while the operating system still has the thread, with its low priority."""
+        self.join()
+        while os.path.exists(f"/proc/self/task/{self.native_id}"):
+            time.sleep(0.0005)
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (an app that needs it meets it itself)
+        logger.warning("a standby could not import %s: %r", name, error)
+
+
+def _any_slower_than(priority: int) -> bool:
+    """Whether another thread than the calling one runs with less than this priority."""
+    if sys.platform != "linux":
+        return False
+    others = {int(name) for name in os.listdir("/proc/self/task")} - {threading.get_native_id()}
+    return any(_priority_of(thread) > priority for thread in others)
+
+
+def _priority_of(thread: int) -> int:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, thread)
+    except ProcessLookupError:  # it has ended meanwhile
+        return -20

@@ -1,0 +1,160 @@
+"""`Watchdog`: samples and pings all hosts of a pool, and hands on what each one's watch says.
+
+    event loop                                           thread "mpkernel-watchdog"
+    watch(host) ─▶ every watch_interval_s: who ────────▶ Sampler.sample
+                   HostWatch.sampled ◀───────────────────── usages
+                     ├─▶ on_verdict(host, verdict)
+                     └─▶ host.ping(number) ···▶ the host ···▶ HostWatch.ponged(number)
+
+One sample at a time; the next is due an interval after the last one's end. What a sample is, is
+`usage`'s; what follows from it, `verdicts`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import psutil
+
+from mpkernel.aio.background import BackgroundTask
+from mpkernel.server.usage import Sampler, Usage, created_at
+from mpkernel.server.verdicts import HostWatch, Verdict
+from mpkernel.settings import Settings
+
+__all__ = ["Watchdog", "WatchedHost"]
+
+logger = logging.getLogger(__name__)
+
+
+class WatchedHost(Protocol):
+    """What the watchdog needs of a host."""
+
+    @property
+    def answers_pings(self) -> bool:
+        """Whether its dispatcher runs. Before that, how long it may take is `start_timeout_s`."""
+
+    def ping(self, number: int) -> None:
+        """Send a `Ping`. Returns at once, and refuses none however much waits to be sent; the
+        `Pong` goes to the host's `HostWatch.ponged`."""
+
+
+HostT = TypeVar("HostT", bound=WatchedHost)
+
+
+class Watchdog(Generic[HostT]):
+    """Watches hosts from one loop. On the loop's thread.
+
+    A task runs while there are hosts, and a thread from the first sample on until `close`.
+
+    Args:
+        settings: see `HostWatch`, and `watch_interval_s`: None watches nothing.
+        on_verdict: called on the loop with each verdict. It may stop watching any host.
+    """
+
+    def __init__(self, settings: Settings, on_verdict: Callable[[HostT, Verdict], None]) -> None:
+        self._settings = settings
+        self._on_verdict = on_verdict
+        self._watched: dict[HostT, _Watched] = {}
+        self._unwatched = asyncio.Event()
+        self._sampler = Sampler()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mpkernel-watchdog")
+        self._task = BackgroundTask(self._run, name="mpkernel watchdog")
+        self._is_failing = False
+        self._is_closed = False
+
+    def watch(self, host: HostT, pid: int) -> HostWatch:
+        """Watch a host from now on.
+
+        Args:
+            host: it; `pid` is its process id. Nobody has reaped it yet.
+
+        Returns:
+            Where its pongs go, and where its latest samples can be had.
+        """
+        watch = HostWatch(self._settings, born_at=time.monotonic())
+        if self._settings.watch_interval_s is None or self._is_closed:
+            return watch
+        try:
+            self._watched[host] = _Watched(pid, created_at(pid), watch)
+        except psutil.Error as error:
+            logger.debug("a host that is gone is not watched: %s pid=%d", error, pid)
+            return watch
+        if not self._task.running:
+            self._task.start()
+        return watch
+
+    def unwatch(self, host: HostT) -> None:
+        """Watch the host no more: no verdict on it follows. Idempotent."""
+        self._watched.pop(host, None)
+        if not self._watched:
+            self._unwatched.set()
+
+    def close_soon(self) -> None:
+        """Watch nothing any more, without waiting."""
+        self._is_closed = True
+        self._watched.clear()
+        self._unwatched.set()
+        self._thread.shutdown(wait=False)
+
+    async def close(self) -> None:
+        """Watch nothing any more; return when task and thread have ended. Idempotent."""
+        self.close_soon()
+        await self._task.stop()
+        # A sample may be under way that nobody waits for any more.
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+
+    async def _run(self) -> None:
+        interval_s = self._settings.watch_interval_s
+        while self._watched:
+            self._unwatched.clear()
+            usages = await self._sample()
+            for host in list(self._watched):
+                self._judge(host, usages)
+                self._ping(host)
+            try:
+                async with asyncio.timeout(interval_s):
+                    await self._unwatched.wait()
+            except TimeoutError:
+                continue
+
+    async def _sample(self) -> dict[int, Usage]:
+        hosts = {watched.pid: watched.created_at for watched in self._watched.values()}
+        loop = asyncio.get_running_loop()
+        try:
+            usages = await loop.run_in_executor(self._thread, self._sampler.sample, hosts)
+        except OSError as error:  # the server has no descriptor left, or /proc is not there
+            if not self._is_failing:
+                logger.warning("hosts cannot be watched for now: %s", error)
+            self._is_failing = True
+            return {}
+        self._is_failing = False
+        return usages
+
+    def _judge(self, host: HostT, usages: dict[int, Usage]) -> None:
+        watched = self._watched.get(host)
+        usage = usages.get(watched.pid) if watched is not None else None
+        if watched is None or usage is None:
+            return
+        for verdict in watched.watch.sampled(usage):
+            try:
+                self._on_verdict(host, verdict)
+            except Exception:
+                # The others are watched on.
+                logger.exception("a verdict could not be carried out pid=%d", watched.pid)
+
+    def _ping(self, host: HostT) -> None:
+        watched = self._watched.get(host)
+        now = time.monotonic()
+        if watched is not None and host.answers_pings and watched.watch.ping_is_due(now):
+            host.ping(watched.watch.pinged(now))
+
+
+class _Watched(NamedTuple):
+    pid: int
+    created_at: float
+    watch: HostWatch

@@ -1,0 +1,119 @@
+"""Whose text it is that was written to descriptor 1 or 2."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from mpkernel.host import descriptors
+from mpkernel.host.descriptors import Ran, Runs
+from mpkernel.wire.messages import ConsoleText
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def waits() -> list[str]:
+    """A note for each time that an end waited."""
+    return []
+
+
+@pytest.fixture
+def runs(clock: Clock, waits: list[str]) -> Runs:
+    return Runs(clock, lambda: waits.append("waited"))
+
+
+def test_it_is_nobodys_where_nobody_ran(runs: Runs, clock: Clock) -> None:
+    assert runs.alone_at(clock.now) is None
+
+
+def test_it_is_the_running_sessions(runs: Runs, clock: Clock) -> None:
+    with runs.running(1, "cell"):
+        clock.now += 1000
+        assert runs.alone_at(clock.now) == Ran(1, "cell")
+
+
+def test_it_is_the_sessions_that_has_just_ended(runs: Runs, clock: Clock) -> None:
+    with runs.running(1, "cell"):
+        pass
+    assert runs.alone_at(clock.now + 0.09) == Ran(1, "cell")
+    assert runs.alone_at(clock.now + 0.11) is None
+
+
+def test_it_is_nobodys_where_two_run_or_have_just_run(runs: Runs, clock: Clock) -> None:
+    with runs.running(1, "one"), runs.running(2, "two"):
+        assert runs.alone_at(clock.now) is None
+    with runs.running(1, "one"):
+        assert runs.alone_at(clock.now + 0.09) is None
+        assert runs.alone_at(clock.now + 0.11) == Ran(1, "one")
+
+
+def test_it_is_not_of_a_run_that_began_after_it_was_read(runs: Runs, clock: Clock) -> None:
+    read_at_s = clock.now
+    clock.now += 0.01
+    with runs.running(2, "later"):
+        assert runs.alone_at(read_at_s) is None
+        assert runs.alone_at(clock.now) == Ran(2, "later")
+
+
+def test_it_is_of_the_latest_cell_that_ran_when_it_was_read(runs: Runs, clock: Clock) -> None:
+    began = {}
+    for cell in ("first", "second", "third"):
+        clock.now += 0.01
+        began[cell] = clock.now
+        with runs.running(1, cell):
+            clock.now += 0.005
+    for cell, began_s in began.items():
+        assert runs.alone_at(began_s + 0.007) == Ran(1, cell)
+
+
+def test_news_of_the_text_may_come_seconds_after_it_was_read(runs: Runs, clock: Clock) -> None:
+    with runs.running(1, "cell"):
+        read_at_s = clock.now
+    for number in range(1000):
+        clock.now += 0.004
+        with runs.running(2, str(number)):
+            clock.now += 0.0001
+    assert runs.alone_at(read_at_s) == Ran(1, "cell")
+
+
+def test_an_end_waits_for_the_text_only_where_it_is_known_whose_it_is(
+    runs: Runs, clock: Clock, waits: list[str]
+) -> None:
+    with runs.running(1, "alone"):
+        pass
+    assert waits == ["waited"]
+    with runs.running(2, "beside the first"):
+        pass
+    assert waits == ["waited"]
+
+
+def test_a_run_that_fails_has_ended(runs: Runs, clock: Clock) -> None:
+    with contextlib.suppress(KeyboardInterrupt), runs.running(1, "cell"):
+        raise KeyboardInterrupt
+    assert runs.alone_at(clock.now + 1) is None
+
+
+def test_a_hook_that_fails_is_called_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(message: ConsoleText) -> None:
+        raise LookupError("on purpose")
+
+    monkeypatch.setattr(descriptors, "_hook", fail)
+    for _ in range(2):  # what it logs comes back as text
+        descriptors.deliver(ConsoleText("stderr", "text", 0.0))
+    assert len(caplog.records) == 1

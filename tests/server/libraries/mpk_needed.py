@@ -1,0 +1,1 @@
+"""What `mpk_plain` needs."""
