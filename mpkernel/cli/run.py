@@ -1,6 +1,6 @@
 """`mpkernel run PATH… [marimo's options]`: marimo's own server with mpkernel as its backend.
 
-The command line is marimo's: only `--examples` is ours, and `--sandbox` is refused.
+The command line is marimo's: only `--examples` and `--standby` are ours; `--sandbox` is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Usage: mpkernel run PATH... [OPTIONS] [-- ARGS...]
 
   Serve marimo notebooks (files, folders, or both), each in a process of its own.
 
-  --examples  serve the notebooks that ship with mpkernel
+  --examples   serve the notebooks that ship with mpkernel
+  --standby N  keep N processes warm for the next notebook that starts (default 1; 0: none)
 
 All options of `marimo run` follow; those that choose a sandbox are refused.
 """
@@ -53,9 +54,11 @@ def run(arguments: Sequence[str]) -> int:
         )
     if "--examples" in ours:
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
+    ours, standbys = _take_standby(ours)
     _check_port(ours)
 
     from mpkernel.marimo_backend import entrypoint
+    from mpkernel.marimo_backend.pool import keep_standbys
 
     if entrypoint.is_disabled():
         raise MPKernelError(
@@ -63,6 +66,8 @@ def run(arguments: Sequence[str]) -> int:
             remedy="unset it, or use marimo run",
         )
     entrypoint.isolate_single_notebooks()
+    if standbys is not None:
+        keep_standbys(standbys)
     # Where the package is on sys.path but not installed, marimo finds no entry point of it.
     seam.server("MIDDLEWARE_REGISTRY").register("mpkernel", entrypoint.middleware)
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
@@ -103,6 +108,25 @@ def _value(options: list[str], *names: str) -> str | None:
             following = options[position + 1 : position + 2]
             return value if separator else next(iter(following), None)
     return None
+
+
+def _take_standby(options: list[str]) -> tuple[list[str], int | None]:
+    """The options without `--standby`, and its value."""
+    others: list[str] = []
+    count: int | None = None
+    rest = iter(options)
+    for option in rest:
+        name, separator, value = option.partition("=")
+        if name != "--standby":
+            others.append(option)
+            continue
+        given = value if separator else next(rest, "")
+        if not given.isdecimal():
+            raise MPKernelError(
+                f"--standby is {given!r}, not a number of processes", remedy="give 0, 1 or more"
+            )
+        count = int(given)
+    return others, count
 
 
 def _marimo(arguments: list[str]) -> int:

@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse
 
 from mpkernel.errors import UnsupportedMarimo
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.banner import showing_banners
 from mpkernel.marimo_backend.files import RegisteredFiles, leased
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
 from shm import Registry
@@ -59,10 +60,32 @@ class IsolationMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._decided and "app" in scope:
             self._decide(scope["app"].state)
-        if self._lease is not None and scope["type"] == "http" and _FILE_ROUTE in scope["path"]:
+        if self._lease is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http" and _FILE_ROUTE in scope["path"]:
             await self._serve_file(self._lease.files, scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._leave_in_order(self._lease, scope, receive, send)
+        elif scope["type"] == "http":
+            await self._app(scope, receive, showing_banners(send))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _leave_in_order(self, lease: PoolLease, scope: Any, receive: Any, send: Any) -> None:
+        """Have the server's end wait for the commands that run."""
+
+        async def heard() -> Any:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                lease.begin_shutdown()
+            return message
+
+        async def said(message: Any) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await lease.drained()
+            await send(message)
+
+        await self._app(scope, heard, said)
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
         """Let marimo answer for a registered file, with the registered length in its path and the

@@ -9,16 +9,17 @@ from __future__ import annotations
 import pickle
 import queue
 import threading
+from collections import deque
 from typing import Any, NamedTuple
 
 from mpkernel.host import console
 from mpkernel.host.kernels import Kernel
-from mpkernel.marimo_backend import seam
+from mpkernel.kernel.interrupts import Interrupts
+from mpkernel.marimo_backend import files, interrupts, restoring, seam
 from mpkernel.marimo_backend.console import make_proxy
-from mpkernel.marimo_backend.files import bind_thread, store_by_session
 from mpkernel.wire.frames import Channel, Message
 
-__all__ = ["run"]
+__all__ = ["ControlQueue", "MergeQueue", "Pickled", "run"]
 
 _process_lock = threading.Lock()
 _process_prepared = False
@@ -27,18 +28,20 @@ _process_prepared = False
 def run(kernel: Kernel) -> None:
     """Run marimo's kernel for one session until it is closed."""
     _prepare_process()
-    bind_thread(kernel.files)
+    files.bind_thread(kernel.files)
+    restoring.bind_thread(kernel)
+    interruptible = interrupts.bind_thread(kernel)
     stop = seam.host("StopKernelCommand")
-    queues = {
-        Channel.CONTROL: ControlQueue(kernel),
-        Channel.UI_ELEMENT: CommandQueue(kernel),
+    control = ControlQueue(kernel)
+    queues: dict[Channel, CommandQueue] = {
+        Channel.CONTROL: control,
         Channel.COMPLETION: CommandQueue(kernel),
         Channel.INPUT: CommandQueue(kernel),
     }
 
     def deliver(message: Message | None) -> None:
         if message is not None:
-            queues[message.channel].put(_Pickled(message.payload))
+            queues[message.channel].put(Pickled(message.payload))
             return
         queues[Channel.CONTROL].put(stop())
         queues[Channel.INPUT].put(_Closed())
@@ -47,18 +50,19 @@ def run(kernel: Kernel) -> None:
     if not kernel.files.enabled:
         arguments["virtual_file_storage"] = None
     kernel.redirect(deliver)
-    seam.host("launch_kernel")(
-        control_queue=queues[Channel.CONTROL],
-        set_ui_element_queue=queues[Channel.UI_ELEMENT],
-        completion_queue=queues[Channel.COMPLETION],
-        input_queue=queues[Channel.INPUT],
-        stream_queue=OutputQueue(kernel),
-        socket_addr=None,
-        is_edit_mode=False,
-        interrupt_queue=None,
-        is_ipc=False,
-        **arguments,
-    )
+    with interrupts.ending_by_interrupt(kernel):
+        seam.host("launch_kernel")(
+            control_queue=control,
+            set_ui_element_queue=MergeQueue(control),
+            completion_queue=queues[Channel.COMPLETION],
+            input_queue=queues[Channel.INPUT],
+            stream_queue=OutputQueue(kernel, interruptible),
+            socket_addr=None,
+            is_edit_mode=False,
+            interrupt_queue=None,
+            is_ipc=False,
+            **arguments,
+        )
 
 
 def _prepare_process() -> None:
@@ -69,11 +73,15 @@ def _prepare_process() -> None:
             return
         seam.host("register_formatters")()
         console.install(make_proxy)
-        store_by_session()
+        files.store_by_session()
+        restoring.restore_elements()
+        interrupts.interrupt_commands()
         _process_prepared = True
 
 
-class _Pickled(NamedTuple):
+class Pickled(NamedTuple):
+    """A command as it came down the Pipe."""
+
     payload: bytes
 
 
@@ -104,7 +112,7 @@ class CommandQueue:
         item = self._items.get(block, timeout)
         if isinstance(item, _Closed):
             raise EOFError("the session is closed")
-        return self._received(item.payload) if isinstance(item, _Pickled) else item
+        return self._received(item.payload) if isinstance(item, Pickled) else item
 
     def get_nowait(self) -> Any:
         return self.get(block=False)
@@ -119,38 +127,114 @@ class CommandQueue:
 
 class ControlQueue(CommandQueue):
     """The queue whose commands the kernel runs one after the other: who asks for the next has done
-    the one before. The client's are counted, for its journal."""
+    those before. The client's are counted, for its journal."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
+        self._stop = seam.host("StopKernelCommand")
+        self._updates = (seam.host("UpdateUIElementCommand"), seam.host("ModelCommand"))
+        self._peeked: _Command | None = None
+        self._again: deque[Any] = deque()
         self._begun = self._done = 0
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """See `CommandQueue.get`."""
         if self._done < self._begun:
             self._done = self._begun
-            if self._items.empty():
+            if self.empty():
                 self._kernel.progressed(self._begun, self._done)
-        return super().get(block, timeout)
+        if self._kernel.stopped:
+            return self._stop()  # what still waits is nobody's wish any more
+        if self._peeked is None:
+            self._peeked = _opened(self._items.get(block, timeout))
+        return self._begin()
 
-    def _received(self, payload: bytes) -> Any:
-        self._begun += 1
-        self._kernel.progressed(self._begun, self._done)
-        return super()._received(payload)
+    def empty(self) -> bool:
+        return self._peeked is None and self._items.empty()
+
+    def has_update(self) -> bool:
+        """Whether an update follows the one that `get` gave, with no other command between."""
+        if self._again:
+            return True
+        if self._peeked is None and not self._items.empty():
+            self._peeked = _opened(self._items.get_nowait())
+        return self._peeked is not None and isinstance(self._peeked.command, self._updates)
+
+    def get_update(self) -> Any:
+        """The next such update, which the kernel does together with the one before. Each comes once
+        more, `get`'s too: marimo awaits every update in two queues, and skips it the second time.
+
+        Raises:
+            queue.Empty: none follows.
+        """
+        if not self.has_update():
+            raise queue.Empty
+        return self._again.popleft() if self._again else self._begin()
+
+    def _begin(self) -> Any:
+        """Hand out the command that was peeked at."""
+        assert self._peeked is not None
+        (command, payload_bytes), self._peeked = self._peeked, None
+        if isinstance(command, self._updates):
+            self._again.append(command)
+        if payload_bytes is not None:
+            self._kernel.taken(payload_bytes)
+            self._begun += 1
+            self._kernel.progressed(self._begun, self._done)
+        return command
+
+
+class _Command(NamedTuple):
+    """A command of a client, or, without `payload_bytes`, of the kernel itself."""
+
+    command: Any
+    payload_bytes: int | None
+
+
+def _opened(item: Any) -> _Command:
+    if isinstance(item, Pickled):
+        return _Command(pickle.loads(item.payload), len(item.payload))
+    return _Command(item, None)
+
+
+class MergeQueue:
+    """marimo's second queue, of updates alone: it does all that lie there as one. Here they are
+    taken from the first queue, so that each is counted when it begins."""
+
+    def __init__(self, control: ControlQueue) -> None:
+        self._control = control
+
+    def put(self, item: Any, /, block: bool = True, timeout: float | None = None) -> None:
+        """Nothing: what is put here is put into the first queue too."""
+
+    def put_nowait(self, item: Any, /) -> None:
+        """The same."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        del block, timeout
+        return self._control.get_update()
+
+    def get_nowait(self) -> Any:
+        return self._control.get_update()
+
+    def empty(self) -> bool:
+        return not self._control.has_update()
 
 
 class OutputQueue:
     """Where marimo's kernel puts its messages. Waits when the session's window is full."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, interrupts: Interrupts) -> None:
         self._kernel = kernel
+        self._interrupts = interrupts
 
     def put(self, item: bytes, /, block: bool = True, timeout: float | None = None) -> None:
         del block, timeout
-        self._kernel.send(item)
+        with self._interrupts.shield():
+            self._kernel.send(item)
 
     def put_nowait(self, item: bytes, /) -> None:
-        self._kernel.send(item)
+        self.put(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> bytes:
         raise NotImplementedError("output can only be put")

@@ -18,25 +18,32 @@ import queue
 import threading
 from typing import Any
 
+import msgspec
+
 from mpkernel.aio.loops import running_loop
+from mpkernel.aio.signals import ending_signals
 from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.journal import MarimoJournal
+from mpkernel.marimo_backend.session import MarimoSession
 from mpkernel.server.app import App
 from mpkernel.server.pool import HostPool
-from mpkernel.server.session import SessionLink
+from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
 from shm import Registry
 
-__all__ = ["AppHostAdapter", "PoolLease", "shared_pool"]
+__all__ = ["AppHostAdapter", "PoolLease", "keep_standbys", "shared_pool"]
 
 logger = logging.getLogger(__name__)
 
 _ENTRY = "mpkernel.marimo_backend.kernel:run"
 
+_UI_ELEMENT = b"ui_element"
+"""marimo's second way for what it sends as control too: the host makes its own of that."""
+
 _CHANNELS = {
     b"control": Channel.CONTROL,
-    b"ui_element": Channel.UI_ELEMENT,
     b"completion": Channel.COMPLETION,
     b"input": Channel.INPUT,
 }
@@ -47,13 +54,26 @@ class _SharedPool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.hosts = HostPool()
+        self.hosts = HostPool(_settings)
+        self.hosts.standby.start()
         self.lock = threading.Lock()  # guards adapters and leases
         self.adapters: dict[str, AppHostAdapter] = {}
         self.leases = 0
+        self.is_leaving = False
 
 
+_settings = Settings(standby=1, standby_imports=("mpkernel.marimo_backend.warm",))
 _shared: _SharedPool | None = None
+
+
+def keep_standbys(count: int) -> None:
+    """Have pools that are made from now on keep this many warm processes. Default: 1.
+
+    Raises:
+        SettingsError: it is negative.
+    """
+    global _settings
+    _settings = msgspec.structs.replace(_settings, standby=count)
 
 
 def shared_pool() -> _SharedPool:
@@ -98,6 +118,16 @@ class PoolLease:
         """The virtual files of all notebooks of the pool."""
         return self.shared.hosts.files
 
+    def begin_shutdown(self) -> None:
+        """The server is about to leave: sessions that it closes may finish what they run."""
+        self.shared.is_leaving = True
+
+    async def drained(self) -> None:
+        """Wait until every process has left, and no longer than `Settings.drain_grace_s` for the
+        commands that run; a further signal ends them at once."""
+        with ending_signals() as again:
+            await self.shared.hosts.drain(at_once=again)
+
     def shutdown(self) -> None:
         """Give the lease back; with the last, have every host leave. Idempotent."""
         if self._ended:
@@ -105,7 +135,7 @@ class PoolLease:
         self._ended = True
         with self.shared.lock:
             self.shared.leases -= 1
-            if self.shared.leases:
+            if self.shared.leases or self.shared.is_leaving:
                 return
         _call_on(self.shared.loop, self.shared.hosts.close_soon)
 
@@ -153,7 +183,7 @@ class AppHostAdapter:
         """Start a kernel for a session; returns (marimo's) `KernelCreatedResponse` at once.
 
         Raises:
-            KernelStartupError: (marimo's) no process could be launched.
+            KernelStartupError: (marimo's) no process could be launched, or the app died too often.
         """
         arguments |= {"app_metadata": app_metadata, "log_level": log_level}
         kernel = KernelSpec(
@@ -162,16 +192,18 @@ class AppHostAdapter:
             argv=tuple(app_metadata.argv or ()),
         )
         try:
-            _result_on(self._shared.loop, lambda: self._open(session_id, kernel))
+            _result_on(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
         except MPKernelError as error:
+            self.stop_kernel(session_id)
             logger.warning("no kernel could be created: %s app=%s", error, self._app)
             raise seam.server("KernelStartupError")(str(error)) from error
         return seam.server("KernelCreatedResponse")(session_id=session_id, success=True)
 
-    def _open(self, session_id: str, kernel: KernelSpec) -> None:
+    def _open(self, session_id: str, kernel: KernelSpec, arguments: dict[str, Any]) -> None:
         owner = self._shared.hosts.app(self._app, kernel)
+        journal = MarimoJournal(kernel, arguments, max_bytes=owner.settings.journal_bytes)
         with self._lock:
-            session = MarimoSession(owner, session_id, self._queues.get(session_id))
+            session = MarimoSession(owner, session_id, self._queues.get(session_id), journal)
             self._sessions[session_id] = session
             self._owner = owner
         owner.open(session, kernel)
@@ -183,16 +215,20 @@ class AppHostAdapter:
             self._queues.pop(session_id, None)
         if session is not None:
             session.stream = None
-            session.stop()
+            leaving = self._shared.is_leaving
+            session.stop(patience_s=self._shared.hosts.settings.drain_grace_s if leaving else 0.0)
 
     def send_command(self, session_id: str, channel: Any, payload: object) -> None:
         """Send a command to a session's kernel. A refused one becomes an alert on the page."""
+        if channel.value == _UI_ELEMENT:
+            return
         session = self._sessions.get(session_id)
         if session is None:
             logger.debug("a command for no session app=%s session=%s", self._app, session_id)
             return
         try:
-            session.send(_CHANNELS[channel.value], pickle.dumps(payload, pickle.HIGHEST_PROTOCOL))
+            pickled = pickle.dumps(payload, pickle.HIGHEST_PROTOCOL)
+            session.send(_CHANNELS[channel.value], pickled, command=payload)
         except SessionClosed as error:
             logger.debug("a command came too late: %s", error)
         except (HostUnresponsive, ProtocolError) as error:
@@ -213,57 +249,6 @@ class AppHostAdapter:
         """End this app's process."""
         if self._owner is not None:
             _call_on(self._shared.loop, self._owner.leave)
-
-
-class MarimoSession(SessionLink):
-    """A session whose messages go into the queue that marimo registered for it.
-
-    The queue takes at once and without bound, so its credit goes back at once too.
-
-    Attributes:
-        stream: that queue; None when nobody listens any more.
-    """
-
-    def __init__(self, app: App, session_id: str, stream: queue.Queue[bytes | None] | None) -> None:
-        super().__init__(app, session_id)
-        self.stream = stream
-
-    def on_message(self, channel: Channel, payload: bytes) -> None:
-        stream = self.stream
-        if stream is not None:
-            stream.put(payload)
-        self.taken(len(payload))
-
-    def on_end(self, error: MPKernelError | None) -> None:
-        if error is None or self.stream is None:
-            return
-        logger.warning(
-            "session ended: %s app=%s session=%s", error.what, self.app.path, self.session_id
-        )
-        self.notify(
-            "BannerNotification",
-            title="This app stopped",
-            description=html.escape(
-                f"{error.what.splitlines()[0]}. Reload the page to start it again."
-            ),
-            variant="danger",
-            action="restart",
-        )
-
-    def on_file_refused(self, error: Exception) -> None:
-        self.notify(
-            "AlertNotification",
-            title="A file of this app cannot be shown",
-            description=html.escape(str(error)),
-            variant="danger",
-        )
-
-    def notify(self, notification: str, **fields: Any) -> None:
-        """Put one of marimo's notifications onto the session's stream."""
-        stream = self.stream
-        if stream is not None:
-            message = seam.server(notification)(**fields)
-            stream.put(seam.server("serialize_kernel_message")(message))
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, call: Any) -> None:

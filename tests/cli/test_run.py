@@ -32,7 +32,13 @@ def test_the_version_is_told() -> None:
 def test_help_shows_our_options_and_all_of_marimos() -> None:
     shown = mpkernel("run", "--help")
     assert shown.returncode == 0
-    for option in ("--examples", "--port", "--session-ttl", "--redirect-console-to-browser"):
+    for option in (
+        "--examples",
+        "--standby",
+        "--port",
+        "--session-ttl",
+        "--redirect-console-to-browser",
+    ):
         assert option in shown.stdout
 
 
@@ -74,6 +80,13 @@ def test_the_sandbox_is_refused_with_what_to_do_instead() -> None:
         assert refused.returncode == 1
         assert "--sandbox is not supported yet" in refused.stderr
         assert "marimo run --sandbox" in refused.stderr
+
+
+@pytest.mark.parametrize("form", [["--standby=-1"], ["--standby", "many"], ["--standby"]])
+def test_a_standby_that_is_no_number_is_refused(form: list[str]) -> None:
+    refused = mpkernel("run", EXAMPLE, *form)
+    assert refused.returncode == 1
+    assert "not a number of processes" in refused.stderr
 
 
 @pytest.fixture

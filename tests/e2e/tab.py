@@ -101,6 +101,12 @@ class Tab:
         if self._own_client:
             await self._client.aclose()
 
+    async def load(self) -> Self:
+        """Fetches the page. `open` does it where it was not done before."""
+        if self._server_token is None:
+            self._server_token = await _server_token(self._client, self.url, self._query)
+        return self
+
     async def open(self, timeout_s: float = 60.0) -> Self:
         """Connects and waits for the session; the notebook's first run may still go on.
 
@@ -237,8 +243,7 @@ class Tab:
         return self._client.stream("GET", urljoin(self.url, url))
 
     async def _connect(self) -> ClientConnection:
-        if self._server_token is None:
-            self._server_token = await _server_token(self._client, self.url, self._query)
+        await self.load()
         query = urlencode({**self._query, "session_id": self.session_id})
         return await connect(
             f"{self.url.replace('http', 'ws', 1)}ws?{query}",

@@ -46,7 +46,8 @@ def children_of(server: Server) -> dict[str, psutil.Process]:
 
 
 def hosts_of(server: Server) -> list[psutil.Process]:
-    """The app hosts among them: multiprocessing's own children share the server's tracker."""
+    """The app hosts among them, a standby too: multiprocessing's own children share the server's
+    tracker."""
     return [child for line, child in children_of(server).items() if "tracker_fd=None" in line]
 
 
@@ -86,23 +87,19 @@ class TestOneServer:
             ]
             assert listening == [(server.pid, server.port)]
 
-    async def test_a_killed_app_ends_its_tabs_clearly_and_nothing_else(
-        self, server: Server
-    ) -> None:
-        async with Tab(server.url, SALES) as dead, Tab(server.url, WEATHER) as other:
-            await dead.wait_for("runs in process")
+    async def test_a_killed_app_comes_back_and_nothing_else_notices(self, server: Server) -> None:
+        async with Tab(server.url, SALES) as tab, Tab(server.url, WEATHER) as other:
+            await tab.wait_for("runs in process")
             await other.wait_for("runs in process")
-            pid = int(re.findall(r"runs in process (\d+)", dead.text)[0])
+            pid = int(re.findall(r"runs in process (\d+)", tab.text)[0])
             os.kill(pid, signal.SIGKILL)
-            await dead.wait_for(lambda tab: tab.received("banner"))
-            assert "was killed by SIGKILL" in dead.received("banner")[0]["description"]
-            await dead.wait_closed()
+            await tab.wait_for(lambda tab: tab.received("banner"))
+            await tab.wait_for(lambda tab: f"runs in process {pid}" not in tab.text)
+            await tab.wait_for("runs in process")
             await other.set_ui("Station", ["Summit"])
             await other.wait_for("Summit at")
-            async with Tab(server.url, SALES) as again:
-                await again.wait_for("runs in process")
-                assert str(pid) not in again.text
-        assert "host was killed by SIGKILL" in server.output()
+            assert not other.received("banner")
+        assert "the process of dashboard.py was killed by SIGKILL" in server.output()
 
     async def test_a_file_that_no_host_announced_is_not_found(self, server: Server) -> None:
         async with Tab(server.url, str(NOTEBOOKS / "download.py")) as tab:
@@ -166,7 +163,7 @@ class TestEnd:
             async with Tab(server.url, BEHAVIOUR) as tab:
                 await tab.wait_for("nothing gave")
                 await tab.set_ui("Action", [action])
-                assert len(hosts_of(server)) == 1
+                assert hosts_of(server)
                 if ending is signal.SIGKILL:
                     await asyncio.to_thread(server.kill)
                 else:
@@ -182,14 +179,16 @@ class TestEnd:
                 await tab.wait_for("nothing gave")
                 await tab.set_ui("Action", ["c"])
                 fork = (await client.get(f"{server.url}/fork")).json()
-                [host] = [h for h in hosts_of(server) if h.pid != fork]
+                hosts = [host for host in hosts_of(server) if host.pid != fork]
+                assert hosts
                 await asyncio.to_thread(server.kill)
-            _, alive = await asyncio.to_thread(psutil.wait_procs, [host], timeout=5)
+            _, alive = await asyncio.to_thread(psutil.wait_procs, hosts, timeout=5)
             assert not alive
             psutil.Process(fork).kill()
 
     async def test_tabs_dropped_before_they_are_ready_leave_nothing(self) -> None:
-        async with Server(SLIDER, options=["--session-ttl", "2"]) as server:
+        options = ["--session-ttl", "2", "--standby", "0"]
+        async with Server(SLIDER, options=options) as server:
             async with http_client() as client:
                 tabs = [Tab(server.url, SLIDER, client=client, history=5) for _ in range(150)]
 

@@ -1,0 +1,94 @@
+"""Banners on the page of an app.
+
+marimo's page of a running notebook hears of banners and shows none (its editor does), and its
+alerts go after five seconds. So a script is put into the page's head: it listens to the page's
+WebSocket, and shows the last banner at the top until it is dismissed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+__all__ = ["showing_banners"]
+
+Send = Callable[[Any], Awaitable[None]]
+
+_HEAD_END = b"</head>"
+
+_SCRIPT = b"""<script data-mpkernel="banner">
+(() => {
+  const plain = (html) =>
+    new DOMParser().parseFromString(html, "text/html").body.textContent;
+  const show = ({ title, description, variant }) => {
+    if (title === "Kernel stopped") return; // marimo's, after ours, which says why
+    document.getElementById("mpkernel-banner")?.remove();
+    const banner = document.createElement("div");
+    banner.id = "mpkernel-banner";
+    banner.setAttribute("role", variant === "danger" ? "alert" : "status");
+    banner.style.cssText =
+      "position:fixed;top:0;left:0;right:0;z-index:10000;display:flex;gap:1rem;" +
+      "padding:.6rem 1rem;font:14px/1.4 sans-serif;color:#111;border-bottom:1px solid;" +
+      (variant === "danger"
+        ? "background:#fdecea;border-color:#d9534f"
+        : "background:#e8f1fb;border-color:#7aa7d9");
+    const text = document.createElement("div");
+    text.style.flex = "1";
+    const strong = document.createElement("strong");
+    strong.textContent = title;
+    text.append(strong, " ", plain(description));
+    const button = document.createElement("button");
+    button.setAttribute("aria-label", "Dismiss");
+    button.textContent = "\\u00d7";
+    button.style.cssText = "font-size:20px;line-height:1;cursor:pointer;padding:0 .4rem";
+    button.onclick = () => banner.remove();
+    banner.append(text, button);
+    document.body.append(banner);
+  };
+  const Native = window.WebSocket;
+  window.WebSocket = class WebSocket extends Native {
+    constructor(...args) {
+      super(...args);
+      this.addEventListener("message", ({ data }) => {
+        if (typeof data === "string" && /^\\{"op": ?"banner"/.test(data)) {
+          show(JSON.parse(data).data);
+        }
+      });
+    }
+  };
+})();
+</script>
+"""
+
+
+def showing_banners(send: Send) -> Send:
+    """An ASGI `send` that puts the script into a page that is sent whole, and nowhere else."""
+    start: dict[str, Any] | None = None
+
+    async def send_page(message: Any) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start" and _is_page(message):
+            start = message  # its length is about to change
+            return
+        if start is not None:
+            held, start = start, None
+            body = message.get("body", b"")
+            if _HEAD_END in body and not message.get("more_body"):
+                body = body.replace(_HEAD_END, _SCRIPT + _HEAD_END, 1)
+                message = {**message, "body": body}
+                held = {**held, "headers": _with_length(held["headers"], len(body))}
+            await send(held)
+        await send(message)
+
+    return send_page
+
+
+def _is_page(start: Any) -> bool:
+    headers = dict(start.get("headers", ()))
+    is_html = headers.get(b"content-type", b"").startswith(b"text/html")
+    return is_html and b"content-encoding" not in headers
+
+
+def _with_length(headers: Any, length: int) -> list[tuple[bytes, bytes]]:
+    others = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+    return [*others, (b"content-length", b"%d" % length)]

@@ -1,0 +1,113 @@
+"""`ElementState`: what the elements and widgets of a page were set to, bounded in size."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import msgspec
+
+from mpkernel.marimo_backend.restoring import RestoredModel, RestoredValue
+
+__all__ = ["ENTRY_BYTES", "ElementState", "size_of"]
+
+ENTRY_BYTES = 64
+"""What anything kept is taken to need beside its content."""
+
+_UUID_LENGTH = 36
+
+
+class ElementState:
+    """Values by the ids of elements, the last one of each; over the bound the largest goes.
+
+    Args:
+        max_bytes: the bound.
+
+    Attributes:
+        too_large: elements that are set to what is not kept.
+        has_unlasting: whether elements were set whose ids are others in each process: those of
+            embedded apps, and those made after the cells' run.
+        has_nameless: whether models were set that no element shows.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.too_large: set[str] = set()
+        self.has_unlasting = False
+        self.has_nameless = False
+        self._max_bytes = max_bytes
+        self._kept: dict[str, RestoredValue | RestoredModel] = {}
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
+
+    def copy(self) -> Self:
+        """Another one that is the same."""
+        copied = type(self)(self._max_bytes)
+        copied.too_large = set(self.too_large)
+        copied.has_unlasting = self.has_unlasting
+        copied.has_nameless = self.has_nameless
+        copied._kept = dict(self._kept)
+        copied._sizes = dict(self._sizes)
+        copied._bytes = self._bytes
+        return copied
+
+    @property
+    def kept(self) -> list[tuple[str, RestoredValue | RestoredModel]]:
+        """What to give the elements as initial values, in no order."""
+        return list(self._kept.items())
+
+    def set(self, values: dict[str, Any]) -> None:
+        """Elements were set."""
+        for object_id, value in values.items():
+            self._keep(object_id, RestoredValue(value), size_of(value))
+
+    def set_model(self, object_id: str | None, update: RestoredModel) -> None:
+        """The model of an element's widget was set, some of its traits."""
+        if object_id is None:
+            self.has_nameless = True
+            return
+        before = self._kept.get(object_id)
+        if isinstance(before, RestoredModel):
+            buffers = {p: b for p, b in before.buffers.items() if p[0] not in update.state}
+            update = RestoredModel(before.state | update.state, buffers | update.buffers)
+        elif object_id in self.too_large:
+            return  # a part of it is not it
+        self._keep(object_id, update, size_of_model(update))
+
+    def remove(self, cell_id: str) -> None:
+        """The elements of a cell are gone."""
+        prefix = f"{cell_id}-"
+        for object_id in [name for name in self._kept if name.startswith(prefix)]:
+            self._drop(object_id)
+        self.too_large = {name for name in self.too_large if not name.startswith(prefix)}
+
+    def _keep(self, object_id: str, value: RestoredValue | RestoredModel, size: int) -> None:
+        if len(object_id.rpartition("-")[0]) >= _UUID_LENGTH:
+            self.has_unlasting = True
+            return
+        self._drop(object_id)
+        self.too_large.discard(object_id)
+        size += ENTRY_BYTES + len(object_id)
+        self._kept[object_id] = value
+        self._sizes[object_id] = size
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            largest = max(self._sizes, key=self._sizes.__getitem__)
+            self._drop(largest)
+            self.too_large.add(largest)
+
+    def _drop(self, object_id: str) -> None:
+        if self._kept.pop(object_id, None) is not None:
+            self._bytes -= self._sizes.pop(object_id)
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes a value of a page needs."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if value is None or isinstance(value, bool | int | float):
+        return 8
+    return len(msgspec.msgpack.encode(value, enc_hook=str))
+
+
+def size_of_model(model: RestoredModel) -> int:
+    """The same for a widget's model."""
+    return size_of(model.state) + sum(map(len, model.buffers.values()))

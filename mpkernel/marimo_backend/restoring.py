@@ -1,0 +1,179 @@
+"""Values of a session that comes back, in the host: which element takes what.
+
+The server's journal knows ids and values and no kinds. It wraps what it sends to a session that
+comes back in the types below; here, where the elements are made, it is decided what becomes of it:
+
+    RestoredValue  an initial value: not for a button (its action would run again), not for an
+                   element that is made of others (these have their own), not what does not fit
+    RestoredModel  the state of an element's widget
+    Click          a value that was sent and had not begun: for a button alone, every other element
+                   has it as its initial value
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mpkernel.host.kernels import Kernel
+from mpkernel.marimo_backend import seam
+
+__all__ = [
+    "Click",
+    "RestoredModel",
+    "RestoredValue",
+    "WIDGET_SHOWN",
+    "WidgetShown",
+    "bind_thread",
+    "restore_elements",
+]
+
+logger = logging.getLogger(__name__)
+
+_bound = threading.local()
+
+
+class RestoredValue(NamedTuple):
+    """What an element was set to."""
+
+    value: Any
+
+
+class RestoredModel(NamedTuple):
+    """What the model of an element's widget was set to.
+
+    Attributes:
+        state: traits and their values.
+        buffers: the bytes in it, by their path.
+    """
+
+    state: dict[str, Any]
+    buffers: dict[tuple[str | int, ...], bytes]
+
+
+class Click(NamedTuple):
+    """What an element was set to, if it is a button."""
+
+    value: Any
+
+
+class WidgetShown(msgspec.Struct, tag_field="op", tag="mpkernel-widget", frozen=True):
+    """Up to the journal, as JSON among the kernel's messages: which element shows which model.
+    A model's id is another in each process, an element's is not."""
+
+    model_id: str
+    object_id: str
+
+
+WIDGET_SHOWN = b'{"op":"mpkernel-widget"'
+"""How that begins."""
+
+
+def restore_elements() -> None:
+    """Have the elements of all kernels of this process take what is restored."""
+    seam.wrap_initial_values(_initial_value)
+    seam.wrap_resolve_lens(_resolve_lens)
+
+
+def bind_thread(kernel: Kernel) -> None:
+    """Have the kernel that starts on the calling thread tell its journal of its widgets."""
+    _bound.kernel = kernel
+
+
+def _initial_value(ask: Callable[[Any, str], Any], context: Any, object_id: str) -> Any:
+    """For marimo's context: the initial value of the element that is being made.
+
+    Raises:
+        KeyError: the element's own.
+    """
+    element = context.ui_element_registry.get_object(object_id)
+    if isinstance(element, seam.host("anywidget")):
+        _tell_of_widget(element, object_id)
+    value = ask(context, object_id)
+    match value:
+        case RestoredValue():
+            return _restored(context, element, object_id, value.value)
+        case RestoredModel():
+            _restore_model(element, object_id, value)
+            raise KeyError(object_id)
+    return value
+
+
+def _restored(context: Any, element: Any, object_id: str, value: Any) -> Any:
+    if _is_button(element) or _is_composite(element) or _has_model(element):
+        raise KeyError(object_id)
+    if value == "" and getattr(element, "_masked", False):
+        raise KeyError(object_id)  # a password that the page does not know and says nothing of
+    # A form asks for the value of its own element, which marimo forbids while the cell runs.
+    running = context.execution_context
+    context.execution_context = dataclasses.replace(running, setting_element_value=True)
+    try:
+        converted = element._convert_value(value)
+    except Exception:  # the element is another than it was: it starts with its own
+        logger.warning("value of a UI element not restored object=%s", object_id, exc_info=True)
+        raise KeyError(object_id) from None
+    finally:
+        context.execution_context = running
+
+    def convert_once(_: Any) -> Any:
+        del element.__dict__["_convert_value"]
+        return converted
+
+    element.__dict__["_convert_value"] = convert_once
+    return value
+
+
+def _restore_model(element: Any, object_id: str, model: RestoredModel) -> None:
+    if not _has_model(element):
+        return
+    content = {
+        "method": "update",
+        "state": model.state,
+        "buffer_paths": [list(path) for path in model.buffers],
+    }
+    try:
+        message = {"content": {"data": content}, "buffers": list(model.buffers.values())}
+        element.widget.comm.handle_msg(message)
+        element.widget.send_state(list(model.state))  # the page has what the model was made with
+    except Exception:  # the widget is another than it was: it starts with its own
+        logger.warning("state of a widget not restored object=%s", object_id, exc_info=True)
+
+
+def _resolve_lens(
+    resolve: Callable[[Any, str, Any], Any], registry: Any, object_id: str, value: Any
+) -> Any:
+    """For marimo's registry: where a value goes that the page sent.
+
+    Raises:
+        KeyError: nowhere.
+    """
+    if not isinstance(value, Click):
+        return resolve(registry, object_id, value)
+    resolved = resolve(registry, object_id, value.value)
+    if not _is_button(registry.get_object(object_id)):
+        raise KeyError(object_id)
+    return resolved
+
+
+def _tell_of_widget(element: Any, object_id: str) -> None:
+    kernel: Kernel | None = getattr(_bound, "kernel", None)
+    model_id = getattr(element.widget, "_model_id", None)
+    if kernel is not None and model_id:
+        kernel.send(msgspec.json.encode(WidgetShown(model_id, object_id)))
+
+
+def _is_button(element: Any) -> bool:
+    return isinstance(element, (seam.host("button"), seam.host("run_button")))
+
+
+def _is_composite(element: Any) -> bool:
+    return isinstance(element, (seam.host("array"), seam.host("_batch_base")))
+
+
+def _has_model(element: Any) -> bool:
+    return isinstance(element, seam.host("anywidget"))

@@ -1,0 +1,130 @@
+"""`MarimoSession`: a session whose client is one of marimo's pages."""
+
+from __future__ import annotations
+
+import html
+import logging
+import queue
+from typing import Any
+
+from mpkernel.errors import AppUnavailable, MPKernelError
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.journal import MarimoJournal
+from mpkernel.marimo_backend.restoring import WIDGET_SHOWN
+from mpkernel.server.app import App
+from mpkernel.server.deaths import Death
+from mpkernel.server.session import SessionLink
+from mpkernel.wire.frames import Channel
+
+__all__ = ["MarimoSession"]
+
+logger = logging.getLogger(__name__)
+
+
+class MarimoSession(SessionLink):
+    """A session whose messages go into the queue that marimo registered for it.
+
+    The queue takes at once and without bound, so its credit goes back at once too.
+
+    Args:
+        app, session_id: see `SessionLink`.
+        stream: that queue; None for none.
+        journal: what brings the session back.
+
+    Attributes:
+        stream: as given; None when nobody listens any more.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        session_id: str,
+        stream: queue.Queue[bytes | None] | None,
+        journal: MarimoJournal,
+    ) -> None:
+        super().__init__(app, session_id, journal)
+        self.stream = stream
+        self._calls = journal
+        self._was_created = False
+
+    def created(self, thread: int) -> None:
+        super().created(thread)
+        self._was_created = True
+
+    def on_message(self, channel: Channel, payload: bytes) -> None:
+        stream = self.stream
+        if stream is not None and not payload.startswith(WIDGET_SHOWN):
+            stream.put(payload)
+        self.taken(len(payload))
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
+        if not self._was_created:
+            return  # it waited for its first process
+        logger.warning(
+            "session restarted: %s guilty=%s app=%s session=%s",
+            death.what,
+            guilty,
+            self.app.path,
+            self.session_id,
+        )
+        self._answer_calls()
+        said = [
+            "The last action in this tab ended it, and was left out." if guilty else "",
+            "Inputs are as they were; what cells changed since then (mo.state, variables)"
+            " starts anew.",
+            f"Lost: {'; '.join(lost)}." if lost else "",
+        ]
+        self.notify(
+            "BannerNotification",
+            title="This app was restarted",
+            description=html.escape(" ".join(filter(None, said))),
+            variant="danger" if guilty else None,
+        )
+
+    def on_end(self, error: MPKernelError | None) -> None:
+        if error is None or self.stream is None:
+            return
+        logger.warning(
+            "session ended: %s app=%s session=%s", error.what, self.app.path, self.session_id
+        )
+        reload = "reload the page to start it again"
+        remedy = error.remedy if isinstance(error, AppUnavailable) else reload
+        self.notify(
+            "BannerNotification",
+            title="This app stopped",
+            description=html.escape(f"{error.what.splitlines()[0]}: {remedy}."),
+            variant="danger",
+            action="restart",
+        )
+
+    def on_file_refused(self, error: Exception) -> None:
+        self.notify(
+            "AlertNotification",
+            title="A file of this app cannot be shown",
+            description=html.escape(str(error)),
+            variant="danger",
+        )
+
+    def notify(self, notification: str, **fields: Any) -> None:
+        """Put one of marimo's notifications onto the session's stream."""
+        stream = self.stream
+        if stream is not None:
+            message = seam.server(notification)(**fields)
+            stream.put(seam.server("serialize_kernel_message")(message))
+
+    def _answer_calls(self) -> None:
+        """Answer for functions that ran when the process ended: the page waits for them."""
+        status = seam.server("HumanReadableStatus")(
+            code="error", title="This app was restarted", message="Please try again."
+        )
+        notification = seam.server("FunctionCallResultNotification")
+        # Since marimo 0.24 the page asks whether to try once more by itself.
+        found = {"found": True} if "found" in notification.__struct_fields__ else {}
+        for call in self._calls.unanswered():
+            self.notify(
+                "FunctionCallResultNotification",
+                function_call_id=call,
+                return_value=None,
+                status=status,
+                **found,
+            )

@@ -1,0 +1,153 @@
+"""`WarmProcess`: one host without an app, from its launch until it is given away or gone.
+
+How many of them there are, and who gets one, is `standby`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+from mpkernel.errors import ProtocolError
+from mpkernel.server.link import Link
+from mpkernel.server.process import HostProcess
+from mpkernel.wire.frames import MAX_FRAME_BYTES, Channel, Frame
+from mpkernel.wire.messages import Warm, Warmed, decode_up, encode
+
+__all__ = ["Inherited", "WarmProcess"]
+
+logger = logging.getLogger(__name__)
+
+_LAST_WORDS_BYTES = 4096
+
+
+class Inherited(NamedTuple):
+    """What a process has from its server: the folder, as device and inode, the environment, and
+    where imports look."""
+
+    directory: tuple[int, int] | None
+    environment: dict[str, str]
+    import_path: list[str]
+
+    @classmethod
+    def now(cls) -> Self:
+        """What one that is launched now would have."""
+        try:
+            found = os.stat(".")
+        except OSError:
+            directory = None
+        else:
+            directory = found.st_dev, found.st_ino
+        return cls(directory, dict(os.environ), list(sys.path))
+
+
+class WarmProcess:
+    """A host without an app.
+
+    Args:
+        warm: what it shall import.
+        on_warmed: called when it is ready.
+        on_death: called with how it ended, and its last words, when it is gone and reaped.
+
+    Attributes:
+        inherited: what it has from the server.
+        is_ready: whether it has imported it.
+        names: the top-level modules that this brought.
+        slowed: whether it has threads that are too slow for an app.
+        over: set when it is gone and reaped.
+
+    Raises:
+        HostStartError: the operating system refused it.
+    """
+
+    def __init__(
+        self,
+        warm: Warm,
+        on_warmed: Callable[[WarmProcess], None],
+        on_death: Callable[[WarmProcess, str], None],
+    ) -> None:
+        self.inherited = Inherited.now()
+        self.is_ready = False
+        self.names: list[str] = []
+        self.slowed = False
+        self.over = asyncio.Event()
+        self._on_warmed = on_warmed
+        self._on_end = on_death
+        self._loop = asyncio.get_running_loop()
+        self._process = HostProcess.launch("mpkernel standby")
+        payload = encode(warm)
+        self._link = Link(
+            "a standby",
+            self._process.control,
+            self._process.stream,
+            self._loop,
+            on_frame=self._on_frame,
+            on_error=self._on_protocol_error,
+            backlog_bytes=len(payload),
+            max_frame_bytes=MAX_FRAME_BYTES,
+        )
+        self._loop.add_reader(self._process.death_fd, self._on_death)
+        self._link.send(Channel.MANAGEMENT, 0, payload)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def can_be_taken(self) -> bool:
+        """Whether it is ready, and has not died a moment ago."""
+        return self.is_ready and self._process.status() is None
+
+    def release(self) -> HostProcess:
+        """Give the process away. Both Pipes are at the end of a frame: nothing follows `Warmed`."""
+        self._link.close()
+        self._loop.remove_reader(self._process.death_fd)
+        return self._process
+
+    def kill(self) -> None:
+        """Kill it; `on_death` follows."""
+        self._process.kill()
+
+    def kill_and_reap(self) -> None:
+        """Kill it and wait for it, without a loop."""
+        self._process.close()
+        self._process.close_console()
+        self.over.set()
+
+    def _on_frame(self, frame: Frame) -> None:
+        message = decode_up(frame.payload)
+        if not isinstance(message, Warmed) or self.is_ready:
+            raise ProtocolError(f"a standby said {type(message).__name__}")
+        self.is_ready = True
+        self.names = message.names
+        self.slowed = message.slowed
+        self._on_warmed(self)
+
+    def _on_protocol_error(self, error: ProtocolError) -> None:
+        logger.warning("standby ended for what it sent: %s pid=%d", error, self.pid)
+        self.kill()
+
+    def _on_death(self) -> None:
+        status = self._process.status()
+        if status is None or self.over.is_set():
+            return  # a sentinel may close before its process is gone
+        self._loop.remove_reader(self._process.death_fd)
+        self._link.close()
+        self._process.close()
+        words = _rest_of(self._process.stderr) + _rest_of(self._process.faults)
+        self._process.close_console()
+        self.over.set()
+        self._on_end(self, f"{status}\n{words}".rstrip())
+
+
+def _rest_of(pipe: int) -> str:
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, _LAST_WORDS_BYTES).decode(errors="backslashreplace")
+    except BlockingIOError:  # a child of its own holds the other end, and has written nothing
+        return ""

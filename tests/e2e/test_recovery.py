@@ -1,0 +1,189 @@
+"""A notebook's process dies: every tab comes back as it was, over the connection that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from e2e.harness import EXAMPLES, NOTEBOOKS, Server, Tab, TabClosed, http_client
+
+RECOVERY = str(NOTEBOOKS / "recovery.py")
+WEATHER = str(EXAMPLES / "weather" / "stations.py")
+GUILTY = "The last action in this tab ended it, and was left out."
+
+
+@contextlib.asynccontextmanager
+async def numbered_tabs(server: Server, log: Path, count: int = 10) -> AsyncIterator[list[Tab]]:
+    """Tabs of the notebook, each with a name and a number of its own."""
+    async with http_client() as client, contextlib.AsyncExitStack() as stack:
+        tabs = [
+            Tab(server.url, RECOVERY, query={"log": str(log), "name": f"tab{i}"}, client=client)
+            for i in range(count)
+        ]
+        for tab in tabs:
+            await stack.enter_async_context(tab)
+        for number, tab in enumerate(tabs, start=100):
+            await tab.wait_until_run()
+            await tab.set_ui("Number", number)
+            await tab.wait_for(f"has {number} in")
+        yield tabs
+
+
+def process_of(tab: Tab) -> int:
+    found = re.search(r"in process (\d+) end", tab.text)
+    assert found is not None, tab.text
+    return int(found[1])
+
+
+async def wait_until_back(tabs: list[Tab], died: int) -> None:
+    """Until every tab shows its own number from another process, in text and slider."""
+    for number, tab in enumerate(tabs, start=100):
+        await tab.wait_for(lambda tab: f"in process {died} end" not in tab.text)
+        await tab.wait_for(f"tab{number - 100} has {number} in process")
+        assert tab.element("Number").value == number
+        assert tab.close_code is None
+
+
+async def click(tab: Tab, button: str) -> None:
+    """A button's value is the count of its clicks."""
+    await tab.set_ui(button, 1)
+
+
+async def wait_for_lines(log: Path, count: int) -> list[str]:
+    async with asyncio.timeout(30):
+        while not log.exists() or len(log.read_text().splitlines()) < count:
+            await asyncio.sleep(0.02)
+    return sorted(log.read_text().splitlines())
+
+
+@pytest.mark.parametrize("death", ["SIGKILL", "SIGSEGV", "SIGABRT", "exit"])
+async def test_ten_tabs_come_back_with_their_values_and_no_click_is_made_again(
+    death: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    async with (
+        Server(NOTEBOOKS, EXAMPLES) as server,
+        Tab(server.url, WEATHER) as other,
+        numbered_tabs(server, log) as tabs,
+    ):
+        await other.wait_for("runs in process")
+        for tab in tabs:
+            await click(tab, "Quick")
+        clicked = await wait_for_lines(log, 10)
+        died = process_of(tabs[0])
+        if death == "SIGKILL":
+            os.kill(died, signal.SIGKILL)
+        else:
+            await tabs[3].set_ui("Action", [death])
+        await wait_until_back(tabs, died)
+        assert len({process_of(tab) for tab in tabs}) == 1
+        for tab in tabs:
+            await tab.wait_for(lambda tab: tab.received("banner"))
+            (banner,) = tab.received("banner")
+            assert banner["title"] == "This app was restarted"
+            assert (GUILTY in banner["description"]) is (tab is tabs[3] and death != "SIGKILL")
+            assert tab.element("Action").value == ["nothing"]
+        await click(tabs[0], "Quick")
+        assert await wait_for_lines(log, 11) == sorted([*clicked, "tab0 quick"])
+        assert not other.received("banner")
+        await other.set_ui("Station", ["Summit"])
+        await other.wait_for("Summit at")
+        assert "session restarted: the process of recovery.py" in server.output()
+
+
+async def test_a_click_that_ran_is_not_made_again_and_one_that_waited_is_made_once(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    async with Server(RECOVERY) as server, numbered_tabs(server, log, 2) as tabs:
+        await click(tabs[1], "Slow")
+        await wait_for_lines(log, 1)
+        await click(tabs[1], "Quick")
+        await tabs[1].set_ui("Number", 500)
+        died = process_of(tabs[0])
+        os.kill(died, signal.SIGKILL)
+        await tabs[1].wait_for("has 500 in process")
+        assert tabs[1].element("Number").value == 500
+        assert await wait_for_lines(log, 2) == ["tab1 quick", "tab1 slow"]
+        await wait_until_back(tabs[:1], died)
+        await click(tabs[0], "Quick")
+        assert await wait_for_lines(log, 3) == ["tab0 quick", "tab1 quick", "tab1 slow"]
+
+
+async def test_a_tab_that_ends_the_app_again_and_again_is_closed_alone(tmp_path: Path) -> None:
+    async with Server(RECOVERY) as server, numbered_tabs(server, tmp_path / "log") as tabs:
+        guilty = tabs[4]
+        for time in (1, 2):
+            died = process_of(guilty)
+            await guilty.set_ui("Number", 99)
+            await wait_until_back(tabs, died)
+            assert GUILTY in guilty.received("banner")[time - 1]["description"]
+        died = process_of(guilty)
+        await guilty.set_ui("Number", 99)
+        await guilty.wait_closed()
+        assert "This app stopped" in [banner["title"] for banner in guilty.received("banner")]
+        for number, tab in enumerate(tabs, start=100):
+            if tab is guilty:
+                continue
+            await tab.wait_for(lambda tab: f"in process {died} end" not in tab.text)
+            await tab.wait_for(f"has {number} in process")
+            assert GUILTY not in str(tab.received("banner"))
+            assert tab.close_code is None
+
+
+DIES_AT_ITS_START = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import os
+
+    with open({log!r}, "a") as log:
+        log.write("start\\n")
+    os._exit(7)
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+async def test_a_notebook_that_dies_at_its_start_is_given_up_and_new_tabs_are_told(
+    tmp_path: Path,
+) -> None:
+    log, notebook = tmp_path / "log", tmp_path / "dies.py"
+    notebook.write_text(DIES_AT_ITS_START.format(log=str(log)))
+
+    async def retry(server: Server) -> str:
+        """Open the page again and again until it says why it cannot be; what it says."""
+        async with http_client() as client:
+            while True:
+                tab = Tab(server.url, str(notebook), client=client)
+                try:
+                    await tab.open()
+                    await tab.wait_closed()
+                except TabClosed:
+                    if refusals := tab.received("kernel-startup-error"):
+                        return str(refusals[0]["error"])
+                    raise
+
+    async with Server(notebook, NOTEBOOKS) as server:
+        async with asyncio.timeout(60):
+            reasons = await asyncio.gather(*(retry(server) for _ in range(20)))
+        for reason in reasons:
+            assert "dies.py ended again and again" in reason
+            assert "left with exit code 7" in reason
+            assert re.search(r"try again in \d+ s", reason)
+        assert len(log.read_text().splitlines()) <= 6
+        async with Tab(server.url, str(NOTEBOOKS / "slider.py")) as other:
+            await other.wait_for("number 1 squared")
