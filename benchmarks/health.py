@@ -39,9 +39,9 @@ class Latencies:
         return f"{name:28}" + "".join(
             f"{figure:>10}"
             for figure in (
-                *_figures(self.health, (50, 99, 99.9)),
-                *_figures(self.slider, (50,)),
-                *_figures(self.first_tab, (50,)),
+                *figures(self.health, (50, 99, 99.9)),
+                *figures(self.slider, (50,)),
+                *figures(self.first_tab, (50,)),
             )
         )
 
@@ -77,8 +77,8 @@ async def _measure(program: tuple[str, ...] | None, apps: int, seconds: float) -
             await tab.wait_until_run()
             over = asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                group.create_task(_poll_health(server.port, latencies, over))
-                group.create_task(_move_slider(tab, latencies, over))
+                group.create_task(poll_health(server.port, latencies, over))
+                group.create_task(move_slider(tab, latencies, over))
                 await _open_apps(server, folder, apps, seconds, latencies)
                 over.set()
     return latencies
@@ -96,7 +96,7 @@ async def _open_apps(
     await asyncio.sleep(max(0.0, end - time.perf_counter()))
 
 
-async def _move_slider(tab: Tab, latencies: Latencies, over: asyncio.Event) -> None:
+async def move_slider(tab: Tab, latencies: Latencies, over: asyncio.Event) -> None:
     value = 1
     while not over.is_set():
         value += 1
@@ -107,7 +107,7 @@ async def _move_slider(tab: Tab, latencies: Latencies, over: asyncio.Event) -> N
         await asyncio.sleep(0.1)
 
 
-async def _poll_health(port: int, latencies: Latencies, over: asyncio.Event) -> None:
+async def poll_health(port: int, latencies: Latencies, over: asyncio.Event) -> None:
     """Over a bare socket: an HTTP client's own work would be in the figures."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
@@ -127,7 +127,7 @@ async def _poll_health(port: int, latencies: Latencies, over: asyncio.Event) -> 
     await writer.wait_closed()
 
 
-def _figures(values: list[float], percentiles: tuple[float, ...]) -> list[str]:
+def figures(values: list[float], percentiles: tuple[float, ...]) -> list[str]:
     if len(values) < 2:
         return ["-"] * (len(percentiles) + 1)
     cuts = statistics.quantiles(values, n=1000, method="inclusive")
