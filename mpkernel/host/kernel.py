@@ -89,6 +89,12 @@ class Kernel:
         """Whether what is sent goes nowhere: the session is over, or this is a fork of it."""
         return self._writer.forgotten or self._window.closed
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the calling thread is in the middle of sending: a `__del__` is, and must not wait
+        for anybody who sends."""
+        return self._writer.is_inside or self._window.is_inside
+
     def send(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
         """Send bytes to the client, from any thread. Waits while the client is behind by more
         than the session's window; what a closed session sends goes nowhere.

@@ -79,7 +79,7 @@ class StreamWriter:
         header = encode_header(
             channel, session, len(payload), max_frame_bytes=self._max_frame_bytes
         )
-        if self._lock._is_owned():  # type: ignore[attr-defined]
+        if self.is_inside:
             self._waiting.append((header, payload))
             return
         with self._lock:
@@ -96,8 +96,13 @@ class StreamWriter:
         Raises:
             OSError: the server is gone.
         """
-        if not self._lock._is_owned():  # type: ignore[attr-defined]
+        if not self.is_inside:
             self._flush()
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the calling thread is in the middle of a write: a `__del__` is."""
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     @property
     def forgotten(self) -> bool:
@@ -159,6 +164,11 @@ class Window:
         self._changed: threading.Condition = (
             shared._changed if shared is not None else threading.Condition()
         )
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the calling thread is in the middle of a change: a `__del__` is."""
+        return self._changed._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     @property
     def closed(self) -> bool:

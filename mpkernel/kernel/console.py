@@ -52,6 +52,11 @@ class Transport(Protocol):
     @property
     def interrupts(self) -> Interrupts: ...
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether the calling thread may wait for the client now."""
+        ...
+
     def try_send(self, payload: bytes, then: Callable[[], None]) -> bool:
         """Send if the client takes it now, and do what comes `then`: both or neither."""
         ...
@@ -83,15 +88,18 @@ class SessionConsole:
         self.is_waiting = False
 
     def write(self, stream: _StreamName, cell: str, text: str) -> None:
-        """Buffer text."""
+        """Buffer text. Where much is buffered, the code's own threads wait until it is sent; a
+        `__del__` that the collector runs in the middle of anything, or on another session's thread,
+        never waits."""
         thread = threading.get_ident()
-        if self._buffering._is_owned():  # type: ignore[attr-defined]
-            self._texts.append(_Text(stream, cell, text, thread))  # a `__del__` within this
+        is_inside: bool = self._buffering._is_owned()  # type: ignore[attr-defined]
+        if is_inside:
+            self._texts.append(_Text(stream, cell, text, thread))
         else:
             with self._buffering:
                 self._append(stream, cell, text, thread)
         self._chars += len(text)
-        if self._chars >= _FLUSH_CHARS:
+        if self._chars >= _FLUSH_CHARS and not is_inside and self._transport.may_wait:
             self.flush()
         else:
             flush_soon(self)

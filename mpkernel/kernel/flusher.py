@@ -5,9 +5,9 @@ It waits for no client: a session whose window is full comes again later.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections import deque
 from typing import Protocol
 
 __all__ = ["flush_soon", "start_flusher"]
@@ -31,19 +31,17 @@ class Buffer(Protocol):
 
 class _Flusher:
     def __init__(self) -> None:
-        self._dirty: deque[Buffer] = deque()  # single operations, each one atomic
-        self._added = threading.Semaphore(0)
+        # Of this kind, not a lock of our own: `put` may be called from a `__del__` within `put`.
+        self._dirty: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="mpkernel-console", daemon=True).start()
 
     def add(self, buffer: Buffer) -> None:
-        self._dirty.append(buffer)
-        self._added.release()
+        self._dirty.put(buffer)
 
     def _run(self) -> None:
         while True:
-            self._added.acquire()
+            buffer = self._dirty.get()
             time.sleep(_FLUSH_AFTER_S)
-            buffer = self._dirty.popleft()
             buffer.is_waiting = False
             if not buffer.try_flush():
                 time.sleep(_FLUSH_AFTER_S)

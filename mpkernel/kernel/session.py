@@ -235,6 +235,13 @@ class PythonSession:
             then()
             return True
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether the calling thread is the code's, at a moment when it may wait for the client."""
+        place = current_place()
+        is_mine = isinstance(place, CellRun) and place.session is self
+        return is_mine and not self.kernel.is_inside
+
     def wait_for_room(self, count: int) -> None:
         """Wait until the client may take `count` bytes."""
         self.kernel.wait_for_room(count)

@@ -35,10 +35,16 @@ _SUSPECT_PATIENCE_S = 10.0
 
 
 class _Returning(NamedTuple):
-    """A session that waits for a process."""
+    """A session that waits for a process.
+
+    Attributes:
+        session: which.
+        death: how its last process died; None for a new session.
+        guilty: whether it was the session's fault.
+    """
 
     session: SessionLink
-    death: Death
+    death: Death | None
     guilty: bool
 
 
@@ -137,8 +143,8 @@ class App:
             AppUnavailable, HostStartError: as `host_for`.
         """
         if session.can_be_rebuilt and self.wait_s():
-            assert self.last_death is not None
-            self._returning.append(_Returning(session, self.last_death, guilty=False))
+            self._returning.append(_Returning(session, None, guilty=False))
+            self._fill_soon()
             return
         self.host_for(kernel).open(session, kernel)
 
@@ -170,17 +176,18 @@ class App:
             host.leave()
         self._end_all(self._taken_returning(), None)
 
-    def died(
-        self, host: AppHost, death: Death, error: MPKernelError, sessions: list[SessionLink]
-    ) -> None:
-        """A host's: its process ended, and it was not asked to."""
+    def fell(self, host: AppHost) -> None:
+        """A host's: its process ended, and it was not asked to. `died` follows, with the reason."""
+        self._policy.died(time.monotonic())
+        if self._current is host:
+            self._current = None
+
+    def died(self, death: Death, error: MPKernelError, sessions: list[SessionLink]) -> None:
+        """A host's: why its process ended, and who was on it."""
         self.last_death = death
         logger.warning(
             "%s app=%s pid=%d sessions=%d", death.what, self.path, death.pid, len(sessions)
         )
-        self._policy.died(time.monotonic())
-        if self._current is host:
-            self._current = None
         left_alone = [session for session in sessions if not session.can_be_rebuilt]
         self._end_all(left_alone, error)
         self._plan(death, [session for session in sessions if session.can_be_rebuilt])
@@ -275,7 +282,8 @@ class App:
             one.session.end(None)
             return
         lost = one.session.resume(host, without_running=one.guilty, alone=alone)
-        one.session.on_recovered(one.death, lost, guilty=one.guilty)
+        if one.death is not None:
+            one.session.on_recovered(one.death, lost, guilty=one.guilty)
 
     def _could_not_launch(self, error: HostStartError) -> None:
         self.last_death = Death(app=self.path, pid=0, reason=Reason.START, what=str(error))

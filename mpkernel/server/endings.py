@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from pathlib import Path
 
-__all__ = ["ExitStatus", "oom_kills"]
+__all__ = ["ExitStatus", "OutOfMemory"]
+
+logger = logging.getLogger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
@@ -38,9 +41,20 @@ class ExitStatus:
             return f"was killed by signal {-self.code}"
 
 
-def oom_kills() -> int | None:
-    """How many processes of this cgroup the system killed for lack of memory, ever; None where the
-    cgroup does not tell. Source: the kernel's "Control Group v2", `memory.events`."""
+class OutOfMemory:
+    """Whether the system killed processes of this cgroup for lack of memory since this was made, as
+    far as the cgroup tells. Source: the kernel's "Control Group v2", `memory.events`."""
+
+    def __init__(self) -> None:
+        self._before = _oom_kills()
+
+    def happened(self) -> bool:
+        """Whether it did, until now."""
+        now = _oom_kills()
+        return now is not None and self._before is not None and now > self._before
+
+
+def _oom_kills() -> int | None:
     try:
         for line in _OWN_CGROUP.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -50,15 +64,12 @@ def oom_kills() -> int | None:
                 counts = _CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control"
             else:
                 continue
-            return next((int(value) for name, value in _pairs(counts) if name == "oom_kill"), None)
-    except (OSError, ValueError):  # no cgroups, or none that may be read
-        return None
+            return _count_in(counts.read_text())
+    except (OSError, ValueError) as error:
+        logger.debug("no cgroup that tells of memory: %s", error)
     return None
 
 
-def _pairs(file: Path) -> list[tuple[str, str]]:
-    return [(name, value) for name, _, value in map(_parted, file.read_text().splitlines())]
-
-
-def _parted(line: str) -> tuple[str, str, str]:
-    return line.partition(" ")
+def _count_in(counts: str) -> int | None:
+    pairs = (line.partition(" ") for line in counts.splitlines())
+    return next((int(value) for name, _, value in pairs if name == "oom_kill"), None)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import IO, Self
 
 from mpkernel.errors import AppNotFound, HostStartError
-from mpkernel.server.endings import ExitStatus, oom_kills
+from mpkernel.server.endings import ExitStatus, OutOfMemory
 from mpkernel.server.launch import Spawned
 from mpkernel.spec import ENDED, MainProgram
 
@@ -52,7 +52,7 @@ class ForegroundApp:
         self._spawned = spawned
         self._faults = faults
         self._mask = mask
-        self._oom_kills_before = oom_kills()
+        self._oom = OutOfMemory()
         self._largest_bytes = 0
 
     @classmethod
@@ -161,8 +161,7 @@ class ForegroundApp:
         if self.status.signal != signal.SIGKILL:
             return ""
         size = f"it took {self._largest_bytes / 2**20:.0f} MiB"
-        before, now = self._oom_kills_before, oom_kills()
-        if before is not None and now is not None and now > before:
+        if self._oom.happened():
             return f": memory was out, {size}"
         return f", by somebody or for lack of memory: {size}"
 

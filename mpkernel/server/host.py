@@ -7,9 +7,7 @@ follow which `lifecycle`'s, which host a session lands on `pool`'s. Here they me
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,20 +15,21 @@ from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import (
     HostDied,
     HostStartError,
-    KernelFailed,
     MPKernelError,
     PoolClosed,
     ProtocolError,
 )
 from mpkernel.server.console import HostConsole
-from mpkernel.server.deaths import Death, Reason, reason_of
-from mpkernel.server.endings import oom_kills
+from mpkernel.server.deaths import Reason
 from mpkernel.server.files import AnnouncedFiles
+from mpkernel.server.last_words import LastWords
 from mpkernel.server.lifecycle import Event, Lifecycle, State
 from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
-from mpkernel.server.relay import ConsoleRelay, ConsoleTail
+from mpkernel.server.relay import ConsoleRelay
+from mpkernel.server.roster import Roster
 from mpkernel.server.session import SessionLink
+from mpkernel.server.setups import setup_of
 from mpkernel.server.standby import Standby
 from mpkernel.server.verdicts import Action, HostWatch, Verdict
 from mpkernel.server.watchdog import Watchdog
@@ -41,7 +40,6 @@ from mpkernel.wire.messages import (
     Credit,
     FileRemoved,
     FilesFreed,
-    FileStorage,
     FileStored,
     KernelCreated,
     KernelExited,
@@ -49,9 +47,7 @@ from mpkernel.wire.messages import (
     Pong,
     Ready,
     Running,
-    Setup,
     Shutdown,
-    Stopping,
     WantConsole,
     WantDrain,
     decode_up,
@@ -66,9 +62,6 @@ if TYPE_CHECKING:
     from mpkernel.server.app import App
 
 logger = logging.getLogger(__name__)
-
-_CREDIT_FLUSH_S = 0.05
-_LAST_LINES_S = 0.2
 
 
 class AppHost:
@@ -111,18 +104,12 @@ class AppHost:
         self._registry = files
         self._files: AnnouncedFiles | None = None
         self._life = Lifecycle()
-        self._numbers = itertools.count(1)
-        self._sessions: dict[int, SessionLink] = {}  # single dict operations, each one atomic
-        self._owing: set[SessionLink] = set()  # guarded by _owing_lock
-        self._owing_lock = threading.Lock()
+        self._roster = Roster(owner.path, loop, self._on_exit)
         self._process: HostProcess | None = None
         self._link: Link | None = None
         self._console: HostConsole | None = None
-        self._tail: ConsoleTail | None = None
+        self._last_words = LastWords(owner.path, owner.name, loop)
         self._timer: asyncio.TimerHandle | None = None
-        self._fault: tuple[Reason, MPKernelError] | None = None
-        self._oom_kills_before = oom_kills()
-        self._tail_ended = asyncio.Event()
         self._over = asyncio.Event()
 
     @property
@@ -148,12 +135,12 @@ class AppHost:
     @property
     def session_count(self) -> int:
         """Sessions whose kernels have not ended."""
-        return len(self._sessions)
+        return len(self._roster)
 
     @property
     def running_count(self) -> int:
         """Sessions whose kernels run a command, as far as they say."""
-        return sum(session.is_running for session in list(self._sessions.values()))
+        return sum(session.is_running for session in self._roster.sessions)
 
     def start(self, *, argv: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         """Launch the process, or adopt a standby; return at once. Sessions may be opened from then
@@ -185,8 +172,7 @@ class AppHost:
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
         """Have the host start a kernel for `session`. Messages may be sent to it at once."""
         session.host = self
-        session.number = next(self._numbers)
-        self._sessions[session.number] = session
+        self._roster.add(session)
         create = CreateKernel(
             session_id=session.session_id,
             entry=kernel.entry,
@@ -204,17 +190,11 @@ class AppHost:
 
     def owe_credit(self, session: SessionLink) -> None:
         """Have the session's withheld credit sent soon. From any thread."""
-        with self._owing_lock:
-            first = not self._owing
-            self._owing.add(session)
-        if first:
-            self._loop.call_soon_threadsafe(self._pay_credits_later)
+        self._roster.owe_credit(session)
 
     def last_lines(self) -> list[str]:
         """The last lines that the process wrote to its console, and what faulthandler wrote."""
-        if self._tail is None:
-            return []
-        return [*self._tail.lines(), *self._tail.faults().splitlines()]
+        return self._last_words.lines()
 
     async def close(self) -> None:
         """Ask the process to leave, kill it after `Settings.stop_grace_s`, wait for its end.
@@ -240,7 +220,7 @@ class AppHost:
             return
         self._life.apply(Event.DRAIN)
         if patience_s is not None:
-            for session in list(self._sessions.values()):
+            for session in self._roster.sessions:
                 session.stop(patience_s=patience_s)
         self._leave_if_drained()
 
@@ -281,8 +261,7 @@ class AppHost:
 
     def end_for(self, reason: Reason, error: MPKernelError) -> None:
         """Kill the process for a reason that its sessions, and the log, shall be told."""
-        if self._fault is None:
-            self._fault = (reason, error)
+        self._last_words.ended_for(reason, error)
         self.kill()
 
     def kill(self) -> None:
@@ -311,7 +290,7 @@ class AppHost:
         )
         self._console = HostConsole(self.name, self._link)
         self._loop.add_reader(process.death_fd, self._on_death)
-        self._tail = self._relay.add(
+        self._last_words.tail = self._relay.add(
             self.name,
             stdout=process.stdout,
             stderr=process.stderr,
@@ -319,36 +298,13 @@ class AppHost:
             on_text=self._console.on_text,
             on_end=self._on_console_end,
         )
-        setup = Setup(
-            app=self.app,
-            argv=[self.app, *argv],
-            max_frame_bytes=self.settings.max_frame_bytes,
-            host_window_bytes=self.settings.host_window_bytes,
-            files=FileStorage(
-                kind=self.settings.file_storage,
-                fallback=self.settings.file_fallback,
-                session_quota_bytes=self.settings.session_files_bytes,
-                quota_bytes=self.settings.files_bytes,
-                recycled_bytes=self.settings.recycled_files_bytes,
-                recycled_age_s=self.settings.recycled_files_age_s,
-            ),
-            stopping=Stopping(
-                interrupt_grace_s=self.settings.interrupt_grace_s,
-                max_abandoned=self.settings.max_abandoned,
-            ),
-        )
+        setup = setup_of(self.settings, self.app, argv)
         self.send(Channel.MANAGEMENT, 0, encode(setup))
         self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.channel is not Channel.MANAGEMENT:
-            session = self._sessions.get(frame.session)
-            if session is None:
-                logger.debug(
-                    "dropped output of no session app=%s number=%d", self.app, frame.session
-                )
-                return
-            session.received(frame.channel, frame.payload)
+            self._roster.received(frame)
             return
         message = decode_up(frame.payload)
         match message:
@@ -368,34 +324,12 @@ class AppHost:
                 logger.warning("host drains: %s app=%s pid=%s", message.reason, self.app, self.pid)
                 self.drain()
             case KernelCreated() | KernelExited() | Running() | Credit():
-                self._on_session_message(frame.session, message)
+                self._roster.news(frame.session, message)
 
-    def _on_session_message(
-        self, number: int, message: KernelCreated | KernelExited | Running | Credit
-    ) -> None:
-        session = self._sessions.get(number)
-        if session is None:
-            logger.debug("dropped news of no session app=%s number=%d", self.app, number)
-            return
-        match message:
-            case KernelCreated():
-                session.created(message.thread)
-            case Credit():
-                session.credited(message.bytes)
-            case Running():
-                session.progressed(message.begun, message.done)
-            case KernelExited():
-                del self._sessions[number]
-                self._announced.release_session(number)
-                error = None
-                if message.error is not None:
-                    error = KernelFailed(
-                        f"the kernel of session {session.session_id} of {self.name} failed:\n"
-                        f"{message.error}"
-                    )
-                session.end(error)
-                self._leave_if_drained()
-                self._retire_when_idle()
+    def _on_exit(self, number: int) -> None:
+        self._announced.release_session(number)
+        self._leave_if_drained()
+        self._retire_when_idle()
 
     @property
     def _announced(self) -> AnnouncedFiles:
@@ -407,7 +341,7 @@ class AppHost:
             self._announced.stored(number, message)
         except (ShmError, ValueError) as error:
             logger.warning("virtual file refused: %s app=%s pid=%s", error, self.app, self.pid)
-            session = self._sessions.get(number)
+            session = self._roster.get(number)
             if session is not None:
                 session.on_file_refused(error)
 
@@ -436,17 +370,17 @@ class AppHost:
         self.end_for(Reason.PROTOCOL, error)
 
     def _leave_if_drained(self) -> None:
-        if not self._sessions and self._life.state is State.DRAINING:
+        if not self._roster and self._life.state is State.DRAINING:
             self.leave()
 
     def _retire_when_idle(self) -> None:
         idle_s = self.settings.idle_retire_s
-        if self._sessions or idle_s is None or self._life.state is not State.READY:
+        if self._roster or idle_s is None or self._life.state is not State.READY:
             return
         self._set_timer(idle_s, self._retire)
 
     def _retire(self) -> None:
-        if not self._sessions and self._life.state is State.READY:
+        if not self._roster and self._life.state is State.READY:
             logger.info("host retired, it has no sessions app=%s pid=%s", self.app, self.pid)
             self.leave()
 
@@ -457,15 +391,6 @@ class AppHost:
             self._timer = None
         if delay_s is not None and call is not None:
             self._timer = self._loop.call_later(delay_s, call)
-
-    def _pay_credits_later(self) -> None:
-        self._loop.call_later(_CREDIT_FLUSH_S, self._pay_credits)
-
-    def _pay_credits(self) -> None:
-        with self._owing_lock:
-            owing, self._owing = self._owing, set()
-        for session in owing:
-            session.pay_credit()
 
     def _on_death(self) -> None:
         assert self._process is not None
@@ -481,9 +406,11 @@ class AppHost:
         self._process.close()
         was_asked = self._life.state is State.LEAVING
         self._life.apply(Event.DIED)
-        for session in list(self._sessions.values()):
+        for session in self._roster.sessions:
             if session.can_be_rebuilt and not was_asked:
                 session.suspend()
+        if not was_asked:
+            self._owner.fell(self)
         supervised_task(
             self._tell_of_closing() if was_asked else self._tell_of_death(),
             name=f"mpkernel.death.{self.name}",
@@ -491,21 +418,20 @@ class AppHost:
 
     async def _tell_of_closing(self) -> None:
         logger.info("host closed app=%s pid=%s", self.app, self.pid)
-        for session in self._taken_sessions():
+        for session in self._roster.take_all():
             session.end(PoolClosed(f"{self.name} was closed"))
         await self._clean_up()
 
     async def _tell_of_death(self) -> None:
         """Let the last lines arrive, then hand the sessions over."""
-        try:
-            async with asyncio.timeout(_LAST_LINES_S):
-                await self._tail_ended.wait()
-        except TimeoutError:
-            logger.debug("something still holds the console of a dead host app=%s", self.app)
-        death, error = self._death()
+        assert self._process is not None
+        status = self._process.status()
+        assert status is not None
+        await self._last_words.arrived()
+        death, error = self._last_words.death(self._process.pid, status)
         if death.last_lines or death.faults:
             logger.warning("last output of %s:\n%s", self.name, death.report)
-        self._owner.died(self, death, error, self._taken_sessions())
+        self._owner.died(death, error, self._roster.take_all())
         await self._clean_up()
 
     async def _clean_up(self) -> None:
@@ -513,42 +439,8 @@ class AppHost:
         self._over.set()
         self._owner.host_over(self)
 
-    def _taken_sessions(self) -> list[SessionLink]:
-        sessions = list(self._sessions.values())
-        self._sessions.clear()
-        return sessions
-
-    def _death(self) -> tuple[Death, MPKernelError]:
-        """The record, and what sessions that do not come back are told."""
-        assert self._process is not None
-        assert self._tail is not None
-        status = self._process.status()
-        assert status is not None
-        now, before = oom_kills(), self._oom_kills_before
-        out_of_memory = now is not None and before is not None and now > before
-        reason = reason_of(status, out_of_memory=out_of_memory)
-        what = f"the process of {self.name} {status}"
-        if reason is Reason.OUT_OF_MEMORY:
-            what += ", for memory was out"
-        error: MPKernelError = HostDied(what, remedy="open the session again")
-        if self._fault is not None:
-            reason, error = self._fault
-            what = error.what
-        death = Death(
-            app=self.app,
-            pid=self._process.pid,
-            reason=reason,
-            what=what,
-            last_lines=tuple(self._tail.lines()),
-            faults=self._tail.faults(),
-        )
-        return death, error
-
     def _on_console_end(self) -> None:
         """On the relay's thread."""
         assert self._process is not None
         self._process.close_console()
-        try:
-            self._loop.call_soon_threadsafe(self._tail_ended.set)
-        except RuntimeError as error:  # the loop is closed, nobody waits for the last lines
-            logger.debug("%s app=%s", error, self.app)
+        self._last_words.console_ended()
