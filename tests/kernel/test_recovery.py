@@ -102,7 +102,7 @@ async def test_the_third_time_only_the_guilty_session_is_closed(open_app: OpenAp
 async def test_what_is_sent_between_two_processes_is_not_lost(open_app: OpenApp) -> None:
     (client,) = await opened(open_app, 1)
     os.kill(client.session.host.pid, signal.SIGKILL)
-    while client.session.host is not None:  # noqa: ASYNC110 (the moment between two processes)
+    while client.session.host is not None:
         await asyncio.sleep(0)
     client.set_values({"n": 20})
     client.execute("print('executed', n)", cell="scratch")
@@ -151,7 +151,7 @@ async def test_a_session_that_is_closed_between_two_processes_stays_closed(
 ) -> None:
     closing, other = await opened(open_app, 2)
     os.kill(other.session.host.pid, signal.SIGKILL)
-    while closing.session.host is not None:  # noqa: ASYNC110 (the moment between two processes)
+    while closing.session.host is not None:
         await asyncio.sleep(0)
     await closing.close()
     await restarted(other, 11)

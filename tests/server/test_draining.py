@@ -1,0 +1,67 @@
+"""The end of a pool: commands that run may finish, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from kernel.conftest import Client
+
+from mpkernel import HostPool, Settings
+from mpkernel.errors import PoolClosed
+from mpkernel.kernel.messages import Console, Done
+
+
+async def reading(pool: HostPool, tmp_path: Path) -> tuple[Client, Path]:
+    """A session whose cell reads from a FIFO until somebody writes."""
+    app, fifo = tmp_path / "app.py", tmp_path / "fifo"
+    app.write_text("")
+    os.mkfifo(fifo)
+    client = await Client.open(pool, app)
+    client.execute(f"print('begun', flush=True)\nprint(open({str(fifo)!r}).read())", cell="reading")
+    await client.wait_for(Console, text="begun\n")
+    return client, fifo
+
+
+async def test_a_command_that_runs_comes_to_its_end(tmp_path: Path) -> None:
+    pool = HostPool()
+    client, fifo = await reading(pool, tmp_path)
+    draining = asyncio.create_task(pool.drain())
+    await asyncio.to_thread(fifo.write_text, "the end")
+    console = await client.wait_for(Console)
+    assert console.text == "the end\n"
+    assert (await client.wait_for(Done)).outcome == "ok"
+    await draining
+    assert pool.hosts == []
+
+
+async def test_nothing_is_opened_meanwhile(tmp_path: Path) -> None:
+    pool = HostPool()
+    client, fifo = await reading(pool, tmp_path)
+    draining = asyncio.create_task(pool.drain())
+    while not pool.closed:
+        await asyncio.sleep(0)
+    with pytest.raises(PoolClosed):
+        await Client.open(pool, tmp_path / "app.py")
+    await asyncio.to_thread(fifo.write_text, "")
+    await client.wait_for(Done)
+    await draining
+
+
+async def test_it_waits_no_longer_than_the_grace(tmp_path: Path) -> None:
+    pool = HostPool(Settings(drain_grace_s=0.1))
+    await reading(pool, tmp_path)
+    await pool.drain()
+    assert pool.hosts == []
+
+
+async def test_it_stops_waiting_when_told(tmp_path: Path) -> None:
+    pool = HostPool(Settings(drain_grace_s=600))
+    await reading(pool, tmp_path)
+    at_once = asyncio.Event()
+    draining = asyncio.create_task(pool.drain(at_once=at_once))
+    at_once.set()
+    await draining
+    assert pool.hosts == []
