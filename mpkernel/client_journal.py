@@ -96,9 +96,10 @@ class PythonJournal(Journal):
             self._good = self._state
 
     def rebuild(self, *, without_running: bool) -> Rebuilt:
-        if without_running and self._is_replaying:
+        if not self._is_replaying:
+            self._good = self._state
+        elif without_running:
             self._state = self._good
-        self._good = self._state
         late: list[_Pending] = []
         for position, pending in enumerate(self._pending):
             had_begun = position < self._begun - self._done

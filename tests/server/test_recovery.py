@@ -102,12 +102,13 @@ class TestReasons:
         assert reason_of(ExitStatus(code), out_of_memory=out_of_memory) is reason
 
 
-class TestCulprits:
-    THREADS = {"a": 0x00007F0000000010, "b": 0x00007F0000000020}
+THREADS = {"a": 0x00007F0000000010, "b": 0x00007F0000000020}
 
+
+class TestCulprits:
     def test_the_crash_names_the_thread(self) -> None:
         crash = death(Reason.CRASH, CRASH)
-        assert culprit_of(crash, self.THREADS, {"a", "b"}) == "b"
+        assert culprit_of(crash, THREADS, {"a", "b"}) == "b"
 
     def test_a_thread_that_user_code_started_points_at_the_one_that_ran(self) -> None:
         crash = death(Reason.CRASH, CRASH)
@@ -115,12 +116,12 @@ class TestCulprits:
         assert culprit_of(crash, {"a": 1, "b": 2}, {"a", "b"}) is None
 
     def test_who_ran_alone_has_made_it_leave(self) -> None:
-        assert culprit_of(death(Reason.EXIT), self.THREADS, {"a"}) == "a"
-        assert culprit_of(death(Reason.EXIT), self.THREADS, set()) is None
+        assert culprit_of(death(Reason.EXIT), THREADS, {"a"}) == "a"
+        assert culprit_of(death(Reason.EXIT), THREADS, set()) is None
 
     def test_nobody_is_guilty_of_what_came_from_elsewhere(self) -> None:
         for reason in (Reason.KILLED, Reason.OUT_OF_MEMORY, Reason.LIMIT, Reason.HANG):
-            assert culprit_of(death(reason, CRASH), self.THREADS, {"a"}) is None
+            assert culprit_of(death(reason, CRASH), THREADS, {"a"}) is None
 
 
 class TestPlans:

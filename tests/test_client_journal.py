@@ -1,0 +1,95 @@
+"""The journal of the embedded kernel's sessions: what is brought back after which death."""
+
+from __future__ import annotations
+
+from mpkernel.client import python_kernel
+from mpkernel.client_journal import PythonJournal
+from mpkernel.kernel.messages import Command, Execute, RunApp, SetValues, decode_command
+from mpkernel.wire.frames import Channel
+
+
+class Played(PythonJournal):
+    """A journal, and the commands that its kernel would get."""
+
+    def __init__(self, *, max_bytes: int = 10_000) -> None:
+        super().__init__(python_kernel(), max_bytes=max_bytes)
+
+    def send(self, *commands: Command) -> None:
+        for command in commands:
+            self.sent(Channel.CONTROL, command)
+
+    def replayed(self, *, guilty: bool = False) -> list[Command]:
+        rebuilt = self.rebuild(without_running=guilty)
+        return [decode_command(message.payload) for message in rebuilt.messages]
+
+
+def test_a_session_that_did_nothing_comes_back_so() -> None:
+    assert Played().replayed() == []
+
+
+def test_the_run_and_the_last_values_come_back() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1, "b": 1}), SetValues({"a": 2}))
+    journal.progressed(3, 3)
+    assert journal.replayed() == [RunApp(), SetValues({"b": 1, "a": 2})]
+
+
+def test_values_that_were_set_before_the_run_are_set_before_it_again() -> None:
+    journal = Played()
+    journal.send(SetValues({"a": 1, "b": 1}), RunApp(), SetValues({"b": 2}))
+    journal.progressed(3, 3)
+    assert journal.replayed() == [SetValues({"a": 1}), RunApp(), SetValues({"b": 2})]
+
+
+def test_what_had_not_begun_comes_back_too() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}), Execute("x", "cell"), SetValues({"a": 2}))
+    journal.progressed(1, 0)
+    assert journal.replayed() == [RunApp(), SetValues({"a": 2}), Execute("x", "cell")]
+
+
+def test_code_that_had_begun_is_not_run_again() -> None:
+    journal = Played()
+    journal.send(RunApp(), Execute("x", "cell"))
+    journal.progressed(2, 1)
+    rebuilt = journal.rebuild(without_running=False)
+    assert [decode_command(message.payload) for message in rebuilt.messages] == [RunApp()]
+    assert "executed outside" in rebuilt.lost[0]
+
+
+def test_the_guilty_command_is_left_out() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}), SetValues({"a": 99}))
+    journal.progressed(3, 2)
+    assert journal.replayed(guilty=True) == [RunApp(), SetValues({"a": 1})]
+
+
+def test_a_suspect_value_is_left_out_when_bringing_it_back_ends_the_process_again() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}), SetValues({"a": 99}))
+    journal.progressed(3, 2)
+    assert journal.replayed() == [RunApp(), SetValues({"a": 99})]
+    journal.progressed(2, 1)
+    assert journal.replayed() == [RunApp(), SetValues({"a": 99})]  # somebody else's fault
+    journal.progressed(2, 1)
+    assert journal.replayed(guilty=True) == [RunApp(), SetValues({"a": 1})]
+
+
+def test_what_came_back_counts_as_done_once_it_ran() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}))
+    journal.progressed(2, 1)
+    journal.replayed()
+    journal.progressed(2, 2)
+    journal.send(SetValues({"a": 99}))
+    journal.progressed(3, 2)
+    assert journal.replayed(guilty=True) == [RunApp(), SetValues({"a": 1})]
+
+
+def test_the_largest_values_go_when_there_are_too_many_bytes() -> None:
+    journal = Played(max_bytes=100)
+    journal.send(SetValues({"small": 1, "large": "x" * 200}), SetValues({"other": "y" * 20}))
+    journal.progressed(2, 2)
+    rebuilt = journal.rebuild(without_running=False)
+    assert decode_command(rebuilt.messages[0].payload) == SetValues({"small": 1, "other": "y" * 20})
+    assert rebuilt.lost == ("the value of large, which is too large",)
