@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
 from mpkernel.errors import SettingsError
 from mpkernel.wire.frames import MAX_FRAME_BYTES
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "from_environment"]
 
 _MIB = 1024 * 1024
 
@@ -170,3 +171,49 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"setting memory_soft_bytes is {soft}; it must not be over memory_hard_bytes,"
                 f" which is {hard}"
             )
+
+
+_PREFIX = "MPKERNEL_"
+_NO_SETTINGS = ("MPKERNEL_DISABLE", "MPKERNEL_TEST_", "MPKERNEL_CHAOS_")
+
+
+def from_environment(environ: Mapping[str, str], defaults: Settings | None = None) -> Settings:
+    """The settings that environment variables make: `MPKERNEL_` and a setting's name in capitals,
+    as in `MPKERNEL_PING_TIMEOUT_S=30`; "none" for None.
+
+    Args:
+        environ: such as `os.environ`. Names without the prefix are nothing to it.
+        defaults: where no variable says otherwise. Default: `Settings()`.
+
+    Raises:
+        SettingsError: a variable names no setting, or its value is impossible.
+    """
+    settings = defaults if defaults is not None else Settings()
+    found: dict[str, Any] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(_PREFIX) or variable.startswith(_NO_SETTINGS):
+            continue
+        name = variable.removeprefix(_PREFIX).lower()
+        if name not in Settings.__struct_fields__:
+            raise SettingsError(
+                f"{variable} in the environment names no setting",
+                remedy="unset it, or look for its name in mpkernel.Settings",
+            )
+        found[name] = _converted(variable, name, value)
+    try:
+        return msgspec.structs.replace(settings, **found)
+    except SettingsError as error:
+        variables = ", ".join(_PREFIX + name.upper() for name in found)
+        raise SettingsError(f"{error.what}, by one of {variables} in the environment") from error
+
+
+def _converted(variable: str, name: str, value: str) -> Any:
+    field = next(field for field in msgspec.structs.fields(Settings) if field.name == name)
+    if name == "standby_imports":
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    try:
+        if value.lower() == "none":
+            return msgspec.convert(None, field.type)
+        return msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{variable} in the environment is {value!r}: {error}") from error

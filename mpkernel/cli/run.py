@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     _check_port(ours)
 
     from mpkernel.marimo_backend import entrypoint
-    from mpkernel.marimo_backend.pool import keep_standbys
+    from mpkernel.marimo_backend.pool import keep_standbys, pool_settings
 
     if entrypoint.is_disabled():
         raise MPKernelError(
@@ -68,6 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     entrypoint.isolate_single_notebooks()
     if standbys is not None:
         keep_standbys(standbys)
+    pool_settings()  # what is wrong with them is said here, and not in the middle of marimo's start
     # Where the package is on sys.path but not installed, marimo finds no entry point of it.
     seam.server("MIDDLEWARE_REGISTRY").register("mpkernel", entrypoint.middleware)
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])

@@ -28,12 +28,12 @@ from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.session import MarimoSession
 from mpkernel.server.app import App
 from mpkernel.server.pool import HostPool
-from mpkernel.settings import Settings
+from mpkernel.settings import Settings, from_environment
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
 from shm import Registry
 
-__all__ = ["AppHostAdapter", "PoolLease", "keep_standbys", "shared_pool"]
+__all__ = ["AppHostAdapter", "PoolLease", "keep_standbys", "pool_settings", "shared_pool"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class _SharedPool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.hosts = HostPool(_settings)
+        self.hosts = HostPool(pool_settings())
         self.hosts.standby.start()
         self.lock = threading.Lock()  # guards adapters and leases
         self.adapters: dict[str, AppHostAdapter] = {}
@@ -62,18 +62,31 @@ class _SharedPool:
         self.is_leaving = False
 
 
-_settings = Settings(standby=1, standby_imports=("mpkernel.marimo_backend.warm",))
+_DEFAULTS = Settings(standby=1, standby_imports=("mpkernel.marimo_backend.warm",))
+_standbys: int | None = None
 _shared: _SharedPool | None = None
 
 
 def keep_standbys(count: int) -> None:
-    """Have pools that are made from now on keep this many warm processes. Default: 1.
+    """Have pools that are made from now on keep this many warm processes. Default: 1, or what the
+    environment says.
 
     Raises:
         SettingsError: it is negative.
     """
-    global _settings
-    _settings = msgspec.structs.replace(_settings, standby=count)
+    global _standbys
+    msgspec.structs.replace(_DEFAULTS, standby=count)
+    _standbys = count
+
+
+def pool_settings() -> Settings:
+    """What a pool for marimo is made with.
+
+    Raises:
+        SettingsError: the environment asks for what cannot be.
+    """
+    settings = from_environment(os.environ, _DEFAULTS)
+    return settings if _standbys is None else msgspec.structs.replace(settings, standby=_standbys)
 
 
 def shared_pool() -> _SharedPool:

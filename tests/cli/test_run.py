@@ -137,3 +137,9 @@ def test_a_marimo_outside_the_range_is_said_with_the_range(tmp_path: Path) -> No
     refused = mpkernel("run", EXAMPLE, **without_marimo(tmp_path, "0.22.0"))
     assert refused.returncode == 1
     assert "0.23.8 up to, but not including, 0.26.0" in refused.stderr
+
+
+def test_a_setting_that_is_none_is_named_with_its_place() -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", MPKERNEL_PING_TIMEOUT="3")
+    assert refused.returncode == 1
+    assert "MPKERNEL_PING_TIMEOUT in the environment names no setting" in refused.stderr

@@ -97,6 +97,34 @@ async def test_ten_tabs_come_back_with_their_values_and_no_click_is_made_again(
         assert "session restarted: the process of recovery.py" in server.output()
 
 
+async def test_ten_tabs_of_a_stopped_process_come_back(tmp_path: Path) -> None:
+    env = {"MPKERNEL_PING_INTERVAL_S": "0.2", "MPKERNEL_PING_TIMEOUT_S": "1.5"}
+    async with (
+        Server(RECOVERY, env=env) as server,
+        numbered_tabs(server, tmp_path / "log") as tabs,
+    ):
+        died = process_of(tabs[0])
+        os.kill(died, signal.SIGSTOP)
+        await wait_until_back(tabs, died)
+        assert "did not answer" in server.output()
+
+
+async def test_ten_tabs_of_a_process_over_its_memory_limit_come_back(tmp_path: Path) -> None:
+    limit_bytes = 700 * 2**20
+    env = {"MPKERNEL_MEMORY_HARD_BYTES": str(limit_bytes), "MPKERNEL_WATCH_INTERVAL_S": "0.1"}
+    async with (
+        Server(RECOVERY, env=env) as server,
+        numbered_tabs(server, tmp_path / "log") as tabs,
+    ):
+        died = process_of(tabs[0])
+        await tabs[3].set_ui("Action", ["memory"])
+        await wait_until_back(tabs, died)
+        assert "memory_hard_bytes is 700 MiB" in server.output()
+        for tab in tabs:
+            await tab.set_ui("Number", 7)
+            await tab.wait_for("has 7 in process")
+
+
 async def test_a_click_that_ran_is_not_made_again_and_one_that_waited_is_made_once(
     tmp_path: Path,
 ) -> None:

@@ -24,7 +24,7 @@ def _():
 @app.cell
 def _(mo):
     number = mo.ui.slider(0, 1000, value=1, label="Number")
-    actions = ["nothing", "SIGSEGV", "SIGABRT", "exit"]
+    actions = ["nothing", "SIGSEGV", "SIGABRT", "exit", "memory"]
     action = mo.ui.dropdown(actions, value="nothing", label="Action")
     quick = mo.ui.run_button(label="Quick")
     slow = mo.ui.run_button(label="Slow")
@@ -41,13 +41,17 @@ def _(ctypes, mo, number, os, params):
 
 
 @app.cell
-def _(action, ctypes, os):
+def _(action, ctypes, os, time):
     if action.value == "SIGSEGV":
         ctypes.string_at(0)
     if action.value == "SIGABRT":
         os.abort()
     if action.value == "exit":
         os._exit(3)
+    if action.value == "memory":
+        large = bytearray(2**30)
+        time.sleep(600)
+        del large
     return
 
 
