@@ -11,6 +11,7 @@ at that step's end. What is torn otherwise: a frame taken from a buffer and not 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import heapq
 import itertools
@@ -225,16 +226,38 @@ def _sliced_wait(wait: _Wait) -> _Wait:
         """Wait until notified or until a timeout occurs."""
         if threading.get_ident() not in _interruptible:
             return wait(condition, timeout)
-        # Between two slices the condition's lock is held: no notification can be missed there.
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = _SLICE_S if deadline is None else deadline - time.monotonic()
-            if wait(condition, min(left, _SLICE_S)):
-                return True
-            if deadline is not None and left <= _SLICE_S:
-                return False
+        lock: Any = condition
+        if not lock._is_owned():
+            raise RuntimeError("cannot wait on un-acquired lock")
+        # As the library's own, but for the slices. (These cannot be waits of its own: who is
+        # notified when one has just timed out would wait for ever.)
+        waiter = threading.Lock()
+        waiter.acquire()
+        lock._waiters.append(waiter)
+        saved = lock._release_save()
+        notified = False
+        try:
+            notified = _sliced_acquire(waiter, timeout)
+            return notified
+        finally:
+            lock._acquire_restore(saved)
+            if not notified:
+                with contextlib.suppress(ValueError):
+                    lock._waiters.remove(waiter)
 
     return interruptible_wait
+
+
+def _sliced_acquire(lock: threading.Lock, timeout: float | None) -> bool:
+    if timeout is None:
+        while not lock.acquire(timeout=_SLICE_S):
+            pass
+        return True
+    deadline = time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > _SLICE_S:
+        if lock.acquire(timeout=_SLICE_S):
+            return True
+    return lock.acquire(timeout=max(0.0, left))
 
 
 class _Later:

@@ -60,6 +60,29 @@ async def test_an_interrupt_stops_one_session_only(open_app: OpenApp) -> None:
     assert (await second.wait_for(Done)).outcome == "interrupted"
 
 
+async def test_a_wait_that_an_interrupt_can_reach_misses_no_notification(client: Client) -> None:
+    """Not one that comes when a slice of the wait has passed and the lock is not had back."""
+    client.execute(
+        """\
+import threading, time
+condition = threading.Condition()
+def notify():
+    with condition:
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until: pass
+        condition.notify()
+thread = threading.Thread(target=notify)
+with condition:
+    thread.start()
+    print("notified", condition.wait(), condition.wait(0.01), condition.wait(-1))
+""",
+        cell="waits",
+    )
+    async with asyncio.timeout(20):
+        assert (await client.wait_for(Done)).outcome == "ok"
+    assert printed(client.messages) == "notified True False False\n"
+
+
 async def test_where_no_interrupt_reaches_the_client_is_told(client: Client) -> None:
     client.execute(
         """\

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import sys
 
-from mpkernel import HostPool, KernelSpec, Session
+from mpkernel import HostPool, KernelSpec, Session, Settings
 from mpkernel.aio.loops import run
 from mpkernel.errors import MPKernelError
 
 CHURN = KernelSpec(entry="files:churn")
+# Apps that die so often would not be started any more, and nothing were left to kill.
+SETTINGS = Settings(restart_limit=1000, restart_backoff_s=0)
 SESSIONS = 2
 
 
@@ -48,7 +50,7 @@ async def close_on_demand(sessions: dict[str, list[Session]]) -> None:
 
 
 async def main(apps: list[str]) -> None:
-    async with HostPool() as pool, asyncio.TaskGroup() as clients:
+    async with HostPool(SETTINGS) as pool, asyncio.TaskGroup() as clients:
         sessions: dict[str, list[Session]] = {app: [] for app in apps}
         for app in apps * SESSIONS:
             clients.create_task(use(pool, app, sessions[app]))
