@@ -1,7 +1,10 @@
 """Random faults of all kinds against several apps with many tabs: no tab is lost but poisoned ones,
 and nothing is left behind.
 
-A minute by default; `MPKERNEL_CHAOS_S=600 python -m pytest tests/e2e/test_chaos.py` for longer.
+A minute by default; for longer:
+
+    MPKERNEL_CHAOS_S=600 python -m pytest -o faulthandler_timeout=0 tests/e2e/test_chaos.py
+
 `MPKERNEL_CHAOS_SEED` repeats a run's choices.
 """
 
