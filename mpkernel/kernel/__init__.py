@@ -9,7 +9,7 @@ main       the entry, and what it changes in its process, once
 session    one session: its commands and where its messages go
 cells, names          an app's file as cells, and which names each reads and defines
 runner, namespace     running code, in a `__main__` of the session's own
-interrupts            stopping it at a moment when that does no harm
+interrupts, waits     stopping it at a moment when that does no harm
 console, flusher      what it prints, and what is written to descriptors 1 and 2
 sysstreams, printing  `sys.stdout = …` by session, and a `print` whose lines are not torn
 debugger, forks       `pdb` in a cell, and children that a cell forks

@@ -1,9 +1,8 @@
 """Stopping what runs: an asynchronous exception, at a moment when it does no harm.
 
 `PyThreadState_SetAsyncExc` reaches bytecode only. So the waits that can be reached are made of
-slices (`install_waits`): `time.sleep` and `threading.Condition.wait`, with which `queue.Queue`,
-`Event`, `Semaphore`, `Barrier` and futures follow. A raw lock, `SimpleQueue.get`, `Thread.join` or
-a C call sees the exception when it returns.
+slices (`waits`). A raw lock, `SimpleQueue.get`, `Thread.join` or a C call sees the exception when
+it returns.
 
 The exception never lands in the kernel's own steps: a thread that is inside one (`shield`) gets it
 at that step's end. What is torn otherwise: a frame taken from a buffer and not written.
@@ -11,7 +10,6 @@ at that step's end. What is torn otherwise: a frame taken from a buffer and not 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import heapq
 import itertools
@@ -25,10 +23,10 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from mpkernel.host.landing import is_ending, would_tear
+from mpkernel.kernel.waits import sliced_sleep, sliced_wait
 
 __all__ = ["Interrupts", "install_waits"]
 
-_SLICE_S = 0.05
 _BUSY_AFTER_S = 0.1
 
 _Cancel: TypeAlias = Callable[[], Callable[[], bool]]
@@ -188,10 +186,14 @@ def install_waits() -> None:
     global _later
     changed_time: Any = time
     changed_condition: Any = threading.Condition
-    changed_time.sleep = _sliced_sleep(time.sleep)
-    changed_condition.wait = _sliced_wait(threading.Condition.wait)
+    changed_time.sleep = sliced_sleep(time.sleep, _is_interruptible)
+    changed_condition.wait = sliced_wait(threading.Condition.wait, _is_interruptible)
     _later = _Later()
     sys.unraisablehook = _keeping_interrupts(sys.unraisablehook)
+
+
+def _is_interruptible() -> bool:
+    return threading.get_ident() in _interruptible
 
 
 def _keeping_interrupts(hook: Callable[[Any], object]) -> Callable[[Any], object]:
@@ -203,61 +205,6 @@ def _keeping_interrupts(hook: Callable[[Any], object]) -> Callable[[Any], object
             hook(lost)
 
     return unraisable
-
-
-def _sliced_sleep(sleep: Callable[[float], None]) -> Callable[[float], None]:
-    def interruptible_sleep(seconds: float, /) -> None:
-        """sleep(seconds): delay execution for a given number of seconds, which may be a float."""
-        if threading.get_ident() not in _interruptible or not seconds > _SLICE_S:
-            sleep(seconds)
-            return
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            sleep(min(left, _SLICE_S))
-
-    return interruptible_sleep
-
-
-_Wait = Callable[[threading.Condition, float | None], bool]
-
-
-def _sliced_wait(wait: _Wait) -> _Wait:
-    def interruptible_wait(condition: threading.Condition, timeout: float | None = None) -> bool:
-        """Wait until notified or until a timeout occurs."""
-        if threading.get_ident() not in _interruptible:
-            return wait(condition, timeout)
-        lock: Any = condition
-        if not lock._is_owned():
-            raise RuntimeError("cannot wait on un-acquired lock")
-        # As the library's own, but for the slices. (These cannot be waits of its own: who is
-        # notified when one has just timed out would wait for ever.)
-        waiter = threading.Lock()
-        waiter.acquire()
-        lock._waiters.append(waiter)
-        saved = lock._release_save()
-        notified = False
-        try:
-            notified = _sliced_acquire(waiter, timeout)
-            return notified
-        finally:
-            lock._acquire_restore(saved)
-            if not notified:
-                with contextlib.suppress(ValueError):
-                    lock._waiters.remove(waiter)
-
-    return interruptible_wait
-
-
-def _sliced_acquire(lock: threading.Lock, timeout: float | None) -> bool:
-    if timeout is None:
-        while not lock.acquire(timeout=_SLICE_S):
-            pass
-        return True
-    deadline = time.monotonic() + timeout
-    while (left := deadline - time.monotonic()) > _SLICE_S:
-        if lock.acquire(timeout=_SLICE_S):
-            return True
-    return lock.acquire(timeout=max(0.0, left))
 
 
 class _Later:
