@@ -7,6 +7,7 @@
 messages   what crosses the Pipe
 main       the entry, and what it changes in its process, once
 session    one session: its commands and where its messages go
+cell_run   one run of one cell, which its threads share
 cells, names          an app's file as cells, and which names each reads and defines
 runner, namespace     running code, in a `__main__` of the session's own
 interrupts, waits     stopping it at a moment when that does no harm

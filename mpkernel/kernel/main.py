@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from mpkernel.host import console, descriptors
 from mpkernel.kernel import context
+from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.debugger import install_debugger
 from mpkernel.kernel.flusher import start_flusher
 from mpkernel.kernel.interrupts import install_waits
 from mpkernel.kernel.namespace import Namespace, install_main
 from mpkernel.kernel.printing import install_print
-from mpkernel.kernel.session import CellRun, PythonSession
+from mpkernel.kernel.session import PythonSession
 from mpkernel.kernel.sysstreams import StreamOfSession, install_sys_streams
 
 if TYPE_CHECKING:

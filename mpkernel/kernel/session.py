@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
 
 from mpkernel.errors import ProtocolError
 from mpkernel.kernel import forks
+from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.cells import Cell, future_flags, split, to_rerun
 from mpkernel.kernel.completion import complete
-from mpkernel.kernel.console import CellStream, SessionConsole, SessionStream
+from mpkernel.kernel.console import SessionConsole, SessionStream
 from mpkernel.kernel.context import current_place
 from mpkernel.kernel.debugger import leave_debugger
-from mpkernel.kernel.display import encodable, figure_of
+from mpkernel.kernel.display import encodable
 from mpkernel.kernel.interrupts import Interrupts, later
 from mpkernel.kernel.messages import (
     Answer,
@@ -34,12 +35,10 @@ from mpkernel.kernel.messages import (
     Done,
     Execute,
     Failure,
-    Figure,
     InputRequest,
     Interrupt,
     InterruptPending,
     Message,
-    Outputs,
     RunApp,
     SetValues,
     Status,
@@ -47,7 +46,6 @@ from mpkernel.kernel.messages import (
     encode,
 )
 from mpkernel.kernel.namespace import new_namespace
-from mpkernel.kernel.outputs import CellOutputList
 from mpkernel.kernel.runner import (
     compile_cell,
     exit_code_of,
@@ -59,9 +57,8 @@ from mpkernel.wire.frames import Message as Frame
 
 if TYPE_CHECKING:
     from mpkernel.host.kernels import Kernel
-    from shm import VirtualFile
 
-__all__ = ["CellRun", "PythonSession"]
+__all__ = ["PythonSession"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,53 +86,6 @@ class _StandardStream:
     ) -> None:
         self.own = cast(TextIO, SessionStream(name, lambda text: write(name, text)))
         self.replacement: list[TextIO | None] = []
-
-
-class CellRun:
-    """One run of one cell: what its threads print, show and report goes through here.
-
-    Attributes:
-        session: whose it is.
-        cell: the cell's name.
-        outputs: what the cell shows.
-        over: set when the cell runs again or the session closes.
-        streams: what `sys.stdout` and `sys.stderr` are to its threads.
-    """
-
-    def __init__(self, session: PythonSession, cell: str) -> None:
-        self.session = session
-        self.cell = cell
-        self.over = threading.Event()
-        self.outputs = CellOutputList(self._show, self._figure_of)
-        self.streams = (
-            self._stream("stdout"),
-            self._stream("stderr"),
-        )
-        self._files: dict[str, VirtualFile] = {}  # by URL, those that are shown or will be
-        self._shown: set[str] = set()
-
-    def send(self, message: Message) -> None:
-        """Send to the session's client; see `context.Place`."""
-        self.session.send(message)
-
-    def _stream(self, name: Literal["stdout", "stderr"]) -> CellStream:
-        replacement = self.session.standard_streams[name].replacement
-        return CellStream(self, name, self.cell, self.session.console, replacement)
-
-    def _show(self, figures: list[Figure]) -> None:
-        self.session.send(Outputs(self.cell, figures))
-        shown = {figure.data for figure in figures if figure.is_url}
-        for url in self._shown - shown:
-            self._files.pop(url, None)
-        self._shown = shown
-
-    def _figure_of(self, value: object) -> Figure:
-        return figure_of(value, store=self._store)
-
-    def _store(self, data: bytes, media_type: str) -> str:
-        file = self.session.kernel.files.create(data, media_type=media_type)
-        self._files[file.url] = file
-        return file.url
 
 
 class PythonSession:
