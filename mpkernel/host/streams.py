@@ -4,12 +4,14 @@ Kernel threads write for themselves. A collector thread between would cost a swi
 (5 ms) a message whenever another thread is busy.
 
 What can come between, and what is done about it:
-- another thread: one lock, and one `writev` a frame on a blocking descriptor.
+- another thread: one lock, and one `writev` a frame on a blocking descriptor. Who finds the lock
+  taken leaves the frame to its owner, who sends what waits before going on: a small message waits
+  for no lock that a flood takes again and again ("flat combining": Hendler and others, 2010).
 - an asynchronous exception: it can land between any two bytecodes, so between a header and its
   body if they were two writes. The frame is built before the lock is taken; `with` on a lock
   written in C is entered and left without a gap.
-- the garbage collector: it can run a `__del__` that writes, on the thread that is inside. The
-  lock knows its owner; such a frame waits and is sent by the owner.
+- the garbage collector: it can run a `__del__` that writes, on the thread that is inside. It finds
+  the lock taken.
 - a fork by user code: the child must never write here; see `forget`.
 - a reader that is behind: `Window` lets the session's writers wait, and no one else's.
 """
@@ -22,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from mpkernel.wire.frames import Channel, encode_header
+from mpkernel.wire.frames import HEADER_BYTES, Channel, encode_header
 from mpkernel.wire.messages import UpMessage, encode
 
 __all__ = ["StreamWriter", "Window"]
@@ -30,6 +32,9 @@ __all__ = ["StreamWriter", "Window"]
 _Frame: TypeAlias = tuple[bytes, bytes]
 # Two parts each, and one more frame: Linux takes 1,024 parts.
 _FRAMES_PER_WRITE = 256
+# With more than these waiting, a thread waits for the lock: who has it shall not write for others
+# for ever.
+_FRAMES_LEFT = 64
 
 
 class StreamWriter:
@@ -48,7 +53,8 @@ class StreamWriter:
         self._fd = fd
         self._on_lost = on_lost
         self._max_frame_bytes = max_frame_bytes
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._owner = 0  # the thread that took the lock last
         self._waiting: deque[_Frame] = deque()
         self._forgotten = False
 
@@ -70,7 +76,8 @@ class StreamWriter:
             )
 
     def write(self, channel: Channel, session: int, payload: bytes) -> None:
-        """Write one frame, whole, after all that this thread wrote or posted before.
+        """Write one frame, whole, after all that this thread wrote or posted before; or leave it to
+        the thread that is writing.
 
         Raises:
             ProtocolError: the frame is over the maximum size. Nothing was written.
@@ -79,30 +86,34 @@ class StreamWriter:
         header = encode_header(
             channel, session, len(payload), max_frame_bytes=self._max_frame_bytes
         )
-        if self.is_inside:
+        if not (self._lock.locked() or self._waiting):
+            with self._lock:
+                self._owner = threading.get_ident()
+                self._write((header, payload), HEADER_BYTES + len(payload))
+        elif len(self._waiting) < _FRAMES_LEFT or self.is_inside:
             self._waiting.append((header, payload))
-            return
-        with self._lock:
-            while len(self._waiting) > _FRAMES_PER_WRITE:
-                self._write_all(self._taken())
-            self._write_all([*self._taken(), (header, payload)])
-        # The collector may have run while the lock was held.
-        while self._waiting:
-            self._flush()
+        else:
+            with self._lock:
+                self._waiting.append((header, payload))
+                self._write_waiting()
+        if self._waiting:
+            self.flush()
 
     def flush(self) -> None:
-        """Write what is posted.
+        """Write what waits, or leave it to the thread that is writing.
 
         Raises:
             OSError: the server is gone.
         """
-        if not self.is_inside:
-            self._flush()
+        # Looked at again after the lock is given up: what was left meanwhile is not forgotten.
+        while self._waiting and not self._lock.locked():
+            with self._lock:
+                self._write_waiting()
 
     @property
     def is_inside(self) -> bool:
         """Whether the calling thread is in the middle of a write: a `__del__` is."""
-        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+        return self._lock.locked() and self._owner == threading.get_ident()
 
     @property
     def forgotten(self) -> bool:
@@ -113,12 +124,14 @@ class StreamWriter:
         """Make this a writer to nowhere: for a forked child, whose copy of the lock may be held by
         a thread that it does not have."""
         self._forgotten = True
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._waiting.clear()
 
-    def _flush(self) -> None:
-        with self._lock:
-            self._write_all(self._taken())
+    def _write_waiting(self) -> None:
+        self._owner = threading.get_ident()
+        while self._waiting:
+            frames = self._taken()
+            self._write([part for frame in frames for part in frame], _size_of(frames))
 
     def _taken(self) -> list[_Frame]:
         """What waits, at most as many frames as one `writev` takes."""
@@ -127,20 +140,22 @@ class StreamWriter:
             frames.append(self._waiting.popleft())
         return frames
 
-    def _write_all(self, frames: list[_Frame]) -> None:
-        if self._forgotten or not frames:
+    def _write(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+        if self._forgotten:
             return
-        rest: Sequence[bytes | memoryview] = [part for frame in frames for part in frame]
-        size = sum(map(len, rest))
         # A blocking writev writes everything unless a signal handler ran meanwhile.
         try:
-            while (written := os.writev(self._fd, rest)) < size:
+            while (written := os.writev(self._fd, parts)) < size:
                 size -= written
-                rest = [memoryview(b"".join(rest))[written:]]
+                parts = [memoryview(b"".join(parts))[written:]]
         except OSError:
             if self._on_lost is not None:
                 self._on_lost()
             raise
+
+
+def _size_of(frames: list[_Frame]) -> int:
+    return sum(HEADER_BYTES + len(payload) for _, payload in frames)
 
 
 class Window:
@@ -158,17 +173,19 @@ class Window:
     def __init__(self, size: int, shared: Window | None = None) -> None:
         self._size = size
         self._shared = shared
-        self._outstanding = 0  # guarded by _changed
-        self._closed = False  # guarded by _changed
-        # One condition for all windows of a host: they share what it guards.
+        self._outstanding = 0  # guarded by _lock
+        self._closed = False  # guarded by _lock
+        # One lock and condition for all windows of a host: they share what these guard. The lock is
+        # entered as such, for a condition's own `with` is Python code.
+        self._lock: threading.RLock = shared._lock if shared is not None else threading.RLock()
         self._changed: threading.Condition = (
-            shared._changed if shared is not None else threading.Condition()
+            shared._changed if shared is not None else threading.Condition(self._lock)
         )
 
     @property
     def is_inside(self) -> bool:
         """Whether the calling thread is in the middle of a change: a `__del__` is."""
-        return self._changed._is_owned()  # type: ignore[attr-defined, no-any-return]
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     @property
     def closed(self) -> bool:
@@ -178,37 +195,39 @@ class Window:
     def reserve(self, count: int, *, wait: bool = True) -> bool:
         """Wait until `count` bytes may go, and count them. False: the window is closed, and
         nobody wants them any more; or, without `wait`, they may not go now."""
-        with self._changed:
+        with self._lock:
             while not self._closed and not self._has_room(count):
                 if not wait:
                     return False
                 self._changed.wait()
             if self._closed:
                 return False
-            self._add(count)
+            self._outstanding += count
+            if self._shared is not None:
+                self._shared._outstanding += count
             return True
 
     def wait_for_room(self, count: int) -> None:
         """Wait until `reserve` might take `count` bytes, or until the window is closed."""
-        with self._changed:
+        with self._lock:
             while not self._closed and not self._has_room(count):
                 self._changed.wait()
 
     def refund(self, count: int) -> None:
         """`count` bytes were taken, or were not sent after all."""
-        with self._changed:
+        with self._lock:
             self._add(-count)
             self._changed.notify_all()
 
     def close(self) -> None:
         """Give back all that is outstanding; let every waiter go, empty-handed."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._add(-self._outstanding)
             self._changed.notify_all()
 
     def _has_room(self, count: int) -> bool:
-        if self._outstanding > self._size // 4 and self._outstanding + count > self._size:
+        if self._outstanding + count > self._size and self._outstanding > self._size // 4:
             return False
         return self._shared is None or self._shared._has_room(count)
 

@@ -48,6 +48,7 @@ from mpkernel.wire.messages import (
     Ready,
     Running,
     Shutdown,
+    UpMessage,
     WantConsole,
     WantDrain,
     decode_up,
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from mpkernel.server.app import App
 
 logger = logging.getLogger(__name__)
+
+_MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
 
 class AppHost:
@@ -283,7 +286,7 @@ class AppHost:
             process.control,
             process.stream,
             self._loop,
-            on_frame=self._on_frame,
+            on_frames=self._on_frames,
             on_error=self._on_protocol_error,
             backlog_bytes=self.settings.backlog_bytes,
             max_frame_bytes=self.settings.max_frame_bytes,
@@ -302,11 +305,14 @@ class AppHost:
         self.send(Channel.MANAGEMENT, 0, encode(setup))
         self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
 
-    def _on_frame(self, frame: Frame) -> None:
-        if frame.channel is not Channel.MANAGEMENT:
-            self._roster.received(frame)
-            return
-        message = decode_up(frame.payload)
+    def _on_frames(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if frame.channel is _MANAGEMENT:
+                self._on_news(frame.session, decode_up(frame.payload))
+            else:
+                self._roster.received(frame)
+
+    def _on_news(self, number: int, message: UpMessage) -> None:
         match message:
             case Ready():
                 self._on_ready()
@@ -314,7 +320,7 @@ class AppHost:
                 if self._watch is not None:
                     self._watch.ponged(message.number)
             case FileStored():
-                self._on_file_stored(frame.session, message)
+                self._on_file_stored(number, message)
             case FileRemoved():
                 self._announced.removed(message.key)
             case WantConsole():
@@ -324,7 +330,7 @@ class AppHost:
                 logger.warning("host drains: %s app=%s pid=%s", message.reason, self.app, self.pid)
                 self.drain()
             case KernelCreated() | KernelExited() | Running() | Credit():
-                self._roster.news(frame.session, message)
+                self._roster.news(number, message)
 
     def _on_exit(self, number: int) -> None:
         self._announced.release_session(number)

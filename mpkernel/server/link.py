@@ -1,8 +1,8 @@
 """`Link`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
 
 Nothing here blocks. A send writes what the Pipe takes at once and keeps the rest in a bounded
-backlog that the loop flushes; a read takes what is there, one large read a wake-up, so that one
-host cannot starve the rest.
+backlog that the loop flushes; a wake-up reads once, or some of a large frame, so that one host
+cannot starve the rest.
 
 The descriptors are read with `readv` into the frame decoder's own buffer, never through
 `Connection.recv*`: uvloop sets O_NONBLOCK on what it watches, and `recv_bytes` then loses what it
@@ -28,6 +28,8 @@ __all__ = ["Link"]
 
 logger = logging.getLogger(__name__)
 
+_LARGE_FRAME_BYTES_PER_WAKE_UP = 1024 * 1024
+
 
 class Link:
     """A host's control Pipe (both ways) and stream Pipe (up only).
@@ -36,7 +38,7 @@ class Link:
         name: the app's name, for messages.
         control, stream: the server's ends. They stay their owner's to close, after `close`.
         loop: the loop on whose thread frames are handed over.
-        on_frame: called with each frame that came up.
+        on_frames: called with the frames that came up, in order, some at a time.
         on_error: called once, with what is wrong with the host's bytes; no frame follows.
         backlog_bytes: how much that the Pipe does not take is kept.
         max_frame_bytes: the largest frame, both ways.
@@ -49,14 +51,14 @@ class Link:
         stream: Connection,
         loop: asyncio.AbstractEventLoop,
         *,
-        on_frame: Callable[[Frame], None],
+        on_frames: Callable[[list[Frame]], None],
         on_error: Callable[[ProtocolError], None],
         backlog_bytes: int,
         max_frame_bytes: int,
     ) -> None:
         self._name = name
         self._loop = loop
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_error = on_error
         self._backlog_limit = backlog_bytes
         self._max_frame_bytes = max_frame_bytes
@@ -190,31 +192,29 @@ class Link:
             self._loop.remove_writer(self._control_fd)
 
     def _read(self, fd: int) -> bool:
-        """Read once; hand the whole frames over. False: there is nothing more for now."""
+        """Read; hand the whole frames over. False: there is nothing more for now."""
         decoder = self._readers.get(fd)
         if decoder is None:
             return False
-        try:
-            count = os.readv(fd, [decoder.get_buffer()])
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            count = 0
-        if count == 0:
-            self._stop_reading(fd)
-            return False
-        try:
-            frames = decoder.received(count)
-        except ProtocolError as error:
-            self._fail(error)
-            return False
-        for frame in frames:
+        allowed_bytes = _LARGE_FRAME_BYTES_PER_WAKE_UP
+        while True:
             try:
-                self._on_frame(frame)
+                count = os.readv(fd, (decoder.get_buffer(),))
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                count = 0
+            if count == 0:
+                self._stop_reading(fd)
+                return False
+            try:
+                self._on_frames(decoder.received(count))
             except ProtocolError as error:
                 self._fail(error)
                 return False
-        return True
+            allowed_bytes -= count
+            if allowed_bytes <= 0 or not decoder.is_inside_large_frame:
+                return True
 
     def _fail(self, error: ProtocolError) -> None:
         for fd in list(self._readers):

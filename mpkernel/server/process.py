@@ -30,8 +30,7 @@ logger = logging.getLogger(__name__)
 
 HOST_ENTRY = "mpkernel.host.main:main"
 
-_PIPE_BYTES = 1024 * 1024
-_SOCKET_BYTES = 1024 * 1024
+_SOCKET_BYTES = 256 * 1024
 
 
 class HostProcess:
@@ -82,7 +81,8 @@ class HostProcess:
             control, host_control = multiprocessing.Pipe(duplex=True)
             ours.append(control)
             theirs.append(host_control)
-            stream, host_stream = multiprocessing.Pipe(duplex=False)
+            # Used one way only, but a duplex Pipe moves large frames two to three times as fast.
+            stream, host_stream = multiprocessing.Pipe(duplex=True)
             ours.append(stream)
             theirs.append(host_stream)
             console: list[int] = []
@@ -91,7 +91,7 @@ class HostProcess:
                 console.append(read_end)
                 ours.append(read_end)
                 theirs.append(write_end)
-            _enlarge(control, stream)
+            _enlarge(control, host_stream)
             stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
             spawned = Spawned(
                 name=name,
@@ -202,18 +202,13 @@ def _open_pidfd(pid: int) -> int | None:
         return None
 
 
-def _enlarge(control: Connection, stream: Connection) -> None:
+def _enlarge(*ends: Connection) -> None:
     """Ask for larger Pipe buffers; what the system grants has to do."""
-    import fcntl
     import socket
 
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        try:
-            fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        except PermissionError as error:
-            logger.debug("the stream Pipe keeps its size: %s", error)
-    with socket.socket(fileno=os.dup(control.fileno())) as end:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+    for connection in ends:
+        with socket.socket(fileno=os.dup(connection.fileno())) as end:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
 
 
 def _exists(pid: int) -> bool:

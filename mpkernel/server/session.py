@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import functools
 import logging
 import threading
 import time
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["Session", "SessionLink"]
 
 logger = logging.getLogger(__name__)
+
+_TAKEN_IN_A_ROW = 256
+"""After so many messages without a wait, who iterates over a session lets the loop go round."""
+
+_UNTOLD_BYTES = 16 * 1024
+"""What may be taken before the host's window is told, while there is more to take."""
+
+_new_message = functools.partial(tuple.__new__, Message)  # half a named tuple's own price
 
 
 class SessionLink(abc.ABC):
@@ -66,6 +75,7 @@ class SessionLink(abc.ABC):
         self.record = RecoveryRecord()
         self._journal = journal
         self._window_bytes = app.settings.window_bytes
+        self._credit_bytes = self._window_bytes // 4
         self._waiting_limit = app.settings.backlog_bytes
         self._lock = threading.RLock()  # guards all below, the journal and the host
         self._begun = self._done = 0
@@ -73,6 +83,7 @@ class SessionLink(abc.ABC):
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
         self._withheld = 0
+        self._is_owed = False
         self._over = False
 
     @property
@@ -129,9 +140,12 @@ class SessionLink(abc.ABC):
         """Say that the client took `count` bytes of messages, from any thread."""
         with self._lock:
             self._withheld += count
+            if self._withheld < self._credit_bytes and self._is_owed:
+                return
             if self._over or self.host is None:
                 return
-            if self._withheld < self._window_bytes // 4:
+            if self._withheld < self._credit_bytes:
+                self._is_owed = True
                 self.host.owe_credit(self)
                 return
         self.pay_credit()
@@ -139,7 +153,7 @@ class SessionLink(abc.ABC):
     def pay_credit(self) -> None:
         """The host's: send the credit that is withheld."""
         with self._lock:
-            count, self._withheld = self._withheld, 0
+            count, self._withheld, self._is_owed = self._withheld, 0, False
             if count and not self._over and self.host is not None:
                 self.host.send(Channel.MANAGEMENT, self.number, encode(Credit(count)))
 
@@ -196,6 +210,7 @@ class SessionLink(abc.ABC):
             self.host = None
             self._waiting.clear()
             self._waiting_bytes = self._outstanding = self._withheld = 0
+            self._is_owed = False
 
     def resume(self, host: AppHost, *, without_running: bool, alone: bool) -> tuple[str, ...]:
         """The app's: come back on another host. Returns what does not, in words."""
@@ -293,6 +308,8 @@ class Session(SessionLink):
     def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
         super().__init__(app, session_id, journal)
         self._messages: deque[Message] = deque()
+        self._taken_in_a_row = 0
+        self._untold_bytes = 0
         self._changed = asyncio.Event()
         self._started = asyncio.Event()
         self._ended = asyncio.Event()
@@ -323,9 +340,17 @@ class Session(SessionLink):
                     raise self._error
                 raise StopAsyncIteration
             self._changed.clear()
+            self._taken_in_a_row = 0
             await self._changed.wait()
+        self._taken_in_a_row += 1
+        if self._taken_in_a_row > _TAKEN_IN_A_ROW:
+            self._taken_in_a_row = 0
+            await asyncio.sleep(0)
         message = self._messages.popleft()
-        self.taken(len(message.payload))
+        self._untold_bytes += len(message.payload)
+        if not self._messages or self._untold_bytes > _UNTOLD_BYTES:
+            count, self._untold_bytes = self._untold_bytes, 0
+            self.taken(count)
         return message
 
     async def started(self) -> None:
@@ -365,7 +390,7 @@ class Session(SessionLink):
         if self._closed:
             self.taken(len(payload))
             return
-        self._messages.append(Message(channel, payload))
+        self._messages.append(_new_message((channel, payload)))
         self._changed.set()
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:

@@ -85,7 +85,7 @@ class WarmProcess:
             self._process.control,
             self._process.stream,
             self._loop,
-            on_frame=self._on_frame,
+            on_frames=self._on_frames,
             on_error=self._on_protocol_error,
             backlog_bytes=len(payload),
             max_frame_bytes=MAX_FRAME_BYTES,
@@ -119,14 +119,15 @@ class WarmProcess:
         self._process.close_console()
         self.over.set()
 
-    def _on_frame(self, frame: Frame) -> None:
-        message = decode_up(frame.payload)
-        if not isinstance(message, Warmed) or self.is_ready:
-            raise ProtocolError(f"a standby said {type(message).__name__}")
-        self.is_ready = True
-        self.names = message.names
-        self.slowed = message.slowed
-        self._on_warmed(self)
+    def _on_frames(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            message = decode_up(frame.payload)
+            if not isinstance(message, Warmed) or self.is_ready:
+                raise ProtocolError(f"a standby said {type(message).__name__}")
+            self.is_ready = True
+            self.names = message.names
+            self.slowed = message.slowed
+            self._on_warmed(self)
 
     def _on_protocol_error(self, error: ProtocolError) -> None:
         logger.warning("standby ended for what it sent: %s pid=%d", error, self.pid)

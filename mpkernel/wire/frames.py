@@ -14,8 +14,11 @@ protocol owns the buffer, the transport reads into it).
 from __future__ import annotations
 
 import enum
+import io
 import struct
 from typing import NamedTuple
+
+import msgspec
 
 from mpkernel.errors import ProtocolError
 
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 _HEADER = struct.Struct("!iBI")
+_unpack_header = _HEADER.unpack_from
 _BODY_HEAD_BYTES = 5
 
 HEADER_BYTES = _HEADER.size
@@ -40,8 +44,7 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 
 MAX_SESSION = 0xFFFF_FFFF
 
-_BUFFER_BYTES = 256 * 1024
-_QUIET_READS_BEFORE_SHRINK = 64
+_BUFFER_BYTES = 128 * 1024
 
 
 class Channel(enum.IntEnum):
@@ -56,9 +59,10 @@ class Channel(enum.IntEnum):
 
 
 _CHANNELS = tuple(Channel)
+_CHANNELS_END = len(_CHANNELS)
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame: its channel, the session's number (0: the host itself) and the payload."""
 
     channel: Channel
@@ -101,31 +105,35 @@ class FrameDecoder:
     Two ways to feed it. `feed(data)` copies the bytes in. A reader that wants no copy asks for
     `get_buffer()`, reads into it and says how much with `received(n)`.
 
-    The buffer grows to a large frame's size while that arrives (never ahead of what was received
-    by more than four times, so a false length costs nothing), stays for the next such frame,
-    because a warm buffer is several times faster than a fresh one, and shrinks after a while
-    without one.
+    Small frames are read many at a time into one buffer, and copied out. A frame that is larger
+    than the buffer is read where it stays: memory for it is asked for when its length is known,
+    and used as its bytes arrive.
 
     Args:
         max_frame_bytes: the largest body that is accepted; may be set later. Default 256 MiB.
-        buffer_bytes: the buffer's size at rest. Default 256 KiB.
+        buffer_bytes: the buffer's size. Default 128 KiB: it stays in a core's own cache.
     """
 
     def __init__(
         self, *, max_frame_bytes: int = MAX_FRAME_BYTES, buffer_bytes: int = _BUFFER_BYTES
     ) -> None:
         self.max_frame_bytes = max_frame_bytes
-        self._rest_bytes = max(buffer_bytes, HEADER_BYTES)
-        self._buffer = bytearray(self._rest_bytes)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(max(buffer_bytes, HEADER_BYTES)))
         self._start = 0
         self._end = 0
-        self._quiet_reads = 0
+        self._large: _LargeFrame | None = None
 
     @property
     def pending_bytes(self) -> int:
         """Bytes received of a frame that is not whole yet."""
+        if self._large is not None:
+            return self._large.received_bytes
         return self._end - self._start
+
+    @property
+    def is_inside_large_frame(self) -> bool:
+        """Whether the next bytes belong to a frame that is larger than the buffer."""
+        return self._large is not None
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
         """Take `data`, give the frames that it completes, in order.
@@ -146,7 +154,7 @@ class FrameDecoder:
 
     def get_buffer(self) -> memoryview:
         """Where to put the next bytes: at least one byte of room, valid until `received`."""
-        return self._view[self._end :]
+        return self._large.rest if self._large is not None else self._view[self._end :]
 
     def received(self, count: int) -> list[Frame]:
         """Say that `count` bytes now stand in the buffer; give the frames that they complete.
@@ -154,37 +162,37 @@ class FrameDecoder:
         Raises:
             ProtocolError: what was received is no frame. The decoder is of no use from then on.
         """
+        if self._large is not None:
+            return self._received_of(self._large, count)
         self._end += count
         view, end, start = self._view, self._end, self._start
         frames: list[Frame] = []
-        needed = HEADER_BYTES
         while end - start >= HEADER_BYTES:
-            body_bytes, channel, session = _HEADER.unpack_from(view, start)
-            fault = self._fault_of(body_bytes, channel)
-            if fault is not None:
+            body_bytes, channel, session = _unpack_header(view, start)
+            if (
+                not _BODY_HEAD_BYTES <= body_bytes <= self.max_frame_bytes
+                or channel >= _CHANNELS_END
+            ):
                 if frames:
                     break  # those before it are good; the next call says what is wrong
-                raise ProtocolError(fault)
-            needed = HEADER_BYTES - _BODY_HEAD_BYTES + body_bytes
-            if end - start < needed:
+                raise ProtocolError(self._fault_of(body_bytes, channel))
+            payload_start = start + HEADER_BYTES
+            frame_end = payload_start - _BODY_HEAD_BYTES + body_bytes
+            if frame_end > end:
+                if frame_end - start > len(view):
+                    payload_bytes = body_bytes - _BODY_HEAD_BYTES
+                    self._large = _LargeFrame(
+                        _CHANNELS[channel], session, payload_bytes, view[payload_start:end]
+                    )
+                    start = end
                 break
-            payload = bytes(view[start + HEADER_BYTES : start + needed])
-            frames.append(Frame(_CHANNELS[channel], session, payload))
-            start += needed
-            needed = HEADER_BYTES
-        self._start = start
-        self._make_room(needed)
-        return frames
-
-    def _fault_of(self, body_bytes: int, channel: int) -> str | None:
-        if not _BODY_HEAD_BYTES <= body_bytes <= self.max_frame_bytes:
-            return (
-                f"a frame claims {body_bytes} bytes;"
-                f" {_BODY_HEAD_BYTES} to {self.max_frame_bytes} are possible"
+            frames.append(
+                Frame(_CHANNELS[channel], session, view[payload_start:frame_end].tobytes())
             )
-        if channel >= len(_CHANNELS):
-            return f"a frame names channel {channel}, which there is not"
-        return None
+            start = frame_end
+        self._start = start
+        self._make_room()
+        return frames
 
     def finish(self) -> None:
         """Say that no more bytes will come.
@@ -192,32 +200,63 @@ class FrameDecoder:
         Raises:
             ProtocolError: the last frame is cut off.
         """
-        if self.pending_bytes:
+        if self._large is not None or self.pending_bytes:
             raise ProtocolError(f"the stream ended {self.pending_bytes} bytes into a frame")
 
-    def _make_room(self, needed: int) -> None:
-        """Leave room behind `_end`, for a frame of `needed` bytes that begins at `_start`."""
+    def _received_of(self, large: _LargeFrame, count: int) -> list[Frame]:
+        large.received_bytes += count
+        if large.rest:
+            return []
+        self._large = None
+        return [large.frame()]
+
+    def _fault_of(self, body_bytes: int, channel: int) -> str:
+        if not _BODY_HEAD_BYTES <= body_bytes <= self.max_frame_bytes:
+            return (
+                f"a frame claims {body_bytes} bytes;"
+                f" {_BODY_HEAD_BYTES} to {self.max_frame_bytes} are possible"
+            )
+        return f"a frame names channel {channel}, which there is not"
+
+    def _make_room(self) -> None:
+        """Have half of the buffer free behind `_end`, or the pending bytes at its front."""
         pending = self._end - self._start
-        capacity = len(self._buffer)
-        if needed > self._rest_bytes:
-            self._quiet_reads = 0
-        elif capacity > self._rest_bytes:
-            self._quiet_reads += 1
-            if self._quiet_reads >= _QUIET_READS_BEFORE_SHRINK and pending < self._rest_bytes:
-                self._move_to(bytearray(self._rest_bytes))
-                return
         if pending == 0:
             self._start = self._end = 0
-        elif pending == capacity:
-            self._move_to(bytearray(min(needed, 4 * capacity)))
-        elif self._start and self._start + needed > capacity:
-            self._move_to(self._buffer)
+        elif self._start and self._end > len(self._view) // 2:
+            self._view[:pending] = self._view[self._start : self._end]
+            self._start, self._end = 0, pending
 
-    def _move_to(self, buffer: bytearray) -> None:
-        """Move the pending bytes to the front of `buffer`, which may be the present one."""
-        pending = self._end - self._start
-        target = memoryview(buffer)
-        target[:pending] = self._view[self._start : self._end]
-        self._buffer, self._view = buffer, target
-        self._start, self._end = 0, pending
-        self._quiet_reads = 0
+
+class _LargeFrame:
+    """A frame whose payload is received where it stays.
+
+    A `BytesIO` is the one writable way to the memory of a `bytes` object that can be had without a
+    copy: it takes the object over, and gives the same one back at the end.
+    """
+
+    def __init__(
+        self, channel: Channel, session: int, payload_bytes: int, begun: memoryview
+    ) -> None:
+        self._channel = channel
+        self._session = session
+        try:
+            self._payload = io.BytesIO(bytes(payload_bytes))
+        except MemoryError:
+            raise ProtocolError(
+                f"a frame of {payload_bytes} bytes does not fit into memory",
+                remedy="send less at once, or lower max_frame_bytes",
+            ) from None
+        self._view = self._payload.getbuffer()
+        self.received_bytes = len(begun)
+        self._view[: len(begun)] = begun
+
+    @property
+    def rest(self) -> memoryview:
+        """Where what is missing goes."""
+        return self._view[self.received_bytes :]
+
+    def frame(self) -> Frame:
+        """The frame, when nothing is missing."""
+        self._view.release()
+        return Frame(self._channel, self._session, self._payload.getvalue())

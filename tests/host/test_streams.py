@@ -28,9 +28,10 @@ def pipe() -> Iterator[tuple[Connection, Connection]]:
         yield reader, writer
 
 
-def read_frames(reader: Connection) -> list[Frame]:
-    """All frames until the writing end is closed."""
+def read_frames(reader: Connection, begun: bytes = b"") -> list[Frame]:
+    """All frames until the writing end is closed, after the bytes that were read already."""
     decoder, frames = FrameDecoder(), []
+    decoder.feed(begun)
     while data := os.read(reader.fileno(), 65536):
         frames += decoder.feed(data)
     decoder.finish()
@@ -185,6 +186,47 @@ def test_posting_never_waits_for_a_reader_that_is_behind(
     os.set_blocking(end.fileno(), True)
     writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
     writer.post(FileRemoved("a"))
+
+
+def test_a_thread_leaves_its_frame_to_the_one_that_is_writing(
+    pipe: tuple[Connection, Connection],
+) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    large = Frame(Channel.STREAM, 1, bytes(1 << 20))
+    flood = threading.Thread(target=writer.write, args=(large.channel, 1, large.payload))
+    flood.start()
+    begun = os.read(reader.fileno(), 1)  # the other thread is inside, and the Pipe is full
+    small = [Frame(Channel.STREAM, 2, b"%d" % number) for number in range(50)]
+    for frame in small:
+        writer.write(frame.channel, frame.session, frame.payload)
+    assert flood.is_alive()
+    threading.Thread(target=lambda: (flood.join(), end.close())).start()
+    assert read_frames(reader, begun) == [large, *small]
+
+
+def test_no_thread_is_left_with_the_frames_of_all_others(
+    pipe: tuple[Connection, Connection],
+) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    one = threading.Thread(target=writer.write, args=(Channel.STREAM, 1, bytes(1 << 20)))
+    one.start()
+    begun = os.read(reader.fileno(), 1)
+    left = threading.Semaphore(0)
+
+    def flood() -> None:
+        for number in range(200):
+            writer.write(Channel.STREAM, 2, b"%d" % number)
+            left.release()
+
+    other = threading.Thread(target=flood)
+    other.start()
+    assert left.acquire(timeout=60)
+    other.join(0.5)
+    assert other.is_alive(), "it waits for its turn, with some frames left to the other thread"
+    threading.Thread(target=lambda: (one.join(), other.join(), end.close())).start()
+    assert len(read_frames(reader, begun)) == 201
 
 
 def test_a_forgotten_writer_writes_nothing(pipe: tuple[Connection, Connection]) -> None:
