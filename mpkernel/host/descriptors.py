@@ -67,10 +67,13 @@ def deliver(message: ConsoleText) -> None:
         logger.exception("text of descriptors 1 and 2 is the log's only now pid=%d", os.getpid())
 
 
-def _wait_until_read() -> None:
-    deadline_s = time.monotonic() + _READ_WITHIN_S
-    while (_unread_bytes(1) or _unread_bytes(2)) and time.monotonic() < deadline_s:
+def _wait_until_read(within_s: float) -> bool:
+    deadline_s = time.monotonic() + within_s
+    while unread := _unread_bytes(1) or _unread_bytes(2):
+        if time.monotonic() > deadline_s:
+            break
         time.sleep(_LOOK_AGAIN_S)
+    return not unread
 
 
 def _unread_bytes(fd: int) -> int:
@@ -96,6 +99,7 @@ class _Ended(NamedTuple):
     ran: Ran
     began_s: float
     ended_s: float
+    was_read: bool  # all that was written until the end
 
 
 class Runs:
@@ -103,13 +107,14 @@ class Runs:
 
     Args:
         clock: as `time.monotonic`.
-        wait_until_read: waits until the server has read what was written, or a little while.
+        wait_until_read: waits until the server has read what was written, for so many seconds at
+            the longest; returns whether it has.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        wait_until_read: Callable[[], None] = _wait_until_read,
+        wait_until_read: Callable[[float], bool] = _wait_until_read,
     ) -> None:
         self._clock = clock
         self._wait_until_read = wait_until_read
@@ -120,33 +125,38 @@ class Runs:
     @contextmanager
     def running(self, session: int, cell: str) -> Iterator[None]:
         """The session, which runs nothing else, runs this cell in the `with`. Its end waits, for
-        50 ms at the longest, until what the cell wrote is read: it would be the next one's else."""
+        50 ms at the longest, until what the cell wrote is read: it would be the next one's else.
+        Where nobody could tell whose it is, nothing waits."""
         ran, began_s = Ran(session, cell), self._clock()
         with self._lock:
             self._running[session] = ran, began_s
         try:
             yield
         finally:
-            if self.alone_at(self._clock()) is not None:
-                self._wait_until_read()
+            is_alone = self.alone_at(self._clock()) is not None
+            was_read = self._wait_until_read(_READ_WITHIN_S if is_alone else 0)
             with self._lock:
                 now = self._clock()
                 del self._running[session]
-                self._ended.append(_Ended(ran, began_s, now))
+                self._ended.append(_Ended(ran, began_s, now, was_read))
                 while self._ended[0].ended_s < now - _KEPT_S:
                     self._ended.popleft()
 
     def alone_at(self, read_at_s: float) -> Ran | None:
         """Whose text it is that was read then: the latest run of the only session that ran at any
-        time in the 0.1 s before. None when there were none or several."""
+        time in the 0.1 s before, not counting those whose text was read before. None when there
+        were none or several."""
         written_s = read_at_s - _WRITTEN_WITHIN_S
+        late: list[tuple[float, Ran]] = []  # what these have written since can only be a child's
         with self._lock:
             found = [(s, ran) for ran, s in self._running.values() if s <= read_at_s]
             for ended in reversed(self._ended):
                 if ended.ended_s < written_s:
                     break
                 if ended.began_s <= read_at_s:
-                    found.append((ended.began_s, ended.ran))
+                    was_before = ended.was_read and ended.ended_s < read_at_s
+                    (late if was_before else found).append((ended.began_s, ended.ran))
+        found = found or late
         if len({ran.session for _, ran in found}) != 1:
             return None
         return max(found)[1]

@@ -8,12 +8,35 @@ are inherited by the threads that a cell starts.
 from __future__ import annotations
 
 import functools
-from typing import Any, TextIO, cast
+import threading
+import time
+from typing import Any, Literal, Protocol, TextIO, cast
 
 from mpkernel.host.console import ConsoleProxy
 from mpkernel.marimo_backend import seam
 
-__all__ = ["make_proxy"]
+__all__ = ["CellStream", "CellWatch", "make_proxy", "watch_cells"]
+
+_AHEAD_CHARS = 1024 * 1024
+_LOOK_AGAIN_S = 0.002
+_CUT = "\n[mpkernel: the browser is behind; what is missing here is in the server's log]\n"
+
+_bound = threading.local()
+
+
+class CellWatch(Protocol):
+    """Who wants to know when the kernel on a thread runs a cell."""
+
+    def began(self, name: Literal["stdout", "stderr"], stream: CellStream) -> None:
+        """The thread's stream was set; within a cell also when a capture of it has ended."""
+
+    def ended(self) -> None:
+        """The thread's streams were taken away."""
+
+
+def watch_cells(watch: CellWatch) -> None:
+    """Have `watch` told of the cells that the kernel on the calling thread runs."""
+    _bound.watch = watch
 
 
 def make_proxy(original: TextIO, name: str) -> ConsoleProxy:
@@ -25,10 +48,19 @@ def make_proxy(original: TextIO, name: str) -> ConsoleProxy:
 def _proxy_class() -> Any:
     class MarimoConsoleProxy(ConsoleProxy, seam.host("ThreadLocalStreamProxy")):  # type: ignore[misc]
         def _set_stream(self, stream: Any) -> None:
-            inherits = hasattr(getattr(stream, "_stream", None), "console_msg_queue")
-            self.set_stream(cast(TextIO, CellStream(stream)) if inherits else stream)
+            if not hasattr(getattr(stream, "_stream", None), "console_msg_queue"):
+                self.set_stream(stream)
+                return
+            cell_stream = CellStream(stream)
+            self.set_stream(cast(TextIO, cell_stream))
+            watch: CellWatch | None = getattr(_bound, "watch", None)
+            if watch is not None:
+                watch.began("stderr" if self.name == "<stderr>" else "stdout", cell_stream)
 
         def _clear_stream(self) -> None:
+            watch: CellWatch | None = getattr(_bound, "watch", None)
+            if watch is not None:
+                watch.ended()
             self.clear_stream()
 
         def _get_stream(self) -> Any:
@@ -44,12 +76,18 @@ class CellStream:
     marimo's own writes under the cell that is running. A thread outlives its cell, so that it gets
     a copy which goes on writing under the cell that started it.
 
+    marimo takes text without bound, for a thread of its own that sends it. Here a writer waits when
+    more than 1 Mi characters are ahead of that thread: of a browser that does not read, say.
+
     Attributes:
         inner: marimo's stream object.
     """
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
+        self._unsent = inner._stream.console_msg_queue
+        self._unsent_chars = 0
+        self._is_cut = False
 
     @property
     def closed(self) -> bool:
@@ -61,8 +99,35 @@ class CellStream:
         pinned = _PinnedStream(self.inner._stream)
         return CellStream(type(self.inner)(pinned, forward_os_streams=False))
 
+    @property
+    def cell(self) -> str:
+        """The cell that it writes under."""
+        return str(self.inner._stream.cell_id)
+
     def write(self, text: str) -> int:
+        self._count(text)
+        while self._is_ahead and not self.closed:
+            time.sleep(_LOOK_AGAIN_S)
         return self.inner.write(text)  # type: ignore[no-any-return]
+
+    def offer(self, text: str) -> None:
+        """Write without waiting: where too much waits already, text is dropped, and this said."""
+        self._count(text)
+        if not self._is_ahead:
+            self._is_cut = False
+            self.inner.write(text)
+        elif not self._is_cut:
+            self._is_cut = True
+            self.inner.write(_CUT)
+
+    @property
+    def _is_ahead(self) -> bool:
+        return bool(self._unsent) and self._unsent_chars > _AHEAD_CHARS
+
+    def _count(self, text: str) -> None:
+        if not self._unsent:
+            self._unsent_chars = 0
+        self._unsent_chars += len(text)
 
     def flush(self) -> None:
         self.inner.flush()

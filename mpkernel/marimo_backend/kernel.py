@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mpkernel.host import console
 from mpkernel.host.kernels import Kernel
 from mpkernel.kernel.interrupts import Interrupts
-from mpkernel.marimo_backend import files, interrupts, restoring, seam
+from mpkernel.marimo_backend import descriptors, files, interrupts, restoring, seam
 from mpkernel.marimo_backend.console import make_proxy
 from mpkernel.wire.frames import Channel, Message
 
@@ -49,8 +49,10 @@ def run(kernel: Kernel) -> None:
     arguments = pickle.loads(kernel.args)
     if not kernel.files.enabled:
         arguments["virtual_file_storage"] = None
+    if arguments["redirect_console_to_browser"]:
+        descriptors.bind_thread(kernel)
     kernel.redirect(deliver)
-    with interrupts.ending_by_interrupt(kernel):
+    with interrupts.ending_by_interrupt(kernel), descriptors.released(kernel):
         seam.host("launch_kernel")(
             control_queue=control,
             set_ui_element_queue=MergeQueue(control),

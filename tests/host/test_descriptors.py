@@ -33,7 +33,12 @@ def waits() -> list[str]:
 
 @pytest.fixture
 def runs(clock: Clock, waits: list[str]) -> Runs:
-    return Runs(clock, lambda: waits.append("waited"))
+    def wait(within_s: float) -> bool:
+        if within_s:
+            waits.append("waited")
+        return True
+
+    return Runs(clock, wait)
 
 
 def test_it_is_nobodys_where_nobody_ran(runs: Runs, clock: Clock) -> None:
@@ -53,7 +58,8 @@ def test_it_is_the_sessions_that_has_just_ended(runs: Runs, clock: Clock) -> Non
     assert runs.alone_at(clock.now + 0.11) is None
 
 
-def test_it_is_nobodys_where_two_run_or_have_just_run(runs: Runs, clock: Clock) -> None:
+def test_it_is_nobodys_where_two_run_or_have_just_run(clock: Clock) -> None:
+    runs = Runs(clock, lambda _: False)
     with runs.running(1, "one"), runs.running(2, "two"):
         assert runs.alone_at(clock.now) is None
     with runs.running(1, "one"):
@@ -99,6 +105,25 @@ def test_an_end_waits_for_the_text_only_where_it_is_known_whose_it_is(
     with runs.running(2, "beside the first"):
         pass
     assert waits == ["waited"]
+
+
+def test_a_run_whose_text_was_read_is_not_taken_for_the_next(runs: Runs, clock: Clock) -> None:
+    with runs.running(1, "first"):
+        clock.now += 0.01
+    clock.now += 0.01
+    assert runs.alone_at(clock.now) == Ran(1, "first"), "a process that it left behind"
+    with runs.running(2, "second"):
+        assert runs.alone_at(clock.now) == Ran(2, "second")
+        assert runs.alone_at(clock.now - 0.015) == Ran(1, "first")
+
+
+def test_a_run_whose_text_was_not_read_may_be_taken_for_the_next(clock: Clock) -> None:
+    runs = Runs(clock, lambda _: False)
+    with runs.running(1, "first"):
+        clock.now += 0.01
+    clock.now += 0.01
+    with runs.running(2, "second"):
+        assert runs.alone_at(clock.now) is None
 
 
 def test_a_run_that_fails_has_ended(runs: Runs, clock: Clock) -> None:

@@ -1,0 +1,76 @@
+"""What cells write past `sys`: to the browser of the tab that ran, and of no other."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from e2e.harness import NOTEBOOKS, Server, Tab
+
+NOTEBOOK = NOTEBOOKS / "descriptors.py"
+WRITERS = ("os.write", "printf", "subprocess")
+
+
+async def run_round(tab: Tab, number: int) -> None:
+    await tab.set_ui("Round", number)
+    await tab.wait_for(f"round {number} done")
+
+
+def written(token: str, number: int) -> list[str]:
+    return [f"{writer} of {token} {number}\n" for writer in WRITERS]
+
+
+async def test_what_c_code_and_subprocesses_write_reaches_the_tab_that_ran() -> None:
+    with Server(NOTEBOOK, options=["--redirect-console-to-browser"]) as server:
+        async with (
+            Tab(server.url, query={"token": "amber"}) as amber,
+            Tab(server.url, query={"token": "violet"}) as violet,
+        ):
+            for tab in (amber, violet):
+                await tab.wait_for("round 0 done")
+            for number in (1, 2):
+                for tab, token in ((amber, "amber"), (violet, "violet")):
+                    await run_round(tab, number)
+                    lines = written(token, number)
+                    await tab.wait_for(
+                        lambda tab, lines=lines: all(x in tab.console for x in lines)
+                    )
+            assert not re.search(r"of violet [12]", amber.console)
+            assert not re.search(r"of amber [12]", violet.console)
+            assert all(
+                f"[descriptors.py] {line}" in server.output() for line in written("amber", 2)
+            )
+
+
+async def test_it_is_shown_under_the_cell_that_wrote_it() -> None:
+    with Server(NOTEBOOK, options=["--redirect-console-to-browser"]) as server:
+        async with Tab(server.url, query={"token": "amber"}) as tab:
+            await tab.wait_for("round 0 done")
+            await run_round(tab, 1)
+            await tab.wait_for(lambda tab: written("amber", 1)[-1] in tab.console)
+            shown = {
+                (message["cell_id"], part["channel"])
+                for message in tab.received("cell-op")
+                for part in as_list(message["console"])
+                if "of amber" in part["data"]
+            }
+    assert len({cell for cell, _ in shown}) == 1
+    assert {channel for _, channel in shown} == {"stdout", "stderr"}
+
+
+@pytest.mark.parametrize("options", [(), ("--redirect-console-to-browser",)])
+async def test_without_redirection_it_is_in_the_log_alone(options: tuple[str, ...]) -> None:
+    with Server(NOTEBOOK, options=options) as server:
+        async with Tab(server.url, query={"token": "amber"}) as tab:
+            await tab.wait_for("round 0 done")
+            await run_round(tab, 1)
+            await asyncio.to_thread(server.wait_for_output, "subprocess of amber 1")
+            await run_round(tab, 2)
+            assert bool(options) == ("of amber 1" in tab.console)
+
+
+def as_list(console: object) -> list[dict[str, str]]:
+    if not console:
+        return []
+    return console if isinstance(console, list) else [console]  # type: ignore[list-item]
