@@ -15,6 +15,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "run": "serve marimo notebooks, each in a process of its own (mpkernel run --help)",
     "exec": "run an app in a process of its own, in this terminal (mpkernel exec --help)",
+    "bench": "measure mpkernel beside ZeroMQ and others (mpkernel bench --help)",
 }
 """Each a module of this package, whose `run` takes the arguments that follow."""
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from e2e.server_process import MARK, PROGRAM, SERVER_OPTIONS, Server, free_port, mapped_files
-from e2e.tab import Element, Tab, TabClosed, http_client, open_tabs
+from benchmarks.marimo_server import (
+    MARK,
+    PROGRAM,
+    SERVER_OPTIONS,
+    Element,
+    Server,
+    Tab,
+    TabClosed,
+    free_port,
+    http_client,
+    mapped_files,
+    open_tabs,
+)
 
 __all__ = [
     "EXAMPLES",

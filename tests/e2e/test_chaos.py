@@ -23,8 +23,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e.server_process import Server
-from e2e.tab import Tab
+from e2e.harness import Server, Tab
 
 NOTEBOOK = Path(__file__).with_name("notebooks") / "chaos.py"
 APPS = 5

@@ -6,8 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from e2e.server_process import Server
-from e2e.tab import Tab
+from e2e.harness import Server, Tab
 
 NOTEBOOK = Path(__file__).with_name("notebooks") / "long_cell.py"
 

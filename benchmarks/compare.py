@@ -1,0 +1,122 @@
+"""The JSON file, and what moved between two of them beyond the noise.
+
+A figure moved when the least-to-greatest ranges of the two runs do not touch, and the medians are
+further apart than the wider of the two ranges and than a tenth of the smaller one; a quarter where
+one of the runs has fewer than five repetitions, and as much again as itself below three, for so few
+tell little of the noise. Ratios are compared beside the figures: where only the figures of all
+contenders moved, it was the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from rich.console import Console
+
+from .measure import Measure, Spread
+from .peers import OURS
+from .suite import Report
+
+__all__ = ["Move", "moves", "print_moves", "read", "write"]
+
+_LEAST_CHANGE = {5: 0.1, 3: 0.25, 1: 1.0}
+"""By repetitions: of the smaller median."""
+
+
+def write(report: Report, path: Path) -> None:
+    """Write a run's figures.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+
+
+def read(path: Path) -> Report:
+    """Read what `write` wrote.
+
+    Raises:
+        OSError: there is no such file.
+        msgspec.ValidationError, msgspec.DecodeError: it is not one of these.
+    """
+    return msgspec.json.decode(path.read_bytes(), type=Report)
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A figure that is not what it was.
+
+    Attributes:
+        where: scenario and measure.
+        what: the contender, or the ratio.
+        before, after: the figures.
+        change: the medians' quotient.
+        verdict: for whom less, or more, is better.
+    """
+
+    where: str
+    what: str
+    before: Spread
+    after: Spread
+    change: float
+    verdict: Literal["better", "worse"]
+
+
+def moves(before: Report, after: Report) -> list[Move]:
+    """All that both runs measured and that moved."""
+    then = dict(_series(before))
+    repetitions = min(before.options.repetitions, after.options.repetitions)
+    least = next(change for count, change in _LEAST_CHANGE.items() if repetitions >= count)
+    found = []
+    for key, (measure, spread) in _series(after):
+        if key not in then:
+            continue
+        _, old = then[key]
+        if not _moved(old, spread, least):
+            continue
+        is_less = spread.median < old.median
+        found.append(
+            Move(
+                where=key[0],
+                what=key[1],
+                before=old,
+                after=spread,
+                change=spread.median / old.median if old.median else float("inf"),
+                verdict="better" if is_less == (measure.better == "less") else "worse",
+            )
+        )
+    return found
+
+
+def print_moves(console: Console, found: list[Move], path: Path) -> None:
+    """A line for each."""
+    console.print(f"\nbeside {path}: {len(found) or 'nothing'} moved beyond the noise")
+    for move in found:
+        console.print(
+            f"  {move.where}, {move.what}: {move.before.median:.3g} -> {move.after.median:.3g} "
+            f"(x {move.change:.2f}), {move.verdict}",
+            style="green" if move.verdict == "better" else "red",
+        )
+
+
+def _series(report: Report) -> Iterator[tuple[tuple[str, str], tuple[Measure, Spread]]]:
+    for result in report.results:
+        for measure in result.measures:
+            where = f"{result.name}: {measure.name}"
+            for contender in measure.values:
+                yield (where, contender), (measure, measure.spread(contender))
+                ratio = measure.ratio(OURS, contender)
+                if contender != OURS and ratio is not None:
+                    yield (where, f"ratio to {contender}"), (measure, ratio)
+
+
+def _moved(old: Spread, new: Spread, least_change: float) -> bool:
+    apart = abs(new.median - old.median)
+    widest = max(old.most - old.least, new.most - new.least)
+    return (
+        not old.overlaps(new)
+        and apart > widest
+        and apart > least_change * min(abs(old.median), abs(new.median))
+    )

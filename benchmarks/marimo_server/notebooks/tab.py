@@ -1,0 +1,45 @@
+import marimo
+
+__generated_with = "0.23.8"
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import os
+
+    import marimo as mo
+
+    return mo, os
+
+
+@app.cell
+def _(mo):
+    number = mo.ui.slider(0, 1_000_000, value=1, label="Number")
+    number
+    return (number,)
+
+
+@app.cell
+def _(mo):
+    flood = mo.ui.slider(0, 1_000_000, value=0, label="Flood")
+    flood
+    return (flood,)
+
+
+@app.cell
+def _(mo, number, os):
+    mo.md(f"number {number.value} in process {os.getpid()}")
+    return
+
+
+@app.cell
+def _(flood, mo):
+    for step in range(flood.value):
+        mo.output.replace(f"step {step}")
+    mo.output.replace(f"flood {flood.value} over")
+    return
+
+
+if __name__ == "__main__":
+    app.run()

@@ -1,0 +1,94 @@
+"""Ways from a kernel's thread to a client's task and back: mpkernel, and what it is measured by.
+
+All have the same small surface and end at the same two places: `benchmarks.workload` on a thread
+of the host's process, and a coroutine of the server's loop. One file each:
+
+    ours.py          mpkernel's HostPool
+    zeromq.py        what marimo's app host does; its process is zeromq_host.py
+    queues.py        a pair of multiprocessing.Queue
+    pipes.py         two Pipes, blocking, with nothing around them: the floor
+    marimo_hosts.py  marimo's own app hosts, only started
+    memcpy.py        one copy in memory: what large data costs at the least
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+__all__ = ["OURS", "PEERS", "ROOT", "Host", "Peer", "PeerSession", "make", "missing"]
+
+ROOT = Path(__file__).parents[len(__name__.split("."))]
+"""The folder that the benchmarks are imported from."""
+
+OURS = "mpkernel"
+
+
+class PeerSession(Protocol):
+    """One client's end of one kernel."""
+
+    def send(self, payload: bytes) -> None:
+        """Send a command to the kernel."""
+
+    async def receive(self) -> object:
+        """The next message of the kernel."""
+
+
+class Host(Protocol):
+    """A process with kernels."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, once it has a session."""
+
+    async def open_session(self) -> PeerSession:
+        """Start a kernel; returns when it runs."""
+
+    async def close(self) -> None:
+        """End the process, whatever it does."""
+
+
+class Peer(Protocol):
+    """A way to start hosts. What is left of them ends with the `async with` block."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def open_host(self) -> Host:
+        """One more process; it may still be starting."""
+
+
+class _Entry(NamedTuple):
+    place: str
+    needs: tuple[str, ...] = ()
+
+
+PEERS = {
+    OURS: _Entry("ours:MPKernel"),
+    "mpkernel, standby": _Entry("ours:WithStandby"),
+    "ZeroMQ": _Entry("zeromq:ZeroMQ", ("zmq",)),
+    "mp.Queue": _Entry("queues:Queues"),
+    "bare Pipes": _Entry("pipes:BarePipes"),
+    "marimo's hosts": _Entry("marimo_hosts:MarimoHosts", ("marimo", "zmq")),
+    "marimo's files": _Entry("ours:MPKernel", ("marimo",)),
+    "memcpy": _Entry("memcpy:MemoryCopy"),
+}
+"""By the name that the tables show."""
+
+
+def missing(name: str) -> str | None:
+    """Which module this peer needs that is not installed; None when it can be had."""
+    for module in PEERS[name].needs:
+        if importlib.util.find_spec(module) is None:
+            return module
+    return None
+
+
+def make(name: str) -> Peer:
+    """A peer by its name."""
+    module, _, kind = PEERS[name].place.partition(":")
+    peer: Peer = getattr(importlib.import_module(f"{__name__}.{module}"), kind)()
+    return peer

@@ -1,0 +1,94 @@
+"""mpkernel: a `HostPool`, its default settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
+
+from .. import workload
+
+__all__ = ["MPKernel", "OurHost", "WithStandby"]
+
+_SPEC = KernelSpec(entry=f"{workload.__name__}:on_mpkernel")
+
+
+class MPKernel:
+    """See `Peer`.
+
+    Args:
+        settings: of the pool. Default: its defaults, but that idle hosts stay.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.pool = HostPool(settings or Settings(idle_retire_s=None))
+        self._folder = tempfile.TemporaryDirectory(prefix="mpkernel-bench-")
+        self._hosts = 0
+
+    async def __aenter__(self) -> Self:
+        await self.pool.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.pool.close()
+        self._folder.cleanup()
+
+    async def open_host(self) -> OurHost:
+        self._hosts += 1
+        app = Path(self._folder.name, f"app{self._hosts}.py")
+        app.touch()
+        return OurHost(self.pool, app)
+
+
+class WithStandby(MPKernel):
+    """With a process that waits, as marimo's servers have it; it is warm when the block begins."""
+
+    def __init__(self) -> None:
+        marimo = importlib.util.find_spec("marimo")
+        imports = ("mpkernel.marimo_backend.warm",) if marimo else ()
+        super().__init__(Settings(idle_retire_s=None, standby=1, standby_imports=imports))
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        await self.pool.standby.wait_ready()
+        return self
+
+
+class OurHost:
+    """See `Host`. The process starts with its first session."""
+
+    def __init__(self, pool: HostPool, app: Path) -> None:
+        self._pool = pool
+        self._app = app
+        self._sessions: list[Session] = []
+
+    @property
+    def pid(self) -> int:
+        host = self._sessions[0].host
+        assert host is not None
+        assert host.pid is not None
+        return host.pid
+
+    async def open_session(self) -> OurSession:
+        session = await self._pool.open_session(self._app, kernel=_SPEC)
+        self._sessions.append(session)
+        return OurSession(session)
+
+    async def close(self) -> None:
+        if host := self._sessions[0].host:
+            await host.close()
+
+
+class OurSession:
+    """See `PeerSession`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        # The method itself: a coroutine around it would be our adapter's cost, not mpkernel's.
+        self.receive = session.__anext__
+
+    def send(self, payload: bytes) -> None:
+        self._session.send(Channel.CONTROL, payload)

@@ -1,0 +1,63 @@
+"""A host's start, until its first session's kernel has answered; and a session's on a live host.
+
+With marimo: what a kernel of marimo's needs is imported by then. A standby has done that before.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from ..contenders import Figures
+from ..measure import Measure
+from ..peers import Peer
+from ..suite import Run
+
+_MARIMO_KERNEL = b"import mpkernel.marimo_backend.kernel"
+_STANDBY = "mpkernel, standby"
+
+
+def run(run: Run) -> list[Measure]:
+    measures = {
+        "bare": Measure("a host's start, bare", "ms"),
+        "session": Measure("a session's start on a live host", "ms"),
+        "marimo": Measure("a host's start, with marimo imported", "ms"),
+    }
+    with run.contenders("mpkernel", _STANDBY, "ZeroMQ", "mp.Queue", "bare Pipes") as contenders:
+        run.alternate(contenders, measures, started)
+        taking_part = [one for one in contenders if one.name not in (_STANDBY, "bare Pipes")]
+        run.alternate(taking_part, measures, session_started, run.choose(full=50, quick=20))
+    with run.contenders("mpkernel", _STANDBY, "marimo's hosts") as contenders:
+        if "marimo's hosts" in [contender.name for contender in contenders]:
+            run.alternate(contenders, measures, started_with_marimo)
+    return list(measures.values())
+
+
+async def started(peer: Peer) -> Figures:
+    """Milliseconds until a kernel of a new host answers."""
+    return {"bare": 1e3 * await _until_answered(peer, b"echo")}
+
+
+async def started_with_marimo(peer: Peer) -> Figures:
+    """The same, with marimo."""
+    return {"marimo": 1e3 * await _until_answered(peer, _MARIMO_KERNEL)}
+
+
+async def session_started(peer: Peer, count: int) -> Figures:
+    """Milliseconds until a further kernel of a live host runs, the median of so many."""
+    host = await peer.open_host()
+    await host.open_session()
+    taken_s = []
+    for _ in range(count):
+        began = time.perf_counter()
+        await host.open_session()
+        taken_s.append(time.perf_counter() - began)
+    return {"session": 1e3 * statistics.median(taken_s)}
+
+
+async def _until_answered(peer: Peer, command: bytes) -> float:
+    began = time.perf_counter()
+    session = await (await peer.open_host()).open_session()
+    session.send(command)
+    await session.receive()
+    return time.perf_counter() - began

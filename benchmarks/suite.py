@@ -1,0 +1,250 @@
+"""The suite: its `Scenario`s, and the `Run` that each of them is handed.
+
+A scenario is a function that takes a `Run` and gives its `Measure`s. The run says how much is
+wanted, makes the contenders that can be had, and gives them their turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from . import machine, peers
+from .contenders import Contender, Figures, LoopKind
+from .measure import Measure
+
+__all__ = [
+    "SCENARIOS",
+    "Options",
+    "Progress",
+    "Report",
+    "Result",
+    "Run",
+    "Scenario",
+    "run_suite",
+]
+
+T = TypeVar("T")
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One scenario of the suite.
+
+    Attributes:
+        name: what it is called on the command line.
+        shows: what its figures tell, in a line.
+        needs: modules without which it is left out.
+    """
+
+    name: str
+    shows: str
+    needs: tuple[str, ...] = ()
+
+    def run(self, run: Run) -> list[Measure]:
+        """Measure. The scenario's module has a function of this name."""
+        module = importlib.import_module(f".scenarios.{self.name.replace('-', '_')}", __package__)
+        measures: list[Measure] = module.run(run)
+        return measures
+
+    def missing(self) -> list[str]:
+        """Modules that it needs and that are not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+_REAL_SERVER = ("marimo", "httpx", "websockets")
+
+SCENARIOS = [
+    Scenario("round-trip", "from a command to its answer, with 1, 10 and 100 sessions busy"),
+    Scenario("throughput", "messages a second, 200 B to 16 MiB each"),
+    Scenario("fairness", "a round trip while another session of the same host floods"),
+    Scenario("cpu", "what a message costs the server at 10,000 a second"),
+    Scenario("start", "a host's start, bare and with marimo, and a session's on a live host"),
+    Scenario("memory", "what a host and each session take"),
+    Scenario("growth", "what each further session and host costs, up to 1,000 and to 40"),
+    Scenario("stalls", "gaps of the server's loop while hosts start, flood and die"),
+    Scenario("files", "virtual files: stored and read for the first time, and again"),
+    Scenario("recovery", "from the kill of an app's process until its sessions are back"),
+    Scenario("interrupts", "from an interrupt of the embedded kernel to its end"),
+    Scenario("marimo", "a real marimo server: tabs, sliders, floods, memory", _REAL_SERVER),
+    Scenario("health", "a real marimo server: /health while apps start cold", _REAL_SERVER),
+    Scenario("marimo-recovery", "a real marimo server: the tabs of a killed app", _REAL_SERVER),
+]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How much is measured.
+
+    Attributes:
+        quick: less of everything.
+        repetitions: turns of each contender.
+        loop: the servers' event loop.
+    """
+
+    quick: bool = False
+    repetitions: int = 5
+    loop: LoopKind = "uvloop"
+
+
+class Result(msgspec.Struct):
+    """What a scenario gave.
+
+    Attributes:
+        name, shows: the scenario's.
+        measures: its figures; none where it was left out.
+        notes: what a reader of the figures has to know, and what was left out.
+        took_s: how long it took.
+    """
+
+    name: str
+    shows: str
+    measures: list[Measure]
+    notes: list[str]
+    took_s: float
+
+
+class Report(msgspec.Struct):
+    """What a run of the suite gave: the JSON file.
+
+    Attributes:
+        made: when, with the time zone.
+        machine: what it ran on, and the versions.
+        options: how much was measured.
+        results: by scenario.
+    """
+
+    made: str
+    machine: dict[str, str]
+    options: Options
+    results: list[Result]
+
+
+class Progress(Protocol):
+    """Who is told how far the suite is."""
+
+    def scenario(self, scenario: Scenario) -> None:
+        """It begins."""
+
+    def expect(self, turns: int) -> None:
+        """So many more turns will be taken."""
+
+    def turn(self, who: str) -> None:
+        """A turn begins."""
+
+    def done(self) -> None:
+        """It has ended."""
+
+
+class Run:
+    """What a scenario measures with.
+
+    Attributes:
+        options: as given.
+        notes: what the scenario has to say beside its figures.
+    """
+
+    def __init__(self, options: Options, progress: Progress) -> None:
+        self.options = options
+        self.notes: list[str] = []
+        self._progress = progress
+
+    def choose(self, full: T, quick: T) -> T:
+        """One of two, by what is wanted."""
+        return quick if self.options.quick else full
+
+    def note(self, text: str) -> None:
+        """Say something beside the figures, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    @contextlib.contextmanager
+    def contenders(self, *names: str) -> Iterator[list[Contender]]:
+        """The contenders of these names that can be had, each with its process."""
+        with contextlib.ExitStack() as stack:
+            found = []
+            for name in names:
+                if module := peers.missing(name):
+                    self.note(f"without {name}: {module} is not installed")
+                else:
+                    found.append(stack.enter_context(Contender(name, self.options.loop)))
+            yield found
+
+    def by_turns(
+        self, those: Sequence[T], name: Callable[[T], str], *, most: int | None = None
+    ) -> Iterator[T]:
+        """All of these, as often as there are repetitions, each time another of them first.
+
+        Args:
+            those: who takes turns.
+            name: what they are called.
+            most: how many repetitions are enough. Default: as many as there shall be.
+        """
+        repetitions = min(self.options.repetitions, most or self.options.repetitions)
+        self._progress.expect(len(those) * repetitions)
+        for repetition in range(repetitions):
+            first = repetition % len(those)
+            for one in (*those[first:], *those[:first]):
+                self._progress.turn(name(one))
+                yield one
+                self._progress.done()
+
+    def alternate(
+        self,
+        contenders: Sequence[Contender],
+        measures: dict[str, Measure],
+        measure: Any,
+        *args: Any,
+        most: int | None = None,
+    ) -> None:
+        """Have each contender take its turns, and keep the figures.
+
+        Args:
+            contenders: those that take part.
+            measures: where the figures go, by their names.
+            measure, args: see `Contender.turn`.
+            most: see `by_turns`.
+        """
+        for contender in self.by_turns(contenders, lambda one: one.name, most=most):
+            figures: Figures = contender.turn(measure, *args)
+            for name, value in figures.items():
+                measures[name].add(contender.name, value)
+
+
+def run_suite(
+    scenarios: Sequence[Scenario],
+    options: Options,
+    progress: Progress,
+    told: Callable[[Result], None] = lambda _: None,
+) -> Report:
+    """Run scenarios after one another.
+
+    Args:
+        scenarios, options, progress: what to run, how much, and who is told how far it is.
+        told: called with each result as it comes.
+    """
+    report = Report(
+        datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        machine.described(),
+        options,
+        [],
+    )
+    for scenario in scenarios:
+        progress.scenario(scenario)
+        run = Run(options, progress)
+        began = time.monotonic()
+        if absent := scenario.missing():
+            run.notes.append(f"left out: {', '.join(absent)} not installed")
+            measures = []
+        else:
+            measures = [measure for measure in scenario.run(run) if measure.values]
+        took_s = time.monotonic() - began
+        result = Result(scenario.name, scenario.shows, measures, run.notes, took_s)
+        report.results.append(result)
+        told(result)
+    return report

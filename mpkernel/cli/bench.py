@@ -1,0 +1,34 @@
+"""`mpkernel bench [SCENARIO…]`: the benchmark suite, beside its peers."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+__all__ = ["run"]
+
+_PLACES = ("mpkernel.benchmarks", "benchmarks")
+"""In an installed package; in a checkout."""
+
+_NEEDED = ("rich", "matplotlib", "httpx", "websockets")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the suite; give the exit code, 2 where what it needs is not installed.
+
+    Args:
+        arguments: what follows `mpkernel bench`.
+    """
+    place = next((name for name in _PLACES if importlib.util.find_spec(name)), None)
+    absent = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if place is None or absent:
+        what = f"needs {', '.join(absent)}" if absent else "is not part of this installation"
+        print(
+            f"mpkernel: the benchmark suite {what} (install mpkernel[bench])",
+            file=sys.stderr,
+        )
+        return 2
+    suite = importlib.import_module(f"{place}.__main__")
+    return int(suite.main(list(arguments), program="mpkernel bench"))
