@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpkernel.client import PythonClient
     from mpkernel.errors import MPKernelError
+    from mpkernel.marimo_backend.asgi import create_asgi_app
     from mpkernel.server.pool import HostPool
     from mpkernel.server.session import Session
     from mpkernel.settings import Settings
@@ -28,6 +29,7 @@ __all__ = [
     "Session",
     "Settings",
     "__version__",
+    "create_asgi_app",
 ]
 
 __version__ = "0.1.0"
@@ -41,6 +43,7 @@ _HOMES = {
     "PythonClient": "mpkernel.client",
     "Session": "mpkernel.server.session",
     "Settings": "mpkernel.settings",
+    "create_asgi_app": "mpkernel.marimo_backend.asgi",
 }
 
 

@@ -63,7 +63,7 @@ class PythonClient:
         session comes back on another: `Restarted` says so, and what is lost; the app is run again
         and the values that were set are set again."""
         kernel = python_kernel(argv=argv, env=env)
-        journal = PythonJournal(kernel, max_bytes=pool.settings.journal_bytes)
+        journal = PythonJournal(kernel, max_bytes=pool.settings_of(app).journal_bytes)
         return cls(
             await pool.open_session(app, kernel=kernel, session_id=session_id, journal=journal)
         )

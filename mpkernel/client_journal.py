@@ -15,6 +15,8 @@ from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["PythonJournal"]
 
+_SHOWN_CHARS = 200
+
 
 class _Pending(NamedTuple):
     """A command that the kernel has not done.
@@ -94,6 +96,17 @@ class PythonJournal(Journal):
         self._begun, self._done = begun, done
         if not self._is_replaying:
             self._good = self._state
+
+    def running(self) -> str:
+        if self._begun == self._done or not self._pending:
+            return ""
+        match self._pending[0].command:
+            case RunApp():
+                return "the app"
+            case SetValues(values):
+                return f"values of {', '.join(values)}"[:_SHOWN_CHARS]
+            case Execute(code):
+                return f"code: {code}"[:_SHOWN_CHARS]
 
     def rebuild(self, *, without_running: bool) -> Rebuilt:
         if not self._is_replaying:

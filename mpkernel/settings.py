@@ -1,18 +1,39 @@
-"""`Settings`: every figure that can be set, with its unit in its name and its default here."""
+"""`Settings`: every figure that can be set, with its unit in its name and its default here.
+
+Where values come from (flags, the environment, a file), and which apps have their own, is
+`configuration`'s.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from mpkernel.errors import SettingsError
 from mpkernel.wire.frames import MAX_FRAME_BYTES
 
-__all__ = ["Settings", "from_environment"]
+__all__ = ["POOL_WIDE", "Settings"]
 
 _MIB = 1024 * 1024
+_MOST = 2**53
+"""Of seconds, bytes or a number: every timer and counter holds as much."""
+
+POOL_WIDE = frozenset(
+    {
+        "drain_grace_s",
+        "files_bytes",
+        "control",
+        "crash_reports",
+        "relay_console",
+        "session_files_bytes",
+        "snapshot",
+        "standby",
+        "standby_imports",
+        "watch_interval_s",
+    }
+)
+"""The settings that all apps of a pool share: no app can have its own."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +96,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         standby: how many warm processes wait for the next app that starts or restarts. Default 0.
         standby_imports: the modules that they import beforehand: of installed libraries, what
             most apps import anyway. Default: none.
+        snapshot: whether the server keeps a snapshot of itself, which `mpkernel status` and
+            `mpkernel top` show. Default False; marimo's servers do.
+        control: whether `mpkernel restart`, `drain` and `stop` reach the server, for its own user.
+            Needs `snapshot`. Default False; marimo's servers are reached.
+        crash_reports: how many reports of deaths of apps' processes are kept, of all servers of
+            the user together. Default 0: none is written; marimo's servers keep 100.
 
     Raises:
         SettingsError: a value is impossible.
@@ -113,8 +140,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_age_s: float | None = None
     standby: int = 0
     standby_imports: tuple[str, ...] = ()
+    snapshot: bool = False
+    control: bool = False
+    crash_reports: int = 0
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float | int) and not abs(value) <= _MOST:  # not a number is not
+                raise SettingsError(f"setting {name} is {value}; it must not be over {_MOST}")
         for name in (
             "start_timeout_s",
             "window_bytes",
@@ -157,6 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "restart_backoff_max_s",
             "journal_bytes",
             "standby",
+            "crash_reports",
         ):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -171,49 +206,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"setting memory_soft_bytes is {soft}; it must not be over memory_hard_bytes,"
                 f" which is {hard}"
             )
-
-
-_PREFIX = "MPKERNEL_"
-_NO_SETTINGS = ("MPKERNEL_DISABLE", "MPKERNEL_TEST_", "MPKERNEL_CHAOS_")
-
-
-def from_environment(environ: Mapping[str, str], defaults: Settings | None = None) -> Settings:
-    """The settings that environment variables make: `MPKERNEL_` and a setting's name in capitals,
-    as in `MPKERNEL_PING_TIMEOUT_S=30`; "none" for None.
-
-    Args:
-        environ: such as `os.environ`. Names without the prefix are nothing to it.
-        defaults: where no variable says otherwise. Default: `Settings()`.
-
-    Raises:
-        SettingsError: a variable names no setting, or its value is impossible.
-    """
-    settings = defaults if defaults is not None else Settings()
-    found: dict[str, Any] = {}
-    for variable, value in environ.items():
-        if not variable.startswith(_PREFIX) or variable.startswith(_NO_SETTINGS):
-            continue
-        name = variable.removeprefix(_PREFIX).lower()
-        if name not in Settings.__struct_fields__:
-            raise SettingsError(
-                f"{variable} in the environment names no setting",
-                remedy="unset it, or look for its name in mpkernel.Settings",
-            )
-        found[name] = _converted(variable, name, value)
-    try:
-        return msgspec.structs.replace(settings, **found)
-    except SettingsError as error:
-        variables = ", ".join(_PREFIX + name.upper() for name in found)
-        raise SettingsError(f"{error.what}, by one of {variables} in the environment") from error
-
-
-def _converted(variable: str, name: str, value: str) -> Any:
-    field = next(field for field in msgspec.structs.fields(Settings) if field.name == name)
-    if name == "standby_imports":
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    try:
-        if value.lower() == "none":
-            return msgspec.convert(None, field.type)
-        return msgspec.convert(value, field.type, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{variable} in the environment is {value!r}: {error}") from error

@@ -207,6 +207,11 @@ class Registry:
         """What is registered or still being read, in bytes."""
         return self._total_bytes
 
+    def bytes_held(self) -> dict[Owner, int]:
+        """The same by owner; those that hold none are left out."""
+        with self._lock:
+            return dict(self._bytes_of)
+
     def check(self, key: str, size: int, owner: Owner) -> None:
         """Raise what `register` would raise now: before the bytes are written anywhere."""
         if not key or len(key) > MAX_KEY_CHARS or "/" in key or "\0" in key:

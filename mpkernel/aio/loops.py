@@ -6,10 +6,10 @@ Servers that bring a loop of their own (uvicorn, a test runner) are not touched:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["new_event_loop", "run", "running_loop"]
+__all__ = ["call_on_loop", "new_event_loop", "result_on_loop", "run", "running_loop"]
 
 T = TypeVar("T")
 
@@ -47,3 +47,27 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def call_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    """Call on the loop's thread: now if this is it, else soon. Not at all on a closed loop: its
+    program is leaving."""
+    if running_loop() is loop:
+        call()
+    elif not loop.is_closed():
+        loop.call_soon_threadsafe(call)
+
+
+def result_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:
+    """The same, waiting for the result.
+
+    Raises:
+        BaseException: whatever ``call`` raises.
+    """
+    if running_loop() is loop:
+        return call()
+
+    async def on_loop() -> T:
+        return call()
+
+    return asyncio.run_coroutine_threadsafe(on_loop(), loop).result()

@@ -15,6 +15,15 @@ __all__ = ["main"]
 _COMMANDS = {
     "run": "serve marimo notebooks, each in a process of its own (mpkernel run --help)",
     "exec": "run an app in a process of its own, in this terminal (mpkernel exec --help)",
+    "status": "show the servers that run (mpkernel status --help)",
+    "top": "the same, again and again (mpkernel top --help)",
+    "restart": "end an app's process; its sessions come back (mpkernel restart --help)",
+    "drain": "have an app's new sessions get a fresh process (mpkernel drain --help)",
+    "stop": "have a server leave (mpkernel stop --help)",
+    "crashes": "the reports of deaths of apps' processes (mpkernel crashes --help)",
+    "doctor": "what this host allows, and what to do (mpkernel doctor --help)",
+    "settings": "show each setting and where it comes from (mpkernel settings --help)",
+    "systemd": "print a unit for systemd (mpkernel systemd --help)",
     "bench": "measure mpkernel beside ZeroMQ and others (mpkernel bench --help)",
 }
 """Each a module of this package, whose `run` takes the arguments that follow."""
@@ -24,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit code.
 
     Exit codes: 0 all went well, 1 it could not be done, 2 the command line is wrong; `exec` ends
-    as its app does.
+    as its app does, `doctor` says by it how bad things are.
 
     Args:
         arguments: what follows the program's name. Default: `sys.argv`.

@@ -1,6 +1,7 @@
 """`mpkernel run PATH… [marimo's options]`: marimo's own server with mpkernel as its backend.
 
-The command line is marimo's: only `--examples` and `--standby` are ours; `--sandbox` is refused.
+The command line is marimo's: only `--examples` and what sets a setting are ours; `--sandbox` is
+refused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from mpkernel.cli.flags import paths_in, take_settings
 from mpkernel.errors import MPKernelError
 
 __all__ = ["run"]
@@ -21,8 +23,12 @@ Usage: mpkernel run PATH... [OPTIONS] [-- ARGS...]
 
   Serve marimo notebooks (files, folders, or both), each in a process of its own.
 
-  --examples   serve the notebooks that ship with mpkernel
-  --standby N  keep N processes warm for the next notebook that starts (default 1; 0: none)
+  --examples       serve the notebooks that ship with mpkernel
+  --standby N      keep N processes warm for the next notebook that starts (default 1; 0: none)
+  --no-control     take no orders from mpkernel restart, drain and stop
+  --NAME VALUE     any other setting, as in --memory-hard-bytes 2GiB; `mpkernel settings` shows all
+  --settings FILE  read settings from [tool.mpkernel] of this file (default: the pyproject.toml that
+                   has one and is nearest, from the folder of the notebooks upward)
 
 All options of `marimo run` follow; those that choose a sandbox are refused.
 """
@@ -39,6 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         UnsupportedMarimo: marimo is missing, or not one that mpkernel supports.
         MPKernelError: the command line asks for what cannot be had.
+        SettingsError: some setting is unknown or impossible.
     """
     from mpkernel.marimo_backend import seam
 
@@ -54,23 +61,18 @@ def run(arguments: Sequence[str]) -> int:
         )
     if "--examples" in ours:
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
-    ours, standbys = _take_standby(ours)
+    taken = take_settings(ours)
+    ours = taken.others
     _check_port(ours)
 
     from mpkernel.marimo_backend import entrypoint
-    from mpkernel.marimo_backend.pool import keep_standbys, pool_settings
+    from mpkernel.marimo_backend.pool import pool_settings, use_sources
 
-    if entrypoint.is_disabled():
-        raise MPKernelError(
-            "MPKERNEL_DISABLE is set, so that mpkernel must leave marimo alone",
-            remedy="unset it, or use marimo run",
-        )
+    entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
-    if standbys is not None:
-        keep_standbys(standbys)
+    use_sources(taken.sources(os.environ, paths_in(ours, seam.options_with_value())))
     pool_settings()  # what is wrong with them is said here, and not in the middle of marimo's start
-    # Where the package is on sys.path but not installed, marimo finds no entry point of it.
-    seam.server("MIDDLEWARE_REGISTRY").register("mpkernel", entrypoint.middleware)
+    seam.pass_zmq_checks()
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
 
 
@@ -109,25 +111,6 @@ def _value(options: list[str], *names: str) -> str | None:
             following = options[position + 1 : position + 2]
             return value if separator else next(iter(following), None)
     return None
-
-
-def _take_standby(options: list[str]) -> tuple[list[str], int | None]:
-    """The options without `--standby`, and its value."""
-    others: list[str] = []
-    count: int | None = None
-    rest = iter(options)
-    for option in rest:
-        name, separator, value = option.partition("=")
-        if name != "--standby":
-            others.append(option)
-            continue
-        given = value if separator else next(rest, "")
-        if not given.isdecimal():
-            raise MPKernelError(
-                f"--standby is {given!r}, not a number of processes", remedy="give 0, 1 or more"
-            )
-        count = int(given)
-    return others, count
 
 
 def _marimo(arguments: list[str]) -> int:

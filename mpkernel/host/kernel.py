@@ -103,8 +103,14 @@ class Kernel:
             ProtocolError: the payload is over the maximum size.
             OSError: the server is gone.
         """
-        if self.reserve(len(payload)):
-            self.write_reserved(payload, channel)
+        size = len(payload)
+        if self._writer.forgotten or not self._window.reserve(size):
+            return
+        try:
+            self._writer.write(channel, self.number, payload)
+        except BaseException:
+            self._window.refund(size)
+            raise
 
     def reserve(self, count: int, *, wait: bool = True) -> bool:
         """The first half of `send`, the one that waits: room for `count` bytes. False when they

@@ -229,7 +229,14 @@ def _be_a_main_process() -> None:
 
 
 def _pidfd(pid: int) -> int | None:
-    return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    """None where the system has none, or a sandbox refuses it: then the Pipe's end has to do."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        logger.debug("no pidfd of the server: %s pid=%d", error, pid)
+        return None
 
 
 def _leave() -> NoReturn:

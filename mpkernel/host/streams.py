@@ -22,6 +22,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import TypeAlias
 
 from mpkernel.wire.frames import HEADER_BYTES, Channel, encode_header
@@ -45,6 +46,9 @@ class StreamWriter:
         max_frame_bytes: the largest frame that may be sent.
         on_lost: called, before the error is raised, when the descriptor cannot be written to any
             more: the server is gone, or user code closed it.
+
+    Attributes:
+        forgotten: whether this is a forked child's copy, which writes to nowhere.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class StreamWriter:
         self._lock = threading.Lock()
         self._owner = 0  # the thread that took the lock last
         self._waiting: deque[_Frame] = deque()
-        self._forgotten = False
+        self.forgotten = False
 
     def send(self, message: UpMessage, *, session: int = 0) -> None:
         """Write a management message. Never waits for a window.
@@ -69,7 +73,7 @@ class StreamWriter:
     def post(self, message: UpMessage, *, session: int = 0) -> None:
         """Have a management message written before the next frame, whoever writes that, in the same
         system call. Never waits, and may be called from a `__del__`."""
-        if not self._forgotten:
+        if not self.forgotten:
             payload = encode(message)
             self._waiting.append(
                 (encode_header(Channel.MANAGEMENT, session, len(payload)), payload)
@@ -88,7 +92,7 @@ class StreamWriter:
         )
         if not (self._lock.locked() or self._waiting):
             with self._lock:
-                self._owner = threading.get_ident()
+                self._owner = get_ident()
                 self._write((header, payload), HEADER_BYTES + len(payload))
         elif len(self._waiting) < _FRAMES_LEFT or self.is_inside:
             self._waiting.append((header, payload))
@@ -113,22 +117,17 @@ class StreamWriter:
     @property
     def is_inside(self) -> bool:
         """Whether the calling thread is in the middle of a write: a `__del__` is."""
-        return self._lock.locked() and self._owner == threading.get_ident()
-
-    @property
-    def forgotten(self) -> bool:
-        """Whether this is a forked child's copy, which writes to nowhere."""
-        return self._forgotten
+        return self._lock.locked() and self._owner == get_ident()
 
     def forget(self) -> None:
         """Make this a writer to nowhere: for a forked child, whose copy of the lock may be held by
         a thread that it does not have."""
-        self._forgotten = True
+        self.forgotten = True
         self._lock = threading.Lock()
         self._waiting.clear()
 
     def _write_waiting(self) -> None:
-        self._owner = threading.get_ident()
+        self._owner = get_ident()
         while self._waiting:
             frames = self._taken()
             self._write([part for frame in frames for part in frame], _size_of(frames))
@@ -141,7 +140,7 @@ class StreamWriter:
         return frames
 
     def _write(self, parts: Sequence[bytes | memoryview], size: int) -> None:
-        if self._forgotten:
+        if self.forgotten:
             return
         # A blocking writev writes everything unless a signal handler ran meanwhile.
         try:
@@ -196,15 +195,23 @@ class Window:
         """Wait until `count` bytes may go, and count them. False: the window is closed, and
         nobody wants them any more; or, without `wait`, they may not go now."""
         with self._lock:
-            while not self._closed and not self._has_room(count):
+            shared = self._shared
+            if (
+                shared is not None
+                and self._outstanding + count <= self._size
+                and shared._outstanding + count <= shared._size
+                and not self._closed
+            ):  # as a rule: in one step, for this is done for every message
+                self._outstanding += count
+                shared._outstanding += count
+                return True
+            while not (self._closed or self._has_room(count)):
                 if not wait:
                     return False
                 self._changed.wait()
             if self._closed:
                 return False
-            self._outstanding += count
-            if self._shared is not None:
-                self._shared._outstanding += count
+            self._add(count)
             return True
 
     def wait_for_room(self, count: int) -> None:

@@ -4,20 +4,25 @@ marimo's server                                    app host
 ───────────────                                    ────────
 IsolationMiddleware ─ puts a PoolLease into ─▶ SessionManager
 AppHostAdapter ─ pickled commands ─▶ (control Pipe) ─▶ CommandQueue ─▶ marimo's kernel
-marimo's stream queue ◀─ (stream Pipe) ◀─ OutputQueue ◀───────────────────┘
+marimo's session ◀─ PageStream ◀─ (stream Pipe) ◀─ OutputQueue ◀──────────┘
 RegisteredFiles ◀─ announcements, blocks of shared memory ─ SessionFiles
 
 When the host dies, the session's journal makes the next one's commands:
 MarimoJournal ─ the instantiation, with wrapped values ─▶ restoring, where elements are made
 
 entrypoint  what marimo loads by itself, when mpkernel is installed
-pool        the surface that marimo's session manager asks for
+asgi        `create_asgi_app`
+leaving     how a pool leaves with its server
+pool        leases on one pool, which marimo's session managers ask for app hosts
+app_host    the app host that marimo's sessions ask for kernels
 session     a session whose client is a page: its messages, its banners
+streams     these messages, to marimo; outflow: how much of them its page has not taken
 journal     what brings a session back; elements: what was set on its page
 banner      the script that has marimo's page show banners
 kernel      marimo's kernel on a thread of an app host
 restoring   which element takes what of a session that comes back
 console     `sys.stdout` by session, in a form that marimo recognises
+descriptors what cells write past it, in the browser of their session
 files       virtual files in both processes
 seam        every name of marimo that is touched, and the versions it was read in
 """

@@ -2,7 +2,7 @@
 
 marimo's page of a running notebook hears of banners and shows none (its editor does), and its
 alerts go after five seconds. So a script is put into the page's head: it listens to the page's
-WebSocket, and shows the last banner at the top until it is dismissed.
+WebSocket, or its server-sent events, and shows the last banner at the top until it is dismissed.
 """
 
 from __future__ import annotations
@@ -45,16 +45,37 @@ _SCRIPT = b"""<script data-mpkernel="banner">
     banner.append(text, button);
     document.body.append(banner);
   };
+  const heard = (message) => {
+    if (typeof message === "string" && /^\\{"op": ?"banner"/.test(message)) {
+      show(JSON.parse(message).data);
+    }
+  };
   const Native = window.WebSocket;
   window.WebSocket = class WebSocket extends Native {
     constructor(...args) {
       super(...args);
-      this.addEventListener("message", ({ data }) => {
-        if (typeof data === "string" && /^\\{"op": ?"banner"/.test(data)) {
-          show(JSON.parse(data).data);
-        }
-      });
+      this.addEventListener("message", ({ data }) => heard(data));
     }
+  };
+  const listen = async (events) => {
+    const reader = events.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (let read; !(read = await reader.read()).done; ) {
+      const lines = (rest + read.value).split(/\\r?\\n/);
+      rest = lines.pop();
+      lines
+        .filter((line) => line.startsWith("data:"))
+        .forEach((line) => heard(line.slice(5).trimStart()));
+    }
+  };
+  const fetched = window.fetch;
+  window.fetch = async (...args) => {
+    const response = await fetched(...args);
+    const kind = response.headers.get("content-type") ?? "";
+    if (response.body && kind.startsWith("text/event-stream")) {
+      listen(response.clone().body).catch(() => {}); // the page's own copy says what broke off
+    }
+    return response;
   };
 })();
 </script>

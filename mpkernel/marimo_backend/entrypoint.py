@@ -12,6 +12,7 @@ a lease on the pool, where that application shall be isolated:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -21,17 +22,25 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
-from mpkernel.errors import UnsupportedMarimo
+from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.banner import showing_banners
 from mpkernel.marimo_backend.files import RegisteredFiles, leased
+from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
 from shm import Registry
 
-__all__ = ["IsolationMiddleware", "is_disabled", "isolate_single_notebooks", "middleware"]
+__all__ = [
+    "IsolationMiddleware",
+    "install",
+    "is_disabled",
+    "isolate_single_notebooks",
+    "middleware",
+]
 
 logger = logging.getLogger(__name__)
 
+_NAME = "mpkernel"
 _FILE_ROUTE = "/@file/"
 _EMPTY_FILE = "empty.txt"
 
@@ -49,6 +58,30 @@ def is_disabled() -> bool:
     return os.environ.get("MPKERNEL_DISABLE", "") not in ("", "0")
 
 
+def install(*, instead: str) -> None:
+    """Have the applications that marimo makes from now on load the middleware, be the package
+    installed or only on `sys.path`.
+
+    Args:
+        instead: what serves without mpkernel.
+
+    Raises:
+        MPKernelError: the environment says that it shall not be loaded.
+    """
+    if is_disabled():
+        raise MPKernelError(
+            "MPKERNEL_DISABLE is set, so that mpkernel must leave marimo alone",
+            remedy=f"unset it, or use {instead}",
+        )
+    registry = seam.server("MIDDLEWARE_REGISTRY")
+    registry.register(_NAME, middleware)
+    if _NAME not in registry.names():
+        raise MPKernelError(
+            "the environment's list of middleware for marimo leaves mpkernel out",
+            remedy=f"let it in, or use {instead}",
+        )
+
+
 class IsolationMiddleware:
     """Leases the pool to the application's session manager; guards its virtual files."""
 
@@ -58,34 +91,19 @@ class IsolationMiddleware:
         self._lease: PoolLease | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if not self._decided and "app" in scope:
-            self._decide(scope["app"].state)
+        if "app" in scope and not (self._decided and self._is_of_this_loop()):
+            self._decide(scope)
         if self._lease is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http" and _FILE_ROUTE in scope["path"]:
             await self._serve_file(self._lease.files, scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._leave_in_order(self._lease, scope, receive, send)
+            await leave_in_order([self._lease], self._app, scope, receive, send)
         elif scope["type"] == "http":
             await self._app(scope, receive, showing_banners(send))
         else:
-            await self._app(scope, receive, send)
-
-    async def _leave_in_order(self, lease: PoolLease, scope: Any, receive: Any, send: Any) -> None:
-        """Have the server's end wait for the commands that run."""
-
-        async def heard() -> Any:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                lease.begin_shutdown()
-            return message
-
-        async def said(message: Any) -> None:
-            if message["type"].startswith("lifespan.shutdown."):
-                await lease.drained()
-            await send(message)
-
-        await self._app(scope, heard, said)
+            async with self._lease.leaving.connection():
+                await self._app(scope, receive, send)
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
         """Let marimo answer for a registered file, with the registered length in its path and the
@@ -99,21 +117,31 @@ class IsolationMiddleware:
             try:
                 entry = held.enter_context(leased(files, name))
             except KeyError:
-                await PlainTextResponse("File not found", status_code=404)(scope, receive, send)
+                allowed = "read" in scope["auth"].scopes
+                missing = PlainTextResponse("File not found", status_code=404)
+                await (missing if allowed else self._app)(scope, receive, send)
                 return
             path = f"{head}{_FILE_ROUTE}{entry.size}-{name}"
             registered = {**scope, "path": path, "raw_path": path.encode()}
             await self._app(registered, receive, send)
 
-    def _decide(self, state: Any) -> None:
+    def _is_of_this_loop(self) -> bool:
+        """Whether the decision holds: an application can be served by one loop after the other."""
+        return self._lease is None or self._lease.shared.loop is asyncio.get_running_loop()
+
+    def _decide(self, scope: Any) -> None:
+        state = scope["app"].state
         manager = getattr(state, "session_manager", None)
         if manager is None:
             return
         self._decided = True
         if not _shall_be_isolated(manager, state):
             return
-        self._lease = PoolLease(shared_pool())
+        self._lease = PoolLease(shared_pool(), manager)
         manager._app_host_pool = self._lease
+        scope.get(LEASES, []).append(self._lease)
+        if scope["type"] != "lifespan":
+            self._lease.leaving.watch_signals()
         files = RegisteredFiles(self._lease.files)
         seam.server("VirtualFileStorageManager")().storage = files
         logger.info("notebooks of this server are isolated by mpkernel")

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _REMOVED = b'{"op":"remove-ui-elements"'
 _MAX_WIDGETS = 10_000
+_SHOWN_CHARS = 200
 
 
 class _Removed(msgspec.Struct, tag_field="op", tag="remove-ui-elements"):
@@ -138,6 +139,21 @@ class MarimoJournal(Journal):
             self._show(message)
         elif not self._is_instantiating:  # the first run says it too
             self._remove(message.cell_id)
+
+    def running(self) -> str:
+        if self._begun == self._done or not self._pending:
+            return ""
+        match self._pending[0]:
+            case _Instantiation():
+                return "all cells"
+            case _Values(values) | _Clicks(values):
+                return f"what depends on {', '.join(values)}"[:_SHOWN_CHARS]
+            case _ModelState(model_id):
+                return f"the state of widget {model_id}"[:_SHOWN_CHARS]
+            case _Other(command):
+                return type(command).__name__
+            case _Unkept():
+                return "a command that was not kept"
 
     def rebuild(self, *, without_running: bool) -> Rebuilt:
         if self._is_instantiating:

@@ -6,6 +6,7 @@ which a host trusts; what goes up is bytes already.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import queue
 import threading
@@ -20,6 +21,8 @@ from mpkernel.marimo_backend.console import make_proxy
 from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["ControlQueue", "MergeQueue", "Pickled", "run"]
+
+logger = logging.getLogger(__name__)
 
 _process_lock = threading.Lock()
 _process_prepared = False
@@ -78,7 +81,21 @@ def _prepare_process() -> None:
         files.store_by_session()
         restoring.restore_elements()
         interrupts.interrupt_commands()
+        seam.host("ThreadSafeStream").write = _write_in_order
         _process_prepared = True
+
+
+def _write_in_order(stream: Any, message: bytes) -> None:
+    """`ThreadSafeStream.write` without marimo's lock.
+
+    A thread renders the whole output of its cell and then writes it. Where threads wait for a lock
+    between, they overtake each other, and an older output is shown last. Ours takes messages as
+    they come.
+    """
+    try:
+        stream.pipe.send(message)
+    except OSError as error:
+        logger.debug("nobody takes the output any more: %s", error)
 
 
 class Pickled(NamedTuple):

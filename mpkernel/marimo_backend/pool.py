@@ -1,112 +1,108 @@
-"""The surface that marimo's session manager asks for, over `HostPool`.
+"""The pool that marimo's session managers ask for app hosts by path: leases on one `HostPool`.
 
-marimo asks its pool for an app host by path, and the app host for kernels, on its event loop's
-thread and from others. Every entry here returns at once; what goes wrong later reaches the page
-through the session's own stream.
-
-marimo's own pool and host (`marimo._session.app_host`) define the surface; none of their code runs.
+marimo's own pool (`marimo._session.app_host.pool`) defines the surface; none of its code runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import html
 import logging
 import os
-import pickle
-import queue
+import signal
 import threading
 from typing import Any
 
-import msgspec
-
-from mpkernel.aio.loops import running_loop
-from mpkernel.aio.signals import ending_signals
-from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
+from mpkernel.aio.loops import call_on_loop
+from mpkernel.configuration.sources import Gathered, Sources, gather
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.journal import MarimoJournal
-from mpkernel.marimo_backend.session import MarimoSession
-from mpkernel.server.app import App
+from mpkernel.marimo_backend.app_host import AppHostAdapter
+from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.marimo_backend.leaving import Leaving
+from mpkernel.marimo_backend.streams import distribute_on_the_loop
 from mpkernel.server.pool import HostPool
-from mpkernel.settings import Settings, from_environment
-from mpkernel.spec import KernelSpec
-from mpkernel.wire.frames import Channel
 from shm import Registry
 
-__all__ = ["AppHostAdapter", "PoolLease", "keep_standbys", "pool_settings", "shared_pool"]
+__all__ = ["PoolLease", "pool_settings", "shared_pool", "use_sources"]
 
 logger = logging.getLogger(__name__)
 
-_ENTRY = "mpkernel.marimo_backend.kernel:run"
 
-_UI_ELEMENT = b"ui_element"
-"""marimo's second way for what it sends as control too: the host makes its own of that."""
-
-_CHANNELS = {
-    b"control": Channel.CONTROL,
-    b"completion": Channel.COMPLETION,
-    b"input": Channel.INPUT,
-}
-
-
-class _SharedPool:
+class SharedPool:
     """One `HostPool` for all apps that one event loop serves, and how many lease it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        distribute_on_the_loop()
         self.loop = loop
-        self.hosts = HostPool(pool_settings())
-        self.hosts.standby.start()
+        gathered = pool_settings()
+        self.hosts = HostPool(gathered.settings, rules=gathered.rules)
+        self.hosts.start(stop=_end_server)
+        self.leaving = Leaving(self.hosts)
         self.lock = threading.Lock()  # guards adapters and leases
         self.adapters: dict[str, AppHostAdapter] = {}
-        self.leases = 0
-        self.is_leaving = False
+        self.leases: set[PoolLease] = set()
+
+    def messages_waiting(self, session_id: str) -> int:
+        """How many messages the slowest of a session's pages has not taken."""
+        with self.lock:
+            managers = [lease.manager for lease in self.leases if lease.manager is not None]
+        return max((seam.messages_waiting(m, session_id) for m in managers), default=0)
 
 
-_DEFAULTS = Settings(standby=1, standby_imports=("mpkernel.marimo_backend.warm",))
-_standbys: int | None = None
-_shared: _SharedPool | None = None
+_sources: Sources | None = None
+_shared: SharedPool | None = None
 
 
-def keep_standbys(count: int) -> None:
-    """Have pools that are made from now on keep this many warm processes. Default: 1, or what the
-    environment says.
-
-    Raises:
-        SettingsError: it is negative.
-    """
-    global _standbys
-    msgspec.structs.replace(_DEFAULTS, standby=count)
-    _standbys = count
+def use_sources(sources: Sources) -> None:
+    """Have pools that are made from now on look there for their settings. Default: the environment,
+    and the `pyproject.toml` that is nearest to the current directory."""
+    global _sources
+    _sources = sources
 
 
-def pool_settings() -> Settings:
+def pool_settings() -> Gathered:
     """What a pool for marimo is made with.
 
     Raises:
-        SettingsError: the environment asks for what cannot be.
+        SettingsError: some source asks for what cannot be.
     """
-    settings = from_environment(os.environ, _DEFAULTS)
-    return settings if _standbys is None else msgspec.structs.replace(settings, standby=_standbys)
+    return gather(_sources or Sources(os.environ, os.getcwd()), DEFAULTS)
 
 
-def shared_pool() -> _SharedPool:
+def shared_pool() -> SharedPool:
     """The pool of the running loop."""
     global _shared
     loop = asyncio.get_running_loop()
-    if _shared is None or _shared.loop is not loop or _shared.hosts.closed:
-        _shared = _SharedPool(loop)
+    if _shared is None or _shared.loop is not loop or _is_over(_shared):
+        _shared = SharedPool(loop)
     return _shared
+
+
+def _end_server() -> None:
+    """As its supervisor would: all that is mounted in it leaves in order."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_over(shared: SharedPool) -> bool:
+    """Whether the server goes on without this pool."""
+    return shared.hosts.closed and not shared.leaving.begun
 
 
 class PoolLease:
     """What a `SessionManager` holds as its pool. Several mounted apps lease the same one, and it
-    is closed with the last of them."""
+    is closed with the last of them.
 
-    def __init__(self, shared: _SharedPool) -> None:
+    Args:
+        shared: the pool.
+        manager: the session manager; None where the lease only keeps the pool open.
+    """
+
+    def __init__(self, shared: SharedPool, manager: Any = None) -> None:
         self.shared = shared
+        self.manager = manager
+        self._is_leaving = False
         self._ended = False
         with shared.lock:
-            shared.leases += 1
+            shared.leases.add(self)
 
     def __bool__(self) -> bool:
         return True
@@ -131,15 +127,24 @@ class PoolLease:
         """The virtual files of all notebooks of the pool."""
         return self.shared.hosts.files
 
+    @property
+    def leaving(self) -> Leaving:
+        """The end of the server."""
+        return self.shared.leaving
+
     def begin_shutdown(self) -> None:
-        """The server is about to leave: sessions that it closes may finish what they run."""
-        self.shared.is_leaving = True
+        """The application is about to leave; where all are, so is the server."""
+        self._is_leaving = True
+        with self.shared.lock:
+            all_leave = all(lease._is_leaving for lease in self.shared.leases)
+        if all_leave:
+            self.shared.leaving.begin()
 
     async def drained(self) -> None:
-        """Wait until every process has left, and no longer than `Settings.drain_grace_s` for the
-        commands that run; a further signal ends them at once."""
-        with ending_signals() as again:
-            await self.shared.hosts.drain(at_once=again)
+        """Where the server leaves, wait until every process has; then give the lease back."""
+        if self.shared.leaving.begun:
+            await self.shared.leaving.drained()
+        self.shutdown()
 
     def shutdown(self) -> None:
         """Give the lease back; with the last, have every host leave. Idempotent."""
@@ -147,138 +152,7 @@ class PoolLease:
             return
         self._ended = True
         with self.shared.lock:
-            self.shared.leases -= 1
-            if self.shared.leases or self.shared.is_leaving:
+            self.shared.leases.discard(self)
+            if self.shared.leases or self.shared.leaving.begun:
                 return
-        _call_on(self.shared.loop, self.shared.hosts.close_soon)
-
-
-class AppHostAdapter:
-    """marimo's `AppHost`, for one notebook file: it stays while processes come and go."""
-
-    def __init__(self, app: str, shared: _SharedPool) -> None:
-        self._app = app
-        self._shared = shared
-        self._lock = threading.Lock()  # guards all below
-        self._sessions: dict[str, MarimoSession] = {}
-        self._queues: dict[str, queue.Queue[bytes | None]] = {}
-        self._owner: App | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The process's id, None while there is none."""
-        hosts = self._owner.hosts if self._owner is not None else []
-        return hosts[0].pid if hosts else None
-
-    def start(self) -> None:
-        """Nothing: the process starts with the first kernel."""
-
-    def is_alive(self) -> bool:
-        """Whether kernels can be created: always, the process is started when there is none."""
-        return True
-
-    def register_stream(self, session_id: str, stream: queue.Queue[bytes | None]) -> None:
-        """Have the kernel's messages for a session put into `stream`."""
-        with self._lock:
-            self._queues[session_id] = stream
-
-    def unregister_stream(self, session_id: str) -> None:
-        """Drop a session's messages from now on."""
-        with self._lock:
-            self._queues.pop(session_id, None)
-            session = self._sessions.get(session_id)
-        if session is not None:
-            session.stream = None
-
-    def create_kernel(
-        self, session_id: str, *, app_metadata: Any, log_level: int, **arguments: Any
-    ) -> Any:
-        """Start a kernel for a session; returns (marimo's) `KernelCreatedResponse` at once.
-
-        Raises:
-            KernelStartupError: (marimo's) no process could be launched, or the app died too often.
-        """
-        arguments |= {"app_metadata": app_metadata, "log_level": log_level}
-        kernel = KernelSpec(
-            entry=_ENTRY,
-            args=pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL),
-            argv=tuple(app_metadata.argv or ()),
-        )
-        try:
-            _result_on(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
-        except MPKernelError as error:
-            self.stop_kernel(session_id)
-            logger.warning("no kernel could be created: %s app=%s", error, self._app)
-            raise seam.server("KernelStartupError")(str(error)) from error
-        return seam.server("KernelCreatedResponse")(session_id=session_id, success=True)
-
-    def _open(self, session_id: str, kernel: KernelSpec, arguments: dict[str, Any]) -> None:
-        owner = self._shared.hosts.app(self._app, kernel)
-        journal = MarimoJournal(kernel, arguments, max_bytes=owner.settings.journal_bytes)
-        with self._lock:
-            session = MarimoSession(owner, session_id, self._queues.get(session_id), journal)
-            self._sessions[session_id] = session
-            self._owner = owner
-        owner.open(session, kernel)
-
-    def stop_kernel(self, session_id: str) -> None:
-        """End a session's kernel; returns at once."""
-        with self._lock:
-            session = self._sessions.pop(session_id, None)
-            self._queues.pop(session_id, None)
-        if session is not None:
-            session.stream = None
-            leaving = self._shared.is_leaving
-            session.stop(patience_s=self._shared.hosts.settings.drain_grace_s if leaving else 0.0)
-
-    def send_command(self, session_id: str, channel: Any, payload: object) -> None:
-        """Send a command to a session's kernel. A refused one becomes an alert on the page."""
-        if channel.value == _UI_ELEMENT:
-            return
-        session = self._sessions.get(session_id)
-        if session is None:
-            logger.debug("a command for no session app=%s session=%s", self._app, session_id)
-            return
-        try:
-            pickled = pickle.dumps(payload, pickle.HIGHEST_PROTOCOL)
-            session.send(_CHANNELS[channel.value], pickled, command=payload)
-        except SessionClosed as error:
-            logger.debug("a command came too late: %s", error)
-        except (HostUnresponsive, ProtocolError) as error:
-            logger.warning("command refused: %s app=%s session=%s", error, self._app, session_id)
-            session.notify(
-                "AlertNotification",
-                title="Not sent to the app",
-                description=html.escape(str(error)),
-                variant="danger",
-            )
-
-    def has_active_session(self, session_id: str) -> bool:
-        """Whether a session's kernel runs, or is about to."""
-        session = self._sessions.get(session_id)
-        return session is not None and not session.over
-
-    def shutdown(self) -> None:
-        """End this app's process."""
-        if self._owner is not None:
-            _call_on(self._shared.loop, self._owner.leave)
-
-
-def _call_on(loop: asyncio.AbstractEventLoop, call: Any) -> None:
-    """Call on the loop's thread: now if this is it, else soon. Not at all on a closed loop: then
-    the server is leaving, and its exit kills what is left."""
-    if running_loop() is loop:
-        call()
-    elif not loop.is_closed():
-        loop.call_soon_threadsafe(call)
-
-
-def _result_on(loop: asyncio.AbstractEventLoop, call: Any) -> Any:
-    """The same, waiting for the result."""
-    if running_loop() is loop:
-        return call()
-
-    async def on_loop() -> Any:
-        return call()
-
-    return asyncio.run_coroutine_threadsafe(on_loop(), loop).result()
+        call_on_loop(self.shared.loop, self.shared.hosts.close_soon)

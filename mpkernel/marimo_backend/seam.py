@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import logging
+import os
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mpkernel.errors import UnsupportedMarimo
@@ -22,16 +26,27 @@ __all__ = [
     "SUPPORTED",
     "check_marimo",
     "host",
+    "is_supported",
+    "messages_waiting",
+    "options_with_value",
+    "pass_zmq_checks",
+    "passing_zmq_checks",
     "server",
 ]
 
+logger = logging.getLogger(__name__)
+
 SUPPORTED = ((0, 23, 8), (0, 26, 0))
 """The first version that is supported, and the first that is not."""
+
+ANY_VERSION = "MPKERNEL_ALLOW_ANY_MARIMO"
+"""Environment variable that makes a warning of an unsupported version."""
 
 SERVER_NAMES = {
     "AlertNotification": "marimo._messaging.notification",
     "BannerNotification": "marimo._messaging.notification",
     "CreateNotebookCommand": "marimo._runtime.commands",
+    "DependencyManager": "marimo._dependencies.dependencies",
     "FunctionCallResultNotification": "marimo._messaging.notification",
     "HumanReadableStatus": "marimo._messaging.notification",
     "InvokeFunctionCommand": "marimo._runtime.commands",
@@ -41,9 +56,12 @@ SERVER_NAMES = {
     "ModelCommand": "marimo._runtime.commands",
     "ModelUpdateMessage": "marimo._runtime.commands",
     "SessionManager": "marimo._server.session_manager",
+    "NotificationListenerExtension": "marimo._session.extensions.extensions",
+    "QueueDistributor": "marimo._utils.distributor",
     "SessionMode": "marimo._session.model",
     "UpdateUIElementCommand": "marimo._runtime.commands",
     "UpdateUserConfigCommand": "marimo._runtime.commands",
+    "create_asgi_app": "marimo._server.asgi",
     "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
     "serialize_kernel_message": "marimo._messaging.serde",
 }
@@ -56,6 +74,7 @@ HOST_NAMES = {
     "create_default_hooks": "marimo._runtime.runner.hooks",
     "md": "marimo._output.md",
     "ThreadLocalStreamProxy": "marimo._messaging.thread_local_streams",
+    "ThreadSafeStream": "marimo._messaging.streams",
     "UIElementRegistry": "marimo._plugins.ui._core.registry",
     "UpdateUIElementCommand": "marimo._runtime.commands",
     "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
@@ -96,6 +115,14 @@ def command_line() -> Any:
     """marimo's click group."""
     module, name = CLI_NAME
     return getattr(importlib.import_module(module), name)
+
+
+def options_with_value() -> frozenset[str]:
+    """The options of `marimo run` that a value follows."""
+    options = [option for option in command_line().commands["run"].params if option.nargs == 1]
+    return frozenset(
+        name for one in options if not getattr(one, "is_flag", True) for name in one.opts
+    )
 
 
 def replace_random_filename(function: Any) -> None:
@@ -140,13 +167,59 @@ def wrap_handle_message(function: Callable[..., Any]) -> None:
     _wrap(host("Kernel"), "handle_message", function)
 
 
+def replace_queue_distributor(make_class: Callable[[Any], Any]) -> None:
+    """Have sessions of this process distribute their kernels' messages with the class that
+    `make_class(QueueDistributor)` gives, which derives from marimo's own. Idempotent."""
+    module: Any = importlib.import_module(SERVER_NAMES["NotificationListenerExtension"])
+    original = server("QueueDistributor")
+    if module.QueueDistributor is original:
+        module.QueueDistributor = make_class(original)
+
+
+def messages_waiting(manager: Any, session_id: str) -> int:
+    """How many messages the slowest page of a session of this manager has not taken; 0 where there
+    is no such session, or no page of it."""
+    session = manager.get_session(session_id)
+    if session is None:
+        return 0
+    consumers = session.room.consumers
+    # Before marimo 0.24 these are the keys, and later in the values.
+    pages = [getattr(value, "consumer", key) for key, value in consumers.items()]
+    queues = [getattr(page, "message_queue", None) for page in pages]
+    return max((waiting.qsize() for waiting in queues if waiting is not None), default=0)
+
+
 def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:
     original = getattr(owner, name)
     setattr(owner, name, lambda self, *args: function(original, self, *args))
 
 
+_zmq_lock = threading.Lock()  # guards the replacing of marimo's record of zmq
+
+
+def pass_zmq_checks() -> None:
+    """Have marimo's checks in this process, from now on, whether zmq can be imported, say yes: they
+    are for its own app hosts. An import of zmq goes on to fail."""
+    manager = server("DependencyManager")
+    manager.zmq = type(manager.zmq)("marimo")
+
+
+@contextmanager
+def passing_zmq_checks() -> Iterator[None]:
+    """The same for the length of this `with`."""
+    manager = server("DependencyManager")
+    with _zmq_lock:
+        before = manager.zmq
+        pass_zmq_checks()
+        try:
+            yield
+        finally:
+            manager.zmq = before
+
+
 def check_marimo() -> str:
-    """The version of the marimo that is installed.
+    """The version of the marimo that is installed. With `ANY_VERSION` in the environment any will
+    do, with a warning.
 
     Raises:
         UnsupportedMarimo: there is none, or it is outside `SUPPORTED`.
@@ -157,15 +230,28 @@ def check_marimo() -> str:
         raise UnsupportedMarimo(
             "marimo is not installed", remedy="pip install 'mpkernel[marimo]'"
         ) from None
+    if is_supported(version):
+        return version
     first, end = SUPPORTED
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    if not first <= numbers < end:
+    what = (
+        f"marimo {version} is installed; mpkernel works with {_dotted(first)} up to, but not"
+        f" including, {_dotted(end)}"
+    )
+    if os.environ.get(ANY_VERSION, "") in ("", "0"):
         raise UnsupportedMarimo(
-            f"marimo {version} is installed; mpkernel works with {_dotted(first)} up to, but not"
-            f" including, {_dotted(end)}",
-            remedy=f"pip install 'marimo>={_dotted(first)},<{_dotted(end[:2])}'",
+            what,
+            remedy=f"pip install 'marimo>={_dotted(first)},<{_dotted(end[:2])}', or set"
+            f" {ANY_VERSION}=1 to try",
         )
+    logger.warning("%s; %s is set, so it is tried all the same", what, ANY_VERSION)
     return version
+
+
+def is_supported(version: str) -> bool:
+    """Whether a version of marimo is within `SUPPORTED`."""
+    first, end = SUPPORTED
+    numbers = [int(part) for part in re.findall(r"\d+", version)]
+    return first <= tuple([*numbers, 0, 0][:3]) < end
 
 
 def _dotted(version: tuple[int, ...]) -> str:

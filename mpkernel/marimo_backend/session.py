@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import logging
-import queue
+from collections.abc import Callable
 from typing import Any
 
 from mpkernel.errors import AppUnavailable, MPKernelError
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.journal import MarimoJournal
+from mpkernel.marimo_backend.outflow import Outflow
 from mpkernel.marimo_backend.restoring import WIDGET_SHOWN
+from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
 from mpkernel.server.deaths import Death
 from mpkernel.server.session import SessionLink
@@ -22,14 +25,17 @@ logger = logging.getLogger(__name__)
 
 
 class MarimoSession(SessionLink):
-    """A session whose messages go into the queue that marimo registered for it.
+    """A session whose messages go to marimo's session of the same name.
 
-    The queue takes at once and without bound, so its credit goes back at once too.
+    marimo takes them at once and without bound, so credit is given by what has left for the page.
 
     Args:
         app, session_id: see `SessionLink`.
-        stream: that queue; None for none.
+        stream: the way there; None for none.
         journal: what brings the session back.
+        loop: the running loop.
+        waiting: how many messages the slowest of the session's pages has not taken; called on the
+            loop's thread.
 
     Attributes:
         stream: as given; None when nobody listens any more.
@@ -39,11 +45,16 @@ class MarimoSession(SessionLink):
         self,
         app: App,
         session_id: str,
-        stream: queue.Queue[bytes | None] | None,
+        stream: PageStream | None,
         journal: MarimoJournal,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        waiting: Callable[[], int],
     ) -> None:
         super().__init__(app, session_id, journal)
         self.stream = stream
+        self._waiting_for_page = waiting
+        self._outflow = Outflow(loop, self._waiting_messages, self.taken)
         self._calls = journal
         self._was_created = False
 
@@ -53,9 +64,15 @@ class MarimoSession(SessionLink):
 
     def on_message(self, channel: Channel, payload: bytes) -> None:
         stream = self.stream
-        if stream is not None and not payload.startswith(WIDGET_SHOWN):
-            stream.put(payload)
-        self.taken(len(payload))
+        if stream is None or payload.startswith(WIDGET_SHOWN):
+            self.taken(len(payload))
+            return
+        stream.put(payload)
+        self._outflow.sent(len(payload))
+
+    def suspend(self) -> None:
+        super().suspend()
+        self._outflow.forget()
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
         if not self._was_created:
@@ -111,6 +128,10 @@ class MarimoSession(SessionLink):
         if stream is not None:
             message = seam.server(notification)(**fields)
             stream.put(seam.server("serialize_kernel_message")(message))
+
+    def _waiting_messages(self) -> int:
+        stream = self.stream
+        return 0 if stream is None else stream.waiting + self._waiting_for_page()
 
     def _answer_calls(self) -> None:
         """Answer for functions that ran when the process ended: the page waits for them."""

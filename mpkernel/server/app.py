@@ -15,8 +15,8 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 from mpkernel.aio.loops import running_loop
 from mpkernel.errors import AppUnavailable, HostDied, HostStartError, MPKernelError
@@ -24,12 +24,15 @@ from mpkernel.server.deaths import Death, Reason, culprit_of
 from mpkernel.server.host import AppHost
 from mpkernel.server.recovery import Involved, RestartPolicy, plan_of
 from mpkernel.server.session import SessionLink
+from mpkernel.server.usage import Usage
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 
 __all__ = ["App"]
 
 logger = logging.getLogger(__name__)
+
+OnDeath: TypeAlias = Callable[[Death, Sequence[SessionLink], Sequence[Usage]], None]
 
 _SUSPECT_PATIENCE_S = 10.0
 
@@ -56,11 +59,14 @@ class App:
         settings: see `Settings`.
         loop: the running loop.
         make_host: makes a host of this app.
+        on_death: called with each death, the sessions that were on the process, and the latest
+            looks at what it used. Default: nothing is.
 
     Attributes:
         path, settings: as given.
         name: the app's short name, for messages.
         last_death: how its last process died; None when none did.
+        death_count: how many did.
     """
 
     def __init__(
@@ -69,11 +75,14 @@ class App:
         settings: Settings,
         loop: asyncio.AbstractEventLoop,
         make_host: Callable[[App], AppHost],
+        on_death: OnDeath = lambda *_: None,
     ) -> None:
         self.path = path
         self.name = os.path.basename(path)
         self.settings = settings
         self.last_death: Death | None = None
+        self.death_count = 0
+        self._on_death = on_death
         self._loop = loop
         self._make_host = make_host
         self._policy = RestartPolicy(settings)
@@ -91,6 +100,11 @@ class App:
     def hosts(self) -> list[AppHost]:
         """The hosts that live, the one that takes sessions first."""
         return sorted(self._hosts, key=lambda host: host is not self._current)
+
+    @property
+    def waiting_count(self) -> int:
+        """Sessions that wait for a process."""
+        return len(self._returning) + len(self._suspects)
 
     @property
     def is_failed(self) -> bool:
@@ -169,6 +183,22 @@ class App:
         for host in self.hosts:
             host.drain(patience_s=self.settings.drain_grace_s)
 
+    def replace(self) -> None:
+        """Have new sessions get a fresh process; each present one leaves with its last session."""
+        for host in self.hosts:
+            host.drain()
+
+    def restart(self) -> None:
+        """End every process now; sessions with a journal come back on a fresh one. What died before
+        is forgotten: an app that died too often may start again."""
+        self._policy = RestartPolicy(self.settings)
+        what = f"the process of {self.name} was restarted by the server's operator"
+        for host in self.hosts:
+            host.end_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
+        if not self._hosts:
+            self._cancel_timers()
+            self._fill_soon()
+
     def leave(self) -> None:
         """Have every process leave, and end the sessions that wait for one. Returns at once."""
         self._cancel_timers()
@@ -182,9 +212,15 @@ class App:
         if self._current is host:
             self._current = None
 
-    def died(self, death: Death, error: MPKernelError, sessions: list[SessionLink]) -> None:
-        """A host's: why its process ended, and who was on it."""
-        self.last_death = death
+    def died(
+        self,
+        death: Death,
+        error: MPKernelError,
+        sessions: list[SessionLink],
+        usages: Sequence[Usage],
+    ) -> None:
+        """A host's: why its process ended, who was on it, and what it had used."""
+        self._note(death, sessions, usages)
         logger.warning(
             "%s app=%s pid=%d sessions=%d", death.what, self.path, death.pid, len(sessions)
         )
@@ -206,6 +242,11 @@ class App:
         self._current = host
         return host
 
+    def _note(self, death: Death, sessions: Sequence[SessionLink], usages: Sequence[Usage]) -> None:
+        self.last_death = death
+        self.death_count += 1
+        self._on_death(death, sessions, usages)
+
     def _plan(self, death: Death, sessions: list[SessionLink]) -> None:
         """Order those who come back. Suspects of an earlier death who still wait, wait on."""
         by_id = {session.session_id: session for session in sessions}
@@ -215,7 +256,10 @@ class App:
             {name: session.thread for name, session in by_id.items() if session.thread is not None},
             running,
         )
-        plan = plan_of([_involved(session) for session in sessions], culprit)
+        involved = [_involved(session) for session in sessions]
+        if death.reason is Reason.OPERATOR:
+            involved = [one._replace(running=False) for one in involved]  # nobody is a suspect
+        plan = plan_of(involved, culprit)
         self._cancel_suspect_timer()
         if plan.culprit is not None:
             by_id[plan.culprit].record.strikes += 1
@@ -286,7 +330,7 @@ class App:
             one.session.on_recovered(one.death, lost, guilty=one.guilty)
 
     def _could_not_launch(self, error: HostStartError) -> None:
-        self.last_death = Death(app=self.path, pid=0, reason=Reason.START, what=str(error))
+        self._note(Death(app=self.path, pid=0, reason=Reason.START, what=str(error)), (), ())
         logger.warning("%s app=%s", error, self.path)
         self._policy.died(time.monotonic())
         self._fill_soon()

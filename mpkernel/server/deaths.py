@@ -34,6 +34,8 @@ class Reason(enum.Enum):
     """It was ended because it did not answer."""
     PROTOCOL = "protocol"
     """It was ended for what it sent."""
+    OPERATOR = "operator"
+    """An operator restarted it."""
     START = "start"
     """It was not ready in time, or could not be launched."""
     UNKNOWN = "unknown"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from mpkernel.server.roster import Roster
 from mpkernel.server.session import SessionLink
 from mpkernel.server.setups import setup_of
 from mpkernel.server.standby import Standby
+from mpkernel.server.usage import Usage
 from mpkernel.server.verdicts import Action, HostWatch, Verdict
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.spec import KernelSpec
@@ -48,7 +50,6 @@ from mpkernel.wire.messages import (
     Ready,
     Running,
     Shutdown,
-    UpMessage,
     WantConsole,
     WantDrain,
     decode_up,
@@ -63,8 +64,6 @@ if TYPE_CHECKING:
     from mpkernel.server.app import App
 
 logger = logging.getLogger(__name__)
-
-_MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
 
 class AppHost:
@@ -83,6 +82,8 @@ class AppHost:
         name: its short name, for messages.
         settings: the app's.
         refusal: why it takes no new sessions although it lives; None when it does.
+        started_at: when it was launched, or adopted; `time.monotonic()`.
+        message_count: how many frames came from it.
     """
 
     def __init__(
@@ -98,6 +99,8 @@ class AppHost:
         self.name = owner.name
         self.settings = owner.settings
         self.refusal: str | None = None
+        self.started_at = time.monotonic()
+        self.message_count = 0
         self._owner = owner
         self._loop = loop
         self._relay = relay
@@ -145,6 +148,21 @@ class AppHost:
         """Sessions whose kernels run a command, as far as they say."""
         return sum(session.is_running for session in self._roster.sessions)
 
+    @property
+    def sessions(self) -> list[SessionLink]:
+        """Those whose kernels have not ended."""
+        return self._roster.sessions
+
+    @property
+    def usages(self) -> tuple[Usage, ...]:
+        """The latest looks at what it uses, the oldest first."""
+        return self._watch.history if self._watch is not None else ()
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits in the server because the process does not take it."""
+        return self._link.backlog_bytes if self._link is not None else 0
+
     def start(self, *, argv: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         """Launch the process, or adopt a standby; return at once. Sessions may be opened from then
         on.
@@ -169,7 +187,7 @@ class AppHost:
             process.close()
             process.close_console()
             raise
-        self._watch = self._watchdog.watch(self, process.pid)
+        self._watch = self._watchdog.watch(self, process.pid, self.settings)
         logger.info("host started app=%s pid=%d", self.app, process.pid)
 
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
@@ -306,13 +324,11 @@ class AppHost:
         self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
 
     def _on_frames(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            if frame.channel is _MANAGEMENT:
-                self._on_news(frame.session, decode_up(frame.payload))
-            else:
-                self._roster.received(frame)
+        self.message_count += len(frames)
+        self._roster.received(frames, self._on_news)
 
-    def _on_news(self, number: int, message: UpMessage) -> None:
+    def _on_news(self, number: int, payload: bytes) -> None:
+        message = decode_up(payload)
         match message:
             case Ready():
                 self._on_ready()
@@ -437,7 +453,7 @@ class AppHost:
         death, error = self._last_words.death(self._process.pid, status)
         if death.last_lines or death.faults:
             logger.warning("last output of %s:\n%s", self.name, death.report)
-        self._owner.died(death, error, self._roster.take_all())
+        self._owner.died(death, error, self._roster.take_all(), self.usages)
         await self._clean_up()
 
     async def _clean_up(self) -> None:

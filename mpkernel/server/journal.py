@@ -46,6 +46,11 @@ class Journal(abc.ABC):
     def received(self, payload: bytes) -> None:  # noqa: B027 (most need not look)
         """The kernel sent a message to its client."""
 
+    def running(self) -> str:
+        """What the kernel runs, in words for an operator; empty where it runs nothing, or nobody
+        can tell."""
+        return ""
+
     def notice(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> bytes | None:
         """A message that tells the client that its session was brought back, as if the kernel had
         sent it; None for none. See `SessionLink.on_recovered`."""

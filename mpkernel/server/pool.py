@@ -10,12 +10,16 @@ import os
 import threading
 import uuid
 import weakref
+from collections.abc import Callable, Sequence
 from typing import Self
 
+from mpkernel.aio.tasks import supervised_task
+from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
 from mpkernel.server.app import App
 from mpkernel.server.host import AppHost
 from mpkernel.server.journal import Journal
+from mpkernel.server.operations import Operations
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
 from mpkernel.server.standby import Standby
@@ -44,6 +48,8 @@ class HostPool:
 
     Args:
         settings: see `Settings`. Default: its defaults.
+        rules: what is different for some apps: the first that matches an app counts. Default: none.
+        sweeps: whether what dead servers left is removed when the first app starts. Default True.
 
     Attributes:
         settings: as given.
@@ -51,8 +57,16 @@ class HostPool:
         standby: the processes that wait for an app.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        rules: Sequence[AppRule] = (),
+        sweeps: bool = True,
+    ) -> None:
         self.settings = settings if settings is not None else Settings()
+        self._rules = tuple(rules)
+        self._sweeps = sweeps
         self.files = Registry(
             session_quota_bytes=self.settings.session_files_bytes,
             quota_bytes=self.settings.files_bytes,
@@ -62,20 +76,36 @@ class HostPool:
         self._watchdog: Watchdog[AppHost] | None = None
         self.standby = Standby(self.settings)
         self._closed = False
+        self._operations = Operations(self)
         self._owner_pid = os.getpid()
         _pools.add(self)
 
     async def __aenter__(self) -> Self:
-        self.standby.start()
+        self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def start(self, *, stop: Callable[[], None] | None = None) -> None:
+        """Launch the first standby, and let operators in, as far as the settings say. By itself
+        that happens on entering `async with`. On the loop's thread.
+
+        Args:
+            stop: what `mpkernel stop` does; it returns at once. Default: `drain`.
+        """
+        self.standby.start()
+        self._operations.start(stop if stop is not None else self._drain_soon)
+
     @property
     def closed(self) -> bool:
         """Whether the pool was closed."""
         return self._closed
+
+    @property
+    def apps(self) -> list[App]:
+        """Every app that a session was opened for."""
+        return list(self._apps.values())
 
     @property
     def hosts(self) -> list[AppHost]:
@@ -104,6 +134,7 @@ class HostPool:
         Raises:
             PoolClosed: the pool is closed.
             AppNotFound: there is no such file.
+            SettingsError: as `settings_of`.
             AppUnavailable: the app died too often, or takes no sessions for now.
             HostStartError: the app's process could not be started.
             HostDied, KernelFailed: it, or the kernel, ended before the kernel ran.
@@ -127,6 +158,7 @@ class HostPool:
 
         Raises:
             PoolClosed, AppNotFound: as `open_session`.
+            SettingsError: as `settings_of`.
         """
         if self._closed:
             raise PoolClosed("the pool is closed", remedy="open a new one")
@@ -144,11 +176,22 @@ class HostPool:
             raise AppNotFound(f"there is no app at {path}", remedy="check the path")
         if found is None:
             loop = asyncio.get_running_loop()
-            found = self._apps[path] = App(path, self.settings, loop, self._make_host)
+            found = self._apps[path] = App(
+                path, self.settings_of(path), loop, self._make_host, self._operations.died
+            )
         return found
 
+    def settings_of(self, app: str | os.PathLike[str]) -> Settings:
+        """What holds for an app.
+
+        Raises:
+            SettingsError: a rule for it names a setting that no app has, or an impossible value.
+        """
+        return settings_for(os.fspath(app), self.settings, self._rules)
+
     def _make_host(self, app: App) -> AppHost:
-        _sweep_once()
+        if self._sweeps:
+            _sweep_once()
         if self._watchdog is None:
             self._watchdog = Watchdog(self.settings, AppHost.judged)
         loop = asyncio.get_running_loop()
@@ -162,9 +205,13 @@ class HostPool:
         await asyncio.gather(self.standby.close(), *(host.close() for host in self.hosts))
         if self._watchdog is not None:
             await self._watchdog.close()
+        await self._operations.close()
         self._relay.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._relay.join, _RELAY_PATIENCE_S)
+
+    def _drain_soon(self) -> None:
+        supervised_task(self.drain(), name="mpkernel.drain")
 
     async def drain(self, *, at_once: asyncio.Event | None = None) -> None:
         """Take no new sessions, let the commands that run come to their end, for
@@ -201,6 +248,7 @@ class HostPool:
         self.standby.close_soon()
         if self._watchdog is not None:
             self._watchdog.close_soon()
+        self._operations.close_soon()
 
     def kill(self) -> None:
         """Kill every host, now, without a loop. From any thread."""
@@ -210,6 +258,7 @@ class HostPool:
         for host in self.hosts:
             host.kill_and_reap()
         self.standby.kill_and_reap()
+        self._operations.kill()
         if self._watchdog is not None:
             self._watchdog.close_soon()
         self._relay.close()

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from multiprocessing import context
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 HOST_ENTRY = "mpkernel.host.main:main"
 
-_SOCKET_BYTES = 256 * 1024
+_SOCKET_BYTES = 512 * 1024
 
 
 class HostProcess:
@@ -193,7 +192,7 @@ def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:
 
 
 def _open_pidfd(pid: int) -> int | None:
-    if sys.platform != "linux":
+    if not hasattr(os, "pidfd_open"):  # no Linux, or a Python that was built on an old one
         return None
     try:
         return os.pidfd_open(pid)

@@ -6,11 +6,11 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mpkernel.errors import KernelFailed
 from mpkernel.server.session import SessionLink
-from mpkernel.wire.frames import Frame
+from mpkernel.wire.frames import Channel, Frame
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
 
 __all__ = ["Roster"]
@@ -18,6 +18,7 @@ __all__ = ["Roster"]
 logger = logging.getLogger(__name__)
 
 _CREDIT_FLUSH_S = 0.05
+_MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
 
 class Roster:
@@ -65,13 +66,23 @@ class Roster:
         self._sessions.clear()
         return sessions
 
-    def received(self, frame: Frame) -> None:
-        """A message for a session's client arrived."""
-        session = self._sessions.get(frame.session)
-        if session is None:
-            logger.debug("dropped output of no session app=%s number=%d", self._app, frame.session)
-            return
-        session.received(frame.channel, frame.payload)
+    def received(self, frames: Sequence[Frame], on_news: Callable[[int, bytes], None]) -> None:
+        """Frames arrived: messages for sessions' clients, and management messages.
+
+        Args:
+            frames: as they arrived.
+            on_news: called with each management message: the session's number and the payload.
+        """
+        sessions = self._sessions
+        for frame in frames:
+            if frame.channel is _MANAGEMENT:
+                on_news(frame.session, frame.payload)
+            elif (session := sessions.get(frame.session)) is not None:
+                session.received(frame.channel, frame.payload)
+            else:
+                logger.debug(
+                    "dropped output of no session app=%s number=%d", self._app, frame.session
+                )
 
     def news(self, number: int, message: KernelCreated | KernelExited | Running | Credit) -> None:
         """News of a session's kernel arrived."""

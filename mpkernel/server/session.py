@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from mpkernel.errors import HostUnresponsive, MPKernelError, SessionClosed
 from mpkernel.server.deaths import Death
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mpkernel.server.app import App
     from mpkernel.server.host import AppHost
 
-__all__ = ["Session", "SessionLink"]
+__all__ = ["Session", "SessionLink", "SessionTraffic"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,22 @@ _UNTOLD_BYTES = 16 * 1024
 """What may be taken before the host's window is told, while there is more to take."""
 
 _new_message = functools.partial(tuple.__new__, Message)  # half a named tuple's own price
+
+
+class SessionTraffic(NamedTuple):
+    """What is under way in a session.
+
+    Attributes:
+        done: commands that its kernel has done, since its process started.
+        running: what it runs, as far as its journal knows; "" for nothing, or nobody knows.
+        outstanding_bytes: sent, and not yet taken by the kernel: so much of the window is used.
+        waiting_bytes: kept in the server until the window has room.
+    """
+
+    done: int
+    running: str
+    outstanding_bytes: int
+    waiting_bytes: int
 
 
 class SessionLink(abc.ABC):
@@ -95,6 +111,13 @@ class SessionLink(abc.ABC):
     def is_running(self) -> bool:
         """Whether the kernel runs a command, as far as it says."""
         return self._begun > self._done
+
+    @property
+    def traffic(self) -> SessionTraffic:
+        """What is under way. From any thread."""
+        with self._lock:
+            running = self._journal.running() if self._journal is not None else ""
+            return SessionTraffic(self._done, running, self._outstanding, self._waiting_bytes)
 
     @property
     def can_be_rebuilt(self) -> bool:

@@ -52,7 +52,8 @@ class Watchdog(Generic[HostT]):
     A task runs while there are hosts, and a thread from the first sample on until `close`.
 
     Args:
-        settings: see `HostWatch`, and `watch_interval_s`: None watches nothing.
+        settings: see `HostWatch`, for hosts without their own, and `watch_interval_s`: None
+            watches nothing.
         on_verdict: called on the loop with each verdict. It may stop watching any host.
     """
 
@@ -67,16 +68,17 @@ class Watchdog(Generic[HostT]):
         self._is_failing = False
         self._is_closed = False
 
-    def watch(self, host: HostT, pid: int) -> HostWatch:
+    def watch(self, host: HostT, pid: int, settings: Settings | None = None) -> HostWatch:
         """Watch a host from now on.
 
         Args:
             host: it; `pid` is its process id. Nobody has reaped it yet.
+            settings: its own. Default: the watchdog's.
 
         Returns:
             Where its pongs go, and where its latest samples can be had.
         """
-        watch = HostWatch(self._settings, born_at=time.monotonic())
+        watch = HostWatch(settings or self._settings, born_at=time.monotonic())
         if self._settings.watch_interval_s is None or self._is_closed:
             return watch
         try:

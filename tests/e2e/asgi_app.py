@@ -1,21 +1,28 @@
-"""A web application that mounts notebooks: `python asgi_app.py PORT NOTEBOOK…`.
+"""Web applications that serve notebooks: `python asgi_app.py PORT NOTEBOOK…`, or `make` for other
+servers.
 
-Each notebook is mounted under its stem; `/fork` leaves a forked helper of the server behind.
+Each notebook is served under its stem; `/health` answers, `/fork` leaves a forked helper of the
+server behind, `/zmq` tells whether libzmq can be had. Which framework and whose builder is said by
+`ASGI_FRAMEWORK` (starlette, fastapi, or bare: the builder's own application) and `ASGI_BUILDER`
+(marimo or mpkernel); `ASGI_TOKEN` is the pages' token.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import marimo
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+
+import mpkernel
 
 
 async def health(_: Request) -> JSONResponse:
@@ -30,13 +37,33 @@ async def fork(_: Request) -> JSONResponse:
     return JSONResponse(child)
 
 
-def main(port: str, *notebooks: str) -> None:
-    builder = marimo.create_asgi_app(session_ttl=2)
+async def zmq(_: Request) -> JSONResponse:
+    found = importlib.util.find_spec("zmq") is not None
+    return JSONResponse({"found": found, "imported": "zmq" in sys.modules})
+
+
+def make(*notebooks: str) -> Any:
+    """The application that the environment asks for."""
+    package = {"marimo": marimo, "mpkernel": mpkernel}[os.environ.get("ASGI_BUILDER", "marimo")]
+    builder = package.create_asgi_app(session_ttl=2, token=os.environ.get("ASGI_TOKEN"))
     for notebook in notebooks:
         builder = builder.with_app(path=f"/{Path(notebook).stem}", root=notebook)
-    routes = [Route("/health", health), Route("/fork", fork), Mount("/", builder.build())]
-    uvicorn.run(Starlette(routes=routes), port=int(port), log_level="error")
+    framework = os.environ.get("ASGI_FRAMEWORK", "starlette")
+    return builder.build() if framework == "bare" else _mounted(framework, builder.build())
+
+
+def _mounted(framework: str, notebooks: Any) -> Any:
+    if framework == "fastapi":
+        from fastapi import FastAPI
+
+        app: Any = FastAPI()
+    else:
+        app = Starlette()
+    for route in (health, fork, zmq):
+        app.router.add_route(f"/{route.__name__}", route)
+    app.mount("/", notebooks)
+    return app
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    uvicorn.run(make(*sys.argv[2:]), port=int(sys.argv[1]), log_level="error")

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from e2e.fidelity import Table
 from e2e.harness import NOTEBOOKS
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+pytest.register_assert_rewrite(
+    "e2e.fidelity_elements", "e2e.fidelity_pages", "e2e.fidelity_servers"
+)
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser")
 _CHROMIUM_OPTIONS = (
@@ -26,6 +31,15 @@ _CHROMIUM_OPTIONS = (
 _PATIENCE_MS = 90_000
 
 expect.set_options(timeout=_PATIENCE_MS)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fidelity-table", type=Path, help="write README's table of fidelity here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("fidelity_table", default=None):
+        config.pluginmanager.register(Table(path))
 
 
 @pytest.fixture

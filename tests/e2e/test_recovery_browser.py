@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -15,6 +18,7 @@ from playwright.async_api import Locator, Page, WebSocket, expect
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
 INPUTS = str(NOTEBOOKS / "inputs.py")
+MARIMO = tuple(map(int, re.findall(r"\d+", version("marimo"))[:3]))
 SHOWN = re.compile(r"(.*) in process (\d+) end")
 
 
@@ -105,3 +109,20 @@ async def test_a_banner_says_it_until_it_is_dismissed(watched: WatchedPage) -> N
     await watched.page.get_by_role("slider").first.press("ArrowRight")
     await watched.shows("1; [0, 0]; {'one': 0, 'more': [0]}; {'first': 0, 'second': 0}; None; 0; 0")
     await expect(watched.banner).to_have_count(0)
+
+
+if MARIMO >= (0, 24):  # before, pages had WebSockets alone
+
+    async def test_a_page_over_server_sent_events_shows_the_banner_too(
+        page: Page, tmp_path: Path
+    ) -> None:
+        (tmp_path / "pyproject.toml").write_text('[tool.marimo.server]\ntransport = "sse"\n')
+        notebook = shutil.copy(INPUTS, tmp_path)
+        async with Server(notebook, cwd=tmp_path) as server:
+            watched = WatchedPage(page)
+            await page.goto(server.url, wait_until="commit")
+            await expect(page.get_by_text(SHOWN)).to_be_visible()
+            await watched.kill_app()
+            await expect(watched.banner).to_be_visible()
+            assert watched.opened == []
+            await page.goto("about:blank")

@@ -48,7 +48,8 @@ def test_the_adapter_has_the_whole_surface_of_marimos_app_host() -> None:
     from marimo._session.app_host.host import AppHost
     from marimo._session.app_host.pool import AppHostPool
 
-    from mpkernel.marimo_backend.pool import AppHostAdapter, PoolLease
+    from mpkernel.marimo_backend.app_host import AppHostAdapter
+    from mpkernel.marimo_backend.pool import PoolLease
 
     for theirs, ours in ((AppHost, AppHostAdapter), (AppHostPool, PoolLease)):
         public = {name for name in vars(theirs) if not name.startswith("_")}

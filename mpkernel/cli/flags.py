@@ -1,0 +1,95 @@
+"""The flags that settings have: `--memory-hard-bytes 2GiB` for each, `--no-control` for what is
+true or false, and `--settings FILE`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from mpkernel.configuration.names import flag_of
+from mpkernel.configuration.sources import Sources
+from mpkernel.configuration.values import kind_of
+from mpkernel.errors import SettingsError
+from mpkernel.settings import Settings
+
+__all__ = ["Taken", "paths_in", "take_settings"]
+
+_FILE = "--settings"
+_NAMES = {flag_of(name): name for name in Settings.__struct_fields__}
+_SWITCHED_OFF = {
+    f"--no{flag_of(name)[1:]}": name
+    for name in Settings.__struct_fields__
+    if kind_of(name) == "true or false"
+}
+
+
+class Taken(NamedTuple):
+    """What is said of settings on a command line.
+
+    Attributes:
+        others: all that is left.
+        flags: texts by name of a setting; of several the last.
+        file: what `--settings` names.
+    """
+
+    others: list[str]
+    flags: dict[str, str]
+    file: str | None
+
+    def sources(self, environ: Mapping[str, str], paths: Sequence[str]) -> Sources:
+        """Where the settings of a server of these paths are looked for: in a file that is nearest
+        to the folder that has them all; without paths, to the current directory."""
+        return Sources(environ, _folder_of(paths), self.flags, self.file)
+
+
+def take_settings(options: Sequence[str]) -> Taken:
+    """Split the options of a command.
+
+    Raises:
+        SettingsError: one lacks its value.
+    """
+    taken = Taken([], {}, None)
+    rest = iter(options)
+    for option in rest:
+        if option in _SWITCHED_OFF:
+            taken.flags[_SWITCHED_OFF[option]] = "false"
+            continue
+        flag, separator, value = option.partition("=")
+        if flag != _FILE and flag not in _NAMES:
+            taken.others.append(option)
+            continue
+        text = value if separator else next(rest, None)
+        if text is None:
+            raise SettingsError(f"{flag} lacks its value", remedy="`mpkernel settings` shows all")
+        if flag == _FILE:
+            taken = taken._replace(file=text)
+        else:
+            taken.flags[_NAMES[flag]] = text
+    return taken
+
+
+def paths_in(options: Sequence[str], with_value: Collection[str]) -> list[str]:
+    """What is served: what is no option, and no value of one.
+
+    Args:
+        options: of `mpkernel run`.
+        with_value: the options that take a value.
+    """
+    paths = []
+    rest = iter(options)
+    for option in rest:
+        if option in with_value:
+            next(rest, None)
+        elif not option.startswith("-"):
+            paths.append(option)
+    return paths
+
+
+def _folder_of(paths: Sequence[str]) -> str:
+    if not paths:
+        return os.getcwd()
+    real = [os.path.realpath(path) for path in paths]
+    return os.path.commonpath(
+        [path if os.path.isdir(path) else os.path.dirname(path) for path in real]
+    )

@@ -1,0 +1,128 @@
+"""`mpkernel systemd PATH…`: a unit for systemd that runs `mpkernel run PATH…`, hardened."""
+
+from __future__ import annotations
+
+import math
+import os
+import pwd
+import re
+import sys
+from collections.abc import Sequence
+
+from mpkernel.cli.flags import paths_in, take_settings
+from mpkernel.cli.units import Unit, text_of
+from mpkernel.configuration.sources import gather
+from mpkernel.errors import MPKernelError
+from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.settings import Settings
+
+__all__ = ["run"]
+
+_USAGE = """\
+Usage: mpkernel systemd [--unit-name NAME] [--unit-user USER] [--unit-memory LIMIT]
+                        PATH... [options of mpkernel run]
+
+  Print a unit for systemd that runs `mpkernel run PATH... [options]` from the current directory,
+  each line with what it is for. For a server of the whole machine:
+
+    mpkernel systemd --unit-user notebooks /srv/notebooks --port 2718 --headless --no-token \\
+      | sudo tee /etc/systemd/system/mpkernel.service
+    sudo systemctl daemon-reload && sudo systemctl enable --now mpkernel
+
+  --unit-name NAME     the name that it will be installed by (default mpkernel)
+  --unit-user USER     who it runs as (default: who prints it; root is refused)
+  --unit-memory LIMIT  of the server and all apps together: 8G, or 75% of the machine (default 75%)
+"""
+
+_DEFAULTS = {"--unit-name": "mpkernel", "--unit-user": "", "--unit-memory": "75%"}
+_FORMS = {
+    "--unit-name": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"),
+    "--unit-user": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*"),
+    "--unit-memory": re.compile(r"\d+[KMGT]?|\d{1,3}%"),
+}
+_SLACK_S = 5
+"""For what comes after the last app has gone: marimo's own end, files, the interpreter's."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print a unit; give the exit code.
+
+    Args:
+        arguments: what follows `mpkernel systemd`.
+
+    Raises:
+        SettingsError: some setting is unknown or impossible.
+        MPKernelError: a path is missing, or an option cannot be had.
+    """
+    own, rest = _split(arguments)
+    if not rest or rest[0] in ("-h", "--help"):
+        print(_USAGE, end="", file=sys.stdout if rest else sys.stderr)
+        return os.EX_OK if rest else 2
+    user = own["--unit-user"] or _own_user()
+    if user in ("root", "0"):
+        raise MPKernelError(
+            "the unit would run notebooks as root", remedy="name another user with --unit-user"
+        )
+    unit = Unit(
+        name=own["--unit-name"],
+        user=user,
+        memory=own["--unit-memory"],
+        folder=os.getcwd(),
+        command=(sys.executable, "-m", "mpkernel", "run", *_headless(rest), *rest),
+        stop_s=_stop_s(_settings_of(rest)),
+    )
+    print(text_of(unit), end="")
+    return os.EX_OK
+
+
+def _split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Our own options, which stand before all others, and the rest."""
+    own = dict(_DEFAULTS)
+    rest = list(arguments)
+    while rest and rest[0].partition("=")[0] in own:
+        option, separator, value = rest.pop(0).partition("=")
+        if not separator:
+            value = rest.pop(0) if rest else ""
+        if not _FORMS[option].fullmatch(value):
+            raise MPKernelError(
+                f"{option} is {value!r}, which systemd would not take", remedy="see --help"
+            )
+        own[option] = value
+    return own, rest
+
+
+def _own_user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a number that has no name
+        return str(os.geteuid())
+
+
+def _settings_of(arguments: Sequence[str]) -> Settings:
+    """What the server will have: of the environment it gets none of the present one."""
+    from mpkernel.marimo_backend import seam
+
+    seam.check_marimo()
+    taken = take_settings(_before_dashes(arguments))
+    paths = paths_in(taken.others, seam.options_with_value())
+    for path in paths:
+        if not os.path.exists(path):
+            raise MPKernelError(f"there is nothing at {path}", remedy="check the path")
+    if not paths and "--examples" not in taken.others:
+        raise MPKernelError("there is no path to serve", remedy="see --help")
+    return gather(taken.sources({}, paths), DEFAULTS).settings
+
+
+def _headless(arguments: Sequence[str]) -> list[str]:
+    """Nobody sits before a service: no browser is opened."""
+    is_said = {"--headless", "--no-headless"} & set(_before_dashes(arguments))
+    return [] if is_said else ["--headless"]
+
+
+def _before_dashes(arguments: Sequence[str]) -> list[str]:
+    words = list(arguments)
+    return words[: words.index("--")] if "--" in words else words
+
+
+def _stop_s(settings: Settings) -> int:
+    return math.ceil(settings.drain_grace_s + settings.stop_grace_s) + _SLACK_S

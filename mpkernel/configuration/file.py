@@ -1,0 +1,134 @@
+"""`SettingsFile`: `[tool.mpkernel]` of a TOML file, and which file that is.
+
+    [tool.mpkernel]
+    memory_hard_bytes = "2GiB"
+
+    [[tool.mpkernel.apps]]
+    path = "reports/**"           # relative to the file's folder
+    ping_timeout_s = 600
+
+What is in it is checked here, each fault named with its file and key.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import tomllib
+from typing import Any
+
+import msgspec
+
+from mpkernel.configuration.apps import AppRule
+from mpkernel.configuration.names import unknown
+from mpkernel.configuration.values import expected, from_toml, is_setting
+from mpkernel.errors import SettingsError
+from mpkernel.settings import POOL_WIDE
+
+__all__ = ["SettingsFile", "find_settings_file", "read_settings_file"]
+
+_NAME = "pyproject.toml"
+_TABLE = "[tool.mpkernel]"
+_APPS = "apps"
+_REMEDY = "correct the file, or name another with --settings or MPKERNEL_SETTINGS"
+
+
+class SettingsFile(msgspec.Struct, frozen=True):
+    """What a file sets.
+
+    Attributes:
+        path: the file.
+        values: by name of a setting.
+        rules: of its `[[tool.mpkernel.apps]]`, with absolute paths.
+    """
+
+    path: str
+    values: dict[str, Any]
+    rules: tuple[AppRule, ...]
+
+
+def find_settings_file(folder: str) -> SettingsFile | None:
+    """The nearest `pyproject.toml` with a `[tool.mpkernel]`, from a folder upward.
+
+    Raises:
+        SettingsError: one on the way cannot be read, or what it sets is wrong.
+    """
+    place = os.path.realpath(folder)
+    while True:
+        path = os.path.join(place, _NAME)
+        if os.path.lexists(path):
+            table = _table_of(path)
+            if table is not None:
+                return _checked(path, table)
+        above = os.path.dirname(place)
+        if above == place:
+            return None
+        place = above
+
+
+def read_settings_file(path: str) -> SettingsFile:
+    """The file that somebody named.
+
+    Raises:
+        SettingsError: it cannot be read, has no `[tool.mpkernel]`, or what it sets is wrong.
+    """
+    path = os.path.realpath(path)
+    table = _table_of(path)
+    if table is None:
+        raise SettingsError(f"{path} has no {_TABLE}", remedy=f"begin its settings with {_TABLE}")
+    return _checked(path, table)
+
+
+def _table_of(path: str) -> Any:
+    try:
+        with open(path, "rb") as file:
+            tool = tomllib.load(file).get("tool")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{path} cannot be read: {reason}", remedy=_REMEDY) from error
+    return tool.get("mpkernel") if isinstance(tool, dict) else None
+
+
+def _checked(path: str, table: Any) -> SettingsFile:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path}: tool.mpkernel is no table", remedy=f"write {_TABLE}")
+    entries = table.get(_APPS, [])
+    values = _values(f"{path} {_TABLE}", {k: v for k, v in table.items() if k != _APPS})
+    if not isinstance(entries, list):
+        raise SettingsError(
+            f"{path} {_TABLE}: {_APPS} is no array of tables",
+            remedy=f"write [[tool.mpkernel.{_APPS}]] above each",
+        )
+    rules = (_rule(path, number, entry) for number, entry in enumerate(entries, start=1))
+    return SettingsFile(path, values, tuple(rules))
+
+
+def _rule(path: str, number: int, entry: Any) -> AppRule:
+    place = f"{path} [[tool.mpkernel.{_APPS}]] number {number}"
+    pattern = entry.get("path") if isinstance(entry, dict) else None
+    if not isinstance(pattern, str) or not pattern:
+        raise SettingsError(
+            f"{place} does not say for which apps it is", remedy='give it a path = "reports/**"'
+        )
+    place += f" ({pattern})"
+    values = _values(place, {key: value for key, value in entry.items() if key != "path"})
+    for name in POOL_WIDE & values.keys():
+        raise SettingsError(
+            f"{place}: {name} is a setting of the whole server, no app has its own",
+            remedy=f"move it to {_TABLE}",
+        )
+    return AppRule(os.path.join(glob.escape(os.path.dirname(path)), pattern), values)
+
+
+def _values(place: str, table: dict[str, Any]) -> dict[str, Any]:
+    values = {}
+    for name, value in table.items():
+        if not is_setting(name):
+            raise unknown(f"{place}: {name}", name)
+        try:
+            values[name] = from_toml(name, value)
+        except ValueError as error:
+            raise SettingsError(
+                f"{place}: {name} is {value!r}", remedy=f"it takes {expected(name)}"
+            ) from error
+    return values

@@ -1,0 +1,56 @@
+"""How a setting is called where it is set: `ping_timeout_s`, `MPKERNEL_PING_TIMEOUT_S`,
+`--ping-timeout-s`; and what to say of a name that is none."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from mpkernel.errors import SettingsError
+from mpkernel.settings import Settings
+
+__all__ = ["FILE_VARIABLE", "flag_of", "named_by", "unknown", "variable_of"]
+
+FILE_VARIABLE = "MPKERNEL_SETTINGS"
+
+_PREFIX = "MPKERNEL_"
+_NO_SETTINGS = (
+    "MPKERNEL_ALLOW_ANY_MARIMO",
+    "MPKERNEL_CHAOS_",
+    "MPKERNEL_DISABLE",
+    "MPKERNEL_TEST_",
+)
+
+
+def flag_of(name: str) -> str:
+    """A setting's flag."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(name: str) -> str:
+    """A setting's variable."""
+    return _PREFIX + name.upper()
+
+
+def named_by(variable: str) -> str | None:
+    """The name that a variable gives a setting by, known or not; None for any other variable."""
+    if not variable.startswith(_PREFIX) or variable.startswith(_NO_SETTINGS):
+        return None
+    return None if variable == FILE_VARIABLE else variable.removeprefix(_PREFIX).lower()
+
+
+def unknown(
+    place: str, name: str, *, as_written: Callable[[str], str] = lambda name: name
+) -> SettingsError:
+    """The error for a name that is no setting's.
+
+    Args:
+        place: the name, with where it stands.
+        name: the name alone.
+        as_written: how the like of it is written there.
+    """
+    close = difflib.get_close_matches(name, Settings.__struct_fields__, n=1)
+    meant = f"did you mean {as_written(close[0])}? " if close else "remove it; "
+    return SettingsError(
+        f"{place} names no setting", remedy=f"{meant}`mpkernel settings` shows all"
+    )

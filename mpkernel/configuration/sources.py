@@ -1,0 +1,151 @@
+"""`gather`: the settings that hold here, each with where it comes from.
+
+    flags ─▶ the environment ─▶ [tool.mpkernel] of a file ─▶ defaults      the first that has one
+                                      └▶ [[tool.mpkernel.apps]]: for an app that matches, above all
+
+What is unknown or impossible is refused, with its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from mpkernel.configuration.apps import AppRule
+from mpkernel.configuration.file import SettingsFile, find_settings_file, read_settings_file
+from mpkernel.configuration.names import FILE_VARIABLE, flag_of, named_by, unknown, variable_of
+from mpkernel.configuration.values import expected, from_text, is_setting
+from mpkernel.errors import SettingsError
+from mpkernel.settings import Settings
+
+__all__ = ["Gathered", "Kind", "Origin", "Sources", "gather"]
+
+Kind: TypeAlias = Literal["flag", "environment", "file", "app", "default"]
+
+
+class Sources(NamedTuple):
+    """Where settings are looked for.
+
+    Attributes:
+        environ: such as `os.environ`: `MPKERNEL_` and a setting's name in capitals.
+        folder: where the search for a `pyproject.toml` begins, upward. Default: none is looked for.
+        flags: texts by name of a setting.
+        file: the file instead. Default: the one that `MPKERNEL_SETTINGS` names, or the search.
+    """
+
+    environ: Mapping[str, str] = {}
+    folder: str | None = None
+    flags: Mapping[str, str] = {}
+    file: str | None = None
+
+
+class Origin(NamedTuple):
+    """Where a value comes from.
+
+    Attributes:
+        kind: which kind of place.
+        place: which one: a flag, a variable, a file's path; "" for a default.
+    """
+
+    kind: Kind
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.place}".rstrip()
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """The settings that hold, and those of some apps.
+
+    Attributes:
+        settings: what holds where no rule says otherwise.
+        origins: of each setting.
+        rules: the first that matches an app changes its settings.
+        file: the file that was read, if any.
+    """
+
+    settings: Settings
+    origins: dict[str, Origin]
+    rules: tuple[AppRule, ...] = ()
+    file: str | None = None
+
+    def of_app(self, app: str) -> Gathered:
+        """The same for an app."""
+        rule = next((rule for rule in self.rules if rule.matches(app)), None)
+        if rule is None:
+            return self
+        changed = dict.fromkeys(rule.changes, Origin("app", f"{self.file} ({rule.path})"))
+        return Gathered(rule.applied(self.settings), self.origins | changed, (rule,), self.file)
+
+
+def gather(sources: Sources, defaults: Settings | None = None) -> Gathered:
+    """The settings that hold.
+
+    Args:
+        sources: where they are looked for.
+        defaults: what holds where no source says otherwise. Default: `Settings()`.
+
+    Raises:
+        SettingsError: a name is unknown, a value is impossible, a file cannot be read.
+    """
+    base = defaults if defaults is not None else Settings()
+    file = _file(sources)
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.__struct_fields__, Origin("default"))
+    if file is not None:
+        values |= file.values
+        origins |= dict.fromkeys(file.values, Origin("file", file.path))
+    for variable, text in sources.environ.items():
+        name = named_by(variable)
+        if name is not None:
+            values[name] = _read(name, text, f"{variable} in the environment")
+            origins[name] = Origin("environment", variable)
+    for name, text in sources.flags.items():
+        values[name] = _read(name, text, flag_of(name))
+        origins[name] = Origin("flag", flag_of(name))
+    rules = file.rules if file is not None else ()
+    found = Gathered(_made(base, values, origins), origins, rules, file.path if file else None)
+    for rule in rules:
+        _check_rule(found, rule)
+    return found
+
+
+def _file(sources: Sources) -> SettingsFile | None:
+    named = sources.file or sources.environ.get(FILE_VARIABLE)
+    if named:
+        return read_settings_file(named)
+    return find_settings_file(sources.folder) if sources.folder is not None else None
+
+
+def _read(name: str, text: str, place: str) -> Any:
+    if not is_setting(name):
+        raise unknown(place, name, as_written=variable_of)
+    try:
+        return from_text(name, text)
+    except ValueError as error:
+        raise SettingsError(f"{place} is {text!r}", remedy=f"it takes {expected(name)}") from error
+
+
+def _made(base: Settings, values: dict[str, Any], origins: Mapping[str, Origin]) -> Settings:
+    try:
+        return msgspec.structs.replace(base, **values)
+    except SettingsError as error:
+        raise _placed(error, origins) from error
+
+
+def _check_rule(found: Gathered, rule: AppRule) -> None:
+    try:
+        rule.applied(found.settings)
+    except SettingsError as error:
+        changed = dict.fromkeys(rule.changes, Origin("app", f"{found.file} ({rule.path})"))
+        raise _placed(error, found.origins | changed) from error
+
+
+def _placed(error: SettingsError, origins: Mapping[str, Origin]) -> SettingsError:
+    """The error with the places of the settings that it names."""
+    named = (name for name in origins if re.search(rf"\b{name}\b", error.what))
+    places = dict.fromkeys(str(origins[name]) for name in named)
+    return SettingsError(f"{error.what}; set by: {', '.join(places)}", remedy=error.remedy)

@@ -1,0 +1,9 @@
+"""What this host allows an mpkernel server, and what to do where it allows too little.
+
+    the machine ─▶ gathering ─▶ Facts ─▶ checks.lines_of ─▶ Lines: OK, WARN, FAIL ─▶ cli.doctor
+                   trial.converse ─▶ Trial ─────┘
+
+`gathering` looks, and finds no fault: what could not be had is a fact too. `cgroups` is the part of
+it that knows control groups. `checks` and `software` judge from facts alone, each check one line.
+`trial` starts a real app, `echo`. Nothing here needs marimo, uvloop, `/proc` or `/dev/shm`.
+"""

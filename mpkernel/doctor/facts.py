@@ -1,0 +1,114 @@
+"""`Facts`: what the checks want to know. That something could not be had is a fact too."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mpkernel.doctor.cgroups import CgroupLimits
+
+__all__ = ["ASKED_SOCKET_BYTES", "Facts", "Limits", "Place", "Proc", "Software"]
+
+ASKED_SOCKET_BYTES = 256 * 1024
+"""What a Pipe is asked to hold."""
+
+
+class Software(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs here.
+
+    Attributes:
+        python: the version.
+        implementation, platform: "CPython", "linux".
+        start_methods: of multiprocessing.
+        versions: of packages, by name; None for one that is not installed.
+        uvloop_error: why it cannot be imported; None when it can.
+        marimo_error: why `mpkernel run` refuses the marimo that is here; None when it does not.
+        marimo_is_tried: whether the marimo that is here is none that is supported, and is allowed
+            all the same.
+        settings_error: what is wrong with the settings; None when nothing is.
+    """
+
+    python: tuple[int, int, int]
+    implementation: str
+    platform: str
+    start_methods: list[str]
+    versions: dict[str, str | None]
+    uvloop_error: str | None = None
+    marimo_error: str | None = None
+    marimo_is_tried: bool = False
+    settings_error: str | None = None
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where virtual files can lie.
+
+    Attributes:
+        path: the directory.
+        error: why nothing can be written there; None when it can.
+        size_bytes, free_bytes: of its file system.
+    """
+
+    path: str
+    error: str | None = None
+    size_bytes: int = 0
+    free_bytes: int = 0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of this process and what is used of them; None: no limit.
+
+    Attributes:
+        descriptors: how many one process may have.
+        processes: how many processes and threads this user may have; None for one who is exempt.
+        processes_now: how many there are; None if that cannot be told.
+        address_space_bytes: of one process.
+        file_bytes: the largest file.
+    """
+
+    descriptors: int | None
+    processes: int | None
+    processes_now: int | None
+    address_space_bytes: int | None
+    file_bytes: int | None
+
+
+class Proc(msgspec.Struct, frozen=True, kw_only=True):
+    """`/proc` as psutil sees it.
+
+    Attributes:
+        error: why it cannot be read; None when it can.
+        hidepid: the mount's option; "0" or "off" where it hides nothing.
+        processes: how many processes can be seen.
+    """
+
+    error: str | None = None
+    hidepid: str = "0"
+    processes: int = 0
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the checks want to know.
+
+    Attributes:
+        memory_available_bytes: what the machine can still give; None if that cannot be told.
+        pidfd_error: why a pidfd cannot be had; None when it can.
+        socket_bytes: what a Pipe holds that was asked to hold `ASKED_SOCKET_BYTES`; None if none
+            could be made.
+        pipe_bytes: what the pipe of an app's console holds; None if none could be made.
+        leftovers: names of blocks and directories that dead processes left.
+        leftover_bytes: the memory that they hold.
+        are_swept: whether they have been removed just now.
+    """
+
+    software: Software
+    shared_memory: Place
+    temporary: Place
+    limits: Limits
+    proc: Proc
+    cgroup: CgroupLimits
+    memory_available_bytes: int | None = None
+    pidfd_error: str | None = None
+    socket_bytes: int | None = None
+    pipe_bytes: int | None = None
+    leftovers: list[str] = []
+    leftover_bytes: int = 0
+    are_swept: bool = False

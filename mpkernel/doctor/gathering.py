@@ -1,0 +1,223 @@
+"""`gather`: looks at this host, and finds no fault: that is the checks'."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import resource
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import psutil
+
+import shm
+from mpkernel.configuration.sources import Sources
+from mpkernel.configuration.sources import gather as gather_settings
+from mpkernel.doctor.cgroups import cgroup_limits
+from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc, Software
+from mpkernel.errors import SettingsError, UnsupportedMarimo
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.defaults import DEFAULTS
+from shm.names import next_name
+
+__all__ = ["gather"]
+
+_SHM = "/dev/shm"
+_PROBE_BYTES = 1024 * 1024
+
+
+def gather(*, sweep: bool = False) -> Facts:
+    """Look at this host.
+
+    Args:
+        sweep: whether to remove what dead processes left.
+    """
+    swept = shm.sweep(remove=sweep)
+    return Facts(
+        software=_software(),
+        shared_memory=_place(_SHM),
+        temporary=_temporary(),
+        limits=_limits(),
+        proc=_proc(),
+        cgroup=cgroup_limits(),
+        memory_available_bytes=_memory_available(),
+        pidfd_error=_pidfd_error(),
+        socket_bytes=_socket_bytes(),
+        pipe_bytes=_pipe_bytes(),
+        leftovers=swept.names,
+        leftover_bytes=swept.block_bytes,
+        are_swept=sweep,
+    )
+
+
+def _software() -> Software:
+    names = ("mpkernel", "msgspec", "psutil", "uvloop", "marimo", "pyzmq")
+    versions = {name: _version(name) for name in names}
+    marimo, marimo_error = versions["marimo"], _marimo_error()
+    return Software(
+        python=sys.version_info[:3],
+        implementation=platform.python_implementation(),
+        platform=sys.platform,
+        start_methods=multiprocessing.get_all_start_methods(),
+        versions=versions,
+        uvloop_error=_uvloop_error(),
+        marimo_error=marimo_error,
+        marimo_is_tried=bool(marimo and not marimo_error and not seam.is_supported(marimo)),
+        settings_error=_settings_error(),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _uvloop_error() -> str | None:
+    try:
+        importlib.import_module("uvloop")
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def _marimo_error() -> str | None:
+    try:
+        seam.check_marimo()
+    except UnsupportedMarimo as error:
+        return str(error)
+    return None
+
+
+def _settings_error() -> str | None:
+    try:
+        gather_settings(Sources(os.environ, os.getcwd()), DEFAULTS)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+def _place(path: str) -> Place:
+    """A directory, by writing into it."""
+    try:
+        with _scratch_file(path) as fd:
+            status = os.fstatvfs(fd)
+            free = status.f_bavail * status.f_frsize
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, min(_PROBE_BYTES, free) or 1)
+    except OSError as error:
+        return Place(path=path, error=error.strerror or str(error))
+    return Place(path=path, size_bytes=status.f_blocks * status.f_frsize, free_bytes=free)
+
+
+def _temporary() -> Place:
+    try:
+        return _place(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        return Place(path=os.environ.get("TMPDIR", "/tmp"), error=error.strerror or str(error))
+
+
+@contextlib.contextmanager
+def _scratch_file(directory: str) -> Iterator[int]:
+    path = os.path.join(directory, next_name())  # should this process be killed, it can be swept
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+        os.unlink(path)
+
+
+def _limits() -> Limits:
+    is_exempt = os.geteuid() == 0
+    return Limits(
+        descriptors=_limit(resource.RLIMIT_NOFILE),
+        processes=None if is_exempt else _limit(resource.RLIMIT_NPROC),
+        processes_now=_threads_of_user(),
+        address_space_bytes=_limit(resource.RLIMIT_AS),
+        file_bytes=_limit(resource.RLIMIT_FSIZE),
+    )
+
+
+def _limit(kind: int) -> int | None:
+    soft, _ = resource.getrlimit(kind)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _threads_of_user() -> int | None:
+    if not os.path.exists("/proc/self/stat"):
+        return None  # psutil counts on seeing a process
+    threads = 0
+    try:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # gone, or hidden from us
+                if process.uids().real == os.getuid():
+                    threads += process.num_threads()
+    except (OSError, psutil.Error):
+        return None
+    return threads
+
+
+def _proc() -> Proc:
+    if sys.platform == "linux" and not os.path.exists("/proc/self/stat"):
+        return Proc(error="nothing is mounted there")
+    try:
+        psutil.Process().memory_info()
+        count = len(psutil.pids())
+        with open("/proc/self/mounts") as mounts:
+            options = [line.split(" ")[3] for line in mounts if line.split(" ")[1] == "/proc"]
+    except (OSError, psutil.Error) as error:
+        return Proc(error=str(error))
+    hidepid = "0"
+    for option in ",".join(options).split(","):
+        name, _, value = option.partition("=")
+        if name == "hidepid":
+            hidepid = value
+    return Proc(hidepid=hidepid, processes=count)
+
+
+def _memory_available() -> int | None:
+    try:
+        return int(psutil.virtual_memory().available)
+    except OSError:
+        return None
+
+
+def _pidfd_error() -> str | None:
+    if not hasattr(os, "pidfd_open"):
+        return "this Python has no os.pidfd_open"
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _socket_bytes() -> int | None:
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:
+        return None
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ASKED_SOCKET_BYTES)
+        return ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2  # Linux tells the double
+
+
+def _pipe_bytes() -> int | None:
+    try:
+        read_end, write_end = os.pipe()
+    except OSError:
+        return None
+    try:
+        return fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ)
+    finally:
+        os.close(read_end)
+        os.close(write_end)

@@ -1,0 +1,163 @@
+"""The app host that marimo's sessions ask for kernels, over `App`.
+
+marimo calls on its event loop's thread and from others. Every entry here returns at once; what goes
+wrong later reaches the page through the session's own stream.
+
+marimo's own host (`marimo._session.app_host.host`) defines the surface; none of its code runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import logging
+import pickle
+import queue
+import threading
+from typing import TYPE_CHECKING, Any
+
+from mpkernel.aio.loops import call_on_loop, result_on_loop
+from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.journal import MarimoJournal
+from mpkernel.marimo_backend.session import MarimoSession
+from mpkernel.marimo_backend.streams import PageStream
+from mpkernel.server.app import App
+from mpkernel.spec import KernelSpec
+from mpkernel.wire.frames import Channel
+
+if TYPE_CHECKING:
+    from mpkernel.marimo_backend.pool import SharedPool
+
+__all__ = ["AppHostAdapter"]
+
+logger = logging.getLogger(__name__)
+
+_ENTRY = "mpkernel.marimo_backend.kernel:run"
+
+_UI_ELEMENT = b"ui_element"
+"""marimo's second way for what it sends as control too: the host makes its own of that."""
+
+_CHANNELS = {
+    b"control": Channel.CONTROL,
+    b"completion": Channel.COMPLETION,
+    b"input": Channel.INPUT,
+}
+
+
+class AppHostAdapter:
+    """marimo's `AppHost`, for one notebook file: it stays while processes come and go."""
+
+    def __init__(self, app: str, shared: SharedPool) -> None:
+        self._app = app
+        self._shared = shared
+        self._lock = threading.Lock()  # guards all below
+        self._sessions: dict[str, MarimoSession] = {}
+        self._streams: dict[str, PageStream] = {}
+        self._owner: App | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None while there is none."""
+        hosts = self._owner.hosts if self._owner is not None else []
+        return hosts[0].pid if hosts else None
+
+    def start(self) -> None:
+        """Nothing: the process starts with the first kernel."""
+
+    def is_alive(self) -> bool:
+        """Whether kernels can be created: always, the process is started when there is none."""
+        return True
+
+    def register_stream(self, session_id: str, stream: queue.Queue[bytes | None]) -> None:
+        """Have the kernel's messages for a session put into `stream`."""
+        with self._lock:
+            self._streams[session_id] = PageStream(stream, self._shared.loop)
+
+    def unregister_stream(self, session_id: str) -> None:
+        """Drop a session's messages from now on."""
+        with self._lock:
+            self._streams.pop(session_id, None)
+            session = self._sessions.get(session_id)
+        if session is not None:
+            session.stream = None
+
+    def create_kernel(
+        self, session_id: str, *, app_metadata: Any, log_level: int, **arguments: Any
+    ) -> Any:
+        """Start a kernel for a session; returns (marimo's) `KernelCreatedResponse` at once.
+
+        Raises:
+            KernelStartupError: (marimo's) no process could be launched, or the app died too often.
+        """
+        arguments |= {"app_metadata": app_metadata, "log_level": log_level}
+        kernel = KernelSpec(
+            entry=_ENTRY,
+            args=pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL),
+            argv=tuple(app_metadata.argv or ()),
+        )
+        try:
+            result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
+        except MPKernelError as error:
+            self.stop_kernel(session_id)
+            logger.warning("no kernel could be created: %s app=%s", error, self._app)
+            raise seam.server("KernelStartupError")(str(error)) from error
+        return seam.server("KernelCreatedResponse")(session_id=session_id, success=True)
+
+    def _open(self, session_id: str, kernel: KernelSpec, arguments: dict[str, Any]) -> None:
+        owner = self._shared.hosts.app(self._app, kernel)
+        journal = MarimoJournal(kernel, arguments, max_bytes=owner.settings.journal_bytes)
+        with self._lock:
+            session = MarimoSession(
+                owner,
+                session_id,
+                self._streams.get(session_id),
+                journal,
+                loop=self._shared.loop,
+                waiting=functools.partial(self._shared.messages_waiting, session_id),
+            )
+            self._sessions[session_id] = session
+            self._owner = owner
+        owner.open(session, kernel)
+
+    def stop_kernel(self, session_id: str) -> None:
+        """End a session's kernel; returns at once."""
+        with self._lock:
+            session = self._sessions.pop(session_id, None)
+            self._streams.pop(session_id, None)
+        if session is not None:
+            session.stream = None
+            leaving = self._shared.leaving.begun
+            session.stop(patience_s=self._shared.hosts.settings.drain_grace_s if leaving else 0.0)
+
+    def send_command(self, session_id: str, channel: Any, payload: object) -> None:
+        """Send a command to a session's kernel. A refused one becomes an alert on the page."""
+        if channel.value == _UI_ELEMENT:
+            return
+        session = self._sessions.get(session_id)
+        if session is None:
+            logger.debug("a command for no session app=%s session=%s", self._app, session_id)
+            return
+        try:
+            pickled = pickle.dumps(payload, pickle.HIGHEST_PROTOCOL)
+            session.send(_CHANNELS[channel.value], pickled, command=payload)
+        except SessionClosed as error:
+            logger.debug("a command came too late: %s", error)
+        except (HostUnresponsive, ProtocolError) as error:
+            logger.warning("command refused: %s app=%s session=%s", error, self._app, session_id)
+            session.notify(
+                "AlertNotification",
+                title="Not sent to the app",
+                description=html.escape(str(error)),
+                variant="danger",
+            )
+
+    def has_active_session(self, session_id: str) -> bool:
+        """Whether a session's kernel runs, or is about to."""
+        session = self._sessions.get(session_id)
+        return session is not None and not session.over
+
+    def shutdown(self) -> None:
+        """End this app's process."""
+        if self._owner is not None:
+            call_on_loop(self._shared.loop, self._owner.leave)

@@ -1,0 +1,104 @@
+"""`PageStream`: a session's messages, straight to what marimo does with them.
+
+marimo's server takes them from a queue, on a thread for each session, which hands each to the event
+loop. They arrive on the loop here already, so for these queues there is no such thread. A queue
+that is not ours keeps marimo's own way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from mpkernel.aio.loops import call_on_loop
+from mpkernel.marimo_backend import seam
+
+__all__ = ["PageStream", "distribute_on_the_loop"]
+
+logger = logging.getLogger(__name__)
+
+_streams: weakref.WeakKeyDictionary[queue.Queue[bytes | None], PageStream] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class PageStream:
+    """Where a session's messages go. `put` is for any thread.
+
+    Args:
+        messages: the queue that marimo registered for the session; it holds what comes before
+            marimo begins to distribute it.
+        loop: the server's loop.
+    """
+
+    def __init__(
+        self, messages: queue.Queue[bytes | None], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._messages = messages
+        self._loop = loop
+        self._consume: Callable[[bytes], None] | None = None
+        _streams[messages] = self
+
+    @property
+    def waiting(self) -> int:
+        """How many messages marimo has not taken."""
+        return self._messages.qsize()
+
+    def put(self, message: bytes) -> None:
+        """Hand a message over. Nobody wants it any more when the loop is closed."""
+        call_on_loop(self._loop, lambda: self._put(message))
+
+    def start(self, consume: Callable[[bytes], None]) -> None:
+        """marimo begins to distribute. On the loop's thread."""
+        self._consume = consume
+        while not self._messages.empty():
+            message = self._messages.get_nowait()
+            if message is not None:
+                self._put(message)
+
+    def stop(self) -> None:
+        """marimo wants no more."""
+        self._consume = None
+
+    def _put(self, message: bytes) -> None:
+        if self._consume is None:
+            self._messages.put(message)
+            return
+        try:
+            self._consume(message)
+        except Exception:  # one page's message must not cost other sessions theirs
+            logger.exception("a message of %d bytes did not reach its page", len(message))
+
+
+def distribute_on_the_loop() -> None:
+    """Have marimo's sessions take what comes from a `PageStream` on the loop. Idempotent."""
+    seam.replace_queue_distributor(_distributor_class)
+
+
+def _distributor_class(queue_distributor: Any) -> Any:
+    class Distributor(queue_distributor):  # type: ignore[misc]
+        def __init__(self, queue: queue.Queue[bytes | None]) -> None:
+            super().__init__(queue)
+            self._stream = _streams.get(queue)
+
+        def start(self) -> Any:
+            if self._stream is None:
+                return super().start()
+            self._stream.start(self._consume)
+            return None
+
+        def stop(self) -> None:
+            if self._stream is None:
+                super().stop()
+            else:
+                self._stream.stop()
+
+        def _consume(self, message: bytes) -> None:
+            for consumer in list(self.consumers):
+                consumer(message)
+
+    return Distributor

@@ -1,0 +1,124 @@
+"""Where a server keeps what operators read: directories and files for its user's eyes alone."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from shm.names import next_name, owner_of
+
+__all__ = [
+    "check_private",
+    "crash_directory",
+    "make_private",
+    "private_runtime_directory",
+    "remove_leftovers",
+    "runtime_directories",
+    "write_private",
+]
+
+logger = logging.getLogger(__name__)
+
+_NAME = "mpkernel"
+
+
+def runtime_directories() -> list[Path]:
+    """Where servers of this user may keep what is gone with them, the best first: they need not
+    have been started with the same environment as whoever looks for them."""
+    temporary = Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}"
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    return [Path(given) / _NAME, temporary] if os.path.isabs(given) else [temporary]
+
+
+def private_runtime_directory() -> Path:
+    """The first of them that can be had, made where there is none.
+
+    Raises:
+        OSError: there is none; why the last one cannot be had.
+    """
+    for directory in (candidates := runtime_directories()):
+        try:
+            make_private(directory)
+        except OSError as error:
+            logger.debug("no runtime directory: %s", error)
+            if directory is candidates[-1]:
+                raise
+        else:
+            return directory
+    raise AssertionError("there is always a directory for temporary files")
+
+
+def crash_directory() -> Path:
+    """Where reports of deaths are kept: `$XDG_STATE_HOME/mpkernel/crashes`, by default under
+    `~/.local/state`. It may not exist."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.local/state"))
+    return base / _NAME / "crashes"
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory that nobody else may enter, or see that this one is.
+
+    Raises:
+        PermissionError: it is a link, somebody else's, or open to others.
+        OSError: it cannot be made.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        check_private(directory)
+
+
+def check_private(directory: Path) -> None:
+    """See that a directory is the user's own, and closed to others.
+
+    Raises:
+        PermissionError: it is not.
+        OSError: there is none.
+    """
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(errno.EACCES, "it is a link or a file, not a directory", directory)
+    if found.st_uid != os.geteuid():
+        raise PermissionError(errno.EACCES, "it belongs to another user", directory)
+    if found.st_mode & 0o077:
+        raise PermissionError(errno.EACCES, "it is open to others (chmod 700)", directory)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its user may read, whole or not at all.
+
+    Raises:
+        OSError: it could not be written; what was there before stays.
+    """
+    # The name says whose it is, should this process be killed here.
+    unfinished = path.with_name(f".{next_name()}")
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            file.write(content)
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what servers left there that were killed.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    for name in os.listdir(directory):
+        owner = owner_of(name.removeprefix("."))
+        if owner is None or owner.may_live:
+            continue
+        try:
+            os.unlink(directory / name)
+        except FileNotFoundError:  # somebody else was faster
+            continue
+        logger.info("removed what a dead server left pid=%d file=%s", owner.pid, name)

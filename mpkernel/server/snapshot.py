@@ -1,0 +1,249 @@
+"""What a server looks like at one moment, for its operator: apps, processes, sessions.
+
+Moments are seconds of the machine's monotonic clock (`time.monotonic()`), which is the same for
+every process and which nobody sets; where it is the calendar's, the name says so. How a snapshot
+reaches the operator is `publishing`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mpkernel.server.app import App
+from mpkernel.server.host import AppHost
+from mpkernel.server.session import SessionLink
+from mpkernel.server.usage import Usage
+from shm import Registry
+from shm.names import owner_of
+
+if TYPE_CHECKING:
+    from mpkernel.server.pool import HostPool
+
+__all__ = [
+    "AppSnapshot",
+    "HostSnapshot",
+    "PoolSnapshot",
+    "Rates",
+    "SessionSnapshot",
+    "snapshot_of",
+]
+
+
+class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One session.
+
+    Attributes:
+        session_id: the client's name for it.
+        is_running: whether its kernel runs a command, as far as it says.
+        running: what it runs, as far as its journal knows; "" where nobody knows.
+        done: commands that its kernel has done, since its process started.
+        window_used_bytes: sent down, and not yet taken by the kernel.
+        waiting_bytes: kept in the server until the window has room.
+        acted_at: when its client last sent something.
+        strikes: how often it has ended its process.
+    """
+
+    session_id: str
+    is_running: bool
+    running: str
+    done: int
+    window_used_bytes: int
+    waiting_bytes: int
+    acted_at: float
+    strikes: int
+
+
+class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of an app.
+
+    Attributes:
+        pid: its id.
+        state: where it stands in its life, see `lifecycle.State`.
+        refusal: why it takes no new sessions although it lives; None when it does.
+        started_at: when it was launched, or adopted.
+        rss_bytes: memory of it and all that it started; None where nothing is sampled, or not yet.
+        cpu: processors in use by the same, 1.0 for one of them wholly; None as above.
+        threads, descriptors: of the process itself; None as above.
+        processes: it and all that it started; None as above.
+        messages: how many came from it.
+        messages_per_s: the same per second, lately.
+        backlog_bytes: what waits in the server because the process does not take it.
+        files_bytes: what its virtual files hold.
+        sessions: those whose kernels have not ended.
+    """
+
+    pid: int
+    state: str
+    refusal: str | None
+    started_at: float
+    rss_bytes: int | None
+    cpu: float | None
+    threads: int | None
+    descriptors: int | None
+    processes: int | None
+    messages: int
+    messages_per_s: float
+    backlog_bytes: int
+    files_bytes: int
+    sessions: list[SessionSnapshot]
+
+
+class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One app.
+
+    Attributes:
+        path: absolute path of its file.
+        name: the short name.
+        is_failed: whether it died too often, and is not started for a while.
+        waiting: sessions that wait for a process.
+        deaths: how often a process of its ended unasked, or was restarted.
+        last_reason: why the last one did, in a word; None when none did.
+        last_death: the same in a sentence.
+        hosts: its processes, the one that takes sessions first.
+    """
+
+    path: str
+    name: str
+    is_failed: bool
+    waiting: int
+    deaths: int
+    last_reason: str | None
+    last_death: str | None
+    hosts: list[HostSnapshot]
+
+
+class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool, and so a server.
+
+    Attributes:
+        apps: those that had a session once, by their paths.
+        standby: ids of the processes that are ready for an app.
+        files: how many virtual files there are.
+        files_bytes: what they hold together.
+        is_leaving: whether it takes no sessions any more.
+    """
+
+    apps: list[AppSnapshot]
+    standby: list[int]
+    files: int
+    files_bytes: int
+    is_leaving: bool
+
+
+class Rates:
+    """How often something happens, told from counts at two moments.
+
+    Args:
+        window_s: a rate is over so long, or a little more. Default 2.
+    """
+
+    def __init__(self, *, window_s: float = 2.0) -> None:
+        self._window_s = window_s
+        self._marks: dict[int, tuple[float, int]] = {}
+        self._rates: dict[int, float] = {}
+
+    def per_s(self, key: int, count: int, now: float) -> float:
+        """The rate of what was counted up to `count` by `now`; 0.0 until two moments are known."""
+        since, before = self._marks.setdefault(key, (now, count))
+        if now - since >= self._window_s:
+            self._rates[key] = max(0, count - before) / (now - since)
+            self._marks[key] = (now, count)
+        return self._rates.get(key, 0.0)
+
+    def keep(self, keys: set[int]) -> None:
+        """Forget all others."""
+        for gone in self._marks.keys() - keys:
+            del self._marks[gone]
+            self._rates.pop(gone, None)
+
+
+def snapshot_of(pool: HostPool, rates: Rates) -> PoolSnapshot:
+    """What the pool looks like now. On the loop's thread.
+
+    Args:
+        pool: which.
+        rates: what was counted before.
+    """
+    now = time.monotonic()
+    bytes_by_pid = _bytes_by_pid(pool.files)
+    apps = [_app(app, bytes_by_pid, rates, now) for app in pool.apps]
+    rates.keep({host.pid for app in apps for host in app.hosts})
+    return PoolSnapshot(
+        apps=apps,
+        standby=pool.standby.pids,
+        files=len(pool.files),
+        files_bytes=sum(bytes_by_pid.values()),
+        is_leaving=pool.closed,
+    )
+
+
+def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> AppSnapshot:
+    death = app.last_death
+    return AppSnapshot(
+        path=app.path,
+        name=app.name,
+        is_failed=app.is_failed,
+        waiting=app.waiting_count,
+        deaths=app.death_count,
+        last_reason=death.reason.value if death is not None else None,
+        last_death=death.what if death is not None else None,
+        hosts=[_host(host, bytes_by_pid, rates, now) for host in app.hosts],
+    )
+
+
+def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> HostSnapshot:
+    pid = host.pid or 0
+    usages = host.usages
+    usage = usages[-1] if usages else None
+    return HostSnapshot(
+        pid=pid,
+        state=host.state.value,
+        refusal=host.refusal,
+        started_at=host.started_at,
+        rss_bytes=usage.rss_bytes if usage is not None else None,
+        cpu=_cpu(usages),
+        threads=usage.threads if usage is not None else None,
+        descriptors=usage.descriptors if usage is not None else None,
+        processes=usage.processes if usage is not None else None,
+        messages=host.message_count,
+        messages_per_s=round(rates.per_s(pid, host.message_count, now), 1),
+        backlog_bytes=host.backlog_bytes,
+        files_bytes=bytes_by_pid.get(pid, 0),
+        sessions=[_session(session) for session in host.sessions],
+    )
+
+
+def _session(session: SessionLink) -> SessionSnapshot:
+    traffic = session.traffic
+    return SessionSnapshot(
+        session_id=session.session_id,
+        is_running=session.is_running,
+        running=traffic.running,
+        done=traffic.done,
+        window_used_bytes=traffic.outstanding_bytes,
+        waiting_bytes=traffic.waiting_bytes,
+        acted_at=session.acted_at,
+        strikes=session.record.strikes,
+    )
+
+
+def _cpu(usages: Sequence[Usage]) -> float | None:
+    if len(usages) < 2:
+        return None
+    before, after = usages[-2], usages[-1]
+    # What a child has used is gone from the sum when nobody waits for the child.
+    return round(max(0.0, after.cpu_s - before.cpu_s) / (after.taken_at - before.taken_at), 2)
+
+
+def _bytes_by_pid(files: Registry) -> Counter[int]:
+    """What the files of each process hold: their owner's name says whose they are."""
+    held: Counter[int] = Counter()
+    for owner, size in files.bytes_held().items():
+        tag = owner_of(str(owner.host))
+        held[tag.pid if tag is not None else 0] += size
+    return held

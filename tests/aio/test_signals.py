@@ -1,0 +1,55 @@
+"""A word before the signals that end a program: what they did, they do still."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from mpkernel.aio.signals import before_ending
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The test may set any."""
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_it_is_called_before_what_the_signal_did() -> None:
+    called: list[object] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        called.append(number)
+
+    for number in NUMBERS:
+        signal.signal(number, handler)
+    before_ending(lambda: called.append("word"))
+    for number in NUMBERS:
+        signal.raise_signal(number)
+    assert called == ["word", signal.SIGINT, "word", signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    "disposition", [signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler]
+)
+def test_a_signal_that_asks_nobody_stays_as_it_is(disposition: signal.Handlers) -> None:
+    for number in NUMBERS:
+        signal.signal(number, disposition)
+    before_ending(lambda: None)
+    assert [signal.getsignal(number) for number in NUMBERS] == [disposition, disposition]
+
+
+def test_another_thread_changes_nothing() -> None:
+    before = [signal.getsignal(number) for number in NUMBERS]
+    thread = threading.Thread(target=before_ending, args=(lambda: None,))
+    thread.start()
+    thread.join()
+    assert [signal.getsignal(number) for number in NUMBERS] == before

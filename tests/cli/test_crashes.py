@@ -1,0 +1,134 @@
+"""`mpkernel crashes`: the reports that are there, and one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.test_run import mpkernel
+from server.operators import OperatedServer, until, user_directories
+
+from mpkernel.server.crashes import CrashReport, CrashReports, Memory, SessionAtDeath, kept_reports
+
+
+@pytest.fixture(autouse=True)
+def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with user_directories(monkeypatch) as folder:
+        yield folder
+
+
+def report(number: int, app: str = "/apps/sales.py") -> CrashReport:
+    return CrashReport(
+        at=1_700_000_000.0 + number,
+        server_pid=77,
+        version="0.1.0",
+        app=app,
+        pid=number,
+        reason="crash",
+        what=f"the process of {os.path.basename(app)} was killed by SIGSEGV",
+        faults="Fatal Python error: Segmentation fault\n  File 'sales.py', line 3 in draw",
+        last_lines=["about to draw", "\x1b[31mred\x1b[0m"],
+        memory=[Memory(float(60 - at), at * 2**20, 1, 4) for at in range(60)],
+        sessions=[
+            SessionAtDeath(
+                session_id="visitor",
+                was_running=True,
+                running="all cells",
+                idle_s=1.5,
+                thread=0x7F00,
+                comes_back=True,
+            )
+        ],
+    )
+
+
+@pytest.fixture
+def kept() -> None:
+    reports = CrashReports(10)
+    for number, app in ((1, "/apps/sales.py"), (2, "/apps/stocks.py"), (3, "/apps/sales.py")):
+        reports.keep(report(number, app))
+
+
+def test_without_reports_it_says_where_they_would_be(user: Path) -> None:
+    shown = mpkernel("crashes")
+    assert shown.returncode == 0
+    assert f"no reports of deaths in {user / 'state' / 'mpkernel' / 'crashes'}" in shown.stderr
+
+
+@pytest.mark.usefixtures("kept")
+def test_the_latest_is_the_first() -> None:
+    shown = mpkernel("crashes")
+    head, *lines = shown.stdout.splitlines()
+    assert head.split() == ["REPORT", "WHEN", "APP", "PID", "REASON", "SESSIONS", "WHAT"]
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
+    assert [line.split()[3] for line in lines] == ["sales.py", "stocks.py", "sales.py"]
+    assert "crash" in lines[0]
+    assert "was killed by SIGSEGV" in lines[0]
+
+
+@pytest.mark.usefixtures("kept")
+def test_one_is_shown_with_all_that_is_known() -> None:
+    shown = mpkernel("crashes", "2").stdout
+    assert "crash: the process of stocks.py was killed by SIGSEGV" in shown
+    assert "process 2 of server 77" in shown
+    assert (
+        "visitor: was running all cells, last sent 1.5 s before, comes back, thread 0x7f00" in shown
+    )
+    assert "Segmentation fault" in shown
+    assert "about to draw" in shown
+    assert "   1.0 s before: 59 MiB, processes 1, threads 4" in shown
+    assert shown.count(" s before: ") <= 13
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_an_app_wrote_cannot_steer_the_terminal() -> None:
+    shown = mpkernel("crashes", "1").stdout
+    assert "\x1b" not in shown
+    assert "\\x1b[31mred" in shown
+
+
+@pytest.mark.usefixtures("kept")
+def test_those_of_one_app_are_found() -> None:
+    shown = mpkernel("crashes", "--app", "stocks.py")
+    assert len(shown.stdout.splitlines()) == 2
+    assert "process 2 of" in mpkernel("crashes", "--app", "stocks.py", "1").stdout
+
+
+@pytest.mark.usefixtures("kept")
+def test_programs_get_them_as_json() -> None:
+    assert [one["pid"] for one in json.loads(mpkernel("crashes", "--json").stdout)] == [3, 2, 1]
+    assert json.loads(mpkernel("crashes", "3", "--json").stdout)["faults"].startswith("Fatal")
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("number", ["0", "4", "-", "x", "²"])
+def test_a_report_that_there_is_not_is_an_error(number: str) -> None:
+    shown = mpkernel("crashes", number)
+    assert shown.returncode == 1
+    assert f"there is no report {number}" in shown.stderr
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_file_that_is_no_report_is_named_and_passed_over() -> None:
+    kept_reports()[0].write_text("{}")
+    shown = mpkernel("crashes")
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) == 3
+    assert "not a report that can be read" in shown.stderr
+
+
+def test_a_death_of_a_running_server_is_there(user: Path) -> None:
+    with OperatedServer(user) as server:
+        until(lambda: '"ready"' in mpkernel("status", "--json").stdout)
+        [running] = json.loads(mpkernel("status", "--json").stdout)
+        os.kill(running["pool"]["apps"][0]["hosts"][0]["pid"], signal.SIGKILL)
+        until(kept_reports)
+        shown = mpkernel("crashes", "1").stdout
+        assert "killed: the process of served.py was killed by SIGKILL" in shown
+        assert f"of server {server.pid}" in shown
+        assert "visitor: was idle" in shown
+        assert "\n  written" in shown

@@ -1,0 +1,152 @@
+"""`mpkernel status` and `mpkernel top`, of a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from cli.terminals import Terminal
+from cli.test_run import mpkernel
+from server.operators import OperatedServer, until, user_directories
+
+from mpkernel.cli.tables import age, columns, memory, plain
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with user_directories(monkeypatch) as folder:
+        yield folder
+
+
+@pytest.fixture
+def server(user: Path) -> Iterator[OperatedServer]:
+    with OperatedServer(user) as server:
+        until(lambda: '"ready"' in mpkernel("status", "--json").stdout)
+        yield server
+
+
+def test_without_a_server_it_says_so(user: Path) -> None:
+    shown = mpkernel("status")
+    assert shown.returncode == 1
+    assert "no server of this user runs" in shown.stderr
+    assert mpkernel("status", "--json").stdout.strip() == "[]"
+
+
+def test_a_server_is_shown_with_its_apps_processes_and_sessions(server: OperatedServer) -> None:
+    shown = mpkernel("status", "--sessions")
+    assert shown.returncode == 0
+    first, head, app, session = shown.stdout.splitlines()
+    assert first.startswith(f"server {server.pid} · ")
+    assert " sessions 1 " in first
+    shown_app = dict(zip(head.split(), app.replace(" MiB", "MiB").split(), strict=False))
+    assert (shown_app["APP"], shown_app["STATE"]) == ("served.py", "ready")
+    assert psutil.Process(int(shown_app["PID"])).ppid() == server.pid
+    assert "session visitor: idle" in session
+
+
+def test_programs_get_the_same_as_json(server: OperatedServer) -> None:
+    [shown] = json.loads(mpkernel("status", "--json").stdout)
+    assert (shown["pid"], shown["has_control"], shown["is_stopped"]) == (server.pid, True, False)
+    assert shown["age_s"] >= shown["snapshot_age_s"] >= 0
+    [app] = shown["pool"]["apps"]
+    assert app["path"] == str(server.app)
+    assert app["hosts"][0]["sessions"][0]["session_id"] == "visitor"
+
+
+def test_a_stopped_server_is_said_to_be(server: OperatedServer) -> None:
+    server.stop()
+    assert f"STOPPED: it answers nothing (kill -CONT {server.pid}" in mpkernel("status").stdout
+    server.go_on()
+
+
+def test_a_killed_server_is_not_shown(server: OperatedServer) -> None:
+    server.process.kill()
+    server.process.wait()
+    assert mpkernel("status").returncode == 1
+
+
+def test_top_without_a_terminal_is_status(server: OperatedServer) -> None:
+    shown = mpkernel("top")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith(f"server {server.pid} · ")
+    assert "\x1b" not in shown.stdout
+
+
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_top_shows_what_changes_until_it_is_ended(
+    server: OperatedServer, user: Path, key: str
+) -> None:
+    command = [sys.executable, "-m", "mpkernel", "top", "--interval", "0.1"]
+    with Terminal(command, user) as terminal:
+        terminal.wait_for(f"server {server.pid} · ")
+        server.stop()
+        terminal.wait_for("STOPPED")
+        server.go_on()
+        terminal.type(key)
+        assert terminal.end() == 0
+        assert terminal.shown.startswith("\x1b[?1049h")
+        assert terminal.shown.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_top_stays_when_there_is_no_server_yet(user: Path) -> None:
+    with Terminal([sys.executable, "-m", "mpkernel", "top", "--interval", "0.1"], user) as terminal:
+        terminal.wait_for("no server of this user runs")
+        with OperatedServer(user) as server:
+            terminal.wait_for(f"server {server.pid} · ")
+        terminal.type("q")
+        assert terminal.end() == 0
+
+
+def test_an_interval_of_nothing_is_a_usage_error() -> None:
+    assert mpkernel("top", "--interval", "0").returncode == 2
+
+
+def test_a_name_cannot_steer_the_terminal(user: Path) -> None:
+    app = user / "\x1b[2Jevil\n.py"
+    assert plain(app.name) == "\\x1b[2Jevil\\n.py"
+    assert plain("naïve ✓ 日本") == "naïve ✓ 日本"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (None, "-"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1024, "1 KiB"),
+        (120 * 2**20, "120 MiB"),
+        (3 * 2**30 // 2, "1.5 GiB"),
+        (5000 * 2**40, "5000 TiB"),
+    ],
+)
+def test_sizes_are_short(size: int | None, shown: str) -> None:
+    assert memory(size) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-1.0, "0 s"), (59.9, "59 s"), (61.0, "1 min 1 s"), (7260.0, "2 h 1 min"), (1e5, "1 d 3 h")],
+)
+def test_ages_are_short(seconds: float, shown: str) -> None:
+    assert age(seconds) == shown
+
+
+def test_columns_are_as_wide_as_what_is_in_them() -> None:
+    assert columns([("A", "N"), ("long", "7")], right=frozenset({1})) == ["A     N", "long  7"]
+
+
+def test_the_runtime_directory_of_another_environment_is_looked_at_too(
+    user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service has no XDG_RUNTIME_DIR, the shell of its operator has."""
+    run = os.environ["XDG_RUNTIME_DIR"]
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setenv("TMPDIR", str(user))
+    with OperatedServer(user) as server:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", run)
+        assert f"server {server.pid} · " in mpkernel("status").stdout

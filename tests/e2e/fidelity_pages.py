@@ -1,0 +1,231 @@
+"""Checks of the fidelity tests: what notebooks do on their pages, one function a feature."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from e2e.fidelity import Visit
+from playwright.async_api import Page, expect
+
+__all__ = ["shown", "shows"]
+
+
+async def query_parameters(visit: Visit) -> object:
+    page = await visit.open(page="1", colour="red")
+    await shows(page, "'page': '1', 'colour': 'red'} end")
+    await press(page, "Turn")
+    await page.wait_for_url("**page=2**")
+    await press(page, "More")
+    await page.wait_for_url("**colour=green**")
+    await shows(page, "'page': '2', 'colour': ['red', 'green']} end")
+    return parse_qs(page.url.partition("?")[2]), await shown(page, "parameters .* end")
+
+
+async def arguments(visit: Visit) -> object:
+    page = await visit.open()
+    text = await shown(page, "arguments .* end")
+    assert "'name': 'Ada', 'count': 3, 'verbose': ''}" in text
+    assert "['--name', 'Ada', '--count', '3', '--verbose']" in text
+    return text
+
+
+async def request(visit: Visit) -> object:
+    stranger = await visit.stranger()
+    await stranger.add_cookies([{"name": "visitor", "value": "Bo", "url": visit.server.url}])
+    page = await stranger.new_page()
+    await page.goto(visit.url(colour="red"), wait_until="commit")
+    seen = json.loads((await shown(page, r"request \{.* end"))[len("request ") : -len(" end")])
+    assert seen["cookie"] == "Bo"
+    assert seen["query"]["colour"] == ["red"]
+    assert seen["agent"] == await page.evaluate("navigator.userAgent")
+    await press(page, "Press")
+    await shows(page, '"pressed": 1')
+    after = json.loads((await shown(page, r"request \{.* end"))[len("request ") : -len(" end")])
+    for request in (seen, after):
+        request["query"].pop("session_id", None)
+    return seen, after
+
+
+async def state(visit: Visit) -> object:
+    page = await visit.open()
+    await shows(page, "count 0 steps [] end")
+    for count in (1, 2):
+        await press(page, "Add")
+        await shows(page, f"count {count} steps [] end")
+    slider = page.get_by_role("slider")
+    await expect(slider).to_have_attribute("aria-valuenow", "2")
+    await slider.press("ArrowRight")
+    await shows(page, "count 3 steps [] end")
+    await press(page, "Start")
+    await shows(page, "count 3 steps [0, 1, 2] end")
+    await press(page, "Start")
+    await shows(page, "count 3 steps [0, 1, 2, 0, 1, 2] end")
+    return await shown(page, "count .* end")
+
+
+async def widget(visit: Visit) -> object:
+    page = await visit.open()
+    seen = []
+    for button, said in (
+        ("Up", "widget counts 1"),
+        ("Up", "widget counts 2"),
+        ("Ask", "kernel answers 200 with 5 bytes"),
+        ("Set to 40", "widget counts 40"),
+        ("Up", "widget counts 41"),
+    ):
+        await press(page, button)
+        await shows(page, said)
+        seen.append(said)
+    await shows(page, "kernel counts 41 end")
+    return seen
+
+
+async def output(visit: Visit) -> object:
+    page = await visit.open()
+    await shows(page, "third line")
+    await expect(page.get_by_text(re.compile("(replaced|second|cleared) line"))).to_have_count(0)
+    await press(page, "Begin")
+    await shows(page, "parts end")
+    await expect(page.get_by_text(re.compile(r"late \d"))).to_have_count(3)
+    parts = await page.get_by_text(re.compile(r"^part \d")).all_inner_texts()
+    assert sorted(parts) == sorted(f"part {n}.{p}" for n in range(12) for p in range(5))
+    for number in range(12):  # what one thread appends keeps its order
+        own = [part for part in parts if part.startswith(f"part {number}.")]
+        assert own == sorted(own)
+    late = await page.get_by_text(re.compile(r"late \d")).all_inner_texts()
+    assert late == ["late 0", "late 1", "late 2"]
+    return sorted(parts), late
+
+
+async def progress(visit: Visit) -> object:
+    page = await visit.open()
+    await press(page, "Begin")
+    for number in range(4):
+        await shows(page, f"Bar {number} done")
+    await expect(page.get_by_text("4 / 4")).to_have_count(4)
+    await shows(page, "By hand")
+    await shows(page, "5 / 8")
+    await shows(page, "Turned")
+    await shows(page, "all round")
+    bars = page.get_by_text(re.compile(r"^(Bar \d done|\d / \d|By hand|Turned|all round)$"))
+    return sorted(await bars.all_inner_texts())
+
+
+async def stop(visit: Visit) -> object:
+    page = await visit.open()
+    seen = []
+    for ready in (False, True, False):
+        await shows(page, "the answer is 42" if ready else "not ready")
+        await expect(page.get_by_text("the answer is")).to_have_count(int(ready))
+        seen.append(await page.get_by_text(re.compile("ready$")).all_inner_texts())
+        await page.get_by_role("checkbox").click()
+    return seen
+
+
+async def downloads(visit: Visit) -> object:
+    page = await visit.open()
+    seen = {}
+    for label, content in (
+        ("At once", b"at once"),
+        ("When asked", b"made when asked"),
+        ("Large", bytes(300_000)),
+    ):
+        async with page.expect_download() as downloading:
+            await page.get_by_text(label, exact=True).click()
+        file = await downloading.value
+        assert Path(await file.path()).read_bytes() == content
+        seen[label] = file.suggested_filename
+    return seen
+
+
+async def tables(visit: Visit) -> object:
+    page = await visit.open()
+    rows = page.locator("tbody tr")
+    seen = []
+
+    async def turns_to(name: str) -> None:
+        await expect(rows.first.get_by_text(name, exact=True)).to_be_visible()
+        seen.append(await rows.all_inner_texts())
+
+    await turns_to("name-1")
+    await page.get_by_test_id("next-page-button").click()
+    await turns_to("name-11")
+    await page.get_by_test_id("last-page-button").click()
+    await turns_to("name-991")
+    await page.get_by_test_id("first-page-button").click()  # before 0.24 a search stays on its page
+    await turns_to("name-1")
+    search = page.get_by_placeholder("Search...")
+    await search.or_(page.get_by_test_id("show-search-button")).first.click()
+    await search.fill("name-77")
+    await turns_to("name-77")
+    await rows.nth(2).get_by_role("checkbox").click()
+    await shows(page, "selected [771] end")
+    return seen
+
+
+async def explorer(visit: Visit) -> object:
+    page = await visit.open()
+    await shows(page, "explored {} end")
+    # One axis, and no more: with it marimo 0.25's page takes the element off, by itself.
+    await page.locator("marimo-data-explorer").get_by_role("combobox").first.click()
+    await page.get_by_role("option", name="height").click()
+    await shows(page, "explored {'x': 'height'} end")
+    return await shown(page, "explored .* end")
+
+
+async def asking(visit: Visit) -> object:
+    page = await visit.open()
+    prompt = page.get_by_role("textbox")
+    await expect(prompt.or_(page.get_by_text("internal error"))).to_be_visible()
+    assert await prompt.count() == 1, "the page asks nothing"
+    await prompt.fill("Ada")
+    await prompt.press("Enter")
+    await shows(page, "the answer is Ada")
+    return await shown(page, "the answer is .*")
+
+
+async def embedding(visit: Visit) -> object:
+    page = await visit.open()
+    await shows(page, "inner product 2 end")
+    await shows(page, "outer sees 2 end")
+    await page.get_by_role("slider").press("ArrowRight")
+    await shows(page, "outer sees 4 end")
+    await press(page, "Double")
+    await shows(page, "inner product 8 end")
+    await shows(page, "outer sees 8 end")
+    await press(page, "Clone")
+    clone = page.get_by_role("region", name="Clone")
+    await expect(clone.get_by_text("inner product 2 end")).to_be_visible()
+    await clone.get_by_role("slider").press("End")
+    await expect(clone.get_by_text("inner product 20 end")).to_be_visible()
+    await shows(page, "outer sees 8 end")
+    return await page.get_by_text(re.compile(" end$")).all_inner_texts()
+
+
+async def sql(visit: Visit) -> object:
+    page = await visit.open()
+    await shows(page, "older ['Ada', 'Di', 'Cy'] largest [16] end")
+    first = page.locator("table").first.locator("tbody tr")
+    await expect(first).to_have_count(3)
+    await page.get_by_role("slider").press("End")
+    await shows(page, "older [] largest [16] end")
+    await page.get_by_role("slider").press("Home")
+    await shows(page, "older ['Bo', 'Ada', 'Di', 'Cy'] largest [16] end")
+    await expect(first).to_have_count(4)
+    return await first.all_inner_texts()
+
+
+async def press(page: Page, button: str) -> None:
+    await page.get_by_role("button", name=button, exact=True).click()
+
+
+async def shows(page: Page, text: str) -> None:
+    await expect(page.get_by_text(text).first).to_be_visible()
+
+
+async def shown(page: Page, pattern: str) -> str:
+    """The text on the page that the pattern is found in."""
+    return await page.get_by_text(re.compile(pattern)).first.inner_text()

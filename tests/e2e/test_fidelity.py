@@ -1,0 +1,144 @@
+"""Everything of marimo's run mode works with mpkernel as it does with marimo alone.
+
+    python -m pytest tests/e2e/test_fidelity.py --fidelity-table README.md
+
+checks marimo's own app hosts too, and writes the table into README. The outcome of a check has to
+be what it is with marimo alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from e2e import fidelity_pages as pages
+from e2e import fidelity_servers as servers
+from e2e.fidelity import (
+    ALONE,
+    BACKENDS,
+    MARKERS,
+    ZEROMQ,
+    Backend,
+    Feature,
+    Outcomes,
+    markdown,
+    noted,
+)
+from e2e.fidelity_elements import elements
+from playwright.async_api import Browser
+from playwright.async_api import TimeoutError as PageTimeoutError
+
+pytestmark = pytest.mark.timeout(200)
+
+NO_SHARING = "marimo's pages share a session in its editor only"
+NO_INPUT = "marimo gives notebooks no standard input in run mode"
+
+SHARED_OPTIONS = ("--", "--name", "Ada", "--count", "3", "--verbose")
+
+FEATURES = [
+    Feature("query parameters", pages.query_parameters),
+    Feature("command-line arguments", pages.arguments),
+    Feature("`mo.app_meta().request`", pages.request),
+    Feature("`mo.state`, set from a `mo.Thread` too", pages.state),
+    Feature("anywidget, both ways", pages.widget),
+    Feature("`mo.output` and `mo.Thread`", pages.output),
+    Feature("`mo.status` from threads", pages.progress),
+    Feature("`mo.stop`", pages.stop),
+    Feature("`mo.download`", pages.downloads),
+    Feature("`mo.ui` of every kind", elements),
+    Feature("`mo.ui.table` with paging and search", pages.tables),
+    Feature("`mo.ui.data_explorer`", pages.explorer),
+    Feature("embedded apps (`app.embed()`)", pages.embedding),
+    Feature("SQL cells on DuckDB", pages.sql),
+    Feature("several browsers, a session each", servers.browsers, "watched"),
+    Feature(
+        "several browsers on one session",
+        servers.shared_session,
+        "watched",
+        unsupported={backend.key: NO_SHARING for backend in BACKENDS},
+    ),
+    Feature("`--watch`", servers.watch, "watched", ("--watch",)),
+    Feature("`--show-tracebacks`", servers.show_tracebacks, "failing", ("--show-tracebacks",)),
+    Feature("`--session-ttl`", servers.session_ttl, "lasting", ("--session-ttl", "1")),
+    Feature("tokens", servers.tokens, "request", ("--token", "--token-password", "secret")),
+    Feature("`--base-url`", servers.base_url, "request", ("--base-url", "/apps")),
+    Feature(
+        "server-sent events",
+        servers.server_sent_events,
+        "state",
+        project='[tool.marimo.server]\ntransport = "sse"\n',
+        since=(0, 24),
+    ),
+    Feature(
+        "`input()`",
+        pages.asking,
+        unsupported={backend.key: NO_INPUT for backend in BACKENDS},
+    ),
+]
+
+README = Path(__file__).parents[2] / "README.md"
+MARIMO = tuple(map(int, re.findall(r"\d+", version("marimo"))[:3]))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "feature" not in metafunc.fixturenames:
+        return
+    makes_table = metafunc.config.getoption("fidelity_table", default=None)
+    backends = [b for b in BACKENDS if makes_table or b is not ZEROMQ]
+    features = [feature for feature in FEATURES if feature.since <= MARIMO]
+    cases = [
+        pytest.param(
+            feature, backend, id=f"{feature.key}-{backend.key}", marks=marks(feature, backend)
+        )
+        for feature in features
+        for backend in backends
+    ]
+    metafunc.parametrize(("feature", "backend"), cases)
+
+
+def marks(feature: Feature, backend: Backend) -> list[pytest.MarkDecorator]:
+    reason = feature.unsupported.get(backend.key)
+    return (
+        [pytest.mark.xfail(strict=True, raises=(AssertionError, PageTimeoutError), reason=reason)]
+        if reason
+        else []
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def outcomes(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Outcomes]:
+    folder = tmp_path_factory.mktemp("fidelity")
+    async with Outcomes(browser, folder, SHARED_OPTIONS) as outcomes:
+        yield outcomes
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_run_mode_is_the_same_on_every_backend(
+    outcomes: Outcomes,
+    feature: Feature,
+    backend: Backend,
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("fidelity", (feature.name, backend.title))
+    outcome = await outcomes.of(feature, backend)
+    if ALONE.key not in feature.unsupported:
+        assert outcome == await outcomes.of(feature, ALONE)
+
+
+def test_readme_has_the_table_that_these_tests_make() -> None:
+    cells: dict[str, dict[str, str]] = {}
+    notes: list[str] = []
+    for feature in FEATURES:
+        row = cells.setdefault(feature.name, {})
+        for backend in BACKENDS:
+            reason = feature.unsupported.get(backend.key)
+            row[backend.title] = noted("no", reason, notes) if reason else "yes"
+    begin, end = MARKERS
+    written = README.read_text().partition(begin)[2].partition(end)[0]
+    assert written.strip() == markdown(cells, notes).strip()

@@ -1,0 +1,101 @@
+"""What tests of operations share: a user with directories of its own, a server to look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+_PATIENCE_S = 30.0
+
+_SERVER = """
+import asyncio, os, sys
+from mpkernel import HostPool, PythonClient, Settings
+
+async def main():
+    settings = Settings(snapshot=True, control=True, crash_reports=10)
+    async with HostPool(settings) as pool:
+        client = await PythonClient.open(pool, sys.argv[1], session_id="visitor")
+        says = "import os; os.write(1, b'written' + bytes([10])); print('here')"
+        client.execute(says, cell="first")
+        async for message in client:
+            if "here" in getattr(message, "text", ""):
+                break
+        print("ready", flush=True)
+        while not pool.closed:
+            await asyncio.sleep(0.05)
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def user_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with `run` and `state`, which are the user's own. Its path is short: that of a
+    socket must be."""
+    folder = Path(tempfile.mkdtemp(prefix="mpk-t-"))
+    (folder / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "run"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Return when this holds: what another process or thread does leaves no event to wait for."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.02)
+
+
+class OperatedServer:
+    """A server of one app, with a session that an operator can see, in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.app = folder / "served.py"
+        self.app.write_text("")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER, str(self.app)], stdout=subprocess.PIPE
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def __enter__(self) -> Self:
+        assert self.process.stdout is not None
+        deadline = threading.Timer(_PATIENCE_S, self.process.kill)
+        deadline.start()
+        while (line := self.process.stdout.readline()) != b"ready\n":
+            assert line, "the server has ended, or was not ready in time"
+        deadline.cancel()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def stop(self) -> None:
+        """SIGSTOP it; return when it stands."""
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+
+    def go_on(self) -> None:
+        """SIGCONT it."""
+        os.kill(self.pid, signal.SIGCONT)

@@ -1,0 +1,336 @@
+"""Orders of an operator, and what others can do at the socket that takes them: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import socket
+import stat
+import struct
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from multiprocessing.connection import Client as connect
+from pathlib import Path
+
+import pytest
+from kernel.conftest import Client
+from server.conftest import pipes_and_threads
+from server.operators import OperatedServer, until, user_directories
+
+from mpkernel import Channel, HostPool, KernelSpec, Settings
+from mpkernel.errors import HostDied, MPKernelError, PoolClosed
+from mpkernel.kernel.messages import Console, Restarted
+from mpkernel.server.control import ControlSocket
+from mpkernel.server.crashes import kept_reports
+from mpkernel.server.orders import Answer, Drain, Order, Restart, Stop, give_order
+from mpkernel.server.places import private_runtime_directory
+from mpkernel.server.publishing import published_servers
+from shm.names import next_name
+
+APP = Path(__file__).parent / "apps" / "kernels.py"
+ECHO = KernelSpec(entry="kernels:echo")
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with user_directories(monkeypatch) as folder:
+        yield folder
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(snapshot=True, control=True, crash_reports=10)
+
+
+@pytest.fixture
+async def server(user: Path, settings: Settings) -> AsyncIterator[HostPool]:
+    before = pipes_and_threads()
+    async with HostPool(settings) as pool:
+        yield pool
+    assert not pipes_and_threads() - before, "descriptors or threads left behind"
+
+
+async def give(order: Order) -> Answer:
+    """Give an order to this process's server, as another process would."""
+    while not (found := published_servers()):
+        await asyncio.sleep(0.02)
+    return await asyncio.to_thread(give_order, order, found[0].path)
+
+
+class TestRestart:
+    async def test_brings_sessions_back_on_a_fresh_process(
+        self, user: Path, server: HostPool
+    ) -> None:
+        app = user / "app.py"
+        app.write_text("n = 1\n# %%\nprint(n)\n")
+        async with await Client.open(server, app) as client:
+            client.run_app()
+            client.set_values({"n": 42})
+            await client.wait_for(Console, text="42\n")
+            [host] = server.hosts
+            answer = await give(Restart(str(app)))
+            assert answer == Answer(True, "app.py restarts: 1 process, 1 session")
+            restarted = await client.wait_for(Restarted)
+            assert restarted.reason == (
+                "the process of app.py was restarted by the server's operator"
+            )
+            await client.wait_for(Console, text="42\n")
+            assert [one.pid for one in server.hosts] != [host.pid]
+
+    async def test_tells_sessions_that_cannot_come_back(self, server: HostPool) -> None:
+        session = await server.open_session(APP, kernel=ECHO)
+        await give(Restart(str(APP)))
+        with pytest.raises(HostDied, match="restarted by the server's operator"):
+            await anext(session)
+
+    async def test_may_be_repeated_without_end_and_is_no_crash(self, server: HostPool) -> None:
+        for _ in range(server.settings.restart_limit + 2):
+            session = await server.open_session(APP, kernel=ECHO)
+            await give(Restart(str(APP)))
+            with pytest.raises(HostDied):
+                await anext(session)
+        await server.open_session(APP, kernel=ECHO)
+        assert kept_reports() == []
+
+    async def test_ends_the_cool_down_of_an_app_that_died_too_often(
+        self, user: Path, settings: Settings
+    ) -> None:
+        settings = Settings(snapshot=True, control=True, restart_limit=0)
+        async with HostPool(settings) as pool:
+            session = await pool.open_session(APP, kernel=KernelSpec(entry="kernels:segfault"))
+            with pytest.raises(HostDied):
+                await anext(session)
+            [app] = pool.apps
+            assert app.is_failed
+            answer = await give(Restart(str(APP)))
+            assert answer == Answer(True, "kernels.py has no process; one may start now")
+            await pool.open_session(APP, kernel=ECHO)
+
+
+class TestDrain:
+    async def test_gives_new_sessions_a_fresh_process_and_leaves_the_others(
+        self, server: HostPool
+    ) -> None:
+        old = await server.open_session(APP, kernel=ECHO)
+        [host] = server.hosts
+        answer = await give(Drain(str(APP)))
+        assert answer.text == (
+            "kernels.py drains: 1 process, 1 session; new sessions get a fresh process"
+        )
+        new = await server.open_session(APP, kernel=ECHO)
+        assert new.host is not host
+        old.send(Channel.CONTROL, b"still here")
+        assert (await anext(old)).payload == b"still here"
+        await old.close()
+        await host.wait_over()
+        assert server.hosts == [new.host]
+
+
+class TestStop:
+    async def test_drains_the_pool(self, server: HostPool) -> None:
+        session = await server.open_session(APP, kernel=ECHO)
+        assert (await give(Stop())).done
+        with pytest.raises((PoolClosed, StopAsyncIteration)):
+            await anext(session)
+        while published_servers():
+            await asyncio.sleep(0.02)
+        assert server.closed
+        assert server.hosts == []
+
+    async def test_does_what_the_server_says_it_does(self, user: Path, settings: Settings) -> None:
+        asked = asyncio.Event()
+        pool = HostPool(settings)
+        pool.start(stop=asked.set)
+        assert (await give(Stop())).done
+        await asked.wait()
+        assert not pool.closed
+        await pool.close()
+
+
+async def test_an_unknown_app_is_refused(server: HostPool) -> None:
+    assert await give(Restart("/no/app.py")) == Answer(False, "it has no app /no/app.py")
+
+
+async def test_a_loop_that_stands_still_is_said_to(server: HostPool) -> None:
+    answers: list[Answer] = []
+    while not (found := published_servers()):
+        await asyncio.sleep(0.02)
+    operator = threading.Thread(
+        target=lambda: answers.append(give_order(Restart(str(APP)), found[0].path))
+    )
+    operator.start()
+    operator.join()  # on the loop's thread
+    assert answers == [Answer(False, "its event loop stands still since 3 s")]
+
+
+async def test_without_control_there_is_no_socket(user: Path) -> None:
+    async with HostPool(Settings(snapshot=True)):
+        while not (found := published_servers()):
+            await asyncio.sleep(0.02)
+        assert not found[0].snapshot.has_control
+        assert [path.suffix for path in found[0].path.parent.iterdir()] == [".json"]
+        with pytest.raises(MPKernelError, match="did not answer"):
+            give_order(Stop(), found[0].path)
+
+
+def test_a_stopped_server_costs_the_operator_a_time_out(user: Path) -> None:
+    with OperatedServer(user) as server:
+        [found] = published_servers()
+        server.stop()
+        with pytest.raises(MPKernelError, match=r"did not answer within 0\.5 s"):
+            give_order(Stop(), found.path, patience_s=0.5)
+        server.go_on()
+        assert give_order(Restart(str(server.app)), found.path).done
+
+
+class TestAtTheSocket:
+    """Clients that are no operators, or hostile."""
+
+    @pytest.fixture
+    def path(self, user: Path) -> Path:
+        return private_runtime_directory() / f"{next_name()}.json"
+
+    @pytest.fixture
+    def control(self, path: Path) -> Iterator[ControlSocket]:
+        before = pipes_and_threads()
+        control = ControlSocket(path, lambda order: Answer(True, repr(order)), patience_s=0.5)
+        yield control
+        control.close()
+        assert list(path.parent.iterdir()) == []
+        assert not pipes_and_threads() - before
+
+    @pytest.fixture
+    def serves(self, control: ControlSocket, path: Path) -> Iterator[Path]:
+        """The socket; whatever was done to it, an operator is heard in the end."""
+        yield path.with_suffix(".sock")
+        answer = None
+        while answer is None:
+            try:
+                answer = give_order(Restart("app"), path)
+            except MPKernelError:  # others have all its threads, until they are cut off
+                time.sleep(0.05)
+        assert answer == Answer(True, "Restart(app='app')")
+        until(lambda: clients() == 0)
+
+    def test_socket_and_key_are_their_users_alone(self, serves: Path) -> None:
+        for path in (serves, serves.with_suffix(".key")):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert len(serves.with_suffix(".key").read_bytes()) == 32
+
+    def test_without_the_key_nothing_is_heard(self, serves: Path) -> None:
+        with pytest.raises((EOFError, OSError)), connect(str(serves)) as client:
+            client.recv_bytes()  # its challenge
+            client.send_bytes(b"open sesame")
+            assert client.recv_bytes() == b"#FAILURE#"
+            client.recv_bytes()
+
+    def test_a_wrong_key_is_refused(self, serves: Path, path: Path) -> None:
+        other = path.with_name(f"{next_name()}.json")
+        os.symlink(serves, other.with_suffix(".sock"))
+        other.with_suffix(".key").write_bytes(bytes(32))
+        with pytest.raises(MPKernelError, match="did not answer"):
+            give_order(Stop(), other)
+        other.with_suffix(".sock").unlink()
+        other.with_suffix(".key").unlink()
+
+    def test_who_says_nothing_is_cut_off(self, serves: Path) -> None:
+        with connect(str(serves)) as client:
+            client.recv_bytes()
+            with pytest.raises((EOFError, OSError)):
+                client.recv_bytes()
+
+    def test_who_says_a_little_now_and_then_is_cut_off(self, serves: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(serves))
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                while True:
+                    client.sendall(struct.pack("!i", 200)[:1])
+                    time.sleep(0.1)
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            struct.pack("!i", 2**31 - 1),
+            struct.pack("!i", -1) + struct.pack("!Q", 2**63),
+            struct.pack("!i", -5),
+            struct.pack("!i", 0),
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\xff" * 4096,
+        ],
+    )
+    def test_sizes_and_bytes_of_nonsense_end_the_connection(
+        self, serves: Path, start: bytes
+    ) -> None:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(serves))
+            client.sendall(start)
+            client.settimeout(10)
+            try:
+                while client.recv(4096):
+                    pass
+            except ConnectionResetError:  # what it has not read is a reset
+                return
+
+    def test_a_crowd_gets_no_more_than_a_few_threads(self, serves: Path) -> None:
+        with ExitStack() as crowd:
+            for _ in range(40):
+                client = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(str(serves))
+                assert clients() <= 4
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            pickle.dumps(os.getcwd),
+            b"",
+            b"\xc1",
+            b"\x92" * 60_000,
+            b"\x81\xa4type\xa5erase",
+            b"\x81\xa4type\xa7restart",
+            b"\x82\xa4type\xa7restart\xa3app\x01",
+        ],
+    )
+    def test_with_the_key_what_is_no_order_is_cut_off(self, serves: Path, said: bytes) -> None:
+        with connect(str(serves), authkey=serves.with_suffix(".key").read_bytes()) as client:
+            client.send_bytes(said)
+            with pytest.raises((EOFError, OSError)):
+                client.recv_bytes()
+
+    def test_with_the_key_what_is_too_large_is_not_read(self, serves: Path) -> None:
+        key = serves.with_suffix(".key").read_bytes()
+        with connect(str(serves), authkey=key) as client, pytest.raises((EOFError, OSError)):
+            client.send_bytes(bytes(100_000_000))
+            client.recv_bytes()
+
+    def test_who_is_there_at_the_end_does_not_delay_it(
+        self, control: ControlSocket, path: Path
+    ) -> None:
+        with connect(str(path.with_suffix(".sock"))) as client:
+            client.recv_bytes()
+            control.close()
+            assert clients() == 0
+
+    def test_no_socket_can_be_had_where_its_name_is_too_long(self, user: Path) -> None:
+        folder = user / ("x" * 100)
+        folder.mkdir()
+        with pytest.raises(OSError, match="too long"):
+            ControlSocket(folder / "name.json", lambda order: Answer(True, ""))
+        assert list(folder.iterdir()) == []
+
+
+def clients() -> int:
+    return sum(thread.name == "mpkernel-control-client" for thread in threading.enumerate())
+
+
+def test_a_server_whose_socket_was_removed_leaves_all_the_same(user: Path) -> None:
+    path = private_runtime_directory() / f"{next_name()}.json"
+    control = ControlSocket(path, lambda order: Answer(True, ""))
+    moved = path.with_name("moved")
+    os.rename(path.with_suffix(".sock"), moved)
+    control.close()
+    with connect(str(moved)):  # so that its thread, which nobody could wake, ends with this test
+        until(lambda: all(one.name != "mpkernel-control" for one in threading.enumerate()))
+    moved.unlink()
