@@ -16,7 +16,7 @@ from mpkernel.marimo_backend.restoring import WIDGET_SHOWN
 from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
 from mpkernel.server.deaths import Death
-from mpkernel.server.session import SessionLink
+from mpkernel.server.session_link import SessionLink
 from mpkernel.wire.frames import Channel
 
 __all__ = ["MarimoSession"]

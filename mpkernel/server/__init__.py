@@ -13,7 +13,9 @@
     Journal        what brings a session back on the next process
     Standby        warm processes that wait for the next app that starts
     Link           the two Pipes: sends from any thread, reads on the loop, never blocks it
-    Session        one client's end; its inbox is where its messages land
+    SessionLink    a session as its app and its host know it, with its windows
+    Session        one client's end of it; its inbox is where its messages land
+    Operations     what an operator sees and orders: `snapshot`, `control`, `crashes`
     ConsoleRelay   what hosts write to their descriptors 1 and 2, to the log
     HostConsole    the same, back to the host, which knows whose it is
     ForegroundApp  an app in place of its launcher, for `mpkernel exec`

@@ -23,7 +23,7 @@ from mpkernel.errors import AppUnavailable, HostDied, HostStartError, MPKernelEr
 from mpkernel.server.deaths import Death, Reason, culprit_of
 from mpkernel.server.host import AppHost
 from mpkernel.server.recovery import Involved, RestartPolicy, plan_of
-from mpkernel.server.session import SessionLink
+from mpkernel.server.session_link import SessionLink
 from mpkernel.server.usage import Usage
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec

@@ -19,7 +19,7 @@ import msgspec
 
 from mpkernel.server.deaths import Death
 from mpkernel.server.places import crash_directory, make_private, remove_leftovers, write_private
-from mpkernel.server.session import SessionLink
+from mpkernel.server.session_link import SessionLink
 from mpkernel.server.usage import Usage
 
 __all__ = [

@@ -29,7 +29,7 @@ from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.roster import Roster
-from mpkernel.server.session import SessionLink
+from mpkernel.server.session_link import SessionLink
 from mpkernel.server.setups import setup_of
 from mpkernel.server.standby import Standby
 from mpkernel.server.usage import Usage

@@ -26,7 +26,7 @@ from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.orders import Answer, Drain, Order, Restart, Stop
 from mpkernel.server.places import private_runtime_directory, remove_leftovers
 from mpkernel.server.publishing import SnapshotFile
-from mpkernel.server.session import SessionLink
+from mpkernel.server.session_link import SessionLink
 from mpkernel.server.snapshot import Rates, snapshot_of
 from mpkernel.server.usage import Usage
 from shm.names import next_name

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from mpkernel.errors import KernelFailed
-from mpkernel.server.session import SessionLink
+from mpkernel.server.session_link import SessionLink
 from mpkernel.wire.frames import Channel, Frame
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
 

@@ -16,7 +16,7 @@ import msgspec
 
 from mpkernel.server.app import App
 from mpkernel.server.host import AppHost
-from mpkernel.server.session import SessionLink
+from mpkernel.server.session_link import SessionLink
 from mpkernel.server.usage import Usage
 from shm import Registry
 from shm.names import owner_of

@@ -1,0 +1,306 @@
+"""`SessionLink`: what every session has: its number, its windows, its way to the host.
+
+What becomes of a message that arrives is its subclass's: `Session` keeps it for `async for`, a
+notebook server's backend hands it on.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from mpkernel.errors import HostUnresponsive, MPKernelError, SessionClosed
+from mpkernel.server.deaths import Death
+from mpkernel.server.journal import Journal
+from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.messages import Credit, StopKernel, encode
+
+if TYPE_CHECKING:
+    from mpkernel.server.app import App
+    from mpkernel.server.host import AppHost
+
+__all__ = ["SessionLink", "SessionTraffic"]
+
+logger = logging.getLogger(__name__)
+
+
+class SessionTraffic(NamedTuple):
+    """What is under way in a session.
+
+    Attributes:
+        done: commands that its kernel has done, since its process started.
+        running: what it runs, as far as its journal knows; "" for nothing, or nobody knows.
+        outstanding_bytes: sent, and not yet taken by the kernel: so much of the window is used.
+        waiting_bytes: kept in the server until the window has room.
+    """
+
+    done: int
+    running: str
+    outstanding_bytes: int
+    waiting_bytes: int
+
+
+class SessionLink(abc.ABC):
+    """A session as its app and its host know it.
+
+    The two windows: what is sent down and not yet taken by the kernel is bounded here (`send`
+    keeps the rest, and refuses when that is too much); what comes up and is not yet taken by the
+    client is bounded in the host, which learns of it through `taken`.
+
+    A session with a journal outlives its process: between two of them what is sent is kept by the
+    journal alone.
+
+    Args:
+        app: the app that it is a session of.
+        session_id: the client's name for the session.
+        journal: what brings it back after a death of its process. Default: nothing does.
+
+    Attributes:
+        app: as given.
+        session_id: as given.
+        host: the app host that it is on; None before the first, and between two.
+        number: its number on the wire, given by the host.
+        thread: the ident of the kernel's thread there; None until it runs.
+        acted_at: when the client last sent something; `time.monotonic()`.
+        record: what recovery knows of it.
+    """
+
+    def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
+        self.app = app
+        self.session_id = session_id
+        self.host: AppHost | None = None
+        self.number = 0
+        self.thread: int | None = None
+        self.acted_at = time.monotonic()
+        self.record = RecoveryRecord()
+        self._journal = journal
+        self._window_bytes = app.settings.window_bytes
+        self._credit_bytes = self._window_bytes // 4
+        self._waiting_limit = app.settings.backlog_bytes
+        self._lock = threading.RLock()  # guards all below, the journal and the host
+        self._begun = self._done = 0
+        self._outstanding = 0
+        self._waiting: deque[Message] = deque()
+        self._waiting_bytes = 0
+        self._withheld = 0
+        self._is_owed = False
+        self._over = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the kernel ended, or its process for good, or the session was closed."""
+        return self._over
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the kernel runs a command, as far as it says."""
+        return self._begun > self._done
+
+    @property
+    def traffic(self) -> SessionTraffic:
+        """What is under way. From any thread."""
+        with self._lock:
+            running = self._journal.running() if self._journal is not None else ""
+            return SessionTraffic(self._done, running, self._outstanding, self._waiting_bytes)
+
+    @property
+    def can_be_rebuilt(self) -> bool:
+        """Whether the session can outlive its process."""
+        return self._journal is not None
+
+    def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
+        """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
+
+        Args:
+            channel, payload: what is sent.
+            command: what the journal shall know of it. Default: the payload.
+
+        Raises:
+            SessionClosed: the session is over.
+            HostUnresponsive: the kernel is behind by more than window and backlog.
+            ProtocolError: the payload is over the maximum size.
+        """
+        with self._lock:
+            if self._over:
+                raise SessionClosed(
+                    f"session {self.session_id} of {self.app.name} is over",
+                    remedy="open a new session",
+                )
+            keep = self._waiting or not self._has_room(len(payload))
+            if self._waiting and self._waiting_bytes + len(payload) > self._waiting_limit:
+                raise HostUnresponsive(
+                    f"the kernel of session {self.session_id} of {self.app.name} takes no"
+                    f" input: {self._waiting_bytes} bytes wait for it",
+                    remedy="wait until it answers again, or close the session",
+                )
+            self.acted_at = time.monotonic()
+            if self.host is not None and not keep:
+                self.host.send(channel, self.number, payload)
+                self._outstanding += len(payload)
+            if self._journal is not None:
+                self._journal.sent(channel, payload if command is None else command)
+            if self.host is not None and keep:
+                self._waiting.append(Message(channel, payload))
+                self._waiting_bytes += len(payload)
+
+    def taken(self, count: int) -> None:
+        """Say that the client took `count` bytes of messages, from any thread."""
+        with self._lock:
+            self._withheld += count
+            if self._withheld < self._credit_bytes and self._is_owed:
+                return
+            if self._over or self.host is None:
+                return
+            if self._withheld < self._credit_bytes:
+                self._is_owed = True
+                self.host.owe_credit(self)
+                return
+        self.pay_credit()
+
+    def pay_credit(self) -> None:
+        """The host's: send the credit that is withheld."""
+        with self._lock:
+            count, self._withheld, self._is_owed = self._withheld, 0, False
+            if count and not self._over and self.host is not None:
+                self.host.send(Channel.MANAGEMENT, self.number, encode(Credit(count)))
+
+    def stop(self, *, patience_s: float = 0.0) -> None:
+        """Ask the kernel to end, from any thread. What it still sends is delivered.
+
+        Args:
+            patience_s: how long its present command may go on before it is interrupted.
+        """
+        with self._lock:
+            self._journal = None  # nobody wants it back
+            if self._over:
+                return
+            if self.host is not None:
+                self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel(patience_s)))
+                return
+        self.app.forget(self)
+
+    def credited(self, count: int) -> None:
+        """The host's: the kernel took `count` bytes."""
+        with self._lock:
+            self._outstanding = max(0, self._outstanding - count)
+            while self._waiting and self._has_room(len(self._waiting[0].payload)):
+                channel, payload = self._waiting.popleft()
+                self._waiting_bytes -= len(payload)
+                self._outstanding += len(payload)
+                assert self.host is not None
+                self.host.send(channel, self.number, payload, refusable=False)
+
+    def created(self, thread: int) -> None:
+        """The host's: the kernel's thread runs. `thread` is its ident there."""
+        self.thread = thread
+
+    def progressed(self, begun: int, done: int) -> None:
+        """The host's: the kernel has begun and done so many commands."""
+        with self._lock:
+            self._begun, self._done = begun, done
+            if self._journal is not None:
+                self._journal.progressed(begun, done)
+        if done >= self.record.settled_after:
+            self.record.settle()
+
+    def received(self, channel: Channel, payload: bytes) -> None:
+        """The host's: a message arrived."""
+        if self._journal is not None:
+            with self._lock:
+                if self._journal is not None:
+                    self._journal.received(payload)
+        self.on_message(channel, payload)
+
+    def suspend(self) -> None:
+        """The host's: it is gone. What is sent from now on, the journal keeps."""
+        with self._lock:
+            self.host = None
+            self._waiting.clear()
+            self._waiting_bytes = self._outstanding = self._withheld = 0
+            self._is_owed = False
+
+    def resume(self, host: AppHost, *, without_running: bool, alone: bool) -> tuple[str, ...]:
+        """The app's: come back on another host. Returns what does not, in words."""
+        with self._lock:
+            assert self._journal is not None
+            rebuilt = self._journal.rebuild(without_running=without_running)
+            self.thread = None
+            self._begun = self._done = 0
+            self.record.rebuilding(rebuilt.commands, alone=alone)
+            host.open(self, rebuilt.kernel)
+            for channel, payload in rebuilt.messages:
+                host.send(channel, self.number, payload, refusable=False)
+                self._outstanding += len(payload)
+            return rebuilt.lost
+
+    def end(self, error: MPKernelError | None) -> None:
+        """The app's: nothing follows. `error` says why, None that the kernel returned."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            self._waiting.clear()
+        self.on_end(error)
+
+    def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
+        """A virtual file of the session was refused, and cannot be fetched; it is in the log."""
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:  # noqa: B027
+        """The session is coming back on another process.
+
+        Args:
+            death: how the one before it ended.
+            lost: what does not come back, in words.
+            guilty: whether it was a command of this session that ended it. It was left out.
+        """
+
+    @abc.abstractmethod
+    def on_message(self, channel: Channel, payload: bytes) -> None:
+        """A message arrived. On the loop's thread; must return at once."""
+
+    @abc.abstractmethod
+    def on_end(self, error: MPKernelError | None) -> None:
+        """The session is over. On the loop's thread, once, after the last `on_message`."""
+
+    def _has_room(self, count: int) -> bool:
+        return (
+            self._outstanding <= self._window_bytes // 4
+            or self._outstanding + count <= self._window_bytes
+        )
+
+
+class RecoveryRecord:
+    """What recovery knows of a session. On the loop's thread.
+
+    Attributes:
+        strikes: how often it has ended its process.
+        settled_after: how many commands its kernel does until it is where it was.
+        is_rebuilding: whether it has not done these yet.
+        is_alone: whether it was brought back alone, as a suspect.
+        on_settled: called once, when it has.
+    """
+
+    def __init__(self) -> None:
+        self.strikes = 0
+        self.settled_after = 0
+        self.is_rebuilding = False
+        self.is_alone = False
+        self.on_settled: Callable[[], None] | None = None
+
+    def rebuilding(self, commands: int, *, alone: bool) -> None:
+        """It is brought back, with so many commands."""
+        self.settled_after = commands
+        self.is_rebuilding = True
+        self.is_alone = alone
+
+    def settle(self) -> None:
+        """It is where it was, or there is nothing more to wait for."""
+        self.is_rebuilding = self.is_alone = False
+        call, self.on_settled = self.on_settled, None
+        if call is not None:
+            call()
