@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from . import compare, machine, plot, suite
+from . import compare, machine, markdown, plot, suite
 from .report import Bar, print_head, print_result, print_summary
 
 __all__ = ["main"]
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         compare.write(report, chosen.json)
     if chosen.plot:
         plot.draw(report, chosen.plot)
+    if chosen.markdown:
+        markdown.write(report, chosen.markdown)
     if before is not None:
         compare.print_moves(console, compare.moves(before, report), chosen.compare)
     return 0
@@ -76,6 +78,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the figures")
     parser.add_argument(
         "--plot", type=_picture, metavar="FILE", help=f"draw the ratios ({', '.join(_PICTURES)})"
+    )
+    parser.add_argument(
+        "--markdown",
+        type=_marked,
+        metavar="FILE",
+        help=f"write the table of targets into it, between {' and '.join(markdown.MARKERS)}",
     )
     parser.add_argument("--compare", type=Path, metavar="FILE", help="what moved since this one")
     parser.add_argument(
@@ -102,6 +110,13 @@ def _writable(text: str) -> Path:
     path = Path(text)
     if not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
+
+
+def _marked(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file() or not all(mark in path.read_text() for mark in markdown.MARKERS):
+        raise argparse.ArgumentTypeError(f"{path} has no lines {' and '.join(markdown.MARKERS)}")
     return path
 
 

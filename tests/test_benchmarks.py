@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import compare, machine, suite
+from benchmarks import compare, machine, markdown, suite
 from benchmarks.__main__ import main
 from benchmarks.contenders import Contender, Figures
 from benchmarks.measure import Measure, Target
@@ -72,6 +72,7 @@ def test_an_unknown_scenario_is_refused_by_name(capsys: pytest.CaptureFixture[st
         ("--plot", "figures.txt", "ends in none of .svg"),
         ("--json", "nowhere/figures.json", "there is no folder nowhere"),
         ("--compare", "nothing.json", "nothing.json has no figures of this suite"),
+        ("--markdown", "nothing.md", "nothing.md has no lines <!-- benchmarks -->"),
         ("--repetitions", "0", "no number over 0"),
     ],
 )
@@ -199,6 +200,18 @@ def test_a_target_is_met_by_the_median_of_the_ratios():
     assert measure.meets(Target(0.3, "memcpy")) is None
     measure.better = "more"
     assert measure.meets(Target(0.5, "ZeroMQ")) is False
+
+
+def test_the_table_of_targets_takes_its_place_in_a_file(tmp_path: Path):
+    report = report_of({"mpkernel": [3.0, 4.0, 5.0], "ZeroMQ": [10.0, 10.0, 10.0]})
+    report.results[0].measures[0].targets = [Target(0.35, "ZeroMQ")]
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- benchmarks -->\nan older one\n<!-- /benchmarks -->\nafter\n")
+    markdown.write(report, page)
+    assert "| ZeroMQ | 0.4 (0.3 to 0.5) | ≤ 0.35 **not met** |" in page.read_text()
+    assert "an older one" not in page.read_text()
+    assert page.read_text().startswith("before\n")
+    assert page.read_text().endswith("<!-- /benchmarks -->\nafter\n")
 
 
 @pytest.fixture

@@ -1,0 +1,60 @@
+"""The measures that have targets, as a table in Markdown, between two lines of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .measure import Measure, Spread, Target
+from .suite import Report
+
+__all__ = ["MARKERS", "table", "write"]
+
+MARKERS = ("<!-- benchmarks -->", "<!-- /benchmarks -->")
+_MET = {True: "", False: " **not met**", None: " not measured"}
+
+
+def write(report: Report, path: Path) -> None:
+    """Put the table into the file, in place of what stands between the markers.
+
+    Raises:
+        ValueError: the file has no markers.
+    """
+    head, begin, rest = path.read_text().partition(MARKERS[0])
+    _, end, tail = rest.partition(MARKERS[1])
+    if not end:
+        raise ValueError(f"{path} has no lines {MARKERS[0]} and {MARKERS[1]}")
+    path.write_text(f"{head}{begin}\n{table(report)}\n{end}{tail}")
+
+
+def table(report: Report) -> str:
+    """A row for each target; ratios are mpkernel's to the peer's, with their least and greatest."""
+    rows = [
+        "| | mpkernel | to | ratio | wanted |",
+        "| --- | ---: | --- | ---: | --- |",
+    ]
+    for result in report.results:
+        for measure in result.measures:
+            for target in measure.targets:
+                if target.who in measure.values:
+                    rows.append(_row(f"{result.name}: {measure.name}", measure, target))
+    machine = report.machine
+    about = f"{machine['cpu']}, {machine['kernel']}, {machine['python']}, {report.made[:10]}"
+    return "\n".join([*rows, "", f"{about}; medians of {report.options.repetitions} repetitions."])
+
+
+def _row(name: str, measure: Measure, target: Target) -> str:
+    own = f"{_number(measure.spread(target.who).median)} {measure.unit}"
+    sign = "≤" if measure.better == "less" else "≥"
+    ratio = measure.ratio(target.who, target.against) if target.against else None
+    wanted = f"{sign} {target.limit:g}{_MET[measure.meets(target)]}"
+    return f"| {name} | {own} | {target.against or ''} | {_spread(ratio)} | {wanted} |"
+
+
+def _spread(ratio: Spread | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{_number(ratio.median)} ({_number(ratio.least)} to {_number(ratio.most)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
