@@ -50,6 +50,7 @@ __all__ = ["at_leave", "main"]
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
 _leaving = threading.Lock()
 _leave_hooks: list[Callable[[], None]] = []
@@ -122,7 +123,7 @@ class Dispatcher:
             self._dispatch(frame)
 
     def _dispatch(self, frame: Frame) -> None:
-        if frame.channel is not Channel.MANAGEMENT:
+        if frame.channel is not _MANAGEMENT:
             self._require_kernels().deliver(frame)
             return
         message = decode_down(frame.payload)
@@ -169,11 +170,12 @@ class Dispatcher:
         self._answer(Ready(os.getpid()))
 
     def _until_next_due_ms(self) -> float | None:
-        dues_s = [
-            self._files.expire() if self._files is not None else None,
-            self._kernels.stopper.run_due() if self._kernels is not None else None,
-        ]
-        return min((due_s * 1000 + 1 for due_s in dues_s if due_s is not None), default=None)
+        """Asked for between two messages, while a kernel's thread waits for the GIL: quickly."""
+        expiry_s = self._files.expire() if self._files is not None else None
+        stop_s = self._kernels.stopper.run_due() if self._kernels is not None else None
+        if expiry_s is None and stop_s is None:
+            return None
+        return min(due_s for due_s in (expiry_s, stop_s) if due_s is not None) * 1000 + 1
 
     def _require_kernels(self) -> Kernels:
         if self._kernels is None:

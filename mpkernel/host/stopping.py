@@ -142,6 +142,8 @@ class Stopper:
 
     def run_due(self) -> float | None:
         """Do what is due. Returns in how many seconds there is more; None when there is nothing."""
+        if not self._stops:
+            return None
         now = self._clock()
         for stop in list(self._stops.values()):
             if stop.kernel.ended:
