@@ -6,7 +6,6 @@ and returns an outcome: what was seen, which has to be the same whatever the bac
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
@@ -150,54 +149,38 @@ class Feature:
 
 
 class Outcomes:
-    """What the checks saw, each made once, a feature's on all backends side by side; one server a
-    backend for all that need no other.
+    """What the checks saw, each made once; one server a backend for all that need no other.
 
     Args:
         browser: the browser.
         folder: where copies of the notebooks may be made.
         shared_options: of the servers that features share.
-        backends: that are looked at.
     """
 
-    def __init__(
-        self,
-        browser: Browser,
-        folder: Path,
-        shared_options: tuple[str, ...],
-        backends: Sequence[Backend],
-    ) -> None:
+    def __init__(self, browser: Browser, folder: Path, shared_options: tuple[str, ...]) -> None:
         self._browser = browser
         self._folder = folder
         self._shared_options = shared_options
-        self._backends = backends
         self._shared: dict[str, tuple[Server, Path, BrowserContext]] = {}
-        self._looks: dict[tuple[str, str], asyncio.Task[object]] = {}
+        self._seen: dict[tuple[str, str], object] = {}
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Outcomes:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for look in self._looks.values():
-            look.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
         await self._stack.aclose()
 
     async def of(self, feature: Feature, backend: Backend) -> object:
         """What the feature's check saw with the backend; paths and ports left out."""
-        for one in self._backends:
-            if (feature.name, one.key) not in self._looks:
-                look = asyncio.create_task(self._look(feature, one))
-                self._looks[feature.name, one.key] = look
-        return await self._looks[feature.name, backend.key]
-
-    async def _look(self, feature: Feature, backend: Backend) -> object:
-        async with self._visit(feature, backend) as visit:
-            seen = json.dumps(await feature.check(visit))
-            for part, name in ((str(visit.folder), "FOLDER"), (str(visit.server.port), "PORT")):
-                seen = seen.replace(part, name)
-            return json.loads(seen)
+        key = (feature.name, backend.key)
+        if key not in self._seen:
+            async with self._visit(feature, backend) as visit:
+                seen = json.dumps(await feature.check(visit))
+                for part, name in ((str(visit.folder), "FOLDER"), (str(visit.server.port), "PORT")):
+                    seen = seen.replace(part, name)
+                self._seen[key] = json.loads(seen)
+        return self._seen[key]
 
     @contextlib.asynccontextmanager
     async def _visit(self, feature: Feature, backend: Backend) -> AsyncIterator[Visit]:

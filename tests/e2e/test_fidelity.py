@@ -87,7 +87,8 @@ MARIMO = tuple(map(int, re.findall(r"\d+", version("marimo"))[:3]))
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "feature" not in metafunc.fixturenames:
         return
-    backends = backends_of(metafunc.config)
+    makes_table = metafunc.config.getoption("fidelity_table", default=None)
+    backends = [b for b in BACKENDS if makes_table or b is not ZEROMQ]
     features = [feature for feature in FEATURES if feature.since <= MARIMO]
     cases = [
         pytest.param(
@@ -97,11 +98,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for backend in backends
     ]
     metafunc.parametrize(("feature", "backend"), cases)
-
-
-def backends_of(config: pytest.Config) -> list[Backend]:
-    makes_table = config.getoption("fidelity_table", default=None)
-    return [backend for backend in BACKENDS if makes_table or backend is not ZEROMQ]
 
 
 def marks(feature: Feature, backend: Backend) -> list[pytest.MarkDecorator]:
@@ -115,11 +111,10 @@ def marks(feature: Feature, backend: Backend) -> list[pytest.MarkDecorator]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def outcomes(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Outcomes]:
     folder = tmp_path_factory.mktemp("fidelity")
-    backends = backends_of(pytestconfig)
-    async with Outcomes(browser, folder, SHARED_OPTIONS, backends) as outcomes:
+    async with Outcomes(browser, folder, SHARED_OPTIONS) as outcomes:
         yield outcomes
 
 
