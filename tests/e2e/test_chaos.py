@@ -3,9 +3,9 @@ and nothing is left behind.
 
 A minute by default; for longer:
 
-    MPKERNEL_CHAOS_S=600 python -m pytest -o faulthandler_timeout=0 tests/e2e/test_chaos.py
+    MPKERNEL_TEST_CHAOS_S=600 python -m pytest -o faulthandler_timeout=0 tests/e2e/test_chaos.py
 
-`MPKERNEL_CHAOS_SEED` repeats a run's choices.
+`MPKERNEL_TEST_CHAOS_SEED` repeats a run's choices.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from e2e.harness import Server, Tab
 NOTEBOOK = Path(__file__).with_name("notebooks") / "chaos.py"
 APPS = 5
 TABS_PER_APP = 4
-SECONDS = float(os.environ.get("MPKERNEL_CHAOS_S", "60"))
-SEED = int(os.environ.get("MPKERNEL_CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+SECONDS = float(os.environ.get("MPKERNEL_TEST_CHAOS_S", "60"))
+SEED = int(os.environ.get("MPKERNEL_TEST_CHAOS_SEED", "0")) or random.SystemRandom().randrange(
+    1, 2**32
+)
 # An app that dies more often is given up for a while, which is tested elsewhere.
 DEATHS_PER_MINUTE = 4
 POISONS_PER_TAB = 2
@@ -132,7 +134,7 @@ async def opened(url: str, path: Path) -> Victim:
 @pytest.mark.timeout(SECONDS + 240)
 async def test_no_tab_is_lost_and_nothing_is_left(tmp_path: Path) -> None:
     random_ = random.Random(SEED)
-    print(f"MPKERNEL_CHAOS_SEED={SEED}")
+    print(f"MPKERNEL_TEST_CHAOS_SEED={SEED}")
     apps = [App(tmp_path / f"app{number}.py") for number in range(APPS)]
     for app in apps:
         shutil.copy(NOTEBOOK, app.path)

@@ -18,7 +18,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-RELOADS = int(os.environ.get("MPKERNEL_TORTURE_RELOADS", "100"))
+RELOADS = int(os.environ.get("MPKERNEL_TEST_RELOADS", "100"))
 RELOADS_PER_S = 10
 SECONDS = RELOADS / RELOADS_PER_S
 ANSWER_WITHIN_S = 5.0
