@@ -213,6 +213,8 @@ class Link:
                 self._fail(error)
                 return False
             allowed_bytes -= count
+            if fd not in self._readers:  # closed by what a frame said: it may be another's by now
+                return False
             if allowed_bytes <= 0 or not decoder.is_inside_large_frame:
                 return True
 

@@ -60,7 +60,9 @@ async def test_it_is_shown_under_the_cell_that_wrote_it() -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--redirect-console-to-browser",)])
-async def test_without_redirection_it_is_in_the_log_alone(options: tuple[str, ...]) -> None:
+async def test_it_is_always_in_the_log_and_on_the_page_where_that_is_asked_for(
+    options: tuple[str, ...],
+) -> None:
     with Server(NOTEBOOK, options=options) as server:
         async with Tab(server.url, query={"token": "amber"}) as tab:
             await tab.wait_for("round 0 done")
