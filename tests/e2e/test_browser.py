@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import pytest
 import pytest_asyncio
 from e2e.harness import EXAMPLES, NOTEBOOKS, Server, mapped_files
+from e2e.steps import Steps
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
@@ -208,9 +209,8 @@ def page_of(server: Server, notebook: Path, **query: str) -> str:
 async def set_slider(page: Page, steps: int) -> None:
     """Moves the page's only slider with the keyboard, to `steps` above its minimum."""
     slider = page.get_by_role("slider")
-    await slider.press("Home")
-    for _ in range(steps):
-        await slider.press("ArrowRight")
+    lowest = int(await slider.get_attribute("aria-valuemin") or 0)
+    await Steps(page).set(slider, lowest + steps)
 
 
 async def shown_pid(page: Page) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from e2e.harness import NOTEBOOKS, Server
+from e2e.steps import Steps
 from playwright.async_api import Locator, Page, WebSocket, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
@@ -73,9 +74,9 @@ async def watched(page: Page) -> AsyncIterator[WatchedPage]:
 
 async def test_every_input_stands_where_it_stood_and_works_on(watched: WatchedPage) -> None:
     page = watched.page
+    steps = Steps(page)
     for number, slider in enumerate(await page.get_by_role("slider").all(), start=1):
-        for _ in range(number):
-            await slider.press("ArrowRight")
+        await steps.set(slider, number)
     await page.get_by_role("button", name="Submit").click()
     await page.get_by_role("button", name="Plus").click()
     for count in ("Count 0", "Count 1"):
