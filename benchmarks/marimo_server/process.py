@@ -34,6 +34,7 @@ MARK = "MPKERNEL_TEST_MARK"
 
 LEFTOVER_DEADLINE_S = 5.0
 _POLL_S = 0.05
+_TOLD_CHARACTERS = 20_000
 _SHM = Path("/dev/shm")
 
 
@@ -219,7 +220,7 @@ class Server:
                 complaints.append(str(refusal))
                 self.kill()
         complaints += self._wait_for_the_last()
-        self._last_output = self.output()
+        self._last_output = self.output()[-_TOLD_CHARACTERS:]
         self._directory.cleanup()
         return complaints
 

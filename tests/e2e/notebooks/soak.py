@@ -23,7 +23,7 @@ def _(mo):
 
 @app.cell
 def _(hashlib, mo, number, os):
-    print(f"number {number.value}\n" * 20)
+    print(f"number {number.value}")
     pixels = hashlib.shake_128(str(number.value).encode()).digest(4096) * 64
     picture = mo.image(b"\x89PNG\r\n\x1a\n" + pixels)
     mo.vstack([mo.md(f"number {number.value} in process {os.getpid()}."), picture])
