@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mpkernel.errors import ProtocolError
 from mpkernel.kernel.messages import Execute, Restarted, RunApp, SetValues, encode
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal, Rebuilt
@@ -89,6 +90,8 @@ class PythonJournal(Journal):
             self._pending.append(_Pending(channel, command))
 
     def progressed(self, begun: int, done: int) -> None:
+        if done - self._done > len(self._pending):
+            raise ProtocolError(f"a kernel has done {done} commands, more than were sent")
         for _ in range(done - self._done):
             pending = self._pending.popleft()
             if not pending.is_replay:

@@ -6,11 +6,13 @@ Where values come from (flags, the environment, a file), and which apps have the
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
 
 from mpkernel.errors import SettingsError
+from mpkernel.wire.bounds import LEAST_FRAME_BYTES, MOST_FRAME_BYTES
 from mpkernel.wire.frames import MAX_FRAME_BYTES
 
 __all__ = ["POOL_WIDE", "Settings"]
@@ -18,6 +20,8 @@ __all__ = ["POOL_WIDE", "Settings"]
 _MIB = 1024 * 1024
 _MOST = 2**53
 """Of seconds, bytes or a number: every timer and counter holds as much."""
+_VARIABLES = re.compile(r"([^\s=,\0\[\]]|\[[^\s=,\0\]]+\])+")
+"""A glob of names: no blanks, no value, and every bracket closed."""
 
 POOL_WIDE = frozenset(
     {
@@ -25,6 +29,9 @@ POOL_WIDE = frozenset(
         "files_bytes",
         "control",
         "crash_reports",
+        "log_format",
+        "metrics_file",
+        "metrics_interval_s",
         "relay_console",
         "session_files_bytes",
         "snapshot",
@@ -102,6 +109,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             Needs `snapshot`. Default False; marimo's servers are reached.
         crash_reports: how many reports of deaths of apps' processes are kept, of all servers of
             the user together. Default 0: none is written; marimo's servers keep 100.
+        env_allow: which of the server's environment variables an app's process gets, as globs of
+            their names. Some it always gets: see `server.environments`. Default None: all.
+        env_deny: which of these it does not get; goes before `env_allow`. Default: none.
+        log_format: how what apps' processes write to their descriptors 1 and 2 is relayed:
+            "plain" (default), lines with the app's name before them, or "json", lines of JSON; see
+            `json_lines`. `mpkernel run` writes its own log in the same way.
+        metrics_file: where numbers for monitoring are kept, for everybody to read: a file in the
+            OpenMetrics text format, gone with the server. Default None: none is.
+        metrics_interval_s: how often it is written. Default 15.
 
     Raises:
         SettingsError: a value is impossible.
@@ -143,6 +159,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: bool = False
     control: bool = False
     crash_reports: int = 0
+    env_allow: tuple[str, ...] | None = None
+    env_deny: tuple[str, ...] = ()
+    log_format: Literal["plain", "json"] = "plain"
+    metrics_file: str | None = None
+    metrics_interval_s: float = 15.0
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -162,6 +183,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "max_threads",
             "max_descriptors",
             "max_age_s",
+            "metrics_interval_s",
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -169,6 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, choices in (
             ("file_storage", ("shared_memory", "temp_file", None)),
             ("file_fallback", ("temp_file", None)),
+            ("log_format", ("plain", "json")),
         ):
             if getattr(self, name) not in choices:
                 raise SettingsError(
@@ -196,10 +219,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise SettingsError(f"setting {name} is {value}; it must not be negative")
-        if not 64 <= self.max_frame_bytes <= 0x7FFF_FFFF:
+        if not LEAST_FRAME_BYTES <= self.max_frame_bytes <= MOST_FRAME_BYTES:
             raise SettingsError(
-                f"setting max_frame_bytes is {self.max_frame_bytes}; 64 to 2147483647 are possible"
+                f"setting max_frame_bytes is {self.max_frame_bytes};"
+                f" {LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES} are possible"
             )
+        if self.metrics_file is not None and (not self.metrics_file or "\0" in self.metrics_file):
+            raise SettingsError(
+                f"setting metrics_file is {self.metrics_file!r}; it must name a file"
+            )
+        for name in ("env_allow", "env_deny"):
+            for pattern in getattr(self, name) or ():
+                if not _VARIABLES.fullmatch(pattern):
+                    raise SettingsError(
+                        f"setting {name} has {pattern!r}; it must be a glob of variables' names"
+                    )
         soft, hard = self.memory_soft_bytes, self.memory_hard_bytes
         if soft is not None and hard is not None and soft > hard:
             raise SettingsError(

@@ -25,8 +25,9 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
         args: bytes that only this function reads, as `kernel.args`.
         argv: what `sys.argv` shall hold after the app's path. Counts when the session is the one
             that starts the process.
-        env: the environment of the process, None for the server's own. Counts when the session
-            is the one that starts the process.
+        env: the whole environment of the process, whatever `env_allow` and `env_deny` say. None
+            for the server's own, as far as these let it through. Counts when the session is the one
+            that starts the process.
         executable: another Python for the process. Reserved: only None is accepted for now.
     """
 

@@ -28,7 +28,13 @@ from shm.errors import BlockNotFound, NoSpace, Unavailable
 from shm.names import next_name
 from shm.tracker import track, untrack
 
-__all__ = ["AttachedBlock", "Block", "read_chunks", "unlink_stray"]
+__all__ = [
+    "AttachedBlock",
+    "Block",
+    "raise_if_out_of_descriptors",
+    "read_chunks",
+    "unlink_stray",
+]
 
 _CHUNK_BYTES = 256 * 1024
 _COPY_BYTES = 4 * 1024 * 1024
@@ -36,6 +42,9 @@ _DIRECTORY = "/dev/shm"
 
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 """What a write that does not fit may say."""
+
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_MORE_DESCRIPTORS = "raise the limit of open files, or close some"
 
 # macOS can only map its shared memory, and shows it nowhere.
 _CAN_PREAD = _LISTABLE = sys.platform == "linux"
@@ -183,6 +192,7 @@ class AttachedBlock:
 
     Raises:
         BlockNotFound: there is no such block, or it is shorter than `size`.
+        Unavailable: no descriptor is left to open it.
     """
 
     def __init__(self, name: str, size: int) -> None:
@@ -191,6 +201,7 @@ class AttachedBlock:
         try:
             self._fd = _posixshmem.shm_open(f"/{name}", os.O_RDONLY | os.O_NONBLOCK, mode=0)
         except (OSError, ValueError) as error:
+            raise_if_out_of_descriptors(error)
             raise BlockNotFound(f"no shared-memory block {name!r}: {error}") from error
         try:
             status = os.fstat(self._fd)
@@ -264,7 +275,7 @@ def read_chunks(
     """The bytes of a block, opened with the first chunk; see `AttachedBlock`.
 
     Raises:
-        BlockNotFound: there is no such block, or it is shorter than `size`.
+        BlockNotFound, Unavailable: as `AttachedBlock`.
     """
     with AttachedBlock(name, size) as block:
         yield from block.chunks(start, end, chunk_bytes=chunk_bytes)
@@ -299,10 +310,20 @@ def _create_linked() -> tuple[str, int]:
             raise
 
 
+def raise_if_out_of_descriptors(error: Exception) -> None:
+    """A file that cannot be opened for that may be there all the same.
+
+    Raises:
+        Unavailable: it is this that the error says.
+    """
+    if isinstance(error, OSError) and error.errno in _OUT_OF_DESCRIPTORS:
+        raise Unavailable(f"no file can be opened: {error}; {_MORE_DESCRIPTORS}") from error
+
+
 def _unavailable(error: OSError) -> Unavailable:
     remedy = f"mount a tmpfs at {_DIRECTORY} that this user may write to, or choose another storage"
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        remedy = "raise the limit of open files, or close some"
+    if error.errno in _OUT_OF_DESCRIPTORS:
+        remedy = _MORE_DESCRIPTORS
     return Unavailable(f"no shared memory can be had: {error}; {remedy}")
 
 

@@ -16,12 +16,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from shm.blocks import read_chunks
+from shm.blocks import raise_if_out_of_descriptors, read_chunks
 from shm.errors import BlockNotFound
 
 __all__ = ["Mappings"]
 
 _MIB = 1024 * 1024
+_MOST_NOTED = 4096
 
 
 class _Used:
@@ -72,6 +73,8 @@ class Mappings:
         used.times += 1
         used.at = self._clock()
         self._blocks[name] = used
+        if len(self._blocks) > _MOST_NOTED:
+            del self._blocks[next(iter(self._blocks))]
 
     def expire(self) -> float | None:
         """Let go what was not used for long. Returns the seconds until that is due for the next,
@@ -94,6 +97,7 @@ class Mappings:
 
         Raises:
             BlockNotFound: there is no such block, or it is shorter than `size`.
+        Unavailable: no descriptor is left to open it.
         """
         mapping = self._mapping(name, size)
         if mapping is None:
@@ -121,6 +125,7 @@ class Mappings:
         try:
             fd = _posixshmem.shm_open(f"/{name}", os.O_RDONLY, mode=0)
         except OSError as error:
+            raise_if_out_of_descriptors(error)
             raise BlockNotFound(f"no shared-memory block {name!r}: {error}") from error
         try:
             flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)

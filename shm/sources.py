@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from shm.blocks import Block, read_chunks
+from shm.blocks import Block, raise_if_out_of_descriptors, read_chunks
 from shm.errors import BlockNotFound
 from shm.recycler import Recycler
 
@@ -111,10 +111,12 @@ def read_file_chunks(
 
     Raises:
         BlockNotFound: there is no such file of this user's, or it is shorter than `size`.
+        Unavailable: no descriptor is left to open it.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
+        raise_if_out_of_descriptors(error)
         raise BlockNotFound(f"no temporary file {path!r}: {error}") from error
     try:
         status = os.fstat(fd)

@@ -223,14 +223,21 @@ class RegisteredStorage:
 
     def _put(self, data: memoryview) -> Source:
         *others, last = self._places
+        failures = []
         for place in others:
             try:
                 return place.put(data)
             except Unavailable as error:
+                failures.append(str(error))
                 if not self._fell_back:
                     self._fell_back = True
                     logger.warning("virtual files fall back to %s: %s", _name_of(last), error)
-        return last.put(data)
+        try:
+            return last.put(data)
+        except Unavailable as error:
+            for failure in failures:
+                error.add_note(f"before that: {failure}")
+            raise
 
     def _register(self, key: str, source: Source, size: int, owner: Owner, media_type: str) -> None:
         """Take over `source`, which is freed if that fails."""

@@ -67,7 +67,7 @@ def sweep_process(owner: ProcessTag) -> Swept:
 
 def _sweep(is_left: Callable[[ProcessTag], bool], *, remove: bool) -> Swept:
     names, block_bytes = [], 0
-    for directory in dict.fromkeys((_BLOCKS, tempfile.gettempdir())):
+    for directory in _directories():
         for entry in _entries(directory):
             owner = owner_of(entry.name)
             if owner is None or not is_left(owner):
@@ -89,6 +89,14 @@ def _sweep(is_left: Callable[[ProcessTag], bool], *, remove: bool) -> Swept:
             elif remove:
                 unlink_stray(entry.name)
     return Swept(names, block_bytes)
+
+
+def _directories() -> list[str]:
+    try:
+        return list(dict.fromkeys((_BLOCKS, tempfile.gettempdir())))
+    except FileNotFoundError as error:  # none can be written to
+        logger.debug("no temporary directories to sweep: %s", error)
+        return [_BLOCKS]
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:

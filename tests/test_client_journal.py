@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mpkernel.client import python_kernel
 from mpkernel.client_journal import PythonJournal
+from mpkernel.errors import ProtocolError
 from mpkernel.kernel.messages import Command, Execute, RunApp, SetValues, decode_command
 from mpkernel.wire.frames import Channel
 
@@ -39,6 +42,14 @@ def test_values_that_were_set_before_the_run_are_set_before_it_again() -> None:
     journal.send(SetValues({"a": 1, "b": 1}), RunApp(), SetValues({"b": 2}))
     journal.progressed(3, 3)
     assert journal.replayed() == [SetValues({"a": 1}), RunApp(), SetValues({"b": 2})]
+
+
+def test_a_kernel_that_claims_more_than_was_sent_is_not_believed() -> None:
+    journal = Played()
+    journal.send(RunApp())
+    with pytest.raises(ProtocolError):
+        journal.progressed(2**40, 2**40)
+    assert journal.replayed() == [RunApp()]
 
 
 def test_what_had_not_begun_comes_back_too() -> None:

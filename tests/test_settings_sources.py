@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from other_user import NOBODY, as_nobody, require_root
 
 from mpkernel import Settings
 from mpkernel.configuration.sources import Gathered, Sources, gather
@@ -58,6 +61,43 @@ def test_the_nearest_file_with_settings_counts(project: Path) -> None:
     assert gathered(project, toml).file == str(project / "pyproject.toml")
     (project / "notebooks" / "pyproject.toml").write_text("[tool.mpkernel]\nstandby = 2\n")
     assert gathered(project).settings.standby == 2
+
+
+@pytest.mark.parametrize("how", ["file", "link to it", "link of another"])
+def test_a_file_of_another_user_is_passed_over(
+    project: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    require_root()
+    (project / "pyproject.toml").write_text("[tool.mpkernel]\nstandby = 1\n")
+    foreign = project / "notebooks" / "pyproject.toml"
+    if how == "file":
+        foreign.write_text("[tool.mpkernel]\nstandby = 2\nnonsense")
+    else:
+        target = project / "elsewhere.toml"
+        target.write_text("[tool.mpkernel]\nstandby = 2\n")
+        foreign.symlink_to(target)
+        if how == "link to it":
+            os.chown(target, NOBODY, NOBODY)
+    if how != "link to it":
+        os.chown(foreign, NOBODY, NOBODY, follow_symlinks=False)
+    assert gathered(project).settings.standby == 1
+    [warning] = caplog.messages
+    assert f"{foreign} is left alone: it belongs to another user (uid {NOBODY})" in warning
+    if how != "file":
+        assert gathered(project, file=str(foreign)).settings.standby == 2
+
+
+def test_a_file_of_root_counts_for_every_user() -> None:
+    require_root()
+    with tempfile.TemporaryDirectory(prefix="mpk-t-") as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "pyproject.toml").write_text("[tool.mpkernel]\nstandby = 1\n")
+        found = as_nobody(
+            "from mpkernel.configuration.sources import Sources, gather",
+            "print(gather(Sources(folder=sys.argv[1])).settings.standby)",
+            folder,
+        )
+    assert found == "1\n"
 
 
 def test_a_file_that_is_named_counts_instead(project: Path) -> None:

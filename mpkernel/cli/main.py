@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +30,9 @@ _COMMANDS = {
 }
 """Each a module of this package, whose `run` takes the arguments that follow."""
 
+_SERVE = ("run", "exec")
+"""Those whose standard output is not all there is to them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit code.
@@ -48,7 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = parser.parse_args(given[:1]).command
     try:
-        return int(importlib.import_module(f"mpkernel.cli.{command}").run(given[1:]))
+        code = int(importlib.import_module(f"mpkernel.cli.{command}").run(given[1:]))
+        if command not in _SERVE:
+            sys.stdout.flush()  # not at the interpreter's end, which has no way to say
     except MPKernelError as error:
         print(f"mpkernel: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        if command in _SERVE:
+            raise
+        # Who reads has seen enough, as `head` has: what is left to write goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpkernel.cli.flags import paths_in, take_settings
+from mpkernel.cli.log_format import log_as_json
 from mpkernel.errors import MPKernelError
 
 __all__ = ["run"]
@@ -71,7 +72,10 @@ def run(arguments: Sequence[str]) -> int:
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
     use_sources(taken.sources(os.environ, paths_in(ours, seam.options_with_value())))
-    pool_settings()  # what is wrong with them is said here, and not in the middle of marimo's start
+    # What is wrong with them is said here, and not in the middle of marimo's start.
+    settings = pool_settings().settings
+    if settings.log_format == "json":
+        log_as_json()
     seam.pass_zmq_checks()
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import select
 import shutil
+import signal
 import sys
 import termios
 import tty
@@ -49,8 +50,10 @@ def run(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _screen() -> Iterator[None]:
-    """A screen of our own, on which single keys are heard; the one of before is back at the end."""
+    """A screen of our own, on which single keys are heard; the one of before is back at the end,
+    that by SIGTERM too."""
     before = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.stdout.write(_ALTERNATE)
     try:
         if before is not None:

@@ -7,12 +7,16 @@
     path = "reports/**"           # relative to the file's folder
     ping_timeout_s = 600
 
-What is in it is checked here, each fault named with its file and key.
+What is in it is checked here, each fault named with its file and key. One that is found, and was
+not named, counts only if it is the user's own or root's: in a folder above the notebooks, such as
+`/tmp`, anybody may have put it there.
 """
 
 from __future__ import annotations
 
+import functools
 import glob
+import logging
 import os
 import tomllib
 from typing import Any
@@ -26,6 +30,8 @@ from mpkernel.errors import SettingsError
 from mpkernel.settings import POOL_WIDE
 
 __all__ = ["SettingsFile", "find_settings_file", "read_settings_file"]
+
+logger = logging.getLogger(__name__)
 
 _NAME = "pyproject.toml"
 _TABLE = "[tool.mpkernel]"
@@ -48,7 +54,8 @@ class SettingsFile(msgspec.Struct, frozen=True):
 
 
 def find_settings_file(folder: str) -> SettingsFile | None:
-    """The nearest `pyproject.toml` with a `[tool.mpkernel]`, from a folder upward.
+    """The nearest `pyproject.toml` with a `[tool.mpkernel]`, from a folder upward. Those of others
+    than the user and root are passed over, with a warning.
 
     Raises:
         SettingsError: one on the way cannot be read, or what it sets is wrong.
@@ -56,7 +63,7 @@ def find_settings_file(folder: str) -> SettingsFile | None:
     place = os.path.realpath(folder)
     while True:
         path = os.path.join(place, _NAME)
-        if os.path.lexists(path):
+        if os.path.lexists(path) and _is_trusted(path):
             table = _table_of(path)
             if table is not None:
                 return _checked(path, table)
@@ -77,6 +84,27 @@ def read_settings_file(path: str) -> SettingsFile:
     if table is None:
         raise SettingsError(f"{path} has no {_TABLE}", remedy=f"begin its settings with {_TABLE}")
     return _checked(path, table)
+
+
+def _is_trusted(path: str) -> bool:
+    try:
+        owners = {os.lstat(path).st_uid, os.stat(path).st_uid}
+    except OSError:
+        return True  # whoever reads it says why it cannot be read
+    others = owners - {0, os.geteuid()}
+    for owner in others:
+        _warn_of(path, owner)
+    return not others
+
+
+@functools.cache
+def _warn_of(path: str, owner: int) -> None:
+    logger.warning(
+        "%s is left alone: it belongs to another user (uid %d); if its settings shall hold, name it"
+        " with --settings or MPKERNEL_SETTINGS",
+        path,
+        owner,
+    )
 
 
 def _table_of(path: str) -> Any:

@@ -33,6 +33,7 @@ _EXPECTED = {
     "seconds": "a number of seconds",
     "number": "a whole number",
     "true or false": "true or false",
+    "path": "a path",
     "names": "names (with commas between them, or as a list)",
 }
 
@@ -49,7 +50,8 @@ def from_text(name: str, text: str) -> Any:
         ValueError: the setting does not take that.
     """
     words = text.strip()
-    if kind_of(name).startswith("names"):
+    kind = kind_of(name)
+    if kind == "names" or (kind.startswith("names") and words.lower() != "none"):
         return tuple(part.strip() for part in words.split(",") if part.strip())
     if words.lower() == "none":
         return _converted(name, None, strict=True)
@@ -108,6 +110,8 @@ def kind_of(name: str) -> str:
         kind = "names"
     elif get_origin(wanted) is Literal:
         kind = " or ".join(get_args(wanted))
+    elif wanted is str:
+        kind = "path"
     elif wanted is bool:
         kind = "true or false"
     elif name.endswith("_bytes"):

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 
+from mpkernel.errors import ProtocolError
 from mpkernel.host.files import HostFiles, SessionFiles
 from mpkernel.host.stopping import thread_clock
 from mpkernel.host.streams import StreamWriter, Window
@@ -273,6 +274,9 @@ class Kernel:
         if self._writer.forgotten:
             return
         try:
-            self.announce(KernelExited(error))
+            try:
+                self.announce(KernelExited(error))
+            except ProtocolError as too_large:
+                self.announce(KernelExited(f"its traceback is in the log only: {too_large}"))
         except OSError as gone:  # the server is gone, and the main thread about to leave
             logger.debug("nobody to tell of the end: %s session=%s", gone, self.session_id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 
+from mpkernel.errors import ProtocolError
 from mpkernel.host.files import HostFiles
 from mpkernel.host.kernel import Kernel
 from mpkernel.host.stopping import Stopper
 from mpkernel.host.streams import StreamWriter, Window
-from mpkernel.wire.frames import Frame, Message
+from mpkernel.wire.frames import Channel, Frame, FrameLost, Message
 from mpkernel.wire.messages import CreateKernel, KernelExited, Stopping, WantDrain
 
 __all__ = ["Kernel", "Kernels"]
@@ -44,7 +45,13 @@ class Kernels:
         )
 
     def create(self, number: int, create: CreateKernel) -> None:
-        """Start a kernel. Messages for it may follow at once."""
+        """Start a kernel. Messages for it may follow at once.
+
+        Raises:
+            ProtocolError: the number is not a new one.
+        """
+        if number == 0 or number in self._kernels:
+            raise ProtocolError(f"a kernel shall have the number {number}, which is taken")
         kernel = Kernel(
             self._app,
             number,
@@ -70,6 +77,19 @@ class Kernels:
             logger.debug("dropped a frame for no kernel app=%s number=%d", self._app, frame.session)
             return
         kernel.deliver(Message(frame.channel, frame.payload))
+
+    def lost(self, lost: FrameLost) -> None:
+        """There was no memory for a client's frame: its session ends, the others go on.
+
+        Raises:
+            FrameLost: it was no session's.
+        """
+        if lost.channel is Channel.MANAGEMENT:
+            raise lost
+        kernel = self._kernels.get(lost.session)
+        if kernel is not None:
+            kernel.stop()
+            kernel.abandon(str(lost))
 
     def stop(self, number: int, patience_s: float) -> None:
         """Close a session: its kernel ends when it next looks. What it does meanwhile is

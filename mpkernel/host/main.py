@@ -27,7 +27,7 @@ from mpkernel.host.kernels import Kernels
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
-from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
+from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
 from mpkernel.wire.messages import (
     ConsoleText,
     CreateKernel,
@@ -50,6 +50,7 @@ __all__ = ["at_leave", "main"]
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_LONGEST_WAIT_S = 3600.0  # what `poll` takes is bounded; patience and ages are not
 _MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
 _leaving = threading.Lock()
@@ -96,30 +97,45 @@ class Dispatcher:
         self._kernels: Kernels | None = None
         self._files: HostFiles | None = None
         self._warming: Warming | None = None
+        self._poll = select.poll()
+        self._poll.register(control_fd, select.POLLIN)
+        if self._server_fd is not None:
+            self._poll.register(self._server_fd, select.POLLIN)
 
     def run(self) -> NoReturn:
         """Dispatch until the end; leave."""
-        poll = select.poll()
-        poll.register(self._control_fd, select.POLLIN)
-        if self._server_fd is not None:
-            poll.register(self._server_fd, select.POLLIN)
+        os.register_at_fork(after_in_child=self._forget)
         try:
             while True:
-                for fd, _ in poll.poll(self._until_next_due_ms()):
-                    if fd == self._server_fd:
-                        _leave_with_group()
-                    self._read()
+                self.turn()
         except ConnectionError:
             _leave_with_group()
         except BaseException:
             logger.exception("the host cannot go on pid=%d", os.getpid())
             _leave_with_group()
 
+    def turn(self) -> None:
+        """Wait until there is something to do, do what there is.
+
+        Raises:
+            ConnectionError: the server is gone.
+            ProtocolError: what it says makes no sense.
+        """
+        for fd, _ in self._poll.poll(self._until_next_due_ms()):
+            if fd == self._server_fd:
+                _leave_with_group()
+            self._read()
+
     def _read(self) -> None:
         count = os.readv(self._control_fd, [self._decoder.get_buffer()])
         if count == 0:
             raise ConnectionError("end of file on the control Pipe")
-        for frame in self._decoder.received(count):
+        try:
+            frames = self._decoder.received(count)
+        except FrameLost as lost:
+            self._require_kernels().lost(lost)
+            return
+        for frame in frames:
             self._dispatch(frame)
 
     def _dispatch(self, frame: Frame) -> None:
@@ -142,14 +158,21 @@ class Dispatcher:
             case Ping():
                 self._answer(Pong(message.number))
             case Warm():
-                self._warming = Warming(message, self._answer)
-                self._warming.start()
+                self._warm(message)
             case Setup():
                 self._set_up(message)
             case Shutdown():
                 _leave()
 
+    def _warm(self, warm: Warm) -> None:
+        if self._warming is not None or self._kernels is not None:
+            raise ProtocolError("the server says what to import, and there is no time for it")
+        self._warming = Warming(warm, self._answer)
+        self._warming.start()
+
     def _set_up(self, setup: Setup) -> None:
+        if self._kernels is not None:
+            raise ProtocolError("the server says once more what the host is for")
         if self._warming is not None:
             self._warming.wait_gone()
             self._warming = None
@@ -166,7 +189,6 @@ class Dispatcher:
         self._kernels = Kernels(
             setup.app, self._writer, setup.host_window_bytes, self._files, setup.stopping
         )
-        os.register_at_fork(after_in_child=self._forget)
         self._answer(Ready(os.getpid()))
 
     def _until_next_due_ms(self) -> float | None:
@@ -175,7 +197,8 @@ class Dispatcher:
         stop_s = self._kernels.stopper.run_due() if self._kernels is not None else None
         if expiry_s is None and stop_s is None:
             return None
-        return min(due_s for due_s in (expiry_s, stop_s) if due_s is not None) * 1000 + 1
+        due_s = min(due_s for due_s in (expiry_s, stop_s) if due_s is not None)
+        return min(due_s, _LONGEST_WAIT_S) * 1000 + 1
 
     def _require_kernels(self) -> Kernels:
         if self._kernels is None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from mpkernel.errors import ProtocolError
+from mpkernel.wire.messages import UNDECODABLE
 
 __all__ = [
     "Answer",
@@ -239,7 +240,7 @@ def decode_command(payload: bytes) -> Command:
     """
     try:
         return _command_decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ProtocolError(f"no command for the kernel: {error}") from error
 
 
@@ -251,5 +252,5 @@ def decode_message(payload: bytes) -> Message:
     """
     try:
         return _message_decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ProtocolError(f"no message of a kernel: {error}") from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import html
-import logging
 import pickle
 import queue
 import threading
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpkernel.aio.loops import call_on_loop, result_on_loop
 from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
+from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.session import MarimoSession
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AppHostAdapter"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _ENTRY = "mpkernel.marimo_backend.kernel:run"
 
@@ -100,7 +100,9 @@ class AppHostAdapter:
             result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
         except MPKernelError as error:
             self.stop_kernel(session_id)
-            logger.warning("no kernel could be created: %s app=%s", error, self._app)
+            logger.warning(
+                "no kernel could be created: %s", error, app=self._app, session=session_id
+            )
             raise seam.server("KernelStartupError")(str(error)) from error
         return seam.server("KernelCreatedResponse")(session_id=session_id, success=True)
 
@@ -136,7 +138,7 @@ class AppHostAdapter:
             return
         session = self._sessions.get(session_id)
         if session is None:
-            logger.debug("a command for no session app=%s session=%s", self._app, session_id)
+            logger.debug("a command for no session", app=self._app, session=session_id)
             return
         try:
             pickled = pickle.dumps(payload, pickle.HIGHEST_PROTOCOL)
@@ -144,7 +146,7 @@ class AppHostAdapter:
         except SessionClosed as error:
             logger.debug("a command came too late: %s", error)
         except (HostUnresponsive, ProtocolError) as error:
-            logger.warning("command refused: %s app=%s session=%s", error, self._app, session_id)
+            logger.warning("command refused: %s", error, app=self._app, session=session_id)
             session.notify(
                 "AlertNotification",
                 title="Not sent to the app",

@@ -17,18 +17,20 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.banner import showing_banners
 from mpkernel.marimo_backend.files import RegisteredFiles, leased
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
-from shm import Registry
+from shm import Registry, Unavailable
 
 __all__ = [
     "IsolationMiddleware",
@@ -116,14 +118,22 @@ class IsolationMiddleware:
         with ExitStack() as held:
             try:
                 entry = held.enter_context(leased(files, name))
+                # marimo would find out after the head of its answer.
+                await off_the_loop(partial(next, entry.chunks(0, 1), None))
             except KeyError:
-                allowed = "read" in scope["auth"].scopes
-                missing = PlainTextResponse("File not found", status_code=404)
-                await (missing if allowed else self._app)(scope, receive, send)
+                refusal = PlainTextResponse("File not found", status_code=404)
+            except Unavailable as error:
+                logger.warning("a virtual file cannot be read for now: %s", error)
+                refusal = PlainTextResponse(
+                    "File cannot be read for now", status_code=503, headers={"Retry-After": "1"}
+                )
+            else:
+                path = f"{head}{_FILE_ROUTE}{entry.size}-{name}"
+                registered = {**scope, "path": path, "raw_path": path.encode()}
+                await self._app(registered, receive, send)
                 return
-            path = f"{head}{_FILE_ROUTE}{entry.size}-{name}"
-            registered = {**scope, "path": path, "raw_path": path.encode()}
-            await self._app(registered, receive, send)
+            allowed = "read" in scope["auth"].scopes
+            await (refusal if allowed else self._app)(scope, receive, send)
 
     def _is_of_this_loop(self) -> bool:
         """Whether the decision holds: an application can be served by one loop after the other."""

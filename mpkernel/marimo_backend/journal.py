@@ -19,12 +19,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.elements import ENTRY_BYTES, ElementState, size_of, size_of_model
 from mpkernel.marimo_backend.restoring import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
 from mpkernel.server.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.messages import UNDECODABLE
 
 __all__ = ["MarimoJournal"]
 
@@ -132,7 +134,7 @@ class MarimoJournal(Journal):
             return
         try:
             message = msgspec.json.decode(payload, type=_Removed | WidgetShown)
-        except msgspec.DecodeError as error:  # of user code's own making
+        except UNDECODABLE as error:  # of user code's own making
             logger.debug("a notification that is none: %s", error)
             return
         if isinstance(message, WidgetShown):
@@ -211,6 +213,8 @@ class MarimoJournal(Journal):
 
     def _taken(self) -> _Entry:
         """The next command that the kernel has done."""
+        if not self._pending:
+            raise ProtocolError("a kernel has done more commands than were sent")
         entry = self._pending.popleft()
         if isinstance(entry, _Unkept) and entry.commands > 1:
             self._pending.appendleft(_Unkept(entry.commands - 1))

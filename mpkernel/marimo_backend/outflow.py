@@ -41,6 +41,11 @@ class Outflow:
         self._sizes: deque[int] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def on_the_way(self) -> tuple[int, int]:
+        """How many messages have not left, and their bytes."""
+        return len(self._sizes), sum(self._sizes)
+
     def sent(self, count: int) -> None:
         """A message of so many bytes is on its way."""
         self._sizes.append(count)

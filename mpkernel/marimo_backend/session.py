@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import html
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from mpkernel.errors import AppUnavailable, MPKernelError
+from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.outflow import Outflow
@@ -16,12 +16,12 @@ from mpkernel.marimo_backend.restoring import WIDGET_SHOWN
 from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
 from mpkernel.server.deaths import Death
-from mpkernel.server.session_link import SessionLink
+from mpkernel.server.session_link import SessionLink, Unread
 from mpkernel.wire.frames import Channel
 
 __all__ = ["MarimoSession"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class MarimoSession(SessionLink):
@@ -58,6 +58,11 @@ class MarimoSession(SessionLink):
         self._calls = journal
         self._was_created = False
 
+    @property
+    def unread(self) -> Unread:
+        messages, count = self._outflow.on_the_way
+        return Unread(messages, count + super().unread.bytes)
+
     def created(self, thread: int) -> None:
         super().created(thread)
         self._was_created = True
@@ -78,11 +83,11 @@ class MarimoSession(SessionLink):
         if not self._was_created:
             return  # it waited for its first process
         logger.warning(
-            "session restarted: %s guilty=%s app=%s session=%s",
+            "session restarted: %s guilty=%s",
             death.what,
             guilty,
-            self.app.path,
-            self.session_id,
+            app=self.app.path,
+            session=self.session_id,
         )
         self._answer_calls()
         said = [
@@ -101,9 +106,7 @@ class MarimoSession(SessionLink):
     def on_end(self, error: MPKernelError | None) -> None:
         if error is None or self.stream is None:
             return
-        logger.warning(
-            "session ended: %s app=%s session=%s", error.what, self.app.path, self.session_id
-        )
+        logger.warning("session ended: %s", error.what, app=self.app.path, session=self.session_id)
         reload = "reload the page to start it again"
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload
         self.notify(

@@ -21,9 +21,8 @@ __all__ = ["PageStream", "distribute_on_the_loop"]
 
 logger = logging.getLogger(__name__)
 
-_streams: weakref.WeakKeyDictionary[queue.Queue[bytes | None], PageStream] = (
-    weakref.WeakKeyDictionary()
-)
+# By the id of its queue, which it holds: by the queue itself, it would keep its own key alive.
+_streams: weakref.WeakValueDictionary[int, PageStream] = weakref.WeakValueDictionary()
 
 
 class PageStream:
@@ -41,7 +40,7 @@ class PageStream:
         self._messages = messages
         self._loop = loop
         self._consume: Callable[[bytes], None] | None = None
-        _streams[messages] = self
+        _streams[id(messages)] = self
 
     @property
     def waiting(self) -> int:
@@ -83,7 +82,7 @@ def _distributor_class(queue_distributor: Any) -> Any:
     class Distributor(queue_distributor):  # type: ignore[misc]
         def __init__(self, queue: queue.Queue[bytes | None]) -> None:
             super().__init__(queue)
-            self._stream = _streams.get(queue)
+            self._stream = _streams.get(id(queue))
 
         def start(self) -> Any:
             if self._stream is None:

@@ -15,7 +15,7 @@
     Link           the two Pipes: sends from any thread, reads on the loop, never blocks it
     SessionLink    a session as its app and its host know it, with its windows
     Session        one client's end of it; its inbox is where its messages land
-    Operations     what an operator sees and orders: `snapshot`, `control`, `crashes`
+    Operations     what an operator sees and orders: `snapshot`, `metrics`, `control`, `crashes`
     ConsoleRelay   what hosts write to their descriptors 1 and 2, to the log
     HostConsole    the same, back to the host, which knows whose it is
     ForegroundApp  an app in place of its launcher, for `mpkernel exec`

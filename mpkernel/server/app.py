@@ -11,7 +11,6 @@ of one process is `host`'s.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections import deque
@@ -20,17 +19,19 @@ from typing import NamedTuple, TypeAlias
 
 from mpkernel.aio.loops import running_loop
 from mpkernel.errors import AppUnavailable, HostDied, HostStartError, MPKernelError
+from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason, culprit_of
 from mpkernel.server.host import AppHost
 from mpkernel.server.recovery import Involved, RestartPolicy, plan_of
 from mpkernel.server.session_link import SessionLink
+from mpkernel.server.tallies import Tallies
 from mpkernel.server.usage import Usage
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 
 __all__ = ["App"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 OnDeath: TypeAlias = Callable[[Death, Sequence[SessionLink], Sequence[Usage]], None]
 
@@ -67,6 +68,7 @@ class App:
         name: the app's short name, for messages.
         last_death: how its last process died; None when none did.
         death_count: how many did.
+        tallies: what has happened to it.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class App:
         self.settings = settings
         self.last_death: Death | None = None
         self.death_count = 0
+        self.tallies = Tallies()
         self._on_death = on_death
         self._loop = loop
         self._make_host = make_host
@@ -159,8 +162,9 @@ class App:
         if session.can_be_rebuilt and self.wait_s():
             self._returning.append(_Returning(session, None, guilty=False))
             self._fill_soon()
-            return
-        self.host_for(kernel).open(session, kernel)
+        else:
+            self.host_for(kernel).open(session, kernel)
+        self.tallies.sessions += 1
 
     def forget(self, session: SessionLink) -> None:
         """A session that waits for a process was closed. From any thread."""
@@ -221,9 +225,7 @@ class App:
     ) -> None:
         """A host's: why its process ended, who was on it, and what it had used."""
         self._note(death, sessions, usages)
-        logger.warning(
-            "%s app=%s pid=%d sessions=%d", death.what, self.path, death.pid, len(sessions)
-        )
+        logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
         left_alone = [session for session in sessions if not session.can_be_rebuilt]
         self._end_all(left_alone, error)
         self._plan(death, [session for session in sessions if session.can_be_rebuilt])
@@ -232,19 +234,23 @@ class App:
     def host_over(self, host: AppHost) -> None:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
         self._hosts.discard(host)
+        self.tallies.messages += host.message_count
         if self._current is host:
             self._current = None
 
     def _launch(self) -> AppHost:
         host = self._make_host(self)
         host.start(argv=self._argv, env=self._env)
+        self._policy.launched()
         self._hosts.add(host)
+        self.tallies.starts += 1
         self._current = host
         return host
 
     def _note(self, death: Death, sessions: Sequence[SessionLink], usages: Sequence[Usage]) -> None:
         self.last_death = death
         self.death_count += 1
+        self.tallies.deaths[death.reason] += 1
         self._on_death(death, sessions, usages)
 
     def _plan(self, death: Death, sessions: list[SessionLink]) -> None:
@@ -264,10 +270,11 @@ class App:
         if plan.culprit is not None:
             by_id[plan.culprit].record.strikes += 1
             logger.warning(
-                "session ended its process app=%s session=%s strikes=%d",
-                self.path,
-                plan.culprit,
+                "session ended its process strikes=%d",
                 by_id[plan.culprit].record.strikes,
+                app=self.path,
+                session=plan.culprit,
+                pid=death.pid,
             )
         for session in sessions:
             session.record.on_settled = None
@@ -289,7 +296,7 @@ class App:
         if left and self._policy.failed:
             self._end_all(self._taken_returning(), self._failure(left))
         elif left:
-            logger.info("restart in %.1f s app=%s", left, self.path)
+            logger.info("restart in %.1f s", left, app=self.path)
             self._set_timer(left)
         else:
             self._fill()
@@ -330,9 +337,10 @@ class App:
             one.session.on_recovered(one.death, lost, guilty=one.guilty)
 
     def _could_not_launch(self, error: HostStartError) -> None:
-        self._note(Death(app=self.path, pid=0, reason=Reason.START, what=str(error)), (), ())
-        logger.warning("%s app=%s", error, self.path)
-        self._policy.died(time.monotonic())
+        if not self._policy.is_refused:  # once for all that follow
+            self._note(Death(app=self.path, pid=0, reason=Reason.START, what=str(error)), (), ())
+        logger.warning("%s", error, app=self.path)
+        self._policy.refused(time.monotonic())
         self._fill_soon()
 
     def _forget(self, session: SessionLink) -> None:

@@ -7,6 +7,7 @@ threads: whatever it does, it costs the server no more.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -71,7 +72,12 @@ class ControlSocket:
         self._lock = threading.Lock()  # guards _clients
         self._clients: dict[threading.Thread, Connection] = {}
         self._thread = threading.Thread(target=self._run, name="mpkernel-control", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._listener.close()
+            self._key_path.unlink()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     def close_soon(self) -> None:
         """Take no orders any more, without waiting. From any thread. Idempotent."""

@@ -8,7 +8,6 @@ who was on it. It is bounded however much the process wrote.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.places import crash_directory, make_private, remove_leftovers, write_private
 from mpkernel.server.session_link import SessionLink
@@ -32,7 +32,7 @@ __all__ = [
     "report_of",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _SUFFIX = ".json"
 _FAULT_CHARS = 64 * 1024
@@ -152,14 +152,16 @@ class CrashReports:
             write_private(path, msgspec.json.format(msgspec.json.encode(report)))
             self._is_failing = False
             remove_leftovers(self._directory)
-            for old in kept_reports(self._directory)[: -self._count]:
+            # After the calendar was set back, the name of the latest is not the last.
+            others = [kept for kept in kept_reports(self._directory) if kept != path]
+            for old in others[: max(0, len(others) + 1 - self._count)]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             if not self._is_failing:
                 logger.warning("no reports of deaths can be kept for now: %s", error)
             self._is_failing = True
             return
-        logger.info("report of a death kept app=%s pid=%d file=%s", report.app, report.pid, path)
+        logger.info("report of a death kept file=%s", path, app=report.app, pid=report.pid)
 
 
 def kept_reports(directory: Path | None = None) -> list[Path]:

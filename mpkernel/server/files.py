@@ -9,14 +9,14 @@ refused, a key that is registered already is refused, and nothing is opened befo
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from mpkernel.aio.loops import running_loop
+from mpkernel.logs import get_logger
 from mpkernel.wire.messages import FileStored
-from shm import Owner, Registry
+from shm import Owner, QuotaExceeded, Registry
 from shm.mappings import Mappings
 from shm.names import ProcessTag
 from shm.registry import SourceKind
@@ -25,7 +25,12 @@ from shm.sweep import sweep_process
 
 __all__ = ["AnnouncedFiles"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
+
+# Half of what a registry takes: no app has all of it.
+_MOST_FILES = 50_000
+_MOST_CHARS = 255
+_MOST_CHARS_OF_A_PATH = 4096
 
 
 class AnnouncedFiles:
@@ -59,6 +64,7 @@ class AnnouncedFiles:
         self._expiry: asyncio.TimerHandle | None = None
         self._freed: deque[str] = deque()  # single operations, each one atomic
         self._will_tell = False
+        self._live: set[_HostSource] = set()  # single operations, each one atomic
 
     def stored(self, session: int, message: FileStored) -> None:
         """Register a file.
@@ -69,7 +75,11 @@ class AnnouncedFiles:
         """
         if not self._is_of_host(message):
             raise ValueError(f"{message.location[:80]!r} is no place of this host's")
-        source = _HostSource(message, self._on_freed, self._mappings)
+        if len(message.media_type) > _MOST_CHARS:
+            raise ValueError(f"{message.media_type[:80]!r}… is no media type")
+        if len(self._live) >= _MOST_FILES:
+            raise QuotaExceeded(f"the app has {_MOST_FILES:,} virtual files already, the maximum")
+        source = _HostSource(message, self._on_source_freed, self._mappings)
         self._registry.register(
             message.key,
             source,
@@ -77,6 +87,7 @@ class AnnouncedFiles:
             owner=self._owner(session),
             media_type=message.media_type,
         )
+        self._live.add(source)
         if message.kind == "block":
             self._mappings.note(message.location)
             if self._expiry is None:
@@ -109,11 +120,15 @@ class AnnouncedFiles:
         swept = sweep_process(self._host)
         if swept.names:
             logger.info(
-                "removed what a dead host left: %d names, %d bytes of shared memory pid=%d",
+                "removed what a dead host left: %d names, %d bytes of shared memory",
                 len(swept.names),
                 swept.block_bytes,
-                self._host.pid,
+                pid=self._host.pid,
             )
+
+    def _on_source_freed(self, source: _HostSource) -> None:
+        self._live.discard(source)
+        self._on_freed(source.key)
 
     def _on_freed(self, key: str) -> None:
         """On any thread, and from a `__del__`: so without a lock; to be told twice is harmless."""
@@ -145,9 +160,11 @@ class AnnouncedFiles:
         return Owner(self._prefix, session)
 
     def _is_of_host(self, message: FileStored) -> bool:
-        if message.kind == "block":
-            return message.location.startswith(self._prefix) and "/" not in message.location
         path = message.location
+        if message.kind == "block":
+            return path.startswith(self._prefix) and "/" not in path and len(path) <= _MOST_CHARS
+        if len(path) > _MOST_CHARS_OF_A_PATH:
+            return False
         if not os.path.isabs(path) or os.path.normpath(path) != path:
             return False
         return os.path.basename(os.path.dirname(path)).startswith(self._prefix)
@@ -157,11 +174,14 @@ class _HostSource:
     """A file's bytes, held by its host."""
 
     def __init__(
-        self, message: FileStored, on_freed: Callable[[str], None], mappings: Mappings
+        self,
+        message: FileStored,
+        on_freed: Callable[[_HostSource], None],
+        mappings: Mappings,
     ) -> None:
         self.kind: SourceKind = message.kind
         self.location = message.location
-        self._key = message.key
+        self.key = message.key
         self._on_freed = on_freed
         self._mappings = mappings
 
@@ -175,4 +195,4 @@ class _HostSource:
         """Nothing: it was the host that said so, or the host is gone."""
 
     def free(self) -> None:
-        self._on_freed(self._key)
+        self._on_freed(self)

@@ -7,21 +7,25 @@ follow which `lifecycle`'s, which host a session lands on `pool`'s. Here they me
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import (
     HostDied,
     HostStartError,
+    KernelFailed,
     MPKernelError,
     PoolClosed,
     ProtocolError,
 )
+from mpkernel.logs import get_logger
+from mpkernel.server.conduct import Conduct
 from mpkernel.server.console import HostConsole
 from mpkernel.server.deaths import Reason
+from mpkernel.server.environments import environment_for
 from mpkernel.server.files import AnnouncedFiles
 from mpkernel.server.last_words import LastWords
 from mpkernel.server.lifecycle import Event, Lifecycle, State
@@ -36,7 +40,7 @@ from mpkernel.server.usage import Usage
 from mpkernel.server.verdicts import Action, HostWatch, Verdict
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.spec import KernelSpec
-from mpkernel.wire.frames import Channel, Frame
+from mpkernel.wire.frames import Channel, Frame, FrameLost
 from mpkernel.wire.messages import (
     CreateKernel,
     Credit,
@@ -52,6 +56,7 @@ from mpkernel.wire.messages import (
     Shutdown,
     WantConsole,
     WantDrain,
+    Warmed,
     decode_up,
     encode,
 )
@@ -63,7 +68,10 @@ __all__ = ["AppHost"]
 if TYPE_CHECKING:
     from mpkernel.server.app import App
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
+
+_HANG_UP_GRACE_S = 1.0
+_REASON_CHARS = 200
 
 
 class AppHost:
@@ -83,7 +91,6 @@ class AppHost:
         settings: the app's.
         refusal: why it takes no new sessions although it lives; None when it does.
         started_at: when it was launched, or adopted; `time.monotonic()`.
-        message_count: how many frames came from it.
     """
 
     def __init__(
@@ -100,7 +107,6 @@ class AppHost:
         self.settings = owner.settings
         self.refusal: str | None = None
         self.started_at = time.monotonic()
-        self.message_count = 0
         self._owner = owner
         self._loop = loop
         self._relay = relay
@@ -113,6 +119,8 @@ class AppHost:
         self._roster = Roster(owner.path, loop, self._on_exit)
         self._process: HostProcess | None = None
         self._link: Link | None = None
+        self._conduct: Conduct | None = None
+        self._is_condemned = False
         self._console: HostConsole | None = None
         self._last_words = LastWords(owner.path, owner.name, loop)
         self._timer: asyncio.TimerHandle | None = None
@@ -122,6 +130,11 @@ class AppHost:
     def state(self) -> State:
         """Where the host stands in its life."""
         return self._life.state
+
+    @property
+    def message_count(self) -> int:
+        """How many frames came from it."""
+        return self._conduct.frame_count if self._conduct is not None else 0
 
     @property
     def takes_sessions(self) -> bool:
@@ -170,25 +183,23 @@ class AppHost:
         Raises:
             HostStartError: the operating system refused.
         """
-        process = self._standby.take(self.app) if env is None else None
+        process = self._standby.take(self.app, self.settings) if env is None else None
         if process is None:
-            process = HostProcess.launch(f"mpkernel {self.name}", env=env)
+            environment = environment_for(self.settings) if env is None else env
+            process = HostProcess.launch(f"mpkernel {self.name}", env=environment)
         self._process = process
-        self._files = AnnouncedFiles(
-            self._registry,
-            tag_of(process.pid),
-            self._loop,
-            self._tell_freed,
-            mapped_age_s=self.settings.recycled_files_age_s,
-        )
         try:
             self._connect(process, argv)
+        except (OSError, RuntimeError) as error:
+            self._disconnect(process)
+            raise HostStartError(
+                f"the process of {self.name} was started, but not connected: {error}",
+                remedy="look at the limits on descriptors and threads of this server",
+            ) from error
         except BaseException:
-            process.close()
-            process.close_console()
+            self._disconnect(process)
             raise
-        self._watch = self._watchdog.watch(self, process.pid, self.settings)
-        logger.info("host started app=%s pid=%d", self.app, process.pid)
+        logger.info("host started", app=self.app, pid=process.pid)
 
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
         """Have the host start a kernel for `session`. Messages may be sent to it at once."""
@@ -212,6 +223,10 @@ class AppHost:
     def owe_credit(self, session: SessionLink) -> None:
         """Have the session's withheld credit sent soon. From any thread."""
         self._roster.owe_credit(session)
+
+    def taken(self, count: int) -> None:
+        """Clients took so many bytes of messages. From any thread."""
+        self._behaving.taken(count)
 
     def last_lines(self) -> list[str]:
         """The last lines that the process wrote to its console, and what faulthandler wrote."""
@@ -256,7 +271,7 @@ class AppHost:
 
     def judged(self, verdict: Verdict) -> None:
         """The watchdog's: do what it says."""
-        logger.warning("the process of %s %s app=%s", self.name, verdict.what, self.app)
+        logger.warning("the process of %s %s", self.name, verdict.what, app=self.app, pid=self.pid)
         match verdict.action:
             case Action.REFUSE:
                 self.refusal = f"its process {verdict.what}"
@@ -299,6 +314,14 @@ class AppHost:
             self._announced.sweep()
 
     def _connect(self, process: HostProcess, argv: Sequence[str]) -> None:
+        self._files = AnnouncedFiles(
+            self._registry,
+            tag_of(process.pid),
+            self._loop,
+            self._tell_freed,
+            mapped_age_s=self.settings.recycled_files_age_s,
+        )
+        self._watch = self._watchdog.watch(self, process.pid, self.settings)
         self._link = Link(
             self.name,
             process.control,
@@ -306,35 +329,57 @@ class AppHost:
             self._loop,
             on_frames=self._on_frames,
             on_error=self._on_protocol_error,
+            on_lost=self._on_lost,
+            on_hang_up=self._on_hang_up,
             backlog_bytes=self.settings.backlog_bytes,
             max_frame_bytes=self.settings.max_frame_bytes,
         )
+        self._conduct = Conduct(
+            self._link, self._roster, host_window_bytes=self.settings.host_window_bytes
+        )
         self._console = HostConsole(self.name, self._link)
         self._loop.add_reader(process.death_fd, self._on_death)
+        setup = setup_of(self.settings, self.app, argv)
+        self.send(Channel.MANAGEMENT, 0, encode(setup))
+        self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
+        # The last step: from then on it is the relay that closes these.
         self._last_words.tail = self._relay.add(
             self.name,
+            app=self.app,
+            pid=process.pid,
             stdout=process.stdout,
             stderr=process.stderr,
             faults=process.faults,
             on_text=self._console.on_text,
             on_end=self._on_console_end,
         )
-        setup = setup_of(self.settings, self.app, argv)
-        self.send(Channel.MANAGEMENT, 0, encode(setup))
-        self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
+
+    def _disconnect(self, process: HostProcess) -> None:
+        """End a process to which there is half a connection."""
+        self._set_timer(None)
+        self._watchdog.unwatch(self)
+        if self._link is not None:
+            self._link.close()
+        self._loop.remove_reader(process.death_fd)
+        process.close()
+        process.close_console()
 
     def _on_frames(self, frames: list[Frame]) -> None:
-        self.message_count += len(frames)
+        if not frames:
+            return
+        conduct = self._behaving
+        conduct.arriving(frames)
         self._roster.received(frames, self._on_news)
+        conduct.arrived()
 
     def _on_news(self, number: int, payload: bytes) -> None:
         message = decode_up(payload)
+        self._behaving.managed(payload)
         match message:
             case Ready():
                 self._on_ready()
             case Pong():
-                if self._watch is not None:
-                    self._watch.ponged(message.number)
+                self._on_pong(message.number)
             case FileStored():
                 self._on_file_stored(number, message)
             case FileRemoved():
@@ -343,10 +388,28 @@ class AppHost:
                 assert self._console is not None
                 self._console.want()
             case WantDrain():
-                logger.warning("host drains: %s app=%s pid=%s", message.reason, self.app, self.pid)
-                self.drain()
+                self._on_want_drain(message.reason)
             case KernelCreated() | KernelExited() | Running() | Credit():
                 self._roster.news(number, message)
+            case Warmed():
+                raise ProtocolError("it says that it is warm, and has an app already")
+
+    @property
+    def _behaving(self) -> Conduct:
+        assert self._conduct is not None, "a host is connected before it says anything"
+        return self._conduct
+
+    def _on_want_drain(self, reason: str) -> None:
+        if self._life.state in (State.STARTING, State.READY):
+            said = " ".join(reason[:_REASON_CHARS].split())
+            logger.warning("host drains: %s", said, app=self.app, pid=self.pid)
+            self.drain()
+
+    def _on_pong(self, number: int) -> None:
+        watch = self._watch
+        if watch is None or not watch.ponged(number):
+            raise ProtocolError(f"it answers ping {number}, which nobody sent or it has answered")
+        self._owner.tallies.ping.observe(time.monotonic() - watch.pinged_at)
 
     def _on_exit(self, number: int) -> None:
         self._announced.release_session(number)
@@ -359,20 +422,30 @@ class AppHost:
         return self._files
 
     def _on_file_stored(self, number: int, message: FileStored) -> None:
+        session = self._roster.get(number)
         try:
             self._announced.stored(number, message)
         except (ShmError, ValueError) as error:
-            logger.warning("virtual file refused: %s app=%s pid=%s", error, self.app, self.pid)
-            session = self._roster.get(number)
+            if isinstance(error, ValueError):
+                self._behaving.forged(error)
+            if self._behaving.refused():
+                logger.warning("virtual file refused: %s", error, app=self.app, pid=self.pid)
             if session is not None:
                 session.on_file_refused(error)
 
     def _tell_freed(self, keys: list[str]) -> None:
-        self.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
+        try:
+            self._behaving.freed(len(keys))
+        except ProtocolError as error:
+            self._on_protocol_error(error)
+        else:
+            self.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
 
     def _on_ready(self) -> None:
+        self._behaving.ready()
         if self._life.state is State.STARTING:
             self._life.apply(Event.READY)
+            self._owner.tallies.host_start.observe(time.monotonic() - self.started_at)
             self._set_timer(None)
             self._retire_when_idle()
 
@@ -388,8 +461,40 @@ class AppHost:
             )
 
     def _on_protocol_error(self, error: ProtocolError) -> None:
-        logger.warning("host ended for what it sent: %s app=%s pid=%s", error, self.app, self.pid)
-        self.end_for(Reason.PROTOCOL, error)
+        if self._is_condemned:
+            return
+        self._is_condemned = True
+        logger.warning("host ended for what it sent: %s", error, app=self.app, pid=self.pid)
+        what = f"the process of {self.name} was ended for what it sent: {error.what}"
+        self.end_for(Reason.PROTOCOL, ProtocolError(what, remedy=error.remedy))
+
+    def _on_hang_up(self) -> None:
+        """A Pipe was closed: the process dies, or goes on without it, which is no use."""
+        self._loop.call_later(_HANG_UP_GRACE_S, self._end_if_it_lives)
+
+    def _end_if_it_lives(self) -> None:
+        if not self._life.is_over and self._life.state is not State.LEAVING:
+            self._on_protocol_error(ProtocolError("it has closed a Pipe, and goes on"))
+
+    def _on_lost(self, lost: FrameLost) -> None:
+        """Output of a session was too large for the server's memory: that session ends."""
+        self._behaving.lost(lost.payload_bytes)
+        if lost.channel is Channel.MANAGEMENT:
+            self._on_protocol_error(lost)
+            return
+        session = self._roster.get(lost.session)
+        if session is None:
+            return
+        logger.warning(
+            "session ended: %s", lost, app=self.app, session=session.session_id, pid=self.pid
+        )
+        session.stop()
+        session.end(
+            KernelFailed(
+                f"session {session.session_id} of {self.name}: {lost.what} of the server",
+                remedy="send less at once, or give the server more memory",
+            )
+        )
 
     def _leave_if_drained(self) -> None:
         if not self._roster and self._life.state is State.DRAINING:
@@ -403,7 +508,7 @@ class AppHost:
 
     def _retire(self) -> None:
         if not self._roster and self._life.state is State.READY:
-            logger.info("host retired, it has no sessions app=%s pid=%s", self.app, self.pid)
+            logger.info("host retired, it has no sessions", app=self.app, pid=self.pid)
             self.leave()
 
     def _set_timer(self, delay_s: float | None, call: Callable[[], None] | None = None) -> None:
@@ -439,7 +544,7 @@ class AppHost:
         )
 
     async def _tell_of_closing(self) -> None:
-        logger.info("host closed app=%s pid=%s", self.app, self.pid)
+        logger.info("host closed", app=self.app, pid=self.pid)
         for session in self._roster.take_all():
             session.end(PoolClosed(f"{self.name} was closed"))
         await self._clean_up()
@@ -452,12 +557,14 @@ class AppHost:
         await self._last_words.arrived()
         death, error = self._last_words.death(self._process.pid, status)
         if death.last_lines or death.faults:
-            logger.warning("last output of %s:\n%s", self.name, death.report)
+            logger.warning(
+                "last output of %s:\n%s", self.name, death.report, app=self.app, pid=death.pid
+            )
         self._owner.died(death, error, self._roster.take_all(), self.usages)
         await self._clean_up()
 
     async def _clean_up(self) -> None:
-        await asyncio.to_thread(self._announced.sweep)
+        await off_the_loop(self._announced.sweep)
         self._over.set()
         self._owner.host_over(self)
 

@@ -41,7 +41,11 @@ class Journal(abc.ABC):
     @abc.abstractmethod
     def progressed(self, begun: int, done: int) -> None:
         """The kernel has begun and done so many of the commands, counted from 1 on in the order in
-        which they were sent to it."""
+        which they were sent to it.
+
+        Raises:
+            ProtocolError: that is more than were sent.
+        """
 
     def received(self, payload: bytes) -> None:  # noqa: B027 (most need not look)
         """The kernel sent a message to its client."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from mpkernel.errors import HostDied, MPKernelError
+from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason, reason_of
 from mpkernel.server.endings import ExitStatus, OutOfMemory
 from mpkernel.server.relay import ConsoleTail
 
 __all__ = ["LastWords"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _PATIENCE_S = 0.2
 
@@ -54,7 +54,7 @@ class LastWords:
         try:
             self._loop.call_soon_threadsafe(self._ended.set)
         except RuntimeError as error:  # the loop is closed, nobody waits for the last lines
-            logger.debug("%s app=%s", error, self._app)
+            logger.debug("%s", error, app=self._app)
 
     async def arrived(self) -> None:
         """Wait until the last line is there, for a moment at the longest."""
@@ -62,7 +62,7 @@ class LastWords:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._ended.wait()
         except TimeoutError:
-            logger.debug("something still holds the console of a dead host app=%s", self._app)
+            logger.debug("something still holds the console of a dead host", app=self._app)
 
     def death(self, pid: int, status: ExitStatus) -> tuple[Death, MPKernelError]:
         """The record, and what sessions that do not come back are told."""

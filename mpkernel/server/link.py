@@ -13,8 +13,11 @@ read: what a dead host wrote last is read by `drain`, not by waiting for the loo
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
+import sys
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +25,7 @@ from multiprocessing.connection import Connection
 
 from mpkernel.aio.loops import running_loop
 from mpkernel.errors import HostUnresponsive, ProtocolError
-from mpkernel.wire.frames import Channel, Frame, FrameDecoder, encode_header
+from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
 
 __all__ = ["Link"]
 
@@ -40,6 +43,8 @@ class Link:
         loop: the loop on whose thread frames are handed over.
         on_frames: called with the frames that came up, in order, some at a time.
         on_error: called once, with what is wrong with the host's bytes; no frame follows.
+        on_lost: called with each frame for which there was no memory. Default: `on_error` is.
+        on_hang_up: called when the host has closed a Pipe, as one that dies does. Default: nothing.
         backlog_bytes: how much that the Pipe does not take is kept.
         max_frame_bytes: the largest frame, both ways.
     """
@@ -53,6 +58,8 @@ class Link:
         *,
         on_frames: Callable[[list[Frame]], None],
         on_error: Callable[[ProtocolError], None],
+        on_lost: Callable[[FrameLost], None] | None = None,
+        on_hang_up: Callable[[], None] = lambda: None,
         backlog_bytes: int,
         max_frame_bytes: int,
     ) -> None:
@@ -60,6 +67,9 @@ class Link:
         self._loop = loop
         self._on_frames = on_frames
         self._on_error = on_error
+        self._on_lost = on_lost if on_lost is not None else self._fail
+        self._on_hang_up = on_hang_up
+        self._received_bytes = 0
         self._backlog_limit = backlog_bytes
         self._max_frame_bytes = max_frame_bytes
         self._control_fd = control.fileno()
@@ -80,6 +90,14 @@ class Link:
     def backlog_bytes(self) -> int:
         """Bytes that the Pipe has not taken yet."""
         return self._backlog_bytes
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of all frames that came whole."""
+        count = self._received_bytes
+        for decoder in self._readers.values():
+            count -= decoder.pending_bytes
+        return count
 
     def send(
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
@@ -121,9 +139,11 @@ class Link:
         self._on_loop(self._start_flushing)
 
     def drain(self) -> None:
-        """Read what a dead host left in the Pipes, to the last byte that it wrote."""
+        """Read what a dead host left in the Pipes, to the last byte that it wrote, and no further:
+        a process that it started may have its ends, and write for ever."""
         for fd in list(self._readers):
-            while self._read(fd):
+            end = self._received_bytes + _waiting_in(fd)
+            while self._received_bytes < end and self._read(fd):
                 pass
 
     def close(self) -> None:
@@ -206,11 +226,18 @@ class Link:
                 count = 0
             if count == 0:
                 self._stop_reading(fd)
+                self._on_hang_up()
                 return False
+            self._received_bytes += count
             try:
                 self._on_frames(decoder.received(count))
+            except FrameLost as lost:
+                self._on_lost(lost)
             except ProtocolError as error:
                 self._fail(error)
+                return False
+            except MemoryError:
+                self._fail(ProtocolError(f"there is no memory for what {self._name} sends"))
                 return False
             allowed_bytes -= count
             if fd not in self._readers:  # closed by what a frame said: it may be another's by now
@@ -226,3 +253,8 @@ class Link:
     def _stop_reading(self, fd: int) -> None:
         if self._readers.pop(fd, None) is not None:
             self._loop.remove_reader(fd)
+
+
+def _waiting_in(fd: int) -> int:
+    """How many bytes can be read."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)

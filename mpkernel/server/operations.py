@@ -1,6 +1,7 @@
 """`Operations`: what operators see of a pool, and what they can do to it.
 
     pool ── every second ──▶ SnapshotFile        mpkernel status, top
+         ─────┴────────────▶ MetricsFile         a node exporter
          ◀── orders ──────── ControlSocket       mpkernel restart, drain, stop
          ── each death ────▶ CrashReports        mpkernel crashes
 
@@ -13,21 +14,24 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpkernel.aio.background import BackgroundTask
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.server.app import App
 from mpkernel.server.control import ControlSocket
 from mpkernel.server.crashes import CrashReports, report_of
 from mpkernel.server.deaths import Death, Reason
+from mpkernel.server.metrics_file import MetricsFile
 from mpkernel.server.orders import Answer, Drain, Order, Restart, Stop
 from mpkernel.server.places import private_runtime_directory, remove_leftovers
 from mpkernel.server.publishing import SnapshotFile
 from mpkernel.server.session_link import SessionLink
-from mpkernel.server.snapshot import Rates, snapshot_of
+from mpkernel.server.snapshot import PoolSnapshot, Rates, snapshot_of
 from mpkernel.server.usage import Usage
 from shm.names import next_name
 
@@ -46,7 +50,8 @@ class Operations:
     """On the loop's thread, but for `kill`.
 
     Args:
-        pool: whose. Its settings `snapshot`, `control` and `crash_reports` say what there is.
+        pool: whose. Its settings `snapshot`, `control`, `crash_reports` and `metrics_file` say what
+            there is.
     """
 
     def __init__(self, pool: HostPool) -> None:
@@ -54,6 +59,7 @@ class Operations:
         self._stop: Callable[[], None] = lambda: None
         self._rates = Rates()
         self._snapshot: SnapshotFile | None = None
+        self._metrics: MetricsFile | None = None
         self._control: ControlSocket | None = None
         kept = pool.settings.crash_reports
         self._crashes = CrashReports(kept) if kept else None
@@ -68,32 +74,39 @@ class Operations:
         Args:
             stop: what to do when it shall leave. Returns at once.
         """
-        if not self._pool.settings.snapshot or self._snapshot is not None:
+        settings = self._pool.settings
+        if self._task.running or not (settings.snapshot or settings.metrics_file):
             return
         self._stop = stop
         try:
-            directory = private_runtime_directory()
-            remove_leftovers(directory)
-        except OSError as error:
+            self._thread.submit(lambda: None)  # the thread starts now, or not at all
+        except RuntimeError as error:
             logger.warning("operators cannot see this server: %s", error)
             return
-        path = directory / f"{next_name()}.json"
-        self._control = self._listen(path) if self._pool.settings.control else None
-        self._snapshot = SnapshotFile(path, has_control=self._control is not None)
-        self._task.start()
+        if settings.metrics_file is not None:
+            path = Path(settings.metrics_file).absolute()
+            self._metrics = MetricsFile(path, settings.metrics_interval_s)
+        if settings.snapshot:
+            self._publish()
+        if self._snapshot is not None or self._metrics is not None:
+            self._task.start()
 
     def died(self, death: Death, sessions: Sequence[SessionLink], usages: Sequence[Usage]) -> None:
         """An app's process ended unasked, with these on it. Returns at once."""
         if self._crashes is None or self._is_over:
             return
         if death.reason is not Reason.OPERATOR:
-            self._thread.submit(self._crashes.keep, report_of(death, sessions, usages))
+            report = report_of(death, sessions, usages)
+            try:
+                self._thread.submit(self._crashes.keep, report)
+            except RuntimeError as error:  # it stays queued
+                logger.warning("a report of a death is kept with the next one: %s", error)
 
     async def close(self) -> None:
         """Leave nothing that operators would take for a living server. Idempotent."""
         self.close_soon()
         await self._task.stop()
-        await asyncio.get_running_loop().run_in_executor(None, self._join)
+        await off_the_loop(self._join)
 
     def close_soon(self) -> None:
         """The same, without waiting."""
@@ -107,6 +120,8 @@ class Operations:
             self._control.close_soon()
         if self._snapshot is not None:
             self._snapshot.remove()
+        if self._metrics is not None:
+            self._metrics.remove()
         self._thread.shutdown(wait=False)
 
     def _join(self) -> None:
@@ -114,18 +129,38 @@ class Operations:
             self._control.close()
         self._thread.shutdown()
 
+    def _publish(self) -> None:
+        try:
+            directory = private_runtime_directory()
+            remove_leftovers(directory)
+        except OSError as error:
+            logger.warning("operators cannot see this server: %s", error)
+            return
+        path = directory / f"{next_name()}.json"
+        self._control = self._listen(path) if self._pool.settings.control else None
+        self._snapshot = SnapshotFile(path, has_control=self._control is not None)
+
     async def _run(self) -> None:
-        assert self._snapshot is not None
         loop = asyncio.get_running_loop()
+        interval_s = min(  # metrics are written as they fall due
+            _INTERVAL_S if self._snapshot is not None else math.inf,
+            self._pool.settings.metrics_interval_s if self._metrics is not None else math.inf,
+        )
         while not self._is_over:
             self._awake.clear()
             picture = snapshot_of(self._pool, self._rates)
-            await loop.run_in_executor(self._thread, self._snapshot.write, picture)
+            await loop.run_in_executor(self._thread, self._write, picture)
             try:
-                async with asyncio.timeout(_INTERVAL_S):
+                async with asyncio.timeout(interval_s):
                     await self._awake.wait()
             except TimeoutError:
                 continue
+
+    def _write(self, picture: PoolSnapshot) -> None:
+        if self._snapshot is not None:
+            self._snapshot.write(picture)
+        if self._metrics is not None:
+            self._metrics.write(picture)
 
     def _listen(self, path: Path) -> ControlSocket | None:
         loop = asyncio.get_running_loop()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 import tempfile
 from pathlib import Path
 
+from mpkernel.logs import get_logger
 from shm.names import next_name, owner_of
 
 __all__ = [
@@ -19,9 +19,10 @@ __all__ = [
     "remove_leftovers",
     "runtime_directories",
     "write_private",
+    "write_public",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _NAME = "mpkernel"
 
@@ -29,9 +30,13 @@ _NAME = "mpkernel"
 def runtime_directories() -> list[Path]:
     """Where servers of this user may keep what is gone with them, the best first: they need not
     have been started with the same environment as whoever looks for them."""
-    temporary = Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}"
     given = os.environ.get("XDG_RUNTIME_DIR", "")
-    return [Path(given) / _NAME, temporary] if os.path.isabs(given) else [temporary]
+    found = [Path(given) / _NAME] if os.path.isabs(given) else []
+    try:
+        found.append(Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
+    except FileNotFoundError as error:  # none can be written to
+        logger.debug("no directory for temporary files: %s", error)
+    return found
 
 
 def private_runtime_directory() -> Path:
@@ -40,16 +45,16 @@ def private_runtime_directory() -> Path:
     Raises:
         OSError: there is none; why the last one cannot be had.
     """
-    for directory in (candidates := runtime_directories()):
+    failure: OSError = FileNotFoundError(errno.ENOENT, "no directory can be written to")
+    for directory in runtime_directories():
         try:
             make_private(directory)
         except OSError as error:
             logger.debug("no runtime directory: %s", error)
-            if directory is candidates[-1]:
-                raise
+            failure = error
         else:
             return directory
-    raise AssertionError("there is always a directory for temporary files")
+    raise failure
 
 
 def crash_directory() -> Path:
@@ -67,6 +72,8 @@ def make_private(directory: Path) -> None:
         PermissionError: it is a link, somebody else's, or open to others.
         OSError: it cannot be made.
     """
+    if not directory.is_absolute():  # "~" stays where this user has no home
+        raise FileNotFoundError(errno.ENOENT, "this user has no home directory", directory)
     try:
         directory.mkdir(mode=0o700, parents=True)
     except FileExistsError:
@@ -95,11 +102,25 @@ def write_private(path: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be written; what was there before stays.
     """
+    _write(path, content, mode=0o600)
+
+
+def write_public(path: Path, content: bytes) -> None:
+    """Write a file that everybody may read who may enter its folder, whole or not at all.
+
+    Raises:
+        OSError: it could not be written; what was there before stays.
+    """
+    _write(path, content, mode=0o644)
+
+
+def _write(path: Path, content: bytes, *, mode: int) -> None:
     # The name says whose it is, should this process be killed here.
     unfinished = path.with_name(f".{next_name()}")
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as file:
+            os.fchmod(fd, mode)  # whatever the umask takes away
             file.write(content)
         os.replace(unfinished, path)
     except BaseException:
@@ -121,4 +142,4 @@ def remove_leftovers(directory: Path) -> None:
             os.unlink(directory / name)
         except FileNotFoundError:  # somebody else was faster
             continue
-        logger.info("removed what a dead server left pid=%d file=%s", owner.pid, name)
+        logger.info("removed what a dead server left file=%s", name, pid=owner.pid)

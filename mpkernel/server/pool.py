@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
 from mpkernel.server.app import App
@@ -72,7 +73,9 @@ class HostPool:
             quota_bytes=self.settings.files_bytes,
         )
         self._apps: dict[str, App] = {}
-        self._relay = ConsoleRelay(forward=self.settings.relay_console)
+        self._relay = ConsoleRelay(
+            forward=self.settings.relay_console, as_json=self.settings.log_format == "json"
+        )
         self._watchdog: Watchdog[AppHost] | None = None
         self.standby = Standby(self.settings)
         self._closed = False
@@ -191,7 +194,10 @@ class HostPool:
 
     def _make_host(self, app: App) -> AppHost:
         if self._sweeps:
-            _sweep_once()
+            try:
+                _sweep_once()
+            except RuntimeError as error:  # no thread; the next host's start tries again
+                logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
             self._watchdog = Watchdog(self.settings, AppHost.judged)
         loop = asyncio.get_running_loop()
@@ -207,8 +213,7 @@ class HostPool:
             await self._watchdog.close()
         await self._operations.close()
         self._relay.close()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._relay.join, _RELAY_PATIENCE_S)
+        await off_the_loop(functools.partial(self._relay.join, _RELAY_PATIENCE_S))
 
     def _drain_soon(self) -> None:
         supervised_task(self.drain(), name="mpkernel.drain")

@@ -7,7 +7,6 @@ host `host`'s.
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -19,13 +18,14 @@ from multiprocessing.connection import Connection
 from typing import Any, cast
 
 from mpkernel.errors import HostStartError
+from mpkernel.logs import get_logger
 from mpkernel.server.endings import ExitStatus
 from mpkernel.server.launch import Spawned
 from mpkernel.spec import enter
 
 __all__ = ["HostProcess"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HOST_ENTRY = "mpkernel.host.main:main"
 
@@ -158,7 +158,7 @@ class HostProcess:
         except ProcessLookupError:
             pass
         except PermissionError as error:  # macOS says so of a group of zombies
-            logger.debug("killpg refused: %s pid=%d", error, self.pid)
+            logger.debug("killpg refused: %s", error, pid=self.pid)
 
     def close(self) -> None:
         """Kill what is left of the host's group, reap the host, close every descriptor.
@@ -197,7 +197,7 @@ def _open_pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
     except OSError as error:
-        logger.debug("no pidfd, the sentinel has to do: %s pid=%d", error, pid)
+        logger.debug("no pidfd, the sentinel has to do: %s", error, pid=pid)
         return None
 
 

@@ -27,7 +27,6 @@ from mpkernel.server.places import (
     write_private,
 )
 from mpkernel.server.snapshot import PoolSnapshot
-from mpkernel.server.usage import created_at
 from shm.names import own_tag, owner_of
 
 __all__ = ["PublishedServer", "SnapshotFile", "ServerSnapshot", "published_servers"]
@@ -82,7 +81,7 @@ class SnapshotFile:
         now = time.monotonic()
         self._template = ServerSnapshot(
             pid=os.getpid(),
-            created_at=created_at(os.getpid()),
+            created_at=psutil.Process().create_time(),
             program=os.path.basename(sys.argv[0]) if sys.argv else "",
             version=__version__,
             python=".".join(map(str, sys.version_info[:3])),

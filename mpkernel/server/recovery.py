@@ -33,7 +33,13 @@ class RestartPolicy:
         self._jitter = jitter
         self._deaths: deque[float] = deque()
         self._not_before = float("-inf")
+        self._refusals = 0
         self.failed = False
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the last process that was wanted could not be had."""
+        return self._refusals > 0
 
     def died(self, now: float) -> None:
         """A process died.
@@ -51,13 +57,21 @@ class RestartPolicy:
             self._not_before = now + settings.restart_cool_down_s
             return
         earlier = len(self._deaths) - 1
-        if earlier:
-            longest = min(
-                settings.restart_backoff_s * 2 ** (earlier - 1), settings.restart_backoff_max_s
-            )
-            self._not_before = now + longest * (0.5 + 0.5 * self._jitter())
-        else:
-            self._not_before = now
+        self._not_before = now + self._backoff_s(earlier) if earlier else now
+
+    def refused(self, now: float) -> None:
+        """The system gave no process. That is no death: however often it happens, the app has not
+        failed, and is started when there is one again.
+
+        Args:
+            now: seconds of a monotonic clock.
+        """
+        self._refusals += 1
+        self._not_before = now + self._backoff_s(self._refusals)
+
+    def launched(self) -> None:
+        """There is a process."""
+        self._refusals = 0
 
     def wait_s(self, now: float) -> float:
         """How long until a process may be started; 0.0 for now."""
@@ -65,6 +79,12 @@ class RestartPolicy:
         if not left:
             self.failed = False
         return left
+
+    def _backoff_s(self, times: int) -> float:
+        settings = self._settings
+        # A power of more is no number any more, and the longest wait comes long before.
+        longest = settings.restart_backoff_s * 2.0 ** min(times - 1, 100)
+        return min(longest, settings.restart_backoff_max_s) * (0.5 + 0.5 * self._jitter())
 
 
 class Involved(NamedTuple):

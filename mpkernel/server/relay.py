@@ -2,8 +2,9 @@
 
 One thread for all hosts of a pool, off the loop: the server's own descriptors may be a terminal
 or a pipe that nobody reads, and then it is this thread that waits, and the host that prints.
-Each line gets the app's name before it; the last lines are kept for the report of a death. What was
-read at once is handled at once: a line costs no Python code of its own.
+Each line gets the app's name before it, or becomes one of JSON; the last lines are kept for the
+report of a death. What was read at once is handled at once: a line costs no Python code of its own,
+unless it becomes JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Literal, TextIO, TypeAlias
+
+from mpkernel.json_lines import printed_lines
 
 __all__ = ["ConsoleRelay", "ConsoleTail", "OnText", "StreamName"]
 
@@ -41,8 +44,12 @@ class ConsoleTail:
         ended: set when all of the host's descriptors are at their end.
     """
 
-    def __init__(self, name: str, sources: int, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, app: str, pid: int, sources: int, on_end: Callable[[], None]
+    ) -> None:
         self.name = name
+        self.app = app
+        self.pid = pid
         self.ended = threading.Event()
         self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
         self._faults: list[str] = []
@@ -90,8 +97,9 @@ class _Source:
 class ConsoleRelay:
     """Reads the console pipes of hosts on one daemon thread, started with the first of them."""
 
-    def __init__(self, *, forward: bool) -> None:
+    def __init__(self, *, forward: bool, as_json: bool = False) -> None:
         self._forward = forward
+        self._as_json = as_json
         self._lock = threading.Lock()  # guards _thread, _closed and the selector's map
         self._selector: selectors.BaseSelector | None = None
         self._wake_read = self._wake_write = -1
@@ -103,6 +111,8 @@ class ConsoleRelay:
         self,
         name: str,
         *,
+        app: str,
+        pid: int,
         stdout: int,
         stderr: int,
         faults: int,
@@ -110,12 +120,13 @@ class ConsoleRelay:
         on_end: Callable[[], None],
     ) -> ConsoleTail:
         """Relay these descriptors until each is at its end, then call `on_end`, which closes them.
+        `OSError` or `RuntimeError`, and nothing done, where no descriptor or thread is left for it.
 
         `on_text` is given what comes from stdout and stderr, whole characters in pieces as they are
         read, before anybody else, and the `time.monotonic()` of the reading. Both are called on the
         relay's thread, must not wait and must not raise.
         """
-        tail = ConsoleTail(name, 3, on_end)
+        tail = ConsoleTail(name, app, pid, 3, on_end)
         targets = (1, 2) if self._forward else (None, None)
         out, err = functools.partial(on_text, "stdout"), functools.partial(on_text, "stderr")
         sources = (
@@ -149,14 +160,21 @@ class ConsoleRelay:
     def _start(self) -> None:
         if self._thread is not None:
             return
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._thread = threading.Thread(
-            target=self._run, name="mpkernel-console-relay", daemon=True
-        )
-        self._thread.start()
+        try:
+            self._wake_read, self._wake_write = os.pipe()
+            os.set_blocking(self._wake_read, False)
+            self._selector.register(self._wake_read, selectors.EVENT_READ)
+            thread = threading.Thread(target=self._run, name="mpkernel-console-relay", daemon=True)
+            thread.start()
+        except BaseException:
+            self._selector.close()
+            for fd in (self._wake_read, self._wake_write):
+                if fd >= 0:
+                    os.close(fd)
+            self._wake_read = self._wake_write = -1
+            raise
+        self._thread = thread
 
     def _run(self) -> None:
         assert self._selector is not None
@@ -219,11 +237,22 @@ class ConsoleRelay:
         stream = sys.__stdout__ if source.target == 1 else sys.__stderr__
         if stream is None:
             return
-        name = f"[{source.tail.name}] "
         try:
-            _write(stream, name + lines.replace("\n", "\n" + name) + "\n")
+            if self._as_json:
+                _write_json(stream, source, lines)
+            else:
+                name = f"[{source.tail.name}] "
+                _write(stream, name + lines.replace("\n", "\n" + name) + "\n")
         except (OSError, ValueError) as error:  # the server's own console is gone
             logger.debug("console of %s not relayed: %s", source.tail.name, error)
+
+
+def _write_json(stream: TextIO, source: _Source, lines: str) -> None:
+    tail = source.tail
+    name = "stdout" if source.target == 1 else "stderr"
+    text = printed_lines(name, lines.split("\n"), pid=tail.pid, app=tail.app)
+    stream.buffer.write(text.encode())  # JSON is UTF-8, whatever a console's encoding is
+    stream.flush()
 
 
 def _write(stream: TextIO, text: str) -> None:

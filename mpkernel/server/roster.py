@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from mpkernel.errors import KernelFailed
+from mpkernel.errors import KernelFailed, ProtocolError
+from mpkernel.logs import get_logger
 from mpkernel.server.session_link import SessionLink
 from mpkernel.wire.frames import Channel, Frame
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
 
 __all__ = ["Roster"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _CREDIT_FLUSH_S = 0.05
+_MOST_OF_A_TRACEBACK = 64 * 1024
 _MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
 
 class Roster:
     """Gives numbers out, hands each session what is its own, and takes it off at its kernel's end.
-    A number that was not given out is dropped.
+    What comes for a session that has ended is dropped; a number that was never given out ends the
+    host.
 
     Args:
         app: absolute path of the app's file, for logs.
         loop: the running loop.
         on_exit: called when the kernel of the session of this number has ended, and the session
             was taken off; before the session is told.
+
+    Attributes:
+        forgiven_bytes: what came for sessions that have ended, and was not taken by their clients.
     """
 
     def __init__(
@@ -38,7 +42,8 @@ class Roster:
         self._app = app
         self._loop = loop
         self._on_exit = on_exit
-        self._numbers = itertools.count(1)
+        self.forgiven_bytes = 0
+        self._last_number = 0
         self._sessions: dict[int, SessionLink] = {}  # single dict operations, each one atomic
         self._owing: set[SessionLink] = set()  # guarded by _owing_lock
         self._owing_lock = threading.Lock()
@@ -53,12 +58,21 @@ class Roster:
 
     def add(self, session: SessionLink) -> None:
         """Give the session its number. From any thread."""
-        session.number = next(self._numbers)
+        with self._owing_lock:
+            self._last_number += 1
+            session.number = self._last_number
         self._sessions[session.number] = session
 
     def get(self, number: int) -> SessionLink | None:
-        """The session of this number."""
-        return self._sessions.get(number)
+        """The session of this number; None for one that has ended, and for the host itself.
+
+        Raises:
+            ProtocolError: there was never one.
+        """
+        session = self._sessions.get(number)
+        if session is None and number > self._last_number:
+            raise ProtocolError(f"it speaks of session {number}, of {self._last_number} there were")
+        return session
 
     def take_all(self) -> list[SessionLink]:
         """Take all sessions off."""
@@ -80,15 +94,13 @@ class Roster:
             elif (session := sessions.get(frame.session)) is not None:
                 session.received(frame.channel, frame.payload)
             else:
-                logger.debug(
-                    "dropped output of no session app=%s number=%d", self._app, frame.session
-                )
+                self._drop(frame)
 
     def news(self, number: int, message: KernelCreated | KernelExited | Running | Credit) -> None:
         """News of a session's kernel arrived."""
-        session = self._sessions.get(number)
+        session = self.get(number)
         if session is None:
-            logger.debug("dropped news of no session app=%s number=%d", self._app, number)
+            logger.debug("dropped news of no session number=%d", number, app=self._app)
             return
         match message:
             case KernelCreated():
@@ -99,8 +111,16 @@ class Roster:
                 session.progressed(message.begun, message.done)
             case KernelExited():
                 del self._sessions[number]
+                self.forgiven_bytes += session.unread.bytes
                 self._on_exit(number)
                 session.end(None if message.error is None else _failure(session, message.error))
+
+    def _drop(self, frame: Frame) -> None:
+        if frame.session == 0:
+            raise ProtocolError("it sends output of no session")
+        self.get(frame.session)
+        self.forgiven_bytes += len(frame.payload)
+        logger.debug("dropped output of no session number=%d", frame.session, app=self._app)
 
     def owe_credit(self, session: SessionLink) -> None:
         """Have the session's withheld credit sent soon. From any thread."""
@@ -122,5 +142,6 @@ class Roster:
 
 def _failure(session: SessionLink, error: str) -> KernelFailed:
     return KernelFailed(
-        f"the kernel of session {session.session_id} of {session.app.name} failed:\n{error}"
+        f"the kernel of session {session.session_id} of {session.app.name} failed:\n"
+        + error[-_MOST_OF_A_TRACEBACK:]
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from mpkernel.errors import MPKernelError
+from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
-from mpkernel.server.session_link import SessionLink
+from mpkernel.server.session_link import SessionLink, Unread
 from mpkernel.wire.frames import Channel, Message
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _TAKEN_IN_A_ROW = 256
 """After so many messages without a wait, who iterates over a session lets the loop go round."""
@@ -51,6 +51,11 @@ class Session(SessionLink):
         self._ended = asyncio.Event()
         self._error: MPKernelError | None = None
         self._closed = False
+
+    @property
+    def unread(self) -> Unread:
+        kept = [len(message.payload) for message in self._messages.copy()]
+        return Unread(len(kept), sum(kept) + self._untold_bytes + super().unread.bytes)
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,10 +117,10 @@ class Session(SessionLink):
                 await self._ended.wait()
         except TimeoutError:
             logger.warning(
-                "a kernel is still busy after its session was closed app=%s session=%s pid=%s",
-                self.app.path,
-                self.session_id,
-                self.host.pid if self.host is not None else None,
+                "a kernel is still busy after its session was closed",
+                app=self.app.path,
+                session=self.session_id,
+                pid=self.host.pid if self.host is not None else None,
             )
 
     def created(self, thread: int) -> None:

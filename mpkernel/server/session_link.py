@@ -14,17 +14,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from mpkernel.errors import HostUnresponsive, MPKernelError, SessionClosed
+from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
-from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.frames import Channel, Message, encode_header
 from mpkernel.wire.messages import Credit, StopKernel, encode
 
 if TYPE_CHECKING:
     from mpkernel.server.app import App
     from mpkernel.server.host import AppHost
 
-__all__ = ["SessionLink", "SessionTraffic"]
+__all__ = ["SessionLink", "SessionTraffic", "Unread"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,13 @@ class SessionTraffic(NamedTuple):
     running: str
     outstanding_bytes: int
     waiting_bytes: int
+
+
+class Unread(NamedTuple):
+    """What came for a client, and the host was not told to be taken."""
+
+    messages: int
+    bytes: int
 
 
 class SessionLink(abc.ABC):
@@ -76,11 +83,12 @@ class SessionLink(abc.ABC):
         self.host: AppHost | None = None
         self.number = 0
         self.thread: int | None = None
-        self.acted_at = time.monotonic()
+        self.acted_at = self._opened_at = time.monotonic()
         self.record = RecoveryRecord()
         self._journal = journal
         self._window_bytes = app.settings.window_bytes
         self._credit_bytes = self._window_bytes // 4
+        self._max_frame_bytes = app.settings.max_frame_bytes
         self._waiting_limit = app.settings.backlog_bytes
         self._lock = threading.RLock()  # guards all below, the journal and the host
         self._begun = self._done = 0
@@ -90,6 +98,7 @@ class SessionLink(abc.ABC):
         self._withheld = 0
         self._is_owed = False
         self._over = False
+        self._has_run = False
 
     @property
     def over(self) -> bool:
@@ -113,6 +122,11 @@ class SessionLink(abc.ABC):
         """Whether the session can outlive its process."""
         return self._journal is not None
 
+    @property
+    def unread(self) -> Unread:
+        """What came and was not taken. On the loop's thread."""
+        return Unread(0, self._withheld)
+
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
         """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
 
@@ -132,12 +146,14 @@ class SessionLink(abc.ABC):
                     remedy="open a new session",
                 )
             keep = self._waiting or not self._has_room(len(payload))
-            if self._waiting and self._waiting_bytes + len(payload) > self._waiting_limit:
+            if keep and self._is_clogged(len(payload)):
                 raise HostUnresponsive(
                     f"the kernel of session {self.session_id} of {self.app.name} takes no"
                     f" input: {self._waiting_bytes} bytes wait for it",
                     remedy="wait until it answers again, or close the session",
                 )
+            if keep or self.host is None:  # it would be refused when nobody can be told
+                encode_header(channel, 0, len(payload), max_frame_bytes=self._max_frame_bytes)
             self.acted_at = time.monotonic()
             if self.host is not None and not keep:
                 self.host.send(channel, self.number, payload)
@@ -168,6 +184,8 @@ class SessionLink(abc.ABC):
             count, self._withheld, self._is_owed = self._withheld, 0, False
             if count and not self._over and self.host is not None:
                 self.host.send(Channel.MANAGEMENT, self.number, encode(Credit(count)))
+                self.host.taken(count)
+                self.app.tallies.output_taken(count)
 
     def stop(self, *, patience_s: float = 0.0) -> None:
         """Ask the kernel to end, from any thread. What it still sends is delivered.
@@ -187,7 +205,7 @@ class SessionLink(abc.ABC):
     def credited(self, count: int) -> None:
         """The host's: the kernel took `count` bytes."""
         with self._lock:
-            self._outstanding = max(0, self._outstanding - count)
+            self._settle(min(count, self._outstanding))
             while self._waiting and self._has_room(len(self._waiting[0].payload)):
                 channel, payload = self._waiting.popleft()
                 self._waiting_bytes -= len(payload)
@@ -198,13 +216,25 @@ class SessionLink(abc.ABC):
     def created(self, thread: int) -> None:
         """The host's: the kernel's thread runs. `thread` is its ident there."""
         self.thread = thread
+        if not self._has_run:
+            self._has_run = True
+            self.app.tallies.session_start.observe(time.monotonic() - self._opened_at)
 
     def progressed(self, begun: int, done: int) -> None:
-        """The host's: the kernel has begun and done so many commands."""
+        """The host's: the kernel has begun and done so many commands.
+
+        Raises:
+            ProtocolError: it cannot have.
+        """
         with self._lock:
-            self._begun, self._done = begun, done
+            if not self._done <= done <= begun:
+                raise ProtocolError(
+                    f"a kernel has begun {begun} commands and done {done}, after {self._done}"
+                    f" session={self.session_id}"
+                )
             if self._journal is not None:
                 self._journal.progressed(begun, done)
+            self._begun, self._done = begun, done
         if done >= self.record.settled_after:
             self.record.settle()
 
@@ -221,7 +251,8 @@ class SessionLink(abc.ABC):
         with self._lock:
             self.host = None
             self._waiting.clear()
-            self._waiting_bytes = self._outstanding = self._withheld = 0
+            self._settle(self._outstanding)
+            self._waiting_bytes = self._withheld = 0
             self._is_owed = False
 
     def resume(self, host: AppHost, *, without_running: bool, alone: bool) -> tuple[str, ...]:
@@ -245,6 +276,7 @@ class SessionLink(abc.ABC):
                 return
             self._over = True
             self._waiting.clear()
+            self._settle(self._outstanding)
         self.on_end(error)
 
     def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
@@ -266,6 +298,17 @@ class SessionLink(abc.ABC):
     @abc.abstractmethod
     def on_end(self, error: MPKernelError | None) -> None:
         """The session is over. On the loop's thread, once, after the last `on_message`."""
+
+    def _settle(self, count: int) -> None:
+        """So many of the bytes that were sent are outstanding no more."""
+        self._outstanding -= count
+        self.app.tallies.kernel_input_bytes += count
+
+    def _is_clogged(self, count: int) -> bool:
+        """Whether too much waits, here or, where the kernel says that it took it, for the Pipe."""
+        if self._waiting and self._waiting_bytes + count > self._waiting_limit:
+            return True
+        return self.host is not None and self.host.backlog_bytes > self._waiting_limit
 
     def _has_room(self, count: int) -> bool:
         return (

@@ -17,6 +17,7 @@ import msgspec
 from mpkernel.server.app import App
 from mpkernel.server.host import AppHost
 from mpkernel.server.session_link import SessionLink
+from mpkernel.server.tallies import AppTotals
 from mpkernel.server.usage import Usage
 from shm import Registry
 from shm.names import owner_of
@@ -105,6 +106,7 @@ class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         last_reason: why the last one did, in a word; None when none did.
         last_death: the same in a sentence.
         hosts: its processes, the one that takes sessions first.
+        totals: what has happened to it since its first session.
     """
 
     path: str
@@ -115,6 +117,7 @@ class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     last_reason: str | None
     last_death: str | None
     hosts: list[HostSnapshot]
+    totals: AppTotals
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +187,11 @@ def snapshot_of(pool: HostPool, rates: Rates) -> PoolSnapshot:
 
 def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> AppSnapshot:
     death = app.last_death
+    hosts = [_host(host, bytes_by_pid, rates, now) for host in app.hosts]
+    totals = app.tallies.totals(
+        messages=sum(host.messages for host in hosts),
+        outstanding_bytes=sum(one.window_used_bytes for host in hosts for one in host.sessions),
+    )
     return AppSnapshot(
         path=app.path,
         name=app.name,
@@ -192,7 +200,8 @@ def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) ->
         deaths=app.death_count,
         last_reason=death.reason.value if death is not None else None,
         last_death=death.what if death is not None else None,
-        hosts=[_host(host, bytes_by_pid, rates, now) for host in app.hosts],
+        hosts=hosts,
+        totals=totals,
     )
 
 

@@ -15,7 +15,6 @@ the host's.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Iterable
@@ -30,6 +29,8 @@ from importlib.machinery import (
 )
 
 from mpkernel.errors import HostStartError
+from mpkernel.logs import get_logger
+from mpkernel.server.environments import environment_for
 from mpkernel.server.process import HostProcess
 from mpkernel.server.recovery import RestartPolicy
 from mpkernel.server.warm import Inherited, WarmProcess
@@ -38,7 +39,7 @@ from mpkernel.wire.messages import Warm
 
 __all__ = ["Standby"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # The app that was just started shall not share its processors with the next process's launch.
 # After that it may: the imports, nearly all there is to do, give way.
@@ -78,19 +79,21 @@ class Standby:
             await self._settled.wait()
         return not self._closed
 
-    def take(self, app: str) -> HostProcess | None:
-        """A warm process for the app of this file, which has no environment of its own; None when
-        there is none that fits. Whoever takes it says to it what it is for, and ends it.
+    def take(self, app: str, settings: Settings) -> HostProcess | None:
+        """A warm process for the app of this file, with these settings; None when there is none
+        that fits. Whoever takes it says to it what it is for, and ends it.
 
         Returns at once. The next one is launched a little later.
         """
         if self._closed:
             return None
-        inherited = Inherited.now()
+        inherited = Inherited.now(self._settings)
         for process in [one for one in self._processes if one.inherited != inherited]:
-            logger.info("standby ended, the server has changed since pid=%d", process.pid)
+            logger.info("standby ended, the server has changed since", pid=process.pid)
             self._end(process)
         self._fill_in(_REFILL_DELAY_S)
+        if inherited.environment != environment_for(settings):
+            return None
         for process in self._processes:
             if process.can_be_taken and not _holds_any_of(os.path.dirname(app), process.names):
                 self._remove(process)
@@ -134,10 +137,14 @@ class Standby:
             return
         warm = Warm(list(self._settings.standby_imports), self._at_low_priority)
         try:
-            process = WarmProcess(warm, self._on_warmed, self._on_death)
+            inherited = Inherited.now(self._settings)
+            process = WarmProcess(warm, inherited, self._on_warmed, self._on_death)
         except HostStartError as error:
-            self._on_failure(str(error))
+            logger.info("no standby for now: %s", error)
+            self._policy.refused(time.monotonic())
+            self._fill_in(0.0)
         else:
+            self._policy.launched()
             self._processes.append(process)
 
     def _on_warmed(self, process: WarmProcess) -> None:

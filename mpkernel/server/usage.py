@@ -14,11 +14,9 @@ import msgspec
 import psutil
 
 from mpkernel.server.lineage import Lineage
+from shm.names import tag_of
 
 __all__ = ["Sampler", "Usage", "created_at"]
-
-# Creation times follow the system's clock, and psutil adds a boot time in whole seconds.
-_CLOCK_SLACK_S = 2.0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,13 +42,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: float
 
 
-def created_at(pid: int) -> float:
-    """When a process was created, as `Sampler.sample` wants it: psutil's create time.
+def created_at(pid: int) -> int:
+    """When a process was created, as `Sampler.sample` wants it: by a clock that nobody sets, where
+    psutil's create time moves with the calendar. 0 where there is none, or it cannot be told.
 
     Raises:
-        psutil.NoSuchProcess: there is none.
+        OSError: no descriptor is left to look.
     """
-    return float(psutil.Process(pid).create_time())
+    return tag_of(pid).start
 
 
 class Sampler:
@@ -63,10 +62,10 @@ class Sampler:
 
     def __init__(self) -> None:
         self._lineage = Lineage(_parent_of)
-        self._hosts: dict[tuple[int, float], psutil.Process] = {}
+        self._hosts: dict[tuple[int, int], psutil.Process] = {}
         self._members: dict[int, psutil.Process] = {}
 
-    def sample(self, hosts: Mapping[int, float]) -> dict[int, Usage]:
+    def sample(self, hosts: Mapping[int, int]) -> dict[int, Usage]:
         """What each host uses now. One that has ended, whose process id is another process's by
         now, or that may not be looked at, is left out.
 
@@ -91,7 +90,7 @@ class Sampler:
         return usages
 
     def _measure(
-        self, pid: int, created: float, members: Iterable[int], taken_at: float
+        self, pid: int, created: int, members: Iterable[int], taken_at: float
     ) -> Usage | None:
         try:
             host = self._same_host(pid, created)
@@ -114,7 +113,7 @@ class Sampler:
             taken_at=taken_at,
         )
 
-    def _same_host(self, pid: int, created: float) -> psutil.Process:
+    def _same_host(self, pid: int, created: int) -> psutil.Process:
         """The host as it is now.
 
         Raises:
@@ -122,10 +121,7 @@ class Sampler:
         """
         process = psutil.Process(pid)
         known = self._hosts.get((pid, created))
-        if known is None:
-            same = abs(process.create_time() - created) <= _CLOCK_SLACK_S
-        else:
-            same = process == known  # by a clock that nobody sets
+        same = created_at(pid) == created if known is None else process == known
         if not same:
             raise psutil.NoSuchProcess(pid)
         self._hosts[pid, created] = process

@@ -82,6 +82,11 @@ class HostWatch:
         """The latest samples, the oldest first: about a minute at the default interval."""
         return tuple(self._history)
 
+    @property
+    def pinged_at(self) -> float:
+        """When the last ping was sent."""
+        return self._pinged_at
+
     def sampled(self, usage: Usage) -> list[Verdict]:
         """Take a sample; give what follows from it."""
         since_last_s = usage.taken_at - self._history[-1].taken_at if self._history else 0.0
@@ -110,10 +115,12 @@ class HostWatch:
         self._is_answered = False
         return self._ping
 
-    def ponged(self, number: int) -> None:
-        """The host answered. A number that nobody waits for is nothing."""
-        if number == self._ping:
-            self._is_answered = True
+    def ponged(self, number: int) -> bool:
+        """The host answered. False: nobody waits for this number."""
+        if number != self._ping or self._is_answered:
+            return False
+        self._is_answered = True
+        return True
 
     def _over_hard_limit(self, usage: Usage) -> Verdict | None:
         limit = self._settings.memory_hard_bytes

@@ -6,35 +6,37 @@ How many of them there are, and who gets one, is `standby`'s.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
 from mpkernel.errors import ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.environments import environment_for
 from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
+from mpkernel.settings import Settings
 from mpkernel.wire.frames import MAX_FRAME_BYTES, Channel, Frame
 from mpkernel.wire.messages import Warm, Warmed, decode_up, encode
 
 __all__ = ["Inherited", "WarmProcess"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LAST_WORDS_BYTES = 4096
 
 
 class Inherited(NamedTuple):
-    """What a process has from its server: the folder, as device and inode, the environment, and
-    where imports look."""
+    """What a process has from its server: the folder, as device and inode, as much of the
+    environment as the settings let through, and where imports look."""
 
     directory: tuple[int, int] | None
     environment: dict[str, str]
     import_path: list[str]
 
     @classmethod
-    def now(cls) -> Self:
+    def now(cls, settings: Settings) -> Self:
         """What one that is launched now would have."""
         try:
             found = os.stat(".")
@@ -42,7 +44,7 @@ class Inherited(NamedTuple):
             directory = None
         else:
             directory = found.st_dev, found.st_ino
-        return cls(directory, dict(os.environ), list(sys.path))
+        return cls(directory, environment_for(settings), list(sys.path))
 
 
 class WarmProcess:
@@ -50,11 +52,12 @@ class WarmProcess:
 
     Args:
         warm: what it shall import.
+        inherited: what it shall have from the server.
         on_warmed: called when it is ready.
         on_death: called with how it ended, and its last words, when it is gone and reaped.
 
     Attributes:
-        inherited: what it has from the server.
+        inherited: as given.
         is_ready: whether it has imported it.
         names: the top-level modules that this brought.
         slowed: whether it has threads that are too slow for an app.
@@ -67,10 +70,11 @@ class WarmProcess:
     def __init__(
         self,
         warm: Warm,
+        inherited: Inherited,
         on_warmed: Callable[[WarmProcess], None],
         on_death: Callable[[WarmProcess, str], None],
     ) -> None:
-        self.inherited = Inherited.now()
+        self.inherited = inherited
         self.is_ready = False
         self.names: list[str] = []
         self.slowed = False
@@ -78,7 +82,7 @@ class WarmProcess:
         self._on_warmed = on_warmed
         self._on_end = on_death
         self._loop = asyncio.get_running_loop()
-        self._process = HostProcess.launch("mpkernel standby")
+        self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
         payload = encode(warm)
         self._link = Link(
             "a standby",
@@ -130,7 +134,7 @@ class WarmProcess:
             self._on_warmed(self)
 
     def _on_protocol_error(self, error: ProtocolError) -> None:
-        logger.warning("standby ended for what it sent: %s pid=%d", error, self.pid)
+        logger.warning("standby ended for what it sent: %s", error, pid=self.pid)
         self.kill()
 
     def _on_death(self) -> None:

@@ -13,22 +13,21 @@ One sample at a time; the next is due an interval after the last one's end. What
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-import psutil
-
 from mpkernel.aio.background import BackgroundTask
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.logs import get_logger
 from mpkernel.server.usage import Sampler, Usage, created_at
 from mpkernel.server.verdicts import HostWatch, Verdict
 from mpkernel.settings import Settings
 
 __all__ = ["Watchdog", "WatchedHost"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class WatchedHost(Protocol):
@@ -77,15 +76,14 @@ class Watchdog(Generic[HostT]):
 
         Returns:
             Where its pongs go, and where its latest samples can be had.
+
+        Raises:
+            OSError: no descriptor is left to look at it.
         """
         watch = HostWatch(settings or self._settings, born_at=time.monotonic())
         if self._settings.watch_interval_s is None or self._is_closed:
             return watch
-        try:
-            self._watched[host] = _Watched(pid, created_at(pid), watch)
-        except psutil.Error as error:
-            logger.debug("a host that is gone is not watched: %s pid=%d", error, pid)
-            return watch
+        self._watched[host] = _Watched(pid, created_at(pid), watch)
         if not self._task.running:
             self._task.start()
         return watch
@@ -108,7 +106,7 @@ class Watchdog(Generic[HostT]):
         self.close_soon()
         await self._task.stop()
         # A sample may be under way that nobody waits for any more.
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        await off_the_loop(self._thread.shutdown)
 
     async def _run(self) -> None:
         interval_s = self._settings.watch_interval_s
@@ -129,7 +127,7 @@ class Watchdog(Generic[HostT]):
         loop = asyncio.get_running_loop()
         try:
             usages = await loop.run_in_executor(self._thread, self._sampler.sample, hosts)
-        except OSError as error:  # the server has no descriptor left, or /proc is not there
+        except (OSError, RuntimeError) as error:  # no descriptor is left, no thread, or no /proc
             if not self._is_failing:
                 logger.warning("hosts cannot be watched for now: %s", error)
             self._is_failing = True
@@ -147,7 +145,7 @@ class Watchdog(Generic[HostT]):
                 self._on_verdict(host, verdict)
             except Exception:
                 # The others are watched on.
-                logger.exception("a verdict could not be carried out pid=%d", watched.pid)
+                logger.exception("a verdict could not be carried out", pid=watched.pid)
 
     def _ping(self, host: HostT) -> None:
         watched = self._watched.get(host)
@@ -158,5 +156,5 @@ class Watchdog(Generic[HostT]):
 
 class _Watched(NamedTuple):
     pid: int
-    created_at: float
+    created_at: int
     watch: HostWatch

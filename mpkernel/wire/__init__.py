@@ -5,6 +5,7 @@
     server ◀── stream Pipe (up only) ──── host         created, output, files, exited, credits
 
 `frames` turns bytes into frames and back, `messages` turns the payload of a management frame into
-a Struct and back. Neither does any I/O: whoever owns a descriptor feeds them. The server decodes
-only what is defined here and opaque bytes; nothing that comes up a Pipe is ever unpickled.
+a Struct and back, `bounds` says what these may claim. None does any I/O: whoever owns a descriptor
+feeds them. The server decodes only what is defined here and opaque bytes; nothing that comes up a
+Pipe is ever unpickled.
 """

@@ -28,6 +28,7 @@ __all__ = [
     "Channel",
     "Frame",
     "FrameDecoder",
+    "FrameLost",
     "Message",
     "encode_header",
 ]
@@ -75,6 +76,24 @@ class Message(NamedTuple):
 
     channel: Channel
     payload: bytes
+
+
+class FrameLost(ProtocolError):
+    """A frame was larger than the memory that was left, and was passed over. The decoder goes on.
+
+    Attributes:
+        channel, session: the frame's.
+        payload_bytes: its payload's size.
+    """
+
+    def __init__(self, channel: Channel, session: int, payload_bytes: int) -> None:
+        super().__init__(
+            f"a message of {payload_bytes} bytes does not fit into memory",
+            remedy="send less at once, or lower max_frame_bytes",
+        )
+        self.channel = channel
+        self.session = session
+        self.payload_bytes = payload_bytes
 
 
 def encode_header(
@@ -139,7 +158,7 @@ class FrameDecoder:
         """Take `data`, give the frames that it completes, in order.
 
         Raises:
-            ProtocolError: what was received is no frame. The decoder is of no use from then on.
+            ProtocolError: as `received`.
         """
         source = memoryview(data).cast("B")
         frames: list[Frame] = []
@@ -160,6 +179,7 @@ class FrameDecoder:
         """Say that `count` bytes now stand in the buffer; give the frames that they complete.
 
         Raises:
+            FrameLost: there was no memory for one. What follows it can be received.
             ProtocolError: what was received is no frame. The decoder is of no use from then on.
         """
         if self._large is not None:
@@ -182,7 +202,7 @@ class FrameDecoder:
                 if frame_end - start > len(view):
                     payload_bytes = body_bytes - _BODY_HEAD_BYTES
                     self._large = _LargeFrame(
-                        _CHANNELS[channel], session, payload_bytes, view[payload_start:end]
+                        _CHANNELS[channel], session, payload_bytes, view, view[payload_start:end]
                     )
                     start = end
                 break
@@ -232,31 +252,45 @@ class _LargeFrame:
     """A frame whose payload is received where it stays.
 
     A `BytesIO` is the one writable way to the memory of a `bytes` object that can be had without a
-    copy: it takes the object over, and gives the same one back at the end.
+    copy: it takes the object over, and gives the same one back at the end. Where there is no memory
+    for it, the bytes go over one another in the decoder's own buffer, and are lost.
     """
 
     def __init__(
-        self, channel: Channel, session: int, payload_bytes: int, begun: memoryview
+        self,
+        channel: Channel,
+        session: int,
+        payload_bytes: int,
+        buffer: memoryview,
+        begun: memoryview,
     ) -> None:
         self._channel = channel
         self._session = session
+        self._payload_bytes = payload_bytes
+        self._payload: io.BytesIO | None = None
+        self._view = buffer
+        self.received_bytes = len(begun)
         try:
             self._payload = io.BytesIO(bytes(payload_bytes))
         except MemoryError:
-            raise ProtocolError(
-                f"a frame of {payload_bytes} bytes does not fit into memory",
-                remedy="send less at once, or lower max_frame_bytes",
-            ) from None
+            return  # `frame` says so
         self._view = self._payload.getbuffer()
-        self.received_bytes = len(begun)
         self._view[: len(begun)] = begun
 
     @property
     def rest(self) -> memoryview:
-        """Where what is missing goes."""
+        """Where what is missing goes, or a part of it."""
+        if self._payload is None:
+            return self._view[: self._payload_bytes - self.received_bytes]
         return self._view[self.received_bytes :]
 
     def frame(self) -> Frame:
-        """The frame, when nothing is missing."""
+        """The frame, when nothing is missing.
+
+        Raises:
+            FrameLost: there was no memory for it.
+        """
+        if self._payload is None:
+            raise FrameLost(self._channel, self._session, self._payload_bytes)
         self._view.release()
         return Frame(self._channel, self._session, self._payload.getvalue())

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from mpkernel.errors import ProtocolError
+from mpkernel.wire.bounds import Count, Duration, FileSize, FrameSize, Key, Room
 
 __all__ = [
     "ConsoleText",
@@ -34,6 +35,7 @@ __all__ = [
     "Shutdown",
     "StopKernel",
     "Stopping",
+    "UNDECODABLE",
     "UpMessage",
     "WantConsole",
     "WantDrain",
@@ -44,23 +46,26 @@ __all__ = [
     "encode",
 ]
 
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be: the last for deep nesting."""
+
 
 class FileStorage(msgspec.Struct, frozen=True):
     """How a host keeps virtual files; see `Settings`, where each of these stands."""
 
     kind: Literal["shared_memory", "temp_file"] | None
     fallback: Literal["temp_file"] | None
-    session_quota_bytes: int | None
-    quota_bytes: int | None
-    recycled_bytes: int
-    recycled_age_s: float
+    session_quota_bytes: Count | None
+    quota_bytes: Count | None
+    recycled_bytes: Count
+    recycled_age_s: Duration
 
 
 class Stopping(msgspec.Struct, frozen=True):
     """How a host ends kernels; see `Settings`, where each of these stands."""
 
-    interrupt_grace_s: float
-    max_abandoned: int
+    interrupt_grace_s: Duration
+    max_abandoned: Count
 
 
 class Warm(msgspec.Struct, tag="warm", frozen=True):
@@ -90,8 +95,8 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
 
     app: str
     argv: list[str]
-    max_frame_bytes: int
-    host_window_bytes: int
+    max_frame_bytes: FrameSize
+    host_window_bytes: Room
     files: FileStorage
     stopping: Stopping
 
@@ -109,7 +114,7 @@ class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):
     session_id: str
     entry: str
     args: bytes
-    window_bytes: int
+    window_bytes: Room
 
 
 class StopKernel(msgspec.Struct, tag="stop_kernel", frozen=True):
@@ -119,13 +124,13 @@ class StopKernel(msgspec.Struct, tag="stop_kernel", frozen=True):
         patience_s: how long that may take before the command is interrupted.
     """
 
-    patience_s: float = 0.0
+    patience_s: Duration = 0.0
 
 
 class Credit(msgspec.Struct, tag="credit", frozen=True):
     """The other side's consumer took `bytes` more of this session's payload bytes."""
 
-    bytes: int
+    bytes: Count
 
 
 class ConsoleText(msgspec.Struct, tag="console_text", frozen=True):
@@ -186,8 +191,8 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     """How many commands the kernel has begun, and how many of these it has done: one more is begun
     while one runs. Which messages are commands, the kernel and its client's journal agree on."""
 
-    begun: int
-    done: int
+    begun: Count
+    done: Count
 
 
 class KernelExited(msgspec.Struct, tag="exited", frozen=True):
@@ -214,14 +219,14 @@ class FileStored(msgspec.Struct, tag="file_stored", frozen=True):
     key: str
     kind: Literal["block", "temp_file"]
     location: str
-    size: int
+    size: FileSize
     media_type: str
 
 
 class FileRemoved(msgspec.Struct, tag="file_removed", frozen=True):
     """A virtual file has ended. `FilesFreed` answers it, always."""
 
-    key: str
+    key: Key
 
 
 class WantConsole(msgspec.Struct, tag="want_console", frozen=True):
@@ -279,7 +284,7 @@ def decode_down(payload: bytes) -> DownMessage:
     """
     try:
         return _down_decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ProtocolError(f"no management message for a host: {error}") from error
 
 
@@ -291,5 +296,5 @@ def decode_up(payload: bytes) -> UpMessage:
     """
     try:
         return _up_decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ProtocolError(f"no management message from a host: {error}") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,15 @@ def test_programs_get_the_same_as_json(server: OperatedServer) -> None:
     assert app["hosts"][0]["sessions"][0]["session_id"] == "visitor"
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(server: OperatedServer) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "mpkernel", "status", "--json"]
+    end = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (end.returncode, end.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 def test_a_stopped_server_is_said_to_be(server: OperatedServer) -> None:
     server.stop()
     assert f"STOPPED: it answers nothing (kill -CONT {server.pid}" in mpkernel("status").stdout
@@ -90,6 +101,14 @@ def test_top_shows_what_changes_until_it_is_ended(
         terminal.type(key)
         assert terminal.end() == 0
         assert terminal.shown.startswith("\x1b[?1049h")
+        assert terminal.shown.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_top_gives_the_terminal_back_when_it_is_terminated(user: Path) -> None:
+    with Terminal([sys.executable, "-m", "mpkernel", "top", "--interval", "0.1"], user) as terminal:
+        terminal.wait_for("no server of this user runs")
+        terminal.process.terminate()
+        assert terminal.end() == 128 + signal.SIGTERM
         assert terminal.shown.endswith("\x1b[?25h\x1b[?1049l")
 
 

@@ -18,6 +18,7 @@ from marimo._runtime.commands import (
     UpdateUserConfigCommand,
 )
 
+from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.restoring import Click, RestoredModel, RestoredValue, WidgetShown
 from mpkernel.server.journal import Rebuilt
@@ -234,3 +235,14 @@ def test_what_is_sent_to_a_kernel_that_takes_nothing_is_bounded() -> None:
     assert len(commands_of(rebuilt)) < 200
     assert rebuilt.lost == ("some of what was set or clicked while the app was down",)
     assert sender.journal.unanswered() == ["call"]
+
+
+def test_a_kernel_that_claims_more_than_was_sent_is_not_believed(sender: Sender) -> None:
+    sender.set(a_0=1)
+    with pytest.raises(ProtocolError):
+        sender.journal.progressed(2**40, 2**40)
+
+
+def test_a_notification_that_is_nested_too_deeply_is_none(sender: Sender) -> None:
+    nested = b"[" * 100_000 + b"]" * 100_000
+    sender.journal.received(b'{"op":"remove-ui-elements","more":' + nested + b"}")

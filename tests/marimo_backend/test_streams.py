@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import queue
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -85,6 +87,15 @@ async def test_nothing_is_taken_after_the_end(messages: queue.Queue[bytes | None
     taker.distributor.stop()
     stream.put(b"late")
     assert taker.messages() == []
+
+
+async def test_nothing_is_kept_of_a_session_that_is_gone() -> None:
+    messages: queue.Queue[bytes | None] = queue.Queue()
+    stream = PageStream(messages, asyncio.get_running_loop())
+    gone = weakref.ref(messages)
+    del stream, messages
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_queue_that_is_not_ours_keeps_marimos_own_thread(

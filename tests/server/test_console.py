@@ -120,6 +120,8 @@ class ARelay:
         self.reads, self.writes = zip(*pipes, strict=True)
         self.tail = self.relay.add(
             "app.py",
+            app="/app.py",
+            pid=os.getpid(),
             stdout=self.reads[0],
             stderr=self.reads[1],
             faults=self.reads[2],

@@ -62,6 +62,21 @@ class TestRestarts:
         assert policy.wait_s(62.0) == 0.0
         assert not policy.failed
 
+    def test_a_process_that_cannot_be_had_is_no_death_and_waits_twice_as_long(self) -> None:
+        settings = Settings(restart_limit=1, restart_backoff_s=0.5, restart_backoff_max_s=30)
+        policy = RestartPolicy(settings, jitter=lambda: 1.0)
+        waits = []
+        for now in range(100, 2100):
+            policy.refused(now)
+            waits.append(policy.wait_s(now))
+        assert waits[:8] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+        assert set(waits[8:]) == {30.0}
+        assert policy.is_refused
+        assert not policy.failed
+        policy.launched()
+        policy.refused(2200.0)
+        assert policy.wait_s(2200.0) == 0.5
+
     def test_deaths_of_long_ago_do_not_count(self) -> None:
         policy = RestartPolicy(Settings(restart_limit=2, restart_window_s=60))
         for now in (0.0, 100.0, 200.0, 300.0):

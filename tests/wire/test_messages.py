@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -60,6 +63,59 @@ def test_any_bytes_are_a_message_or_a_protocol_error(payload: bytes) -> None:
             decode(payload)
         except ProtocolError:
             pass
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"\x91" * 100_000 + b"\0",  # nested too deeply
+        b"\x81\0" * 100_000 + b"\0",
+        b"\xa2\x89\x82",  # text that is no UTF-8
+        b"\xdd\xff\xff\xff\xff",  # a list that claims four billion elements
+    ],
+)
+@pytest.mark.parametrize("decode", [m.decode_up, m.decode_down])
+def test_what_msgpack_can_hold_and_no_message_does_is_refused(
+    decode: Callable[[bytes], object], more: bytes
+) -> None:
+    for tag, name in (("credit", "more"), ("warmed", "names"), ("files_freed", "keys")):
+        head = b"\x82" + b"".join(map(msgspec.msgpack.encode, ("type", tag, name)))
+        with pytest.raises(ProtocolError):
+            decode(head + more)
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "value"),
+    [
+        (m.Credit(1), "bytes", -1),
+        (m.Credit(1), "bytes", 2**64 - 1),
+        (m.CreateKernel("s", "m:f", b"", 1), "window_bytes", 0),
+        (m.StopKernel(0.0), "patience_s", -1.0),
+        (m.StopKernel(0.0), "patience_s", math.nan),
+    ],
+)
+def test_numbers_that_nobody_means_are_refused_by_a_host(
+    message: m.DownMessage, field: str, value: float
+) -> None:
+    with pytest.raises(ProtocolError):
+        m.decode_down(m.encode(msgspec.structs.replace(message, **{field: value})))
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "value"),
+    [
+        (m.Credit(1), "bytes", -1),
+        (m.Running(1, 0), "begun", -1),
+        (m.Running(1, 0), "done", 2**64 - 1),
+        (m.FileStored("k", "block", "mpk-1-2-3-4", 3, "image/png"), "size", -1),
+        (m.FileStored("k", "block", "mpk-1-2-3-4", 3, "image/png"), "size", 2**63),
+    ],
+)
+def test_numbers_that_nobody_means_are_refused_by_a_server(
+    message: m.UpMessage, field: str, value: int
+) -> None:
+    with pytest.raises(ProtocolError):
+        m.decode_up(m.encode(msgspec.structs.replace(message, **{field: value})))
 
 
 def test_a_message_for_the_other_direction_is_refused() -> None:

@@ -29,6 +29,10 @@ def fail(kernel):
     raise RuntimeError("this kernel fails on purpose")
 
 
+def fail_at_length(kernel):
+    raise RuntimeError("x" * int(kernel.args))
+
+
 def leave_at_once(kernel):
     kernel.send(b"last words")
 

@@ -1,0 +1,110 @@
+"""`log_as_json`: whatever this process says from now on is a line of JSON.
+
+    loggers ────────────────────▶ JsonFormatter ─┐
+    warnings, exceptions that nobody took ──▶ a logger of ours
+    print() ────────────────────▶ PrintedAsJson ─┴─▶ descriptors 1 and 2
+
+Not so what bypasses Python: the interpreter's own last words, what C code writes.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import threading
+from types import TracebackType
+from typing import TextIO
+
+from mpkernel.json_lines import JsonFormatter, printed_lines
+
+__all__ = ["PrintedAsJson", "log_as_json"]
+
+logger = logging.getLogger(__name__)
+
+
+def log_as_json() -> None:
+    """Begin. Loggers whose records reach no handler of their own keep to what they would say
+    without one: warnings, and what is worse."""
+    from mpkernel.marimo_backend.loggers import format_loggers
+
+    formatter = JsonFormatter()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler(sys.__stderr__)
+    handler.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    format_loggers(formatter)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_exception
+    threading.excepthook = _log_exception_of_thread
+    sys.unraisablehook = _log_unraisable
+    if sys.__stdout__ is not None:
+        sys.stdout = PrintedAsJson("stdout", sys.__stdout__)
+    if sys.__stderr__ is not None:
+        sys.stderr = PrintedAsJson("stderr", sys.__stderr__)
+
+
+class PrintedAsJson(io.TextIOBase):
+    """In place of `sys.stdout` or `sys.stderr`: a line of JSON for each that is printed, and for
+    what is flushed without an end. Empty ones are left out.
+
+    Args:
+        name: "stdout" or "stderr".
+        target: where lines go.
+    """
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, name: str, target: TextIO) -> None:
+        self._name = name
+        self._target = target
+        self._lock = threading.RLock()  # guards all below; a signal's handler may print, too
+        self._partial = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._target.fileno()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            *lines, self._partial = (self._partial + text).split("\n")
+            self._print(lines)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            partial, self._partial = self._partial, ""
+            self._print([partial])
+
+    def _print(self, lines: list[str]) -> None:
+        said = [line.rstrip() for line in lines if line.strip()]
+        if said:
+            self._target.write(printed_lines(self._name, said, pid=os.getpid()))
+        self._target.flush()
+
+
+def _log_exception(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logger.critical("the server ends: %r", error, exc_info=(kind, error, traceback))
+
+
+def _log_exception_of_thread(about: threading.ExceptHookArgs) -> None:
+    error = about.exc_value
+    if error is None or isinstance(error, SystemExit):
+        return
+    name = about.thread.name if about.thread is not None else "of no name"
+    logger.error("thread %s ended: %r", name, error, exc_info=error)
+
+
+def _log_unraisable(about: sys.UnraisableHookArgs) -> None:
+    what = about.err_msg or "Exception ignored in"
+    logger.error("%s: %r", what, about.object, exc_info=about.exc_value)

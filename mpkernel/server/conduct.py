@@ -1,0 +1,124 @@
+"""`Conduct`: what a host does that no honest one would do. It ends the host.
+
+    bytes for clients that do not take them  ─ more than twice `host_window_bytes` ─┐
+    messages of these                        ─ more than two million ───────────────┤
+    files freed, the answers never read      ─ more than 100,000 ───────────────────┼▶ ProtocolError
+    places for files that are not its own    ─ more than 100 ───────────────────────┤
+    ready, or an answer to no ping           ─ once too often ──────────────────────┘
+
+A host keeps its sessions within their windows by itself; here is what holds when it does not. Bytes
+are counted by reads and by credits, never by frames: the way of a message stays as short as it is.
+On the loop's thread, but for `taken`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from mpkernel.errors import ProtocolError
+from mpkernel.server.link import Link
+from mpkernel.server.roster import Roster
+from mpkernel.wire.frames import HEADER_BYTES, Channel, Frame
+
+__all__ = ["Conduct"]
+
+_MOST_UNREAD_MESSAGES = 2 * 1024 * 1024
+_MESSAGES_BETWEEN_COUNTS = 256 * 1024
+_MOST_UNTAKEN_KEYS = 100_000
+_MOST_FORGED_PLACES = 100
+_MOST_LOGGED_REFUSALS = 100
+
+
+class Conduct:
+    """The conduct of one host. Each method raises `ProtocolError` where that ends it.
+
+    Args:
+        link: its Pipes.
+        roster: its sessions.
+        host_window_bytes: how much of these it may have on its way.
+
+    Attributes:
+        frame_count: how many whole frames came.
+    """
+
+    def __init__(self, link: Link, roster: Roster, *, host_window_bytes: int) -> None:
+        self.frame_count = 0
+        self._link = link
+        self._roster = roster
+        # Twice: what closed sessions still hold counts until their kernels have ended.
+        self._limit_bytes = 2 * host_window_bytes
+        self._arrived_bytes = 0  # in payloads of whole frames
+        self._settled_bytes = 0  # of these, what no session's window counts
+        self._lock = threading.Lock()  # guards _taken_bytes
+        self._taken_bytes = 0
+        self._count_at = _MESSAGES_BETWEEN_COUNTS
+        self._untaken_keys = 0
+        self._forged_places = 0
+        self._refusals = 0
+        self._is_ready = False
+
+    @property
+    def unread_bytes(self) -> int:
+        """What came for clients, and was not taken."""
+        settled = self._settled_bytes + self._roster.forgiven_bytes + self._taken_bytes
+        return self._arrived_bytes - settled
+
+    def arriving(self, frames: Sequence[Frame]) -> None:
+        """These came; nothing was done with them yet."""
+        if self.unread_bytes > self._limit_bytes and any(
+            frame.channel is not Channel.MANAGEMENT for frame in frames
+        ):
+            raise ProtocolError(
+                f"{self.unread_bytes} bytes of its sessions wait for clients that do not read,"
+                " beyond all windows"
+            )
+        self.frame_count += len(frames)
+        if self.frame_count >= self._count_at:
+            self._count_at = self.frame_count + _MESSAGES_BETWEEN_COUNTS
+            unread = sum(session.unread.messages for session in self._roster.sessions)
+            if unread > _MOST_UNREAD_MESSAGES:
+                raise ProtocolError(f"{unread} messages wait for clients that do not read")
+
+    def arrived(self) -> None:
+        """They were handed over."""
+        self._arrived_bytes = self._link.whole_bytes - HEADER_BYTES * self.frame_count
+
+    def managed(self, payload: bytes) -> None:
+        """One of them was a management message."""
+        self._settled_bytes += len(payload)
+
+    def lost(self, payload_bytes: int) -> None:
+        """A frame was lost for lack of memory."""
+        self.frame_count += 1
+        self._settled_bytes += payload_bytes
+
+    def taken(self, count: int) -> None:
+        """Clients took so many bytes. From any thread."""
+        with self._lock:
+            self._taken_bytes += count
+
+    def ready(self) -> None:
+        """It says that it is ready."""
+        if self._is_ready:
+            raise ProtocolError("it says a second time that it is ready")
+        self._is_ready = True
+
+    def freed(self, count: int) -> None:
+        """It is about to be told that so many of its files are free."""
+        self._untaken_keys = self._untaken_keys + count if self._link.backlog_bytes else 0
+        if self._untaken_keys > _MOST_UNTAKEN_KEYS:
+            raise ProtocolError(
+                f"it removes files and does not take the answers: {self._untaken_keys} of them wait"
+            )
+
+    def refused(self) -> bool:
+        """A file of its was refused. Whether that shall be logged: a log is not its to fill."""
+        self._refusals += 1
+        return self._refusals <= _MOST_LOGGED_REFUSALS
+
+    def forged(self, error: ValueError) -> None:
+        """It announced a file that cannot be its own."""
+        self._forged_places += 1
+        if self._forged_places > _MOST_FORGED_PLACES:
+            raise ProtocolError(f"it announces what is not its own, again and again: {error}")

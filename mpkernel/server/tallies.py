@@ -1,0 +1,128 @@
+"""`Tallies`: what has happened to an app since its first session, for its operator's curves.
+
+Counts only ever grow: what a process that is gone had counted stays in them. Where the numbers are
+shown is `snapshot`'s and `metrics`'.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+
+import msgspec
+
+from mpkernel.server.deaths import Reason
+
+__all__ = ["BOUNDS_S", "AppTotals", "Histogram", "Latencies", "Tallies"]
+
+BOUNDS_S = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+"""Up to which each bucket of a histogram goes, in seconds; one more holds all above."""
+
+
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+    """How long something took, as far as a histogram remembers.
+
+    Attributes:
+        counts: how often it took up to each of `BOUNDS_S` and longer than the one before; the last
+            is for all above.
+        sum_s: all together.
+    """
+
+    counts: tuple[int, ...]
+    sum_s: float
+
+
+class Histogram:
+    """Counts durations by their size. On the loop's thread."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BOUNDS_S) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, duration_s: float) -> None:
+        """Something took so long."""
+        self._counts[bisect_left(BOUNDS_S, duration_s)] += 1
+        self._sum_s += duration_s
+
+    def latencies(self) -> Latencies:
+        """What was observed until now."""
+        return Latencies(counts=tuple(self._counts), sum_s=self._sum_s)
+
+
+class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """What has happened to an app since its first session.
+
+    Attributes:
+        starts: how many processes were started for it, or adopted.
+        deaths: how many ended unasked, were restarted or could not be started, by the reason in a
+            word; reasons that there were none of are left out.
+        sessions: how many were opened.
+        messages: how many came from its processes.
+        kernel_input_bytes: what was sent to its kernels.
+        kernel_output_bytes: what its kernels have sent, and clients taken.
+        host_start: from the launch of a process to its readiness.
+        session_start: from the opening of a session until its kernel's thread runs.
+        ping: from a ping of a process to its answer.
+    """
+
+    starts: int
+    deaths: dict[str, int]
+    sessions: int
+    messages: int
+    kernel_input_bytes: int
+    kernel_output_bytes: int
+    host_start: Latencies
+    session_start: Latencies
+    ping: Latencies
+
+
+class Tallies:
+    """Of one app. On the loop's thread, but for `output_taken`.
+
+    Attributes:
+        starts, sessions: see `AppTotals`.
+        deaths: by reason.
+        messages: of processes that are gone.
+        kernel_input_bytes: what is outstanding no more of what was sent to kernels.
+        host_start, session_start, ping: see `AppTotals`.
+    """
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.deaths: Counter[Reason] = Counter()
+        self.sessions = 0
+        self.messages = 0
+        self.kernel_input_bytes = 0
+        self.host_start = Histogram()
+        self.session_start = Histogram()
+        self.ping = Histogram()
+        self._lock = threading.Lock()  # guards _kernel_output_bytes
+        self._kernel_output_bytes = 0
+
+    def output_taken(self, count: int) -> None:
+        """So many bytes of what kernels sent were taken. From any thread."""
+        with self._lock:
+            self._kernel_output_bytes += count
+
+    def totals(self, *, messages: int, outstanding_bytes: int) -> AppTotals:
+        """All of it until now.
+
+        Args:
+            messages: of processes that live.
+            outstanding_bytes: of sessions that live.
+        """
+        return AppTotals(
+            starts=self.starts,
+            deaths={reason.value: count for reason, count in self.deaths.items()},
+            sessions=self.sessions,
+            messages=self.messages + messages,
+            kernel_input_bytes=self.kernel_input_bytes + outstanding_bytes,
+            kernel_output_bytes=self._kernel_output_bytes,
+            host_start=self.host_start.latencies(),
+            session_start=self.session_start.latencies(),
+            ping=self.ping.latencies(),
+        )
