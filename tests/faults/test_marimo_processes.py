@@ -1,0 +1,46 @@
+"""EAGAIN in a marimo server: its tabs go on, and those of a process that died wait for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from e2e.harness import PROGRAM, Server, Tab, TabClosed
+from faults.limits import cpu_share
+from faults.served import until
+from faults.tabs import NOTEBOOK, Used
+from faults.users import as_somebody, no_more_processes
+
+REFUSED = "no process could be launched"
+
+
+async def test_tabs_go_on_and_come_back_when_there_are_processes_again(tmp_path: Path) -> None:
+    program = (*as_somebody(), *PROGRAM)
+    with Server(NOTEBOOK, program=program, options=["--standby", "0"]) as server:
+        early = Tab(server.url, query={"name": "early"})
+        with no_more_processes(server.pid), pytest.raises(TabClosed, match="KERNEL_STARTUP_ERROR"):
+            await early.open()
+        (told,) = early.received("kernel-startup-error")
+        assert "no process could be launched for mpkernel recovery.py" in told["error"]
+        assert "look at the limits on processes" in told["error"]
+        await early.__aexit__()
+        async with (
+            Used(server.url, tmp_path / "one") as one,
+            Used(server.url, tmp_path / "two") as two,
+        ):
+            for tab in (one, two):
+                await tab.use()
+            died = one.process
+            with no_more_processes(server.pid):
+                for tab in (one, two):
+                    await tab.use()
+                refused = server.output().count(REFUSED)
+                os.kill(died, signal.SIGKILL)
+                await asyncio.to_thread(until, lambda: server.output().count(REFUSED) > refused + 1)
+                assert await asyncio.to_thread(cpu_share, server.pid) < 0.5
+            for tab in (one, two):
+                await tab.comes_back_from(died)
+                await tab.use()
