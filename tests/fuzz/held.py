@@ -1,0 +1,131 @@
+"""A host that says what it is told to: a real process, whose ends of the Pipes are kept here."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import subprocess
+import termios
+from collections.abc import Callable
+from multiprocessing import context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from mpkernel.server.launch import Spawned, _Launched
+from mpkernel.server.process import HostProcess
+from mpkernel.server.standby import Standby
+from mpkernel.settings import Settings
+from mpkernel.wire.frames import Channel, FrameDecoder
+from mpkernel.wire.messages import decode_down
+from shm.names import tag_of
+
+__all__ = ["HeldHost", "HeldHosts", "unread_bytes"]
+
+
+def unread_bytes(fd: int) -> int:
+    """What waits to be read there."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little")
+
+
+class HeldHost:
+    """The process, which sleeps, and the host's ends of its Pipes.
+
+    Attributes:
+        process: for the server.
+        ends: the host's, the control Pipe's and the stream Pipe's.
+        prefix: how the names of its blocks begin.
+    """
+
+    def __init__(self) -> None:
+        control, host_control = multiprocessing.Pipe(duplex=True)
+        stream, host_stream = multiprocessing.Pipe(duplex=True)
+        read_ends, write_ends = zip(*(os.pipe() for _ in range(4)), strict=True)
+        sleeper = _Sleeper(
+            name="sleeper",
+            program=context.SpawnProcess(),
+            descriptors=write_ends[2:],
+            stdio=(subprocess.DEVNULL, *write_ends[:2]),
+        )
+        sleeper.start()
+        for fd in write_ends:
+            os.close(fd)
+        self.process = HostProcess(sleeper, control, stream, list(read_ends))
+        self.ends = (host_control, host_stream)
+        self.prefix = tag_of(self.process.pid).prefix
+        self._server_ends = (control, stream)
+        self._decoder = FrameDecoder()
+        for end in self.ends:
+            os.set_blocking(end.fileno(), False)
+
+    def say(self, pipe: int, data: memoryview) -> int:
+        """Write what the Pipe takes; returns how much that was."""
+        try:
+            return os.write(self.ends[pipe].fileno(), data)
+        except BlockingIOError:
+            return 0
+        except ConnectionError:  # the server has closed its end
+            return len(data)
+
+    def unread_bytes(self, pipe: int) -> int:
+        """What the server has not read of what was said."""
+        end: Connection = self._server_ends[pipe]
+        return 0 if end.closed else unread_bytes(end.fileno())
+
+    def listen(self) -> None:
+        """Read what the server said. All of it makes sense, or this raises `ProtocolError`."""
+        while True:
+            try:
+                count = os.readv(self.ends[0].fileno(), [self._decoder.get_buffer()])
+            except (BlockingIOError, ConnectionError):
+                return
+            if not count:
+                return
+            for frame in self._decoder.received(count):
+                if frame.channel is Channel.MANAGEMENT:
+                    decode_down(frame.payload)
+
+    def close(self) -> None:
+        """Let go of the Pipes, and of a process that no server has."""
+        for end in self.ends:
+            end.close()
+        self.process.close()
+
+
+class HeldHosts(Standby):
+    """Gives an app that needs a process a held one.
+
+    Args:
+        settings: see `Standby`.
+        on_taken: called with each.
+    """
+
+    def __init__(self, settings: Settings, on_taken: Callable[[HeldHost], None]) -> None:
+        super().__init__(settings)
+        self._on_taken = on_taken
+
+    def take(self, *_: object) -> HostProcess:
+        held = HeldHost()
+        self._on_taken(held)
+        return held.process
+
+
+class _Sleeper(Spawned):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return _LaunchedSleeper(process_obj)
+
+
+class _LaunchedSleeper(_Launched):
+    def _launch(self, process_obj: Spawned) -> None:
+        stdin, stdout, stderr = process_obj.stdio
+        self.child = subprocess.Popen(
+            ["sleep", "600"],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=process_obj.descriptors,
+            start_new_session=True,
+        )
+        self.pid = self.child.pid
+        self.sentinel = -1
