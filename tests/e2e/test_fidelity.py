@@ -50,7 +50,8 @@ FEATURES = [
     Feature("`mo.stop`", pages.stop),
     Feature("`mo.download`", pages.downloads),
     Feature("`mo.ui` of every kind", elements),
-    Feature("`mo.ui.table` with paging and search", pages.tables),
+    # Before, marimo's own search finds nothing with a pandas or narwhals of today.
+    Feature("`mo.ui.table` with paging and search", pages.tables, since=(0, 24)),
     Feature("`mo.ui.data_explorer`", pages.explorer),
     Feature("embedded apps (`app.embed()`)", pages.embedding),
     Feature("SQL cells on DuckDB", pages.sql),

@@ -99,7 +99,8 @@ async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:
             part = await tab.get(file_in(tab), {"Range": f"bytes={30 * MIB}-{30 * MIB + 9}"})
             assert part.content == content.content[30 * MIB : 30 * MIB + 10]
             (host,) = hosts_of(server)
-            directories = list(Path(tempfile.gettempdir()).glob("mpk-*"))
+            prefix = tag_of(host.pid).prefix
+            directories = list(Path(tempfile.gettempdir()).glob(f"{prefix}*"))
             assert directories
             await tab.set_ui("MiB", 1)
             await tab.wait_for("1048576 bytes")
