@@ -59,8 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             16.
         idle_retire_s: how long a process stays after its last session ended. Default 5; 0 retires
             it at once, None never.
-        window_bytes: per session and direction, how much may be sent and not yet taken. Default
-            8 MiB.
+        window_bytes: per session and direction, how much may be sent and not yet taken; on the way
+            up each message counts 64 bytes more. Default 8 MiB.
         host_window_bytes: the same for all sessions of a host together, on the way up. Default
             64 MiB.
         backlog_bytes: per host, how much that its Pipe does not take is kept in the server before

@@ -18,7 +18,7 @@ from mpkernel.host.files import HostFiles, SessionFiles
 from mpkernel.host.stopping import thread_clock
 from mpkernel.host.streams import StreamWriter, Window
 from mpkernel.spec import resolve
-from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
 from mpkernel.wire.messages import (
     CreateKernel,
     Credit,
@@ -104,7 +104,7 @@ class Kernel:
             ProtocolError: the payload is over the maximum size.
             OSError: the server is gone.
         """
-        size = len(payload)
+        size = len(payload) + MESSAGE_COST_BYTES
         if self._writer.forgotten or not self._window.reserve(size):
             return
         try:
@@ -114,20 +114,22 @@ class Kernel:
             raise
 
     def reserve(self, count: int, *, wait: bool = True) -> bool:
-        """The first half of `send`, the one that waits: room for `count` bytes. False when they
-        will not be sent: the session is closed or, without `wait`, there is no room now."""
-        return not self._writer.forgotten and self._window.reserve(count, wait=wait)
+        """The first half of `send`, the one that waits: room for a message of `count` bytes. False
+        when it will not be sent: the session is closed or, without `wait`, there is no room now."""
+        return not self._writer.forgotten and self._window.reserve(
+            count + MESSAGE_COST_BYTES, wait=wait
+        )
 
     def wait_for_room(self, count: int) -> None:
         """Wait until `reserve` might take `count` bytes, or until the session is closed."""
-        self._window.wait_for_room(count)
+        self._window.wait_for_room(count + MESSAGE_COST_BYTES)
 
     def write_reserved(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
         """The second half of `send`; raises as it does."""
         try:
             self._writer.write(channel, self.number, payload)
         except BaseException:
-            self._window.refund(len(payload))
+            self._window.refund(len(payload) + MESSAGE_COST_BYTES)
             raise
 
     def announce(self, message: UpMessage) -> None:

@@ -42,9 +42,9 @@ class Outflow:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def on_the_way(self) -> tuple[int, int]:
-        """How many messages have not left, and their bytes."""
-        return len(self._sizes), sum(self._sizes)
+    def bytes_on_the_way(self) -> int:
+        """Of all messages that have not left."""
+        return sum(self._sizes)
 
     def sent(self, count: int) -> None:
         """A message of so many bytes is on its way."""

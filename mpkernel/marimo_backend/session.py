@@ -16,8 +16,8 @@ from mpkernel.marimo_backend.restoring import WIDGET_SHOWN
 from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
 from mpkernel.server.deaths import Death
-from mpkernel.server.session_link import SessionLink, Unread
-from mpkernel.wire.frames import Channel
+from mpkernel.server.session_link import SessionLink
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel
 
 __all__ = ["MarimoSession"]
 
@@ -59,21 +59,21 @@ class MarimoSession(SessionLink):
         self._was_created = False
 
     @property
-    def unread(self) -> Unread:
-        messages, count = self._outflow.on_the_way
-        return Unread(messages, count + super().unread.bytes)
+    def unread_bytes(self) -> int:
+        return self._outflow.bytes_on_the_way + super().unread_bytes
 
     def created(self, thread: int) -> None:
         super().created(thread)
         self._was_created = True
 
     def on_message(self, channel: Channel, payload: bytes) -> None:
+        count = len(payload) + MESSAGE_COST_BYTES
         stream = self.stream
         if stream is None or payload.startswith(WIDGET_SHOWN):
-            self.taken(len(payload))
+            self.taken(count)
             return
         stream.put(payload)
-        self._outflow.sent(len(payload))
+        self._outflow.sent(count)
 
     def suspend(self) -> None:
         super().suspend()

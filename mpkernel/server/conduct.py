@@ -1,7 +1,6 @@
 """`Conduct`: what a host does that no honest one would do. It ends the host.
 
     bytes for clients that do not take them  ─ more than twice `host_window_bytes` ─┐
-    messages of these                        ─ more than two million ───────────────┤
     files freed, the answers never read      ─ more than 100,000 ───────────────────┼▶ ProtocolError
     places for files that are not its own    ─ more than 100 ───────────────────────┤
     ready, or an answer to no ping           ─ once too often ──────────────────────┘
@@ -19,12 +18,10 @@ from collections.abc import Sequence
 from mpkernel.errors import ProtocolError
 from mpkernel.server.link import Link
 from mpkernel.server.roster import Roster
-from mpkernel.wire.frames import HEADER_BYTES, Channel, Frame
+from mpkernel.wire.frames import HEADER_BYTES, MESSAGE_COST_BYTES, Channel, Frame
 
 __all__ = ["Conduct"]
 
-_MOST_UNREAD_MESSAGES = 2 * 1024 * 1024
-_MESSAGES_BETWEEN_COUNTS = 256 * 1024
 _MOST_UNTAKEN_KEYS = 100_000
 _MOST_FORGED_PLACES = 100
 _MOST_LOGGED_REFUSALS = 100
@@ -37,32 +34,40 @@ class Conduct:
         link: its Pipes.
         roster: its sessions.
         host_window_bytes: how much of these it may have on its way.
+        max_frame_bytes: the largest message, which may be larger than that.
 
     Attributes:
         frame_count: how many whole frames came.
     """
 
-    def __init__(self, link: Link, roster: Roster, *, host_window_bytes: int) -> None:
+    def __init__(
+        self, link: Link, roster: Roster, *, host_window_bytes: int, max_frame_bytes: int
+    ) -> None:
         self.frame_count = 0
         self._link = link
         self._roster = roster
         # Twice: what closed sessions still hold counts until their kernels have ended.
-        self._limit_bytes = 2 * host_window_bytes
-        self._arrived_bytes = 0  # in payloads of whole frames
-        self._settled_bytes = 0  # of these, what no session's window counts
+        self._limit_bytes = 2 * host_window_bytes + max_frame_bytes
+        self._payload_bytes = 0  # of all frames
+        self._managed_bytes = 0  # of these, what is no session's
+        self._settled_bytes = 0  # the same, as windows would count it
         self._lock = threading.Lock()  # guards _taken_bytes
         self._taken_bytes = 0
-        self._count_at = _MESSAGES_BETWEEN_COUNTS
         self._untaken_keys = 0
         self._forged_places = 0
         self._refusals = 0
         self._is_ready = False
 
     @property
+    def output_bytes(self) -> int:
+        """What came for clients."""
+        return self._payload_bytes - self._managed_bytes
+
+    @property
     def unread_bytes(self) -> int:
-        """What came for clients, and was not taken."""
+        """Of these, as windows count them, what was not taken."""
         settled = self._settled_bytes + self._roster.forgiven_bytes + self._taken_bytes
-        return self._arrived_bytes - settled
+        return self._payload_bytes + MESSAGE_COST_BYTES * self.frame_count - settled
 
     def arriving(self, frames: Sequence[Frame]) -> None:
         """These came; nothing was done with them yet."""
@@ -74,27 +79,22 @@ class Conduct:
                 " beyond all windows"
             )
         self.frame_count += len(frames)
-        if self.frame_count >= self._count_at:
-            self._count_at = self.frame_count + _MESSAGES_BETWEEN_COUNTS
-            unread = sum(session.unread.messages for session in self._roster.sessions)
-            if unread > _MOST_UNREAD_MESSAGES:
-                raise ProtocolError(f"{unread} messages wait for clients that do not read")
 
     def arrived(self) -> None:
         """They were handed over."""
-        self._arrived_bytes = self._link.whole_bytes - HEADER_BYTES * self.frame_count
+        self._payload_bytes = self._link.whole_bytes - HEADER_BYTES * self.frame_count
 
     def managed(self, payload: bytes) -> None:
         """One of them was a management message."""
-        self._settled_bytes += len(payload)
+        self._settle(len(payload))
 
     def lost(self, payload_bytes: int) -> None:
         """A frame was lost for lack of memory."""
         self.frame_count += 1
-        self._settled_bytes += payload_bytes
+        self._settle(payload_bytes)
 
     def taken(self, count: int) -> None:
-        """Clients took so many bytes. From any thread."""
+        """Clients took so many bytes, as windows count them. From any thread."""
         with self._lock:
             self._taken_bytes += count
 
@@ -122,3 +122,7 @@ class Conduct:
         self._forged_places += 1
         if self._forged_places > _MOST_FORGED_PLACES:
             raise ProtocolError(f"it announces what is not its own, again and again: {error}")
+
+    def _settle(self, payload_bytes: int) -> None:
+        self._managed_bytes += payload_bytes
+        self._settled_bytes += payload_bytes + MESSAGE_COST_BYTES

@@ -137,6 +137,11 @@ class AppHost:
         return self._conduct.frame_count if self._conduct is not None else 0
 
     @property
+    def output_bytes(self) -> int:
+        """What it sent for clients."""
+        return self._conduct.output_bytes if self._conduct is not None else 0
+
+    @property
     def takes_sessions(self) -> bool:
         """Whether a new session may be opened here."""
         return self._life.takes_sessions
@@ -335,7 +340,10 @@ class AppHost:
             max_frame_bytes=self.settings.max_frame_bytes,
         )
         self._conduct = Conduct(
-            self._link, self._roster, host_window_bytes=self.settings.host_window_bytes
+            self._link,
+            self._roster,
+            host_window_bytes=self.settings.host_window_bytes,
+            max_frame_bytes=self.settings.max_frame_bytes,
         )
         self._console = HostConsole(self.name, self._link)
         self._loop.add_reader(process.death_fd, self._on_death)

@@ -141,7 +141,7 @@ def _add_totals(page: Exposition, apps: list[AppSnapshot]) -> None:
     )
     page.counters(
         "mpkernel_kernel_output_bytes",
-        "What kernels have sent, and clients taken.",
+        "What kernels have sent.",
         [(_app(app), app.totals.kernel_output_bytes) for app in apps],
         unit="bytes",
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.session_link import SessionLink
-from mpkernel.wire.frames import Channel, Frame
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Frame
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
 
 __all__ = ["Roster"]
@@ -111,7 +111,7 @@ class Roster:
                 session.progressed(message.begun, message.done)
             case KernelExited():
                 del self._sessions[number]
-                self.forgiven_bytes += session.unread.bytes
+                self.forgiven_bytes += session.unread_bytes
                 self._on_exit(number)
                 session.end(None if message.error is None else _failure(session, message.error))
 
@@ -119,7 +119,7 @@ class Roster:
         if frame.session == 0:
             raise ProtocolError("it sends output of no session")
         self.get(frame.session)
-        self.forgiven_bytes += len(frame.payload)
+        self.forgiven_bytes += len(frame.payload) + MESSAGE_COST_BYTES
         logger.debug("dropped output of no session number=%d", frame.session, app=self._app)
 
     def owe_credit(self, session: SessionLink) -> None:

@@ -11,8 +11,8 @@ from mpkernel.errors import MPKernelError
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
-from mpkernel.server.session_link import SessionLink, Unread
-from mpkernel.wire.frames import Channel, Message
+from mpkernel.server.session_link import SessionLink
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
 
 if TYPE_CHECKING:
     from mpkernel.server.app import App
@@ -53,9 +53,9 @@ class Session(SessionLink):
         self._closed = False
 
     @property
-    def unread(self) -> Unread:
-        kept = [len(message.payload) for message in self._messages.copy()]
-        return Unread(len(kept), sum(kept) + self._untold_bytes + super().unread.bytes)
+    def unread_bytes(self) -> int:
+        kept = sum(len(message.payload) + MESSAGE_COST_BYTES for message in self._messages.copy())
+        return kept + self._untold_bytes + super().unread_bytes
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +88,7 @@ class Session(SessionLink):
             self._taken_in_a_row = 0
             await asyncio.sleep(0)
         message = self._messages.popleft()
-        self._untold_bytes += len(message.payload)
+        self._untold_bytes += len(message.payload) + MESSAGE_COST_BYTES
         if not self._messages or self._untold_bytes > _UNTOLD_BYTES:
             count, self._untold_bytes = self._untold_bytes, 0
             self.taken(count)
@@ -129,7 +129,7 @@ class Session(SessionLink):
 
     def on_message(self, channel: Channel, payload: bytes) -> None:
         if self._closed:
-            self.taken(len(payload))
+            self.taken(len(payload) + MESSAGE_COST_BYTES)
             return
         self._messages.append(_new_message((channel, payload)))
         self._changed.set()

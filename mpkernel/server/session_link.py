@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mpkernel.server.app import App
     from mpkernel.server.host import AppHost
 
-__all__ = ["SessionLink", "SessionTraffic", "Unread"]
+__all__ = ["SessionLink", "SessionTraffic"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +43,6 @@ class SessionTraffic(NamedTuple):
     running: str
     outstanding_bytes: int
     waiting_bytes: int
-
-
-class Unread(NamedTuple):
-    """What came for a client, and the host was not told to be taken."""
-
-    messages: int
-    bytes: int
 
 
 class SessionLink(abc.ABC):
@@ -123,9 +116,10 @@ class SessionLink(abc.ABC):
         return self._journal is not None
 
     @property
-    def unread(self) -> Unread:
-        """What came and was not taken. On the loop's thread."""
-        return Unread(0, self._withheld)
+    def unread_bytes(self) -> int:
+        """Of messages, with `MESSAGE_COST_BYTES` each, that came and whose taking the host was not
+        told. On the loop's thread."""
+        return self._withheld
 
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
         """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
@@ -165,7 +159,11 @@ class SessionLink(abc.ABC):
                 self._waiting_bytes += len(payload)
 
     def taken(self, count: int) -> None:
-        """Say that the client took `count` bytes of messages, from any thread."""
+        """Say that the client took messages, from any thread.
+
+        Args:
+            count: their bytes, with `MESSAGE_COST_BYTES` for each.
+        """
         with self._lock:
             self._withheld += count
             if self._withheld < self._credit_bytes and self._is_owed:
@@ -185,7 +183,6 @@ class SessionLink(abc.ABC):
             if count and not self._over and self.host is not None:
                 self.host.send(Channel.MANAGEMENT, self.number, encode(Credit(count)))
                 self.host.taken(count)
-                self.app.tallies.output_taken(count)
 
     def stop(self, *, patience_s: float = 0.0) -> None:
         """Ask the kernel to end, from any thread. What it still sends is delivered.

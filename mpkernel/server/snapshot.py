@@ -190,6 +190,7 @@ def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) ->
     hosts = [_host(host, bytes_by_pid, rates, now) for host in app.hosts]
     totals = app.tallies.totals(
         messages=sum(host.messages for host in hosts),
+        kernel_output_bytes=sum(host.output_bytes for host in app.hosts),
         outstanding_bytes=sum(one.window_used_bytes for host in hosts for one in host.sessions),
     )
     return AppSnapshot(

@@ -6,7 +6,6 @@ shown is `snapshot`'s and `metrics`'.
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
 from collections import Counter
 
@@ -63,7 +62,7 @@ class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
         sessions: how many were opened.
         messages: how many came from its processes.
         kernel_input_bytes: what was sent to its kernels.
-        kernel_output_bytes: what its kernels have sent, and clients taken.
+        kernel_output_bytes: what its kernels have sent.
         host_start: from the launch of a process to its readiness.
         session_start: from the opening of a session until its kernel's thread runs.
         ping: from a ping of a process to its answer.
@@ -81,12 +80,12 @@ class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tallies:
-    """Of one app. On the loop's thread, but for `output_taken`.
+    """Of one app. On the loop's thread.
 
     Attributes:
         starts, sessions: see `AppTotals`.
         deaths: by reason.
-        messages: of processes that are gone.
+        messages, kernel_output_bytes: of processes that are gone.
         kernel_input_bytes: what is outstanding no more of what was sent to kernels.
         host_start, session_start, ping: see `AppTotals`.
     """
@@ -97,22 +96,18 @@ class Tallies:
         self.sessions = 0
         self.messages = 0
         self.kernel_input_bytes = 0
+        self.kernel_output_bytes = 0
         self.host_start = Histogram()
         self.session_start = Histogram()
         self.ping = Histogram()
-        self._lock = threading.Lock()  # guards _kernel_output_bytes
-        self._kernel_output_bytes = 0
 
-    def output_taken(self, count: int) -> None:
-        """So many bytes of what kernels sent were taken. From any thread."""
-        with self._lock:
-            self._kernel_output_bytes += count
-
-    def totals(self, *, messages: int, outstanding_bytes: int) -> AppTotals:
+    def totals(
+        self, *, messages: int, kernel_output_bytes: int, outstanding_bytes: int
+    ) -> AppTotals:
         """All of it until now.
 
         Args:
-            messages: of processes that live.
+            messages, kernel_output_bytes: of processes that live.
             outstanding_bytes: of sessions that live.
         """
         return AppTotals(
@@ -121,7 +116,7 @@ class Tallies:
             sessions=self.sessions,
             messages=self.messages + messages,
             kernel_input_bytes=self.kernel_input_bytes + outstanding_bytes,
-            kernel_output_bytes=self._kernel_output_bytes,
+            kernel_output_bytes=self.kernel_output_bytes + kernel_output_bytes,
             host_start=self.host_start.latencies(),
             session_start=self.session_start.latencies(),
             ping=self.ping.latencies(),

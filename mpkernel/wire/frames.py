@@ -25,6 +25,7 @@ from mpkernel.errors import ProtocolError
 __all__ = [
     "HEADER_BYTES",
     "MAX_FRAME_BYTES",
+    "MESSAGE_COST_BYTES",
     "Channel",
     "Frame",
     "FrameDecoder",
@@ -42,6 +43,10 @@ HEADER_BYTES = _HEADER.size
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """The largest body (channel, session number and payload) that is sent or accepted by default."""
+
+MESSAGE_COST_BYTES = 64
+"""What a message counts in the windows on the way up, beside its payload: about what it costs to
+keep one. So a window bounds memory however small messages are."""
 
 MAX_SESSION = 0xFFFF_FFFF
 

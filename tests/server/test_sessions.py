@@ -22,6 +22,7 @@ from mpkernel.errors import (
     SessionClosed,
     SettingsError,
 )
+from mpkernel.wire.frames import MESSAGE_COST_BYTES
 
 
 async def ask(session: Session, payload: bytes) -> bytes:
@@ -159,18 +160,20 @@ async def test_a_cancelled_opening_leaves_no_session(pool: HostPool, open_kernel
     assert warm.host.session_count == 0
 
 
-async def test_a_reader_that_is_behind_holds_back_its_own_kernel_only(open_kernel: Open) -> None:
-    flooding, neighbour = await open_kernel("flood"), await open_kernel("echo")
+@pytest.mark.parametrize("flood", ["flood", "flood_of_bytes"])
+async def test_a_reader_that_is_behind_holds_back_its_own_kernel_only(
+    open_kernel: Open, flood: str
+) -> None:
+    flooding, neighbour = await open_kernel(flood), await open_kernel("echo")
     window = Settings().window_bytes
-    while flooding._withheld + sum(len(m.payload) for m in flooding._messages) < window - 65536:
+    while flooding.unread_bytes < window - 65536 - MESSAGE_COST_BYTES:
         await asyncio.sleep(0.001)
     for turn in range(100):
         assert await ask(neighbour, str(turn).encode()) == str(turn).encode()
-    kept = sum(len(message.payload) for message in flooding._messages)
-    assert kept <= window
+    assert flooding.unread_bytes <= window
     taken = 0
     while taken < 3 * window:
-        taken += len((await anext(flooding)).payload)
+        taken += len((await anext(flooding)).payload) + MESSAGE_COST_BYTES
     await flooding.close()
 
 

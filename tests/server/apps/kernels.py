@@ -64,6 +64,12 @@ def flood(kernel):
         kernel.send(payload)
 
 
+def flood_of_bytes(kernel):
+    """The same, with the smallest messages."""
+    while not kernel.stopped:
+        kernel.send(b"x")
+
+
 def deaf(kernel):
     """Never take a message."""
     kernel.send(b"here")
