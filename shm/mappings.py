@@ -97,7 +97,7 @@ class Mappings:
 
         Raises:
             BlockNotFound: there is no such block, or it is shorter than `size`.
-        Unavailable: no descriptor is left to open it.
+            Unavailable: no descriptor is left to open it.
         """
         mapping = self._mapping(name, size)
         if mapping is None:

@@ -7,11 +7,11 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from shm.blocks import Block, raise_if_out_of_descriptors, read_chunks
+from shm.blocks import AttachedBlock, Block, raise_if_out_of_descriptors, read_chunks
 from shm.errors import BlockNotFound
 from shm.recycler import Recycler
 
-__all__ = ["BlockSource", "BytesSource", "TempFileSource", "read_file_chunks"]
+__all__ = ["BlockSource", "BytesSource", "TempFileSource", "AttachedFile", "read_file_chunks"]
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -104,31 +104,44 @@ class BytesSource:
         self._data = b""
 
 
+class AttachedFile(AttachedBlock):
+    """A temporary file of this user's, open for reading; stays readable when it is removed.
+
+    Args:
+        name: its path.
+        size: how many bytes of it may be read.
+
+    Raises:
+        BlockNotFound: there is no such file of this user's, or it is shorter than `size`.
+        Unavailable: no descriptor is left to open it.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.size = size
+        try:
+            self._fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError) as error:
+            raise_if_out_of_descriptors(error)
+            raise BlockNotFound(f"no temporary file {name!r}: {error}") from error
+        try:
+            status = os.fstat(self._fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                raise BlockNotFound(f"{name!r} is no temporary file of this user's")
+            if status.st_size < size:
+                raise BlockNotFound(f"temporary file {name!r} is shorter than {size} bytes")
+        except BaseException:
+            self.close()
+            raise
+
+
 def read_file_chunks(
     path: str, size: int, start: int, end: int, *, chunk_bytes: int = _CHUNK_BYTES
 ) -> Iterator[bytes]:
     """The bytes of a temporary file from `start` to `end`, opened with the first chunk.
 
     Raises:
-        BlockNotFound: there is no such file of this user's, or it is shorter than `size`.
-        Unavailable: no descriptor is left to open it.
+        BlockNotFound, Unavailable: as `AttachedFile`.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        raise_if_out_of_descriptors(error)
-        raise BlockNotFound(f"no temporary file {path!r}: {error}") from error
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise BlockNotFound(f"{path!r} is no temporary file of this user's")
-        if status.st_size < size:
-            raise BlockNotFound(f"temporary file {path!r} is shorter than {size} bytes")
-        while start < end:
-            chunk = os.pread(fd, min(chunk_bytes, end - start), start)
-            if not chunk:
-                raise BlockNotFound(f"temporary file {path!r} was cut short at {start} bytes")
-            yield chunk
-            start += len(chunk)
-    finally:
-        os.close(fd)
+    with AttachedFile(path, size) as file:
+        yield from file.chunks(start, end, chunk_bytes=chunk_bytes)

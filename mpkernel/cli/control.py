@@ -17,6 +17,8 @@ from mpkernel.server.publishing import PublishedServer, published_servers
 __all__ = ["order_app", "stop_server"]
 
 _LOOK_AGAIN_S = 0.1
+_SNAPSHOT_AGE_S = 1.5
+"""An app that was opened a moment ago stands in the next snapshot."""
 
 
 def order_app(name: str, does: str, order: Callable[[str], Order], arguments: Sequence[str]) -> int:
@@ -35,7 +37,20 @@ def order_app(name: str, does: str, order: Callable[[str], Order], arguments: Se
     parser.add_argument("app", metavar="APP", help="its file: a path, or its name alone")
     parser.add_argument("--server", type=int, metavar="PID", help="which, where several have it")
     given = parser.parse_args(arguments)
-    server, path = _app(given.app, _servers(given.server))
+    deadline = time.monotonic() + _SNAPSHOT_AGE_S
+    while not (found := _having(given.app, _servers(given.server))):
+        if time.monotonic() > deadline:
+            raise MPKernelError(
+                f"no server has an app {given.app}",
+                remedy="`mpkernel status` shows those that were opened",
+            )
+        time.sleep(_LOOK_AGAIN_S)
+    if len(found) > 1:
+        places = ", ".join(f"{path} of server {one.snapshot.pid}" for one, path in found)
+        raise MPKernelError(
+            f"{given.app} is more than one app: {places}", remedy="give a path, or --server PID"
+        )
+    [(server, path)] = found
     return _give(server, order(path))
 
 
@@ -70,23 +85,13 @@ def _servers(pid: int | None) -> list[PublishedServer]:
     return found
 
 
-def _app(name: str, servers: Sequence[PublishedServer]) -> tuple[PublishedServer, str]:
-    """The server that has the app of this path, or else of this name, and the app's path."""
-    having = [(server, app) for server in servers for app in server.snapshot.pool.apps]
-    for found in (
-        [(server, app.path) for server, app in having if app.path == os.path.abspath(name)],
-        [(server, app.path) for server, app in having if app.name == name],
-    ):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            places = ", ".join(f"{path} of server {one.snapshot.pid}" for one, path in found)
-            raise MPKernelError(
-                f"{name} is more than one app: {places}", remedy="give a path, or --server PID"
-            )
-    raise MPKernelError(
-        f"no server has an app {name}", remedy="`mpkernel status` shows those that were opened"
-    )
+def _having(name: str, servers: Sequence[PublishedServer]) -> list[tuple[PublishedServer, str]]:
+    """The servers that have the app of this path, or else of this name, with the app's path."""
+    apps = [(server, app) for server in servers for app in server.snapshot.pool.apps]
+    path = os.path.abspath(name)
+    return [(server, app.path) for server, app in apps if app.path == path] or [
+        (server, app.path) for server, app in apps if app.name == name
+    ]
 
 
 def _only(servers: Sequence[PublishedServer], remedy: str) -> PublishedServer:

@@ -1,6 +1,6 @@
 """`AppHost`: one app's process, the state it is in and the sessions on it.
 
-What the operating system does is `process`'s, what crosses the Pipes `link`'s, which state may
+What the operating system does is `process`'s, what comes up `reception`'s, which state may
 follow which `lifecycle`'s, which host a session lands on `pool`'s. Here they meet.
 """
 
@@ -16,21 +16,17 @@ from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import (
     HostDied,
     HostStartError,
-    KernelFailed,
     MPKernelError,
     PoolClosed,
     ProtocolError,
 )
 from mpkernel.logs import get_logger
-from mpkernel.server.conduct import Conduct
-from mpkernel.server.console import HostConsole
 from mpkernel.server.deaths import Reason
 from mpkernel.server.environments import environment_for
-from mpkernel.server.files import AnnouncedFiles
 from mpkernel.server.last_words import LastWords
 from mpkernel.server.lifecycle import Event, Lifecycle, State
-from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
+from mpkernel.server.reception import Reception
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.roster import Roster
 from mpkernel.server.session_link import SessionLink
@@ -40,28 +36,14 @@ from mpkernel.server.usage import Usage
 from mpkernel.server.verdicts import Action, HostWatch, Verdict
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.spec import KernelSpec
-from mpkernel.wire.frames import Channel, Frame, FrameLost
+from mpkernel.wire.frames import Channel
 from mpkernel.wire.messages import (
     CreateKernel,
-    Credit,
-    FileRemoved,
-    FilesFreed,
-    FileStored,
-    KernelCreated,
-    KernelExited,
     Ping,
-    Pong,
-    Ready,
-    Running,
     Shutdown,
-    WantConsole,
-    WantDrain,
-    Warmed,
-    decode_up,
     encode,
 )
-from shm import Registry, ShmError
-from shm.names import tag_of
+from shm import Registry
 
 __all__ = ["AppHost"]
 
@@ -114,14 +96,11 @@ class AppHost:
         self._watch: HostWatch | None = None
         self._standby = standby
         self._registry = files
-        self._files: AnnouncedFiles | None = None
         self._life = Lifecycle()
         self._roster = Roster(owner.path, loop, self._on_exit)
         self._process: HostProcess | None = None
-        self._link: Link | None = None
-        self._conduct: Conduct | None = None
+        self._reception: Reception | None = None
         self._is_condemned = False
-        self._console: HostConsole | None = None
         self._last_words = LastWords(owner.path, owner.name, loop)
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
@@ -134,12 +113,12 @@ class AppHost:
     @property
     def message_count(self) -> int:
         """How many frames came from it."""
-        return self._conduct.frame_count if self._conduct is not None else 0
+        return self._reception.conduct.frame_count if self._reception is not None else 0
 
     @property
     def output_bytes(self) -> int:
         """What it sent for clients."""
-        return self._conduct.output_bytes if self._conduct is not None else 0
+        return self._reception.conduct.output_bytes if self._reception is not None else 0
 
     @property
     def takes_sessions(self) -> bool:
@@ -179,7 +158,7 @@ class AppHost:
     @property
     def backlog_bytes(self) -> int:
         """What waits in the server because the process does not take it."""
-        return self._link.backlog_bytes if self._link is not None else 0
+        return self._reception.link.backlog_bytes if self._reception is not None else 0
 
     def start(self, *, argv: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         """Launch the process, or adopt a standby; return at once. Sessions may be opened from then
@@ -222,8 +201,7 @@ class AppHost:
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
     ) -> None:
         """See `Link.send`."""
-        assert self._link is not None, "a host is started before it is used"
-        self._link.send(channel, session, payload, refusable=refusable)
+        self._received.link.send(channel, session, payload, refusable=refusable)
 
     def owe_credit(self, session: SessionLink) -> None:
         """Have the session's withheld credit sent soon. From any thread."""
@@ -231,7 +209,7 @@ class AppHost:
 
     def taken(self, count: int) -> None:
         """Clients took so many bytes of messages. From any thread."""
-        self._behaving.taken(count)
+        self._received.conduct.taken(count)
 
     def last_lines(self) -> list[str]:
         """The last lines that the process wrote to its console, and what faulthandler wrote."""
@@ -313,39 +291,60 @@ class AppHost:
     def kill_and_reap(self) -> None:
         """The same, and wait for it: for a server that leaves without its loop."""
         if self._process is not None:
-            if self._console is not None:
-                self._console.close()
+            if self._reception is not None:
+                self._reception.console.close()
             self._process.close()
-            self._announced.sweep()
+            if self._reception is not None:
+                self._reception.files.sweep()
+
+    def became_ready(self) -> None:
+        """The process takes sessions."""
+        if self._life.state is State.STARTING:
+            self._life.apply(Event.READY)
+            self._owner.tallies.host_start.observe(time.monotonic() - self.started_at)
+            self._set_timer(None)
+            self._retire_when_idle()
+
+    def ponged(self, number: int) -> None:
+        """The process answers a ping.
+
+        Raises:
+            ProtocolError: nobody sent it, or it was answered.
+        """
+        watch = self._watch
+        if watch is None or not watch.ponged(number):
+            raise ProtocolError(f"it answers ping {number}, which nobody sent or it has answered")
+        self._owner.tallies.ping.observe(time.monotonic() - watch.pinged_at)
+
+    def wants_drain(self, reason: str) -> None:
+        """The process wants no more sessions."""
+        if self._life.state in (State.STARTING, State.READY):
+            said = " ".join(reason[:_REASON_CHARS].split())
+            logger.warning("host drains: %s", said, app=self.app, pid=self.pid)
+            self.drain()
+
+    def condemn(self, error: ProtocolError) -> None:
+        """The process is ended for what it sent."""
+        if self._is_condemned:
+            return
+        self._is_condemned = True
+        logger.warning("host ended for what it sent: %s", error, app=self.app, pid=self.pid)
+        what = f"the process of {self.name} was ended for what it sent: {error.what}"
+        self.end_for(Reason.PROTOCOL, ProtocolError(what, remedy=error.remedy))
+
+    def hung_up(self) -> None:
+        """A Pipe was closed: the process dies, or goes on without it, which is no use."""
+        self._loop.call_later(_HANG_UP_GRACE_S, self._end_if_it_lives)
+
+    @property
+    def _received(self) -> Reception:
+        assert self._reception is not None, "a host is started before it is used"
+        return self._reception
 
     def _connect(self, process: HostProcess, argv: Sequence[str]) -> None:
-        self._files = AnnouncedFiles(
-            self._registry,
-            tag_of(process.pid),
-            self._loop,
-            self._tell_freed,
-            mapped_age_s=self.settings.recycled_files_age_s,
-        )
         self._watch = self._watchdog.watch(self, process.pid, self.settings)
-        self._link = Link(
-            self.name,
-            process.control,
-            process.stream,
-            self._loop,
-            on_frames=self._on_frames,
-            on_error=self._on_protocol_error,
-            on_lost=self._on_lost,
-            on_hang_up=self._on_hang_up,
-            backlog_bytes=self.settings.backlog_bytes,
-            max_frame_bytes=self.settings.max_frame_bytes,
-        )
-        self._conduct = Conduct(
-            self._link,
-            self._roster,
-            host_window_bytes=self.settings.host_window_bytes,
-            max_frame_bytes=self.settings.max_frame_bytes,
-        )
-        self._console = HostConsole(self.name, self._link)
+        reception = Reception(self, process, self._roster, self._registry, self._loop)
+        self._reception = reception
         self._loop.add_reader(process.death_fd, self._on_death)
         setup = setup_of(self.settings, self.app, argv)
         self.send(Channel.MANAGEMENT, 0, encode(setup))
@@ -358,7 +357,7 @@ class AppHost:
             stdout=process.stdout,
             stderr=process.stderr,
             faults=process.faults,
-            on_text=self._console.on_text,
+            on_text=reception.console.on_text,
             on_end=self._on_console_end,
         )
 
@@ -366,96 +365,16 @@ class AppHost:
         """End a process to which there is half a connection."""
         self._set_timer(None)
         self._watchdog.unwatch(self)
-        if self._link is not None:
-            self._link.close()
+        if self._reception is not None:
+            self._reception.link.close()
         self._loop.remove_reader(process.death_fd)
         process.close()
         process.close_console()
 
-    def _on_frames(self, frames: list[Frame]) -> None:
-        if not frames:
-            return
-        conduct = self._behaving
-        conduct.arriving(frames)
-        self._roster.received(frames, self._on_news)
-        conduct.arrived()
-
-    def _on_news(self, number: int, payload: bytes) -> None:
-        message = decode_up(payload)
-        self._behaving.managed(payload)
-        match message:
-            case Ready():
-                self._on_ready()
-            case Pong():
-                self._on_pong(message.number)
-            case FileStored():
-                self._on_file_stored(number, message)
-            case FileRemoved():
-                self._announced.removed(message.key)
-            case WantConsole():
-                assert self._console is not None
-                self._console.want()
-            case WantDrain():
-                self._on_want_drain(message.reason)
-            case KernelCreated() | KernelExited() | Running() | Credit():
-                self._roster.news(number, message)
-            case Warmed():
-                raise ProtocolError("it says that it is warm, and has an app already")
-
-    @property
-    def _behaving(self) -> Conduct:
-        assert self._conduct is not None, "a host is connected before it says anything"
-        return self._conduct
-
-    def _on_want_drain(self, reason: str) -> None:
-        if self._life.state in (State.STARTING, State.READY):
-            said = " ".join(reason[:_REASON_CHARS].split())
-            logger.warning("host drains: %s", said, app=self.app, pid=self.pid)
-            self.drain()
-
-    def _on_pong(self, number: int) -> None:
-        watch = self._watch
-        if watch is None or not watch.ponged(number):
-            raise ProtocolError(f"it answers ping {number}, which nobody sent or it has answered")
-        self._owner.tallies.ping.observe(time.monotonic() - watch.pinged_at)
-
     def _on_exit(self, number: int) -> None:
-        self._announced.release_session(number)
+        self._received.files.release_session(number)
         self._leave_if_drained()
         self._retire_when_idle()
-
-    @property
-    def _announced(self) -> AnnouncedFiles:
-        assert self._files is not None, "a host is started before it announces files"
-        return self._files
-
-    def _on_file_stored(self, number: int, message: FileStored) -> None:
-        session = self._roster.get(number)
-        try:
-            self._announced.stored(number, message)
-        except (ShmError, ValueError) as error:
-            if isinstance(error, ValueError):
-                self._behaving.forged(error)
-            if self._behaving.refused():
-                logger.warning("virtual file refused: %s", error, app=self.app, pid=self.pid)
-            if session is not None:
-                session.on_file_refused(error)
-
-    def _tell_freed(self, keys: list[str]) -> None:
-        try:
-            self._behaving.freed(len(keys))
-        except ProtocolError as error:
-            self._on_protocol_error(error)
-        else:
-            self.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
-
-    def _on_ready(self) -> None:
-        self._behaving.ready()
-        if self._life.state is State.STARTING:
-            self._life.apply(Event.READY)
-            self._owner.tallies.host_start.observe(time.monotonic() - self.started_at)
-            self._set_timer(None)
-            self._retire_when_idle()
 
     def _on_start_timeout(self) -> None:
         if self._life.state is State.STARTING:
@@ -468,41 +387,9 @@ class AppHost:
                 ),
             )
 
-    def _on_protocol_error(self, error: ProtocolError) -> None:
-        if self._is_condemned:
-            return
-        self._is_condemned = True
-        logger.warning("host ended for what it sent: %s", error, app=self.app, pid=self.pid)
-        what = f"the process of {self.name} was ended for what it sent: {error.what}"
-        self.end_for(Reason.PROTOCOL, ProtocolError(what, remedy=error.remedy))
-
-    def _on_hang_up(self) -> None:
-        """A Pipe was closed: the process dies, or goes on without it, which is no use."""
-        self._loop.call_later(_HANG_UP_GRACE_S, self._end_if_it_lives)
-
     def _end_if_it_lives(self) -> None:
         if not self._life.is_over and self._life.state is not State.LEAVING:
-            self._on_protocol_error(ProtocolError("it has closed a Pipe, and goes on"))
-
-    def _on_lost(self, lost: FrameLost) -> None:
-        """Output of a session was too large for the server's memory: that session ends."""
-        self._behaving.lost(lost.payload_bytes)
-        if lost.channel is Channel.MANAGEMENT:
-            self._on_protocol_error(lost)
-            return
-        session = self._roster.get(lost.session)
-        if session is None:
-            return
-        logger.warning(
-            "session ended: %s", lost, app=self.app, session=session.session_id, pid=self.pid
-        )
-        session.stop()
-        session.end(
-            KernelFailed(
-                f"session {session.session_id} of {self.name}: {lost.what} of the server",
-                remedy="send less at once, or give the server more memory",
-            )
-        )
+            self.condemn(ProtocolError("it has closed a Pipe, and goes on"))
 
     def _leave_if_drained(self) -> None:
         if not self._roster and self._life.state is State.DRAINING:
@@ -529,15 +416,12 @@ class AppHost:
 
     def _on_death(self) -> None:
         assert self._process is not None
-        assert self._link is not None
         if self._process.status() is None:
             return  # a sentinel may close before its process is gone
         self._loop.remove_reader(self._process.death_fd)
         self._set_timer(None)
         self._watchdog.unwatch(self)
-        self._link.drain()
-        self._link.close()
-        self._announced.release_host()
+        self._received.finish()
         self._process.close()
         was_asked = self._life.state is State.LEAVING
         self._life.apply(Event.DIED)
@@ -572,7 +456,7 @@ class AppHost:
         await self._clean_up()
 
     async def _clean_up(self) -> None:
-        await off_the_loop(self._announced.sweep)
+        await off_the_loop(self._received.files.sweep)
         self._over.set()
         self._owner.host_over(self)
 

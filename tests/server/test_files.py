@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -128,6 +129,28 @@ async def test_a_block_is_used_again_but_not_while_it_is_read(
             locations.add(entry.source.location)
         assert bytes_of(pool, key) == key.encode() * 100_000
     assert read_location in locations
+
+
+@pytest.mark.parametrize("storage", ["shared_memory", "temp_file"])
+async def test_what_is_read_when_its_host_dies_is_read_to_its_end(storage: Any) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
+    async with HostPool(Settings(file_storage=storage)) as pool:
+        told = Told(await pool.open_session(FILES, kernel=OBEY))
+        for key in "ab":
+            await told.do(f"kernel.files.store('{key}', b'{key}' * 1_000_000)")
+        host = told.session.host
+        with pool.files.lease("a") as unopened, pool.files.lease("b") as begun:
+            chunks = begun.chunks()
+            first = next(chunks)
+            os.kill(host.pid, signal.SIGKILL)
+            await host.wait_over()
+            assert not os.path.lexists(f"/dev/shm/{unopened.source.location}")
+            assert not os.path.lexists(unopened.source.location)
+            assert b"".join(unopened.chunks(500_000)) == b"a" * 500_000
+            assert first + b"".join(chunks) == b"b" * 1_000_000
+        assert "a" not in pool.files
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 async def test_no_reader_sees_another_files_bytes(pool: HostPool, obeying: Obeying) -> None:

@@ -25,8 +25,9 @@ def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def mpkernel(*arguments: str) -> str:
     command = [sys.executable, "-m", "mpkernel", *arguments]
+    # What it says on standard error is shown where it fails.
     return subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=PATIENCE_S
+        command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE_S
     ).stdout
 
 

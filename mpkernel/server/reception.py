@@ -1,0 +1,183 @@
+"""`Reception`: what a process says on its Pipes, taken in.
+
+    Link ─frames─▶ Conduct ─▶ Roster ─▶ sessions' clients
+                     │           └─news─▶ files · console · the host's own life
+                     └─ ProtocolError: it ends
+
+What it was told and what comes of its life is `host`'s; what it may send is `conduct`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mpkernel.errors import KernelFailed, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.conduct import Conduct
+from mpkernel.server.console import HostConsole
+from mpkernel.server.files import AnnouncedFiles
+from mpkernel.server.link import Link
+from mpkernel.server.process import HostProcess
+from mpkernel.server.roster import Roster
+from mpkernel.wire.frames import Channel, Frame, FrameLost
+from mpkernel.wire.messages import (
+    Credit,
+    FileRemoved,
+    FilesFreed,
+    FileStored,
+    KernelCreated,
+    KernelExited,
+    Pong,
+    Ready,
+    Running,
+    WantConsole,
+    WantDrain,
+    Warmed,
+    decode_up,
+    encode,
+)
+from shm import Registry, ShmError
+from shm.names import tag_of
+
+__all__ = ["Reception"]
+
+if TYPE_CHECKING:
+    from mpkernel.server.host import AppHost
+
+logger = get_logger(__name__)
+
+
+class Reception:
+    """One host's. On the loop's thread.
+
+    Args:
+        host: whose; it is told what concerns its life.
+        process: its process.
+        roster: its sessions.
+        registry: where its virtual files are registered.
+        loop: the running loop.
+
+    Attributes:
+        link: its Pipes.
+        files: its virtual files.
+        console: what becomes of its console output for its sessions.
+
+    Raises:
+        OSError: its Pipes cannot be watched.
+    """
+
+    def __init__(
+        self,
+        host: AppHost,
+        process: HostProcess,
+        roster: Roster,
+        registry: Registry,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        settings = host.settings
+        self._host = host
+        self._roster = roster
+        self.files = AnnouncedFiles(
+            registry,
+            tag_of(process.pid),
+            loop,
+            self._tell_freed,
+            mapped_age_s=settings.recycled_files_age_s,
+        )
+        self.link = Link(
+            host.name,
+            process.control,
+            process.stream,
+            loop,
+            on_frames=self._on_frames,
+            on_error=host.condemn,
+            on_lost=self._on_lost,
+            on_hang_up=host.hung_up,
+            backlog_bytes=settings.backlog_bytes,
+            max_frame_bytes=settings.max_frame_bytes,
+        )
+        self.conduct = Conduct(
+            self.link,
+            roster,
+            host_window_bytes=settings.host_window_bytes,
+            max_frame_bytes=settings.max_frame_bytes,
+        )
+        self.console = HostConsole(host.name, self.link)
+
+    def finish(self) -> None:
+        """The process is dead: take in what it said last, and forget its files."""
+        self.link.drain()
+        self.link.close()
+        self.files.release_host()
+
+    def _on_frames(self, frames: list[Frame]) -> None:
+        if not frames:
+            return
+        self.conduct.arriving(frames)
+        self._roster.received(frames, self._on_news)
+        self.conduct.arrived()
+
+    def _on_news(self, number: int, payload: bytes) -> None:
+        message = decode_up(payload)
+        self.conduct.managed(payload)
+        match message:
+            case Ready():
+                self.conduct.ready()
+                self._host.became_ready()
+            case Pong():
+                self._host.ponged(message.number)
+            case FileStored():
+                self._on_file_stored(number, message)
+            case FileRemoved():
+                self.files.removed(message.key)
+            case WantConsole():
+                self.console.want()
+            case WantDrain():
+                self._host.wants_drain(message.reason)
+            case KernelCreated() | KernelExited() | Running() | Credit():
+                self._roster.news(number, message)
+            case Warmed():
+                raise ProtocolError("it says that it is warm, and has an app already")
+
+    def _on_file_stored(self, number: int, message: FileStored) -> None:
+        session = self._roster.get(number)
+        try:
+            self.files.stored(number, message)
+        except (ShmError, ValueError) as error:
+            if isinstance(error, ValueError):
+                self.conduct.forged(error)
+            if self.conduct.refused():
+                host = self._host
+                logger.warning("virtual file refused: %s", error, app=host.app, pid=host.pid)
+            if session is not None:
+                session.on_file_refused(error)
+
+    def _tell_freed(self, keys: list[str]) -> None:
+        try:
+            self.conduct.freed(len(keys))
+        except ProtocolError as error:
+            self._host.condemn(error)
+        else:
+            self.link.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
+
+    def _on_lost(self, lost: FrameLost) -> None:
+        """Output of a session was too large for the server's memory: that session ends."""
+        self.conduct.lost(lost.payload_bytes)
+        if lost.channel is Channel.MANAGEMENT:
+            self._host.condemn(lost)
+            return
+        session = self._roster.get(lost.session)
+        if session is None:
+            return
+        host = self._host
+        logger.warning(
+            "session ended: %s", lost, app=host.app, session=session.session_id, pid=host.pid
+        )
+        session.stop()
+        session.end(
+            KernelFailed(
+                f"session {session.session_id} of {host.name}: {lost.what} of the server",
+                remedy="send less at once, or give the server more memory",
+            )
+        )
