@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from matplotlib.figure import Figure as Plot
 
 from mpkernel.kernel.display import figure_of, stacked
 from mpkernel.kernel.messages import Figure, Outputs, decode_message, encode
@@ -287,8 +288,7 @@ def test_a_store_that_fails_is_no_broken_value() -> None:
 
 
 def test_a_matplotlib_figure_and_its_axes_are_pictures() -> None:
-    figures = pytest.importorskip("matplotlib.figure")
-    figure = figures.Figure()
+    figure = Plot()
     axes = figure.subfigures().subplots()
     for value in (figure, axes):
         media_type, data = shown(value)
@@ -297,8 +297,7 @@ def test_a_matplotlib_figure_and_its_axes_are_pictures() -> None:
 
 
 def test_a_matplotlib_figure_that_cannot_be_drawn_is_shown_as_its_repr() -> None:
-    figures = pytest.importorskip("matplotlib.figure")
-    figure = figures.Figure()
+    figure = Plot()
     figure.suptitle("$\\nonsense{$")
     assert shown(figure) == ("text/plain", repr(figure))
 
