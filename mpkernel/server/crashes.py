@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ _SUFFIX = ".json"
 _FAULT_CHARS = 64 * 1024
 _LINE_CHARS = 2 * 1024
 _MAX_SESSIONS = 1000
+_MAX_WAITING = 16
 _NAME_CHARS = 60
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -141,27 +143,40 @@ class CrashReports:
     def __init__(self, count: int, directory: Path | None = None) -> None:
         self._count = count
         self._directory = directory if directory is not None else crash_directory()
+        self._waiting: deque[CrashReport] = deque(maxlen=min(count, _MAX_WAITING))
         self._is_failing = False
 
     def keep(self, report: CrashReport) -> None:
         """Write a report, and remove the oldest of too many. What stands in the way is warned of
-        once: a report less harms nobody."""
-        try:
-            make_private(self._directory)
-            path = self._directory / _name_of(report)
-            write_private(path, msgspec.json.format(msgspec.json.encode(report)))
+        once: the report waits then, with the latest before it."""
+        self._waiting.append(report)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Write what waits, as far as that can be done by now."""
+        while self._waiting:
+            report = self._waiting[0]
+            try:
+                path = self._write(report)
+            except OSError as error:
+                if not self._is_failing:
+                    logger.warning("no reports of deaths can be kept for now: %s", error)
+                self._is_failing = True
+                return
             self._is_failing = False
-            remove_leftovers(self._directory)
-            # After the calendar was set back, the name of the latest is not the last.
-            others = [kept for kept in kept_reports(self._directory) if kept != path]
-            for old in others[: max(0, len(others) + 1 - self._count)]:
-                old.unlink(missing_ok=True)
-        except OSError as error:
-            if not self._is_failing:
-                logger.warning("no reports of deaths can be kept for now: %s", error)
-            self._is_failing = True
-            return
-        logger.info("report of a death kept file=%s", path, app=report.app, pid=report.pid)
+            self._waiting.popleft()
+            logger.info("report of a death kept file=%s", path, app=report.app, pid=report.pid)
+
+    def _write(self, report: CrashReport) -> Path:
+        make_private(self._directory)
+        path = self._directory / _name_of(report)
+        write_private(path, msgspec.json.format(msgspec.json.encode(report)))
+        remove_leftovers(self._directory)
+        # After the calendar was set back, the name of the latest is not the last.
+        others = [kept for kept in kept_reports(self._directory) if kept != path]
+        for old in others[: max(0, len(others) + 1 - self._count)]:
+            old.unlink(missing_ok=True)
+        return path
 
 
 def kept_reports(directory: Path | None = None) -> list[Path]:

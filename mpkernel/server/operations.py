@@ -128,6 +128,8 @@ class Operations:
         if self._control is not None:
             self._control.close()
         self._thread.shutdown()
+        if self._crashes is not None:
+            self._crashes.catch_up()
 
     def _publish(self) -> None:
         try:
@@ -161,6 +163,8 @@ class Operations:
             self._snapshot.write(picture)
         if self._metrics is not None:
             self._metrics.write(picture)
+        if self._crashes is not None:
+            self._crashes.catch_up()
 
     def _listen(self, path: Path) -> ControlSocket | None:
         loop = asyncio.get_running_loop()

@@ -76,11 +76,12 @@ def test_sessions_wait_for_a_process_that_cannot_be_had_and_come_back(folder: Pa
         assert "was killed by SIGKILL" in came_back.result(30)
         assert server.says("one", "print('again')") == "again\n"
         assert "no reports of deaths can be kept for now: [Errno 24]" in server.log
+        crashes = folder / "state" / "mpkernel" / "crashes"
+        until(lambda: any(f"-{host}." in path.name for path in kept_reports(crashes)))
         (host,) = server.ask("hosts", app="one.py")
         os.kill(host, signal.SIGKILL)
         # The second death is one too many; the starts that were refused were none.
         assert server.refused("restarted", name="one").kind == "AppUnavailable"
-        crashes = folder / "state" / "mpkernel" / "crashes"
         until(lambda: any(f"-{host}." in path.name for path in kept_reports(crashes)))
 
 

@@ -177,6 +177,17 @@ class TestTheFiles:
             reports.keep(report(number))
         assert [read_report(path).pid for path in kept_reports()] == [5, 6, 7]
 
+    def test_that_could_not_be_written_are_written_when_they_can(self, user: Path) -> None:
+        reports = CrashReports(3)
+        (user / "state").write_text("a file")
+        for number in range(1, 8):
+            reports.keep(report(number))
+        (user / "state").unlink()
+        reports.catch_up()
+        assert [read_report(path).pid for path in kept_reports()] == [5, 6, 7]
+        reports.catch_up()
+        assert len(kept_reports()) == 3
+
     def test_that_are_somebody_elses_are_left_alone(self, user: Path) -> None:
         reports = CrashReports(1)
         reports.keep(report(1))
