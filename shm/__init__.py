@@ -25,7 +25,8 @@ from shm.errors import (
 )
 from shm.files import VirtualFile
 from shm.recycler import Recycler
-from shm.registry import Entry, FileInfo, Owner, Registry, Snapshot, Source, new_key
+from shm.registry import Entry, FileInfo, Owner, Registry, Snapshot, new_key
+from shm.sources import Reader, Source
 from shm.storage import (
     InMemoryStorage,
     RegisteredStorage,
@@ -49,6 +50,7 @@ __all__ = [
     "NotOwner",
     "Owner",
     "QuotaExceeded",
+    "Reader",
     "Recycler",
     "RegisteredStorage",
     "Registry",

@@ -250,6 +250,15 @@ class AttachedBlock:
             yield chunk
             start += len(chunk)
 
+    def map(self) -> mmap.mmap | None:
+        """All of it, read-only, as it is at each moment. None where there is no address space for
+        it, or nothing in it."""
+        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+        try:
+            return mmap.mmap(self._fd, 0, flags=flags, prot=mmap.PROT_READ)
+        except (OSError, ValueError):
+            return None
+
     @contextmanager
     def view(self) -> Iterator[memoryview]:
         """The block's bytes without a copy, read-only, until the `with` ends. Only of a block whose

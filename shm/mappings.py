@@ -10,13 +10,11 @@ maker runs as the same user, and could end the reader by simpler means.
 
 from __future__ import annotations
 
-import _posixshmem
 import mmap
-import os
 import time
 from collections.abc import Callable, Iterator
 
-from shm.blocks import raise_if_out_of_descriptors, read_chunks
+from shm.blocks import AttachedBlock
 from shm.errors import BlockNotFound
 
 __all__ = ["Mappings"]
@@ -37,7 +35,7 @@ class _Used:
 
 
 class Mappings:
-    """The mappings of one reader. `note` and `expire` belong to one thread, `chunks` to any.
+    """The mappings of one reader. `note` and `expire` belong to one thread, all else to any.
 
     A mapping is never closed, only let go: it ends with the last reader that is inside.
 
@@ -90,47 +88,47 @@ class Mappings:
         """Let all go."""
         self._blocks.clear()
 
-    def chunks(
-        self, name: str, size: int, start: int, end: int, *, chunk_bytes: int = 256 * 1024
-    ) -> Iterator[bytes]:
-        """The bytes of a block from `start` to `end`.
+    def open(self, name: str, size: int) -> AttachedBlock:
+        """A block, to be read through its mapping where it has one, or is worth one.
 
         Raises:
-            BlockNotFound: there is no such block, or it is shorter than `size`.
-            Unavailable: no descriptor is left to open it.
+            BlockNotFound, Unavailable: as `AttachedBlock`.
         """
-        mapping = self._mapping(name, size)
-        if mapping is None:
-            yield from read_chunks(name, size, start, end, chunk_bytes=chunk_bytes)
-            return
-        while start < end:
-            if mapping.size() < end:
-                raise BlockNotFound(f"block {name!r} was cut short, at {start} bytes")
-            chunk = mapping[start : min(start + chunk_bytes, end)]
-            start += len(chunk)
-            yield chunk
+        return _MappedBlock(name, size, self._mapping)
 
-    def _mapping(self, name: str, size: int) -> mmap.mmap | None:
-        used = self._blocks.get(name)
+    def _mapping(self, block: AttachedBlock) -> mmap.mmap | None:
+        used = self._blocks.get(block.name)
         if used is None or used.times < 2:
             return None
         if used.mapping is None:
-            used.mapping = self._map(name, size)
-        return used.mapping if used.mapping is not None and len(used.mapping) >= size else None
+            used.mapping = self._map(block)
+        return used.mapping if used.mapping and len(used.mapping) >= block.size else None
 
-    def _map(self, name: str, size: int) -> mmap.mmap | None:
+    def _map(self, block: AttachedBlock) -> mmap.mmap | None:
         mapped = [used.mapping for used in list(self._blocks.values()) if used.mapping is not None]
-        if len(mapped) >= self._max_mapped or sum(map(len, mapped)) + size > self._max_bytes:
+        if len(mapped) >= self._max_mapped or sum(map(len, mapped)) + block.size > self._max_bytes:
             return None
-        try:
-            fd = _posixshmem.shm_open(f"/{name}", os.O_RDONLY, mode=0)
-        except OSError as error:
-            raise_if_out_of_descriptors(error)
-            raise BlockNotFound(f"no shared-memory block {name!r}: {error}") from error
-        try:
-            flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-            return mmap.mmap(fd, 0, flags=flags, prot=mmap.PROT_READ)
-        except (OSError, ValueError):
-            return None  # no address space, or an empty block: it is read without
-        finally:
-            os.close(fd)
+        return block.map()
+
+
+class _MappedBlock(AttachedBlock):
+    def __init__(
+        self, name: str, size: int, mapping: Callable[[AttachedBlock], mmap.mmap | None]
+    ) -> None:
+        super().__init__(name, size)
+        self._mapping = mapping
+
+    def chunks(
+        self, start: int = 0, end: int | None = None, *, chunk_bytes: int = 256 * 1024
+    ) -> Iterator[bytes]:
+        mapping = self._mapping(self)
+        if mapping is None:
+            yield from super().chunks(start, end, chunk_bytes=chunk_bytes)
+            return
+        end = self.size if end is None else min(end, self.size)
+        while start < end:
+            if mapping.size() < end:
+                raise BlockNotFound(f"block {self.name!r} was cut short, at {start} bytes")
+            chunk = mapping[start : min(start + chunk_bytes, end)]
+            start += len(chunk)
+            yield chunk

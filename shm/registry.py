@@ -21,15 +21,14 @@ import base64
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from contextlib import closing, contextmanager
+from typing import NamedTuple
 
 from shm.errors import KeyTaken, NotOwner, QuotaExceeded
 from shm.locks import fork_safe_rlock
+from shm.sources import Reader, Source
 
-__all__ = ["Entry", "FileInfo", "Owner", "Registry", "Snapshot", "Source", "new_key"]
-
-SourceKind: TypeAlias = Literal["block", "temp_file", "memory"]
+__all__ = ["Entry", "FileInfo", "Owner", "Registry", "Snapshot", "new_key"]
 
 MAX_KEY_CHARS = 255
 _KEY_BYTES = 16
@@ -51,33 +50,6 @@ class Owner(NamedTuple):
 
     host: str | int
     session: str | int | None = None
-
-
-class Source(Protocol):
-    """Where a file's bytes lie."""
-
-    @property
-    def kind(self) -> SourceKind:
-        """What holds them."""
-        ...
-
-    @property
-    def location(self) -> str:
-        """The name of a block, the path of a temporary file; empty for what only this process
-        can read."""
-        ...
-
-    def chunks(self, size: int, start: int, end: int, *, chunk_bytes: int = ...) -> Iterator[bytes]:
-        """The bytes from `start` to `end` of a file of `size` bytes."""
-        ...
-
-    def released(self) -> None:
-        """The file has ended; those that read it may still do so. Called once, before `free`."""
-        ...
-
-    def free(self) -> None:
-        """Nobody needs the bytes any more. Called once."""
-        ...
 
 
 class FileInfo(NamedTuple):
@@ -147,15 +119,30 @@ class Entry:
         self.freed = False
         self.registered_at = time.time()
 
+    def open(self) -> Reader:
+        """Hold the bytes open, so that they can be read even when whoever made them is gone.
+
+        Raises:
+            BlockNotFound: they are gone already.
+            Unavailable: no descriptor is left to open them.
+        """
+        return self.source.open(self.size)
+
     def chunks(
         self, start: int = 0, length: int | None = None, *, chunk_bytes: int = 256 * 1024
     ) -> Iterator[bytes]:
         """`length` bytes from `start` (default: all), `chunk_bytes` at a time (default 256 KiB),
-        never past the end."""
+        never past the end; opened with the first chunk.
+
+        Raises:
+            BlockNotFound, Unavailable: as `open`.
+            ValueError: chunks of no bytes.
+        """
         if chunk_bytes < 1:
             raise ValueError(f"chunks of {chunk_bytes} bytes: it must be over 0")
         end = self.size if length is None else min(self.size, start + max(0, length))
-        return self.source.chunks(self.size, max(0, start), end, chunk_bytes=chunk_bytes)
+        with closing(self.open()) as reader:
+            yield from reader.chunks(max(0, start), end, chunk_bytes=chunk_bytes)
 
     def info(self) -> FileInfo:
         """What an operator may see of it."""

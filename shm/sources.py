@@ -5,15 +5,71 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal, Protocol, TypeAlias
 
-from shm.blocks import AttachedBlock, Block, raise_if_out_of_descriptors, read_chunks
+from shm.blocks import AttachedBlock, Block, raise_if_out_of_descriptors
 from shm.errors import BlockNotFound
 from shm.recycler import Recycler
 
-__all__ = ["BlockSource", "BytesSource", "TempFileSource", "AttachedFile", "read_file_chunks"]
+__all__ = [
+    "AttachedFile",
+    "BlockSource",
+    "BytesSource",
+    "Reader",
+    "Source",
+    "SourceKind",
+    "TempFileSource",
+]
 
-_CHUNK_BYTES = 256 * 1024
+SourceKind: TypeAlias = Literal["block", "temp_file", "memory"]
+
+
+class Reader(Protocol):
+    """A file's bytes, held open: they stay readable when their name is removed."""
+
+    def chunks(self, start: int, end: int, *, chunk_bytes: int = ...) -> Iterator[bytes]:
+        """The bytes from `start` to `end`, so many at a time, never past the file's own.
+
+        Raises:
+            BlockNotFound: their maker cut them short.
+        """
+        ...
+
+    def close(self) -> None:
+        """Done. Idempotent."""
+        ...
+
+
+class Source(Protocol):
+    """Where a file's bytes lie."""
+
+    @property
+    def kind(self) -> SourceKind:
+        """What holds them."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """The name of a block, the path of a temporary file; empty for what only this process
+        can read."""
+        ...
+
+    def open(self, size: int) -> Reader:
+        """Open the bytes of a file of this size.
+
+        Raises:
+            BlockNotFound: they are gone.
+            Unavailable: no descriptor is left to open them.
+        """
+        ...
+
+    def released(self) -> None:
+        """The file has ended; those that read it may still do so. Called once, before `free`."""
+        ...
+
+    def free(self) -> None:
+        """Nobody needs the bytes any more. Called once."""
+        ...
 
 
 class BlockSource:
@@ -35,10 +91,8 @@ class BlockSource:
     def location(self) -> str:
         return self.block.name
 
-    def chunks(
-        self, size: int, start: int, end: int, *, chunk_bytes: int = _CHUNK_BYTES
-    ) -> Iterator[bytes]:
-        return read_chunks(self.block.name, size, start, end, chunk_bytes=chunk_bytes)
+    def open(self, size: int) -> Reader:
+        return AttachedBlock(self.block.name, size)
 
     def released(self) -> None:
         """Nothing: the bytes stay for those that read them."""
@@ -62,10 +116,8 @@ class TempFileSource:
         self.location = path
         self._maker_pid = os.getpid()
 
-    def chunks(
-        self, size: int, start: int, end: int, *, chunk_bytes: int = _CHUNK_BYTES
-    ) -> Iterator[bytes]:
-        return read_file_chunks(self.location, size, start, end, chunk_bytes=chunk_bytes)
+    def open(self, size: int) -> Reader:
+        return AttachedFile(self.location, size)
 
     def released(self) -> None:
         """Nothing: the bytes stay for those that read them."""
@@ -90,18 +142,27 @@ class BytesSource:
     def __init__(self, data: memoryview) -> None:
         self._data = bytes(data)
 
-    def chunks(
-        self, size: int, start: int, end: int, *, chunk_bytes: int = _CHUNK_BYTES
-    ) -> Iterator[bytes]:
-        data = self._data
-        for position in range(start, end, chunk_bytes):
-            yield data[position : min(position + chunk_bytes, end)]
+    def open(self, size: int) -> Reader:
+        return _BytesReader(self._data[:size])
 
     def released(self) -> None:
         """Nothing: the bytes stay for those that read them."""
 
     def free(self) -> None:
         self._data = b""
+
+
+class _BytesReader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def chunks(self, start: int, end: int, *, chunk_bytes: int = 256 * 1024) -> Iterator[bytes]:
+        end = min(end, len(self._data))
+        for position in range(start, end, chunk_bytes):
+            yield self._data[position : min(position + chunk_bytes, end)]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class AttachedFile(AttachedBlock):
@@ -133,15 +194,3 @@ class AttachedFile(AttachedBlock):
         except BaseException:
             self.close()
             raise
-
-
-def read_file_chunks(
-    path: str, size: int, start: int, end: int, *, chunk_bytes: int = _CHUNK_BYTES
-) -> Iterator[bytes]:
-    """The bytes of a temporary file from `start` to `end`, opened with the first chunk.
-
-    Raises:
-        BlockNotFound, Unavailable: as `AttachedFile`.
-    """
-    with AttachedFile(path, size) as file:
-        yield from file.chunks(start, end, chunk_bytes=chunk_bytes)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from shm.errors import Unavailable
 from shm.recycler import Recycler
-from shm.registry import Owner, Registry, Source
-from shm.sources import BlockSource, BytesSource
+from shm.registry import Owner, Registry
+from shm.sources import BlockSource, BytesSource, Source
 from shm.tempdir import TempDirectory
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from mpkernel.host.streams import StreamWriter
 from mpkernel.wire.messages import FileRemoved, FileStorage, FileStored
 from shm import Entry, Owner, Recycler, RegisteredStorage, Registry, Source
-from shm.registry import SourceKind
+from shm.sources import Reader, SourceKind
 from shm.storage import BlockPlace, Place, TempFilePlace
 from shm.tempdir import TempDirectory
 
@@ -113,10 +113,8 @@ class _AnnouncedSource:
     def location(self) -> str:
         return self._source.location
 
-    def chunks(
-        self, size: int, start: int, end: int, *, chunk_bytes: int = 256 * 1024
-    ) -> Iterator[bytes]:
-        return self._source.chunks(size, start, end, chunk_bytes=chunk_bytes)
+    def open(self, size: int) -> Reader:
+        return self._source.open(size)
 
     def announce(self, size: int, media_type: str) -> None:
         """Tell the server of the file."""

@@ -17,17 +17,15 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
-from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.banner import showing_banners
-from mpkernel.marimo_backend.files import RegisteredFiles, leased
+from mpkernel.marimo_backend.files import RegisteredFiles, opened
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
 from shm import Registry, Unavailable
@@ -109,7 +107,7 @@ class IsolationMiddleware:
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
         """Let marimo answer for a registered file, with the registered length in its path and the
-        bytes held until the last is sent. It would read whatever name and length the URL gives."""
+        bytes open until the last is sent. It would read whatever name and length the URL gives."""
         head, _, requested = scope["path"].rpartition(_FILE_ROUTE)
         name = requested.partition("-")[2]
         if name == _EMPTY_FILE:
@@ -117,9 +115,8 @@ class IsolationMiddleware:
             return
         with ExitStack() as held:
             try:
-                entry = held.enter_context(leased(files, name))
-                # marimo would find out after the head of its answer.
-                await off_the_loop(partial(next, entry.chunks(0, 1), None))
+                # marimo would open it after the head of its answer.
+                entry = held.enter_context(opened(files, name))
             except KeyError:
                 refusal = PlainTextResponse("File not found", status_code=404)
             except Unavailable as error:

@@ -2,25 +2,25 @@
 
 marimo keeps one storage per process and asks it by name. In a host that storage becomes the calling
 session's (`SessionFiles`), so that each file has an owner; in the server it becomes the pool's
-registry, to read only. A request holds the lease on its file from the first look at its name until
-its last byte, through `leased`.
+registry, to read only. A request has its file open from the first look at its name until its last
+byte, through `opened`: the process that made it may end meanwhile.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from mpkernel.host.files import SessionFiles
 from mpkernel.marimo_backend import seam
-from shm import Entry, Registry, new_key
+from shm import Entry, Reader, Registry, new_key
 
-__all__ = ["RegisteredFiles", "bind_thread", "leased", "store_by_session"]
+__all__ = ["RegisteredFiles", "bind_thread", "opened", "store_by_session"]
 
-_leased: ContextVar[Entry | None] = ContextVar("mpkernel_leased_file", default=None)
+_opened: ContextVar[tuple[str, Reader] | None] = ContextVar("mpkernel_opened_file", default=None)
 _bound = threading.local()
 
 
@@ -44,18 +44,20 @@ def _session_files() -> SessionFiles | None:
 
 
 @contextmanager
-def leased(registry: Registry, key: str) -> Iterator[Entry]:
-    """Hold a file for the current task and the threads that it asks.
+def opened(registry: Registry, key: str) -> Iterator[Entry]:
+    """Have a file open for the current task and the threads that it asks.
 
     Raises:
         KeyError: no host announced such a file.
+        BlockNotFound: the host that did is gone.
+        Unavailable: no descriptor is left to open it.
     """
-    with registry.lease(key) as entry:
-        token = _leased.set(entry)
+    with registry.lease(key) as entry, closing(entry.open()) as reader:
+        token = _opened.set((key, reader))
         try:
             yield entry
         finally:
-            _leased.reset(token)
+            _opened.reset(token)
 
 
 class RegisteredFiles:
@@ -81,9 +83,9 @@ class RegisteredFiles:
         Raises:
             KeyError: no host announced such a file.
         """
-        entry = _leased.get()
-        if entry is not None and entry.key == key:
-            yield from entry.chunks(start, byte_length, chunk_bytes=chunk_size)
+        opened = _opened.get()
+        if opened is not None and opened[0] == key:
+            yield from opened[1].chunks(start, start + byte_length, chunk_bytes=chunk_size)
             return
         with self._registry.lease(key) as entry:
             yield from entry.chunks(start, byte_length, chunk_bytes=chunk_size)

@@ -11,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from mpkernel.aio.loops import running_loop
 from mpkernel.logs import get_logger
 from mpkernel.wire.messages import FileStored
-from shm import AttachedBlock, BlockNotFound, Owner, QuotaExceeded, Registry, ShmError
+from shm import Owner, QuotaExceeded, Registry
 from shm.mappings import Mappings
 from shm.names import ProcessTag
-from shm.registry import SourceKind
-from shm.sources import AttachedFile, read_file_chunks
+from shm.sources import AttachedFile, Reader, SourceKind
 from shm.sweep import sweep_process
 
 __all__ = ["AnnouncedFiles"]
@@ -109,13 +108,8 @@ class AnnouncedFiles:
         self._registry.release_session(self._owner(session))
 
     def release_host(self) -> None:
-        """End all files of the host, which is gone. What somebody reads is kept open for that, for
-        the names go with `sweep`."""
+        """End all files of the host, which is gone; who has one open reads on."""
         self._registry.release_host(self._prefix)
-        for source in list(self._live):
-            source.keep()
-            if source not in self._live:  # its last reader is done meanwhile
-                source.let_go()
         self._mappings.clear()
         if self._expiry is not None:
             self._expiry.cancel()
@@ -187,45 +181,16 @@ class _HostSource:
         self.kind: SourceKind = message.kind
         self.location = message.location
         self.key = message.key
-        self._size = message.size
         self._on_freed = on_freed
         self._mappings = mappings
-        self._kept: list[AttachedBlock] = []  # at most one; single operations, each one atomic
 
-    def chunks(
-        self, size: int, start: int, end: int, *, chunk_bytes: int = 256 * 1024
-    ) -> Iterator[bytes]:
-        read = self._mappings.chunks if self.kind == "block" else read_file_chunks
-        chunks = read(self.location, size, start, end, chunk_bytes=chunk_bytes)
-        try:
-            first = next(chunks, None)
-        except BlockNotFound:
-            if not self._kept:
-                raise
-            yield from self._kept[0].chunks(start, end, chunk_bytes=chunk_bytes)
-            return
-        if first is not None:
-            yield first
-            yield from chunks
-
-    def keep(self) -> None:
-        """Open it for those that read it, before its name is removed."""
-        attach = AttachedBlock if self.kind == "block" else AttachedFile
-        try:
-            self._kept.append(attach(self.location, self._size))
-        except ShmError as error:
-            logger.debug("a file of a dead host cannot be read to its end: %s", error)
-
-    def let_go(self) -> None:
-        """Close it. Idempotent."""
-        try:
-            self._kept.pop().close()
-        except IndexError:
-            return
+    def open(self, size: int) -> Reader:
+        if self.kind == "block":
+            return self._mappings.open(self.location, size)
+        return AttachedFile(self.location, size)
 
     def released(self) -> None:
         """Nothing: it was the host that said so, or the host is gone."""
 
     def free(self) -> None:
-        self.let_go()
         self._on_freed(self)

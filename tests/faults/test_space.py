@@ -47,7 +47,7 @@ def test_files_fall_back_and_then_their_app_gets_the_error(folder: Path) -> None
         until(lambda: names(shm) + names(temporary) == [])
 
 
-def test_reports_and_snapshots_that_cannot_be_written_cost_nothing_and_come_later(folder: Path) -> None:
+def test_reports_and_snapshots_that_do_not_fit_come_later(folder: Path) -> None:
     directories(folder)
     before = with_small({folder / "state": "64k", folder / "run": "64k"})
     with Served(folder, before=before) as server, server.steadily():

@@ -10,6 +10,7 @@ import random
 import signal
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from server.conftest import APPS
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
-from shm import Block, Snapshot, sweep
+from shm import Block, BlockNotFound, Snapshot, sweep
 from shm.names import tag_of
 
 FILES = APPS / "files.py"
@@ -139,15 +140,21 @@ async def test_what_is_read_when_its_host_dies_is_read_to_its_end(storage: Any) 
         for key in "ab":
             await told.do(f"kernel.files.store('{key}', b'{key}' * 1_000_000)")
         host = told.session.host
-        with pool.files.lease("a") as unopened, pool.files.lease("b") as begun:
+        with (
+            pool.files.lease("a") as unread,
+            pool.files.lease("b") as begun,
+            closing(unread.open()) as reader,
+        ):
             chunks = begun.chunks()
             first = next(chunks)
             os.kill(host.pid, signal.SIGKILL)
             await host.wait_over()
-            assert not os.path.lexists(f"/dev/shm/{unopened.source.location}")
-            assert not os.path.lexists(unopened.source.location)
-            assert b"".join(unopened.chunks(500_000)) == b"a" * 500_000
+            assert not os.path.lexists(f"/dev/shm/{unread.source.location}")
+            assert not os.path.lexists(unread.source.location)
+            assert b"".join(reader.chunks(500_000, 2_000_000)) == b"a" * 500_000
             assert first + b"".join(chunks) == b"b" * 1_000_000
+            with pytest.raises(BlockNotFound):
+                unread.open()
         assert "a" not in pool.files
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= descriptors

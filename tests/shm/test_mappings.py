@@ -35,7 +35,8 @@ def mapped(block: Block) -> bool:
 
 
 def read(mappings: Mappings, block: Block, size: int = 96_000) -> bytes:
-    return b"".join(mappings.chunks(block.name, size, 0, size, chunk_bytes=1000))
+    with mappings.open(block.name, size) as opened:
+        return b"".join(opened.chunks(chunk_bytes=1000))
 
 
 def test_a_block_is_mapped_with_its_second_file_and_shows_what_is_in_it_then(block: Block) -> None:
@@ -69,10 +70,11 @@ def test_who_reads_while_a_mapping_is_let_go_reads_on(block: Block) -> None:
     mappings = Mappings()
     for _ in range(2):
         mappings.note(block.name)
-    chunks = mappings.chunks(block.name, 96_000, 0, 96_000, chunk_bytes=6)
-    assert next(chunks) == b"first "
-    mappings.clear()
-    assert b"".join(chunks) == b"first " * 15_999
+    with mappings.open(block.name, 96_000) as opened:
+        chunks = opened.chunks(chunk_bytes=6)
+        assert next(chunks) == b"first "
+        mappings.clear()
+        assert b"".join(chunks) == b"first " * 15_999
     assert not mapped(block)
 
 
@@ -97,11 +99,12 @@ def test_a_mapped_block_that_is_cut_short_is_an_error_and_no_signal(block: Block
     mappings = Mappings()
     for _ in range(2):
         mappings.note(block.name)
-    chunks = mappings.chunks(block.name, 96_000, 0, 96_000, chunk_bytes=6)
-    assert next(chunks) == b"first "
-    os.truncate(f"/dev/shm/{block.name}", 4)
-    with pytest.raises(BlockNotFound, match="cut short"):
-        next(chunks)
+    with mappings.open(block.name, 96_000) as opened:
+        chunks = opened.chunks(chunk_bytes=6)
+        assert next(chunks) == b"first "
+        os.truncate(f"/dev/shm/{block.name}", 4)
+        with pytest.raises(BlockNotFound, match="cut short"):
+            next(chunks)
 
 
 def test_a_block_that_is_gone_is_not_found(block: Block) -> None:

@@ -28,9 +28,15 @@ class Bytes:
         self.data = data
         self.calls: list[str] = []
 
-    def chunks(self, size: int, start: int, end: int, *, chunk_bytes: int = 4) -> Iterator[bytes]:
+    def open(self, size: int) -> Bytes:
+        return self
+
+    def chunks(self, start: int, end: int, *, chunk_bytes: int = 4) -> Iterator[bytes]:
         for position in range(start, end, chunk_bytes):
             yield self.data[position : min(position + chunk_bytes, end)]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def released(self) -> None:
         self.calls.append("released")

@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from shm import KeyTaken, Owner, QuotaExceeded, Registry
+from shm.sources import BytesSource
 
 WAIT_S = 60
 OWNER = Owner("host", "session")
@@ -31,8 +32,8 @@ class Bytes:
         self.freed_times = 0
         self.freed_while_read = False
 
-    def chunks(self, size: int, start: int, end: int, *, chunk_bytes: int = 1) -> Iterator[bytes]:
-        yield bytes(end - start)
+    def open(self, size: int) -> BytesSource:
+        return BytesSource(memoryview(bytes(size)))
 
     def released(self) -> None:
         self.released_times += 1
