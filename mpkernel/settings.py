@@ -30,6 +30,7 @@ POOL_WIDE = frozenset(
         "control",
         "crash_reports",
         "log_format",
+        "log_level",
         "metrics_file",
         "metrics_interval_s",
         "relay_console",
@@ -115,6 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log_format: how what apps' processes write to their descriptors 1 and 2 is relayed:
             "plain" (default), lines with the app's name before them, or "json", lines of JSON; see
             `json_lines`. `mpkernel run` writes its own log in the same way.
+        log_level: from which level on mpkernel's own loggers are heard in `mpkernel run`: "debug",
+            "info" (each process's start and end, among others), "warning" (default) or "error". A
+            program of your own sets the level of the loggers "mpkernel" and "shm".
         metrics_file: where numbers for monitoring are kept, for everybody to read: a file in the
             OpenMetrics text format, gone with the server. Default None: none is.
         metrics_interval_s: how often it is written. Default 15.
@@ -162,6 +166,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     env_allow: tuple[str, ...] | None = None
     env_deny: tuple[str, ...] = ()
     log_format: Literal["plain", "json"] = "plain"
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
     metrics_file: str | None = None
     metrics_interval_s: float = 15.0
 
@@ -192,6 +197,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("file_storage", ("shared_memory", "temp_file", None)),
             ("file_fallback", ("temp_file", None)),
             ("log_format", ("plain", "json")),
+            ("log_level", ("debug", "info", "warning", "error")),
         ):
             if getattr(self, name) not in choices:
                 raise SettingsError(

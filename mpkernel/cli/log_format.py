@@ -1,4 +1,6 @@
-"""`log_as_json`: whatever this process says from now on is a line of JSON.
+"""How this process speaks to its operator: `log_as_json`, `log_from`.
+
+`log_as_json` makes a line of JSON of whatever it says from now on.
 
     loggers ────────────────────▶ JsonFormatter ─┐
     warnings, exceptions that nobody took ──▶ a logger of ours
@@ -19,7 +21,7 @@ from typing import TextIO
 
 from mpkernel.json_lines import JsonFormatter, printed_lines
 
-__all__ = ["PrintedAsJson", "log_as_json"]
+__all__ = ["PrintedAsJson", "log_as_json", "log_from"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,22 @@ def log_as_json() -> None:
         sys.stdout = PrintedAsJson("stdout", sys.__stdout__)
     if sys.__stderr__ is not None:
         sys.stderr = PrintedAsJson("stderr", sys.__stderr__)
+
+
+def log_from(level: str, formatter: logging.Formatter | None = None) -> None:
+    """Have mpkernel's own loggers be heard from this level on, and those of others as they are.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        formatter: what makes lines of records. Default: the bare message.
+    """
+    handler = logging.StreamHandler(sys.__stderr__)
+    handler.setFormatter(formatter)
+    for name in ("mpkernel", "shm"):
+        package = logging.getLogger(name)
+        package.setLevel(level.upper())
+        package.addHandler(handler)
+        package.propagate = False
 
 
 class PrintedAsJson(io.TextIOBase):

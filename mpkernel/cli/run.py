@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpkernel.cli.flags import paths_in, take_settings
-from mpkernel.cli.log_format import log_as_json
+from mpkernel.cli.log_format import log_as_json, log_from
 from mpkernel.errors import MPKernelError
+from mpkernel.json_lines import JsonFormatter
 
 __all__ = ["run"]
 
@@ -76,6 +77,8 @@ def run(arguments: Sequence[str]) -> int:
     settings = pool_settings().settings
     if settings.log_format == "json":
         log_as_json()
+    if settings.log_level != "warning":
+        log_from(settings.log_level, JsonFormatter() if settings.log_format == "json" else None)
     seam.pass_zmq_checks()
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
 

@@ -172,6 +172,10 @@ class HostPool:
                 remedy="leave it None",
             )
         path = os.path.abspath(app)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise AppNotFound(f"the path {path!r} is not UTF-8", remedy="rename it") from None
         found = self._apps.get(path)
         if found is not None and found.hosts:
             return found

@@ -148,7 +148,30 @@ async def test_a_killed_server_is_recognised_by_the_age_of_what_it_left(
         assert metrics(path)["server_written_timestamp_seconds", ""] > written_at
 
 
-@pytest.mark.parametrize("form", [["--log-format", "xml"], ["--metrics-interval-s=0"]])
+@pytest.mark.parametrize("as_json", [False, True], ids=["plain", "json"])
+async def test_starts_and_ends_are_in_the_log_when_it_is_asked_for_them(
+    notebook: Path, as_json: bool
+) -> None:
+    flags = ["--log-level", "info", *(["--log-format", "json"] if as_json else [])]
+    async with Server(notebook, options=flags) as server:
+        async with Tab(server.url) as tab:
+            await tab.wait_for("in process")
+            process = process_of(tab)
+        server.stop()
+        lines = server.output().splitlines()
+    for what in ("host started", "host closed"):
+        if as_json:
+            logged = [line for line in map(json.loads, lines) if line.get("message") == what]
+            assert [(line["level"], line["app"], line["pid"]) for line in logged] == [
+                ("INFO", str(notebook), process)
+            ]
+        else:
+            assert lines.count(f"{what} app={notebook} pid={process}") == 1
+
+
+@pytest.mark.parametrize(
+    "form", [["--log-format", "xml"], ["--log-level", "loud"], ["--metrics-interval-s=0"]]
+)
 def test_what_cannot_be_is_refused(notebook: Path, form: list[str]) -> None:
     refused = subprocess.run(
         [sys.executable, "-m", "mpkernel", "run", str(notebook), "--headless", *form],

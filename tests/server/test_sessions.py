@@ -269,6 +269,12 @@ async def test_an_app_that_is_not_there_is_said_to_be_so(pool: HostPool, tmp_pat
         await pool.open_session(tmp_path / "nowhere.py", kernel=KernelSpec(entry="a:b"))
 
 
+async def test_a_path_that_is_not_utf8_is_refused(pool: HostPool, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff.py"
+    with open(path, "w"), pytest.raises(AppNotFound, match=r"udcff.py' is not UTF-8"):
+        await pool.open_session(os.fsdecode(path), kernel=KernelSpec(entry="json:loads"))
+
+
 async def test_another_interpreter_is_refused_for_now(pool: HostPool) -> None:
     kernel = KernelSpec(entry="kernels:echo", executable="/usr/bin/python3")
     with pytest.raises(SettingsError, match="executable"):
