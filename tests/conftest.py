@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from shm.names import owner_of
 # Properties are about bytes, not about how busy the machine is.
 settings.register_profile("mpkernel", deadline=None)
 settings.load_profile("mpkernel")
+# Who is run in the background of a shell ignores it, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SHM = Path("/dev/shm")
 _OF_OURS = ("spawn_main", "mpkernel")
