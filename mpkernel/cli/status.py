@@ -18,7 +18,7 @@ __all__ = ["report", "run"]
 
 _HEAD = (
     *("APP", "PID", "STATE", "MEMORY", "CPU", "THREADS", "AGE", "SESSIONS", "RUNNING"),
-    *("MSG/S", "BACKLOG", "FILES", "DEATHS", "LAST"),
+    *("IN/S", "OUT/S", "BACKLOG", "FILES", "DEATHS", "LAST"),
 )
 _NUMBERS = frozenset(range(len(_HEAD))) - {0, 2, len(_HEAD) - 1}
 
@@ -107,7 +107,7 @@ def _apps(apps: Sequence[AppSnapshot], now: float, *, with_sessions: bool) -> li
     for app in apps:
         if not app.hosts:
             state = "failed" if app.is_failed else "waiting" if app.waiting else "idle"
-            rows.append((plain(app.name), "-", state, *["-"] * 9, *_past(app)))
+            rows.append((plain(app.name), "-", state, *["-"] * 10, *_past(app)))
         for host in app.hosts:
             rows.append((plain(app.name), *_host(host, now), *_past(app)))
             if host.refusal is not None:
@@ -132,6 +132,7 @@ def _host(host: HostSnapshot, now: float) -> tuple[str, ...]:
         age(now - host.started_at),
         str(len(host.sessions)),
         str(sum(session.is_running for session in host.sessions)),
+        f"{host.sent_per_s:g}",
         f"{host.messages_per_s:g}",
         memory(host.backlog_bytes),
         memory(host.files_bytes),

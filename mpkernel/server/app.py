@@ -235,6 +235,7 @@ class App:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
         self._hosts.discard(host)
         self.tallies.messages += host.message_count
+        self.tallies.sent += host.sent_count
         self.tallies.kernel_output_bytes += host.output_bytes
         if self._current is host:
             self._current = None

@@ -116,6 +116,11 @@ class AppHost:
         return self._reception.conduct.frame_count if self._reception is not None else 0
 
     @property
+    def sent_count(self) -> int:
+        """How many frames were sent to it."""
+        return self._reception.link.sent_count if self._reception is not None else 0
+
+    @property
     def output_bytes(self) -> int:
         """What it sent for clients."""
         return self._reception.conduct.output_bytes if self._reception is not None else 0

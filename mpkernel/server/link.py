@@ -82,6 +82,7 @@ class Link:
         self._backlog_bytes = 0
         self._flushing = False
         self._closed = False
+        self._sent_count = 0
         for fd in self._readers:
             os.set_blocking(fd, False)
             loop.add_reader(fd, self._read, fd)
@@ -90,6 +91,11 @@ class Link:
     def backlog_bytes(self) -> int:
         """Bytes that the Pipe has not taken yet."""
         return self._backlog_bytes
+
+    @property
+    def sent_count(self) -> int:
+        """How many frames were sent, or wait for the Pipe."""
+        return self._sent_count
 
     @property
     def whole_bytes(self) -> int:
@@ -119,13 +125,15 @@ class Link:
         with self._lock:
             if self._closed:
                 return  # the host's death is told to its sessions, not to each who sends
+            may_refuse = refusable and channel is not Channel.MANAGEMENT
+            if self._backlog and may_refuse and self._is_full(size):
+                raise HostUnresponsive(
+                    f"the process of {self._name} takes no input:"
+                    f" {self._backlog_bytes} bytes wait for it",
+                    remedy="wait until it answers again, or end it",
+                )
+            self._sent_count += 1
             if self._backlog:
-                if refusable and channel is not Channel.MANAGEMENT and self._is_full(size):
-                    raise HostUnresponsive(
-                        f"the process of {self._name} takes no input:"
-                        f" {self._backlog_bytes} bytes wait for it",
-                        remedy="wait until it answers again, or end it",
-                    )
                 self._keep(header, payload)
                 return
             written = self._write([header, payload])

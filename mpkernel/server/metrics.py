@@ -134,6 +134,11 @@ def _add_totals(page: Exposition, apps: list[AppSnapshot]) -> None:
         [(_app(app), app.totals.messages) for app in apps],
     )
     page.counters(
+        "mpkernel_host_messages_sent",
+        "Messages that were sent to the processes of the app.",
+        [(_app(app), app.totals.sent) for app in apps],
+    )
+    page.counters(
         "mpkernel_kernel_input_bytes",
         "What was sent to kernels.",
         [(_app(app), app.totals.kernel_input_bytes) for app in apps],

@@ -72,7 +72,8 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         threads, descriptors: of the process itself; None as above.
         processes: it and all that it started; None as above.
         messages: how many came from it.
-        messages_per_s: the same per second, lately.
+        sent: how many were sent to it.
+        messages_per_s, sent_per_s: the same per second, lately.
         backlog_bytes: what waits in the server because the process does not take it.
         files_bytes: what its virtual files hold.
         sessions: those whose kernels have not ended.
@@ -88,7 +89,9 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     descriptors: int | None
     processes: int | None
     messages: int
+    sent: int
     messages_per_s: float
+    sent_per_s: float
     backlog_bytes: int
     files_bytes: int
     sessions: list[SessionSnapshot]
@@ -147,16 +150,19 @@ class Rates:
 
     def __init__(self, *, window_s: float = 2.0) -> None:
         self._window_s = window_s
-        self._marks: dict[int, tuple[float, int]] = {}
-        self._rates: dict[int, float] = {}
+        self._marks: dict[int, tuple[float, tuple[int, ...]]] = {}
+        self._rates: dict[int, tuple[float, ...]] = {}
 
-    def per_s(self, key: int, count: int, now: float) -> float:
-        """The rate of what was counted up to `count` by `now`; 0.0 until two moments are known."""
-        since, before = self._marks.setdefault(key, (now, count))
+    def per_s(self, key: int, counts: tuple[int, ...], now: float) -> tuple[float, ...]:
+        """The rate of each count that was reached by `now`; 0.0 until two moments are known."""
+        since, before = self._marks.setdefault(key, (now, counts))
         if now - since >= self._window_s:
-            self._rates[key] = max(0, count - before) / (now - since)
-            self._marks[key] = (now, count)
-        return self._rates.get(key, 0.0)
+            self._rates[key] = tuple(
+                max(0, count - earlier) / (now - since)
+                for count, earlier in zip(counts, before, strict=True)
+            )
+            self._marks[key] = (now, counts)
+        return self._rates.get(key, (0.0,) * len(counts))
 
     def keep(self, keys: set[int]) -> None:
         """Forget all others."""
@@ -190,6 +196,7 @@ def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) ->
     hosts = [_host(host, bytes_by_pid, rates, now) for host in app.hosts]
     totals = app.tallies.totals(
         messages=sum(host.messages for host in hosts),
+        sent=sum(host.sent for host in hosts),
         kernel_output_bytes=sum(host.output_bytes for host in app.hosts),
         outstanding_bytes=sum(one.window_used_bytes for host in hosts for one in host.sessions),
     )
@@ -210,6 +217,7 @@ def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: flo
     pid = host.pid or 0
     usages = host.usages
     usage = usages[-1] if usages else None
+    messages_per_s, sent_per_s = rates.per_s(pid, (host.message_count, host.sent_count), now)
     return HostSnapshot(
         pid=pid,
         state=host.state.value,
@@ -221,7 +229,9 @@ def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: flo
         descriptors=usage.descriptors if usage is not None else None,
         processes=usage.processes if usage is not None else None,
         messages=host.message_count,
-        messages_per_s=round(rates.per_s(pid, host.message_count, now), 1),
+        sent=host.sent_count,
+        messages_per_s=round(messages_per_s, 1),
+        sent_per_s=round(sent_per_s, 1),
         backlog_bytes=host.backlog_bytes,
         files_bytes=bytes_by_pid.get(pid, 0),
         sessions=[_session(session) for session in host.sessions],

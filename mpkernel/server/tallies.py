@@ -61,6 +61,7 @@ class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
             word; reasons that there were none of are left out.
         sessions: how many were opened.
         messages: how many came from its processes.
+        sent: how many were sent to them.
         kernel_input_bytes: what was sent to its kernels.
         kernel_output_bytes: what its kernels have sent.
         host_start: from the launch of a process to its readiness.
@@ -72,6 +73,7 @@ class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
     deaths: dict[str, int]
     sessions: int
     messages: int
+    sent: int
     kernel_input_bytes: int
     kernel_output_bytes: int
     host_start: Latencies
@@ -85,7 +87,7 @@ class Tallies:
     Attributes:
         starts, sessions: see `AppTotals`.
         deaths: by reason.
-        messages, kernel_output_bytes: of processes that are gone.
+        messages, sent, kernel_output_bytes: of processes that are gone.
         kernel_input_bytes: what is outstanding no more of what was sent to kernels.
         host_start, session_start, ping: see `AppTotals`.
     """
@@ -95,6 +97,7 @@ class Tallies:
         self.deaths: Counter[Reason] = Counter()
         self.sessions = 0
         self.messages = 0
+        self.sent = 0
         self.kernel_input_bytes = 0
         self.kernel_output_bytes = 0
         self.host_start = Histogram()
@@ -102,12 +105,12 @@ class Tallies:
         self.ping = Histogram()
 
     def totals(
-        self, *, messages: int, kernel_output_bytes: int, outstanding_bytes: int
+        self, *, messages: int, sent: int, kernel_output_bytes: int, outstanding_bytes: int
     ) -> AppTotals:
         """All of it until now.
 
         Args:
-            messages, kernel_output_bytes: of processes that live.
+            messages, sent, kernel_output_bytes: of processes that live.
             outstanding_bytes: of sessions that live.
         """
         return AppTotals(
@@ -115,6 +118,7 @@ class Tallies:
             deaths={reason.value: count for reason, count in self.deaths.items()},
             sessions=self.sessions,
             messages=self.messages + messages,
+            sent=self.sent + sent,
             kernel_input_bytes=self.kernel_input_bytes + outstanding_bytes,
             kernel_output_bytes=self.kernel_output_bytes + kernel_output_bytes,
             host_start=self.host_start.latencies(),

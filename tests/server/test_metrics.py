@@ -77,7 +77,7 @@ def app_snapshot(path: str, tallies: Tallies, *hosts: HostSnapshot) -> AppSnapsh
         last_reason=None,
         last_death=None,
         hosts=list(hosts),
-        totals=tallies.totals(messages=0, kernel_output_bytes=0, outstanding_bytes=0),
+        totals=tallies.totals(messages=0, sent=0, kernel_output_bytes=0, outstanding_bytes=0),
     )
 
 
@@ -93,7 +93,9 @@ def host_snapshot(pid: int, state: str = "ready") -> HostSnapshot:
         descriptors=None,
         processes=1,
         messages=0,
+        sent=0,
         messages_per_s=0.0,
+        sent_per_s=0.0,
         backlog_bytes=0,
         files_bytes=0,
         sessions=[],
@@ -294,6 +296,7 @@ class TestAServer:
             )
             assert number(found, "host_starts_total") == deaths
             assert (number(found, "host_messages_total") or 0) >= before
+            assert (number(found, "host_messages_sent_total") or 0) >= 3
             assert number(found, "sessions") == 0
             assert number(found, "host_threads") is None
 

@@ -66,6 +66,7 @@ class TestAServer:
         assert host.rss_bytes is not None
         assert host.rss_bytes > 1_000_000
         assert host.messages >= 3
+        assert host.sent >= 2
         assert [(one.session_id, one.is_running) for one in host.sessions] == [("visitor", False)]
 
     async def test_is_seen_by_its_user_alone(self, user: Path, served: HostPool) -> None:
@@ -246,17 +247,16 @@ class TestTheDirectory:
 
 def test_a_rate_is_what_was_counted_since_a_moment_ago() -> None:
     rates = Rates(window_s=2.0)
-    assert rates.per_s(1, 100, now=10.0) == 0.0
-    assert rates.per_s(1, 150, now=11.0) == 0.0
-    assert rates.per_s(1, 200, now=12.0) == 50.0
-    assert rates.per_s(1, 900, now=13.0) == 50.0
-    assert rates.per_s(1, 200, now=14.0) == 0.0
+    assert rates.per_s(1, (100, 7), now=10.0) == (0.0, 0.0)
+    assert rates.per_s(1, (150, 7), now=11.0) == (0.0, 0.0)
+    assert rates.per_s(1, (200, 7), now=12.0) == (50.0, 0.0)
+    assert rates.per_s(1, (900, 7), now=13.0) == (50.0, 0.0)
+    assert rates.per_s(1, (200, 7), now=14.0) == (0.0, 0.0)
     rates.keep(set())
-    assert rates.per_s(1, 500, now=20.0) == 0.0
+    assert rates.per_s(1, (500, 7), now=20.0) == (0.0, 0.0)
 
 
 def test_every_field_of_a_process_is_told() -> None:
     """So that scripts that read `status --json` find what README promises."""
-    assert {"pid", "state", "rss_bytes", "cpu", "threads", "sessions", "messages_per_s"} <= set(
-        HostSnapshot.__struct_fields__
-    )
+    promised = {"pid", "state", "rss_bytes", "cpu", "threads", "sessions"}
+    assert promised | {"messages_per_s", "sent_per_s"} <= set(HostSnapshot.__struct_fields__)
