@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _WRITTEN_WITHIN_S = 0.1
 _KEPT_S = 5.0
 _LOOK_AGAIN_S = 0.0005
-_READ_WITHIN_S = 0.05
+_READ_WITHIN_S = 0.25
 _LINE_BUFFERED = 1  # libc's _IOLBF
 
 _hook: Callable[[ConsoleText], None] | None = None
@@ -125,7 +125,7 @@ class Runs:
     @contextmanager
     def running(self, session: int, cell: str) -> Iterator[None]:
         """The session, which runs nothing else, runs this cell in the `with`. Its end waits, for
-        50 ms at the longest, until what the cell wrote is read: it would be the next one's else.
+        250 ms at the longest, until what the cell wrote is read: it would be the next one's else.
         Where nobody could tell whose it is, nothing waits."""
         ran, began_s = Ran(session, cell), self._clock()
         with self._lock:

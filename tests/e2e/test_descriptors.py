@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab
@@ -13,8 +14,10 @@ WRITERS = ("os.write", "printf", "subprocess")
 
 
 async def run_round(tab: Tab, number: int) -> None:
+    runs = tab.completed_runs
     await tab.set_ui("Round", number)
     await tab.wait_for(f"round {number} done")
+    await tab.wait_until_run(runs + 1)
 
 
 def written(token: str, number: int) -> list[str]:
@@ -23,12 +26,12 @@ def written(token: str, number: int) -> list[str]:
 
 async def test_what_c_code_and_subprocesses_write_reaches_the_tab_that_ran() -> None:
     with Server(NOTEBOOK, options=["--redirect-console-to-browser"]) as server:
-        async with (
-            Tab(server.url, query={"token": "amber"}) as amber,
-            Tab(server.url, query={"token": "violet"}) as violet,
-        ):
-            for tab in (amber, violet):
-                await tab.wait_for("round 0 done")
+        async with AsyncExitStack() as stack:
+            # One after the other: of what both write at the same time nobody can tell whose it is.
+            amber = await stack.enter_async_context(Tab(server.url, query={"token": "amber"}))
+            await amber.wait_until_run()
+            violet = await stack.enter_async_context(Tab(server.url, query={"token": "violet"}))
+            await violet.wait_until_run()
             for number in (1, 2):
                 for tab, token in ((amber, "amber"), (violet, "violet")):
                     await run_round(tab, number)
@@ -38,15 +41,14 @@ async def test_what_c_code_and_subprocesses_write_reaches_the_tab_that_ran() -> 
                     )
             assert not re.search(r"of violet [12]", amber.console)
             assert not re.search(r"of amber [12]", violet.console)
-            assert all(
-                f"[descriptors.py] {line}" in server.output() for line in written("amber", 2)
-            )
+            for line in written("amber", 2):
+                await asyncio.to_thread(server.wait_for_output, f"[descriptors.py] {line}")
 
 
 async def test_it_is_shown_under_the_cell_that_wrote_it() -> None:
     with Server(NOTEBOOK, options=["--redirect-console-to-browser"]) as server:
         async with Tab(server.url, query={"token": "amber"}) as tab:
-            await tab.wait_for("round 0 done")
+            await tab.wait_until_run()
             await run_round(tab, 1)
             await tab.wait_for(lambda tab: written("amber", 1)[-1] in tab.console)
             shown = {
@@ -65,7 +67,7 @@ async def test_it_is_always_in_the_log_and_on_the_page_where_that_is_asked_for(
 ) -> None:
     with Server(NOTEBOOK, options=options) as server:
         async with Tab(server.url, query={"token": "amber"}) as tab:
-            await tab.wait_for("round 0 done")
+            await tab.wait_until_run()
             await run_round(tab, 1)
             await asyncio.to_thread(server.wait_for_output, "subprocess of amber 1")
             await run_round(tab, 2)
