@@ -132,7 +132,12 @@ async def answered(number: int, work: Callable[..., Awaitable[object]], given: A
             "what": str(error),
             "remedy": getattr(error, "remedy", ""),
         }
-    print(json.dumps({"number": number, **answer}), flush=True)
+    say({"number": number, **answer})
+
+
+def say(answer: dict[str, Any]) -> None:
+    """A line, in one piece: apps' text is written by another thread."""
+    print(json.dumps(answer) + "\n", end="", flush=True)
 
 
 async def main(settings: Settings) -> None:
@@ -142,7 +147,7 @@ async def main(settings: Settings) -> None:
     tasks: set[asyncio.Task[None]] = set()
     async with HostPool(settings) as pool:
         server = Server(pool)
-        print(json.dumps({"number": 0, "result": os.getpid()}), flush=True)
+        say({"number": 0, "result": os.getpid()})
         async for line in commands:
             given = json.loads(line)
             work = getattr(server, given.pop("do"))

@@ -32,7 +32,7 @@ async def main():
         async for message in client:
             if "here" in getattr(message, "text", ""):
                 break
-        print("ready", flush=True)
+        print("ready\\n", end="", flush=True)  # in one piece: the app's text comes between two
         while not pool.closed:
             await asyncio.sleep(0.05)
 

@@ -105,6 +105,8 @@ class TestRestart:
                 await anext(session)
             [app] = pool.apps
             assert app.is_failed
+            for host in pool.hosts:
+                await host.wait_over()
             answer = await give(Restart(str(APP)))
             assert answer == Answer(True, "kernels.py has no process; one may start now")
             await pool.open_session(APP, kernel=ECHO)

@@ -78,7 +78,7 @@ async def main(folder: str) -> dict[str, object]:
         os.kill(notebook.pid or 0, signal.SIGKILL)
         found["restarted"] = (await wait_for(client, Restarted)).reason
         await wait_for(client, Console, text="n is 42\n")
-        print("ready", flush=True)
+        print("ready\n", end="", flush=True)
         found["restarted by"] = (await wait_for(client, Restarted)).reason
         await wait_for(client, Console, text="n is 42\n")
         bomb = KernelSpec(entry="unpickling_server:send_a_pickle")
@@ -87,7 +87,7 @@ async def main(folder: str) -> dict[str, object]:
             await anext(session)
         except ProtocolError as error:
             found["pickle"] = str(error)
-        print("restarted", flush=True)
+        print("restarted\n", end="", flush=True)
         while not pool.closed:
             await asyncio.sleep(0.02)
     return found
@@ -112,4 +112,4 @@ def send_a_pickle(kernel: Any) -> None:
 
 if __name__ == "__main__":
     forbid_unpickling(sys.argv[2])
-    print(json.dumps(run(main(sys.argv[1]))), flush=True)
+    print(json.dumps(run(main(sys.argv[1]))) + "\n", end="", flush=True)
