@@ -41,15 +41,15 @@ def read_frames(reader: Connection, begun: bytes = b"") -> list[Frame]:
 class Reading:
     """Reads on a thread of its own."""
 
-    def __init__(self, reader: Connection) -> None:
+    def __init__(self, reader: Connection, begun: bytes = b"") -> None:
         self.frames: list[Frame] = []
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(reader,))
+        self._thread = threading.Thread(target=self._run, args=(reader, begun))
         self._thread.start()
 
-    def _run(self, reader: Connection) -> None:
+    def _run(self, reader: Connection, begun: bytes) -> None:
         try:
-            self.frames = read_frames(reader)
+            self.frames = read_frames(reader, begun)
         except ProtocolError as error:
             self.error = error
 
@@ -201,8 +201,10 @@ def test_a_thread_leaves_its_frame_to_the_one_that_is_writing(
     for frame in small:
         writer.write(frame.channel, frame.session, frame.payload)
     assert flood.is_alive()
-    threading.Thread(target=lambda: (flood.join(), end.close())).start()
-    assert read_frames(reader, begun) == [large, *small]
+    reading = Reading(reader, begun)
+    flood.join()
+    end.close()
+    assert reading.result() == [large, *small]
 
 
 def test_no_thread_is_left_with_the_frames_of_all_others(
@@ -225,8 +227,11 @@ def test_no_thread_is_left_with_the_frames_of_all_others(
     assert left.acquire(timeout=60)
     other.join(0.5)
     assert other.is_alive(), "it waits for its turn, with some frames left to the other thread"
-    threading.Thread(target=lambda: (one.join(), other.join(), end.close())).start()
-    assert len(read_frames(reader, begun)) == 201
+    reading = Reading(reader, begun)
+    one.join()
+    other.join()
+    end.close()
+    assert len(reading.result()) == 201
 
 
 def test_a_forgotten_writer_writes_nothing(pipe: tuple[Connection, Connection]) -> None:
