@@ -85,6 +85,7 @@ class RegisteredFiles:
         """
         opened = _opened.get()
         if opened is not None and opened[0] == key:
+            start = max(0, start)
             yield from opened[1].chunks(start, start + byte_length, chunk_bytes=chunk_size)
             return
         with self._registry.lease(key) as entry:

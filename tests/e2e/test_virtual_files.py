@@ -88,6 +88,24 @@ async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> No
             assert b"".join(received) == picture(10_000, pages=12_288)
 
 
+async def test_a_file_whose_process_dies_while_it_is_fetched_arrives_whole() -> None:
+    with Server(NOTEBOOKS, options=["--standby", "0"]) as server:
+        async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
+            await tab.wait_for("frame 0 end")
+            await tab.set_ui("Frame", 10_000)
+            await tab.wait_for("frame 10000 end")
+            url = file_in(tab)
+            [host] = hosts_of(server)
+            async with tab.stream(url) as response:
+                chunks = response.aiter_bytes()
+                received = [await anext(chunks)]
+                host.kill()
+                await tab.wait_for(lambda tab: tab.received("banner"))
+                received += [chunk async for chunk in chunks]
+            assert b"".join(received) == picture(10_000, pages=12_288)
+            assert (await tab.get(url)).status_code == 404
+
+
 async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:
     with Server(NOTEBOOKS, program=IN_A_SMALL_SHM, options=["--standby", "0"]) as server:
         async with Tab(server.url, str(NOTEBOOKS / "download.py")) as tab:
