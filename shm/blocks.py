@@ -31,7 +31,6 @@ from shm.tracker import track, untrack
 __all__ = [
     "AttachedBlock",
     "Block",
-    "raise_if_out_of_descriptors",
     "read_chunks",
     "unlink_stray",
 ]
@@ -184,34 +183,40 @@ class Block:
 
 
 class AttachedBlock:
-    """A block that may be somebody else's, open for reading; stays readable when it is unlinked.
+    """A block, whichever process made it, open for reading; stays readable when it is unlinked.
 
     Args:
         name: the block's name, without a leading slash.
         size: how many bytes of it may be read.
 
     Raises:
-        BlockNotFound: there is no such block, or it is shorter than `size`.
+        BlockNotFound: there is no such block of this user's, or it is shorter than `size`.
         Unavailable: no descriptor is left to open it.
     """
+
+    _what = "shared-memory block"
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.size = size
         try:
-            self._fd = _posixshmem.shm_open(f"/{name}", os.O_RDONLY | os.O_NONBLOCK, mode=0)
+            self._fd = self._open()
         except (OSError, ValueError) as error:
-            raise_if_out_of_descriptors(error)
-            raise BlockNotFound(f"no shared-memory block {name!r}: {error}") from error
+            _raise_if_out_of_descriptors(error)
+            raise BlockNotFound(f"no {self._what} {name!r}: {error}") from error
         try:
             status = os.fstat(self._fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise BlockNotFound(f"no shared-memory block {name!r}: not a regular file")
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                raise BlockNotFound(f"no {self._what} {name!r} of this user's")
             if status.st_size < size:
-                raise BlockNotFound(f"shared-memory block {name!r} is shorter than {size} bytes")
+                raise BlockNotFound(f"{self._what} {name!r} is shorter than {size} bytes")
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> int:
+        fd: int = _posixshmem.shm_open(f"/{self.name}", os.O_RDONLY | os.O_NONBLOCK, mode=0)
+        return fd
 
     def __enter__(self) -> AttachedBlock:
         return self
@@ -246,7 +251,7 @@ class AttachedBlock:
         while start < end:
             chunk = os.pread(self._fd, min(chunk_bytes, end - start), start)
             if not chunk:
-                raise BlockNotFound(f"block {self.name!r} was cut short at {start} bytes")
+                raise BlockNotFound(f"{self._what} {self.name!r} was cut short at {start} bytes")
             yield chunk
             start += len(chunk)
 
@@ -319,7 +324,7 @@ def _create_linked() -> tuple[str, int]:
             raise
 
 
-def raise_if_out_of_descriptors(error: Exception) -> None:
+def _raise_if_out_of_descriptors(error: Exception) -> None:
     """A file that cannot be opened for that may be there all the same.
 
     Raises:

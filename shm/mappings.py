@@ -128,7 +128,7 @@ class _MappedBlock(AttachedBlock):
         end = self.size if end is None else min(end, self.size)
         while start < end:
             if mapping.size() < end:
-                raise BlockNotFound(f"block {self.name!r} was cut short, at {start} bytes")
+                raise BlockNotFound(f"{self._what} {self.name!r} was cut short at {start} bytes")
             chunk = mapping[start : min(start + chunk_bytes, end)]
             start += len(chunk)
             yield chunk

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from typing import Final, Literal, Protocol, TypeAlias
 
-from shm.blocks import AttachedBlock, Block, raise_if_out_of_descriptors
-from shm.errors import BlockNotFound
+from shm.blocks import AttachedBlock, Block
 from shm.recycler import Recycler
 
 __all__ = [
@@ -177,20 +175,7 @@ class AttachedFile(AttachedBlock):
         Unavailable: no descriptor is left to open it.
     """
 
-    def __init__(self, name: str, size: int) -> None:
-        self.name = name
-        self.size = size
-        try:
-            self._fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (OSError, ValueError) as error:
-            raise_if_out_of_descriptors(error)
-            raise BlockNotFound(f"no temporary file {name!r}: {error}") from error
-        try:
-            status = os.fstat(self._fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-                raise BlockNotFound(f"{name!r} is no temporary file of this user's")
-            if status.st_size < size:
-                raise BlockNotFound(f"temporary file {name!r} is shorter than {size} bytes")
-        except BaseException:
-            self.close()
-            raise
+    _what = "temporary file"
+
+    def _open(self) -> int:
+        return os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from shm import KeyTaken, Owner, QuotaExceeded, Registry
+from shm import KeyTaken, Owner, QuotaExceeded, Reader, Registry
 from shm.sources import BytesSource
 
 WAIT_S = 60
@@ -32,8 +32,8 @@ class Bytes:
         self.freed_times = 0
         self.freed_while_read = False
 
-    def open(self, size: int) -> BytesSource:
-        return BytesSource(memoryview(bytes(size)))
+    def open(self, size: int) -> Reader:
+        return BytesSource(memoryview(bytes(size))).open(size)
 
     def released(self) -> None:
         self.released_times += 1
