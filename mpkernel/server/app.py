@@ -24,7 +24,7 @@ from mpkernel.server.deaths import Death, Reason, culprit_of
 from mpkernel.server.host import AppHost
 from mpkernel.server.recovery import Involved, RestartPolicy, plan_of
 from mpkernel.server.session_link import SessionLink
-from mpkernel.server.tallies import Tallies
+from mpkernel.server.tallies import Tallies, Traffic
 from mpkernel.server.usage import Usage
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -33,6 +33,7 @@ __all__ = ["App"]
 
 logger = get_logger(__name__)
 
+LaunchHost: TypeAlias = Callable[["App", Sequence[str], Mapping[str, str] | None], AppHost]
 OnDeath: TypeAlias = Callable[[Death, Sequence[SessionLink], Sequence[Usage]], None]
 
 _SUSPECT_PATIENCE_S = 10.0
@@ -59,7 +60,7 @@ class App:
         path: absolute path of its file.
         settings: see `Settings`.
         loop: the running loop.
-        make_host: makes a host of this app.
+        launch_host: launches a host of this app, with these arguments and this environment.
         on_death: called with each death, the sessions that were on the process, and the latest
             looks at what it used. Default: nothing is.
 
@@ -76,7 +77,7 @@ class App:
         path: str,
         settings: Settings,
         loop: asyncio.AbstractEventLoop,
-        make_host: Callable[[App], AppHost],
+        launch_host: LaunchHost,
         on_death: OnDeath = lambda *_: None,
     ) -> None:
         self.path = path
@@ -87,7 +88,7 @@ class App:
         self.tallies = Tallies()
         self._on_death = on_death
         self._loop = loop
-        self._make_host = make_host
+        self._launch_host = launch_host
         self._policy = RestartPolicy(settings)
         self._argv: tuple[str, ...] = ()
         self._env: Mapping[str, str] | None = None
@@ -234,15 +235,12 @@ class App:
     def host_over(self, host: AppHost) -> None:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
         self._hosts.discard(host)
-        self.tallies.messages += host.message_count
-        self.tallies.sent += host.sent_count
-        self.tallies.kernel_output_bytes += host.output_bytes
+        self.tallies.traffic = Traffic.sum((self.tallies.traffic, host.traffic))
         if self._current is host:
             self._current = None
 
     def _launch(self) -> AppHost:
-        host = self._make_host(self)
-        host.start(argv=self._argv, env=self._env)
+        host = self._launch_host(self, self._argv, self._env)
         self._policy.launched()
         self._hosts.add(host)
         self.tallies.starts += 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mpkernel.aio.tasks import supervised_task
@@ -22,7 +23,6 @@ from mpkernel.errors import (
 )
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Reason
-from mpkernel.server.environments import environment_for
 from mpkernel.server.last_words import LastWords
 from mpkernel.server.lifecycle import Event, Lifecycle, State
 from mpkernel.server.process import HostProcess
@@ -31,7 +31,7 @@ from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.roster import Roster
 from mpkernel.server.session_link import SessionLink
 from mpkernel.server.setups import setup_of
-from mpkernel.server.standby import Standby
+from mpkernel.server.tallies import Traffic
 from mpkernel.server.usage import Usage
 from mpkernel.server.verdicts import Action, HostWatch, Verdict
 from mpkernel.server.watchdog import Watchdog
@@ -57,53 +57,69 @@ _REASON_CHARS = 200
 
 
 class AppHost:
-    """A live app host. Made and started on the loop's thread; `send` and `open` from any.
+    """A live app host. Made on the loop's thread; `send` and `open` from any.
+
+    Making it tells the process what it is for, and returns at once: sessions may be opened from
+    then on.
 
     Args:
         owner: the app; it is told of the process's end, on the loop's thread.
+        process: its process, fresh or warm, which is the host's from now on.
         loop: the running loop.
         relay: where its console output goes.
         files: where its virtual files are registered.
         watchdog: what looks after its process.
-        standby: where a warm process may be had.
+        argv: `sys.argv` in the process.
 
     Attributes:
         app: absolute path of the app's file.
         name: its short name, for messages.
         settings: the app's.
         refusal: why it takes no new sessions although it lives; None when it does.
+        pid: its process id.
         started_at: when it was launched, or adopted; `time.monotonic()`.
+
+    Raises:
+        HostStartError: there are no descriptors, or no threads, to connect the process, which is
+            ended then.
     """
 
     def __init__(
         self,
         owner: App,
+        process: HostProcess,
         loop: asyncio.AbstractEventLoop,
         relay: ConsoleRelay,
         files: Registry,
         watchdog: Watchdog[AppHost],
-        standby: Standby,
+        argv: Sequence[str] = (),
     ) -> None:
         self.app = owner.path
         self.name = owner.name
         self.settings = owner.settings
         self.refusal: str | None = None
+        self.pid = process.pid
         self.started_at = time.monotonic()
         self._owner = owner
+        self._process = process
         self._loop = loop
-        self._relay = relay
         self._watchdog = watchdog
-        self._watch: HostWatch | None = None
-        self._standby = standby
-        self._registry = files
+        self._watch: HostWatch
+        self._reception: Reception
         self._life = Lifecycle()
         self._roster = Roster(owner.path, loop, self._on_exit)
-        self._process: HostProcess | None = None
-        self._reception: Reception | None = None
         self._is_condemned = False
         self._last_words = LastWords(owner.path, owner.name, loop)
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
+        try:
+            self._connect(relay, files, argv)
+        except (OSError, RuntimeError) as error:
+            raise HostStartError(
+                f"the process of {self.name} was started, but not connected: {error}",
+                remedy="look at the limits on descriptors and threads of this server",
+            ) from error
+        logger.info("host started", app=self.app, pid=self.pid)
 
     @property
     def state(self) -> State:
@@ -111,19 +127,9 @@ class AppHost:
         return self._life.state
 
     @property
-    def message_count(self) -> int:
-        """How many frames came from it."""
-        return self._reception.conduct.frame_count if self._reception is not None else 0
-
-    @property
-    def sent_count(self) -> int:
-        """How many frames were sent to it."""
-        return self._reception.link.sent_count if self._reception is not None else 0
-
-    @property
-    def output_bytes(self) -> int:
-        """What it sent for clients."""
-        return self._reception.conduct.output_bytes if self._reception is not None else 0
+    def traffic(self) -> Traffic:
+        """What went between it and the server."""
+        return self._reception.traffic
 
     @property
     def takes_sessions(self) -> bool:
@@ -134,11 +140,6 @@ class AppHost:
     def is_alive(self) -> bool:
         """Whether the process is starting or running."""
         return not self._life.is_over
-
-    @property
-    def pid(self) -> int | None:
-        """The process's id; None before the launch."""
-        return self._process.pid if self._process is not None else None
 
     @property
     def session_count(self) -> int:
@@ -158,37 +159,12 @@ class AppHost:
     @property
     def usages(self) -> tuple[Usage, ...]:
         """The latest looks at what it uses, the oldest first."""
-        return self._watch.history if self._watch is not None else ()
+        return self._watch.history
 
     @property
     def backlog_bytes(self) -> int:
         """What waits in the server because the process does not take it."""
-        return self._reception.link.backlog_bytes if self._reception is not None else 0
-
-    def start(self, *, argv: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
-        """Launch the process, or adopt a standby; return at once. Sessions may be opened from then
-        on.
-
-        Raises:
-            HostStartError: the operating system refused.
-        """
-        process = self._standby.take(self.app, self.settings) if env is None else None
-        if process is None:
-            environment = environment_for(self.settings) if env is None else env
-            process = HostProcess.launch(f"mpkernel {self.name}", env=environment)
-        self._process = process
-        try:
-            self._connect(process, argv)
-        except (OSError, RuntimeError) as error:
-            self._disconnect(process)
-            raise HostStartError(
-                f"the process of {self.name} was started, but not connected: {error}",
-                remedy="look at the limits on descriptors and threads of this server",
-            ) from error
-        except BaseException:
-            self._disconnect(process)
-            raise
-        logger.info("host started", app=self.app, pid=process.pid)
+        return self._reception.link.backlog_bytes
 
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
         """Have the host start a kernel for `session`. Messages may be sent to it at once."""
@@ -206,7 +182,7 @@ class AppHost:
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
     ) -> None:
         """See `Link.send`."""
-        self._received.link.send(channel, session, payload, refusable=refusable)
+        self._reception.link.send(channel, session, payload, refusable=refusable)
 
     def owe_credit(self, session: SessionLink) -> None:
         """Have the session's withheld credit sent soon. From any thread."""
@@ -214,7 +190,7 @@ class AppHost:
 
     def taken(self, count: int) -> None:
         """Clients took so many bytes of messages. From any thread."""
-        self._received.conduct.taken(count)
+        self._reception.conduct.taken(count)
 
     def last_lines(self) -> list[str]:
         """The last lines that the process wrote to its console, and what faulthandler wrote."""
@@ -290,17 +266,13 @@ class AppHost:
 
     def kill(self) -> None:
         """End the process and all that it started, now. From any thread."""
-        if self._process is not None:
-            self._process.kill()
+        self._process.kill()
 
     def kill_and_reap(self) -> None:
         """The same, and wait for it: for a server that leaves without its loop."""
-        if self._process is not None:
-            if self._reception is not None:
-                self._reception.console.close()
-            self._process.close()
-            if self._reception is not None:
-                self._reception.files.sweep()
+        self._reception.console.close()
+        self._process.close()
+        self._reception.files.sweep()
 
     def became_ready(self) -> None:
         """The process takes sessions."""
@@ -316,10 +288,9 @@ class AppHost:
         Raises:
             ProtocolError: nobody sent it, or it was answered.
         """
-        watch = self._watch
-        if watch is None or not watch.ponged(number):
+        if not self._watch.ponged(number):
             raise ProtocolError(f"it answers ping {number}, which nobody sent or it has answered")
-        self._owner.tallies.ping.observe(time.monotonic() - watch.pinged_at)
+        self._owner.tallies.ping.observe(time.monotonic() - self._watch.pinged_at)
 
     def wants_drain(self, reason: str) -> None:
         """The process wants no more sessions."""
@@ -341,43 +312,36 @@ class AppHost:
         """A Pipe was closed: the process dies, or goes on without it, which is no use."""
         self._loop.call_later(_HANG_UP_GRACE_S, self._end_if_it_lives)
 
-    @property
-    def _received(self) -> Reception:
-        assert self._reception is not None, "a host is started before it is used"
-        return self._reception
-
-    def _connect(self, process: HostProcess, argv: Sequence[str]) -> None:
-        self._watch = self._watchdog.watch(self, process.pid, self.settings)
-        reception = Reception(self, process, self._roster, self._registry, self._loop)
-        self._reception = reception
-        self._loop.add_reader(process.death_fd, self._on_death)
-        setup = setup_of(self.settings, self.app, argv)
-        self.send(Channel.MANAGEMENT, 0, encode(setup))
-        self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
-        # The last step: from then on it is the relay that closes these.
-        self._last_words.tail = self._relay.add(
-            self.name,
-            app=self.app,
-            pid=process.pid,
-            stdout=process.stdout,
-            stderr=process.stderr,
-            faults=process.faults,
-            on_text=reception.console.on_text,
-            on_end=self._on_console_end,
-        )
-
-    def _disconnect(self, process: HostProcess) -> None:
-        """End a process to which there is half a connection."""
-        self._set_timer(None)
-        self._watchdog.unwatch(self)
-        if self._reception is not None:
-            self._reception.link.close()
-        self._loop.remove_reader(process.death_fd)
-        process.close()
-        process.close_console()
+    def _connect(self, relay: ConsoleRelay, files: Registry, argv: Sequence[str]) -> None:
+        process = self._process
+        with ExitStack() as undo:
+            undo.callback(process.close_console)
+            undo.callback(process.close)
+            self._watch = self._watchdog.watch(self, process.pid, self.settings)
+            undo.callback(self._watchdog.unwatch, self)
+            self._reception = Reception(self, process, self._roster, files, self._loop)
+            undo.callback(self._reception.link.close)
+            self._loop.add_reader(process.death_fd, self._on_death)
+            undo.callback(self._loop.remove_reader, process.death_fd)
+            self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
+            undo.callback(self._set_timer, None)
+            setup = setup_of(self.settings, self.app, argv)
+            self.send(Channel.MANAGEMENT, 0, encode(setup))
+            # The last step: from then on it is the relay that closes these.
+            self._last_words.tail = relay.add(
+                self.name,
+                app=self.app,
+                pid=process.pid,
+                stdout=process.stdout,
+                stderr=process.stderr,
+                faults=process.faults,
+                on_text=self._reception.console.on_text,
+                on_end=self._on_console_end,
+            )
+            undo.pop_all()
 
     def _on_exit(self, number: int) -> None:
-        self._received.files.release_session(number)
+        self._reception.files.release_session(number)
         self._leave_if_drained()
         self._retire_when_idle()
 
@@ -420,13 +384,12 @@ class AppHost:
             self._timer = self._loop.call_later(delay_s, call)
 
     def _on_death(self) -> None:
-        assert self._process is not None
         if self._process.status() is None:
             return  # a sentinel may close before its process is gone
         self._loop.remove_reader(self._process.death_fd)
         self._set_timer(None)
         self._watchdog.unwatch(self)
-        self._received.finish()
+        self._reception.finish()
         self._process.close()
         was_asked = self._life.state is State.LEAVING
         self._life.apply(Event.DIED)
@@ -448,7 +411,6 @@ class AppHost:
 
     async def _tell_of_death(self) -> None:
         """Let the last lines arrive, then hand the sessions over."""
-        assert self._process is not None
         status = self._process.status()
         assert status is not None
         await self._last_words.arrived()
@@ -461,12 +423,11 @@ class AppHost:
         await self._clean_up()
 
     async def _clean_up(self) -> None:
-        await off_the_loop(self._received.files.sweep)
+        await off_the_loop(self._reception.files.sweep)
         self._over.set()
         self._owner.host_over(self)
 
     def _on_console_end(self) -> None:
         """On the relay's thread."""
-        assert self._process is not None
         self._process.close_console()
         self._last_words.console_ended()

@@ -10,7 +10,7 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from mpkernel.aio.tasks import supervised_task
@@ -18,9 +18,11 @@ from mpkernel.aio.threads import off_the_loop
 from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
 from mpkernel.server.app import App
+from mpkernel.server.environments import environment_for
 from mpkernel.server.host import AppHost
 from mpkernel.server.journal import Journal
 from mpkernel.server.operations import Operations
+from mpkernel.server.process import HostProcess
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
 from mpkernel.server.standby import Standby
@@ -184,7 +186,7 @@ class HostPool:
         if found is None:
             loop = asyncio.get_running_loop()
             found = self._apps[path] = App(
-                path, self.settings_of(path), loop, self._make_host, self._operations.died
+                path, self.settings_of(path), loop, self._launch_host, self._operations.died
             )
         return found
 
@@ -196,7 +198,7 @@ class HostPool:
         """
         return settings_for(os.fspath(app), self.settings, self._rules)
 
-    def _make_host(self, app: App) -> AppHost:
+    def _launch_host(self, app: App, argv: Sequence[str], env: Mapping[str, str] | None) -> AppHost:
         if self._sweeps:
             try:
                 _sweep_once()
@@ -204,8 +206,12 @@ class HostPool:
                 logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
             self._watchdog = Watchdog(self.settings, AppHost.judged)
+        process = self.standby.take(app.path, app.settings) if env is None else None
+        if process is None:
+            environment = environment_for(app.settings) if env is None else env
+            process = HostProcess.launch(f"mpkernel {app.name}", env=environment)
         loop = asyncio.get_running_loop()
-        return AppHost(app, loop, self._relay, self.files, self._watchdog, self.standby)
+        return AppHost(app, process, loop, self._relay, self.files, self._watchdog, argv)
 
     async def close(self) -> None:
         """End every host and wait until it is gone. Idempotent, and safe to cancel."""

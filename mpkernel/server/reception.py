@@ -20,6 +20,7 @@ from mpkernel.server.files import AnnouncedFiles
 from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
 from mpkernel.server.roster import Roster
+from mpkernel.server.tallies import Traffic
 from mpkernel.wire.frames import Channel, Frame, FrameLost
 from mpkernel.wire.messages import (
     Credit,
@@ -104,6 +105,12 @@ class Reception:
             max_frame_bytes=settings.max_frame_bytes,
         )
         self.console = HostConsole(host.name, self.link)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over the Pipes."""
+        conduct = self.conduct
+        return Traffic(conduct.frame_count, self.link.sent_count, conduct.output_bytes)
 
     def finish(self) -> None:
         """The process is dead: take in what it said last, and forget its files."""

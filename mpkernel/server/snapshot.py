@@ -195,9 +195,7 @@ def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) ->
     death = app.last_death
     hosts = [_host(host, bytes_by_pid, rates, now) for host in app.hosts]
     totals = app.tallies.totals(
-        messages=sum(host.messages for host in hosts),
-        sent=sum(host.sent for host in hosts),
-        kernel_output_bytes=sum(host.output_bytes for host in app.hosts),
+        (host.traffic for host in app.hosts),
         outstanding_bytes=sum(one.window_used_bytes for host in hosts for one in host.sessions),
     )
     return AppSnapshot(
@@ -214,12 +212,12 @@ def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) ->
 
 
 def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> HostSnapshot:
-    pid = host.pid or 0
     usages = host.usages
     usage = usages[-1] if usages else None
-    messages_per_s, sent_per_s = rates.per_s(pid, (host.message_count, host.sent_count), now)
+    traffic = host.traffic
+    messages_per_s, sent_per_s = rates.per_s(host.pid, (traffic.messages, traffic.sent), now)
     return HostSnapshot(
-        pid=pid,
+        pid=host.pid,
         state=host.state.value,
         refusal=host.refusal,
         started_at=host.started_at,
@@ -228,12 +226,12 @@ def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: flo
         threads=usage.threads if usage is not None else None,
         descriptors=usage.descriptors if usage is not None else None,
         processes=usage.processes if usage is not None else None,
-        messages=host.message_count,
-        sent=host.sent_count,
+        messages=traffic.messages,
+        sent=traffic.sent,
         messages_per_s=round(messages_per_s, 1),
         sent_per_s=round(sent_per_s, 1),
         backlog_bytes=host.backlog_bytes,
-        files_bytes=bytes_by_pid.get(pid, 0),
+        files_bytes=bytes_by_pid.get(host.pid, 0),
         sessions=[_session(session) for session in host.sessions],
     )
 

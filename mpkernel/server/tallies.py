@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from mpkernel.server.deaths import Reason
 
-__all__ = ["BOUNDS_S", "AppTotals", "Histogram", "Latencies", "Tallies"]
+__all__ = ["BOUNDS_S", "AppTotals", "Histogram", "Latencies", "Tallies", "Traffic"]
 
 BOUNDS_S = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -52,6 +54,25 @@ class Histogram:
         return Latencies(counts=tuple(self._counts), sum_s=self._sum_s)
 
 
+class Traffic(NamedTuple):
+    """What went between processes and their server.
+
+    Attributes:
+        messages: how many came.
+        sent: how many were sent, or wait for the Pipe.
+        output_bytes: what came for clients.
+    """
+
+    messages: int = 0
+    sent: int = 0
+    output_bytes: int = 0
+
+    @classmethod
+    def sum(cls, traffics: Iterable[Traffic]) -> Traffic:
+        """All of it together."""
+        return cls(*map(sum, zip(cls(), *traffics, strict=True)))
+
+
 class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
     """What has happened to an app since its first session.
 
@@ -87,7 +108,7 @@ class Tallies:
     Attributes:
         starts, sessions: see `AppTotals`.
         deaths: by reason.
-        messages, sent, kernel_output_bytes: of processes that are gone.
+        traffic: of processes that are gone.
         kernel_input_bytes: what is outstanding no more of what was sent to kernels.
         host_start, session_start, ping: see `AppTotals`.
     """
@@ -96,31 +117,28 @@ class Tallies:
         self.starts = 0
         self.deaths: Counter[Reason] = Counter()
         self.sessions = 0
-        self.messages = 0
-        self.sent = 0
+        self.traffic = Traffic()
         self.kernel_input_bytes = 0
-        self.kernel_output_bytes = 0
         self.host_start = Histogram()
         self.session_start = Histogram()
         self.ping = Histogram()
 
-    def totals(
-        self, *, messages: int, sent: int, kernel_output_bytes: int, outstanding_bytes: int
-    ) -> AppTotals:
+    def totals(self, living: Iterable[Traffic], *, outstanding_bytes: int) -> AppTotals:
         """All of it until now.
 
         Args:
-            messages, sent, kernel_output_bytes: of processes that live.
+            living: of processes that live.
             outstanding_bytes: of sessions that live.
         """
+        traffic = Traffic.sum((self.traffic, *living))
         return AppTotals(
             starts=self.starts,
             deaths={reason.value: count for reason, count in self.deaths.items()},
             sessions=self.sessions,
-            messages=self.messages + messages,
-            sent=self.sent + sent,
+            messages=traffic.messages,
+            sent=traffic.sent,
             kernel_input_bytes=self.kernel_input_bytes + outstanding_bytes,
-            kernel_output_bytes=self.kernel_output_bytes + kernel_output_bytes,
+            kernel_output_bytes=traffic.output_bytes,
             host_start=self.host_start.latencies(),
             session_start=self.session_start.latencies(),
             ping=self.ping.latencies(),

@@ -7,20 +7,17 @@ import multiprocessing
 import os
 import subprocess
 import termios
-from collections.abc import Callable
 from multiprocessing import context
 from multiprocessing.connection import Connection
 from typing import Any
 
 from mpkernel.server.launch import Spawned, _Launched
 from mpkernel.server.process import HostProcess
-from mpkernel.server.standby import Standby
-from mpkernel.settings import Settings
 from mpkernel.wire.frames import Channel, FrameDecoder
 from mpkernel.wire.messages import decode_down
 from shm.names import tag_of
 
-__all__ = ["HeldHost", "HeldHosts", "unread_bytes"]
+__all__ = ["HeldHost", "unread_bytes"]
 
 
 def unread_bytes(fd: int) -> int:
@@ -90,24 +87,6 @@ class HeldHost:
         for end in self.ends:
             end.close()
         self.process.close()
-
-
-class HeldHosts(Standby):
-    """Gives an app that needs a process a held one.
-
-    Args:
-        settings: see `Standby`.
-        on_taken: called with each.
-    """
-
-    def __init__(self, settings: Settings, on_taken: Callable[[HeldHost], None]) -> None:
-        super().__init__(settings)
-        self._on_taken = on_taken
-
-    def take(self, *_: object) -> HostProcess:
-        held = HeldHost()
-        self._on_taken(held)
-        return held.process
 
 
 class _Sleeper(Spawned):

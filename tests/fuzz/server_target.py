@@ -31,7 +31,7 @@ from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
 from shm import Registry, ShmError
 from tests.fuzz.corpus import CLIENT, PREFIX
-from tests.fuzz.held import HeldHost, HeldHosts
+from tests.fuzz.held import HeldHost
 
 __all__ = ["ServerTarget"]
 
@@ -126,14 +126,15 @@ class _Life:
         self._files = Registry(session_quota_bytes=1 << 40)
         self._hosts: list[AppHost] = []
         self._watchdog: Watchdog[AppHost] = Watchdog(_SETTINGS, AppHost.judged)
-        standby = HeldHosts(_SETTINGS, self._held.append)
 
-        def make_host(app: App) -> AppHost:
-            host = AppHost(app, loop, relay, self._files, self._watchdog, standby)
+        def launch_host(app: App, *_: object) -> AppHost:
+            held = HeldHost()
+            self._held.append(held)
+            host = AppHost(app, held.process, loop, relay, self._files, self._watchdog)
             self._hosts.append(host)
             return host
 
-        self._app = App("/nowhere/app.py", _SETTINGS, loop, make_host)
+        self._app = App("/nowhere/app.py", _SETTINGS, loop, launch_host)
         self._sessions: list[SessionLink] = []
         self._clients: list[PythonClient] = []
         self._tasks: list[asyncio.Task[None]] = []

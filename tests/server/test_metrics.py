@@ -77,7 +77,7 @@ def app_snapshot(path: str, tallies: Tallies, *hosts: HostSnapshot) -> AppSnapsh
         last_reason=None,
         last_death=None,
         hosts=list(hosts),
-        totals=tallies.totals(messages=0, sent=0, kernel_output_bytes=0, outstanding_bytes=0),
+        totals=tallies.totals((), outstanding_bytes=0),
     )
 
 
