@@ -141,12 +141,14 @@ class Kernel:
         self._writer.send(message, session=self.number)
 
     def progressed(self, begun: int, done: int) -> None:
-        """Say how many commands were begun and done; see `wire.messages.Running`.
+        """Say how many commands were begun and done; see `wire.messages.Running`. It is on the Pipe
+        when this returns: should a command end the process, the server knows that it had begun.
 
         Raises:
             OSError: the server is gone.
         """
         self.announce(Running(begun, done))
+        self._writer.settle()
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """Wait for the next message of the client; None when the session is closed.

@@ -59,7 +59,7 @@ class StreamWriter:
         self._max_frame_bytes = max_frame_bytes
         self._lock = threading.Lock()
         self._owner = 0  # the thread that took the lock last
-        self._waiting: deque[_Frame] = deque()
+        self._waiting: deque[_Frame | threading.Lock] = deque()  # a lock: see `settle`
         self.forgotten = False
 
     def send(self, message: UpMessage, *, session: int = 0) -> None:
@@ -114,6 +114,24 @@ class StreamWriter:
             with self._lock:
                 self._write_waiting()
 
+    def settle(self) -> None:
+        """Have on the Pipe, when this returns, what was written, posted or left before: for what
+        must be known of whatever comes next, the end of the process too. Waits for the thread that
+        is writing.
+
+        Raises:
+            OSError: the server is gone.
+        """
+        if not (self._waiting or self._lock.locked()):
+            return
+        # A mark among the frames, for a thread that floods may take the lock again and again. Who
+        # has written what is before the mark opens it.
+        mark = threading.Lock()
+        mark.acquire()
+        self._waiting.append(mark)
+        self.flush()
+        mark.acquire()
+
     @property
     def is_inside(self) -> bool:
         """Whether the calling thread is in the middle of a write: a `__del__` is."""
@@ -129,15 +147,23 @@ class StreamWriter:
     def _write_waiting(self) -> None:
         self._owner = get_ident()
         while self._waiting:
-            frames = self._taken()
-            self._write([part for frame in frames for part in frame], _size_of(frames))
+            frames, mark = self._taken()
+            try:
+                if frames:
+                    self._write([part for frame in frames for part in frame], _size_of(frames))
+            finally:
+                if mark is not None:
+                    mark.release()
 
-    def _taken(self) -> list[_Frame]:
-        """What waits, at most as many frames as one `writev` takes."""
+    def _taken(self) -> tuple[list[_Frame], threading.Lock | None]:
+        """What waits, at most as many frames as one `writev` takes, and the mark behind them."""
         frames: list[_Frame] = []
         while self._waiting and len(frames) < _FRAMES_PER_WRITE:
-            frames.append(self._waiting.popleft())
-        return frames
+            taken = self._waiting.popleft()
+            if not isinstance(taken, tuple):
+                return frames, taken
+            frames.append(taken)
+        return frames, None
 
     def _write(self, parts: Sequence[bytes | memoryview], size: int) -> None:
         if self.forgotten:

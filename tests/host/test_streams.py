@@ -234,6 +234,29 @@ def test_no_thread_is_left_with_the_frames_of_all_others(
     assert len(reading.result()) == 201
 
 
+def test_what_is_settled_is_on_the_pipe(pipe: tuple[Connection, Connection]) -> None:
+    reader, end = pipe
+    writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
+    large = Frame(Channel.STREAM, 1, bytes(1 << 20))
+    flood = threading.Thread(target=writer.write, args=(large.channel, 1, large.payload))
+    flood.start()
+    begun = os.read(reader.fileno(), 1)  # the other thread is inside, and the Pipe is full
+
+    def write() -> None:
+        writer.write(Channel.STREAM, 2, b"left to the other thread")
+        writer.settle()
+        end.close()  # what is not there by now never comes
+
+    other = threading.Thread(target=write)
+    other.start()
+    other.join(0.5)
+    assert other.is_alive(), "its frame is not on the Pipe yet"
+    reading = Reading(reader, begun)
+    other.join()
+    flood.join()
+    assert reading.result() == [large, Frame(Channel.STREAM, 2, b"left to the other thread")]
+
+
 def test_a_forgotten_writer_writes_nothing(pipe: tuple[Connection, Connection]) -> None:
     reader, end = pipe
     writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)

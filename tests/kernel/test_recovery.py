@@ -16,8 +16,14 @@ from mpkernel.kernel.messages import Console, Failure, Message, Restarted, Statu
 
 APP = """\
 import ctypes, os, signal
+from mpkernel.kernel.threads import Thread
 n = 1
 # %%
+def flood():
+    while True:
+        print("flood " * 500)
+if n == 96:
+    Thread(target=flood).start()
 if n == 99:
     ctypes.string_at(0)
 if n == 98:
@@ -84,6 +90,25 @@ async def test_who_ended_the_process_comes_back_at_its_last_good_value(
     for position, client in enumerate(others):
         told = await restarted(client, 11 + position)
         assert not told.guilty
+
+
+async def test_who_ended_the_process_is_known_while_another_session_floods(
+    open_app: OpenApp,
+) -> None:
+    guilty, other = await opened(open_app, 2)
+    other.set_values({"n": 96})
+    await at(other, "n is 96")
+    while "flood" not in (await other.wait_for(Console)).text:
+        continue  # it prints by a thread: the session itself has nothing to do
+
+    async def read() -> None:
+        while True:
+            await other.next()
+
+    reading = asyncio.create_task(read())
+    guilty.set_values({"n": 98})
+    assert (await restarted(guilty, 10)).guilty
+    reading.cancel()
 
 
 async def test_the_third_time_only_the_guilty_session_is_closed(open_app: OpenApp) -> None:
