@@ -159,7 +159,7 @@ class TestEnd:
     @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     @pytest.mark.parametrize("action", ["nothing", "spin", "c"])
     async def test_nothing_outlives_the_server(self, ending: signal.Signals, action: str) -> None:
-        async with Server(EXAMPLES, BEHAVIOUR) as server:
+        async with Server(EXAMPLES, BEHAVIOUR, options=["--drain-grace-s", "3"]) as server:
             async with Tab(server.url, BEHAVIOUR) as tab:
                 await tab.wait_for("nothing gave")
                 await tab.set_ui("Action", [action])
