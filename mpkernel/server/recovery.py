@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mpkernel.settings import Settings
 
-__all__ = ["Involved", "Plan", "RestartPolicy", "plan_of"]
+__all__ = ["Involved", "Plan", "RecoveryRecord", "RestartPolicy", "plan_of"]
 
 _CLOSED_AT_STRIKES = 3
 
@@ -85,6 +85,38 @@ class RestartPolicy:
         # A power of more is no number any more, and the longest wait comes long before.
         longest = settings.restart_backoff_s * 2.0 ** min(times - 1, 100)
         return min(longest, settings.restart_backoff_max_s) * (0.5 + 0.5 * self._jitter())
+
+
+class RecoveryRecord:
+    """What recovery knows of a session. On the loop's thread.
+
+    Attributes:
+        strikes: how often it has ended its process.
+        settled_after: how many commands its kernel does until it is where it was.
+        is_rebuilding: whether it has not done these yet.
+        is_alone: whether it was brought back alone, as a suspect.
+        on_settled: called once, when it has.
+    """
+
+    def __init__(self) -> None:
+        self.strikes = 0
+        self.settled_after = 0
+        self.is_rebuilding = False
+        self.is_alone = False
+        self.on_settled: Callable[[], None] | None = None
+
+    def rebuilding(self, commands: int, *, alone: bool) -> None:
+        """It is brought back, with so many commands."""
+        self.settled_after = commands
+        self.is_rebuilding = True
+        self.is_alone = alone
+
+    def settle(self) -> None:
+        """It is where it was, or there is nothing more to wait for."""
+        self.is_rebuilding = self.is_alone = False
+        call, self.on_settled = self.on_settled, None
+        if call is not None:
+            call()
 
 
 class Involved(NamedTuple):

@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
+from mpkernel.server.recovery import RecoveryRecord
 from mpkernel.wire.frames import Channel, Message, encode_header
 from mpkernel.wire.messages import Credit, StopKernel, encode
 
@@ -312,35 +312,3 @@ class SessionLink(abc.ABC):
             self._outstanding <= self._window_bytes // 4
             or self._outstanding + count <= self._window_bytes
         )
-
-
-class RecoveryRecord:
-    """What recovery knows of a session. On the loop's thread.
-
-    Attributes:
-        strikes: how often it has ended its process.
-        settled_after: how many commands its kernel does until it is where it was.
-        is_rebuilding: whether it has not done these yet.
-        is_alone: whether it was brought back alone, as a suspect.
-        on_settled: called once, when it has.
-    """
-
-    def __init__(self) -> None:
-        self.strikes = 0
-        self.settled_after = 0
-        self.is_rebuilding = False
-        self.is_alone = False
-        self.on_settled: Callable[[], None] | None = None
-
-    def rebuilding(self, commands: int, *, alone: bool) -> None:
-        """It is brought back, with so many commands."""
-        self.settled_after = commands
-        self.is_rebuilding = True
-        self.is_alone = alone
-
-    def settle(self) -> None:
-        """It is where it was, or there is nothing more to wait for."""
-        self.is_rebuilding = self.is_alone = False
-        call, self.on_settled = self.on_settled, None
-        if call is not None:
-            call()
