@@ -4,8 +4,8 @@
              │  ◀─ died: a record, and the sessions that were on it
              └───▶ those with a journal come back on the next host, the others are told
 
-When a process may be started and who comes back in which order is decided in `recovery`; the life
-of one process is `host`'s.
+When a process may be started is decided in `recovery`; how sessions come back is `returning`'s, the
+life of one process `host`'s.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from mpkernel.aio.loops import running_loop
 from mpkernel.errors import AppUnavailable, HostDied, HostStartError, MPKernelError
 from mpkernel.logs import get_logger
-from mpkernel.server.deaths import Death, Reason, culprit_of
+from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.host import AppHost
-from mpkernel.server.recovery import Involved, RestartPolicy, plan_of
+from mpkernel.server.recovery import RestartPolicy
+from mpkernel.server.returning import Returning
 from mpkernel.server.session_link import SessionLink
 from mpkernel.server.tallies import Tallies, Traffic
 from mpkernel.server.usage import Usage
@@ -35,22 +35,6 @@ logger = get_logger(__name__)
 
 LaunchHost: TypeAlias = Callable[["App", Sequence[str], Mapping[str, str] | None], AppHost]
 OnDeath: TypeAlias = Callable[[Death, Sequence[SessionLink], Sequence[Usage]], None]
-
-_SUSPECT_PATIENCE_S = 10.0
-
-
-class _Returning(NamedTuple):
-    """A session that waits for a process.
-
-    Attributes:
-        session: which.
-        death: how its last process died; None for a new session.
-        guilty: whether it was the session's fault.
-    """
-
-    session: SessionLink
-    death: Death | None
-    guilty: bool
 
 
 class App:
@@ -94,10 +78,8 @@ class App:
         self._env: Mapping[str, str] | None = None
         self._current: AppHost | None = None
         self._hosts: set[AppHost] = set()
-        self._returning: list[_Returning] = []
-        self._suspects: deque[_Returning] = deque()
+        self._returning = Returning(path, loop, lambda: self._current)
         self._timer: asyncio.TimerHandle | None = None
-        self._suspect_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -108,7 +90,7 @@ class App:
     @property
     def waiting_count(self) -> int:
         """Sessions that wait for a process."""
-        return len(self._returning) + len(self._suspects)
+        return len(self._returning)
 
     @property
     def is_failed(self) -> bool:
@@ -161,7 +143,7 @@ class App:
             AppUnavailable, HostStartError: as `host_for`.
         """
         if session.can_be_rebuilt and self.wait_s():
-            self._returning.append(_Returning(session, None, guilty=False))
+            self._returning.add(session)
             self._fill_soon()
         else:
             self.host_for(kernel).open(session, kernel)
@@ -170,9 +152,9 @@ class App:
     def forget(self, session: SessionLink) -> None:
         """A session that waits for a process was closed. From any thread."""
         if running_loop() is self._loop:
-            self._forget(session)
+            self._returning.forget(session)
         else:
-            self._loop.call_soon_threadsafe(self._forget, session)
+            self._loop.call_soon_threadsafe(self._returning.forget, session)
 
     def close(self) -> None:
         """`leave`, and start nothing any more."""
@@ -184,7 +166,7 @@ class App:
         process with its last session. Returns at once."""
         self._closed = True
         self._cancel_timers()
-        self._end_all(self._taken_returning(), None)
+        self._end_all(self._returning.take_all(), None)
         for host in self.hosts:
             host.drain(patience_s=self.settings.drain_grace_s)
 
@@ -209,7 +191,7 @@ class App:
         self._cancel_timers()
         for host in self._hosts:
             host.leave()
-        self._end_all(self._taken_returning(), None)
+        self._end_all(self._returning.take_all(), None)
 
     def fell(self, host: AppHost) -> None:
         """A host's: its process ended, and it was not asked to. `died` follows, with the reason."""
@@ -229,7 +211,7 @@ class App:
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
         left_alone = [session for session in sessions if not session.can_be_rebuilt]
         self._end_all(left_alone, error)
-        self._plan(death, [session for session in sessions if session.can_be_rebuilt])
+        self._returning.plan(death, [session for session in sessions if session.can_be_rebuilt])
         self._fill_soon()
 
     def host_over(self, host: AppHost) -> None:
@@ -253,48 +235,12 @@ class App:
         self.tallies.deaths[death.reason] += 1
         self._on_death(death, sessions, usages)
 
-    def _plan(self, death: Death, sessions: list[SessionLink]) -> None:
-        """Order those who come back. Suspects of an earlier death who still wait, wait on."""
-        by_id = {session.session_id: session for session in sessions}
-        running = {name for name, session in by_id.items() if session.is_running}
-        culprit = culprit_of(
-            death,
-            {name: session.thread for name, session in by_id.items() if session.thread is not None},
-            running,
-        )
-        involved = [_involved(session) for session in sessions]
-        if death.reason is Reason.OPERATOR:
-            involved = [one._replace(running=False) for one in involved]  # nobody is a suspect
-        plan = plan_of(involved, culprit)
-        self._cancel_suspect_timer()
-        if plan.culprit is not None:
-            by_id[plan.culprit].record.strikes += 1
-            logger.warning(
-                "session ended its process strikes=%d",
-                by_id[plan.culprit].record.strikes,
-                app=self.path,
-                session=plan.culprit,
-                pid=death.pid,
-            )
-        for session in sessions:
-            session.record.on_settled = None
-        self._returning += [_Returning(by_id[name], death, False) for name in plan.together]
-        self._suspects.extend(
-            _Returning(by_id[name], death, name == plan.culprit) for name in plan.one_by_one
-        )
-        if plan.closed and plan.culprit is not None:
-            by_id[plan.culprit].end(
-                HostDied(
-                    f"{death.what}, and it was this session again", remedy="open the session again"
-                )
-            )
-
     def _fill_soon(self) -> None:
-        if self._closed or not (self._returning or self._suspects):
+        if self._closed or not self._returning:
             return
         left = self._policy.wait_s(time.monotonic())
         if left and self._policy.failed:
-            self._end_all(self._taken_returning(), self._failure(left))
+            self._end_all(self._returning.take_all(), self._failure(left))
         elif left:
             logger.info("restart in %.1f s", left, app=self.path)
             self._set_timer(left)
@@ -311,30 +257,7 @@ class App:
         except HostStartError as error:
             self._could_not_launch(error)
             return
-        returning, self._returning = self._returning, []
-        for one in returning:
-            self._bring_back(one, host, alone=False)
-        if self._suspect_timer is None:
-            self._next_suspect()
-
-    def _next_suspect(self) -> None:
-        self._cancel_suspect_timer()
-        host = self._current
-        if not self._suspects or host is None:
-            return
-        one = self._suspects.popleft()
-        if self._suspects:
-            one.session.record.on_settled = self._next_suspect
-            self._suspect_timer = self._loop.call_later(_SUSPECT_PATIENCE_S, self._next_suspect)
-        self._bring_back(one, host, alone=True)
-
-    def _bring_back(self, one: _Returning, host: AppHost, *, alone: bool) -> None:
-        if one.session.over or not one.session.can_be_rebuilt:
-            one.session.end(None)
-            return
-        lost = one.session.resume(host, without_running=one.guilty, alone=alone)
-        if one.death is not None:
-            one.session.on_recovered(one.death, lost, guilty=one.guilty)
+        self._returning.bring_back(host)
 
     def _could_not_launch(self, error: HostStartError) -> None:
         if not self._policy.is_refused:  # once for all that follow
@@ -342,18 +265,6 @@ class App:
         logger.warning("%s", error, app=self.path)
         self._policy.refused(time.monotonic())
         self._fill_soon()
-
-    def _forget(self, session: SessionLink) -> None:
-        self._returning = [one for one in self._returning if one.session is not session]
-        kept = [one for one in self._suspects if one.session is not session]
-        self._suspects = deque(kept)
-        session.end(None)
-
-    def _taken_returning(self) -> list[SessionLink]:
-        returning = [one.session for one in (*self._returning, *self._suspects)]
-        self._returning = []
-        self._suspects.clear()
-        return returning
 
     def _end_all(self, sessions: list[SessionLink], error: MPKernelError | None) -> None:
         for session in sessions:
@@ -374,25 +285,8 @@ class App:
             self._timer.cancel()
         self._timer = self._loop.call_later(delay_s, self._fill)
 
-    def _cancel_suspect_timer(self) -> None:
-        if self._suspect_timer is not None:
-            self._suspect_timer.cancel()
-            self._suspect_timer = None
-
     def _cancel_timers(self) -> None:
-        self._cancel_suspect_timer()
+        self._returning.hold()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _involved(session: SessionLink) -> Involved:
-    record = session.record
-    return Involved(
-        session.session_id,
-        session.acted_at,
-        running=session.is_running,
-        rebuilding=record.is_rebuilding,
-        alone=record.is_alone,
-        strikes=record.strikes,
-    )
