@@ -234,7 +234,11 @@ class _Meter:
     def _tell_later(self) -> None:
         timer = threading.Timer(max(0.0, self._due_s - self._clock()), self._tell_what_is_owed)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError as error:  # out of threads; the next step tries again
+            logger.debug("%s is told later: %s", self._id, error)
+            return
         self._timer = timer
 
     def _tell_what_is_owed(self) -> None:

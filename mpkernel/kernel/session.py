@@ -257,12 +257,18 @@ class PythonSession:
             self.try_send(encode(InterruptPending(running)))
 
     def _complete_soon(self, command: Complete) -> None:
-        self._completions.put(command)
         if self._completer is None:
-            self._completer = threading.Thread(
+            completer = threading.Thread(
                 target=self._complete, name="mpkernel-completer", daemon=True
             )
-            self._completer.start()
+            try:
+                completer.start()
+            except RuntimeError as error:  # out of threads; the next one tries again
+                logger.debug("nothing completed: %s session=%s", error, self.kernel.session_id)
+                self.try_send(encode(Completions(command.request, command.cursor, [])))
+                return
+            self._completer = completer
+        self._completions.put(command)
 
     def _complete(self) -> None:
         while (command := self._completions.get()) is not None:

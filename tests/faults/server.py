@@ -15,7 +15,7 @@ from typing import Any
 from mpkernel import Channel, HostPool, KernelSpec, PythonClient, Session, Settings
 from mpkernel.aio.loops import run
 from mpkernel.errors import MPKernelError
-from mpkernel.kernel.messages import Console, Done, Failure, Message, Restarted
+from mpkernel.kernel.messages import Completions, Console, Done, Failure, Message, Restarted
 from shm import ShmError
 
 HERE = Path(__file__).parent
@@ -74,6 +74,14 @@ class Server:
         client.execute(code, cell="cell")
         return await self.until_done(name)
 
+    async def complete(self, name: str, code: str) -> list[str]:
+        """What could stand at the end of this code."""
+        client = self.clients[name]
+        client.complete(1, code, len(code))
+        while not isinstance(message := await client.next(), Completions):
+            pass
+        return message.matches
+
     async def assign(self, name: str, size: int) -> None:
         """Send a large message: so many bytes, as the value of `blob`."""
         self.clients[name].set_values({"blob": bytes(size)})
@@ -102,7 +110,7 @@ class Server:
 
     async def hosts(self, app: str) -> list[int]:
         """The processes of an app."""
-        return [host.pid or 0 for host in self.pool.hosts if host.name == app]
+        return [host.pid for host in self.pool.hosts if host.name == app]
 
     async def standby(self) -> list[int]:
         """The processes that are ready for an app."""

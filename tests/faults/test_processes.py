@@ -65,6 +65,19 @@ def test_a_session_for_which_its_app_gets_no_thread_is_refused_alone(folder: Pat
         assert server.ask("hosts", app="one.py") == [host]
 
 
+def test_a_session_whose_app_gets_no_thread_goes_on_without_what_needs_one(folder: Path) -> None:
+    with Served(folder, before=as_somebody()) as server, server.steadily():
+        server.ask("open", name="one")
+        server.says("one", "from mpkernel.kernel.progress import progress_bar; banana = 1")
+        (host,) = server.ask("hosts", app="one.py")
+        with no_more_processes(host):
+            assert server.ask("complete", name="one", code="ban") == []
+            assert server.says("one", "print(sum(progress_bar(range(100))))") == "4950\n"
+        assert server.ask("complete", name="one", code="ban") == ["banana"]
+        assert server.says("one", "print('now')") == "now\n"
+        assert server.ask("hosts", app="one.py") == [host]
+
+
 def test_a_server_without_threads_leaves_in_order(folder: Path) -> None:
     with Served(folder, before=as_somebody()) as server:
         server.ask("open", name="one")
