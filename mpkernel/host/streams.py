@@ -115,9 +115,8 @@ class StreamWriter:
                 self._write_waiting()
 
     def settle(self) -> None:
-        """Have on the Pipe, when this returns, what was written, posted or left before: for what
-        must be known of whatever comes next, the end of the process too. Waits for the thread that
-        is writing.
+        """Wait until all that was written, posted or left until now is on the Pipe: the server
+        learns of it even if the process ends next.
 
         Raises:
             OSError: the server is gone.
