@@ -36,6 +36,7 @@ _FRAMES_PER_WRITE = 256
 # With more than these waiting, a thread waits for the lock: who has it shall not write for others
 # for ever.
 _FRAMES_LEFT = 64
+_LOOK_AGAIN_S = 1.0
 
 
 class StreamWriter:
@@ -121,7 +122,7 @@ class StreamWriter:
         Raises:
             OSError: the server is gone.
         """
-        if not (self._waiting or self._lock.locked()):
+        if not self._is_busy():
             return
         # A mark among the frames, for a thread that floods may take the lock again and again. Who
         # has written what is before the mark opens it.
@@ -129,7 +130,10 @@ class StreamWriter:
         mark.acquire()
         self._waiting.append(mark)
         self.flush()
-        mark.acquire()
+        while not mark.acquire(timeout=_LOOK_AGAIN_S):
+            self.flush()
+            if not self._is_busy():  # an exception thrown into that thread came between
+                return
 
     @property
     def is_inside(self) -> bool:
@@ -142,6 +146,9 @@ class StreamWriter:
         self.forgotten = True
         self._lock = threading.Lock()
         self._waiting.clear()
+
+    def _is_busy(self) -> bool:
+        return bool(self._waiting) or self._lock.locked()
 
     def _write_waiting(self) -> None:
         self._owner = get_ident()
