@@ -6,14 +6,16 @@
                       └─▶ fallback            temporary files
 
 `files` gives bytes a URL and a life, `storage` keeps them, `registry` says what may be read and
-when bytes are free, `recycler` gives out blocks, `blocks` makes, writes and reads them, `names`
-says whose a block is and `sweep` removes what dead processes left.
+when bytes are free (`entries`: what it keeps of each file), `recycler` gives out blocks, `blocks`
+makes, writes and reads them, `names` says whose a block is and `sweep` removes what dead processes
+left.
 
     storage = shm.SharedMemoryStorage()
     file = shm.VirtualFile.create_and_register(png, storage=storage, media_type="image/png")
 """
 
 from shm.blocks import AttachedBlock, Block, read_chunks
+from shm.entries import Entry, FileInfo, Owner, new_key
 from shm.errors import (
     BlockNotFound,
     KeyTaken,
@@ -25,7 +27,7 @@ from shm.errors import (
 )
 from shm.files import VirtualFile
 from shm.recycler import Recycler
-from shm.registry import Entry, FileInfo, Owner, Registry, Snapshot, new_key
+from shm.registry import Registry, Snapshot
 from shm.sources import Reader, Source
 from shm.storage import (
     InMemoryStorage,

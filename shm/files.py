@@ -6,7 +6,7 @@ import base64
 import weakref
 from typing import TYPE_CHECKING
 
-from shm.registry import Owner, new_key
+from shm.entries import Owner, new_key
 from shm.storage import DEFAULT_MEDIA_TYPE, RegisteredStorage, view_of
 
 if TYPE_CHECKING:

@@ -17,60 +17,18 @@ is inside: the lock is re-entrant, and each section is ordered so that coming ba
 
 from __future__ import annotations
 
-import base64
-import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
 
+from shm.entries import Entry, FileInfo, Owner
 from shm.errors import KeyTaken, NotOwner, QuotaExceeded
 from shm.locks import fork_safe_rlock
-from shm.sources import Reader, Source
+from shm.sources import Source
 
-__all__ = ["Entry", "FileInfo", "Owner", "Registry", "Snapshot", "new_key"]
+__all__ = ["Registry", "Snapshot"]
 
 MAX_KEY_CHARS = 255
-_KEY_BYTES = 16
-
-
-def new_key(extension: str = "") -> str:
-    """An unguessable key: 128 random bits in 22 characters, then `.extension` if there is one."""
-    token = base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).rstrip(b"=").decode()
-    return f"{token}.{extension}" if extension else token
-
-
-class Owner(NamedTuple):
-    """Whose a file is.
-
-    Attributes:
-        host: the process, by any name that its server gives it.
-        session: the session in it; None for what is the process's own.
-    """
-
-    host: str | int
-    session: str | int | None = None
-
-
-class FileInfo(NamedTuple):
-    """What a snapshot says of one file.
-
-    Attributes:
-        key, size, media_type, owner: as registered; the size in bytes.
-        references: how many objects show it.
-        leases: how many readers hold its bytes.
-        released: whether it is only there for those readers.
-        registered_at: seconds since the epoch.
-    """
-
-    key: str
-    size: int
-    media_type: str
-    owner: Owner
-    references: int
-    leases: int
-    released: bool
-    registered_at: float
 
 
 class Snapshot(NamedTuple):
@@ -83,79 +41,6 @@ class Snapshot(NamedTuple):
 
     files: list[FileInfo]
     total_bytes: int
-
-
-class Entry:
-    """One registered file, as a lease gives it.
-
-    Attributes:
-        key, size, media_type, owner: as registered; the size in bytes.
-    """
-
-    __slots__ = (
-        "freed",
-        "key",
-        "leases",
-        "media_type",
-        "owner",
-        "references",
-        "registered_at",
-        "released",
-        "size",
-        "source",
-    )
-
-    def __init__(
-        self, key: str, source: Source, size: int, owner: Owner, media_type: str, leases: int
-    ) -> None:
-        self.key = key
-        self.source = source
-        self.size = size
-        self.owner = owner
-        self.media_type = media_type
-        self.references = 1
-        self.leases = leases
-        self.released = False
-        self.freed = False
-        self.registered_at = time.time()
-
-    def open(self) -> Reader:
-        """Hold the bytes open, so that they can be read even when whoever made them is gone.
-
-        Raises:
-            BlockNotFound: they are gone already.
-            Unavailable: no descriptor is left to open them.
-        """
-        return self.source.open(self.size)
-
-    def chunks(
-        self, start: int = 0, length: int | None = None, *, chunk_bytes: int = 256 * 1024
-    ) -> Iterator[bytes]:
-        """`length` bytes from `start` (default: all), `chunk_bytes` at a time (default 256 KiB),
-        never past the end; opened with the first chunk.
-
-        Raises:
-            BlockNotFound, Unavailable: as `open`.
-            ValueError: chunks of no bytes.
-        """
-        if chunk_bytes < 1:
-            raise ValueError(f"chunks of {chunk_bytes} bytes: it must be over 0")
-        end = self.size if length is None else min(self.size, start + max(0, length))
-        with closing(self.open()) as reader:
-            yield from reader.chunks(max(0, start), end, chunk_bytes=chunk_bytes)
-
-    def info(self) -> FileInfo:
-        """What an operator may see of it."""
-        return FileInfo(
-            self.key,
-            self.size,
-            self.media_type,
-            self.owner,
-            self.references,
-            self.leases,
-            self.released,
-            self.registered_at,
-        )
 
 
 class Registry:

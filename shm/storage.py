@@ -18,9 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from shm.entries import Owner
 from shm.errors import Unavailable
 from shm.recycler import Recycler
-from shm.registry import Owner, Registry
+from shm.registry import Registry
 from shm.sources import BlockSource, BytesSource, Source
 from shm.tempdir import TempDirectory
 
