@@ -109,8 +109,8 @@ class Server:
         return message.reason
 
     async def hosts(self, app: str) -> list[int]:
-        """The processes of an app."""
-        return [host.pid for host in self.pool.hosts if host.name == app]
+        """The processes of an app that live."""
+        return [host.pid for host in self.pool.hosts if host.name == app and host.is_alive]
 
     async def standby(self) -> list[int]:
         """The processes that are ready for an app."""
