@@ -38,6 +38,29 @@ def read_frames(reader: Connection, begun: bytes = b"") -> list[Frame]:
     return frames
 
 
+class Stuck:
+    """A thread that is inside `write` with a large frame, for the Pipe is full.
+
+    Attributes:
+        frame: what it writes.
+        begun: what was read of it.
+    """
+
+    def __init__(self, writer: StreamWriter, reader: Connection) -> None:
+        self.frame = Frame(Channel.STREAM, 1, bytes(1 << 20))
+        self._thread = threading.Thread(
+            target=writer.write, args=(self.frame.channel, 1, self.frame.payload)
+        )
+        self._thread.start()
+        self.begun = os.read(reader.fileno(), 1)
+
+    def is_stuck(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self) -> None:
+        self._thread.join()
+
+
 class Reading:
     """Reads on a thread of its own."""
 
@@ -193,18 +216,15 @@ def test_a_thread_leaves_its_frame_to_the_one_that_is_writing(
 ) -> None:
     reader, end = pipe
     writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
-    large = Frame(Channel.STREAM, 1, bytes(1 << 20))
-    flood = threading.Thread(target=writer.write, args=(large.channel, 1, large.payload))
-    flood.start()
-    begun = os.read(reader.fileno(), 1)  # the other thread is inside, and the Pipe is full
+    flood = Stuck(writer, reader)
     small = [Frame(Channel.STREAM, 2, b"%d" % number) for number in range(50)]
     for frame in small:
         writer.write(frame.channel, frame.session, frame.payload)
-    assert flood.is_alive()
-    reading = Reading(reader, begun)
+    assert flood.is_stuck()
+    reading = Reading(reader, flood.begun)
     flood.join()
     end.close()
-    assert reading.result() == [large, *small]
+    assert reading.result() == [flood.frame, *small]
 
 
 def test_no_thread_is_left_with_the_frames_of_all_others(
@@ -212,9 +232,7 @@ def test_no_thread_is_left_with_the_frames_of_all_others(
 ) -> None:
     reader, end = pipe
     writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
-    one = threading.Thread(target=writer.write, args=(Channel.STREAM, 1, bytes(1 << 20)))
-    one.start()
-    begun = os.read(reader.fileno(), 1)
+    one = Stuck(writer, reader)
     left = threading.Semaphore(0)
 
     def flood() -> None:
@@ -227,7 +245,7 @@ def test_no_thread_is_left_with_the_frames_of_all_others(
     assert left.acquire(timeout=60)
     other.join(0.5)
     assert other.is_alive(), "it waits for its turn, with some frames left to the other thread"
-    reading = Reading(reader, begun)
+    reading = Reading(reader, one.begun)
     one.join()
     other.join()
     end.close()
@@ -237,10 +255,7 @@ def test_no_thread_is_left_with_the_frames_of_all_others(
 def test_what_is_settled_is_on_the_pipe(pipe: tuple[Connection, Connection]) -> None:
     reader, end = pipe
     writer = StreamWriter(end.fileno(), max_frame_bytes=MAX_FRAME_BYTES)
-    large = Frame(Channel.STREAM, 1, bytes(1 << 20))
-    flood = threading.Thread(target=writer.write, args=(large.channel, 1, large.payload))
-    flood.start()
-    begun = os.read(reader.fileno(), 1)  # the other thread is inside, and the Pipe is full
+    flood = Stuck(writer, reader)
 
     def write() -> None:
         writer.write(Channel.STREAM, 2, b"left to the other thread")
@@ -251,10 +266,10 @@ def test_what_is_settled_is_on_the_pipe(pipe: tuple[Connection, Connection]) -> 
     other.start()
     other.join(0.5)
     assert other.is_alive(), "its frame is not on the Pipe yet"
-    reading = Reading(reader, begun)
+    reading = Reading(reader, flood.begun)
     other.join()
     flood.join()
-    assert reading.result() == [large, Frame(Channel.STREAM, 2, b"left to the other thread")]
+    assert reading.result() == [flood.frame, Frame(Channel.STREAM, 2, b"left to the other thread")]
 
 
 def test_a_forgotten_writer_writes_nothing(pipe: tuple[Connection, Connection]) -> None:

@@ -106,9 +106,11 @@ async def test_who_ended_the_process_is_known_while_another_session_floods(
             await other.next()
 
     reading = asyncio.create_task(read())
-    guilty.set_values({"n": 98})
-    assert (await restarted(guilty, 10)).guilty
-    reading.cancel()
+    try:
+        guilty.set_values({"n": 98})
+        assert (await restarted(guilty, 10)).guilty
+    finally:
+        reading.cancel()
 
 
 async def test_the_third_time_only_the_guilty_session_is_closed(open_app: OpenApp) -> None:
