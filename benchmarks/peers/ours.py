@@ -69,7 +69,6 @@ class OurHost:
     def pid(self) -> int:
         host = self._sessions[0].host
         assert host is not None
-        assert host.pid is not None
         return host.pid
 
     async def open_session(self) -> OurSession:

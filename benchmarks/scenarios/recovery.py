@@ -44,7 +44,6 @@ async def killed(peer: Peer, name: str, sessions: int) -> Figures:
         app.write_text(_APP)
         clients = [await _opened(peer.pool, app, number + 1) for number in range(sessions)]
         (host,) = peer.pool.hosts
-        assert host.pid is not None
         if peer.pool.settings.standby:
             await peer.pool.standby.wait_ready()
         began = time.perf_counter()

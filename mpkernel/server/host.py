@@ -1,7 +1,7 @@
 """`AppHost`: one app's process, the state it is in and the sessions on it.
 
 What the operating system does is `process`'s, what comes up `reception`'s, which state may
-follow which `lifecycle`'s, which host a session lands on `pool`'s. Here they meet.
+follow which `lifecycle`'s, which host a session lands on `app`'s. Here they meet.
 """
 
 from __future__ import annotations

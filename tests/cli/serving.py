@@ -46,7 +46,7 @@ async def main(app: str) -> dict[str, object]:
             read = b"".join(file.chunks())
             found["kind"] = file.source.kind
         found["intact"] = hashlib.sha256(read).hexdigest() == digest
-        os.kill(pool.hosts[0].pid or 0, signal.SIGKILL)
+        os.kill(pool.hosts[0].pid, signal.SIGKILL)
         try:
             await anext(session)
         except HostDied as died:

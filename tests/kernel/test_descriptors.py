@@ -192,7 +192,7 @@ async def test_a_stopped_process_holds_up_no_other_and_is_told_what_it_missed(
         f"""import subprocess\nsubprocess.Popen({flood(done, after=go)})\ninput()""", cell="flood"
     )
     await stopped.wait_for(InputRequest)
-    os.kill(stopped.session.host.pid or 0, signal.SIGSTOP)
+    os.kill(stopped.session.host.pid, signal.SIGSTOP)
     try:
         await asyncio.to_thread(go.write_bytes, b"go")
         assert await asyncio.to_thread(done.read_bytes) == b"done"
@@ -200,7 +200,7 @@ async def test_a_stopped_process_holds_up_no_other_and_is_told_what_it_missed(
         await wait_for_text(other, "here")
         assert server.memory_info().rss - before < 16 * 1024 * 1024
     finally:
-        os.kill(stopped.session.host.pid or 0, signal.SIGCONT)
+        os.kill(stopped.session.host.pid, signal.SIGCONT)
     await wait_for_text(stopped, "[mpkernel:")
     stopped.answer("")
     assert (await stopped.wait_for(Done)).outcome == "ok"

@@ -84,7 +84,7 @@ async def test_no_process_has_a_descriptor_of_another_or_of_the_server(
             assert await pool.standby.wait_ready()
             await asyncio.gather(*(pool.open_session(app, kernel=ECHO) for app in apps))
             assert await pool.standby.wait_ready()
-            pids = [host.pid or 0 for host in pool.hosts] + pool.standby.pids
+            pids = [host.pid for host in pool.hosts] + pool.standby.pids
             assert len(set(pids)) == 8
             processes = [open_files(pid) for pid in pids]
             server = open_files(os.getpid())

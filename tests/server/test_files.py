@@ -52,9 +52,7 @@ class Told:
     @property
     def prefix(self) -> str:
         """How the names of the host's blocks begin."""
-        pid = self.session.host.pid
-        assert pid is not None
-        return tag_of(pid).prefix
+        return tag_of(self.session.host.pid).prefix
 
 
 @pytest.fixture
@@ -286,7 +284,7 @@ async def test_the_last_lines_of_a_killed_host_speak_of_no_leak(obeying: Obeying
     told = await obeying()
     await told.do("kernel.files.store('a', b'a' * 100_000); print('last words', flush=True)")
     host = told.session.host
-    os.kill(host.pid or 0, signal.SIGKILL)
+    os.kill(host.pid, signal.SIGKILL)
     with pytest.raises(HostDied):
         await told.do("pass")
     await until(lambda: not host.is_alive)
@@ -404,7 +402,7 @@ class TestSettings:
             assert b"".join(entry.chunks()) == bytes(range(256)) * 100
         await until(lambda: not path.exists())
         await told.do("kernel.files.store('b', b'x')")
-        os.kill(told.session.host.pid or 0, signal.SIGKILL)
+        os.kill(told.session.host.pid, signal.SIGKILL)
         await until(lambda: not path.parent.exists())
 
     @pytest.mark.parametrize("settings", [{"file_storage": None}], indirect=True)

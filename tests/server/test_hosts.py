@@ -116,7 +116,7 @@ async def test_ctrl_c_does_in_a_subprocess_what_it_always_does(open_kernel: Open
 
 async def test_a_sigint_leaves_a_host_running(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    os.kill(session.host.pid or 0, signal.SIGINT)
+    os.kill(session.host.pid, signal.SIGINT)
     session.send(Channel.CONTROL, b"fine")
     assert (await anext(session)).payload == b"fine"
 
@@ -181,7 +181,7 @@ async def test_what_user_code_started_ends_with_its_host(
     session = await open_kernel("leave_children")
     children = [psutil.Process(pid) for pid in await decoded(session)]
     if end == "killed":
-        os.kill(session.host.pid or 0, signal.SIGKILL)
+        os.kill(session.host.pid, signal.SIGKILL)
         with pytest.raises(HostDied):
             await anext(session)
     elif end == "closed":
@@ -199,7 +199,7 @@ async def test_shared_memory_that_user_code_leaked_goes_with_a_killed_host(
     session = await open_kernel("leak_shared_memory")
     block = Path("/dev/shm", (await anext(session)).payload.decode())
     assert block.exists()
-    os.kill(session.host.pid or 0, signal.SIGKILL)
+    os.kill(session.host.pid, signal.SIGKILL)
     with pytest.raises(HostDied):
         await anext(session)
     async with asyncio.timeout(10):
@@ -209,7 +209,7 @@ async def test_shared_memory_that_user_code_leaked_goes_with_a_killed_host(
 
 async def test_a_host_whose_death_somebody_else_reaped_is_still_noticed(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    pid = session.host.pid or 0
+    pid = session.host.pid
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with pytest.raises(HostDied, match="could not be seen|SIGKILL"):

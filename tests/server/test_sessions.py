@@ -191,7 +191,6 @@ async def test_a_kernel_that_takes_nothing_fills_its_window_and_then_refuses(
 async def test_a_stopped_process_refuses_when_its_backlog_is_full(open_kernel: Open) -> None:
     session = await open_kernel("echo")
     pid = session.host.pid
-    assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(HostUnresponsive):
         for _ in range(200):
@@ -217,7 +216,6 @@ async def test_sends_from_many_threads_arrive_each_in_its_order(open_kernel: Ope
 
 async def test_a_killed_process_ends_its_sessions_with_the_reason(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    assert session.host.pid is not None
     os.kill(session.host.pid, signal.SIGKILL)
     with pytest.raises(HostDied, match=r"kernels\.py was killed by SIGKILL"):
         await anext(session)

@@ -76,9 +76,7 @@ class TestAServer:
 
     async def test_shows_how_its_last_process_died(self, user: Path, served: HostPool) -> None:
         session = await served.open_session(APP, kernel=ECHO)
-        pid = served.hosts[0].pid
-        assert pid is not None
-        os.kill(pid, 9)
+        os.kill(served.hosts[0].pid, 9)
         await session._ended.wait()
         [app] = (await seen_with('"deaths":1', user)).snapshot.pool.apps
         assert (app.last_reason, app.hosts) == ("killed", [])

@@ -80,7 +80,7 @@ class TestAdoption:
         async with standing_by() as pool:
             session = await opened(pool)
             pid = await ready(pool)
-            os.kill(session.host.pid or 0, signal.SIGKILL)
+            os.kill(session.host.pid, signal.SIGKILL)
             with pytest.raises(HostDied):
                 async for _ in session:
                     pass

@@ -75,7 +75,7 @@ async def main(folder: str) -> dict[str, object]:
         client.complete(1, "pickle.loa", 10)
         await wait_for(client, Completions)
         notebook = next(host for host in pool.hosts if host.app.endswith("notebook.py"))
-        os.kill(notebook.pid or 0, signal.SIGKILL)
+        os.kill(notebook.pid, signal.SIGKILL)
         found["restarted"] = (await wait_for(client, Restarted)).reason
         await wait_for(client, Console, text="n is 42\n")
         print("ready\n", end="", flush=True)
