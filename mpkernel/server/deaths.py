@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,9 @@ __all__ = ["Death", "Reason", "culprit_of", "reason_of"]
 
 _CURRENT_THREAD = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
 _CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Reason(enum.Enum):
@@ -80,7 +84,7 @@ def reason_of(status: ExitStatus, *, out_of_memory: bool) -> Reason:
     return Reason.KILLED
 
 
-def culprit_of(death: Death, threads: Mapping[str, int], running: set[str]) -> str | None:
+def culprit_of(death: Death, threads: Mapping[Key, int], running: Collection[Key]) -> Key | None:
     """The session whose command ended the process, where the record tells; None where it does not.
 
     A crash's own record names the thread. Where it names none of a session (a thread that user code

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 from mpkernel.settings import Settings
 
 __all__ = ["Involved", "Plan", "RecoveryRecord", "RestartPolicy", "plan_of"]
 
 _CLOSED_AT_STRIKES = 3
+
+Key = TypeVar("Key", bound=Hashable)
+"""How the caller tells sessions apart. Not their names: nothing makes these unique."""
 
 
 class RestartPolicy:
@@ -119,11 +122,11 @@ class RecoveryRecord:
             call()
 
 
-class Involved(NamedTuple):
+class Involved(NamedTuple, Generic[Key]):
     """A session of a process that died, as far as its fate depends on it.
 
     Attributes:
-        session_id: whose it is.
+        session: which.
         acted_at: when its client last sent something; seconds of a monotonic clock.
         running: whether its kernel was running a command.
         rebuilding: whether that was what brings it back after an earlier death.
@@ -131,7 +134,7 @@ class Involved(NamedTuple):
         strikes: how often it has ended its process before.
     """
 
-    session_id: str
+    session: Key
     acted_at: float
     running: bool = False
     rebuilding: bool = False
@@ -139,7 +142,7 @@ class Involved(NamedTuple):
     strikes: int = 0
 
 
-class Plan(NamedTuple):
+class Plan(NamedTuple, Generic[Key]):
     """What becomes of the sessions of a process that died.
 
     Attributes:
@@ -149,13 +152,13 @@ class Plan(NamedTuple):
         closed: whether the culprit is not to be rebuilt: it ends its process again and again.
     """
 
-    culprit: str | None
-    together: list[str]
-    one_by_one: list[str]
+    culprit: Key | None
+    together: list[Key]
+    one_by_one: list[Key]
     closed: bool
 
 
-def plan_of(sessions: Iterable[Involved], culprit: str | None) -> Plan:
+def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]:
     """Who is rebuilt, and in which order.
 
     A culprit comes back last and without the command that it ran; the third time, or when it is
@@ -169,18 +172,18 @@ def plan_of(sessions: Iterable[Involved], culprit: str | None) -> Plan:
     latest_first = sorted(sessions, key=lambda session: -session.acted_at)
     if culprit is None:
         alone = [one for one in latest_first if one.running and one.rebuilding and one.alone]
-        culprit = alone[0].session_id if len(alone) == 1 else None
-    together: list[str] = []
-    one_by_one: list[str] = []
+        culprit = alone[0].session if len(alone) == 1 else None
+    together: list[Key] = []
+    one_by_one: list[Key] = []
     closed = False
     for session in latest_first:
-        if session.session_id == culprit:
+        if session.session == culprit:
             again = session.rebuilding and session.strikes > 0
             closed = again or session.strikes + 1 >= _CLOSED_AT_STRIKES
             if not closed:
-                one_by_one.append(session.session_id)
+                one_by_one.append(session.session)
         elif session.running and culprit is None:
-            one_by_one.append(session.session_id)
+            one_by_one.append(session.session)
         else:
-            together.append(session.session_id)
+            together.append(session.session)
     return Plan(culprit, together, one_by_one, closed)

@@ -72,12 +72,10 @@ class Returning:
     def plan(self, death: Death, sessions: list[SessionLink]) -> None:
         """These were on a process that died: order them, and end the one that has done it too
         often. Suspects of an earlier death who still wait, wait on."""
-        by_id = {session.session_id: session for session in sessions}
-        running = {name for name, session in by_id.items() if session.is_running}
         culprit = culprit_of(
             death,
-            {name: session.thread for name, session in by_id.items() if session.thread is not None},
-            running,
+            {session: session.thread for session in sessions if session.thread is not None},
+            [session for session in sessions if session.is_running],
         )
         involved = [_involved(session) for session in sessions]
         if death.reason is Reason.OPERATOR:
@@ -85,22 +83,22 @@ class Returning:
         plan = plan_of(involved, culprit)
         self.hold()
         if plan.culprit is not None:
-            by_id[plan.culprit].record.strikes += 1
+            plan.culprit.record.strikes += 1
             logger.warning(
                 "session ended its process strikes=%d",
-                by_id[plan.culprit].record.strikes,
+                plan.culprit.record.strikes,
                 app=self._app,
-                session=plan.culprit,
+                session=plan.culprit.session_id,
                 pid=death.pid,
             )
         for session in sessions:
             session.record.on_settled = None
-        self._together += [_Waiting(by_id[name], death, False) for name in plan.together]
+        self._together += [_Waiting(session, death, False) for session in plan.together]
         self._suspects.extend(
-            _Waiting(by_id[name], death, name == plan.culprit) for name in plan.one_by_one
+            _Waiting(session, death, session is plan.culprit) for session in plan.one_by_one
         )
         if plan.closed and plan.culprit is not None:
-            by_id[plan.culprit].end(
+            plan.culprit.end(
                 HostDied(
                     f"{death.what}, and it was this session again", remedy="open the session again"
                 )
@@ -154,10 +152,10 @@ def _resume(one: _Waiting, host: AppHost, *, alone: bool) -> None:
         one.session.on_recovered(one.death, lost, guilty=one.guilty)
 
 
-def _involved(session: SessionLink) -> Involved:
+def _involved(session: SessionLink) -> Involved[SessionLink]:
     record = session.record
     return Involved(
-        session.session_id,
+        session,
         session.acted_at,
         running=session.is_running,
         rebuilding=record.is_rebuilding,

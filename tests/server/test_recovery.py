@@ -181,7 +181,7 @@ class TestPlans:
             )
             for number in range(data.draw(st.integers(0, 6)))
         ]
-        names = [session.session_id for session in sessions]
+        names = [session.session for session in sessions]
         plan = plan_of(sessions, data.draw(st.sampled_from([None, *names])))
         closed = [plan.culprit] if plan.closed else []
         assert sorted([*plan.together, *plan.one_by_one, *closed]) == sorted(names)
