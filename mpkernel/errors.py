@@ -18,6 +18,7 @@ __all__ = [
     "PoolClosed",
     "ProtocolError",
     "SessionClosed",
+    "SessionNameTaken",
     "SettingsError",
     "UnsupportedMarimo",
 ]
@@ -68,6 +69,11 @@ class HostUnresponsive(MPKernelError):
 
 class SessionClosed(MPKernelError):
     """A session that is closed was used. Open a new one."""
+
+
+class SessionNameTaken(MPKernelError):
+    """A session was to be opened under the name of another one of the same app, which is still
+    open. Close that one first, or choose another name."""
 
 
 class KernelFailed(MPKernelError):

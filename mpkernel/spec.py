@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from mpkernel.errors import SettingsError
+
 __all__ = ["ENDED", "KernelSpec", "MainProgram", "enter", "resolve"]
 
 ENDED = b"\0"
@@ -29,6 +31,9 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
             for the server's own, as far as these let it through. Counts when the session is the one
             that starts the process.
         executable: another Python for the process. Reserved: only None is accepted for now.
+
+    Raises:
+        SettingsError: a text in it cannot be handed to a process.
     """
 
     entry: str
@@ -36,6 +41,26 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...] = ()
     env: Mapping[str, str] | None = None
     executable: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, text in (("entry", self.entry), *(("argv", one) for one in self.argv)):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise SettingsError(
+                    f"KernelSpec.{name} has {text!r}, which UTF-8 cannot express"
+                ) from None
+        for variable, value in (self.env or {}).items():
+            try:
+                is_impossible = b"\0" in os.fsencode(variable) + os.fsencode(value)
+            except UnicodeEncodeError:
+                is_impossible = True
+            if is_impossible or not variable or "=" in variable:
+                raise SettingsError(
+                    f"KernelSpec.env has {variable!r}, which no process can have: a name must not"
+                    " be empty or hold '=', and neither name nor value a NUL or what the file"
+                    " system's encoding cannot express"
+                )
 
 
 def resolve(entry: str) -> Callable[..., Any]:

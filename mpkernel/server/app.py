@@ -15,9 +15,17 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from mpkernel.aio.loops import running_loop
-from mpkernel.errors import AppUnavailable, HostDied, HostStartError, MPKernelError
+from mpkernel.errors import (
+    AppUnavailable,
+    HostDied,
+    HostStartError,
+    MPKernelError,
+    PoolClosed,
+    SessionNameTaken,
+)
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.host import AppHost
@@ -78,6 +86,7 @@ class App:
         self._env: Mapping[str, str] | None = None
         self._current: AppHost | None = None
         self._hosts: set[AppHost] = set()
+        self._named: WeakValueDictionary[str, SessionLink] = WeakValueDictionary()
         self._returning = Returning(path, loop, lambda: self._current)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -132,21 +141,32 @@ class App:
                 f"{self.name} is about to be started again after {self._last_words()}",
                 remedy=f"try again in {left:.1f} s",
             )
-        self._argv, self._env = kernel.argv, kernel.env
-        return self._launch()
+        return self._launch(kernel.argv, kernel.env)
 
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
         """Start a kernel for a session, now or, for one with a journal, when a process may be
         started.
 
         Raises:
+            PoolClosed: the app was closed with its pool.
+            SessionNameTaken: another session of the app that is still open has the same name.
             AppUnavailable, HostStartError: as `host_for`.
+            ProtocolError: `kernel.args` is too large for a message.
         """
+        if self._closed:
+            raise PoolClosed(f"{self.name} was closed with its pool", remedy="open a new pool")
+        namesake = self._named.get(session.session_id)
+        if namesake is not None and namesake.holds_its_name:
+            raise SessionNameTaken(
+                f"a session {session.session_id} of {self.name} is open already",
+                remedy="close that one first, or choose another session_id",
+            )
         if session.can_be_rebuilt and self.wait_s():
             self._returning.add(session)
             self._fill_soon()
         else:
             self.host_for(kernel).open(session, kernel)
+        self._named[session.session_id] = session
         self.tallies.sessions += 1
 
     def forget(self, session: SessionLink) -> None:
@@ -221,8 +241,9 @@ class App:
         if self._current is host:
             self._current = None
 
-    def _launch(self) -> AppHost:
-        host = self._launch_host(self, self._argv, self._env)
+    def _launch(self, argv: tuple[str, ...], env: Mapping[str, str] | None) -> AppHost:
+        host = self._launch_host(self, argv, env)
+        self._argv, self._env = argv, env
         self._policy.launched()
         self._hosts.add(host)
         self.tallies.starts += 1
@@ -253,7 +274,7 @@ class App:
         try:
             host = self._current
             if host is None or not host.takes_sessions:
-                host = self._launch()
+                host = self._launch(self._argv, self._env)
         except HostStartError as error:
             self._could_not_launch(error)
             return

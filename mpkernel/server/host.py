@@ -80,8 +80,8 @@ class AppHost:
         started_at: when it was launched, or adopted; `time.monotonic()`.
 
     Raises:
-        HostStartError: there are no descriptors, or no threads, to connect the process, which is
-            ended then.
+        HostStartError: there are no descriptors, or no threads, to connect the process, or `argv`
+            is too large for a message. The process is ended then.
     """
 
     def __init__(
@@ -118,6 +118,11 @@ class AppHost:
             raise HostStartError(
                 f"the process of {self.name} was started, but not connected: {error}",
                 remedy="look at the limits on descriptors and threads of this server",
+            ) from error
+        except ProtocolError as error:
+            raise HostStartError(
+                f"the process of {self.name} was started, but not told what it is for: {error}",
+                remedy="shorten KernelSpec.argv, or raise max_frame_bytes",
             ) from error
         logger.info("host started", app=self.app, pid=self.pid)
 
@@ -167,16 +172,26 @@ class AppHost:
         return self._reception.link.backlog_bytes
 
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
-        """Have the host start a kernel for `session`. Messages may be sent to it at once."""
-        session.host = self
-        self._roster.add(session)
+        """Have the host start a kernel for `session`. Messages may be sent to it at once.
+
+        Raises:
+            ProtocolError: `kernel.args` is too large for a message. The host does not know the
+                session then.
+        """
         create = CreateKernel(
             session_id=session.session_id,
             entry=kernel.entry,
             args=kernel.args,
             window_bytes=self.settings.window_bytes,
         )
-        self.send(Channel.MANAGEMENT, session.number, encode(create))
+        payload = encode(create)
+        self._roster.add(session)
+        try:
+            self.send(Channel.MANAGEMENT, session.number, payload)
+        except BaseException:
+            self._roster.remove(session)
+            raise
+        session.host = self
 
     def send(
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True

@@ -81,6 +81,7 @@ class HostPool:
         self._watchdog: Watchdog[AppHost] | None = None
         self.standby = Standby(self.settings)
         self._closed = False
+        self._closing = asyncio.Event()
         self._operations = Operations(self)
         self._owner_pid = os.getpid()
         _pools.add(self)
@@ -137,16 +138,18 @@ class HostPool:
                 does, and the session ends with `HostDied`.
 
         Raises:
-            PoolClosed: the pool is closed.
+            PoolClosed: the pool is closed, or was while the app waited for its process.
             AppNotFound: there is no such file.
-            SettingsError: as `settings_of`.
+            SettingsError: as `settings_of`; or `session_id` cannot be written in UTF-8.
+            SessionNameTaken: another session of the app has this name, and is still open.
             AppUnavailable: the app died too often, or takes no sessions for now.
             HostStartError: the app's process could not be started.
             HostDied, KernelFailed: it, or the kernel, ended before the kernel ran.
+            SessionClosed: the session was closed before.
+            ProtocolError: `kernel.args` is too large for a message.
         """
-        found = self.app(app, kernel)
-        while left := found.wait_s():
-            await asyncio.sleep(left)
+        while left := (found := self.app(app, kernel)).wait_s():
+            await self._wait_open(left)
         name = session_id if session_id is not None else uuid.uuid4().hex
         session = Session(found, name, journal)
         found.open(session, kernel)
@@ -213,9 +216,21 @@ class HostPool:
         loop = asyncio.get_running_loop()
         return AppHost(app, process, loop, self._relay, self.files, self._watchdog, argv)
 
+    async def _wait_open(self, seconds: float) -> None:
+        """Wait for so long, or until the pool is closed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+
+    def _take_no_more(self) -> None:
+        self._closed = True
+        self._closing.set()
+
     async def close(self) -> None:
         """End every host and wait until it is gone. Idempotent, and safe to cancel."""
-        self._closed = True
+        self._take_no_more()
         for app in self._apps.values():
             app.close()
         await asyncio.gather(self.standby.close(), *(host.close() for host in self.hosts))
@@ -235,7 +250,7 @@ class HostPool:
         Args:
             at_once: when it is set, there is no more waiting.
         """
-        self._closed = True
+        self._take_no_more()
         self.standby.close_soon()
         for app in self._apps.values():
             app.drain()
@@ -257,7 +272,7 @@ class HostPool:
     def close_soon(self) -> None:
         """Have every host leave, without waiting. On the loop's thread. What has not left when
         the server exits is killed then."""
-        self._closed = True
+        self._take_no_more()
         for app in self._apps.values():
             app.close()
         self.standby.close_soon()

@@ -63,6 +63,10 @@ class Roster:
             session.number = self._last_number
         self._sessions[session.number] = session
 
+    def remove(self, session: SessionLink) -> None:
+        """The host was not told of this session: take it off again."""
+        del self._sessions[session.number]
+
     def get(self, number: int) -> SessionLink | None:
         """The session of this number; None for one that has ended, and for the host itself.
 

@@ -7,7 +7,7 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from mpkernel.errors import MPKernelError
+from mpkernel.errors import MPKernelError, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
@@ -98,11 +98,18 @@ class Session(SessionLink):
         """Wait until the kernel's thread runs.
 
         Raises:
-            HostStartError, HostDied, KernelFailed: it never will.
+            HostStartError, HostDied, KernelFailed, PoolClosed: it never will.
+            SessionClosed: the session was closed before.
         """
         await self._started.wait()
-        if self._error is not None and self.thread is None:
+        if self._has_run:
+            return
+        if self._error is not None:
             raise self._error
+        raise SessionClosed(
+            f"session {self.session_id} of {self.app.name} was closed before its kernel ran",
+            remedy="open a new session",
+        )
 
     async def close(self) -> None:
         """End the kernel and wait for its end, for `Settings.stop_grace_s` at the longest: a kernel

@@ -13,7 +13,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
+from mpkernel.errors import (
+    HostUnresponsive,
+    MPKernelError,
+    ProtocolError,
+    SessionClosed,
+    SettingsError,
+)
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
 from mpkernel.server.recovery import RecoveryRecord
@@ -68,9 +74,19 @@ class SessionLink(abc.ABC):
         thread: the ident of the kernel's thread there; None until it runs.
         acted_at: when the client last sent something; `time.monotonic()`.
         record: what recovery knows of it.
+
+    Raises:
+        SettingsError: `session_id` cannot be written in UTF-8, and so not be told to a host.
     """
 
     def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
+        try:
+            session_id.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(
+                f"session_id is {session_id!r}, which UTF-8 cannot express",
+                remedy="choose another name for the session",
+            ) from None
         self.app = app
         self.session_id = session_id
         self.host: AppHost | None = None
@@ -91,12 +107,19 @@ class SessionLink(abc.ABC):
         self._withheld = 0
         self._is_owed = False
         self._over = False
+        self._is_stopped = False
         self._has_run = False
 
     @property
     def over(self) -> bool:
         """Whether the kernel ended, or its process for good, or the session was closed."""
         return self._over
+
+    @property
+    def holds_its_name(self) -> bool:
+        """Whether no other session of the app may be opened under this one's name: it has not
+        ended, and nobody has closed it."""
+        return not (self._over or self._is_stopped)
 
     @property
     def is_running(self) -> bool:
@@ -192,6 +215,7 @@ class SessionLink(abc.ABC):
         """
         with self._lock:
             self._journal = None  # nobody wants it back
+            self._is_stopped = True
             if self._over:
                 return
             if self.host is not None:
