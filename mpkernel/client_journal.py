@@ -17,6 +17,9 @@ from mpkernel.wire.frames import Channel, Message
 __all__ = ["PythonJournal"]
 
 _SHOWN_CHARS = 200
+_MOST_NAMED = 100
+_ENTRY_BYTES = 64
+"""What anything kept is taken to need beside its content."""
 
 
 class _Pending(NamedTuple):
@@ -24,11 +27,13 @@ class _Pending(NamedTuple):
 
     Attributes:
         channel, command: what was sent.
+        size: about how many bytes it needs.
         is_replay: whether `rebuild` sent it: what it does is in the state already.
     """
 
     channel: Channel
     command: RunApp | Execute | SetValues
+    size: int
     is_replay: bool = False
 
 
@@ -71,7 +76,7 @@ class PythonJournal(Journal):
 
     Args:
         kernel: what was started.
-        max_bytes: how much of the values is kept, as messages.
+        max_bytes: how much of the values is kept, and how much may wait for a process.
     """
 
     def __init__(self, kernel: KernelSpec, *, max_bytes: int) -> None:
@@ -80,20 +85,29 @@ class PythonJournal(Journal):
         self._state = _State(False, {}, {})
         self._good = self._state  # what the kernel was in before what it may have died of
         self._sizes: dict[str, int] = {}
+        self._bytes = 0
         self._dropped: set[str] = set()
+        self._has_dropped_more = False
         self._executed = False
         self._pending: deque[_Pending] = deque()
+        self._pending_bytes = 0
         self._begun = self._done = 0
 
     def sent(self, channel: Channel, command: object) -> None:
         if isinstance(command, RunApp | Execute | SetValues):
-            self._pending.append(_Pending(channel, command))
+            self._append(_Pending(channel, command, _size_of(command)))
+
+    def has_room(self, channel: Channel, command: object) -> bool:
+        if not isinstance(command, RunApp | Execute | SetValues):
+            return True
+        return self._pending_bytes + _size_of(command) <= self._max_bytes
 
     def progressed(self, begun: int, done: int) -> None:
         if done - self._done > len(self._pending):
             raise ProtocolError(f"a kernel has done {done} commands, more than were sent")
         for _ in range(done - self._done):
             pending = self._pending.popleft()
+            self._pending_bytes -= pending.size
             if not pending.is_replay:
                 self._commit(pending.command)
         self._begun, self._done = begun, done
@@ -125,12 +139,15 @@ class PythonJournal(Journal):
                 self._commit(pending.command)
             else:
                 late.append(pending)
-        replayed = [_Pending(_channel_of(one), one, True) for one in self._state.commands()]
-        self._pending = deque(replayed + late)
+        replayed = [_replay_of(command) for command in self._state.commands()]
+        self._pending.clear()
+        self._pending_bytes = 0
+        for pending in (*replayed, *late):
+            self._append(pending)
         self._begun = self._done = 0
         return Rebuilt(
             self._kernel,
-            [Message(channel, encode(command)) for channel, command, _ in self._pending],
+            [Message(one.channel, encode(one.command)) for one in self._pending],
             len(replayed),
             self._lost(),
         )
@@ -141,6 +158,10 @@ class PythonJournal(Journal):
     @property
     def _is_replaying(self) -> bool:
         return bool(self._pending) and self._pending[0].is_replay
+
+    def _append(self, pending: _Pending) -> None:
+        self._pending.append(pending)
+        self._pending_bytes += pending.size
 
     def _commit(self, command: RunApp | Execute | SetValues) -> None:
         if isinstance(command, Execute):
@@ -153,21 +174,46 @@ class PythonJournal(Journal):
     def _bound(self, values: dict[str, Any]) -> None:
         """Keep within the size, by leaving out what is largest."""
         for name, value in values.items():
-            self._sizes[name] = len(msgspec.msgpack.encode(value))
+            size = _size_of_value(name, value)
+            self._bytes += size - self._sizes.get(name, 0)
+            self._sizes[name] = size
             self._dropped.discard(name)
         too_large: set[str] = set()
-        while sum(self._sizes.values()) > self._max_bytes:
+        while self._bytes > self._max_bytes:
             largest = max(self._sizes, key=self._sizes.__getitem__)
-            del self._sizes[largest]
+            self._bytes -= self._sizes.pop(largest)
             too_large.add(largest)
         self._state = self._state.without(too_large)
         self._dropped |= too_large
+        while len(self._dropped) > _MOST_NAMED:
+            self._dropped.pop()
+            self._has_dropped_more = True
 
     def _lost(self) -> tuple[str, ...]:
         executed = "what was done by code that was executed outside the app's cells"
         values = [f"the value of {name}, which is too large" for name in sorted(self._dropped)]
-        return (*([executed] if self._executed else []), *values)
+        more = "values of more names, which are too large or too many"
+        return (
+            *([executed] if self._executed else []),
+            *values,
+            *([more] if self._has_dropped_more else []),
+        )
 
 
-def _channel_of(command: RunApp | SetValues) -> Channel:
-    return Channel.UI_ELEMENT if isinstance(command, SetValues) else Channel.CONTROL
+def _replay_of(command: RunApp | SetValues) -> _Pending:
+    channel = Channel.UI_ELEMENT if isinstance(command, SetValues) else Channel.CONTROL
+    return _Pending(channel, command, 0, is_replay=True)  # the state's bound is theirs
+
+
+def _size_of(command: RunApp | Execute | SetValues) -> int:
+    match command:
+        case SetValues(values):
+            return _ENTRY_BYTES + sum(_size_of_value(*item) for item in values.items())
+        case Execute(code, cell):
+            return _ENTRY_BYTES + len(code) + len(cell)
+        case RunApp():
+            return _ENTRY_BYTES
+
+
+def _size_of_value(name: str, value: object) -> int:
+    return _ENTRY_BYTES + len(name) + len(msgspec.msgpack.encode(value))

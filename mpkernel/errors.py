@@ -64,7 +64,8 @@ class HostDied(MPKernelError):
 
 
 class HostUnresponsive(MPKernelError):
-    """An app's process takes no more input and its backlog is full. Wait, or restart the app."""
+    """An app's process takes no more input and its backlog is full; or there is no process, and no
+    more can be kept for the next one. Wait, or restart the app."""
 
 
 class SessionClosed(MPKernelError):

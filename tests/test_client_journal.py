@@ -98,7 +98,7 @@ def test_what_came_back_counts_as_done_once_it_ran() -> None:
 
 
 def test_the_largest_values_go_when_there_are_too_many_bytes() -> None:
-    journal = Played(max_bytes=100)
+    journal = Played(max_bytes=300)
     journal.send(SetValues({"small": 1, "large": "x" * 200}), SetValues({"other": "y" * 20}))
     journal.progressed(2, 2)
     rebuilt = journal.rebuild(without_running=False)

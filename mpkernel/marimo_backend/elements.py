@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any, Self
 
 import msgspec
@@ -105,7 +106,10 @@ def size_of(value: Any) -> int:
         return len(value)
     if value is None or isinstance(value, bool | int | float):
         return 8
-    return len(msgspec.msgpack.encode(value, enc_hook=str))
+    try:
+        return len(msgspec.msgpack.encode(value, enc_hook=str))
+    except (OverflowError, RecursionError):  # an integer over 64 bits, lists in lists in lists
+        return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 
 def size_of_model(model: RestoredModel) -> int:

@@ -110,10 +110,11 @@ class MarimoJournal(Journal):
         if channel is not Channel.CONTROL:
             return
         entry = self._entry_of(command)
-        size = _size_of(entry)
-        if isinstance(entry, _Instantiation) or self._pending_bytes + size <= self._max_bytes:
+        if isinstance(entry, _Instantiation):
+            self._instantiation = command
+        if self._can_keep(entry):
             self._pending.append(entry)
-            self._pending_bytes += size
+            self._pending_bytes += _size_of(entry)
             return
         self._give_up_call(entry)
         last = self._pending[-1] if self._pending else None
@@ -121,6 +122,9 @@ class MarimoJournal(Journal):
             self._pending[-1] = _Unkept(last.commands + 1)
         else:
             self._pending.append(_Unkept(1))
+
+    def has_room(self, channel: Channel, command: object) -> bool:
+        return channel is not Channel.CONTROL or self._can_keep(self._entry_of(command))
 
     def progressed(self, begun: int, done: int) -> None:
         for _ in range(done - self._done):
@@ -186,6 +190,10 @@ class MarimoJournal(Journal):
     def _is_instantiating(self) -> bool:
         return bool(self._pending) and isinstance(self._pending[0], _Instantiation)
 
+    def _can_keep(self, entry: _Entry) -> bool:
+        is_first = isinstance(entry, _Instantiation)  # there is one, and nothing without it
+        return is_first or self._pending_bytes + _size_of(entry) <= self._max_bytes
+
     def _show(self, shown: WidgetShown) -> None:
         self._widgets[shown.model_id] = shown.object_id
         if len(self._widgets) > _MAX_WIDGETS:
@@ -207,7 +215,6 @@ class MarimoJournal(Journal):
                 buffers = dict(zip(paths, command.buffers, strict=False))
                 return _ModelState(command.model_id, RestoredModel(dict(message.state), buffers))
         if isinstance(command, seam.server("CreateNotebookCommand")) and not self._instantiation:
-            self._instantiation = command
             return _Instantiation(dict(command.set_ui_element_value_request.ids_and_values))
         return _Other(command)
 
@@ -309,6 +316,6 @@ def _size_of(entry: _Entry) -> int:
             return ENTRY_BYTES + sum(ENTRY_BYTES + size_of(value) for value in values.values())
         case _ModelState(_, update):
             return ENTRY_BYTES + size_of_model(update)
-        case _Other(command) if _is_call(command):
-            return ENTRY_BYTES + size_of(command.args)
+        case _Other(command):
+            return ENTRY_BYTES + size_of(command)
     return ENTRY_BYTES

@@ -39,6 +39,11 @@ class Journal(abc.ABC):
         """The client sends a command; `command` is what `SessionLink.send` was given for it."""
 
     @abc.abstractmethod
+    def has_room(self, channel: Channel, command: object) -> bool:
+        """Whether `sent` would keep this command, or has no need to. Asked while the session has no
+        process: what nobody keeps is refused then, so that what waits is bounded."""
+
+    @abc.abstractmethod
     def progressed(self, begun: int, done: int) -> None:
         """The kernel has begun and done so many of the commands, counted from 1 on in the order in
         which they were sent to it.

@@ -153,7 +153,8 @@ class SessionLink(abc.ABC):
 
         Raises:
             SessionClosed: the session is over.
-            HostUnresponsive: the kernel is behind by more than window and backlog.
+            HostUnresponsive: the kernel is behind by more than window and backlog; or the session
+                waits for a process, and its journal has no room for what is sent meanwhile.
             ProtocolError: the payload is over the maximum size.
         """
         with self._lock:
@@ -171,12 +172,15 @@ class SessionLink(abc.ABC):
                 )
             if keep or self.host is None:  # it would be refused when nobody can be told
                 encode_header(channel, 0, len(payload), max_frame_bytes=self._max_frame_bytes)
+            told = payload if command is None else command
+            if self.host is None and self._journal is not None:
+                self._check_room(self._journal, channel, told)
             self.acted_at = time.monotonic()
             if self.host is not None and not keep:
                 self.host.send(channel, self.number, payload)
                 self._outstanding += len(payload)
             if self._journal is not None:
-                self._journal.sent(channel, payload if command is None else command)
+                self._journal.sent(channel, told)
             if self.host is not None and keep:
                 self._waiting.append(Message(channel, payload))
                 self._waiting_bytes += len(payload)
@@ -319,6 +323,15 @@ class SessionLink(abc.ABC):
     @abc.abstractmethod
     def on_end(self, error: MPKernelError | None) -> None:
         """The session is over. On the loop's thread, once, after the last `on_message`."""
+
+    def _check_room(self, journal: Journal, channel: Channel, command: object) -> None:
+        if journal.has_room(channel, command):
+            return
+        raise HostUnresponsive(
+            f"session {self.session_id} of {self.app.name} waits for a process, and what is sent"
+            f" meanwhile fills its journal (journal_bytes is {self.app.settings.journal_bytes})",
+            remedy="send it again when the app runs, or raise journal_bytes",
+        )
 
     def _settle(self, count: int) -> None:
         """So many of the bytes that were sent are outstanding no more."""
