@@ -13,6 +13,7 @@ import html
 import pickle
 import queue
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpkernel.aio.loops import call_on_loop, result_on_loop
@@ -46,14 +47,23 @@ _CHANNELS = {
 
 
 class AppHostAdapter:
-    """marimo's `AppHost`, for one notebook file: it stays while processes come and go."""
+    """marimo's `AppHost`, for one notebook file of one session manager: it stays while processes
+    come and go.
 
-    def __init__(self, app: str, shared: SharedPool) -> None:
+    Args:
+        app: absolute path of the file.
+        shared: the pool.
+        waiting: tells how many messages the slowest page of the session of this name has not taken;
+            called on the loop's thread.
+    """
+
+    def __init__(self, app: str, shared: SharedPool, waiting: Callable[[str], int]) -> None:
         self._app = app
         self._shared = shared
+        self._waiting = waiting
         self._lock = threading.Lock()  # guards all below
         self._sessions: dict[str, MarimoSession] = {}
-        self._streams: dict[str, PageStream] = {}
+        self._streams: dict[str, PageStream] = {}  # registered, and no kernel was created for it
         self._owner: App | None = None
 
     @property
@@ -75,9 +85,11 @@ class AppHostAdapter:
             self._streams[session_id] = PageStream(stream, self._shared.loop)
 
     def unregister_stream(self, session_id: str) -> None:
-        """Drop a session's messages from now on."""
+        """Drop a session's messages from now on. A stream whose kernel was refused is given up
+        alone: another session of the same name keeps its own."""
         with self._lock:
-            self._streams.pop(session_id, None)
+            if self._streams.pop(session_id, None) is not None:
+                return
             session = self._sessions.get(session_id)
         if session is not None:
             session.stream = None
@@ -88,18 +100,21 @@ class AppHostAdapter:
         """Start a kernel for a session; returns (marimo's) `KernelCreatedResponse` at once.
 
         Raises:
-            KernelStartupError: (marimo's) no process could be launched, or the app died too often.
+            KernelStartupError: (marimo's) no process could be launched, the app died too often, or
+                a session of this name is open already.
         """
         arguments |= {"app_metadata": app_metadata, "log_level": log_level}
-        kernel = KernelSpec(
-            entry=_ENTRY,
-            args=pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL),
-            argv=tuple(app_metadata.argv or ()),
-        )
         try:
+            kernel = KernelSpec(
+                entry=_ENTRY,
+                args=pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL),
+                argv=tuple(app_metadata.argv or ()),
+            )
             result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
         except MPKernelError as error:
-            self.stop_kernel(session_id)
+            with self._lock:
+                if session_id not in self._sessions:  # else marimo gives the stream up, see there
+                    self._streams.pop(session_id, None)
             logger.warning(
                 "no kernel could be created: %s", error, app=self._app, session=session_id
             )
@@ -110,17 +125,20 @@ class AppHostAdapter:
         owner = self._shared.hosts.app(self._app, kernel)
         journal = MarimoJournal(kernel, arguments, max_bytes=owner.settings.journal_bytes)
         with self._lock:
-            session = MarimoSession(
-                owner,
-                session_id,
-                self._streams.get(session_id),
-                journal,
-                loop=self._shared.loop,
-                waiting=functools.partial(self._shared.messages_waiting, session_id),
-            )
+            stream = self._streams.get(session_id)
+        session = MarimoSession(
+            owner,
+            session_id,
+            stream,
+            journal,
+            loop=self._shared.loop,
+            waiting=functools.partial(self._waiting, session_id),
+        )
+        owner.open(session, kernel)
+        with self._lock:
+            self._streams.pop(session_id, None)
             self._sessions[session_id] = session
             self._owner = owner
-        owner.open(session, kernel)
 
     def stop_kernel(self, session_id: str) -> None:
         """End a session's kernel; returns at once."""

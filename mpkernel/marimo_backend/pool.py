@@ -37,15 +37,8 @@ class SharedPool:
         self.hosts = HostPool(gathered.settings, rules=gathered.rules)
         self.hosts.start(stop=_end_server)
         self.leaving = Leaving(self.hosts)
-        self.lock = threading.Lock()  # guards adapters and leases
-        self.adapters: dict[str, AppHostAdapter] = {}
+        self.lock = threading.Lock()  # guards leases
         self.leases: set[PoolLease] = set()
-
-    def messages_waiting(self, session_id: str) -> int:
-        """How many messages the slowest of a session's pages has not taken."""
-        with self.lock:
-            managers = [lease.manager for lease in self.leases if lease.manager is not None]
-        return max((seam.messages_waiting(m, session_id) for m in managers), default=0)
 
 
 _sources: Sources | None = None
@@ -89,7 +82,8 @@ def _is_over(shared: SharedPool) -> bool:
 
 class PoolLease:
     """What a `SessionManager` holds as its pool. Several mounted apps lease the same one, and it
-    is closed with the last of them.
+    is closed with the last of them. Names of sessions are a manager's own: two managers may serve
+    one notebook, and what one says of a session's name is never said of the other's.
 
     Args:
         shared: the pool.
@@ -101,6 +95,8 @@ class PoolLease:
         self.manager = manager
         self._is_leaving = False
         self._ended = False
+        self._lock = threading.Lock()  # guards _adapters
+        self._adapters: dict[str, AppHostAdapter] = {}
         with shared.lock:
             shared.leases.add(self)
 
@@ -116,11 +112,16 @@ class PoolLease:
         if self._ended:
             raise seam.server("KernelStartupError")("This server is shutting down.")
         path = os.path.abspath(file_path)
-        with self.shared.lock:
-            adapter = self.shared.adapters.get(path)
+        with self._lock:
+            adapter = self._adapters.get(path)
             if adapter is None:
-                adapter = self.shared.adapters[path] = AppHostAdapter(path, self.shared)
+                adapter = AppHostAdapter(path, self.shared, self.messages_waiting)
+                self._adapters[path] = adapter
             return adapter
+
+    def messages_waiting(self, session_id: str) -> int:
+        """How many messages the slowest page of one of the manager's sessions has not taken."""
+        return 0 if self.manager is None else seam.messages_waiting(self.manager, session_id)
 
     @property
     def files(self) -> Registry:
