@@ -8,6 +8,7 @@ from __future__ import annotations
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts
 from mpkernel.doctor.lines import Line, fail, ok, warn
 from mpkernel.doctor.software import (
+    interpreter_line,
     libzmq_line,
     marimo_line,
     packages_line,
@@ -40,6 +41,7 @@ def lines_of(facts: Facts) -> list[Line]:
     """What these facts mean, one line a thing. The trial's is `trial_line`."""
     return [
         python_line(facts),
+        interpreter_line(facts),
         packages_line(facts),
         settings_line(facts),
         start_method_line(facts),

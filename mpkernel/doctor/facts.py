@@ -19,6 +19,8 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
         python: the version.
         implementation, platform: "CPython", "linux".
         start_methods: of multiprocessing.
+        interpreter: the program that processes of apps are launched with.
+        interpreter_error: why there is none; None when there is.
         versions: of packages, by name; None for one that is not installed.
         uvloop_error: why it cannot be imported; None when it can.
         marimo_error: why `mpkernel run` refuses the marimo that is here; None when it does not.
@@ -36,6 +38,8 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
     marimo_error: str | None = None
     marimo_is_tried: bool = False
     settings_error: str | None = None
+    interpreter: str = ""
+    interpreter_error: str | None = None
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,9 +22,10 @@ from mpkernel.configuration.sources import Sources
 from mpkernel.configuration.sources import gather as gather_settings
 from mpkernel.doctor.cgroups import cgroup_limits
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc, Software
-from mpkernel.errors import SettingsError, UnsupportedMarimo
+from mpkernel.errors import HostStartError, SettingsError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.server.interpreter import interpreter
 from shm.names import next_name
 
 __all__ = ["gather"]
@@ -61,6 +62,7 @@ def _software() -> Software:
     names = ("mpkernel", "msgspec", "psutil", "uvloop", "marimo", "pyzmq")
     versions = {name: _version(name) for name in names}
     marimo, marimo_error = versions["marimo"], _marimo_error()
+    python, python_error = _interpreter()
     return Software(
         python=sys.version_info[:3],
         implementation=platform.python_implementation(),
@@ -71,7 +73,16 @@ def _software() -> Software:
         marimo_error=marimo_error,
         marimo_is_tried=bool(marimo and not marimo_error and not seam.is_supported(marimo)),
         settings_error=_settings_error(),
+        interpreter=python,
+        interpreter_error=python_error,
     )
+
+
+def _interpreter() -> tuple[str, str | None]:
+    try:
+        return interpreter(), None
+    except HostStartError as error:
+        return "", str(error)
 
 
 def _version(package: str) -> str | None:

@@ -6,6 +6,7 @@ from mpkernel.doctor.facts import Facts
 from mpkernel.doctor.lines import Line, fail, ok, warn
 
 __all__ = [
+    "interpreter_line",
     "libzmq_line",
     "marimo_line",
     "packages_line",
@@ -30,6 +31,13 @@ def python_line(facts: Facts) -> Line:
     if software.platform != "linux":
         return warn("python", says, "mpkernel is tested on Linux only")
     return ok("python", says)
+
+
+def interpreter_line(facts: Facts) -> Line:
+    software = facts.software
+    if software.interpreter_error is not None:
+        return fail("interpreter", software.interpreter_error, "no app can be started without one")
+    return ok("interpreter", f"apps run with {software.interpreter}")
 
 
 def packages_line(facts: Facts) -> Line:

@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 from multiprocessing import resource_tracker, spawn, util
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ["detach_resource_tracker"]
 
@@ -24,11 +24,14 @@ _SILENCE = ("-W", "ignore::UserWarning:multiprocessing.resource_tracker")
 
 def detach_resource_tracker() -> None:
     """Have this process's resource tracker, which must not run yet, start in its own session."""
+    _DetachedTracker.python = os.fsdecode(spawn.get_executable())
     # All users hold bound methods of the one tracker object, so its class is what can change.
     resource_tracker._resource_tracker.__class__ = _DetachedTracker
 
 
 class _DetachedTracker(resource_tracker.ResourceTracker):
+    python: ClassVar[str]  # user code may name another program for processes of its own
+
     def getfd(self) -> int | None:
         self._start_detached()
         return super().getfd()
@@ -49,7 +52,7 @@ class _DetachedTracker(resource_tracker.ResourceTracker):
                 command = f"from multiprocessing.resource_tracker import main; main({reads})"
                 child = subprocess.Popen(
                     [
-                        os.fsdecode(spawn.get_executable()),
+                        self.python,
                         *util._args_from_interpreter_flags(),  # type: ignore[attr-defined]
                         *_SILENCE,
                         "-c",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from typing import IO, Self
 
 from mpkernel.errors import AppNotFound, HostStartError
 from mpkernel.server.endings import ExitStatus, OutOfMemory
-from mpkernel.server.launch import Spawned
+from mpkernel.server.interpreter import start_error
+from mpkernel.server.launch import launch
 from mpkernel.spec import ENDED, MainProgram
 
 __all__ = ["ForegroundApp"]
@@ -45,11 +47,13 @@ class ForegroundApp:
         status: how it ended; None until `wait` returned.
     """
 
-    def __init__(self, name: str, spawned: Spawned, faults: IO[bytes], mask: set[int]) -> None:
+    def __init__(
+        self, name: str, child: subprocess.Popen[bytes], faults: IO[bytes], mask: set[int]
+    ) -> None:
         self.name = name
-        self.pid = spawned.popen.child.pid
+        self.pid = child.pid
         self.status: ExitStatus | None = None
-        self._spawned = spawned
+        self._child = child
         self._faults = faults
         self._mask = mask
         self._oom = OutOfMemory()
@@ -71,31 +75,30 @@ class ForegroundApp:
             raise AppNotFound(f"there is no app {app}", remedy="check the path")
         faults = tempfile.TemporaryFile(prefix="mpkernel-", buffering=0)  # noqa: SIM115 (kept)
         mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _watched())}
-        spawned = Spawned(
-            name=os.path.basename(app),
-            program=MainProgram(
-                _ENTRY,
-                app,
-                list(argv),
-                sys.path[0 if sys.flags.safe_path else 1 :],
-                sorted(mask),
-                faults.fileno(),
-                os.getpid(),
-            ),
-            descriptors=(faults.fileno(),),
-            stdio=(None, None, None),
-            own_session=False,
+        program = MainProgram(
+            _ENTRY,
+            app,
+            list(argv),
+            sys.path[0 if sys.flags.safe_path else 1 :],
+            sorted(mask),
+            faults.fileno(),
+            os.getpid(),
         )
         try:
-            spawned.start()
-        except OSError as error:
+            child = launch(
+                os.path.basename(app),
+                program,
+                descriptors=(faults.fileno(),),
+                stdio=(None, None, None),
+                own_session=False,
+            )
+        except (OSError, HostStartError) as error:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             faults.close()
-            raise HostStartError(
-                f"no process could be launched for {app}: {error}",
-                remedy="look at the limits on processes, memory and descriptors of this user",
-            ) from error
-        return cls(app, spawned, faults, mask)
+            if isinstance(error, OSError):
+                raise start_error(app, error) from error
+            raise
+        return cls(app, child, faults, mask)
 
     def wait(self) -> ExitStatus:
         """Wait for the app's end; hand signals on meanwhile."""
@@ -153,7 +156,7 @@ class ForegroundApp:
         scale = 1 if sys.platform == "darwin" else 1024
         self._largest_bytes = usage.ru_maxrss * scale
         code = os.waitstatus_to_exitcode(waited)
-        self._spawned.popen.child.returncode = self._spawned.popen.returncode = code
+        self._child.returncode = code
         return ExitStatus(code)
 
     def _of_memory(self) -> str:

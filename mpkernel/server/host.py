@@ -23,6 +23,7 @@ from mpkernel.errors import (
 )
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Reason
+from mpkernel.server.interpreter import never_ready
 from mpkernel.server.last_words import LastWords
 from mpkernel.server.lifecycle import Event, Lifecycle, State
 from mpkernel.server.process import HostProcess
@@ -367,7 +368,8 @@ class AppHost:
                 HostStartError(
                     f"the process of {self.name} was not ready within"
                     f" {self.settings.start_timeout_s:g} s",
-                    remedy="look at its last output, or raise start_timeout_s",
+                    remedy="look at its last output, or raise start_timeout_s; it was launched as"
+                    f" {self._process.python}",
                 ),
             )
 
@@ -399,8 +401,12 @@ class AppHost:
             self._timer = self._loop.call_later(delay_s, call)
 
     def _on_death(self) -> None:
-        if self._process.status() is None:
+        status = self._process.status()
+        if status is None:
             return  # a sentinel may close before its process is gone
+        error = never_ready(self.name, status, self._process.python)
+        if error is not None and self._life.state is State.STARTING:
+            self._last_words.ended_for(Reason.START, error)
         self._loop.remove_reader(self._process.death_fd)
         self._set_timer(None)
         self._watchdog.unwatch(self)

@@ -4,6 +4,8 @@
   are those of a fresh interpreter. `spawn.get_preparation_data` is not asked: it settles the start
   method of the launcher as well.
 - The child's resource tracker is its own: what it leaks goes when it does.
+- A daemonic process may launch one, too: `multiprocessing` forbids it to have children because
+  nobody would end them, and these end with their launcher.
 - It may lead a session of its own, and its standard descriptors and environment are given here.
 - Files of the current directory that are named like the standard library's are not imported: the
   child reads a command that is given with `-c`, and would look there first.
@@ -18,23 +20,38 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from multiprocessing import context, popen_spawn_posix, process, reduction, spawn
-from typing import Any, cast
+from multiprocessing import context, process, reduction, util
+from typing import Any, TypeAlias, cast
 
 from mpkernel.errors import HostStartError
+from mpkernel.server.interpreter import interpreter
 from mpkernel.spec import MainProgram
 
-__all__ = ["Spawned", "Stdio"]
+__all__ = ["Stdio", "launch"]
 
 # The child does not read yet when this is written; more than a pipe takes would block the caller.
 _MAX_PREPARATION_BYTES = 60_000
 
-Stdio = tuple[int | None, int | None, int | None]
+_PROGRAM = (
+    "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=None, pipe_handle={})"
+)
+
+Stdio: TypeAlias = tuple[int | None, int | None, int | None]
 """The child's descriptors 0, 1 and 2; None for the launcher's own."""
 
 
-class Spawned(context.SpawnProcess):
-    """A process that `start` launches; `popen.child` is what was executed.
+def launch(
+    name: str,
+    program: context.SpawnProcess | MainProgram,
+    *,
+    descriptors: tuple[int, ...],
+    stdio: Stdio,
+    env: Mapping[str, str] | None = None,
+    own_session: bool = True,
+    preparation: Mapping[str, Any] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Launch a process; about a millisecond. Nobody but the caller ends it: `multiprocessing`
+    does not know it, and neither terminates nor joins it.
 
     Args:
         name: for messages.
@@ -44,97 +61,61 @@ class Spawned(context.SpawnProcess):
         env: the environment. Default: the launcher's own.
         own_session: whether the child leads a session and a process group.
         preparation: what `spawn.prepare` shall set besides the import path.
+
+    Raises:
+        OSError: the operating system refused (out of processes, memory, descriptors).
+        HostStartError: there is no Python to launch, or more to hand over than can be.
     """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        program: context.SpawnProcess | MainProgram,
-        descriptors: tuple[int, ...],
-        stdio: Stdio,
-        env: Mapping[str, str] | None = None,
-        own_session: bool = True,
-        preparation: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(name=name, daemon=False)
-        self.program = program
-        self.descriptors = descriptors
-        self.stdio = stdio
-        self.env = dict(env) if env is not None else None
-        self.own_session = own_session
-        self.preparation = dict(preparation or {})
-
-    def start(self) -> None:
-        """Launch the child; about a millisecond.
-
-        Raises:
-            OSError: the operating system refused (out of processes, memory, descriptors).
-            HostStartError: more would have to be handed over than can be.
-        """
-        super().start()
-        # Nobody but its launcher ends the child: the exit of `multiprocessing` must not join it.
-        process._children.discard(self)  # type: ignore[attr-defined]
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        return _Launched(process_obj)
-
-    @property
-    def popen(self) -> _Launched:
-        """What `start` launched."""
-        return cast(_Launched, vars(self)["_popen"])
-
-
-class _Launched(popen_spawn_posix.Popen):
-    """Spawn's Popen with a launch of our own. `child` is what was executed."""
-
-    child: subprocess.Popen[bytes]
-
-    def _launch(self, process_obj: Spawned) -> None:
-        payload = io.BytesIO()
-        context.set_spawning_popen(self)
+    python = interpreter()
+    payload = _pickled({**(preparation or {}), "sys_path": _import_path()}, program)
+    if len(payload) > _MAX_PREPARATION_BYTES:
+        raise HostStartError(
+            f"sys.path and the like of this server take {len(payload)} bytes,"
+            f" {_MAX_PREPARATION_BYTES} can be handed to {name}",
+            remedy="shorten sys.path",
+        )
+    child_reads, we_write = os.pipe()
+    try:
+        stdin, stdout, stderr = stdio
+        child = subprocess.Popen(
+            _command_line(python, child_reads),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            pass_fds=(*descriptors, child_reads),
+            start_new_session=own_session,
+        )
         try:
-            reduction.dump({**process_obj.preparation, "sys_path": _import_path()}, payload)
-            reduction.dump(process_obj.program, payload)
-        finally:
-            context.set_spawning_popen(None)
-        if payload.tell() > _MAX_PREPARATION_BYTES:
-            raise HostStartError(
-                f"sys.path and the like of this server take {payload.tell()} bytes,"
-                f" {_MAX_PREPARATION_BYTES} can be handed to {process_obj.name}",
-                remedy="shorten sys.path",
-            )
-        child_reads, we_write = os.pipe()
-        try:
-            stdin, stdout, stderr = process_obj.stdio
-            self.child = subprocess.Popen(
-                _command_line(child_reads),
-                executable=os.fsdecode(spawn.get_executable()),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                env=process_obj.env,
-                pass_fds=(*process_obj.descriptors, child_reads),
-                start_new_session=process_obj.own_session,
-            )
-            self.pid = self.child.pid
-            self.sentinel = -1  # never waited for through multiprocessing
-            try:
-                with open(we_write, "wb", closefd=False) as pipe:
-                    pipe.write(payload.getbuffer())
-            except BrokenPipeError:  # it has died already
-                self.child.wait()
-                raise
-        finally:
-            os.close(child_reads)
-            os.close(we_write)
+            with open(we_write, "wb", closefd=False) as pipe:
+                pipe.write(payload)
+        except BrokenPipeError:  # it has died already
+            child.wait()
+            raise
+    finally:
+        os.close(child_reads)
+        os.close(we_write)
+    return child
 
 
-def _command_line(pipe_handle: int) -> list[str]:
+def _pickled(*objects: object) -> memoryview:
+    """What `spawn` reads in the child. An authkey is pickled only while a process is spawned."""
+    payload = io.BytesIO()
+    context.set_spawning_popen(cast(Any, object()))  # all that is asked is whether there is one
+    try:
+        for one in objects:
+            reduction.dump(one, payload)
+    finally:
+        context.set_spawning_popen(None)
+    return payload.getbuffer()
+
+
+def _command_line(python: str, pipe_handle: int) -> list[str]:
     """Spawn's own, with `-P`."""
-    executable, *options = spawn.get_command_line(tracker_fd=None, pipe_handle=pipe_handle)
-    return [executable, *([] if sys.flags.safe_path else ["-P"]), *options]
+    options: list[str] = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    if not sys.flags.safe_path:
+        options = ["-P", *options]
+    return [python, *options, "-c", _PROGRAM.format(pipe_handle), "--multiprocessing-fork"]
 
 
 def _import_path() -> list[str]:

@@ -13,7 +13,6 @@ the other: the connection is cut off.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from typing import TypeAlias
 import msgspec
 
 from mpkernel.errors import MPKernelError
+from mpkernel.server.sockets import socket_of
 
 __all__ = [
     "BROKEN",
@@ -122,7 +122,7 @@ def cut_off_after(connection: Connection, patience_s: float) -> Iterator[None]:
 
 def cut_off(connection: Connection) -> None:
     """End a connection that is open here, whoever reads or writes it meanwhile."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as same:
+    with socket_of(connection) as same:
         try:
             same.shutdown(socket.SHUT_RDWR)
         except OSError as error:

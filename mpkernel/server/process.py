@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -17,10 +18,11 @@ from multiprocessing import context
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
-from mpkernel.errors import HostStartError
 from mpkernel.logs import get_logger
 from mpkernel.server.endings import ExitStatus
-from mpkernel.server.launch import Spawned
+from mpkernel.server.interpreter import start_error
+from mpkernel.server.launch import launch
+from mpkernel.server.sockets import socket_of
 from mpkernel.spec import enter
 
 __all__ = ["HostProcess"]
@@ -37,6 +39,7 @@ class HostProcess:
 
     Attributes:
         pid: its process id, which is its process group's and its session's too.
+        python: the program that was launched.
         started_at: `time.time()` of the launch.
         control: both ways.
         stream: up only.
@@ -46,15 +49,14 @@ class HostProcess:
 
     def __init__(
         self,
-        spawned: Spawned,
+        child: subprocess.Popen[bytes],
         control: Connection,
         stream: Connection,
         read_ends: list[int],
     ) -> None:
-        popen = spawned.popen
-        self._spawned = spawned
-        self._child = popen.child
-        self.pid = popen.child.pid
+        self._child = child
+        self.pid = child.pid
+        self.python = cast(list[str], child.args)[0]
         self.started_at = time.time()
         self.control = control
         self.stream = stream
@@ -72,7 +74,8 @@ class HostProcess:
             env: its environment. Default: the server's own.
 
         Raises:
-            HostStartError: the operating system refused (out of processes, memory, descriptors).
+            HostStartError: the operating system refused (out of processes, memory, descriptors), or
+                there is no Python to launch.
         """
         ours: list[Connection | int] = []
         theirs: list[Connection | int] = []
@@ -92,9 +95,9 @@ class HostProcess:
                 theirs.append(write_end)
             _enlarge(control, host_stream)
             stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
-            spawned = Spawned(
-                name=name,
-                program=_program(
+            child = launch(
+                name,
+                _program(
                     name,
                     (
                         HOST_ENTRY,
@@ -110,19 +113,15 @@ class HostProcess:
                 env=env,
                 preparation={"name": name, "authkey": os.urandom(32)},
             )
-            spawned.start()
         except OSError as error:
             _close_all(ours)
-            raise HostStartError(
-                f"no process could be launched for {name}: {error}",
-                remedy="look at the limits on processes, memory and descriptors of this user",
-            ) from error
+            raise start_error(name, error) from error
         except BaseException:
             _close_all(ours)
             raise
         finally:
             _close_all(theirs)
-        return cls(spawned, control, stream, console)
+        return cls(child, control, stream, console)
 
     @property
     def death_fd(self) -> int:
@@ -174,7 +173,6 @@ class HostProcess:
         self._closed = True
         if self._pidfd is not None:
             os.close(self._pidfd)
-        self._spawned.popen.returncode = self._child.returncode
         _close_all([self.control, self.stream, self._sentinel])
 
     def close_console(self) -> None:
@@ -184,7 +182,8 @@ class HostProcess:
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:
     """What is unpickled in the host: nothing that would import the server's half there."""
-    program = context.SpawnProcess(target=enter, args=entry_args, name=name)
+    # No daemon, even where the server is one: an app may have children.
+    program = context.SpawnProcess(target=enter, args=entry_args, name=name, daemon=False)
     program.authkey = os.urandom(32)
     # With None, `_bootstrap` leaves the start method as a fresh interpreter has it.
     program._start_method = None  # type: ignore[assignment]
@@ -203,10 +202,8 @@ def _open_pidfd(pid: int) -> int | None:
 
 def _enlarge(*ends: Connection) -> None:
     """Ask for larger Pipe buffers; what the system grants has to do."""
-    import socket
-
     for connection in ends:
-        with socket.socket(fileno=os.dup(connection.fileno())) as end:
+        with socket_of(connection) as end:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
 
 

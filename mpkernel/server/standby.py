@@ -162,7 +162,7 @@ class Standby:
             self._ending.discard(process)
             return
         self._remove(process)
-        self._on_failure(f"standby pid={process.pid} {what}")
+        self._on_failure(f"standby pid={process.pid}: {what}")
 
     def _on_failure(self, what: str) -> None:
         self._policy.died(time.monotonic())

@@ -9,11 +9,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from multiprocessing import spawn
 from typing import NamedTuple, Self
 
 from mpkernel.errors import ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.environments import environment_for
+from mpkernel.server.interpreter import never_ready
 from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
 from mpkernel.settings import Settings
@@ -29,11 +31,12 @@ _LAST_WORDS_BYTES = 4096
 
 class Inherited(NamedTuple):
     """What a process has from its server: the folder, as device and inode, as much of the
-    environment as the settings let through, and where imports look."""
+    environment as the settings let through, where imports look, and the Python to launch."""
 
     directory: tuple[int, int] | None
     environment: dict[str, str]
     import_path: list[str]
+    python: str | bytes | None
 
     @classmethod
     def now(cls, settings: Settings) -> Self:
@@ -44,7 +47,7 @@ class Inherited(NamedTuple):
             directory = None
         else:
             directory = found.st_dev, found.st_ino
-        return cls(directory, environment_for(settings), list(sys.path))
+        return cls(directory, environment_for(settings), list(sys.path), spawn.get_executable())
 
 
 class WarmProcess:
@@ -147,7 +150,11 @@ class WarmProcess:
         words = _rest_of(self._process.stderr) + _rest_of(self._process.faults)
         self._process.close_console()
         self.over.set()
-        self._on_end(self, f"{status}\n{words}".rstrip())
+        error = (
+            never_ready("a standby", status, self._process.python) if not self.is_ready else None
+        )
+        what = str(status) if error is None else str(error)
+        self._on_end(self, f"{what}\n{words}".rstrip())
 
 
 def _rest_of(pipe: int) -> str:

@@ -32,6 +32,7 @@ HEALTHY = Facts(
             "marimo": "0.25.2",
             "pyzmq": None,
         },
+        interpreter="/usr/bin/python3.12",
     ),
     shared_memory=Place(path="/dev/shm", size_bytes=8 * GIB, free_bytes=8 * GIB),
     temporary=Place(path="/tmp", size_bytes=99 * GIB, free_bytes=50 * GIB),
@@ -226,3 +227,9 @@ def test_the_largest_number_of_version_1_is_no_limit(tmp_path: Path) -> None:
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert limits_of(tmp_path, {}) == CgroupLimits()
+
+
+def test_without_a_python_to_launch_no_app_starts() -> None:
+    assert line("interpreter") == ok("interpreter", "apps run with /usr/bin/python3.12")
+    found = line("interpreter", software=software(interpreter_error="sys.executable was None"))
+    assert (found.level, found.says) == ("FAIL", "sys.executable was None")

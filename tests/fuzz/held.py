@@ -7,11 +7,8 @@ import multiprocessing
 import os
 import subprocess
 import termios
-from multiprocessing import context
 from multiprocessing.connection import Connection
-from typing import Any
 
-from mpkernel.server.launch import Spawned, _Launched
 from mpkernel.server.process import HostProcess
 from mpkernel.wire.frames import Channel, FrameDecoder
 from mpkernel.wire.messages import decode_down
@@ -38,13 +35,14 @@ class HeldHost:
         control, host_control = multiprocessing.Pipe(duplex=True)
         stream, host_stream = multiprocessing.Pipe(duplex=True)
         read_ends, write_ends = zip(*(os.pipe() for _ in range(4)), strict=True)
-        sleeper = _Sleeper(
-            name="sleeper",
-            program=context.SpawnProcess(),
-            descriptors=write_ends[2:],
-            stdio=(subprocess.DEVNULL, *write_ends[:2]),
+        sleeper = subprocess.Popen(
+            ["sleep", "600"],
+            stdin=subprocess.DEVNULL,
+            stdout=write_ends[0],
+            stderr=write_ends[1],
+            pass_fds=write_ends[2:],
+            start_new_session=True,
         )
-        sleeper.start()
         for fd in write_ends:
             os.close(fd)
         self.process = HostProcess(sleeper, control, stream, list(read_ends))
@@ -87,24 +85,3 @@ class HeldHost:
         for end in self.ends:
             end.close()
         self.process.close()
-
-
-class _Sleeper(Spawned):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        return _LaunchedSleeper(process_obj)
-
-
-class _LaunchedSleeper(_Launched):
-    def _launch(self, process_obj: Spawned) -> None:
-        stdin, stdout, stderr = process_obj.stdio
-        self.child = subprocess.Popen(
-            ["sleep", "600"],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=process_obj.descriptors,
-            start_new_session=True,
-        )
-        self.pid = self.child.pid
-        self.sentinel = -1
