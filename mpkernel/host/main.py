@@ -82,15 +82,16 @@ def main(
     detach_resource_tracker()
     # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    Dispatcher(control_fd, stream_fd, server_pid).run()
+    Dispatcher(control_fd, stream_fd, faults_fd, server_pid).run()
 
 
 class Dispatcher:
     """The main thread: takes frames off the control Pipe and hands them where they belong."""
 
-    def __init__(self, control_fd: int, stream_fd: int, server_pid: int) -> None:
+    def __init__(self, control_fd: int, stream_fd: int, faults_fd: int, server_pid: int) -> None:
         self._control_fd = control_fd
         self._stream_fd = stream_fd
+        self._faults_fd = faults_fd
         self._server_fd = _pidfd(server_pid)
         self._decoder = FrameDecoder()
         self._writer: StreamWriter | None = None
@@ -213,6 +214,7 @@ class Dispatcher:
 
     def _forget(self) -> None:
         """In a fork of user code: have plain descriptors 1 and 2, and none of the Pipes."""
+        _point_at_stderr(self._faults_fd)
         if self._writer is not None:
             self._writer.forget()
         for fd in (self._control_fd, self._stream_fd, self._server_fd):
@@ -222,6 +224,17 @@ class Dispatcher:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         if console.installed():
             console.plain_streams()
+
+
+def _point_at_stderr(fd: int) -> None:
+    """Have what faulthandler writes to `fd` go to descriptor 2, as in any program: the crash of a
+    fork is no evidence for the end of its host."""
+    try:
+        os.dup2(2, fd, inheritable=False)
+    except OSError:  # user code has closed descriptor 2
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, fd, inheritable=False)
+        os.close(nowhere)
 
 
 def _die_with(server_pid: int) -> None:

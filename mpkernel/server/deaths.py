@@ -55,7 +55,8 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
         reason: why, in a word.
         what: the same in a sentence that names the app.
         last_lines: what it wrote last to its descriptors 1 and 2.
-        faults: what faulthandler wrote: a traceback of every thread; empty when it did not.
+        faults: what faulthandler wrote of the crash signal that ended the process: a traceback of
+            every thread; empty after any other end.
     """
 
     app: str
@@ -97,7 +98,7 @@ def culprit_of(death: Death, threads: Mapping[Key, int], running: Collection[Key
     """
     if death.reason not in (Reason.CRASH, Reason.EXIT):
         return None
-    found = _CURRENT_THREAD.search(death.faults)
+    found = _CURRENT_THREAD.search(death.faults) if death.reason is Reason.CRASH else None
     if found is not None:
         ident = int(found[1], 16)
         named = next((session for session, thread in threads.items() if thread == ident), None)

@@ -67,6 +67,7 @@ class LastWords:
     def death(self, pid: int, status: ExitStatus) -> tuple[Death, MPKernelError]:
         """The record, and what sessions that do not come back are told."""
         reason = reason_of(status, out_of_memory=self._oom.happened())
+        faults = self.tail.faults() if self.tail is not None and reason is Reason.CRASH else ""
         what = f"the process of {self._name} {status}"
         if reason is Reason.OUT_OF_MEMORY:
             what += ", for memory was out"
@@ -80,6 +81,6 @@ class LastWords:
             reason=reason,
             what=what,
             last_lines=tuple(self.tail.lines()) if self.tail is not None else (),
-            faults=self.tail.faults() if self.tail is not None else "",
+            faults=faults,
         )
         return death, error

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import codecs
 import functools
-import itertools
 import logging
 import os
 import selectors
@@ -35,6 +34,7 @@ _READ_BYTES = 64 * 1024
 _LINE_CHARS = 16 * 1024
 _TAIL_LINES = 40
 _FAULT_LINES = 1000
+_FAULT_BEGINS = "Fatal Python error: "
 
 
 class ConsoleTail:
@@ -65,12 +65,20 @@ class ConsoleTail:
         self._lines.extend(lines)
 
     def faults(self) -> str:
-        """What faulthandler wrote. From any thread."""
+        """What faulthandler wrote last, at most 1,000 lines. From any thread.
+
+        A fork that C code makes shares the descriptor and writes there when it crashes. A process
+        that crashes writes its own report last, so an earlier one is never its own.
+        """
         return "\n".join(self._faults)
 
     def add_faults(self, lines: Iterable[str]) -> None:
-        """The relay's: more lines of faulthandler's; the first ones count."""
-        self._faults.extend(itertools.islice(lines, _FAULT_LINES - len(self._faults)))
+        """The relay's: more lines of faulthandler's."""
+        for line in lines:
+            if line.startswith(_FAULT_BEGINS):
+                self._faults = []
+            if len(self._faults) < _FAULT_LINES:
+                self._faults.append(line)
 
     def source_ended(self) -> None:
         """The relay's: one of the descriptors is at its end."""

@@ -68,6 +68,25 @@ async def test_a_crash_is_reported_with_its_traceback(pool: HostPool) -> None:
     assert abs(time.time() - report.at) < 60
 
 
+@pytest.mark.parametrize("forked", ["a_fork", "a_fork_by_c_code"])
+async def test_the_crash_of_a_fork_is_no_evidence_of_its_hosts_end(
+    pool: HostPool, forked: str
+) -> None:
+    report = await die(pool, f"exit_after_{forked}_crashed")
+    assert (report.reason, report.faults) == ("exit", "")
+
+
+@pytest.mark.parametrize("forked", ["a_fork", "a_fork_by_c_code"])
+async def test_after_the_crash_of_a_fork_the_hosts_own_is_reported(
+    pool: HostPool, forked: str
+) -> None:
+    report = await die(pool, f"segfault_after_{forked}_crashed")
+    assert report.reason == "crash"
+    assert report.faults.count("Fatal Python error") == 1
+    assert "in segfault_after" in report.faults
+    assert "in _crash_in_a_child" not in report.faults
+
+
 async def test_the_report_names_who_was_on_the_process(pool: HostPool) -> None:
     report = await die(pool, "segfault")
     [session] = report.sessions

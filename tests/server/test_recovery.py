@@ -134,6 +134,10 @@ class TestCulprits:
         assert culprit_of(death(Reason.EXIT), THREADS, {"a"}) == "a"
         assert culprit_of(death(Reason.EXIT), THREADS, set()) is None
 
+    def test_what_a_crash_wrote_says_nothing_of_an_exit(self) -> None:
+        assert culprit_of(death(Reason.EXIT, CRASH), THREADS, {"a"}) == "a"
+        assert culprit_of(death(Reason.EXIT, CRASH), THREADS, {"a", "b"}) is None
+
     def test_nobody_is_guilty_of_what_came_from_elsewhere(self) -> None:
         for reason in (Reason.KILLED, Reason.OUT_OF_MEMORY, Reason.LIMIT, Reason.HANG):
             assert culprit_of(death(reason, CRASH), THREADS, {"a"}) is None

@@ -50,6 +50,33 @@ def segfault(kernel):
     ctypes.string_at(0)
 
 
+def _crash_in_a_child(fork):
+    child = fork()
+    if child == 0:
+        ctypes.string_at(0)
+    os.waitpid(child, 0)
+
+
+def exit_after_a_fork_crashed(kernel):
+    _crash_in_a_child(os.fork)
+    os._exit(7)
+
+
+def segfault_after_a_fork_crashed(kernel):
+    _crash_in_a_child(os.fork)
+    segfault(kernel)
+
+
+def exit_after_a_fork_by_c_code_crashed(kernel):
+    _crash_in_a_child(ctypes.PyDLL(None).fork)
+    os._exit(7)
+
+
+def segfault_after_a_fork_by_c_code_crashed(kernel):
+    _crash_in_a_child(ctypes.PyDLL(None).fork)
+    segfault(kernel)
+
+
 def fill(kernel):
     """Answer a size with a message of that size, full of a pattern."""
     for message in kernel:
