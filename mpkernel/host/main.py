@@ -82,16 +82,16 @@ def main(
     detach_resource_tracker()
     # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    Dispatcher(control_fd, stream_fd, faults_fd, server_pid).run()
+    os.register_at_fork(after_in_child=lambda: _point_at_stderr(faults_fd))
+    Dispatcher(control_fd, stream_fd, server_pid).run()
 
 
 class Dispatcher:
     """The main thread: takes frames off the control Pipe and hands them where they belong."""
 
-    def __init__(self, control_fd: int, stream_fd: int, faults_fd: int, server_pid: int) -> None:
+    def __init__(self, control_fd: int, stream_fd: int, server_pid: int) -> None:
         self._control_fd = control_fd
         self._stream_fd = stream_fd
-        self._faults_fd = faults_fd
         self._server_fd = _pidfd(server_pid)
         self._decoder = FrameDecoder()
         self._writer: StreamWriter | None = None
@@ -214,7 +214,6 @@ class Dispatcher:
 
     def _forget(self) -> None:
         """In a fork of user code: have plain descriptors 1 and 2, and none of the Pipes."""
-        _point_at_stderr(self._faults_fd)
         if self._writer is not None:
             self._writer.forget()
         for fd in (self._control_fd, self._stream_fd, self._server_fd):
