@@ -196,12 +196,12 @@ class App:
             host.drain()
 
     def restart(self) -> None:
-        """End every process now; sessions with a journal come back on a fresh one. What died before
-        is forgotten: an app that died too often may start again."""
+        """Have every process leave in order; sessions with a journal come back on a fresh one. What
+        died before is forgotten: an app that died too often may start again."""
         self._policy = RestartPolicy(self.settings)
         what = f"the process of {self.name} was restarted by the server's operator"
         for host in self.hosts:
-            host.end_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
+            host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
         if not self._hosts:
             self._cancel_timers()
             self._fill_soon()

@@ -272,8 +272,16 @@ class AppHost:
         if self._life.is_over or self._life.state is State.LEAVING:
             return
         self._life.apply(Event.LEAVE)
-        self.send(Channel.MANAGEMENT, 0, encode(Shutdown()))
-        self._set_timer(self.settings.stop_grace_s, self.kill)
+        self._shut_down()
+
+    def leave_for(self, reason: Reason, error: MPKernelError) -> None:
+        """Leave now for a reason that the sessions, and the log, shall be told; those with a
+        journal come back on another process. On the loop's thread; returns at once."""
+        if self._life.is_over or self._life.state is State.LEAVING:
+            return
+        self._last_words.ended_for(reason, error)
+        self._life.apply(Event.DRAIN)
+        self._shut_down()
 
     def end_for(self, reason: Reason, error: MPKernelError) -> None:
         """Kill the process for a reason that its sessions, and the log, shall be told."""
@@ -391,6 +399,11 @@ class AppHost:
         if not self._roster and self._life.state is State.READY:
             logger.info("host retired, it has no sessions", app=self.app, pid=self.pid)
             self.leave()
+
+    def _shut_down(self) -> None:
+        """Have the process end in order, or be killed when it takes too long."""
+        self.send(Channel.MANAGEMENT, 0, encode(Shutdown(self.settings.stop_grace_s)))
+        self._set_timer(self.settings.stop_grace_s, self.kill)
 
     def _set_timer(self, delay_s: float | None, call: Callable[[], None] | None = None) -> None:
         """There is one timer, and what it is for follows from the state."""
