@@ -247,6 +247,11 @@ class Link:
             except MemoryError:
                 self._fail(ProtocolError(f"there is no memory for what {self._name} sends"))
                 return False
+            except Exception as error:
+                # What came with it is lost, so nothing that the host says makes sense any more.
+                logger.exception("the server failed on what %s sends", self._name)
+                self._fail(ProtocolError(f"the server failed on what it sent: {error!r}"))
+                return False
             allowed_bytes -= count
             if fd not in self._readers:  # closed by what a frame said: it may be another's by now
                 return False

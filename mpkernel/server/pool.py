@@ -10,7 +10,7 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Self
 
 from mpkernel.aio.tasks import supervised_task
@@ -26,6 +26,7 @@ from mpkernel.server.process import HostProcess
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
 from mpkernel.server.standby import Standby
+from mpkernel.server.steps import run_each
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -36,6 +37,7 @@ __all__ = ["HostPool"]
 logger = logging.getLogger(__name__)
 
 _RELAY_PATIENCE_S = 0.5
+_END_WITHIN_S = 5.0
 
 
 class HostPool:
@@ -229,14 +231,20 @@ class HostPool:
         self._closing.set()
 
     async def close(self) -> None:
-        """End every host and wait until it is gone. Idempotent, and safe to cancel."""
+        """End every host and wait until it is gone. Idempotent, and safe to cancel.
+
+        It ends in bounded time: a process has `Settings.stop_grace_s`, and 5 s once it is killed;
+        each other part has 5 s. What goes wrong with one is logged, and keeps no other open.
+        """
         self._take_no_more()
-        for app in self._apps.values():
-            app.close()
-        await asyncio.gather(self.standby.close(), *(host.close() for host in self.hosts))
+        run_each([app.close for app in self.apps], "an app could not be closed")
+        ends = [self.standby.close(), *(host.close() for host in self.hosts)]
+        for failure in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(failure, Exception):
+                logger.error("a process could not be ended in order", exc_info=failure)
         if self._watchdog is not None:
-            await self._watchdog.close()
-        await self._operations.close()
+            await _bounded(self._watchdog.close(), "the watchdog")
+        await _bounded(self._operations.close(), "what operators see")
         self._relay.close()
         await off_the_loop(functools.partial(self._relay.join, _RELAY_PATIENCE_S))
 
@@ -252,8 +260,7 @@ class HostPool:
         """
         self._take_no_more()
         self.standby.close_soon()
-        for app in self._apps.values():
-            app.drain()
+        run_each([app.drain for app in self.apps], "an app could not be told to drain")
         if running := sum(host.running_count for host in self.hosts):
             logger.warning("the server waits for commands that run: %d", running)
         over = asyncio.gather(*(host.wait_over() for host in self.hosts))
@@ -273,8 +280,7 @@ class HostPool:
         """Have every host leave, without waiting. On the loop's thread. What has not left when
         the server exits is killed then."""
         self._take_no_more()
-        for app in self._apps.values():
-            app.close()
+        run_each([app.close for app in self.apps], "an app could not be closed")
         self.standby.close_soon()
         if self._watchdog is not None:
             self._watchdog.close_soon()
@@ -285,14 +291,23 @@ class HostPool:
         if os.getpid() != self._owner_pid:
             return  # a fork of the server has no say in this
         self._closed = True
-        for host in self.hosts:
-            host.kill_and_reap()
-        self.standby.kill_and_reap()
-        self._operations.kill()
+        ends: list[Callable[[], object]] = [host.kill_and_reap for host in self.hosts]
+        ends += [self.standby.kill_and_reap, self._operations.kill]
         if self._watchdog is not None:
-            self._watchdog.close_soon()
-        self._relay.close()
-        self._relay.join(_RELAY_PATIENCE_S)
+            ends.append(self._watchdog.close_soon)
+        ends += [self._relay.close, functools.partial(self._relay.join, _RELAY_PATIENCE_S)]
+        run_each(ends, "a part of the pool could not be ended")
+
+
+async def _bounded(end: Coroutine[None, None, None], what: str) -> None:
+    """One part of a pool's end: the next one follows, whatever becomes of it."""
+    try:
+        async with asyncio.timeout(_END_WITHIN_S):
+            await end
+    except TimeoutError:
+        logger.warning("%s did not end within %g s, and is left", what, _END_WITHIN_S)
+    except Exception:
+        logger.exception("%s could not be ended", what)
 
 
 @functools.cache

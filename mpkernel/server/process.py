@@ -25,11 +25,14 @@ from mpkernel.server.launch import launch
 from mpkernel.server.sockets import socket_of
 from mpkernel.spec import enter
 
-__all__ = ["HostProcess"]
+__all__ = ["KILLED_WITHIN_S", "HostProcess"]
 
 logger = get_logger(__name__)
 
 HOST_ENTRY = "mpkernel.host.main:main"
+
+KILLED_WITHIN_S = 5.0
+"""How long a process that was killed is waited for."""
 
 _SOCKET_BYTES = 512 * 1024
 
@@ -159,15 +162,25 @@ class HostProcess:
         except PermissionError as error:  # macOS says so of a group of zombies
             logger.debug("killpg refused: %s", error, pid=self.pid)
 
-    def close(self) -> None:
+    def close(self, *, within_s: float = KILLED_WITHIN_S) -> None:
         """Kill what is left of the host's group, reap the host, close every descriptor.
 
-        Blocks for as long as the kernel takes to end a killed process. Idempotent.
+        Blocks for as long as the system takes to end a killed process. Idempotent.
+
+        Args:
+            within_s: after so long without its end, it is left as it is, with a warning: a process
+                that waits for a broken disk, or that a debugger holds, cannot be killed for now.
         """
         if self._closed:
             return
         self.kill()
-        code = self._child.wait()
+        try:
+            code = self._child.wait(timeout=within_s)
+        except subprocess.TimeoutExpired:
+            code = None
+            logger.warning(
+                "the process was killed and does not end: it is left as it is", pid=self.pid
+            )
         if self._status is None:
             self._status = ExitStatus(code)
         self._closed = True
