@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
-from mpkernel.aio.loops import running_loop
+from mpkernel.aio.loops import call_on_loop
 from mpkernel.errors import (
     AppUnavailable,
     HostDied,
@@ -187,10 +187,7 @@ class App:
 
     def forget(self, session: SessionLink) -> None:
         """A session that waits for a process was closed. From any thread."""
-        if running_loop() is self._loop:
-            self._returning.forget(session)
-        else:
-            self._loop.call_soon_threadsafe(self._returning.forget, session)
+        call_on_loop(self._loop, functools.partial(self._returning.forget, session))
 
     def close(self) -> None:
         """`leave`, and start nothing any more."""
@@ -324,6 +321,10 @@ class App:
         if host is None or not host.takes_sessions:
             try:
                 host = self._launch(self._argv, self._env)
+            except PoolClosed as error:
+                self._closed = True
+                self._end_waiting(error)
+                return
             except HostStartError as error:
                 self._could_not_launch(error)
                 return

@@ -301,9 +301,13 @@ class AppHost:
         self._process.kill()
 
     def kill_and_reap(self) -> None:
-        """The same, and wait for it: for a server that leaves without its loop."""
-        self._reception.console.close()
-        self._process.close()
+        """The same, and wait for it: for a server that leaves without its loop. From any thread.
+        The descriptors stay open where a loop may still watch them."""
+        self._reception.link.close_sending()
+        if self._loop.is_closed():
+            self._process.close()
+        else:
+            self._process.reap()
         self._reception.files.sweep()
 
     def became_ready(self) -> None:

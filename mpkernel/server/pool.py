@@ -204,6 +204,8 @@ class HostPool:
         return settings_for(os.fspath(app), self.settings, self._rules)
 
     def _launch_host(self, app: App, argv: Sequence[str], env: Mapping[str, str] | None) -> AppHost:
+        if self._closed:  # `kill` does not tell apps: it is for any thread
+            raise PoolClosed(f"{app.name} was closed with its pool", remedy="open a new pool")
         if self._sweeps:
             try:
                 _sweep_once()

@@ -9,10 +9,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing import spawn
 from typing import NamedTuple, Self
 
-from mpkernel.errors import ProtocolError
+from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.death_watch import DeathWatch
 from mpkernel.server.environments import environment_for
@@ -68,7 +69,7 @@ class WarmProcess:
         over: set when it is gone and reaped.
 
     Raises:
-        HostStartError: the operating system refused it.
+        HostStartError: the operating system refused it, or the descriptors to connect it.
     """
 
     def __init__(
@@ -86,19 +87,15 @@ class WarmProcess:
         self._on_warmed = on_warmed
         self._on_end = on_death
         self._loop = asyncio.get_running_loop()
-        self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
         payload = encode(warm)
-        self._link = Link(
-            "a standby",
-            self._process.control,
-            self._process.stream,
-            self._loop,
-            on_frames=self._on_frames,
-            on_error=self._on_protocol_error,
-            backlog_bytes=len(payload),
-            max_frame_bytes=MAX_FRAME_BYTES,
-        )
-        self._death_watch = DeathWatch(self._process, self._loop, self._on_death)
+        self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
+        try:
+            self._connect(len(payload))
+        except OSError as error:
+            raise HostStartError(
+                f"a standby was started, but not connected: {error}",
+                remedy="look at the limits on descriptors of this server",
+            ) from error
         self._link.send(Channel.MANAGEMENT, 0, payload)
 
     @property
@@ -130,10 +127,34 @@ class WarmProcess:
             self._end(within_s=0.0)
 
     def kill_and_reap(self) -> None:
-        """Kill it and wait for it, without a loop, for 5 s at the longest."""
+        """Kill it and wait for it, without a loop, for 5 s at the longest. From any thread. The
+        descriptors stay open where a loop may still watch them."""
+        self._link.close_sending()
+        if not self._loop.is_closed():
+            self._process.reap()
+            return
         self._process.close()
         self._process.close_console()
         self.over.set()
+
+    def _connect(self, backlog_bytes: int) -> None:
+        process = self._process
+        with ExitStack() as undo:
+            undo.callback(process.close_console)
+            undo.callback(process.close)
+            self._link = Link(
+                "a standby",
+                process.control,
+                process.stream,
+                self._loop,
+                on_frames=self._on_frames,
+                on_error=self._on_protocol_error,
+                backlog_bytes=backlog_bytes,
+                max_frame_bytes=MAX_FRAME_BYTES,
+            )
+            undo.callback(self._link.close)
+            self._death_watch = DeathWatch(process, self._loop, self._on_death)
+            undo.pop_all()
 
     def _on_frames(self, frames: list[Frame]) -> None:
         for frame in frames:

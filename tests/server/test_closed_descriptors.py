@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mpkernel.errors import ProtocolError
+from mpkernel import HostPool, PythonClient, Settings
+from mpkernel.errors import MPKernelError, PoolClosed, ProtocolError
 from mpkernel.server.link import Link
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.wire.frames import Channel, Frame
@@ -145,3 +146,36 @@ def test_a_closed_relay_takes_no_more_and_wakes_nobody() -> None:
     for ends in pipes:
         for end in ends:
             os.close(end)
+
+
+async def test_a_pool_that_is_killed_while_its_loop_runs_leaves_it_its_descriptors(
+    tmp_path: Path,
+) -> None:
+    """As at the exit of a program whose server runs on another thread."""
+    app = tmp_path / "app.py"
+    app.write_text("")
+    pool = HostPool(Settings(idle_retire_s=None))
+    client = await PythonClient.open(pool, app)
+    (host,) = pool.hosts
+
+    def send() -> None:
+        while not client.session.over:
+            try:
+                client.run_app()
+            except MPKernelError:
+                return
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    await asyncio.to_thread(pool.kill)
+    files = [tempfile.TemporaryFile() for _ in range(40)]
+    await host.wait_over()
+    assert not any(one.is_alive for one in pool.hosts)
+    with pytest.raises(PoolClosed):
+        async for _ in client.session:
+            continue
+    await pool.close()
+    await asyncio.to_thread(sender.join)
+    assert not any(os.fstat(file.fileno()).st_size for file in files)
+    for file in files:
+        file.close()

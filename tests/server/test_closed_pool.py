@@ -58,3 +58,18 @@ async def test_an_app_that_was_held_on_to_starts_no_process() -> None:
     for file in before:
         assert not file.read()
         file.close()
+
+
+async def test_a_session_that_waits_with_its_journal_ends_with_the_pool(tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("")
+    pool = HostPool(BACKED_OFF)
+    client = await PythonClient.open(pool, app)
+    os.kill(pool.hosts[0].pid, signal.SIGKILL)
+    await client.next()
+    os.kill(pool.hosts[0].pid, signal.SIGKILL)
+    while client.session.host is not None:
+        await asyncio.sleep(0)
+    await pool.close()
+    assert client.session.over
+    assert pool.hosts == []
