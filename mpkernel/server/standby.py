@@ -103,7 +103,8 @@ class Standby:
     async def close(self) -> None:
         """End every process and wait until it is gone. Idempotent."""
         self.close_soon()
-        await asyncio.gather(*(process.gone() for process in list(self._ending)))
+        for process in list(self._ending):
+            await process.over.wait()
 
     def close_soon(self) -> None:
         """The same, without waiting."""

@@ -96,9 +96,13 @@ class Watchdog(Generic[HostT]):
 
     def close_soon(self) -> None:
         """Watch nothing any more, without waiting."""
+        self.kill()
+        self._unwatched.set()
+
+    def kill(self) -> None:
+        """The same, without a loop. From any thread."""
         self._is_closed = True
         self._watched.clear()
-        self._unwatched.set()
         self._thread.shutdown(wait=False)
 
     async def close(self) -> None:
@@ -114,8 +118,7 @@ class Watchdog(Generic[HostT]):
             self._unwatched.clear()
             usages = await self._sample()
             for host in list(self._watched):
-                if host in usages:
-                    self._judge(host, usages[host])
+                self._judge(host, usages)
                 self._ping(host)
             try:
                 async with asyncio.timeout(interval_s):
@@ -123,9 +126,7 @@ class Watchdog(Generic[HostT]):
             except TimeoutError:
                 continue
 
-    async def _sample(self) -> dict[HostT, Usage]:
-        """By host, not by process id: another host may have the number by the sample's end."""
-        pids = {host: watched.pid for host, watched in self._watched.items()}
+    async def _sample(self) -> dict[int, Usage]:
         hosts = {watched.pid: watched.created_at for watched in self._watched.values()}
         loop = asyncio.get_running_loop()
         try:
@@ -136,11 +137,12 @@ class Watchdog(Generic[HostT]):
             self._is_failing = True
             return {}
         self._is_failing = False
-        return {host: usages[pid] for host, pid in pids.items() if pid in usages}
+        return usages
 
-    def _judge(self, host: HostT, usage: Usage) -> None:
+    def _judge(self, host: HostT, usages: dict[int, Usage]) -> None:
         watched = self._watched.get(host)
-        if watched is None:
+        usage = usages.get(watched.pid) if watched is not None else None
+        if watched is None or usage is None:
             return
         for verdict in watched.watch.sampled(usage):
             try:

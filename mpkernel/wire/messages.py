@@ -154,13 +154,7 @@ class Ping(msgspec.Struct, tag="ping", frozen=True):
 
 
 class Shutdown(msgspec.Struct, tag="shutdown", frozen=True):
-    """Leave in order.
-
-    Attributes:
-        grace_s: how long that may take before the process is killed.
-    """
-
-    grace_s: Duration = 0.0
+    """Leave now."""
 
 
 class Warmed(msgspec.Struct, tag="warmed", frozen=True):
