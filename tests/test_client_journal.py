@@ -7,7 +7,14 @@ import pytest
 from mpkernel.client import python_kernel
 from mpkernel.client_journal import PythonJournal
 from mpkernel.errors import ProtocolError
-from mpkernel.kernel.messages import Command, Execute, RunApp, SetValues, decode_command
+from mpkernel.kernel.messages import (
+    Command,
+    Execute,
+    Interrupt,
+    RunApp,
+    SetValues,
+    decode_command,
+)
 from mpkernel.wire.frames import Channel
 
 
@@ -104,3 +111,42 @@ def test_the_largest_values_go_when_there_are_too_many_bytes() -> None:
     rebuilt = journal.rebuild(without_running=False)
     assert decode_command(rebuilt.messages[0].payload) == SetValues({"small": 1, "other": "y" * 20})
     assert rebuilt.lost == ("the value of large, which is too large",)
+
+
+def test_what_waits_for_a_process_has_room_up_to_the_bound_whatever_it_is() -> None:
+    for command in (SetValues({"a": "x" * 100}), Execute("x" * 100, "cell"), RunApp()):
+        journal = Played(max_bytes=1000)
+        sent = 0
+        while journal.has_room(Channel.CONTROL, command):
+            journal.send(command)
+            sent += 1
+        assert 3 <= sent <= 1000 // 64
+
+
+def test_there_is_room_again_when_the_kernel_has_done_what_waited() -> None:
+    journal = Played(max_bytes=1000)
+    command = Execute("x" * 800, "cell")
+    journal.send(command)
+    assert not journal.has_room(Channel.CONTROL, command)
+    assert journal.replayed() == [command]
+    assert not journal.has_room(Channel.CONTROL, command)
+    journal.progressed(1, 1)
+    assert journal.has_room(Channel.CONTROL, command)
+
+
+def test_what_is_never_kept_needs_no_room() -> None:
+    journal = Played(max_bytes=0)
+    assert journal.has_room(Channel.CONTROL, Interrupt())
+    assert not journal.has_room(Channel.CONTROL, RunApp())
+
+
+def test_names_count_as_well_as_their_values_and_few_are_listed() -> None:
+    journal = Played(max_bytes=10_000)
+    journal.send(SetValues({f"name_{number}": None for number in range(5_000)}))
+    journal.progressed(1, 1)
+    rebuilt = journal.rebuild(without_running=False)
+    (command,) = (decode_command(message.payload) for message in rebuilt.messages)
+    assert isinstance(command, SetValues)
+    assert 50 < len(command.values) < 200
+    assert len(rebuilt.lost) < 200
+    assert "more names" in rebuilt.lost[-1]

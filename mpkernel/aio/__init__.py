@@ -7,6 +7,7 @@ Who does what:
   `fire_and_forget`), and its end (`cancel_and_wait`).
 - ``background``: `BackgroundTask`, work with a life of its own that can be stopped from the loop,
   from another thread, or after the loop has stopped.
+- ``slices``: `in_slices`, a long loop that lets the event loop go round every 5 ms.
 - ``lifespans``: `Lifespans`, several async context managers around one application.
 - ``distributors``: one source, many consumers: `ConnectionDistributor` reads a Pipe on the loop,
   `QueueDistributor` drains a queue on a thread. They stand on ``consumers`` (who is listening),
@@ -30,6 +31,7 @@ from mpkernel.aio.framing import DEFAULT_MAX_FRAME_BYTES, FrameError, FrameParse
 from mpkernel.aio.lifespans import Lifespan, Lifespans
 from mpkernel.aio.loops import new_event_loop, run, running_loop
 from mpkernel.aio.readable import ReadableWatch
+from mpkernel.aio.slices import in_slices
 from mpkernel.aio.tasks import cancel_and_wait, fire_and_forget, supervised_task
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "ReadableWatch",
     "cancel_and_wait",
     "fire_and_forget",
+    "in_slices",
     "new_event_loop",
     "run",
     "running_loop",

@@ -6,12 +6,16 @@ Servers that bring a loop of their own (uvicorn, a test runner) are not touched:
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 __all__ = ["call_on_loop", "new_event_loop", "result_on_loop", "run", "running_loop"]
 
 T = TypeVar("T")
+
+# How long a wait for another thread's loop goes without asking whether that is closed.
+_LOOK_AGAIN_S = 0.1
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -54,20 +58,41 @@ def call_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) ->
     program is leaving."""
     if running_loop() is loop:
         call()
-    elif not loop.is_closed():
+        return
+    try:
         loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
 
 
 def result_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:
     """The same, waiting for the result.
 
     Raises:
+        RuntimeError: the loop was closed before it came to the call.
         BaseException: whatever ``call`` raises.
     """
     if running_loop() is loop:
         return call()
+    result: concurrent.futures.Future[T] = concurrent.futures.Future()
 
-    async def on_loop() -> T:
-        return call()
+    def on_loop() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:
+            result.set_exception(error)
+            if not isinstance(error, Exception):
+                raise  # the loop's own to know, too: KeyboardInterrupt, SystemExit
 
-    return asyncio.run_coroutine_threadsafe(on_loop(), loop).result()
+    loop.call_soon_threadsafe(on_loop)
+    while True:
+        try:
+            return result.result(_LOOK_AGAIN_S)
+        except TimeoutError:
+            # A closed loop calls nothing any more, and says so to nobody. The call's own error may
+            # be a TimeoutError too.
+            if result.done():
+                raise
+            if loop.is_closed():
+                raise RuntimeError("the event loop was closed before it came to the call") from None

@@ -99,6 +99,18 @@ class Kernels:
             kernel.stop()
             self.stopper.stop(kernel, patience_s)
 
+    def end_all(self) -> None:
+        """The host leaves: have every kernel end, and nothing of what they send go anywhere."""
+        self._writer.close()
+        for number, kernel in list(self._kernels.items()):
+            kernel.mute()
+            self.stop(number, 0.0)
+
+    def run_due(self) -> bool:
+        """See `Stopper.run_due`. Returns whether any kernel lives."""
+        self.stopper.run_due()
+        return bool(self._kernels)
+
     def credit(self, number: int, count: int) -> None:
         """The client of a session took `count` bytes."""
         kernel = self._kernels.get(number)

@@ -3,8 +3,7 @@
 `main` is the first thing a spawned host calls, on its main thread, and never returns. Three things
 end a host: `Shutdown`, the end of its server (however that shows: end of file, ECONNRESET, a
 pidfd, or, while a C call holds the GIL, the parent-death signal) and bytes that are no protocol.
-All of them leave by `os._exit`: an ordinary exit joins the threads of `concurrent.futures`, one of
-which may never end.
+How it then ends is `ending`'s.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import os
 import select
 import signal
 import sys
-import threading
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from mpkernel.errors import ProtocolError
 from mpkernel.host import console, descriptors
+from mpkernel.host.ending import at_leave, leave_at_once, leave_in_order
 from mpkernel.host.files import HostFiles
 from mpkernel.host.kernels import Kernels
+from mpkernel.host.orphans import adopt_orphans, reap_orphans
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
@@ -45,21 +44,13 @@ from mpkernel.wire.messages import (
     encode,
 )
 
-__all__ = ["at_leave", "main"]
+__all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_WAIT_S = 3600.0  # what `poll` takes is bounded; patience and ages are not
 _MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
-
-_leaving = threading.Lock()
-_leave_hooks: list[Callable[[], None]] = []
-
-
-def at_leave(hook: Callable[[], None]) -> None:
-    """Have `hook` called, on any thread, before the host leaves in order. It must not wait."""
-    _leave_hooks.append(hook)
 
 
 def main(
@@ -79,19 +70,20 @@ def main(
     for fd in (control_fd, stream_fd, faults_fd, sentinel_fd):
         os.set_inheritable(fd, False)
     _be_a_main_process()
+    adopt_orphans()
     detach_resource_tracker()
     # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    Dispatcher(control_fd, stream_fd, faults_fd, server_pid).run()
+    os.register_at_fork(after_in_child=lambda: _point_at_stderr(faults_fd))
+    Dispatcher(control_fd, stream_fd, server_pid).run()
 
 
 class Dispatcher:
     """The main thread: takes frames off the control Pipe and hands them where they belong."""
 
-    def __init__(self, control_fd: int, stream_fd: int, faults_fd: int, server_pid: int) -> None:
+    def __init__(self, control_fd: int, stream_fd: int, server_pid: int) -> None:
         self._control_fd = control_fd
         self._stream_fd = stream_fd
-        self._faults_fd = faults_fd
         self._server_fd = _pidfd(server_pid)
         self._decoder = FrameDecoder()
         self._writer: StreamWriter | None = None
@@ -104,16 +96,22 @@ class Dispatcher:
             self._poll.register(self._server_fd, select.POLLIN)
 
     def run(self) -> NoReturn:
-        """Dispatch until the end; leave."""
+        """Dispatch until the end; leave.
+
+        Raises:
+            SystemExit: in order, see `ending`.
+        """
         os.register_at_fork(after_in_child=self._forget)
         try:
             while True:
                 self.turn()
+        except SystemExit:
+            raise
         except ConnectionError:
-            _leave_with_group()
+            leave_at_once()
         except BaseException:
             logger.exception("the host cannot go on pid=%d", os.getpid())
-            _leave_with_group()
+            leave_at_once()
 
     def turn(self) -> None:
         """Wait until there is something to do, do what there is.
@@ -124,7 +122,7 @@ class Dispatcher:
         """
         for fd, _ in self._poll.poll(self._until_next_due_ms()):
             if fd == self._server_fd:
-                _leave_with_group()
+                leave_at_once()
             self._read()
 
     def _read(self) -> None:
@@ -158,12 +156,13 @@ class Dispatcher:
                 descriptors.deliver(message)
             case Ping():
                 self._answer(Pong(message.number))
+                reap_orphans()
             case Warm():
                 self._warm(message)
             case Setup():
                 self._set_up(message)
             case Shutdown():
-                _leave()
+                leave_in_order(self._kernels, message.grace_s)
 
     def _warm(self, warm: Warm) -> None:
         if self._warming is not None or self._kernels is not None:
@@ -183,7 +182,7 @@ class Dispatcher:
         self._writer = StreamWriter(
             self._stream_fd,
             max_frame_bytes=setup.max_frame_bytes,
-            on_lost=_leave_with_group,
+            on_lost=leave_at_once,
         )
         self._files = HostFiles(self._writer, setup.files)
         at_leave(self._files.close)
@@ -214,7 +213,6 @@ class Dispatcher:
 
     def _forget(self) -> None:
         """In a fork of user code: have plain descriptors 1 and 2, and none of the Pipes."""
-        _point_at_stderr(self._faults_fd)
         if self._writer is not None:
             self._writer.forget()
         for fd in (self._control_fd, self._stream_fd, self._server_fd):
@@ -275,32 +273,3 @@ def _pidfd(pid: int) -> int | None:
     except OSError as error:
         logger.debug("no pidfd of the server: %s pid=%d", error, pid)
         return None
-
-
-def _leave() -> NoReturn:
-    """Leave in order. The server ends the rest of the process group when it sees us gone."""
-    _run_leave_hooks()
-    os._exit(0)
-
-
-def _leave_with_group() -> NoReturn:
-    """Leave without a server: nobody else will end what user code started."""
-    _run_leave_hooks()
-    os.killpg(0, signal.SIGKILL)
-    os._exit(1)
-
-
-def _run_leave_hooks() -> None:
-    if not _leaving.acquire(blocking=False):
-        threading.Event().wait()  # another thread is at it, and ends this one too
-    for hook in _leave_hooks:
-        try:
-            hook()
-        except Exception:  # the next hook has its own things to release
-            logger.exception("a hook at the host's end failed pid=%d", os.getpid())
-    for stream in (sys.__stdout__, sys.__stderr__):
-        try:
-            if stream is not None:
-                stream.flush()
-        except (OSError, ValueError):  # nobody reads it any more, or user code closed it
-            continue

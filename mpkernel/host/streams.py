@@ -49,7 +49,7 @@ class StreamWriter:
             more: the server is gone, or user code closed it.
 
     Attributes:
-        forgotten: whether this is a forked child's copy, which writes to nowhere.
+        forgotten: whether it writes to nowhere: it is closed, or a forked child's copy.
     """
 
     def __init__(
@@ -139,6 +139,10 @@ class StreamWriter:
     def is_inside(self) -> bool:
         """Whether the calling thread is in the middle of a write: a `__del__` is."""
         return self._lock.locked() and self._owner == get_ident()
+
+    def close(self) -> None:
+        """Write nothing any more: the host leaves."""
+        self.forgotten = True
 
     def forget(self) -> None:
         """Make this a writer to nowhere: for a forked child, whose copy of the lock may be held by

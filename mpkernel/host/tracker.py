@@ -5,8 +5,11 @@ started in the process group of its user; the group of a dead host is killed, th
 and then nothing removes anything. Here it leads a session of its own. It is started when it is
 first needed, as the stock one is, and ends by itself when the last holder of its pipe is gone.
 
-It removes without a word: a host never exits in order, so whatever it had would be called a leak,
-among the last lines of a process that died of something else.
+A host that leaves in order ends its tracker itself, and asks for its exit status: the process that
+would be its parent next may be one that never asks. A container's first process is.
+
+It removes without a word: whatever a host that dies had would be called a leak, among the last
+lines of a process that died of something else.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import subprocess
 from multiprocessing import resource_tracker, spawn, util
 from typing import Any, ClassVar
 
-__all__ = ["detach_resource_tracker"]
+__all__ = ["detach_resource_tracker", "end_resource_tracker"]
 
 _SILENCE = ("-W", "ignore::UserWarning:multiprocessing.resource_tracker")
 
@@ -29,14 +32,28 @@ def detach_resource_tracker() -> None:
     resource_tracker._resource_tracker.__class__ = _DetachedTracker
 
 
+def end_resource_tracker() -> None:
+    """Have it remove what is left, and wait for its end, where it runs. What this process still
+    says to it, it does not hear."""
+    tracker: Any = resource_tracker._resource_tracker
+    tracker.ended = True
+    try:
+        tracker._stop()
+    except ChildProcessError:  # user code has waited for any child
+        return
+
+
 class _DetachedTracker(resource_tracker.ResourceTracker):
     python: ClassVar[str]  # user code may name another program for processes of its own
+    ended = False
 
     def getfd(self) -> int | None:
         self._start_detached()
         return super().getfd()
 
     def _send(self, *message: Any) -> None:
+        if self.ended:
+            return
         self._start_detached()
         super()._send(*message)  # type: ignore[misc]
 

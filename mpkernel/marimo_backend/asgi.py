@@ -1,8 +1,6 @@
 """`create_asgi_app`: marimo's ASGI application, each notebook of it in a process of its own.
 
-    your server ─▶ your application ─▶ Starlette, with `LeavingMiddleware`
-                                           └─▶ marimo's own for each notebook, with
-                                               `IsolationMiddleware`
+    your server ─▶ your application ─▶ Application ─▶ marimo's own, with `IsolationMiddleware`
 
 marimo builds it; what is ours is that it is always isolated, that libzmq is not asked for, and the
 lifespan, where the server runs it: then the first process warms up when the server starts, and the
@@ -11,17 +9,14 @@ server's end waits for cells that run.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Self
-
-from starlette.applications import Starlette
 
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, pool_settings, shared_pool
 
-__all__ = ["AsgiAppBuilder", "LeavingMiddleware", "create_asgi_app"]
+__all__ = ["Application", "AsgiAppBuilder", "create_asgi_app"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -131,39 +126,31 @@ class AsgiAppBuilder:
         )
         return self
 
-    def build(self) -> Starlette:
-        """The application: to be served, or mounted in another. It is Starlette's, so that it takes
-        more routes and middleware, and a lifespan of yours around its own."""
-        app = seam.as_starlette(self._builder.build())
-        if all(middleware.cls is not LeavingMiddleware for middleware in app.user_middleware):
-            app.add_middleware(LeavingMiddleware)
-        return app
+    def build(self) -> Application:
+        """The ASGI application: to be served, or mounted in another."""
+        return Application(self._builder.build())
 
 
-class LeavingMiddleware:
-    """Keeps the pool from the beginning of a lifespan of notebooks to its end, and has that wait
-    for cells that run. Where no lifespan is run, it does nothing.
+class Application:
+    """Notebooks as an ASGI application, with a lifespan of its own.
 
     Args:
-        app: what it is around.
+        app: marimo's.
     """
 
     def __init__(self, app: AsgiApp) -> None:
         self._app = app
-        # One for each loop that runs a lifespan.
-        self._leases: dict[asyncio.AbstractEventLoop, list[PoolLease]] = {}
+        self._leases: list[PoolLease] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        loop = asyncio.get_running_loop()
+        ours = {**scope, LEASES: self._leases}
         if scope["type"] != "lifespan":
-            leases = self._leases.get(loop)
-            ours = scope if leases is None else {**scope, LEASES: leases}
             await self._app(ours, receive, send)
             return
-        leases = self._leases[loop] = [PoolLease(shared_pool())]
+        self._leases.append(PoolLease(shared_pool()))
         try:
-            await leave_in_order(leases, self._app, scope, receive, send)
+            await leave_in_order(self._leases, self._app, ours, receive, send)
         finally:
-            for lease in leases:
+            for lease in self._leases:
                 lease.shutdown()
-            del self._leases[loop]
+            self._leases.clear()

@@ -317,5 +317,5 @@ def _size_of(entry: _Entry) -> int:
         case _ModelState(_, update):
             return ENTRY_BYTES + size_of_model(update)
         case _Other(command):
-            return ENTRY_BYTES + size_of(command)
+            return ENTRY_BYTES + len(pickle.dumps(command, pickle.HIGHEST_PROTOCOL))
     return ENTRY_BYTES

@@ -4,20 +4,23 @@
              │  ◀─ died: a record, and the sessions that were on it
              └───▶ those with a journal come back on the next host, the others are told
 
-When a process may be started is decided in `recovery`; how sessions come back is `returning`'s, the
-life of one process `host`'s.
+Whatever happens to an app while sessions wait for a process, `_look` looks at all of it anew and
+does the next thing that can be done; where nothing can be done yet, a timer leads there again. When
+a process may be started is decided in `recovery`; what sessions wait for is listed in `returning`;
+the life of one process is `host`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
-from mpkernel.aio.loops import running_loop
+from mpkernel.aio.loops import call_on_loop
 from mpkernel.errors import (
     AppUnavailable,
     HostDied,
@@ -32,6 +35,7 @@ from mpkernel.server.host import AppHost
 from mpkernel.server.recovery import RestartPolicy
 from mpkernel.server.returning import Returning
 from mpkernel.server.session_link import SessionLink
+from mpkernel.server.steps import run_each
 from mpkernel.server.tallies import Tallies, Traffic
 from mpkernel.server.usage import Usage
 from mpkernel.settings import Settings
@@ -55,6 +59,7 @@ class App:
         launch_host: launches a host of this app, with these arguments and this environment.
         on_death: called with each death, the sessions that were on the process, and the latest
             looks at what it used. Default: nothing is.
+        clock: seconds, as `time.monotonic`, which is the default.
 
     Attributes:
         path, settings: as given.
@@ -71,6 +76,7 @@ class App:
         loop: asyncio.AbstractEventLoop,
         launch_host: LaunchHost,
         on_death: OnDeath = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
         self.name = os.path.basename(path)
@@ -80,15 +86,17 @@ class App:
         self.tallies = Tallies()
         self._on_death = on_death
         self._loop = loop
+        self._clock = clock
         self._launch_host = launch_host
         self._policy = RestartPolicy(settings)
         self._argv: tuple[str, ...] = ()
         self._env: Mapping[str, str] | None = None
         self._current: AppHost | None = None
-        self._hosts: set[AppHost] = set()
+        self._hosts: dict[AppHost, None] = {}  # in the order of their launch
         self._named: WeakValueDictionary[str, SessionLink] = WeakValueDictionary()
-        self._returning = Returning(path, loop, lambda: self._current)
-        self._timer: asyncio.TimerHandle | None = None
+        self._returning = Returning(path, loop, self._look_soon)
+        self._untold_deaths = 0  # of these, `died` will say why
+        self._next_look: asyncio.Handle | None = None
         self._closed = False
 
     @property
@@ -102,9 +110,14 @@ class App:
         return len(self._returning)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._closed
+
+    @property
     def is_failed(self) -> bool:
         """Whether the app died too often, and is not started for a while."""
-        return self._policy.failed and self._policy.wait_s(time.monotonic()) > 0
+        return self._policy.failed and self._policy.wait_s(self._clock()) > 0
 
     def wait_s(self) -> float:
         """How long until a process may be started, if none runs; 0.0 for now.
@@ -112,12 +125,15 @@ class App:
         Raises:
             AppUnavailable: the app died too often.
         """
-        if self._current is not None and self._current.takes_sessions:
-            return 0.0
-        left = self._policy.wait_s(time.monotonic())
+        left = self._wait_s()
         if left and self._policy.failed:
             raise self._failure(left)
         return left
+
+    def _wait_s(self) -> float:
+        if self._current is not None and self._current.takes_sessions:
+            return 0.0
+        return self._policy.wait_s(self._clock())
 
     def host_for(self, kernel: KernelSpec) -> AppHost:
         """The host that takes new sessions, launched now when there is none. Returns at once,
@@ -163,7 +179,7 @@ class App:
             )
         if session.can_be_rebuilt and self.wait_s():
             self._returning.add(session)
-            self._fill_soon()
+            self._look_soon()
         else:
             self.host_for(kernel).open(session, kernel)
         self._named[session.session_id] = session
@@ -171,10 +187,7 @@ class App:
 
     def forget(self, session: SessionLink) -> None:
         """A session that waits for a process was closed. From any thread."""
-        if running_loop() is self._loop:
-            self._returning.forget(session)
-        else:
-            self._loop.call_soon_threadsafe(self._returning.forget, session)
+        call_on_loop(self._loop, functools.partial(self._returning.forget, session))
 
     def close(self) -> None:
         """`leave`, and start nothing any more."""
@@ -185,10 +198,12 @@ class App:
         """Start nothing any more, and have every session end with its present command, and every
         process with its last session. Returns at once."""
         self._closed = True
-        self._cancel_timers()
-        self._end_all(self._returning.take_all(), None)
-        for host in self.hosts:
-            host.drain(patience_s=self.settings.drain_grace_s)
+        self._end_waiting(None)
+        patience_s = self.settings.drain_grace_s
+        run_each(
+            [functools.partial(host.drain, patience_s=patience_s) for host in self.hosts],
+            "a process could not be told to drain",
+        )
 
     def replace(self) -> None:
         """Have new sessions get a fresh process; each present one leaves with its last session."""
@@ -196,26 +211,24 @@ class App:
             host.drain()
 
     def restart(self) -> None:
-        """End every process now; sessions with a journal come back on a fresh one. What died before
-        is forgotten: an app that died too often may start again."""
+        """Have every process leave in order; sessions with a journal come back on a fresh one. What
+        died before is forgotten: an app that died too often may start again."""
         self._policy = RestartPolicy(self.settings)
         what = f"the process of {self.name} was restarted by the server's operator"
         for host in self.hosts:
-            host.end_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
-        if not self._hosts:
-            self._cancel_timers()
-            self._fill_soon()
+            host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
+        self._current = None
+        self._look_soon()
 
     def leave(self) -> None:
         """Have every process leave, and end the sessions that wait for one. Returns at once."""
-        self._cancel_timers()
-        for host in self._hosts:
-            host.leave()
-        self._end_all(self._returning.take_all(), None)
+        self._end_waiting(None)
+        run_each([host.leave for host in self.hosts], "a process could not be told to leave")
 
     def fell(self, host: AppHost) -> None:
         """A host's: its process ended, and it was not asked to. `died` follows, with the reason."""
-        self._policy.died(time.monotonic())
+        self._policy.died(self._clock())
+        self._untold_deaths += 1
         if self._current is host:
             self._current = None
 
@@ -227,16 +240,31 @@ class App:
         usages: Sequence[Usage],
     ) -> None:
         """A host's: why its process ended, who was on it, and what it had used."""
+        self._untold_deaths -= 1
         self._note(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
-        left_alone = [session for session in sessions if not session.can_be_rebuilt]
-        self._end_all(left_alone, error)
-        self._returning.plan(death, [session for session in sessions if session.can_be_rebuilt])
-        self._fill_soon()
+        coming_back = [one for one in sessions if one.can_be_rebuilt and not self._closed]
+        _end_all([one for one in sessions if one not in coming_back], error)
+        try:
+            self._returning.plan(death, coming_back)
+        except Exception:
+            logger.exception("what becomes of sessions could not be decided", app=self.path)
+            _end_all(coming_back, error)
+        self._look_soon()
+
+    def left(self, sessions: list[SessionLink], error: MPKernelError) -> None:
+        """A host's: its process left in order, with these still on it. Those with a journal come
+        back, unless the app was closed; the others are told this."""
+        for session in sessions:
+            if session.can_be_rebuilt and not self._closed:
+                self._returning.add(session)
+            else:
+                _end_all([session], error)
+        self._look_soon()
 
     def host_over(self, host: AppHost) -> None:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
-        self._hosts.discard(host)
+        self._hosts.pop(host, None)
         self.tallies.traffic = Traffic.sum((self.tallies.traffic, host.traffic))
         if self._current is host:
             self._current = None
@@ -245,52 +273,79 @@ class App:
         host = self._launch_host(self, argv, env)
         self._argv, self._env = argv, env
         self._policy.launched()
-        self._hosts.add(host)
+        self._hosts[host] = None
         self.tallies.starts += 1
         self._current = host
+        self._look_soon()  # who waits may come back on it, too
         return host
 
     def _note(self, death: Death, sessions: Sequence[SessionLink], usages: Sequence[Usage]) -> None:
         self.last_death = death
         self.death_count += 1
         self.tallies.deaths[death.reason] += 1
-        self._on_death(death, sessions, usages)
+        try:
+            self._on_death(death, sessions, usages)
+        except Exception:
+            logger.exception("a death could not be reported", app=self.path, pid=death.pid)
 
-    def _fill_soon(self) -> None:
+    def _look_soon(self, delay_s: float = 0.0) -> None:
+        """Have `_look` called, once, however often this was asked for: the last time counts."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         if self._closed or not self._returning:
             return
-        left = self._policy.wait_s(time.monotonic())
+        if delay_s:
+            self._next_look = self._loop.call_later(delay_s, self._look)
+        else:
+            self._next_look = self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Do the next thing for the sessions that wait."""
+        self._next_look = None
+        if self._closed or self._untold_deaths:  # `died` looks again
+            return
+        if not self._returning.anybody_next:  # the end of the trial looks again
+            return
+        left = self._wait_s()
         if left and self._policy.failed:
-            self._end_all(self._returning.take_all(), self._failure(left))
+            self._end_waiting(self._failure(left))
         elif left:
             logger.info("restart in %.1f s", left, app=self.path)
-            self._set_timer(left)
+            self._look_soon(left)
         else:
-            self._fill()
+            self._bring_back()
 
-    def _fill(self) -> None:
-        """Bring back who waits."""
-        self._timer = None
-        try:
-            host = self._current
-            if host is None or not host.takes_sessions:
+    def _bring_back(self) -> None:
+        host = self._current
+        if host is None or not host.takes_sessions:
+            try:
                 host = self._launch(self._argv, self._env)
-        except HostStartError as error:
-            self._could_not_launch(error)
-            return
+            except PoolClosed as error:
+                self._closed = True
+                self._end_waiting(error)
+                return
+            except HostStartError as error:
+                self._could_not_launch(error)
+                return
+            except Exception as error:
+                logger.exception("no process could be launched", app=self.path)
+                what = f"no process could be launched for {self.name}: {error!r}"
+                self._could_not_launch(HostStartError(what, remedy="look at the server's log"))
+                return
         self._returning.bring_back(host)
+        self._look_soon()
 
     def _could_not_launch(self, error: HostStartError) -> None:
         if not self._policy.is_refused:  # once for all that follow
             self._note(Death(app=self.path, pid=0, reason=Reason.START, what=str(error)), (), ())
         logger.warning("%s", error, app=self.path)
-        self._policy.refused(time.monotonic())
-        self._fill_soon()
+        self._policy.refused(self._clock())
+        self._look_soon()
 
-    def _end_all(self, sessions: list[SessionLink], error: MPKernelError | None) -> None:
-        for session in sessions:
-            # Each its own: exceptions carry the traceback of whoever raises them.
-            session.end(None if error is None else type(error)(error.what, remedy=error.remedy))
+    def _end_waiting(self, error: MPKernelError | None) -> None:
+        _end_all(self._returning.take_all(), error)
+        self._look_soon()
 
     def _failure(self, left_s: float) -> AppUnavailable:
         return AppUnavailable(
@@ -301,13 +356,8 @@ class App:
     def _last_words(self) -> str:
         return self.last_death.what if self.last_death is not None else "its end"
 
-    def _set_timer(self, delay_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(delay_s, self._fill)
 
-    def _cancel_timers(self) -> None:
-        self._returning.hold()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+def _end_all(sessions: list[SessionLink], error: MPKernelError | None) -> None:
+    for session in sessions:
+        # Each its own: exceptions carry the traceback of whoever raises them.
+        session.end(None if error is None else type(error)(error.what, remedy=error.remedy))

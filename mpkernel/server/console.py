@@ -66,12 +66,6 @@ class HostConsole:
             else:
                 self._keep(message)
 
-    def close(self) -> None:
-        """Send nothing from now on: the Pipes are about to be closed."""
-        with self._lock:
-            self._closed = True
-            self._early.clear()
-
     def _keep(self, message: ConsoleText) -> None:
         self._early.append(message)
         self._early_chars += len(message.text)

@@ -13,7 +13,6 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from mpkernel.aio.loops import running_loop
 from mpkernel.logs import get_logger
 from mpkernel.wire.messages import FileStored
 from shm import Owner, QuotaExceeded, Registry
@@ -135,10 +134,11 @@ class AnnouncedFiles:
         if self._will_tell:
             return
         self._will_tell = True
-        if running_loop() is self._loop:
-            self._loop.call_soon(self._tell)
-        elif not self._loop.is_closed():
+        try:
             self._loop.call_soon_threadsafe(self._tell)
+        except RuntimeError:  # the loop is closed, and the host about to end
+            if not self._loop.is_closed():
+                raise
 
     def _tell(self) -> None:
         self._will_tell = False

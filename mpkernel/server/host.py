@@ -7,6 +7,7 @@ follow which `lifecycle`'s, which host a session lands on `app`'s. Here they mee
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,16 +23,18 @@ from mpkernel.errors import (
     ProtocolError,
 )
 from mpkernel.logs import get_logger
-from mpkernel.server.deaths import Reason
+from mpkernel.server.death_watch import DeathWatch
+from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.interpreter import never_ready
 from mpkernel.server.last_words import LastWords
 from mpkernel.server.lifecycle import Event, Lifecycle, State
-from mpkernel.server.process import HostProcess
+from mpkernel.server.process import KILLED_WITHIN_S, HostProcess
 from mpkernel.server.reception import Reception
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.roster import Roster
 from mpkernel.server.session_link import SessionLink
 from mpkernel.server.setups import setup_of
+from mpkernel.server.steps import run_each
 from mpkernel.server.tallies import Traffic
 from mpkernel.server.usage import Usage
 from mpkernel.server.verdicts import Action, HostWatch, Verdict
@@ -107,6 +110,7 @@ class AppHost:
         self._watchdog = watchdog
         self._watch: HostWatch
         self._reception: Reception
+        self._death_watch: DeathWatch
         self._life = Lifecycle()
         self._roster = Roster(owner.path, loop, self._on_exit)
         self._is_condemned = False
@@ -213,17 +217,16 @@ class AppHost:
         return self._last_words.lines()
 
     async def close(self) -> None:
-        """Ask the process to leave, kill it after `Settings.stop_grace_s`, wait for its end.
+        """Ask the process to leave, kill it after `Settings.stop_grace_s`, wait for its end. One
+        that does not even end within 5 s of SIGKILL is given up.
 
         Safe to call twice, and to cancel: what was begun goes on.
         """
         self.leave()
-        try:
-            async with asyncio.timeout(self.settings.stop_grace_s):
-                await self._over.wait()
-        except TimeoutError:
+        if not await self._is_over_within(self.settings.stop_grace_s):
             self.kill()
-            await self._over.wait()
+            if not await self._is_over_within(KILLED_WITHIN_S):
+                self._give_up()
 
     def drain(self, *, patience_s: float | None = None) -> None:
         """Take no more sessions, and leave with the last. On the loop's thread; returns at once.
@@ -236,8 +239,13 @@ class AppHost:
             return
         self._life.apply(Event.DRAIN)
         if patience_s is not None:
-            for session in self._roster.sessions:
-                session.stop(patience_s=patience_s)
+            run_each(
+                [
+                    functools.partial(session.stop, patience_s=patience_s)
+                    for session in self._roster.sessions
+                ],
+                "a session could not be told to stop",
+            )
         self._leave_if_drained()
 
     @property
@@ -272,8 +280,16 @@ class AppHost:
         if self._life.is_over or self._life.state is State.LEAVING:
             return
         self._life.apply(Event.LEAVE)
-        self.send(Channel.MANAGEMENT, 0, encode(Shutdown()))
-        self._set_timer(self.settings.stop_grace_s, self.kill)
+        self._shut_down()
+
+    def leave_for(self, reason: Reason, error: MPKernelError) -> None:
+        """Leave now for a reason that the sessions, and the log, shall be told; those with a
+        journal come back on another process. On the loop's thread; returns at once."""
+        if self._life.is_over or self._life.state is State.LEAVING:
+            return
+        self._last_words.ended_for(reason, error)
+        self._life.apply(Event.DRAIN)
+        self._shut_down()
 
     def end_for(self, reason: Reason, error: MPKernelError) -> None:
         """Kill the process for a reason that its sessions, and the log, shall be told."""
@@ -285,9 +301,13 @@ class AppHost:
         self._process.kill()
 
     def kill_and_reap(self) -> None:
-        """The same, and wait for it: for a server that leaves without its loop."""
-        self._reception.console.close()
-        self._process.close()
+        """The same, and wait for it: for a server that leaves without its loop. From any thread.
+        The descriptors stay open where a loop may still watch them."""
+        self._reception.link.close_sending()
+        if self._loop.is_closed():
+            self._process.close()
+        else:
+            self._process.reap()
         self._reception.files.sweep()
 
     def became_ready(self) -> None:
@@ -337,8 +357,8 @@ class AppHost:
             undo.callback(self._watchdog.unwatch, self)
             self._reception = Reception(self, process, self._roster, files, self._loop)
             undo.callback(self._reception.link.close)
-            self._loop.add_reader(process.death_fd, self._on_death)
-            undo.callback(self._loop.remove_reader, process.death_fd)
+            self._death_watch = DeathWatch(process, self._loop, self._on_death)
+            undo.callback(self._death_watch.close)
             self._set_timer(self.settings.start_timeout_s, self._on_start_timeout)
             undo.callback(self._set_timer, None)
             setup = setup_of(self.settings, self.app, argv)
@@ -392,6 +412,11 @@ class AppHost:
             logger.info("host retired, it has no sessions", app=self.app, pid=self.pid)
             self.leave()
 
+    def _shut_down(self) -> None:
+        """Have the process end in order, or be killed when it takes too long."""
+        self.send(Channel.MANAGEMENT, 0, encode(Shutdown(self.settings.stop_grace_s)))
+        self._set_timer(self.settings.stop_grace_s, self.kill)
+
     def _set_timer(self, delay_s: float | None, call: Callable[[], None] | None = None) -> None:
         """There is one timer, and what it is for follows from the state."""
         if self._timer is not None:
@@ -401,22 +426,54 @@ class AppHost:
             self._timer = self._loop.call_later(delay_s, call)
 
     def _on_death(self) -> None:
-        status = self._process.status()
-        if status is None:
-            return  # a sentinel may close before its process is gone
-        error = never_ready(self.name, status, self._process.python)
-        if error is not None and self._life.state is State.STARTING:
-            self._last_words.ended_for(Reason.START, error)
-        self._loop.remove_reader(self._process.death_fd)
-        self._set_timer(None)
-        self._watchdog.unwatch(self)
-        self._reception.finish()
-        self._process.close()
         was_asked = self._life.state is State.LEAVING
+        if self._life.state is State.STARTING:
+            self._note_start_failure()
+        self._set_timer(None)
+        self._death_watch.close()
+        steps: list[Callable[[], object]] = [
+            functools.partial(self._watchdog.unwatch, self),
+            self._reception.finish,
+            self._process.close,
+        ]
+        run_each(steps, f"the end of a process of {self.name} could not be seen to in full")
         self._life.apply(Event.DIED)
-        for session in self._roster.sessions:
-            if session.can_be_rebuilt and not was_asked:
-                session.suspend()
+        self._hand_over(was_asked=was_asked)
+
+    def _note_start_failure(self) -> None:
+        status = self._process.status()
+        assert status is not None
+        error = never_ready(self.name, status, self._process.python)
+        if error is not None:
+            self._last_words.ended_for(Reason.START, error)
+
+    def _give_up(self) -> None:
+        """The process was killed and does not end: go on as if it had."""
+        if self._life.is_over:
+            return
+        logger.warning("host given up, SIGKILL does not end it", app=self.app, pid=self.pid)
+        self._set_timer(None)
+        self._death_watch.close()
+        steps: list[Callable[[], object]] = [
+            functools.partial(self._watchdog.unwatch, self),
+            self._reception.abandon,
+            functools.partial(self._process.close, within_s=0.0),
+        ]
+        run_each(steps, f"a process of {self.name} could not be given up in full")
+        self._life.apply(Event.GIVE_UP)
+        self._end_in_order(self._roster.take_all())
+        self._over.set()
+        self._owner.host_over(self)
+
+    def _hand_over(self, *, was_asked: bool) -> None:
+        """The process is gone: its sessions are the app's again."""
+        sessions = self._roster.sessions
+        if not self._owner.is_closed:
+            coming_back = [session for session in sessions if session.can_be_rebuilt]
+            run_each(
+                [session.suspend for session in coming_back],
+                "a session could not be taken off its process",
+            )
         if not was_asked:
             self._owner.fell(self)
         supervised_task(
@@ -426,22 +483,34 @@ class AppHost:
 
     async def _tell_of_closing(self) -> None:
         logger.info("host closed", app=self.app, pid=self.pid)
-        for session in self._roster.take_all():
-            session.end(PoolClosed(f"{self.name} was closed"))
-        await self._clean_up()
+        try:
+            self._end_in_order(self._roster.take_all())
+        finally:
+            await self._clean_up()
 
     async def _tell_of_death(self) -> None:
         """Let the last lines arrive, then hand the sessions over."""
         status = self._process.status()
         assert status is not None
-        await self._last_words.arrived()
-        death, error = self._last_words.death(self._process.pid, status)
+        try:
+            await self._last_words.arrived()
+            death, error = self._last_words.death(self.pid, status)
+        except Exception:
+            logger.exception("the reason of a death is not known", app=self.app, pid=self.pid)
+            what = f"the process of {self.name} {status}"
+            death = Death(app=self.app, pid=self.pid, reason=Reason.UNKNOWN, what=what)
+            error = HostDied(what, remedy="open the session again")
         if death.last_lines or death.faults:
             logger.warning(
-                "last output of %s:\n%s", self.name, death.report, app=self.app, pid=death.pid
+                "last output of %s:\n%s", self.name, death.report, app=self.app, pid=self.pid
             )
-        self._owner.died(death, error, self._roster.take_all(), self.usages)
-        await self._clean_up()
+        try:
+            self._owner.died(death, error, self._roster.take_all(), self.usages)
+        finally:
+            await self._clean_up()
+
+    def _end_in_order(self, sessions: list[SessionLink]) -> None:
+        self._owner.left(sessions, PoolClosed(f"{self.name} was closed"))
 
     async def _clean_up(self) -> None:
         try:
@@ -449,6 +518,14 @@ class AppHost:
         finally:
             self._over.set()
             self._owner.host_over(self)
+
+    async def _is_over_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _on_console_end(self) -> None:
         """On the relay's thread."""

@@ -38,10 +38,12 @@ class Journal(abc.ABC):
     def sent(self, channel: Channel, command: object) -> None:
         """The client sends a command; `command` is what `SessionLink.send` was given for it."""
 
-    @abc.abstractmethod
     def has_room(self, channel: Channel, command: object) -> bool:
         """Whether `sent` would keep this command, or has no need to. Asked while the session has no
-        process: what nobody keeps is refused then, so that what waits is bounded."""
+        process: what nobody keeps is refused then, so that what waits is bounded. Default: yes,
+        for a journal that keeps whatever is sent."""
+        del channel, command
+        return True
 
     @abc.abstractmethod
     def progressed(self, begun: int, done: int) -> None:

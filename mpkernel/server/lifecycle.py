@@ -6,6 +6,7 @@
         └────── died ───────┴─────── died ───────┴──▶ DIED
 
     drain: from STARTING too; leave: from STARTING and READY too
+    give up: from every state that is not over, to LOST: its process outlives SIGKILL
 
 A host that drains takes no more sessions and leaves with its last one; one that is leaving was told
 to. What happens in a state is `host`'s; whether a process follows one that died is `recovery`'s.
@@ -27,6 +28,7 @@ class State(enum.Enum):
     LEAVING = "leaving"
     CLOSED = "closed"
     DIED = "died"
+    LOST = "lost"
 
 
 class Event(enum.Enum):
@@ -40,6 +42,8 @@ class Event(enum.Enum):
     """It was told to leave."""
     DIED = "died"
     """Its process ended."""
+    GIVE_UP = "given up"
+    """Its process was killed, and does not end for now."""
 
 
 _TRANSITIONS: dict[tuple[State, Event], State] = {
@@ -62,6 +66,12 @@ _TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CLOSED, Event.LEAVE): State.CLOSED,
     (State.DIED, Event.DRAIN): State.DIED,
     (State.DIED, Event.LEAVE): State.DIED,
+    (State.STARTING, Event.GIVE_UP): State.LOST,
+    (State.READY, Event.GIVE_UP): State.LOST,
+    (State.DRAINING, Event.GIVE_UP): State.LOST,
+    (State.LEAVING, Event.GIVE_UP): State.LOST,
+    (State.LOST, Event.DRAIN): State.LOST,
+    (State.LOST, Event.LEAVE): State.LOST,
 }
 
 
@@ -90,5 +100,5 @@ class Lifecycle:
 
     @property
     def is_over(self) -> bool:
-        """Whether the host's process is gone."""
-        return self.state in (State.DIED, State.CLOSED)
+        """Whether the host's process is gone, or is of no more concern."""
+        return self.state in (State.DIED, State.CLOSED, State.LOST)

@@ -39,7 +39,8 @@ class Link:
 
     Args:
         name: the app's name, for messages.
-        control, stream: the server's ends. They stay their owner's to close, after `close`.
+        control, stream: the server's ends. They stay their owner's to close, after `close`: the
+            numbers of closed descriptors are given to others, and must not be used any more.
         loop: the loop on whose thread frames are handed over.
         on_frames: called with the frames that came up, in order, some at a time.
         on_error: called once, with what is wrong with the host's bytes; no frame follows.
@@ -47,6 +48,9 @@ class Link:
         on_hang_up: called when the host has closed a Pipe, as one that dies does. Default: nothing.
         backlog_bytes: how much that the Pipe does not take is kept.
         max_frame_bytes: the largest frame, both ways.
+
+    Raises:
+        OSError: the loop cannot watch the Pipes; it watches neither then.
     """
 
     def __init__(
@@ -83,9 +87,13 @@ class Link:
         self._flushing = False
         self._closed = False
         self._sent_count = 0
-        for fd in self._readers:
-            os.set_blocking(fd, False)
-            loop.add_reader(fd, self._read, fd)
+        try:
+            for fd in self._readers:
+                os.set_blocking(fd, False)
+                loop.add_reader(fd, self._read, fd)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def backlog_bytes(self) -> int:
@@ -155,17 +163,21 @@ class Link:
                 pass
 
     def close(self) -> None:
-        """Stop watching the descriptors; drop the backlog. On the loop's thread. Idempotent."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._backlog.clear()
-            self._backlog_bytes = 0
+        """Send nothing any more, drop the backlog and stop watching the descriptors. On the loop's
+        thread. Idempotent."""
+        self.close_sending()
         for fd in list(self._readers):
             self._stop_reading(fd)
         if self._flushing:
-            self._loop.remove_writer(self._control_fd)
+            self._stop_flushing()
+
+    def close_sending(self) -> None:
+        """Send nothing any more and drop the backlog. From any thread: when it returns, no other
+        thread is writing. Idempotent."""
+        with self._lock:
+            self._closed = True
+            self._backlog.clear()
+            self._backlog_bytes = 0
 
     def _is_full(self, size: int) -> bool:
         return self._backlog_bytes + size > self._backlog_limit
@@ -198,6 +210,7 @@ class Link:
     def _flush(self) -> None:
         with self._lock:
             if self._closed:
+                self._stop_flushing()
                 return
             try:
                 parts = list(self._backlog)[:64]
@@ -216,8 +229,11 @@ class Link:
                 self._backlog.popleft()
             if self._backlog:
                 return
-            self._flushing = False
-            self._loop.remove_writer(self._control_fd)
+            self._stop_flushing()
+
+    def _stop_flushing(self) -> None:
+        self._flushing = False
+        self._loop.remove_writer(self._control_fd)
 
     def _read(self, fd: int) -> bool:
         """Read; hand the whole frames over. False: there is nothing more for now."""
@@ -246,6 +262,11 @@ class Link:
                 return False
             except MemoryError:
                 self._fail(ProtocolError(f"there is no memory for what {self._name} sends"))
+                return False
+            except Exception as error:
+                # What came with it is lost, so nothing that the host says makes sense any more.
+                logger.exception("the server failed on what %s sends", self._name)
+                self._fail(ProtocolError(f"the server failed on what it sent: {error!r}"))
                 return False
             allowed_bytes -= count
             if fd not in self._readers:  # closed by what a frame said: it may be another's by now

@@ -182,12 +182,21 @@ class Operations:
             self._awake.set()  # the operator looks next
             return answer
 
-        future = asyncio.run_coroutine_threadsafe(obey(), loop)
+        obeying = obey()
+        try:
+            future = asyncio.run_coroutine_threadsafe(obeying, loop)
+        except RuntimeError:
+            if not loop.is_closed():
+                raise
+            obeying.close()
+            return Answer(False, "it has left already")
         try:
             return future.result(_LOOP_PATIENCE_S)
         except concurrent.futures.TimeoutError:
             future.cancel()
             return Answer(False, f"its event loop stands still since {_LOOP_PATIENCE_S:g} s")
+        except concurrent.futures.CancelledError:
+            return Answer(False, "it is leaving already")
 
     def _obey(self, order: Order) -> Answer:
         if self._pool.closed:

@@ -10,10 +10,9 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Self
 
-from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.configuration.apps import AppRule, settings_for
@@ -27,6 +26,7 @@ from mpkernel.server.process import HostProcess
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
 from mpkernel.server.standby import Standby
+from mpkernel.server.steps import run_each
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -37,6 +37,7 @@ __all__ = ["HostPool"]
 logger = logging.getLogger(__name__)
 
 _RELAY_PATIENCE_S = 0.5
+_END_WITHIN_S = 5.0
 
 
 class HostPool:
@@ -46,9 +47,7 @@ class HostPool:
             session = await pool.open_session("app.py", kernel=KernelSpec(entry="mine:main"))
 
     A pool belongs to the loop on which it is first used, and that loop's thread: hosts end with the
-    thread that launched them. Leaving `async with` ends every process. A pool that nobody closes is
-    closed when its loop is shut down (`asyncio.run` does that, as do servers and test clients), and
-    killed where the loop was closed without that, as soon as another pool begins.
+    thread that launched them. Leaving `async with` ends every process.
     A server that exits without closing its pool kills what is left at its exit; one that is killed
     is noticed by its hosts, which then leave.
 
@@ -87,10 +86,6 @@ class HostPool:
         self._closing = asyncio.Event()
         self._operations = Operations(self)
         self._owner_pid = os.getpid()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_end: LoopEnd | None = None
-        self._kill_lock = threading.Lock()  # guards _was_killed
-        self._was_killed = False
         _pools.add(self)
 
     async def __aenter__(self) -> Self:
@@ -107,7 +102,6 @@ class HostPool:
         Args:
             stop: what `mpkernel stop` does; it returns at once. Default: `drain`.
         """
-        self._belong_to_this_loop()
         self.standby.start()
         self._operations.start(stop if stop is not None else self._drain_soon)
 
@@ -195,7 +189,7 @@ class HostPool:
         if not os.path.exists(path):
             raise AppNotFound(f"there is no app at {path}", remedy="check the path")
         if found is None:
-            loop = self._belong_to_this_loop()
+            loop = asyncio.get_running_loop()
             found = self._apps[path] = App(
                 path, self.settings_of(path), loop, self._launch_host, self._operations.died
             )
@@ -210,6 +204,8 @@ class HostPool:
         return settings_for(os.fspath(app), self.settings, self._rules)
 
     def _launch_host(self, app: App, argv: Sequence[str], env: Mapping[str, str] | None) -> AppHost:
+        if self._closed:  # `kill` does not tell apps: it is for any thread
+            raise PoolClosed(f"{app.name} was closed with its pool", remedy="open a new pool")
         if self._sweeps:
             try:
                 _sweep_once()
@@ -224,14 +220,6 @@ class HostPool:
         loop = asyncio.get_running_loop()
         return AppHost(app, process, loop, self._relay, self.files, self._watchdog, argv)
 
-    def _belong_to_this_loop(self) -> asyncio.AbstractEventLoop:
-        """On first use; the running loop."""
-        if self._loop is None:
-            _kill_those_of_closed_loops()
-            self._loop = asyncio.get_running_loop()
-            self._loop_end = LoopEnd(self.close)
-        return self._loop
-
     async def _wait_open(self, seconds: float) -> None:
         """Wait for so long, or until the pool is closed."""
         try:
@@ -245,18 +233,22 @@ class HostPool:
         self._closing.set()
 
     async def close(self) -> None:
-        """End every host and wait until it is gone. Idempotent, and safe to cancel."""
+        """End every host and wait until it is gone. Idempotent, and safe to cancel.
+
+        It ends in bounded time: a process has `Settings.stop_grace_s`, and 5 s once it is killed;
+        each other part has 5 s. What goes wrong with one is logged, and keeps no other open.
+        """
         self._take_no_more()
-        for app in self._apps.values():
-            app.close()
-        await asyncio.gather(self.standby.close(), *(host.close() for host in self.hosts))
+        run_each([app.close for app in self.apps], "an app could not be closed")
+        ends = [self.standby.close(), *(host.close() for host in self.hosts)]
+        for failure in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(failure, Exception):
+                logger.error("a process could not be ended in order", exc_info=failure)
         if self._watchdog is not None:
-            await self._watchdog.close()
-        await self._operations.close()
+            await _bounded(self._watchdog.close(), "the watchdog")
+        await _bounded(self._operations.close(), "what operators see")
         self._relay.close()
         await off_the_loop(functools.partial(self._relay.join, _RELAY_PATIENCE_S))
-        if self._loop_end is not None:
-            self._loop_end.cancel()
 
     def _drain_soon(self) -> None:
         supervised_task(self.drain(), name="mpkernel.drain")
@@ -270,8 +262,7 @@ class HostPool:
         """
         self._take_no_more()
         self.standby.close_soon()
-        for app in self._apps.values():
-            app.drain()
+        run_each([app.drain for app in self.apps], "an app could not be told to drain")
         if running := sum(host.running_count for host in self.hosts):
             logger.warning("the server waits for commands that run: %d", running)
         over = asyncio.gather(*(host.wait_over() for host in self.hosts))
@@ -291,30 +282,34 @@ class HostPool:
         """Have every host leave, without waiting. On the loop's thread. What has not left when
         the server exits is killed then."""
         self._take_no_more()
-        for app in self._apps.values():
-            app.close()
+        run_each([app.close for app in self.apps], "an app could not be closed")
         self.standby.close_soon()
         if self._watchdog is not None:
             self._watchdog.close_soon()
         self._operations.close_soon()
 
     def kill(self) -> None:
-        """Kill every host, now, without a loop. From any thread, and only once."""
+        """Kill every host, now, without a loop. From any thread."""
         if os.getpid() != self._owner_pid:
             return  # a fork of the server has no say in this
-        with self._kill_lock:
-            if self._was_killed:
-                return
-            self._was_killed = True
         self._closed = True
-        for host in self.hosts:
-            host.kill_and_reap()
-        self.standby.kill_and_reap()
-        self._operations.kill()
+        ends: list[Callable[[], object]] = [host.kill_and_reap for host in self.hosts]
+        ends += [self.standby.kill_and_reap, self._operations.kill]
         if self._watchdog is not None:
-            self._watchdog.kill()
-        self._relay.close()
-        self._relay.join(_RELAY_PATIENCE_S)
+            ends.append(self._watchdog.close_soon)
+        ends += [self._relay.close, functools.partial(self._relay.join, _RELAY_PATIENCE_S)]
+        run_each(ends, "a part of the pool could not be ended")
+
+
+async def _bounded(end: Coroutine[None, None, None], what: str) -> None:
+    """One part of a pool's end: the next one follows, whatever becomes of it."""
+    try:
+        async with asyncio.timeout(_END_WITHIN_S):
+            await end
+    except TimeoutError:
+        logger.warning("%s did not end within %g s, and is left", what, _END_WITHIN_S)
+    except Exception:
+        logger.exception("%s could not be ended", what)
 
 
 @functools.cache
@@ -324,13 +319,6 @@ def _sweep_once() -> None:
 
 
 _pools: weakref.WeakSet[HostPool] = weakref.WeakSet()
-
-
-def _kill_those_of_closed_loops() -> None:
-    """End what nobody else will: their loops were closed before they were."""
-    for pool in list(_pools):
-        if pool._loop is not None and pool._loop.is_closed():
-            pool.kill()
 
 
 @atexit.register

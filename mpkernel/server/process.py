@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from multiprocessing import context
@@ -25,11 +26,14 @@ from mpkernel.server.launch import launch
 from mpkernel.server.sockets import socket_of
 from mpkernel.spec import enter
 
-__all__ = ["HostProcess"]
+__all__ = ["KILLED_WITHIN_S", "HostProcess"]
 
 logger = get_logger(__name__)
 
 HOST_ENTRY = "mpkernel.host.main:main"
+
+KILLED_WITHIN_S = 5.0
+"""How long a process that was killed is waited for."""
 
 _SOCKET_BYTES = 512 * 1024
 
@@ -62,7 +66,9 @@ class HostProcess:
         self.stream = stream
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends
         self._pidfd = _open_pidfd(self.pid)
+        self._lock = threading.RLock()  # guards all below: nobody reaps while another one kills
         self._status: ExitStatus | None = None
+        self._is_reaped = False
         self._closed = False
 
     @classmethod
@@ -146,31 +152,53 @@ class HostProcess:
         return self._status
 
     def kill(self) -> None:
-        """SIGKILL the host and all of its process group. Harmless when it is gone."""
-        if self._closed:
-            return
-        status = self.status()
-        if status is not None and status.code is None and _exists(self.pid):
-            return  # reaped by somebody else, and the number belongs to another process by now
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        except PermissionError as error:  # macOS says so of a group of zombies
-            logger.debug("killpg refused: %s", error, pid=self.pid)
+        """SIGKILL the host and all of its process group, from any thread. Harmless when it is
+        gone."""
+        with self._lock:
+            if self._is_reaped:
+                return
+            status = self.status()
+            if status is not None and status.code is None and _exists(self.pid):
+                return  # reaped by somebody else, and the number belongs to another process by now
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            except PermissionError as error:  # macOS says so of a group of zombies
+                logger.debug("killpg refused: %s", error, pid=self.pid)
 
-    def close(self) -> None:
-        """Kill what is left of the host's group, reap the host, close every descriptor.
+    def reap(self, *, within_s: float = KILLED_WITHIN_S) -> None:
+        """Kill what is left of the host's group and reap the host. From any thread. Idempotent.
 
-        Blocks for as long as the kernel takes to end a killed process. Idempotent.
+        Blocks for as long as the system takes to end a killed process.
+
+        Args:
+            within_s: after so long without its end, it is left as it is, with a warning: a process
+                that waits for a broken disk, or that a debugger holds, cannot be killed for now.
         """
-        if self._closed:
-            return
-        self.kill()
-        code = self._child.wait()
-        if self._status is None:
-            self._status = ExitStatus(code)
-        self._closed = True
+        with self._lock:
+            if self._is_reaped:
+                return
+            self.kill()
+            try:
+                code = self._child.wait(timeout=within_s)
+            except subprocess.TimeoutExpired:
+                code = None
+                logger.warning(
+                    "the process was killed and does not end: it is left as it is", pid=self.pid
+                )
+            if self._status is None:
+                self._status = ExitStatus(code)
+            self._is_reaped = True
+
+    def close(self, *, within_s: float = KILLED_WITHIN_S) -> None:
+        """`reap`, and close every descriptor. When nobody watches them any more: their numbers are
+        others' from then on. Idempotent."""
+        self.reap(within_s=within_s)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         if self._pidfd is not None:
             os.close(self._pidfd)
         _close_all([self.control, self.stream, self._sentinel])

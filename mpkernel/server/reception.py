@@ -114,9 +114,17 @@ class Reception:
 
     def finish(self) -> None:
         """The process is dead: take in what it said last, and forget its files."""
-        self.link.drain()
-        self.link.close()
-        self.files.release_host()
+        try:
+            self.link.drain()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Take in nothing more, and forget the process's files."""
+        try:
+            self.link.close()
+        finally:
+            self.files.release_host()
 
     def _on_frames(self, frames: list[Frame]) -> None:
         if not frames:

@@ -98,7 +98,8 @@ class RecoveryRecord:
         settled_after: how many commands its kernel does until it is where it was.
         is_rebuilding: whether it has not done these yet.
         is_alone: whether it was brought back alone, as a suspect.
-        on_settled: called once, when it has.
+        on_trial_over: called once, when the session has done them, is over, or has lost its
+            process.
     """
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ class RecoveryRecord:
         self.settled_after = 0
         self.is_rebuilding = False
         self.is_alone = False
-        self.on_settled: Callable[[], None] | None = None
+        self.on_trial_over: Callable[[], None] | None = None
 
     def rebuilding(self, commands: int, *, alone: bool) -> None:
         """It is brought back, with so many commands."""
@@ -115,9 +116,14 @@ class RecoveryRecord:
         self.is_alone = alone
 
     def settle(self) -> None:
-        """It is where it was, or there is nothing more to wait for."""
+        """The session is where it was."""
         self.is_rebuilding = self.is_alone = False
-        call, self.on_settled = self.on_settled, None
+        self.end_trial()
+
+    def end_trial(self) -> None:
+        """Nobody needs to wait for the session any more: it is settled, over, or without a
+        process."""
+        call, self.on_trial_over = self.on_trial_over, None
         if call is not None:
             call()
 

@@ -128,7 +128,8 @@ class ConsoleRelay:
         on_end: Callable[[], None],
     ) -> ConsoleTail:
         """Relay these descriptors until each is at its end, then call `on_end`, which closes them.
-        `OSError` or `RuntimeError`, and nothing done, where no descriptor or thread is left for it.
+        `OSError` or `RuntimeError`, and nothing done, where no descriptor or thread is left for it,
+        or the relay is closed.
 
         `on_text` is given what comes from stdout and stderr, whole characters in pieces as they are
         read, before anybody else, and the `time.monotonic()` of the reading. Both are called on the
@@ -143,6 +144,8 @@ class ConsoleRelay:
             (faults, _Source(tail, None, None)),
         )
         with self._lock:
+            if self._closed:  # the number that would wake the thread may be another's by now
+                raise RuntimeError("the relay of this server's console is closed")
             self._start()
             for fd, source in sources:
                 os.set_blocking(fd, False)

@@ -1,19 +1,38 @@
-"""`Returning`: the sessions of an app that wait for a process, and how they come back on it.
+"""`Returning`: the sessions of an app that have no live process, and how they get one again.
 
-    died ─▶ planned ─▶ together: all at once, when there is a process
-                 └───▶ one by one, the suspects: each when the one before has run
+    died ─▶ planned ─▶ together: one after the other, at once, when there is a process
+                 └───▶ one by one, the suspects: each when the trial of the one before is over
 
-The order is decided in `recovery`, when there is a process by `app`.
+What a session of a living pool may wait for, and what ends each wait:
+
+    it waits for                       it stands in    the wait ends with
+    ─────────────────────────────────  ──────────────  ─────────────────────────────────────────────
+    the reason of its process's death  the dead host   `App.died`, which follows each death within
+                                                       0.2 s, whatever fails meanwhile
+    a process that may be started      together,       the time that `RestartPolicy` says; sooner
+                                       suspects        with a process that another session starts,
+                                                       or with a restart by the operator
+    the event loop's time              together        the loop's next turn
+    the trial of another suspect       suspects        the other has run its commands, is over, has
+                                                       lost its process, or has had 10 s
+    the start of its kernel            its host        the kernel's start or end, the process's end,
+                                                       `start_timeout_s`
+    any of these                                       its close, the pool's close, too many deaths
+
+So a session is on a live host, or it is over, or somebody looks at the app again: `App` does after
+every event above. In which order sessions come back is decided in `recovery`, whether there is a
+process for them in `app`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from mpkernel.errors import HostDied
+from mpkernel.errors import HostDied, KernelFailed, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason, culprit_of
 from mpkernel.server.recovery import Involved, plan_of
@@ -26,7 +45,8 @@ __all__ = ["Returning"]
 
 logger = get_logger(__name__)
 
-_SUSPECT_PATIENCE_S = 10.0
+_TRIAL_PATIENCE_S = 10.0
+_SLICE_S = 0.005
 
 
 class _Waiting(NamedTuple):
@@ -34,13 +54,14 @@ class _Waiting(NamedTuple):
 
     Attributes:
         session: which.
-        death: how its last process died; None for a new session.
+        death: how its last process died; None for a new session, and for one whose process left in
+            order.
         guilty: whether it was the session's fault.
     """
 
     session: SessionLink
-    death: Death | None
-    guilty: bool
+    death: Death | None = None
+    guilty: bool = False
 
 
 class Returning:
@@ -49,25 +70,30 @@ class Returning:
     Args:
         app: absolute path of its file.
         loop: the running loop.
-        host: gives the host that takes sessions; None when there is none.
+        look: called when a trial is over: the next suspect may come back. It returns at once.
     """
 
-    def __init__(
-        self, app: str, loop: asyncio.AbstractEventLoop, host: Callable[[], AppHost | None]
-    ) -> None:
+    def __init__(self, app: str, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
         self._app = app
         self._loop = loop
-        self._host = host
-        self._together: list[_Waiting] = []
+        self._look = look
+        self._together: deque[_Waiting] = deque()
         self._suspects: deque[_Waiting] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._on_trial: SessionLink | None = None
+        self._patience: asyncio.TimerHandle | None = None  # of the trial
 
     def __len__(self) -> int:
         return len(self._together) + len(self._suspects)
 
+    @property
+    def anybody_next(self) -> bool:
+        """Whether somebody waits for nothing but a process and the loop's time. When nobody does
+        although sessions wait, a trial is under way, and its end is told to `look`."""
+        return bool(self._together or (self._suspects and self._on_trial is None))
+
     def add(self, session: SessionLink) -> None:
-        """A new session, which waits for its first process."""
-        self._together.append(_Waiting(session, None, guilty=False))
+        """This session waits for a process, for no death."""
+        self._together.append(_Waiting(session))
 
     def plan(self, death: Death, sessions: list[SessionLink]) -> None:
         """These were on a process that died: order them, and end the one that has done it too
@@ -81,7 +107,6 @@ class Returning:
         if death.reason is Reason.OPERATOR:
             involved = [one._replace(running=False) for one in involved]  # nobody is a suspect
         plan = plan_of(involved, culprit)
-        self.hold()
         if plan.culprit is not None:
             plan.culprit.record.strikes += 1
             logger.warning(
@@ -91,8 +116,6 @@ class Returning:
                 session=plan.culprit.session_id,
                 pid=death.pid,
             )
-        for session in sessions:
-            session.record.on_settled = None
         self._together += [_Waiting(session, death, False) for session in plan.together]
         self._suspects.extend(
             _Waiting(session, death, session is plan.culprit) for session in plan.one_by_one
@@ -105,51 +128,72 @@ class Returning:
             )
 
     def bring_back(self, host: AppHost) -> None:
-        """There is a process: have them come back on it, the suspects one by one."""
-        together, self._together = self._together, []
-        for one in together:
-            _resume(one, host, alone=False)
-        if self._timer is None:
-            self._next_suspect()
-
-    def hold(self) -> None:
-        """Bring back no suspect before the next `bring_back`."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Have sessions come back on a live host: those that come together, for 5 ms, then the next
+        suspect, unless one is on trial. While `anybody_next`, call it again, after the loop went
+        round."""
+        until = self._loop.time() + _SLICE_S
+        while self._together:
+            _resume(self._together.popleft(), host, alone=False)
+            if self._loop.time() >= until:
+                return
+        if self._suspects and self._on_trial is None:
+            self._try_next(host)
 
     def forget(self, session: SessionLink) -> None:
         """This one was closed."""
-        self._together = [one for one in self._together if one.session is not session]
+        self._together = deque(one for one in self._together if one.session is not session)
         self._suspects = deque(one for one in self._suspects if one.session is not session)
         session.end(None)
 
     def take_all(self) -> list[SessionLink]:
-        """Who waits; nobody does from now on."""
+        """Who waits; nobody does from now on, and no trial is under way."""
         waiting = [one.session for one in (*self._together, *self._suspects)]
-        self._together = []
+        self._together.clear()
         self._suspects.clear()
+        self._end_trial()
         return waiting
 
-    def _next_suspect(self) -> None:
-        self.hold()
-        host = self._host()
-        if not self._suspects or host is None:
-            return
+    def _try_next(self, host: AppHost) -> None:
         one = self._suspects.popleft()
-        if self._suspects:
-            one.session.record.on_settled = self._next_suspect
-            self._timer = self._loop.call_later(_SUSPECT_PATIENCE_S, self._next_suspect)
+        session = self._on_trial = one.session
+        over = functools.partial(self._trial_over, session)
+        session.record.on_trial_over = over
+        self._patience = self._loop.call_later(_TRIAL_PATIENCE_S, over)
         _resume(one, host, alone=True)
+        if session.over:
+            over()
+
+    def _trial_over(self, session: SessionLink) -> None:
+        if session is self._on_trial:  # who has had its time may end during another's trial
+            self._end_trial()
+            self._look()
+
+    def _end_trial(self) -> None:
+        if self._on_trial is not None and self._patience is not None:
+            self._on_trial.record.on_trial_over = None
+            self._patience.cancel()
+        self._on_trial = self._patience = None
 
 
 def _resume(one: _Waiting, host: AppHost, *, alone: bool) -> None:
-    if one.session.over or not one.session.can_be_rebuilt:
-        one.session.end(None)
-        return
-    lost = one.session.resume(host, without_running=one.guilty, alone=alone)
-    if one.death is not None:
-        one.session.on_recovered(one.death, lost, guilty=one.guilty)
+    """Have the session come back on the host. What goes wrong in that ends this session alone."""
+    session = one.session
+    try:
+        lost = session.resume(host, without_running=one.guilty, alone=alone)
+        if one.death is not None:
+            session.on_recovered(one.death, lost, guilty=one.guilty)
+    except SessionClosed:
+        session.end(None)
+    except Exception as error:
+        logger.exception(
+            "a session cannot come back", app=session.app.path, session=session.session_id
+        )
+        session.fail(
+            KernelFailed(
+                f"session {session.session_id} of {session.app.name} cannot come back: {error}",
+                remedy="open a new session",
+            )
+        )
 
 
 def _involved(session: SessionLink) -> Involved[SessionLink]:

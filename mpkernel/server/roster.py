@@ -96,7 +96,10 @@ class Roster:
             if frame.channel is _MANAGEMENT:
                 on_news(frame.session, frame.payload)
             elif (session := sessions.get(frame.session)) is not None:
-                session.received(frame.channel, frame.payload)
+                try:
+                    session.received(frame.channel, frame.payload)
+                except Exception as error:  # noqa: BLE001 (`_fail` logs it)
+                    self._fail(session, error)
             else:
                 self._drop(frame)
 
@@ -106,18 +109,44 @@ class Roster:
         if session is None:
             logger.debug("dropped news of no session number=%d", number, app=self._app)
             return
-        match message:
-            case KernelCreated():
-                session.created(message.thread)
-            case Credit():
-                session.credited(message.bytes)
-            case Running():
-                session.progressed(message.begun, message.done)
-            case KernelExited():
-                del self._sessions[number]
-                self.forgiven_bytes += session.unread_bytes
-                self._on_exit(number)
-                session.end(None if message.error is None else _failure(session, message.error))
+        try:
+            match message:
+                case KernelCreated():
+                    session.created(message.thread)
+                case Credit():
+                    session.credited(message.bytes)
+                case Running():
+                    session.progressed(message.begun, message.done)
+                case KernelExited():
+                    self._exited(session, message.error)
+        except ProtocolError:  # the host's fault
+            raise
+        except Exception as error:  # noqa: BLE001 (`_fail` logs it)
+            self._fail(session, error)
+
+    def _exited(self, session: SessionLink, error: str | None) -> None:
+        del self._sessions[session.number]
+        self.forgiven_bytes += session.unread_bytes
+        try:
+            self._on_exit(session.number)
+        finally:
+            session.end(None if error is None else _failure(session, error))
+
+    def _fail(self, session: SessionLink, error: Exception) -> None:
+        """The server could not handle what came for this session, which ends for it, alone."""
+        logger.exception(
+            "a session ends: the server failed on what its kernel sent",
+            app=self._app,
+            session=session.session_id,
+            exc_info=error,
+        )
+        session.fail(
+            KernelFailed(
+                f"session {session.session_id} of {session.app.name}: the server failed on what"
+                f" its kernel sent: {error!r}",
+                remedy="open a new session; the server's log says more",
+            )
+        )
 
     def _drop(self, frame: Frame) -> None:
         if frame.session == 0:

@@ -7,7 +7,6 @@ notebook server's backend hands it on.
 from __future__ import annotations
 
 import abc
-import logging
 import threading
 import time
 from collections import deque
@@ -20,10 +19,11 @@ from mpkernel.errors import (
     SessionClosed,
     SettingsError,
 )
+from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
 from mpkernel.server.recovery import RecoveryRecord
-from mpkernel.wire.frames import Channel, Message, encode_header
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
 from mpkernel.wire.messages import Credit, StopKernel, encode
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionLink", "SessionTraffic"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class SessionTraffic(NamedTuple):
@@ -244,6 +244,8 @@ class SessionLink(abc.ABC):
         if not self._has_run:
             self._has_run = True
             self.app.tallies.session_start.observe(time.monotonic() - self._opened_at)
+        if self.record.settled_after == 0:  # there is nothing to do that it would tell of
+            self.record.settle()
 
     def progressed(self, begun: int, done: int) -> None:
         """The host's: the kernel has begun and done so many commands.
@@ -265,6 +267,9 @@ class SessionLink(abc.ABC):
 
     def received(self, channel: Channel, payload: bytes) -> None:
         """The host's: a message arrived."""
+        if self._over:  # it failed, and its kernel has not heard of that yet
+            self.taken(len(payload) + MESSAGE_COST_BYTES)
+            return
         if self._journal is not None:
             with self._lock:
                 if self._journal is not None:
@@ -279,11 +284,17 @@ class SessionLink(abc.ABC):
             self._settle(self._outstanding)
             self._waiting_bytes = self._withheld = 0
             self._is_owed = False
+        self.record.end_trial()
 
     def resume(self, host: AppHost, *, without_running: bool, alone: bool) -> tuple[str, ...]:
-        """The app's: come back on another host. Returns what does not, in words."""
+        """The app's: come back on another host. Returns what does not, in words.
+
+        Raises:
+            SessionClosed: it was closed meanwhile.
+        """
         with self._lock:
-            assert self._journal is not None
+            if self._journal is None:
+                raise SessionClosed(f"session {self.session_id} of {self.app.name} was closed")
             rebuilt = self._journal.rebuild(without_running=without_running)
             self.thread = None
             self._begun = self._done = 0
@@ -302,7 +313,27 @@ class SessionLink(abc.ABC):
             self._over = True
             self._waiting.clear()
             self._settle(self._outstanding)
-        self.on_end(error)
+        try:
+            self.on_end(error)
+        except Exception:  # others end after this one
+            logger.exception(
+                "a client could not be told that its session is over",
+                app=self.app.path,
+                session=self.session_id,
+            )
+        finally:
+            self.record.end_trial()
+
+    def fail(self, error: MPKernelError) -> None:
+        """The server's: something went wrong here. End the session, and its kernel. On the loop's
+        thread."""
+        try:
+            with self._lock:
+                self._journal = None
+                if self.host is not None and not self._over:
+                    self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel()))
+        finally:
+            self.end(error)
 
     def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
         """A virtual file of the session was refused, and cannot be fetched; it is in the log."""

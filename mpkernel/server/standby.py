@@ -103,8 +103,7 @@ class Standby:
     async def close(self) -> None:
         """End every process and wait until it is gone. Idempotent."""
         self.close_soon()
-        for process in list(self._ending):
-            await process.over.wait()
+        await asyncio.gather(*(process.gone() for process in list(self._ending)))
 
     def close_soon(self) -> None:
         """The same, without waiting."""

@@ -9,15 +9,17 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing import spawn
 from typing import NamedTuple, Self
 
-from mpkernel.errors import ProtocolError
+from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.logs import get_logger
+from mpkernel.server.death_watch import DeathWatch
 from mpkernel.server.environments import environment_for
 from mpkernel.server.interpreter import never_ready
 from mpkernel.server.link import Link
-from mpkernel.server.process import HostProcess
+from mpkernel.server.process import KILLED_WITHIN_S, HostProcess
 from mpkernel.settings import Settings
 from mpkernel.wire.frames import MAX_FRAME_BYTES, Channel, Frame
 from mpkernel.wire.messages import Warm, Warmed, decode_up, encode
@@ -67,7 +69,7 @@ class WarmProcess:
         over: set when it is gone and reaped.
 
     Raises:
-        HostStartError: the operating system refused it.
+        HostStartError: the operating system refused it, or the descriptors to connect it.
     """
 
     def __init__(
@@ -85,19 +87,15 @@ class WarmProcess:
         self._on_warmed = on_warmed
         self._on_end = on_death
         self._loop = asyncio.get_running_loop()
-        self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
         payload = encode(warm)
-        self._link = Link(
-            "a standby",
-            self._process.control,
-            self._process.stream,
-            self._loop,
-            on_frames=self._on_frames,
-            on_error=self._on_protocol_error,
-            backlog_bytes=len(payload),
-            max_frame_bytes=MAX_FRAME_BYTES,
-        )
-        self._loop.add_reader(self._process.death_fd, self._on_death)
+        self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
+        try:
+            self._connect(len(payload))
+        except OSError as error:
+            raise HostStartError(
+                f"a standby was started, but not connected: {error}",
+                remedy="look at the limits on descriptors of this server",
+            ) from error
         self._link.send(Channel.MANAGEMENT, 0, payload)
 
     @property
@@ -113,20 +111,50 @@ class WarmProcess:
     def release(self) -> HostProcess:
         """Give the process away. Both Pipes are at the end of a frame: nothing follows `Warmed`."""
         self._link.close()
-        self._loop.remove_reader(self._process.death_fd)
+        self._death_watch.close()
         return self._process
 
     def kill(self) -> None:
         """Kill it; `on_death` follows."""
         self._process.kill()
 
+    async def gone(self) -> None:
+        """Wait until it is gone, as it was told: for 5 s at the longest, then it is given up."""
+        try:
+            async with asyncio.timeout(KILLED_WITHIN_S):
+                await self.over.wait()
+        except TimeoutError:
+            self._end(within_s=0.0)
+
     def kill_and_reap(self) -> None:
-        """Kill it and wait for it, without a loop. Idempotent."""
-        if self.over.is_set():
+        """Kill it and wait for it, without a loop, for 5 s at the longest. From any thread. The
+        descriptors stay open where a loop may still watch them."""
+        self._link.close_sending()
+        if not self._loop.is_closed():
+            self._process.reap()
             return
         self._process.close()
         self._process.close_console()
         self.over.set()
+
+    def _connect(self, backlog_bytes: int) -> None:
+        process = self._process
+        with ExitStack() as undo:
+            undo.callback(process.close_console)
+            undo.callback(process.close)
+            self._link = Link(
+                "a standby",
+                process.control,
+                process.stream,
+                self._loop,
+                on_frames=self._on_frames,
+                on_error=self._on_protocol_error,
+                backlog_bytes=backlog_bytes,
+                max_frame_bytes=MAX_FRAME_BYTES,
+            )
+            undo.callback(self._link.close)
+            self._death_watch = DeathWatch(process, self._loop, self._on_death)
+            undo.pop_all()
 
     def _on_frames(self, frames: list[Frame]) -> None:
         for frame in frames:
@@ -143,19 +171,25 @@ class WarmProcess:
         self.kill()
 
     def _on_death(self) -> None:
+        self._end()
+
+    def _end(self, *, within_s: float = KILLED_WITHIN_S) -> None:
+        if self.over.is_set():
+            return
         status = self._process.status()
-        if status is None or self.over.is_set():
-            return  # a sentinel may close before its process is gone
-        self._loop.remove_reader(self._process.death_fd)
+        self._death_watch.close()
         self._link.close()
-        self._process.close()
+        self._process.close(within_s=within_s)
         words = _rest_of(self._process.stderr) + _rest_of(self._process.faults)
         self._process.close_console()
         self.over.set()
-        error = (
-            never_ready("a standby", status, self._process.python) if not self.is_ready else None
-        )
-        what = str(status) if error is None else str(error)
+        if status is None:
+            what = "does not end, although it was killed"
+        else:
+            error = (
+                None if self.is_ready else never_ready("a standby", status, self._process.python)
+            )
+            what = str(status if error is None else error)
         self._on_end(self, f"{what}\n{words}".rstrip())
 
 

@@ -96,13 +96,9 @@ class Watchdog(Generic[HostT]):
 
     def close_soon(self) -> None:
         """Watch nothing any more, without waiting."""
-        self.kill()
-        self._unwatched.set()
-
-    def kill(self) -> None:
-        """The same, without a loop. From any thread."""
         self._is_closed = True
         self._watched.clear()
+        self._unwatched.set()
         self._thread.shutdown(wait=False)
 
     async def close(self) -> None:
@@ -118,7 +114,8 @@ class Watchdog(Generic[HostT]):
             self._unwatched.clear()
             usages = await self._sample()
             for host in list(self._watched):
-                self._judge(host, usages)
+                if host in usages:
+                    self._judge(host, usages[host])
                 self._ping(host)
             try:
                 async with asyncio.timeout(interval_s):
@@ -126,7 +123,9 @@ class Watchdog(Generic[HostT]):
             except TimeoutError:
                 continue
 
-    async def _sample(self) -> dict[int, Usage]:
+    async def _sample(self) -> dict[HostT, Usage]:
+        """By host, not by process id: another host may have the number by the sample's end."""
+        pids = {host: watched.pid for host, watched in self._watched.items()}
         hosts = {watched.pid: watched.created_at for watched in self._watched.values()}
         loop = asyncio.get_running_loop()
         try:
@@ -137,12 +136,11 @@ class Watchdog(Generic[HostT]):
             self._is_failing = True
             return {}
         self._is_failing = False
-        return usages
+        return {host: usages[pid] for host, pid in pids.items() if pid in usages}
 
-    def _judge(self, host: HostT, usages: dict[int, Usage]) -> None:
+    def _judge(self, host: HostT, usage: Usage) -> None:
         watched = self._watched.get(host)
-        usage = usages.get(watched.pid) if watched is not None else None
-        if watched is None or usage is None:
+        if watched is None:
             return
         for verdict in watched.watch.sampled(usage):
             try:

@@ -154,7 +154,13 @@ class Ping(msgspec.Struct, tag="ping", frozen=True):
 
 
 class Shutdown(msgspec.Struct, tag="shutdown", frozen=True):
-    """Leave now."""
+    """Leave in order.
+
+    Attributes:
+        grace_s: how long that may take before the process is killed.
+    """
+
+    grace_s: Duration = 0.0
 
 
 class Warmed(msgspec.Struct, tag="warmed", frozen=True):

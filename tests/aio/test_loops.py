@@ -3,13 +3,18 @@ from __future__ import annotations
 import ast
 import asyncio
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 
 import mpkernel
 from mpkernel.aio import new_event_loop, run, running_loop
+from mpkernel.aio.loops import call_on_loop, result_on_loop
 
 ROOT = Path(mpkernel.__file__).parents[1]
 
@@ -52,6 +57,34 @@ def test_no_loop_runs_in_a_plain_thread() -> None:
 
 async def test_the_running_loop_is_the_one_that_runs() -> None:
     assert running_loop() is asyncio.get_running_loop()
+
+
+async def test_another_thread_gets_the_result_of_a_call_on_the_loop() -> None:
+    loop = asyncio.get_running_loop()
+    home = threading.current_thread()
+    assert await asyncio.to_thread(result_on_loop, loop, threading.current_thread) is home
+    assert result_on_loop(loop, threading.current_thread) is home
+
+
+async def test_another_thread_gets_the_error_of_a_call_on_the_loop() -> None:
+    def call() -> None:
+        raise TimeoutError("the call's own")
+
+    with pytest.raises(TimeoutError, match="own"):
+        await asyncio.to_thread(result_on_loop, asyncio.get_running_loop(), call)
+
+
+@pytest.mark.parametrize("make", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_nobody_waits_for_a_loop_that_is_closed(make: Callable[[], Any]) -> None:
+    loop = make()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(result_on_loop, loop, threading.current_thread)
+        while not waiting.running():
+            pass
+        loop.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            waiting.result(10)
+    call_on_loop(loop, threading.current_thread)
 
 
 @pytest.mark.parametrize("package", ["mpkernel", "shm"])

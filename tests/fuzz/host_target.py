@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mpkernel.errors import ProtocolError
+from mpkernel.host import ending
 from mpkernel.host import main as host
 from mpkernel.wire.frames import Channel, FrameDecoder
 from mpkernel.wire.messages import decode_up
@@ -41,8 +42,8 @@ class HostTarget:
         self._path = list(sys.path)
         self._argv = list(sys.argv)
         self._importers = set(sys.path_importer_cache)
-        self._leave, self._leave_with_group = host._leave, host._leave_with_group
-        host._leave = host._leave_with_group = _left
+        self._in_order, self._at_once = host.leave_in_order, host.leave_at_once
+        host.leave_in_order = host.leave_at_once = _left
         self._threads_faults: list[BaseException] = []
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_fault
 
@@ -77,7 +78,7 @@ class HostTarget:
     def close(self) -> None:
         """End what runs beside."""
         self._sink.close()
-        host._leave, host._leave_with_group = self._leave, self._leave_with_group
+        host.leave_in_order, host.leave_at_once = self._in_order, self._at_once
         threading.excepthook = self._excepthook
 
     def _on_thread_fault(self, arguments: threading.ExceptHookArgs) -> None:
@@ -121,9 +122,9 @@ class _Life:
             threads[0].join(0.002)
             if time.monotonic() > deadline:
                 raise AssertionError(f"threads that do not end: {threads}")
-        for hook in host._leave_hooks:
+        for hook in ending._leave_hooks:
             hook()
-        host._leave_hooks.clear()
+        ending._leave_hooks.clear()
         self._sink.remove(self._control.fileno())
         self._sink.remove(self._stream.fileno())
         if dispatcher._server_fd is not None:
@@ -190,5 +191,5 @@ class _Sink:
             self._decoders[fd] = FrameDecoder()
 
 
-def _left() -> NoReturn:
+def _left(*_: object) -> NoReturn:
     raise _Left

@@ -13,6 +13,7 @@ from marimo._runtime.commands import (
     HTTPRequest,
     InvokeFunctionCommand,
     ModelCommand,
+    ModelCustomMessage,
     ModelUpdateMessage,
     UpdateUIElementCommand,
     UpdateUserConfigCommand,
@@ -246,3 +247,39 @@ def test_a_kernel_that_claims_more_than_was_sent_is_not_believed(sender: Sender)
 def test_a_notification_that_is_nested_too_deeply_is_none(sender: Sender) -> None:
     nested = b"[" * 100_000 + b"]" * 100_000
     sender.journal.received(b'{"op":"remove-ui-elements","more":' + nested + b"}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        UpdateUIElementCommand(["a-0"], ["x" * 1000]),
+        InvokeFunctionCommand("id", "namespace", "name", {"a": "x" * 1000}),
+        ModelCommand("model", ModelCustomMessage({"a": 1}), [b"x" * 1000]),
+        UpdateUserConfigCommand({"theme": "x" * 1000}),  # type: ignore[typeddict-item]
+    ],
+)
+def test_what_waits_for_a_process_has_room_up_to_the_bound_whatever_it_is(command: Any) -> None:
+    sender = Sender(max_bytes=10_000)
+    sent = 0
+    while sender.journal.has_room(Channel.CONTROL, command):
+        sender.send(command)
+        sent += 1
+    assert 5 < sent < 10
+    sender.done()
+    assert sender.journal.has_room(Channel.CONTROL, command)
+
+
+def test_the_instantiation_and_what_is_never_kept_have_room_always() -> None:
+    sender = Sender(max_bytes=0)
+    command = UpdateUIElementCommand(["a-0"], [1])
+    assert sender.journal.has_room(Channel.COMPLETION, command)
+    assert not sender.journal.has_room(Channel.CONTROL, command)
+    journal = MarimoJournal(KernelSpec(entry="x:y"), {}, max_bytes=0)
+    first = CreateNotebookCommand((), (), UpdateUIElementCommand([], []), True)
+    assert journal.has_room(Channel.CONTROL, first)
+
+
+def test_an_integer_over_64_bits_is_kept_like_any_other(sender: Sender) -> None:
+    sender.set(a_0=[2**70], b_0={"deep": -(2**65)})
+    sender.done()
+    assert restored(sender.rebuild()) == {"a-0": [2**70], "b-0": {"deep": -(2**65)}}

@@ -28,6 +28,12 @@ EXPECTED = {
     (State.CLOSED, Event.LEAVE): State.CLOSED,
     (State.DIED, Event.DRAIN): State.DIED,
     (State.DIED, Event.LEAVE): State.DIED,
+    (State.STARTING, Event.GIVE_UP): State.LOST,
+    (State.READY, Event.GIVE_UP): State.LOST,
+    (State.DRAINING, Event.GIVE_UP): State.LOST,
+    (State.LEAVING, Event.GIVE_UP): State.LOST,
+    (State.LOST, Event.DRAIN): State.LOST,
+    (State.LOST, Event.LEAVE): State.LOST,
 }
 
 

@@ -1,0 +1,163 @@
+"""How a host ends.
+
+    in order   hooks ─▶ kernels ─▶ threads ─▶ atexit ─▶ children ─▶ the interpreter's own end
+    at once    hooks ─▶ children ─▶ the end, by SIGKILL to its group
+
+In order it ends when its server asks for it: it is retired, drained or restarted, or the server
+itself ends in order. Then user code gets what Python gives to any program at its end, in Python's
+own order: threads that are no daemons are waited for, `atexit` runs (and with it `logging.shutdown`
+and the finalizers of temporary directories), files are flushed, modules are cleared.
+
+Each of these runs user code, which may hang. So kernels and threads each have a third of the time
+that the server grants; and when that time is over, an alarm ends the process, should the server not
+have killed it by then. If a thread goes on, the interpreter is not taken down under it: files are
+flushed, and that is all.
+
+At once it ends when the server is gone, or what it says is no protocol. Nobody else would end then
+what user code has started.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, Protocol
+
+from mpkernel.host.tracker import end_resource_tracker
+from mpkernel.process_tree import kill_descendants
+
+__all__ = ["Endable", "at_leave", "leave_at_once", "leave_in_order"]
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.005
+_ALARM_AFTER_S = 1.0
+
+_leaving = threading.Lock()
+_leave_hooks: list[Callable[[], None]] = []
+
+
+class Endable(Protocol):
+    """The kernels of a host, as far as they are ended here."""
+
+    def end_all(self) -> None:
+        """Have every kernel end, and nothing of what they send go anywhere."""
+        ...
+
+    def run_due(self) -> bool:
+        """Interrupt those that shall be by now. Returns whether any of them lives."""
+        ...
+
+
+class _TooLong(BaseException):
+    """What the main thread waits for takes too long."""
+
+
+def at_leave(hook: Callable[[], None]) -> None:
+    """Have `hook` called, on any thread, before the host leaves. It must not wait."""
+    _leave_hooks.append(hook)
+
+
+def leave_in_order(kernels: Endable | None, grace_s: float) -> NoReturn:
+    """End the process as Python ends. On the main thread.
+
+    Args:
+        kernels: those of the host; None before it has any.
+        grace_s: how long all of it may take.
+
+    Raises:
+        SystemExit: for the interpreter's own end, which is the last step.
+    """
+    began_s = time.monotonic()
+    _run_leave_hooks()
+    is_alone = kernels is None or _end_kernels(kernels, grace_s / 3)
+    is_alone = _end_threads(grace_s / 3) and is_alone
+    left_s = began_s + grace_s - time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.0) + _ALARM_AFTER_S)
+    atexit._run_exitfuncs()
+    kill_descendants(os.getpid())
+    end_resource_tracker()
+    if is_alone:
+        raise SystemExit(0)
+    _flush_files()
+    os._exit(0)
+
+
+def leave_at_once() -> NoReturn:
+    """End the process and all that user code started. From any thread."""
+    _run_leave_hooks()
+    kill_descendants(os.getpid())
+    os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _run_leave_hooks() -> None:
+    if not _leaving.acquire(blocking=False):
+        threading.Event().wait()  # another thread is at it, and ends this one too
+    for hook in _leave_hooks:
+        try:
+            hook()
+        except Exception:  # the next hook has its own things to release
+            logger.exception("a hook at the host's end failed pid=%d", os.getpid())
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or user code closed it
+            continue
+
+
+def _end_kernels(kernels: Endable, within_s: float) -> bool:
+    deadline_s = time.monotonic() + within_s
+    kernels.end_all()
+    while kernels.run_due():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(_LOOK_S)
+    return True
+
+
+def _end_threads(within_s: float) -> bool:
+    """Wait for threads that are no daemons, and for those of `concurrent.futures`."""
+    try:
+        with _raising_after(within_s):
+            threading._shutdown()  # type: ignore[attr-defined]
+    except _TooLong:
+        return False
+    return True
+
+
+@contextmanager
+def _raising_after(seconds: float) -> Iterator[None]:
+    """Raise `_TooLong` in this `with`, on the main thread, after so long."""
+
+    def too_long(*_: object) -> NoReturn:
+        raise _TooLong
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, _LOOK_S))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _flush_files() -> None:
+    """Write what is still buffered in files that user code has left open."""
+    for one in gc.get_objects():
+        if not issubclass(type(one), io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom):
+            continue
+        try:
+            one.flush()
+        except (OSError, ValueError):  # its disk is full, or its reader gone; or it is closed
+            continue
