@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 __all__ = ["before_ending", "ending_signals"]
@@ -35,27 +35,49 @@ def ending_signals(numbers: tuple[signal.Signals, ...] = _ENDING) -> Iterator[as
             signal.signal(number, handler)
 
 
-def before_ending(call: Callable[[], None]) -> None:
-    """Have SIGINT and SIGTERM call ``call`` before they do what they do now, which must be to ask
+def before_ending(call: Callable[[], None]) -> Callable[[], None]:
+    """Have SIGINT and SIGTERM call `call` before they do what they do now, which must be to ask
     the program to end: a signal that ends it at once, or that is ignored, stays as it is. So does
     everything on a thread where no handler can be set.
 
     Args:
         call: quick, and safe wherever the main thread happens to be.
+
+    Returns:
+        What takes it back: no signal calls it from then on. For the same thread.
     """
+    undo = ExitStack()
     if threading.current_thread() is not threading.main_thread():
-        return
+        return undo.close
     for number in _ENDING:
         handler = signal.getsignal(number)
         if callable(handler) and handler is not signal.default_int_handler:
-            signal.signal(number, _calling(call, handler))
+            ours = _Calling(call, handler)
+            signal.signal(number, ours)
+            undo.callback(_restore, number, ours)
+    return undo.close
 
 
-def _calling(
-    call: Callable[[], None], handler: Callable[[int, FrameType | None], object]
-) -> Callable[[int, FrameType | None], None]:
-    def called(number: int, frame: FrameType | None) -> None:
-        call()
-        handler(number, frame)
+class _Calling:
+    """A signal's handler that calls, and then does what the handler before it does."""
 
-    return called
+    def __init__(
+        self,
+        call: Callable[[], None],
+        before: Callable[[int, FrameType | None], object],
+    ) -> None:
+        self.call: Callable[[], None] | None = call
+        self.before = before
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.call is not None:
+            self.call()
+        self.before(number, frame)
+
+
+def _restore(number: signal.Signals, ours: _Calling) -> None:
+    """The handler of before; where somebody has set another since, that may call ours."""
+    ours.call = None
+    now: object = signal.getsignal(number)
+    if now is ours:
+        signal.signal(number, ours.before)

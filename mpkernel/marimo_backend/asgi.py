@@ -1,6 +1,8 @@
 """`create_asgi_app`: marimo's ASGI application, each notebook of it in a process of its own.
 
-    your server ─▶ your application ─▶ Application ─▶ marimo's own, with `IsolationMiddleware`
+    your server ─▶ your application ─▶ Starlette, with `LeavingMiddleware`
+                                           └─▶ marimo's own for each notebook, with
+                                               `IsolationMiddleware`
 
 marimo builds it; what is ours is that it is always isolated, that libzmq is not asked for, and the
 lifespan, where the server runs it: then the first process warms up when the server starts, and the
@@ -9,14 +11,17 @@ server's end waits for cells that run.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Self
+
+from starlette.applications import Starlette
 
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, pool_settings, shared_pool
 
-__all__ = ["Application", "AsgiAppBuilder", "create_asgi_app"]
+__all__ = ["AsgiAppBuilder", "LeavingMiddleware", "create_asgi_app"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -126,31 +131,39 @@ class AsgiAppBuilder:
         )
         return self
 
-    def build(self) -> Application:
-        """The ASGI application: to be served, or mounted in another."""
-        return Application(self._builder.build())
+    def build(self) -> Starlette:
+        """The application: to be served, or mounted in another. It is Starlette's, so that it takes
+        more routes and middleware, and a lifespan of yours around its own."""
+        app = seam.as_starlette(self._builder.build())
+        if all(middleware.cls is not LeavingMiddleware for middleware in app.user_middleware):
+            app.add_middleware(LeavingMiddleware)
+        return app
 
 
-class Application:
-    """Notebooks as an ASGI application, with a lifespan of its own.
+class LeavingMiddleware:
+    """Keeps the pool from the beginning of a lifespan of notebooks to its end, and has that wait
+    for cells that run. Where no lifespan is run, it does nothing.
 
     Args:
-        app: marimo's.
+        app: what it is around.
     """
 
     def __init__(self, app: AsgiApp) -> None:
         self._app = app
-        self._leases: list[PoolLease] = []
+        # One for each loop that runs a lifespan.
+        self._leases: dict[asyncio.AbstractEventLoop, list[PoolLease]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = {**scope, LEASES: self._leases}
+        loop = asyncio.get_running_loop()
         if scope["type"] != "lifespan":
+            leases = self._leases.get(loop)
+            ours = scope if leases is None else {**scope, LEASES: leases}
             await self._app(ours, receive, send)
             return
-        self._leases.append(PoolLease(shared_pool()))
+        leases = self._leases[loop] = [PoolLease(shared_pool())]
         try:
-            await leave_in_order(self._leases, self._app, ours, receive, send)
+            await leave_in_order(leases, self._app, scope, receive, send)
         finally:
-            for lease in self._leases:
+            for lease in leases:
                 lease.shutdown()
-            self._leases.clear()
+            del self._leases[loop]

@@ -87,22 +87,21 @@ class IsolationMiddleware:
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self._app = app
-        self._decided = _refuses_marimo() if not is_disabled() else True
+        self._is_isolated: bool | None = False if is_disabled() or _refuses_marimo() else None
         self._lease: PoolLease | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if "app" in scope and not (self._decided and self._is_of_this_loop()):
-            self._decide(scope)
-        if self._lease is None:
+        lease = self._lease_for(scope)
+        if lease is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http" and _FILE_ROUTE in scope["path"]:
-            await self._serve_file(self._lease.files, scope, receive, send)
+            await self._serve_file(lease.files, scope, receive, send)
         elif scope["type"] == "lifespan":
-            await leave_in_order([self._lease], self._app, scope, receive, send)
+            await leave_in_order([lease], self._app, scope, receive, send)
         elif scope["type"] == "http":
             await self._app(scope, receive, showing_banners(send))
         else:
-            async with self._lease.leaving.connection():
+            async with lease.leaving.connection():
                 await self._app(scope, receive, send)
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
@@ -132,26 +131,35 @@ class IsolationMiddleware:
             allowed = "read" in scope["auth"].scopes
             await (refusal if allowed else self._app)(scope, receive, send)
 
-    def _is_of_this_loop(self) -> bool:
-        """Whether the decision holds: an application can be served by one loop after the other."""
-        return self._lease is None or self._lease.shared.loop is asyncio.get_running_loop()
-
-    def _decide(self, scope: Any) -> None:
+    def _lease_for(self, scope: Any) -> PoolLease | None:
+        """The lease on the pool of the running loop; None where the application is not isolated.
+        One application can be served by one loop after the other, or by several."""
+        if self._is_isolated is False:
+            return None
         state = scope["app"].state
         manager = getattr(state, "session_manager", None)
         if manager is None:
-            return
-        self._decided = True
-        if not _shall_be_isolated(manager, state):
-            return
-        self._lease = PoolLease(shared_pool(), manager)
-        manager._app_host_pool = self._lease
-        scope.get(LEASES, []).append(self._lease)
+            return None
+        if self._is_isolated is None:
+            self._is_isolated = _shall_be_isolated(manager, state)
+        if not self._is_isolated:
+            return None
+        lease = self._lease
+        if lease is None or lease.shared.loop is not asyncio.get_running_loop():
+            lease = self._lease = self._take_lease(manager, scope)
+        return lease
+
+    def _take_lease(self, manager: Any, scope: Any) -> PoolLease:
+        lease = shared_pool().lease_for(manager)
+        manager._app_host_pool = lease
+        leases = scope.get(LEASES, [])
+        if lease not in leases:
+            leases.append(lease)
         if scope["type"] != "lifespan":
-            self._lease.leaving.watch_signals()
-        files = RegisteredFiles(self._lease.files)
-        seam.server("VirtualFileStorageManager")().storage = files
+            lease.leaving.watch_signals()
+        seam.server("VirtualFileStorageManager")().storage = RegisteredFiles(lease.files)
         logger.info("notebooks of this server are isolated by mpkernel")
+        return lease
 
 
 def _refuses_marimo() -> bool:

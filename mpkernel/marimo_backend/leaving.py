@@ -39,7 +39,7 @@ class Leaving:
     def __init__(self, hosts: HostPool) -> None:
         self.begun = False
         self._hosts = hosts
-        self._watches = False
+        self._unwatch: Callable[[], None] | None = None
         self._connections = 0
         self._nobody = asyncio.Event()
         self._nobody.set()
@@ -51,9 +51,13 @@ class Leaving:
 
     def watch_signals(self) -> None:
         """Begin with the signal that asks the server to end. Idempotent."""
-        if not self._watches:
-            self._watches = True
-            before_ending(self.begin)
+        if self._unwatch is None:
+            self._unwatch = before_ending(self.begin)
+
+    def unwatch_signals(self) -> None:
+        """The pool is gone, and the program goes on."""
+        if self._unwatch is not None:
+            self._unwatch()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[None]:

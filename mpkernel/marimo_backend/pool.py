@@ -12,7 +12,8 @@ import signal
 import threading
 from typing import Any
 
-from mpkernel.aio.loops import call_on_loop
+from mpkernel.aio.loop_end import LoopEnd
+from mpkernel.aio.loops import call_on_loop, running_loop
 from mpkernel.configuration.sources import Gathered, Sources, gather
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.app_host import AppHostAdapter
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 
 class SharedPool:
-    """One `HostPool` for all apps that one event loop serves, and how many lease it."""
+    """One `HostPool` for all apps that one event loop serves, and how many lease it. It ends with
+    its loop at the latest: a test client, for one, runs a loop of its own each time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         distribute_on_the_loop()
@@ -39,10 +41,31 @@ class SharedPool:
         self.leaving = Leaving(self.hosts)
         self.lock = threading.Lock()  # guards leases
         self.leases: set[PoolLease] = set()
+        self._loop_end = LoopEnd(self._end_with_loop)
+
+    def lease_for(self, manager: Any) -> PoolLease:
+        """The lease of a session manager. On the loop's thread."""
+        with self.lock:
+            found = next((lease for lease in self.leases if lease.manager is manager), None)
+        return found if found is not None else PoolLease(self, manager)
+
+    async def _end_with_loop(self) -> None:
+        """The loop is shut down, and its program may go on with another: sessions of this one would
+        wait there for ever."""
+        self.leaving.unwatch_signals()
+        with self.lock:
+            leases = list(self.leases)
+        for lease in leases:
+            lease.end_sessions()
+            lease.shutdown()
+        await self.hosts.close()
+        with _lock:
+            _shared.pop(self.loop, None)
 
 
 _sources: Sources | None = None
-_shared: SharedPool | None = None
+_lock = threading.Lock()  # guards _shared
+_shared: dict[asyncio.AbstractEventLoop, SharedPool] = {}
 
 
 def use_sources(sources: Sources) -> None:
@@ -63,11 +86,16 @@ def pool_settings() -> Gathered:
 
 def shared_pool() -> SharedPool:
     """The pool of the running loop."""
-    global _shared
     loop = asyncio.get_running_loop()
-    if _shared is None or _shared.loop is not loop or _is_over(_shared):
-        _shared = SharedPool(loop)
-    return _shared
+    with _lock:
+        for closed in [other for other in _shared if other.is_closed()]:
+            del _shared[closed]
+        shared = _shared.get(loop)
+    if shared is None or _is_over(shared):
+        shared = SharedPool(loop)
+        with _lock:
+            _shared[loop] = shared
+    return shared
 
 
 def _end_server() -> None:
@@ -106,9 +134,14 @@ class PoolLease:
     def get_or_create(self, file_path: str) -> AppHostAdapter:
         """The app host of a notebook; its process starts with the first kernel.
 
+        marimo's session manager holds one lease. Where several loops serve one application, each
+        gets app hosts of its own.
+
         Raises:
             KernelStartupError: (marimo's) the pool is shut down.
         """
+        if running_loop() not in (None, self.shared.loop):
+            return shared_pool().lease_for(self.manager).get_or_create(file_path)
         if self._ended:
             raise seam.server("KernelStartupError")("This server is shutting down.")
         path = os.path.abspath(file_path)
@@ -146,6 +179,15 @@ class PoolLease:
         if self.shared.leaving.begun:
             await self.shared.leaving.drained()
         self.shutdown()
+
+    def end_sessions(self) -> None:
+        """The loop is shut down: have marimo's session manager end the sessions that it served."""
+        if self.manager is None:
+            return
+        with self._lock:
+            adapters = list(self._adapters.values())
+        for session_id in seam.sessions_of(self.manager, adapters):
+            self.manager.close_session(session_id)
 
     def shutdown(self) -> None:
         """Give the lease back; with the last, have every host leave. Idempotent."""

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "LATE_MODULES",
     "SERVER_NAMES",
     "SUPPORTED",
+    "as_starlette",
     "check_marimo",
     "host",
     "is_supported",
@@ -32,6 +33,7 @@ __all__ = [
     "pass_zmq_checks",
     "passing_zmq_checks",
     "server",
+    "sessions_of",
 ]
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ SERVER_NAMES = {
     "BannerNotification": "marimo._messaging.notification",
     "CreateNotebookCommand": "marimo._runtime.commands",
     "DependencyManager": "marimo._dependencies.dependencies",
+    "DynamicDirectoryMiddleware": "marimo._server.asgi",
     "FunctionCallResultNotification": "marimo._messaging.notification",
     "HumanReadableStatus": "marimo._messaging.notification",
     "InvokeFunctionCommand": "marimo._runtime.commands",
@@ -174,6 +177,35 @@ def replace_queue_distributor(make_class: Callable[[Any], Any]) -> None:
     original = server("QueueDistributor")
     if module.QueueDistributor is original:
         module.QueueDistributor = make_class(original)
+
+
+def as_starlette(app: Any) -> Any:
+    """What marimo's builder built, as one application of Starlette.
+
+    It is one already, but for folders of notebooks: these are layers around it, each of which would
+    hide what a Starlette application has. Here they become its middleware, in the same order.
+    """
+    layers = []
+    while isinstance(app, server("DynamicDirectoryMiddleware")):
+        layers.append(app)
+        app = app.app
+    for layer in reversed(layers):
+        app.add_middleware(_put_around, layer=layer)
+    return app
+
+
+def _put_around(app: Any, layer: Any) -> Any:
+    layer.app = app
+    return layer
+
+
+def sessions_of(manager: Any, app_hosts: Sequence[Any]) -> list[str]:
+    """The ids of a manager's sessions whose kernels these app hosts run."""
+    return [
+        session_id
+        for session_id, session in manager.sessions.items()
+        if getattr(session._kernel_manager, "_app_host", None) in app_hosts
+    ]
 
 
 def messages_waiting(manager: Any, session_id: str) -> int:

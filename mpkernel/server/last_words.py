@@ -57,12 +57,15 @@ class LastWords:
             logger.debug("%s", error, app=self._app)
 
     async def arrived(self) -> None:
-        """Wait until the last line is there, for a moment at the longest."""
+        """Wait until the last line is there, for a moment at the longest; not at all while the loop
+        is shut down, which cancels what waits: the sessions are to be told all the same."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._ended.wait()
         except TimeoutError:
             logger.debug("something still holds the console of a dead host", app=self._app)
+        except asyncio.CancelledError:
+            logger.debug("the loop is shut down before a dead host's last line", app=self._app)
 
     def death(self, pid: int, status: ExitStatus) -> tuple[Death, MPKernelError]:
         """The record, and what sessions that do not come back are told."""

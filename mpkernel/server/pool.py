@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Self
 
+from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.configuration.apps import AppRule, settings_for
@@ -47,7 +48,9 @@ class HostPool:
             session = await pool.open_session("app.py", kernel=KernelSpec(entry="mine:main"))
 
     A pool belongs to the loop on which it is first used, and that loop's thread: hosts end with the
-    thread that launched them. Leaving `async with` ends every process.
+    thread that launched them. Leaving `async with` ends every process. A pool that nobody closes is
+    closed when its loop is shut down (`asyncio.run` does that, as do servers and test clients), and
+    killed where the loop was closed without that, as soon as another pool begins.
     A server that exits without closing its pool kills what is left at its exit; one that is killed
     is noticed by its hosts, which then leave.
 
@@ -86,6 +89,9 @@ class HostPool:
         self._closing = asyncio.Event()
         self._operations = Operations(self)
         self._owner_pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_end: LoopEnd | None = None
+        self._kill_lock = threading.Lock()  # two threads may find the same closed loop
         _pools.add(self)
 
     async def __aenter__(self) -> Self:
@@ -102,6 +108,7 @@ class HostPool:
         Args:
             stop: what `mpkernel stop` does; it returns at once. Default: `drain`.
         """
+        self._belong_to_this_loop()
         self.standby.start()
         self._operations.start(stop if stop is not None else self._drain_soon)
 
@@ -189,7 +196,7 @@ class HostPool:
         if not os.path.exists(path):
             raise AppNotFound(f"there is no app at {path}", remedy="check the path")
         if found is None:
-            loop = asyncio.get_running_loop()
+            loop = self._belong_to_this_loop()
             found = self._apps[path] = App(
                 path, self.settings_of(path), loop, self._launch_host, self._operations.died
             )
@@ -220,6 +227,14 @@ class HostPool:
         loop = asyncio.get_running_loop()
         return AppHost(app, process, loop, self._relay, self.files, self._watchdog, argv)
 
+    def _belong_to_this_loop(self) -> asyncio.AbstractEventLoop:
+        """On first use; the running loop."""
+        if self._loop is None:
+            _kill_those_of_closed_loops()
+            self._loop = asyncio.get_running_loop()
+            self._loop_end = LoopEnd(self.close)
+        return self._loop
+
     async def _wait_open(self, seconds: float) -> None:
         """Wait for so long, or until the pool is closed."""
         try:
@@ -249,6 +264,8 @@ class HostPool:
         await _bounded(self._operations.close(), "what operators see")
         self._relay.close()
         await off_the_loop(functools.partial(self._relay.join, _RELAY_PATIENCE_S))
+        if self._loop_end is not None:
+            self._loop_end.cancel()
 
     def _drain_soon(self) -> None:
         supervised_task(self.drain(), name="mpkernel.drain")
@@ -296,9 +313,10 @@ class HostPool:
         ends: list[Callable[[], object]] = [host.kill_and_reap for host in self.hosts]
         ends += [self.standby.kill_and_reap, self._operations.kill]
         if self._watchdog is not None:
-            ends.append(self._watchdog.close_soon)
+            ends.append(self._watchdog.kill)
         ends += [self._relay.close, functools.partial(self._relay.join, _RELAY_PATIENCE_S)]
-        run_each(ends, "a part of the pool could not be ended")
+        with self._kill_lock:
+            run_each(ends, "a part of the pool could not be ended")
 
 
 async def _bounded(end: Coroutine[None, None, None], what: str) -> None:
@@ -319,6 +337,13 @@ def _sweep_once() -> None:
 
 
 _pools: weakref.WeakSet[HostPool] = weakref.WeakSet()
+
+
+def _kill_those_of_closed_loops() -> None:
+    """End what nobody else will: their loops were closed before they were."""
+    for pool in list(_pools):
+        if pool._loop is not None and pool._loop.is_closed():
+            pool.kill()
 
 
 @atexit.register

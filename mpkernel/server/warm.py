@@ -128,7 +128,9 @@ class WarmProcess:
 
     def kill_and_reap(self) -> None:
         """Kill it and wait for it, without a loop, for 5 s at the longest. From any thread. The
-        descriptors stay open where a loop may still watch them."""
+        descriptors stay open where a loop may still watch them. Idempotent."""
+        if self.over.is_set():
+            return
         self._link.close_sending()
         if not self._loop.is_closed():
             self._process.reap()

@@ -96,9 +96,13 @@ class Watchdog(Generic[HostT]):
 
     def close_soon(self) -> None:
         """Watch nothing any more, without waiting."""
+        self.kill()
+        self._unwatched.set()
+
+    def kill(self) -> None:
+        """The same, without a loop. From any thread."""
         self._is_closed = True
         self._watched.clear()
-        self._unwatched.set()
         self._thread.shutdown(wait=False)
 
     async def close(self) -> None:

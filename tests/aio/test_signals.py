@@ -37,6 +37,25 @@ def test_it_is_called_before_what_the_signal_did() -> None:
     assert called == ["word", signal.SIGINT, "word", signal.SIGTERM]
 
 
+def test_what_is_taken_back_is_not_called_and_leaves_what_was() -> None:
+    called: list[str] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        called.append("handler")
+
+    for number in NUMBERS:
+        signal.signal(number, handler)
+    first = before_ending(lambda: called.append("first"))
+    second = before_ending(lambda: called.append("second"))
+    first()  # the other one still calls its handler
+    signal.raise_signal(signal.SIGTERM)
+    assert called == ["second", "handler"]
+    second()
+    first()
+    signal.raise_signal(signal.SIGTERM)
+    assert called == ["second", "handler", "handler"]
+
+
 @pytest.mark.parametrize(
     "disposition", [signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler]
 )

@@ -1,0 +1,52 @@
+"""`LoopEnd`: work that an event loop does last, before it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+__all__ = ["LoopEnd"]
+
+
+class LoopEnd:
+    """Has `last` awaited when the running loop is shut down: by `asyncio.run`, by a server, by a
+    test client. Not by a program that closes its loop without a word.
+
+    A loop has one hook for its end: it closes the async generators that were begun on it
+    (`loop.shutdown_asyncgens`). So one is begun here. By then the loop's tasks are cancelled, and
+    it still runs: `last` may wait, and should not for long.
+
+    Args:
+        last: awaited once, on the loop. What it raises is told to the loop's exception handler.
+
+    Raises:
+        RuntimeError: no loop runs in this thread.
+    """
+
+    def __init__(self, last: Callable[[], Awaitable[None]]) -> None:
+        asyncio.get_running_loop()
+        self._last: Callable[[], Awaitable[None]] | None = last
+        self._generator = self._wait()
+        _step(self._generator.__anext__())
+
+    def cancel(self) -> None:
+        """There is nothing left to do at the loop's end. From any thread. Idempotent."""
+        if self._last is not None:
+            self._last = None
+            _step(self._generator.aclose())
+
+    async def _wait(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            last, self._last = self._last, None
+            if last is not None:
+                await last()
+
+
+def _step(awaitable: Awaitable[None]) -> None:
+    """Go on to where the generator yields or ends. It does not wait for anything before."""
+    try:
+        awaitable.__await__().send(None)
+    except StopIteration:
+        return
