@@ -225,9 +225,11 @@ class App:
         self._end_waiting(None)
         run_each([host.leave for host in self.hosts], "a process could not be told to leave")
 
-    def fell(self, host: AppHost) -> None:
-        """A host's: its process ended, and it was not asked to. `died` follows, with the reason."""
-        self._policy.died(self._clock())
+    def fell(self, host: AppHost, *, by_operator: bool) -> None:
+        """A host's: its process ended, and `died` follows, with the reason. What an operator ended
+        is no sign of a crash loop."""
+        if not by_operator:
+            self._policy.died(self._clock())
         self._untold_deaths += 1
         if self._current is host:
             self._current = None

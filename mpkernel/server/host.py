@@ -475,7 +475,8 @@ class AppHost:
                 "a session could not be taken off its process",
             )
         if not was_asked:
-            self._owner.fell(self)
+            by_operator = self._last_words.reason is Reason.OPERATOR
+            self._owner.fell(self, by_operator=by_operator)
         supervised_task(
             self._tell_of_closing() if was_asked else self._tell_of_death(),
             name=f"mpkernel.death.{self.name}",

@@ -44,6 +44,11 @@ class LastWords:
             return []
         return [*self.tail.lines(), *self.tail.faults().splitlines()]
 
+    @property
+    def reason(self) -> Reason | None:
+        """What the process is being ended for; None where nobody ends it."""
+        return self._fault[0] if self._fault is not None else None
+
     def ended_for(self, reason: Reason, error: MPKernelError) -> None:
         """The process is being ended for this; the first reason counts."""
         if self._fault is None:

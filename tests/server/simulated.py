@@ -272,7 +272,8 @@ class SimulatedHost:
             self._owner.left(self._roster.take_all(), PoolClosed("closed"))
             self._owner.host_over(self)
             return
-        self._owner.fell(self)
+        by_operator = self._ended_for is not None and self._ended_for[0] is Reason.OPERATOR
+        self._owner.fell(self, by_operator=by_operator)
         faults = "" if thread is None else f"Current thread 0x{thread:x} (most recent call first):"
         self._clock.call_later(LAST_WORDS_S, self._tell_of_death, reason, faults)
 

@@ -95,6 +95,18 @@ class TestRestart:
         await server.open_session(APP, kernel=ECHO)
         assert kept_reports() == []
 
+    async def test_of_many_processes_counts_as_none_of_their_deaths(self, user: Path) -> None:
+        settings = Settings(snapshot=True, control=True, restart_limit=0)
+        async with HostPool(settings) as pool:
+            for _ in range(3):  # each leaves with its session
+                await pool.open_session(APP, kernel=ECHO)
+                await give(Drain(str(APP)))
+            hosts = pool.hosts
+            await give(Restart(str(APP)))
+            for host in hosts:
+                await host.wait_over()
+            await pool.open_session(APP, kernel=ECHO)
+
     async def test_ends_the_cool_down_of_an_app_that_died_too_often(
         self, user: Path, settings: Settings
     ) -> None:
