@@ -9,6 +9,7 @@ psutil nor uvloop: every host pays for what stands here.
     warming     what a standby imports, before it is known what the process is for
     kernel      one session: its queue, its thread
     kernels     the table of them
+    import_path where imports look first
     stopping    kernels that do not end: interrupted, judged, given up
     landing     where an exception from another thread would do harm
     streams     whole frames onto the stream Pipe from any thread; windows

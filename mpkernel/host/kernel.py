@@ -8,6 +8,7 @@ one) is no matter here.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import traceback
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from mpkernel.errors import ProtocolError
 from mpkernel.host.files import HostFiles, SessionFiles
+from mpkernel.host.import_path import put_first
 from mpkernel.host.stopping import thread_clock
 from mpkernel.host.streams import StreamWriter, Window
 from mpkernel.spec import resolve
@@ -33,6 +35,10 @@ __all__ = ["Kernel"]
 logger = logging.getLogger(__name__)
 
 _IDLE_CREDIT_BYTES = 64 * 1024
+
+_OURS = "mpkernel."
+"""How entries of mpkernel begin. These do not lie beside the app, and see to the import path
+themselves: it is marimo's, or that of a Python script."""
 
 
 class Kernel:
@@ -246,6 +252,8 @@ class Kernel:
         try:
             self._cpu_s = thread_clock()
             self.announce(KernelCreated(threading.get_ident()))
+            if not self._entry.startswith(_OURS):
+                put_first(os.path.dirname(self.app))
             entry = resolve(self._entry)
             self._entered = True
             entry(self)

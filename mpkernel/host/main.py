@@ -177,7 +177,6 @@ class Dispatcher:
             self._warming.wait_gone()
             self._warming = None
         sys.argv = list(setup.argv)
-        sys.path.insert(0, os.path.dirname(setup.app))
         self._decoder.max_frame_bytes = setup.max_frame_bytes
         self._writer = StreamWriter(
             self._stream_fd,

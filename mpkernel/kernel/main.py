@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from mpkernel.host import console, descriptors
+from mpkernel.host.import_path import put_first
 from mpkernel.kernel import context
 from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.debugger import install_debugger
@@ -118,6 +119,7 @@ def _prepare_process(kernel: Kernel) -> None:
     with _lock:
         if _proxies is not None:
             return
+        put_first(os.path.dirname(os.path.realpath(kernel.app)))  # as `python APP` does
         console.install(_Proxy)
         proxies = cast("tuple[_Proxy, _Proxy]", (sys.stdout, sys.stderr))
         install_waits()

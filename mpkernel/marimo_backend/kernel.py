@@ -29,7 +29,8 @@ _process_prepared = False
 
 
 def run(kernel: Kernel) -> None:
-    """Run marimo's kernel for one session until it is closed."""
+    """Run marimo's kernel for one session until it is closed. It puts the notebook's folder into
+    the import path itself, before those of its setting `pythonpath`."""
     _prepare_process()
     files.bind_thread(kernel.files)
     restoring.bind_thread(kernel)

@@ -95,7 +95,9 @@ class Standby:
         if inherited.environment != environment_for(settings):
             return None
         for process in self._processes:
-            if process.can_be_taken and not _holds_any_of(os.path.dirname(app), process.names):
+            if process.can_be_taken and not any(
+                _holds_any_of(folder, process.names) for folder in _folders_of(app)
+            ):
                 self._remove(process)
                 return process.release()
         return None
@@ -181,6 +183,11 @@ class Standby:
         self._processes.remove(process)
         if not self._closed:
             self._settled.clear()
+
+
+def _folders_of(app: str) -> set[str]:
+    """Where imports of an app look first: Python looks beside the file that a link leads to."""
+    return {os.path.dirname(app), os.path.dirname(os.path.realpath(app))}
 
 
 def _holds_any_of(folder: str, names: Iterable[str]) -> bool:
