@@ -12,7 +12,6 @@ import signal
 import threading
 from typing import Any
 
-from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.loops import call_on_loop, running_loop
 from mpkernel.configuration.sources import Gathered, Sources, gather
 from mpkernel.marimo_backend import seam
@@ -37,11 +36,10 @@ class SharedPool:
         self.loop = loop
         gathered = pool_settings()
         self.hosts = HostPool(gathered.settings, rules=gathered.rules)
-        self.hosts.start(stop=_end_server)
+        self.hosts.start(stop=_end_server, last=self._end_with_loop)
         self.leaving = Leaving(self.hosts)
         self.lock = threading.Lock()  # guards leases
         self.leases: set[PoolLease] = set()
-        self._loop_end = LoopEnd(self._end_with_loop)
 
     def lease_for(self, manager: Any) -> PoolLease:
         """The lease of a session manager. On the loop's thread."""
@@ -50,17 +48,28 @@ class SharedPool:
         return found if found is not None else PoolLease(self, manager)
 
     async def _end_with_loop(self) -> None:
-        """The loop is shut down, and its program may go on with another: sessions of this one would
-        wait there for ever."""
+        """The loop is shut down, and nobody said so before.
+
+        On the main thread that is a server's end (hypercorn's worker, which gets no signal): cells
+        that run may come to their end. On another it is a test client's: they are interrupted.
+        Sessions are ended in marimo, too: the program may serve the application on another loop,
+        and they would wait there for ever.
+        """
         self.leaving.unwatch_signals()
+        if threading.current_thread() is threading.main_thread():
+            self.leaving.begin()
         with self.lock:
             leases = list(self.leases)
-        for lease in leases:
-            lease.end_sessions()
-            lease.shutdown()
-        await self.hosts.close()
-        with _lock:
-            _shared.pop(self.loop, None)
+        try:
+            for lease in leases:
+                lease.end_sessions()
+                lease.shutdown()
+            if self.leaving.begun:
+                await self.leaving.drained()
+        finally:
+            await self.hosts.close()
+            with _lock:
+                _shared.pop(self.loop, None)
 
 
 _sources: Sources | None = None

@@ -10,7 +10,7 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Self
 
 from mpkernel.aio.loop_end import LoopEnd
@@ -101,14 +101,21 @@ class HostPool:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def start(self, *, stop: Callable[[], None] | None = None) -> None:
+    def start(
+        self,
+        *,
+        stop: Callable[[], None] | None = None,
+        last: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Launch the first standby, and let operators in, as far as the settings say. By itself
         that happens on entering `async with`. On the loop's thread.
 
         Args:
             stop: what `mpkernel stop` does; it returns at once. Default: `drain`.
+            last: what is done when the loop is shut down and nobody has closed the pool. It closes
+                it. Default: `close`.
         """
-        self._belong_to_this_loop()
+        self._belong_to_this_loop(last)
         self.standby.start()
         self._operations.start(stop if stop is not None else self._drain_soon)
 
@@ -227,12 +234,14 @@ class HostPool:
         loop = asyncio.get_running_loop()
         return AppHost(app, process, loop, self._relay, self.files, self._watchdog, argv)
 
-    def _belong_to_this_loop(self) -> asyncio.AbstractEventLoop:
+    def _belong_to_this_loop(
+        self, last: Callable[[], Awaitable[None]] | None = None
+    ) -> asyncio.AbstractEventLoop:
         """On first use; the running loop."""
         if self._loop is None:
             _kill_those_of_closed_loops()
             self._loop = asyncio.get_running_loop()
-            self._loop_end = LoopEnd(self.close)
+            self._loop_end = LoopEnd(last if last is not None else self.close)
         return self._loop
 
     async def _wait_open(self, seconds: float) -> None:
