@@ -313,7 +313,7 @@ class App:
             return False
 
     def _may_die(self, times: int = 1) -> bool:
-        """Whether so many more deaths within the minute are no restart storm; if so, counts them."""
+        """Whether so many more deaths within the minute are allowed; if so, counts them."""
         now = time.monotonic()
         while self._deaths and self._deaths[0] < now - 62:
             self._deaths.popleft()
