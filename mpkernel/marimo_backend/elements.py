@@ -15,6 +15,8 @@ ENTRY_BYTES = 64
 """What anything kept is taken to need beside its content."""
 
 _UUID_LENGTH = 36
+_MOST_ID_CHARS = 1000
+_MOST_TOO_LARGE = 1000
 
 
 class ElementState:
@@ -24,7 +26,8 @@ class ElementState:
         max_bytes: the bound.
 
     Attributes:
-        too_large: elements that are set to what is not kept.
+        too_large: elements that are set to what is not kept; some of them, where they are many.
+        has_more_too_large: whether there are others.
         has_unlasting: whether elements were set whose ids are others in each process: those of
             embedded apps, and those made after the cells' run.
         has_nameless: whether models were set that no element shows.
@@ -32,6 +35,7 @@ class ElementState:
 
     def __init__(self, max_bytes: int) -> None:
         self.too_large: set[str] = set()
+        self.has_more_too_large = False
         self.has_unlasting = False
         self.has_nameless = False
         self._max_bytes = max_bytes
@@ -43,6 +47,7 @@ class ElementState:
         """Another one that is the same."""
         copied = type(self)(self._max_bytes)
         copied.too_large = set(self.too_large)
+        copied.has_more_too_large = self.has_more_too_large
         copied.has_unlasting = self.has_unlasting
         copied.has_nameless = self.has_nameless
         copied._kept = dict(self._kept)
@@ -93,7 +98,14 @@ class ElementState:
         while self._bytes > self._max_bytes:
             largest = max(self._sizes, key=self._sizes.__getitem__)
             self._drop(largest)
-            self.too_large.add(largest)
+            self._note_too_large(largest)
+
+    def _note_too_large(self, object_id: str) -> None:
+        """A page chooses what it calls an element, and how many there are."""
+        if len(object_id) <= _MOST_ID_CHARS and len(self.too_large) < _MOST_TOO_LARGE:
+            self.too_large.add(object_id)
+        else:
+            self.has_more_too_large = True
 
     def _drop(self, object_id: str) -> None:
         if self._kept.pop(object_id, None) is not None:

@@ -286,7 +286,7 @@ class MarimoJournal(Journal):
     def _lost(self) -> tuple[str, ...]:
         state = self._state
         said = (
-            (state.too_large, "what was set in the largest inputs"),
+            (state.too_large or state.has_more_too_large, "what was set in the largest inputs"),
             (state.has_unlasting, "what was set in embedded apps"),
             (state.has_nameless, "the state of widgets that are not wrapped in mo.ui.anywidget"),
             (self._has_unkept, "some of what was set or clicked while the app was down"),

@@ -283,3 +283,12 @@ def test_an_integer_over_64_bits_is_kept_like_any_other(sender: Sender) -> None:
     sender.set(a_0=[2**70], b_0={"deep": -(2**65)})
     sender.done()
     assert restored(sender.rebuild()) == {"a-0": [2**70], "b-0": {"deep": -(2**65)}}
+
+
+def test_names_that_a_page_makes_up_are_kept_within_the_bound_too() -> None:
+    sender = Sender(max_bytes=1_000)
+    for number in range(3_000):
+        sender.set(**{f"made_up_{number}": "x" * 600})
+        sender.done()
+    assert len(sender.journal._state.too_large) == 1_000
+    assert sender.rebuild().lost == ("what was set in the largest inputs",)
