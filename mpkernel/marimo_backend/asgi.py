@@ -1,27 +1,29 @@
 """`create_asgi_app`: marimo's ASGI application, each notebook of it in a process of its own.
 
-    your server ─▶ your application ─▶ Starlette, with `LeavingMiddleware`
+    your server ─▶ your application ─▶ Starlette, with `KeptPool`'s lifespan
                                            └─▶ marimo's own for each notebook, with
                                                `IsolationMiddleware`
 
 marimo builds it; what is ours is that it is always isolated, that libzmq is not asked for, and the
-lifespan, where the server runs it: then the first process warms up when the server starts, and the
-server's end waits for cells that run.
+lifespan. Where the server runs it, or a lifespan of yours (`app.router.lifespan_context(app)`), the
+first process warms up when the server starts, and its end waits for cells that run.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
 from starlette.applications import Starlette
 
+from mpkernel.aio.lifespans import Lifespan
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
+from mpkernel.marimo_backend.leaving import LEASES
 from mpkernel.marimo_backend.pool import PoolLease, pool_settings, shared_pool
 
-__all__ = ["AsgiAppBuilder", "LeavingMiddleware", "create_asgi_app"]
+__all__ = ["AsgiAppBuilder", "KeptPool", "create_asgi_app"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -135,35 +137,59 @@ class AsgiAppBuilder:
         """The application: to be served, or mounted in another. It is Starlette's, so that it takes
         more routes and middleware, and a lifespan of yours around its own."""
         app = seam.as_starlette(self._builder.build())
-        if all(middleware.cls is not LeavingMiddleware for middleware in app.user_middleware):
-            app.add_middleware(LeavingMiddleware)
+        if all(middleware.cls is not _Telling for middleware in app.user_middleware):
+            kept = KeptPool(app.router.lifespan_context)
+            app.router.lifespan_context = kept
+            app.add_middleware(_Telling, kept=kept)
         return app
 
 
-class LeavingMiddleware:
-    """Keeps the pool from the beginning of a lifespan of notebooks to its end, and has that wait
-    for cells that run. Where no lifespan is run, it does nothing.
+class KeptPool:
+    """A lifespan around another one: keeps the pool from its beginning to its end, which waits for
+    cells that run.
 
     Args:
-        app: what it is around.
+        lifespan: the other one.
     """
 
-    def __init__(self, app: AsgiApp) -> None:
-        self._app = app
-        # One for each loop that runs a lifespan.
+    def __init__(self, lifespan: Lifespan[Starlette]) -> None:
+        self._lifespan = lifespan
+        # Of each loop on which the lifespan is run.
         self._leases: dict[asyncio.AbstractEventLoop, list[PoolLease]] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, app: Starlette) -> AbstractAsyncContextManager[object]:
+        return self._around(app)
+
+    def leases(self) -> list[PoolLease] | None:
+        """Where notebooks add their leases; None where the running loop runs no lifespan."""
+        return self._leases.get(asyncio.get_running_loop())
+
+    @asynccontextmanager
+    async def _around(self, app: Starlette) -> AsyncIterator[object]:
         loop = asyncio.get_running_loop()
-        if scope["type"] != "lifespan":
-            leases = self._leases.get(loop)
-            ours = scope if leases is None else {**scope, LEASES: leases}
-            await self._app(ours, receive, send)
-            return
         leases = self._leases[loop] = [PoolLease(shared_pool())]
         try:
-            await leave_in_order(leases, self._app, scope, receive, send)
+            async with self._lifespan(app) as state:
+                try:
+                    yield state
+                finally:
+                    for lease in leases:
+                        lease.begin_shutdown()
+            for lease in leases:
+                await lease.drained()
         finally:
             for lease in leases:
                 lease.shutdown()
             del self._leases[loop]
+
+
+class _Telling:
+    """Middleware that tells notebooks of the lifespan which they are part of."""
+
+    def __init__(self, app: AsgiApp, kept: KeptPool) -> None:
+        self._app = app
+        self._kept = kept
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        leases = self._kept.leases() if scope["type"] != "lifespan" else None
+        await self._app(scope if leases is None else {**scope, LEASES: leases}, receive, send)

@@ -199,7 +199,7 @@ class TestStarlette:
             pass
         assert not children()
 
-    def test_it_is_served_within_another_with_a_lifespan_of_its_own(self, app: Starlette) -> None:
+    def test_its_lifespan_may_be_part_of_anothers(self, app: Starlette) -> None:
         @contextlib.asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             async with app.router.lifespan_context(app):
@@ -208,6 +208,7 @@ class TestStarlette:
         outer = FastAPI(lifespan=lifespan)
         outer.mount("/nb", app)
         with TestClient(outer) as client:
+            assert len(children()) == 1, "no process warms up for the first page"
             assert client.get("/nb/one/").status_code == 200
         assert not children()
 

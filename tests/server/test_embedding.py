@@ -45,6 +45,22 @@ class TestDefaultTimeout:
                 break
         assert session.host.is_alive
 
+    async def test_an_app_may_have_its_own(self, pool: HostPool) -> None:
+        files = KernelSpec(entry="files:obey")
+        session = await pool.open_session(APPS / "files.py", kernel=files)
+        session.send(
+            Channel.CONTROL,
+            b"import socket; socket.setdefaulttimeout(0.001); from multiprocessing import Pipe;"
+            b"[kernel.send(bytes(1_000_000)) for _ in range(20)];"
+            b"ours, theirs = Pipe(); ours.send(1); result = theirs.recv()",
+        )
+        got = 0
+        async for _, payload in session:
+            if payload == b"1":
+                break
+            got += len(payload)
+        assert got == 20_000_000
+
     async def test_an_operator_is_heard(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with user_directories(monkeypatch):
             async with HostPool(Settings(snapshot=True, control=True)) as pool:
