@@ -9,7 +9,6 @@ marimo's own host (`marimo._session.app_host.host`) defines the surface; none of
 from __future__ import annotations
 
 import functools
-import html
 import pickle
 import queue
 import threading
@@ -17,9 +16,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpkernel.aio.loops import call_on_loop, result_on_loop
-from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
+from mpkernel.errors import MPKernelError, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.carrying import with_carried_requests
 from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.session import MarimoSession
 from mpkernel.marimo_backend.streams import PageStream
@@ -100,8 +100,9 @@ class AppHostAdapter:
         """Start a kernel for a session; returns (marimo's) `KernelCreatedResponse` at once.
 
         Raises:
-            KernelStartupError: (marimo's) no process could be launched, the app died too often, or
-                a session of this name is open already.
+            KernelStartupError: (marimo's) no process could be launched, the app died too often, a
+                session of this name is open already, or whatever else went wrong: it is the only
+                error that the page is told.
         """
         arguments |= {"app_metadata": app_metadata, "log_level": log_level}
         try:
@@ -111,14 +112,12 @@ class AppHostAdapter:
                 argv=tuple(app_metadata.argv or ()),
             )
             result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
-        except MPKernelError as error:
+        except Exception as error:
             with self._lock:
                 if session_id not in self._sessions:  # else marimo gives the stream up, see there
                     self._streams.pop(session_id, None)
-            logger.warning(
-                "no kernel could be created: %s", error, app=self._app, session=session_id
-            )
-            raise seam.server("KernelStartupError")(str(error)) from error
+            said = self._refused("no kernel could be created", error, session_id)
+            raise seam.server("KernelStartupError")(said) from error
         return seam.server("KernelCreatedResponse")(session_id=session_id, success=True)
 
     def _open(self, session_id: str, kernel: KernelSpec, arguments: dict[str, Any]) -> None:
@@ -159,18 +158,30 @@ class AppHostAdapter:
             logger.debug("a command for no session", app=self._app, session=session_id)
             return
         try:
-            pickled = pickle.dumps(payload, pickle.HIGHEST_PROTOCOL)
-            session.send(_CHANNELS[channel.value], pickled, command=payload)
+            command = with_carried_requests(payload)
+            pickled = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
+            session.send(_CHANNELS[channel.value], pickled, command=command)
         except SessionClosed as error:
             logger.debug("a command came too late: %s", error)
-        except (HostUnresponsive, ProtocolError) as error:
-            logger.warning("command refused: %s", error, app=self._app, session=session_id)
-            session.notify(
-                "AlertNotification",
-                title="Not sent to the app",
-                description=html.escape(str(error)),
-                variant="danger",
-            )
+        except Exception as error:  # noqa: BLE001 (marimo would drop it without a word)
+            said = self._refused("command refused", error, session_id)
+            if isinstance(payload, seam.server("CreateNotebookCommand")):
+                session.notify_of_failure("This app cannot run", said)
+            else:
+                session.notify_of_refusal("Not sent to the app", said)
+
+    def _refused(self, what: str, error: Exception, session_id: str) -> str:
+        """Log why something was refused; what to say of it."""
+        ours = isinstance(error, MPKernelError)
+        logger.warning(
+            "%s: %s",
+            what,
+            error,
+            app=self._app,
+            session=session_id,
+            exc_info=None if ours else error,
+        )
+        return str(error) if ours else f"{type(error).__name__}: {error}"
 
     def has_active_session(self, session_id: str) -> bool:
         """Whether a session's kernel runs, or is about to."""

@@ -51,6 +51,7 @@ SERVER_NAMES = {
     "DependencyManager": "marimo._dependencies.dependencies",
     "DynamicDirectoryMiddleware": "marimo._server.asgi",
     "FunctionCallResultNotification": "marimo._messaging.notification",
+    "HTTPRequest": "marimo._runtime.commands",
     "HumanReadableStatus": "marimo._messaging.notification",
     "InvokeFunctionCommand": "marimo._runtime.commands",
     "KernelCreatedResponse": "marimo._session.app_host.commands",

@@ -109,19 +109,27 @@ class MarimoSession(SessionLink):
         logger.warning("session ended: %s", error.what, app=self.app.path, session=self.session_id)
         reload = "reload the page to start it again"
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload
+        self.notify_of_failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
+
+    def on_file_refused(self, error: Exception) -> None:
+        self.notify_of_refusal("A file of this app cannot be shown", str(error))
+
+    def notify_of_failure(self, title: str, description: str) -> None:
+        """Tell the page, until it is dismissed, that the app does not run."""
         self.notify(
             "BannerNotification",
-            title="This app stopped",
-            description=html.escape(f"{error.what.splitlines()[0]}: {remedy}."),
+            title=title,
+            description=html.escape(description),
             variant="danger",
             action="restart",
         )
 
-    def on_file_refused(self, error: Exception) -> None:
+    def notify_of_refusal(self, title: str, description: str) -> None:
+        """Tell the page, for some seconds, of one thing that was not done."""
         self.notify(
             "AlertNotification",
-            title="A file of this app cannot be shown",
-            description=html.escape(str(error)),
+            title=title,
+            description=html.escape(description),
             variant="danger",
         )
 
