@@ -5,12 +5,14 @@ slices (`waits`). A raw lock, `SimpleQueue.get`, `Thread.join` or a C call sees 
 it returns.
 
 The exception never lands in the kernel's own steps: a thread that is inside one (`shield`) gets it
-at that step's end. What is torn otherwise: a frame taken from a buffer and not written.
+at that step's end. What is torn otherwise: a frame taken from a buffer and not written. Nor does it
+land where it would harm other sessions, in an import for example (`landing`): it is tried again and
+again until the thread is out of there, or its code is at its end.
 """
 
 from __future__ import annotations
 
-import ctypes
+import enum
 import heapq
 import itertools
 import os
@@ -22,17 +24,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from mpkernel.host.landing import is_ending, would_tear
-from mpkernel.kernel.waits import sliced_sleep, sliced_wait
+from mpkernel.kernel.builtins_like import builtin_like
+from mpkernel.kernel.landing import is_ending, is_importing, raise_in, throw
+from mpkernel.kernel.waits import make_waits_interruptible
 
 __all__ = ["Interrupts", "install_waits"]
 
 _BUSY_AFTER_S = 0.1
+_FIRST_PAUSE_S = 0.002
+_LONGEST_PAUSE_S = 0.25
 
 _Cancel: TypeAlias = Callable[[], Callable[[], bool]]
 
 _interruptible: dict[int, Interrupts] = {}
 """By ident, the threads that a client may interrupt; single operations, each one atomic."""
+
+
+class _Wish(enum.Enum):
+    """Why an exception is to be raised, which says how long it is tried.
+
+    INTERRUPT: the client wants it. Until it is raised, or the code is at its end.
+    END: the session is closed, and `end` is called again and again. For half a second, and not
+        while code that was interrupted is on its way out.
+    """
+
+    INTERRUPT = "interrupt"
+    END = "end"
 
 
 class Interrupts:
@@ -44,6 +61,8 @@ class Interrupts:
         self._shields = 0
         self._pending = False
         self._thrown = False
+        self._wish: _Wish | None = None
+        self._tries = 0  # the number of the last series of tries: older ones stop
         self._cancel: _Cancel | None = None
         self._was_cancelled: Callable[[], bool] | None = None  # by `end`
 
@@ -74,21 +93,36 @@ class Interrupts:
 
     def _throw_soon(self) -> None:
         with self._lock:
-            if self._thread is not None:
-                self._raise_in(self._thread)
+            self._begin_tries(_Wish.INTERRUPT)
 
     def _throw_unless(self, was_reached: Callable[[], bool], cancel: _Cancel) -> None:
         with self._lock:
-            if self._thread is not None and self._cancel is cancel and not was_reached():
-                self._raise_in(self._thread)
+            if self._cancel is cancel and not was_reached():
+                self._begin_tries(_Wish.INTERRUPT)
 
-    def _raise_in(self, thread: int) -> None:
-        """Now, or at the end of the kernel's own step. Under the lock."""
+    def _begin_tries(self, wish: _Wish) -> None:
+        """Under the lock."""
+        self._tries += 1
+        if self._thread is not None and self._wish is not _Wish.INTERRUPT:
+            self._wish = wish
+        self._try(self._tries, _FIRST_PAUSE_S)
+
+    def _try_again(self, number: int, pause_s: float) -> None:
+        with self._lock:
+            self._try(number, pause_s)
+
+    def _try(self, number: int, pause_s: float) -> None:
+        """Under the lock."""
+        thread, wish = self._thread, self._wish
+        if thread is None or wish is None or number != self._tries:
+            return
         if self._shields:
-            self._pending = True
-        else:
-            self._thrown = True
-            _throw(thread)
+            self._pending, self._wish = True, None
+        elif not (wish is _Wish.END and is_ending(thread)) and throw(thread):
+            self._thrown, self._wish = True, None
+        elif wish is _Wish.INTERRUPT or pause_s < _LONGEST_PAUSE_S:
+            next_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            later(pause_s, lambda: self._try_again(number, next_s))
 
     @property
     def running(self) -> bool:
@@ -104,24 +138,22 @@ class Interrupts:
                 was_reached = cancel()
                 later(_BUSY_AFTER_S, lambda: self._throw_unless(was_reached, cancel))
             else:
-                self._raise_in(self._thread)
+                self._begin_tries(_Wish.INTERRUPT)
             return True
 
     def end(self) -> bool:
         """Stop what runs, for good: for who asks again and again. What an earlier interrupt has set
-        on its way out is left to it, and no exception is raised where it would do harm. False when
-        nothing runs."""
+        on its way out is left to it. False when the thread needs more time: nothing runs, or it
+        imports, which nothing may end but its own end."""
         with self._lock:
             thread = self._thread
             if thread is None:
                 return False
             if self._cancel is not None and self._was_cancelled is None:
                 self._was_cancelled = self._cancel()
-                return True
-            is_out = self._was_cancelled is not None and self._was_cancelled()
-            if not (is_out or is_ending(thread) or would_tear(thread)):
-                self._raise_in(thread)
-            return True
+            elif self._was_cancelled is None or not self._was_cancelled():
+                self._begin_tries(_Wish.END)
+            return not is_importing(thread)
 
     @contextmanager
     def shield(self) -> Iterator[None]:
@@ -166,8 +198,9 @@ class Interrupts:
             try:
                 with self._lock:
                     thread, self._thread = self._thread, None
-                    late, thrown = late or self._pending, self._thrown
-                    self._pending = False
+                    late = late or self._pending or self._wish is _Wish.INTERRUPT
+                    thrown = self._thrown
+                    self._pending, self._wish = False, None
                     self._shields = 0
                     self._cancel = self._was_cancelled = None
                 if thread is not None:
@@ -184,12 +217,10 @@ def install_waits() -> None:
     """Make the process's waits interruptible, for threads inside `Interrupts.guarded`, and let no
     interrupt be lost. Once."""
     global _later
-    changed_time: Any = time
-    changed_condition: Any = threading.Condition
-    changed_time.sleep = sliced_sleep(time.sleep, _is_interruptible)
-    changed_condition.wait = sliced_wait(threading.Condition.wait, _is_interruptible)
+    make_waits_interruptible(_is_interruptible)
     _later = _Later()
-    sys.unraisablehook = _keeping_interrupts(sys.unraisablehook)
+    hook = sys.unraisablehook
+    sys.unraisablehook = builtin_like(hook, _keeping_interrupts(hook))
 
 
 def _is_interruptible() -> bool:
@@ -247,13 +278,6 @@ def _renew_locks() -> None:
 os.register_at_fork(after_in_child=_renew_locks)
 
 
-def _throw(thread: int) -> None:
-    """Have a KeyboardInterrupt raised in a thread soon."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
-    )
-
-
 def _absorb(thread: int) -> None:
     """On the thread itself: take an exception back that may be on its way.
 
@@ -262,7 +286,7 @@ def _absorb(thread: int) -> None:
     again, and `sys.settrace` may hang.)
     """
     try:
-        _throw(thread)
+        raise_in(thread)
         for _ in range(1000):
             pass
     except KeyboardInterrupt:

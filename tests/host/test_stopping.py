@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ import pytest
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import KernelFailed
-from mpkernel.host.landing import is_ending, would_tear
 from mpkernel.host.stopping import Stopper, thread_clock
 
 GRACE_S = 2.0
@@ -201,13 +199,6 @@ def thread_in(body: Callable[[threading.Event], None]) -> Iterator[int]:
         thread.join()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def test_the_clock_of_a_thread_is_its_own_and_may_outlive_it() -> None:
     clocks: list[Callable[[], float | None]] = []
 
@@ -222,48 +213,6 @@ def test_the_clock_of_a_thread_is_its_own_and_may_outlive_it() -> None:
     with thread_in(spin):
         pass
     assert clocks[0]() is None or clocks[0]() == pytest.approx(0.05, abs=0.04)
-
-
-def test_a_thread_in_a_finally_block_of_an_interrupt_is_ending() -> None:
-    def interrupted(go_on: threading.Event) -> None:
-        try:
-            try:
-                raise KeyboardInterrupt
-            finally:
-                go_on.wait()
-        except KeyboardInterrupt:
-            pass
-
-    def has_caught_another(go_on: threading.Event) -> None:
-        try:
-            raise ValueError
-        except ValueError:
-            go_on.wait()
-
-    with thread_in(interrupted) as thread:
-        until(lambda: is_ending(thread))
-    with thread_in(has_caught_another) as thread:
-        until(lambda: sys._current_exceptions().get(thread) not in (None, (None, None, None)))
-        assert not is_ending(thread)
-
-
-def test_an_exception_would_tear_a_thread_that_is_about_to_hold_a_condition() -> None:
-    condition = threading.Condition()
-
-    def enter(_: threading.Event) -> None:
-        with condition:
-            pass
-
-    with condition:
-        thread = threading.Thread(target=enter, args=(threading.Event(),))
-        thread.start()
-        ident = thread.ident
-        assert ident is not None
-        until(lambda: would_tear(ident))
-    thread.join()
-    with thread_in(lambda go_on: bool(go_on.wait()) and None) as waiting:
-        until(lambda: sys._current_frames()[waiting].f_code.co_name == "wait")
-        assert not would_tear(waiting)
 
 
 SPINS = """

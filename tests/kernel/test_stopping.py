@@ -299,3 +299,71 @@ async def test_a_session_closed_before_its_kernel_runs_costs_nothing(
         await (await Client.open(pool, tmp_path / "app.py")).close()
     while len(await threads_of(other)) > 1:
         pass  # a thread ends just after it has said that its kernel has
+
+
+SLOW = """
+import builtins, time
+if hasattr(builtins, "_slow_is_loaded"): raise ImportError("this cannot be loaded twice")
+builtins._slow_is_loaded = True
+print("loading", flush=True)
+{waits}
+ready = True
+"""
+
+WAITS_IN_AN_IMPORT = {
+    "sleeps": "for _ in range(100): time.sleep(0.01)",
+    "spins": "end = time.monotonic() + 1\nwhile time.monotonic() < end: pass",
+    "waits": "import threading\nthreading.Event().wait(1)",
+}
+
+
+@pytest.mark.parametrize("ending", ["closed", "interrupted"])
+@pytest.mark.parametrize("waits", WAITS_IN_AN_IMPORT.values(), ids=WAITS_IN_AN_IMPORT)
+async def test_a_module_is_whole_after_sessions_that_end_while_it_is_imported(
+    open_app: OpenApp, tmp_path: Path, waits: str, ending: str
+) -> None:
+    """One session imports it, and another waits for that."""
+    (tmp_path / "slow.py").write_text(SLOW.format(waits=waits))
+    other, first, second = await open_app(), await open_app(), await open_app()
+    pid = await pid_of(other)
+    first.execute("import slow", cell="cell")
+    await first.wait_for(Console, text="loading\n")
+    second.execute("print('begun', flush=True)\nimport slow", cell="cell")
+    await second.wait_for(Console)
+    if ending == "closed":
+        await first.close()
+        await second.close()
+    else:
+        first.interrupt()
+        second.interrupt()
+        assert (await first.wait_for(Done)).outcome == "interrupted"
+        assert (await second.wait_for(Done)).outcome == "interrupted"
+    new = await open_app()
+    assert await new.text("import slow\nprint(slow.ready)") == "True\n"
+    assert await pid_of(new) == pid
+
+
+async def test_a_lock_of_a_module_is_released_by_who_is_stopped_while_it_is_held(
+    open_app: OpenApp, tmp_path: Path
+) -> None:
+    (tmp_path / "shared.py").write_text(
+        """
+import threading, time
+lock = threading.Lock()
+def work():
+    end = time.monotonic() + 0.01
+    while time.monotonic() < end: sum(range(100))
+def step():
+    lock.acquire()
+    work()
+    lock.release()
+"""
+    )
+    other = await open_app()
+    pid = await pid_of(other)
+    for _ in range(5):
+        client = await open_app()
+        await begun(client, "import shared\nwhile True: shared.step(); shared.work()")
+        await client.close()
+        assert await other.text("import shared\nshared.step()\nprint('free')") == "free\n"
+    assert await pid_of(await open_app()) == pid
