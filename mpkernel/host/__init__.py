@@ -11,7 +11,6 @@ psutil nor uvloop: every host pays for what stands here.
     kernels     the table of them
     import_path where imports look first
     stopping    kernels that do not end: interrupted, judged, given up
-    landing     where an exception from another thread would do harm
     streams     whole frames onto the stream Pipe from any thread; windows
     console     `sys.stdout` and `sys.stderr`, by thread
     descriptors what is written to descriptors 1 and 2, back to the session that ran

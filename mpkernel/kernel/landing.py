@@ -37,7 +37,14 @@ from mpkernel.kernel.half_done import has_set_a_global, may_hold_a_lock
 
 __all__ = ["is_ending", "is_importing", "raise_in", "throw", "WAITING_CODE"]
 
-WAITING_CODE: set[CodeType] = set()
+WAITING_CODE: set[CodeType] = {
+    function.__code__
+    for function in (
+        threading.Thread.join,
+        getattr(threading.Thread, "_wait_for_tstate_lock", None),  # Python 3.11 and 3.12
+    )
+    if function is not None
+}
 """The code of waits in which an exception does no harm; added to by who makes such waits."""
 
 _WAIT = threading.Condition.wait.__code__
@@ -53,7 +60,6 @@ _SHORT_STEPS = frozenset(
         "contextlib",
         "functools",
         "mpkernel",
-        "multiprocessing",
         "queue",
         "shm",
         "threading",
@@ -61,6 +67,9 @@ _SHORT_STEPS = frozenset(
     }
 )
 """Modules and packages whose code does not run for long, but for what it calls."""
+
+_WRITES_FOR_LONG = "mpkernel.host.console"
+"""Code that prints all the time is nowhere else: its writes are where it lets others run."""
 
 _set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_exception.argtypes = [ctypes.c_ulong, ctypes.py_object]
@@ -117,7 +126,7 @@ def _would_harm(top: FrameType) -> bool:
     if top.f_code in WAITING_CODE:
         while frame is not None and (frame.f_code in WAITING_CODE or frame.f_code is _WAIT):
             frame = frame.f_back
-    elif _module_of(top).partition(".")[0] in _SHORT_STEPS:
+    elif _is_short_step(top):
         return True
     while frame is not None:
         code = frame.f_code
@@ -130,6 +139,11 @@ def _would_harm(top: FrameType) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _is_short_step(frame: FrameType) -> bool:
+    module = _module_of(frame)
+    return module.partition(".")[0] in _SHORT_STEPS and module != _WRITES_FOR_LONG
 
 
 def _is_shared(frame: FrameType) -> bool:

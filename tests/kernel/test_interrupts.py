@@ -19,6 +19,9 @@ WAITS = {
     "event": "import threading; threading.Event().wait()",
     "condition": "import threading\nc = threading.Condition()\nwith c: c.wait(60)",
     "future": "import concurrent.futures as f; f.Future().result()",
+    "thread": "import threading, time\n"
+    "t = threading.Thread(target=time.sleep, args=(60,), daemon=True)\n"
+    "t.start()\nwhile t.is_alive(): t.join(0.1)",
     "generator": "def forever():\n    while True: yield\nfor _ in forever(): pass",
     "await": "import asyncio; await asyncio.sleep(60)",
     "input": "input()",
