@@ -56,6 +56,14 @@ def test_the_adapter_has_the_whole_surface_of_marimos_app_host() -> None:
         assert public <= set(dir(ours))
 
 
+def test_the_app_host_of_a_session_is_where_it_is_looked_for() -> None:
+    from marimo._session.managers.app_host import AppHostKernelManager
+    from marimo._session.session import SessionImpl
+
+    assert "self._kernel_manager =" in inspect.getsource(SessionImpl)
+    assert "self._app_host =" in inspect.getsource(AppHostKernelManager)
+
+
 def test_the_file_storage_has_the_whole_surface_of_marimos() -> None:
     from marimo._runtime.virtual_file.storage import SharedMemoryStorage
 
