@@ -245,8 +245,8 @@ class App:
         self._untold_deaths -= 1
         self._note(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
-        coming_back = [one for one in sessions if one.can_be_rebuilt and not self._closed]
-        _end_all([one for one in sessions if one not in coming_back], error)
+        coming_back, ending = self._sorted_out(sessions)
+        _end_all(ending, error)
         try:
             self._returning.plan(death, coming_back)
         except Exception:
@@ -257,11 +257,10 @@ class App:
     def left(self, sessions: list[SessionLink], error: MPKernelError) -> None:
         """A host's: its process left in order, with these still on it. Those with a journal come
         back, unless the app was closed; the others are told this."""
-        for session in sessions:
-            if session.can_be_rebuilt and not self._closed:
-                self._returning.add(session)
-            else:
-                _end_all([session], error)
+        coming_back, ending = self._sorted_out(sessions)
+        _end_all(ending, error)
+        for session in coming_back:
+            self._returning.add(session)
         self._look_soon()
 
     def host_over(self, host: AppHost) -> None:
@@ -270,6 +269,15 @@ class App:
         self.tallies.traffic = Traffic.sum((self.tallies.traffic, host.traffic))
         if self._current is host:
             self._current = None
+
+    def _sorted_out(
+        self, sessions: list[SessionLink]
+    ) -> tuple[list[SessionLink], list[SessionLink]]:
+        """Of sessions that have lost their process: those that come back, and those that end."""
+        fates: dict[bool, list[SessionLink]] = {True: [], False: []}
+        for session in sessions:
+            fates[session.can_be_rebuilt and not self._closed].append(session)
+        return fates[True], fates[False]
 
     def _launch(self, argv: tuple[str, ...], env: Mapping[str, str] | None) -> AppHost:
         host = self._launch_host(self, argv, env)
