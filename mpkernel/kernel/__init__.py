@@ -10,7 +10,9 @@ session    one session: its commands and where its messages go
 cell_run   one run of one cell, which its threads share
 cells, names          an app's file as cells, and which names each reads and defines
 runner, namespace     running code, in a `__main__` of the session's own
-interrupts, waits     stopping it at a moment when that does no harm
+interrupts, waits     stopping it
+landing, half_done    at which moment that does no harm
+builtins_like         functions in the place of built-in ones
 console, flusher      what it prints, and what is written to descriptors 1 and 2
 sysstreams, printing  `sys.stdout = …` by session, and a `print` whose lines are not torn
 debugger, forks       `pdb` in a cell, and children that a cell forks
