@@ -23,7 +23,13 @@ from collections.abc import Callable, Iterable
 from typing import BinaryIO, TextIO, TypeAlias, cast
 
 TextStream: TypeAlias = TextIO | io.TextIOBase
-_ThreadStart: TypeAlias = Callable[[threading.Thread], None]
+_ThreadStart: TypeAlias = Callable[..., object]
+
+_STARTS = tuple(
+    name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)
+)
+"""What the module `threading` starts a thread by: the first up to Python 3.12, the second since.
+These are its own names: `Thread.start`, which others know, wrap and look into, stays as it is."""
 
 
 class ConsoleProxy(io.TextIOBase):
@@ -187,13 +193,20 @@ class _Installation:
         self.originals = (sys.stdout, sys.stderr)
         out, err = (cast(TextIO, _Nowhere()) if s is None else s for s in self.originals)
         self.proxies = (make_proxy(out, "<stdout>"), make_proxy(err, "<stderr>"))
-        self.start_before = threading.Thread.start
-        self.start = _inheriting(self.start_before, self.proxies)
+        self.starts_before = {name: getattr(threading, name) for name in _STARTS}
+        self.starts = {
+            name: _inheriting(start, self.proxies) for name, start in self.starts_before.items()
+        }
+
+    def take_threads(self) -> None:
+        for name, start in self.starts.items():
+            setattr(threading, name, start)
 
     def give_back_threads(self) -> None:
-        # Where a tracer wrapped ours since, its wrapper stays; ours below it then does no harm.
-        if threading.Thread.start is self.start:
-            threading.Thread.start = self.start_before  # type: ignore[method-assign]
+        # Where somebody wrapped ours since, the wrapper stays; ours below it then does no harm.
+        for name, start in self.starts.items():
+            if getattr(threading, name) is start:
+                setattr(threading, name, self.starts_before[name])
 
 
 _lock = threading.Lock()
@@ -211,7 +224,7 @@ def install(make_proxy: Callable[[TextIO, str], ConsoleProxy] = ConsoleProxy) ->
         if _installation is None:
             _installation = _Installation(make_proxy)
             sys.stdout, sys.stderr = (cast(TextIO, proxy) for proxy in _installation.proxies)
-            threading.Thread.start = _installation.start  # type: ignore[method-assign, assignment]
+            _installation.take_threads()
 
 
 def uninstall() -> None:
@@ -262,38 +275,22 @@ def _plain(fd: int, like: TextStream | None) -> TextStream:
 
 
 def _inheriting(start: _ThreadStart, proxies: Iterable[ConsoleProxy]) -> _ThreadStart:
-    """`Thread.start` for threads that take over the streams of whoever starts them."""
+    """A start for threads that take over the streams of whoever starts them."""
 
     @functools.wraps(start)
-    def start_with_streams(thread: threading.Thread) -> None:
-        again = getattr(thread, "_ident", None) is not None  # start() will raise
-        bequests = [] if again else [(p, s) for p in proxies if (s := p._bequest()) is not None]
-        return _start_with(bequests, thread, start) if bequests else start(thread)
+    def start_with_streams(
+        function: Callable[..., object], *args: object, **options: object
+    ) -> object:
+        bequests = [(proxy, left) for proxy in proxies if (left := proxy._bequest()) is not None]
+        if not bequests:
+            return start(function, *args, **options)
+
+        def run_with_streams(*run_args: object) -> None:
+            # Not cleared after it: threading.excepthook prints in it, and the thread's end clears.
+            for proxy, stream in bequests:
+                proxy.set_stream(stream)
+            function(*run_args)
+
+        return start(run_with_streams, *args, **options)
 
     return start_with_streams
-
-
-def _start_with(
-    bequests: list[tuple[ConsoleProxy, TextStream]], thread: threading.Thread, start: _ThreadStart
-) -> None:
-    run, attributes = thread.run, vars(thread)
-    before = {"run": attributes["run"]} if "run" in attributes else {}
-
-    def restore() -> None:
-        attributes.pop("run", None)
-        attributes.update(before)
-
-    def run_with_streams() -> None:
-        restore()
-        # Not cleared after run(): threading.excepthook prints then, and the thread's end clears.
-        for proxy, stream in bequests:
-            proxy.set_stream(stream)
-        run()
-
-    attributes["run"] = run_with_streams
-    try:
-        start(thread)
-    except Exception:
-        # Not for BaseException: an interrupt may strike when the thread is on its way to run().
-        restore()
-        raise

@@ -15,7 +15,7 @@ import io
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 from mpkernel.kernel.flusher import flush_soon
 from mpkernel.kernel.interrupts import Interrupts
@@ -265,12 +265,51 @@ class SessionStream(_ConsoleFile):
 
     def __init__(self, name: _StreamName, write: Callable[[str], int]) -> None:
         super().__init__(name)
+        self._errors = super().errors
+        self._line_buffering = self._name == "stderr"
+        self._write_through = False
         self._write = write
         self._binary = _SessionBuffer(self)
 
     @property
+    def errors(self) -> str:  # type: ignore[override]
+        return self._errors
+
+    @property
     def mode(self) -> str:
         return "w"
+
+    @property
+    def line_buffering(self) -> bool:
+        return self._line_buffering
+
+    @property
+    def write_through(self) -> bool:
+        return self._write_through
+
+    def reconfigure(self, **options: Any) -> None:
+        """Change what the stream says of itself: see `io.TextIOWrapper.reconfigure`. What is sent
+        to the client is text, which has neither another encoding nor other ends of lines."""
+        plain = io.TextIOWrapper(
+            io.BytesIO(),
+            encoding="utf-8",
+            errors=self._errors,
+            line_buffering=self._line_buffering,
+            write_through=self._write_through,
+        )
+        plain.reconfigure(**options)
+        self._errors = plain.errors or "strict"
+        self._line_buffering = plain.line_buffering
+        self._write_through = plain.write_through
+
+    def read(self, size: int | None = -1, /) -> str:
+        raise io.UnsupportedOperation("not readable")
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        raise io.UnsupportedOperation("not readable")
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        raise TypeError("cannot pickle '_io.TextIOWrapper' object")
 
     @property
     def buffer(self) -> io.BufferedIOBase:
@@ -301,6 +340,9 @@ class _SessionBuffer(io.BufferedIOBase):
         if decoder is None:
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
             self._decoders.utf_8 = decoder
+        given: object = data
+        if isinstance(given, str):
+            raise TypeError("a bytes-like object is required, not 'str'")
         payload = memoryview(data).tobytes()
         if text := decoder.decode(payload):
             self._stream.write(text)

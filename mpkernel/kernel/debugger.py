@@ -8,6 +8,7 @@ or called by it, and stacks begin with the user's code.
 from __future__ import annotations
 
 import bdb
+import functools
 import os
 import sys
 from types import FrameType, TracebackType
@@ -30,13 +31,15 @@ def install_debugger() -> None:
     """Keep debuggers out of the kernel. Once."""
     plain_dispatch, plain_get_stack = bdb.Bdb.trace_dispatch, bdb.Bdb.get_stack
 
+    @functools.wraps(plain_dispatch)
     def trace_dispatch(self: bdb.Bdb, frame: FrameType, event: str, arg: Any) -> Any:
         return None if _is_of_kernel(frame) else plain_dispatch(self, frame, event, arg)
 
+    @functools.wraps(plain_get_stack)
     def get_stack(
-        self: bdb.Bdb, frame: FrameType | None, traceback: TracebackType | None
+        self: bdb.Bdb, f: FrameType | None, t: TracebackType | None
     ) -> tuple[_Stack, int]:
-        stack, current = plain_get_stack(self, frame, traceback)
+        stack, current = plain_get_stack(self, f, t)
         return _of_user(stack, current)
 
     changed: Any = bdb.Bdb

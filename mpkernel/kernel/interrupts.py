@@ -227,13 +227,14 @@ def _is_interruptible() -> bool:
     return threading.get_ident() in _interruptible
 
 
-def _keeping_interrupts(hook: Callable[[Any], object]) -> Callable[[Any], object]:
-    def unraisable(lost: Any, /) -> None:
+def _keeping_interrupts(hook: Callable[..., object]) -> Callable[..., object]:
+    def unraisable(*args: Any, **options: Any) -> None:
         interrupts = _interruptible.get(threading.get_ident())
-        if interrupts is not None and lost.exc_type is KeyboardInterrupt:
+        lost = getattr(args[0], "exc_type", None) if args else None
+        if interrupts is not None and lost is KeyboardInterrupt:
             interrupts.throw_again()
         else:
-            hook(lost)
+            hook(*args, **options)
 
     return unraisable
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
+import inspect
 import io
 import linecache
 import os
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from mpkernel.host import console, descriptors
 from mpkernel.host.import_path import put_first
 from mpkernel.kernel import context
+from mpkernel.kernel.builtins_like import builtin_like
 from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.debugger import install_debugger
 from mpkernel.kernel.flusher import start_flusher
@@ -28,6 +31,7 @@ from mpkernel.kernel.interrupts import install_waits
 from mpkernel.kernel.namespace import Namespace, install_main
 from mpkernel.kernel.printing import install_print
 from mpkernel.kernel.session import PythonSession
+from mpkernel.kernel.spawning import install_spawning
 from mpkernel.kernel.sysstreams import StreamOfSession, install_sys_streams
 
 if TYPE_CHECKING:
@@ -127,6 +131,7 @@ def _prepare_process(kernel: Kernel) -> None:
         install_sys_streams(_current_stream)
         install_print(proxies)
         _install_input()
+        install_spawning(lambda: _current_run() is not None)
         install_debugger()
         _follow_forks()
         linecache.cache.pop("<string>", None)  # 3.13 shows a process's `-c` in tracebacks of exec
@@ -200,19 +205,25 @@ def _install_input() -> None:
 
     plain_input, plain_getpass = builtins.input, getpass.getpass
 
-    def asked_input(prompt: object = "", /) -> str:
-        """Read a string from standard input. The trailing newline is stripped."""
+    def asked_input(*args: Any, **options: Any) -> str:
+        cell_run = _current_run()
+        if cell_run is None or cell_run is _forked or options or len(args) > 1:
+            return plain_input(*args, **options)
+        prompt = str(args[0]) if args else ""
+        return cell_run.session.ask(prompt, secret=False, cell=cell_run.cell)
+
+    @functools.wraps(plain_getpass)
+    def asked_getpass(*args: Any, **options: Any) -> str:
         cell_run = _current_run()
         if cell_run is None or cell_run is _forked:
-            return plain_input(prompt)
-        return cell_run.session.ask(str(prompt), secret=False, cell=cell_run.cell)
+            return plain_getpass(*args, **options)
+        try:
+            given = inspect.signature(plain_getpass).bind(*args, **options)
+        except TypeError:
+            return plain_getpass(*args, **options)  # its own error
+        given.apply_defaults()
+        return cell_run.session.ask(given.arguments["prompt"], secret=True, cell=cell_run.cell)
 
-    def asked_getpass(prompt: str = "Password: ", stream: TextIO | None = None) -> str:
-        """Prompt for a password, with echo turned off."""
-        cell_run = _current_run()
-        if cell_run is None or cell_run is _forked:
-            return plain_getpass(prompt, stream)
-        return cell_run.session.ask(prompt, secret=True, cell=cell_run.cell)
-
-    builtins.input = asked_input
-    getpass.getpass = asked_getpass
+    builtins.input = builtin_like(plain_input, asked_input)
+    for name in ("getpass", plain_getpass.__name__):  # which pickle looks it up by
+        setattr(getpass, name, asked_getpass)

@@ -9,6 +9,7 @@ before.
 from __future__ import annotations
 
 import builtins
+import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -41,11 +42,17 @@ def install_main(find: Callable[[], Namespace | None]) -> None:
     before = sys.modules[_NAME].__dict__
 
     class Main(ModuleType):
-        """The main module, by session."""
+        """The main module, by session.
+
+        Who pickles functions by value (cloudpickle) pickles modules by name, but such of exactly
+        the class `ModuleType` alone; hence `__reduce_ex__`.
+        """
 
         def __getattribute__(self, name: str) -> Any:
             if name == "__class__":
                 return ModuleType
+            if name == "__reduce_ex__":
+                return lambda protocol: (importlib.import_module, (_NAME,))
             names = _names()
             if name == "__dict__":
                 return names

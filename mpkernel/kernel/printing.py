@@ -9,8 +9,9 @@ from __future__ import annotations
 import builtins
 import io
 import sys
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Protocol
 
+from mpkernel.kernel.builtins_like import builtin_like
 from mpkernel.kernel.console import SessionStream
 
 __all__ = ["SessionsProxy", "install_print"]
@@ -32,30 +33,23 @@ def install_print(proxies: tuple[SessionsProxy, SessionsProxy]) -> None:
     plain_print = builtins.print
     stdout, stderr = proxies
 
-    def print_at_once(
-        *values: object,
-        sep: str | None = " ",
-        end: str | None = "\n",
-        file: TextIO | None = None,
-        flush: bool = False,
-    ) -> None:
+    def print_at_once(*values: object, **options: Any) -> None:
+        file = options.get("file")
         stream: Any = vars(sys)["stdout"] if file is None else file
         is_shared = stream is stdout or stream is stderr
         if not is_shared and not isinstance(stream, SessionStream):
-            plain_print(*values, sep=sep, end=end, file=file, flush=flush)
+            plain_print(*values, **options)
             return
         line = io.StringIO()
         try:
-            plain_print(*values, sep=sep, end=end, file=line)
+            plain_print(*values, **{**options, "file": line})
         finally:
             if text := line.getvalue():  # a value that cannot be printed leaves those before it
                 if is_shared:
                     stream.write_for(sys._getframe(1).f_globals, text)
                 else:
                     stream.write(text)
-        if flush:
+        if options.get("flush"):
             stream.flush()
 
-    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-        setattr(print_at_once, name, getattr(plain_print, name))
-    builtins.print = cast(Any, print_at_once)
+    builtins.print = builtin_like(plain_print, print_at_once)

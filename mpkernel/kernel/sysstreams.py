@@ -12,11 +12,12 @@ access".
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 __all__ = [
     "capture_stderr",
@@ -46,6 +47,13 @@ def install_sys_streams(find: Callable[[str], StreamOfSession | None]) -> None:
         stdout = _property("stdout", find)
         stderr = _property("stderr", find)
 
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            # Who pickles functions by value (cloudpickle) pickles modules by name, but such of
+            # exactly the class `ModuleType` alone.
+            return importlib.import_module, ("sys",)
+
+    Sys.__name__ = Sys.__qualname__ = ModuleType.__name__
+    Sys.__module__ = ModuleType.__module__
     sys.__class__ = Sys
 
 

@@ -35,7 +35,8 @@ def test_a_forked_child_prints_to_plain_descriptors_and_its_parent_goes_on(tmp_p
         FORKING
         + """
     handler = logging.StreamHandler(sys.stderr)
-    start = threading.Thread.start
+    start_name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    start = getattr(threading, start_name)
 
     def child():
         print("child")
@@ -47,7 +48,7 @@ def test_a_forked_child_prints_to_plain_descriptors_and_its_parent_goes_on(tmp_p
         thread.start()
         thread.join()
         assert not console.installed()
-        assert threading.Thread.start is not start
+        assert getattr(threading, start_name) is not start
         console.install()
         console.uninstall()
 
@@ -56,7 +57,7 @@ def test_a_forked_child_prints_to_plain_descriptors_and_its_parent_goes_on(tmp_p
     process.join(30)
     assert process.exitcode == 0, proxies[1].current().getvalue()
     assert console.installed() and sys.stdout is proxies[0]
-    assert threading.Thread.start is start
+    assert getattr(threading, start_name) is start
     print("parent")
     assert proxies[0].current().getvalue() == "parent\\n"
     """,

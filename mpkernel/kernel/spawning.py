@@ -1,0 +1,41 @@
+"""Processes that a session's code starts by spawn or forkserver: `lenient_main` runs in them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from multiprocessing import spawn
+from pathlib import Path
+from typing import Any
+
+__all__ = ["install_spawning"]
+
+_LENIENT_MAIN = "lenient_main.py"
+
+
+class _ExecutedWhenUnpickled:
+    """Source that the process executes that unpickles this."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def __reduce__(self) -> Any:
+        return exec, (self._source, {"__name__": _LENIENT_MAIN.removesuffix(".py")})
+
+
+def install_spawning(is_in_session: Callable[[], bool]) -> None:
+    """Have the processes that are started where `is_in_session()` holds run the app's file up to
+    where it starts processes. Once."""
+    plain = spawn.get_preparation_data
+    lenient_main = Path(__file__).with_name(_LENIENT_MAIN).read_text()
+
+    @functools.wraps(plain)
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        data = plain(name)
+        if is_in_session() and "init_main_from_path" in data:
+            # Unknown keys are ignored; this one does its work when it is unpickled.
+            data["mpkernel"] = _ExecutedWhenUnpickled(lenient_main)
+        return data
+
+    changed: Any = spawn
+    changed.get_preparation_data = get_preparation_data

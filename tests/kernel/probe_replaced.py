@@ -1,0 +1,136 @@
+"""Run by `test_replaced.py`, as a program and in a session: what can be told of what a session
+replaces. Prints one JSON object, by name."""
+
+import bdb
+import builtins
+import getpass
+import importlib
+import inspect
+import io
+import json
+import pickle
+import sys
+import threading
+import time
+from multiprocessing import spawn
+
+import cloudpickle
+
+FUNCTIONS = {
+    "time.sleep": (time.sleep, [(), (1, 2), ("1",), (-1,), (None,)]),
+    "time.sleep of floats": (
+        time.sleep,
+        [(float("nan"),), (float("inf"),), (-0.5,), (1e10,), (10**30,), (0,), (0.0,), (True * 0,)],
+    ),
+    "threading.Condition.wait": (threading.Condition.wait, [(), (threading.Condition(),)]),
+    "threading.Event.wait": (threading.Event.wait, [(), (1,)]),
+    "threading.Thread.start": (threading.Thread.start, [(), (5,)]),
+    "print": (builtins.print, []),
+    "input": (builtins.input, [(1, 2)]),
+    "getpass.getpass": (getpass.getpass, [(1, 2, 3, 4)]),
+    "sys.unraisablehook": (sys.unraisablehook, [()]),
+    "sys.excepthook": (sys.excepthook, [()]),
+    "threading.excepthook": (threading.excepthook, [()]),
+    "breakpoint": (builtins.breakpoint, []),
+    "multiprocessing.spawn.get_preparation_data": (spawn.get_preparation_data, [()]),
+    "bdb.Bdb.trace_dispatch": (bdb.Bdb.trace_dispatch, [()]),
+    "bdb.Bdb.get_stack": (bdb.Bdb.get_stack, [()]),
+}
+
+KEYWORDS = {
+    "time.sleep": (time.sleep, {"secs": 1}),
+    "print of a file that cannot be written": (print, {"file": 5}),
+    "print of a separator that is no text": (print, {"sep": 5}),
+    "print of an unknown option": (print, {"colour": 5}),
+    "input": (input, {"prompt": "?"}),
+}
+
+MODULES = {"sys": sys, "__main__": sys.modules["__main__"], "time": time, "builtins": builtins}
+
+
+def outcome(function, *args, **options):
+    try:
+        return repr(function(*args, **options))
+    except BaseException as error:  # noqa: BLE001 (it is what is asked for)
+        return f"{type(error).__name__}: {error}"
+
+
+def of_function(function):
+    return {
+        "type": type(function).__name__,
+        "repr": repr(function).partition(" at ")[0],
+        **{
+            name: repr(getattr(function, name, "none"))
+            for name in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__")
+        },
+        "self": repr(getattr(function, "__self__", "none")),
+        "signature": outcome(inspect.signature, function),
+        "kinds": [
+            kind.__name__
+            for kind in (inspect.isbuiltin, inspect.isfunction, inspect.isroutine)
+            if kind(function)
+        ],
+        "module": outcome(inspect.getmodule, function),
+        "source": outcome(inspect.getsource, function),
+        "pickled by reference": outcome(lambda: pickle.loads(pickle.dumps(function)) is function),
+        "pickled": outcome(lambda: pickle.dumps(function)),
+        "pickled by cloudpickle": outcome(lambda: cloudpickle.dumps(function)),
+    }
+
+
+def of_stream(stream):
+    names = ("encoding", "errors", "newlines", "line_buffering", "write_through", "mode", "name")
+    return {
+        **{name: outcome(getattr, stream, name) for name in names},
+        "closed": stream.closed,
+        "can": [stream.readable(), stream.writable(), stream.seekable(), stream.isatty()],
+        "is text": isinstance(stream, io.TextIOBase),
+        "fileno": stream.fileno(),
+        "binary fileno": stream.buffer.fileno(),
+        "write": [outcome(stream.write, ""), outcome(stream.write, b"")],
+        "write bytes": [outcome(stream.buffer.write, b""), outcome(stream.buffer.write, "")],
+        "read": outcome(stream.read),
+        "reconfigure": [
+            outcome(stream.reconfigure, **options)
+            for options in (
+                {},
+                {"errors": "nothing like it"},
+                {"encoding": "nothing like it"},
+                {"colour": 5},
+                {"errors": "replace"},
+            )
+        ],
+        "errors after that": stream.errors,
+        "pickled": outcome(pickle.dumps, stream),
+    }
+
+
+def of_module(module):
+    def uses_it():
+        return module.__name__
+
+    return {
+        "repr": repr(module),
+        "is a module": inspect.ismodule(module),
+        "type": [type(module).__name__ == "module" or module.__name__ == "__main__"],
+        "missing": outcome(getattr, module, "nothing_like_it"),
+        "name": module.__name__,
+        "by cloudpickle": outcome(lambda: cloudpickle.loads(cloudpickle.dumps(module)) is module),
+        "a function that uses it": outcome(lambda: cloudpickle.loads(cloudpickle.dumps(uses_it))()),
+        "imported": importlib.import_module(module.__name__) is module,
+    }
+
+
+found = {
+    **{
+        name: {**of_function(function), "calls": [outcome(function, *args) for args in calls]}
+        for name, (function, calls) in FUNCTIONS.items()
+    },
+    **{
+        f"{name}, by keyword": outcome(function, **options)
+        for name, (function, options) in KEYWORDS.items()
+    },
+    **{f"sys.{name}": of_stream(getattr(sys, name)) for name in ("stdout", "stderr")},
+    **{f"module {name}": of_module(module) for name, module in MODULES.items()},
+}
+json.dump(found, open(RESULT, "w"))  # noqa: F821 (the test sets it)
