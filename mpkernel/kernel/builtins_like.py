@@ -12,6 +12,7 @@ module is that module, is a module that can be called.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, ModuleType
@@ -21,6 +22,7 @@ __all__ = ["builtin_like"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_OF_MODULES = {"__doc__", "__file__", "__loader__", "__package__", "__spec__"}
 _VARARGS_AND_KEYWORDS = 0x0001 | 0x0002
 
 
@@ -37,19 +39,6 @@ class _MethodDef(ctypes.Structure):
 
 _definitions: list[_MethodDef] = []
 """They must live as long as the functions: for ever."""
-
-
-class _CallableModule(ModuleType):
-    def __init__(self, module: ModuleType, function: Callable[..., Any]) -> None:
-        super().__init__(module.__name__)
-        vars(self).update(vars(module))
-        self.__call = function
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__call(*args, **kwargs)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return __import__, (self.__name__,)
 
 
 def builtin_like(original: _F, function: Callable[..., Any]) -> _F:
@@ -77,7 +66,21 @@ def builtin_like(original: _F, function: Callable[..., Any]) -> _F:
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
     make.restype = ctypes.py_object
-    made = make(
-        ctypes.addressof(definition), _CallableModule(module, function), original.__module__
-    )
+    made = make(ctypes.addressof(definition), _callable(module, function), original.__module__)
     return cast(_F, made)
+
+
+def _callable(module: ModuleType, function: Callable[..., Any]) -> ModuleType:
+    """A module that looks like `module`. A call of it is a call of `function`, with no frame
+    between it and the caller."""
+
+    class CallableModule(ModuleType):
+        __call__ = staticmethod(function)
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            return importlib.import_module, (self.__name__,)
+
+    made = CallableModule(module.__name__)
+    for name in _OF_MODULES & vars(module).keys():
+        setattr(made, name, getattr(module, name))
+    return made

@@ -15,7 +15,7 @@ import io
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol, SupportsIndex, TextIO
 
 from mpkernel.kernel.flusher import flush_soon
 from mpkernel.kernel.interrupts import Interrupts
@@ -308,8 +308,8 @@ class SessionStream(_ConsoleFile):
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
         raise io.UnsupportedOperation("not readable")
 
-    def __reduce_ex__(self, protocol: object) -> str:
-        raise TypeError("cannot pickle '_io.TextIOWrapper' object")
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        return io.TextIOWrapper(io.BytesIO()).__reduce_ex__(protocol)  # which raises its error
 
     @property
     def buffer(self) -> io.BufferedIOBase:
