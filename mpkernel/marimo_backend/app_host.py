@@ -122,6 +122,7 @@ class AppHostAdapter:
 
     def _open(self, session_id: str, kernel: KernelSpec, arguments: dict[str, Any]) -> None:
         owner = self._shared.hosts.app(self._app, kernel)
+        owner.import_folders = _pythonpath(arguments)
         journal = MarimoJournal(kernel, arguments, max_bytes=owner.settings.journal_bytes)
         with self._lock:
             stream = self._streams.get(session_id)
@@ -192,3 +193,9 @@ class AppHostAdapter:
         """End this app's process."""
         if self._owner is not None:
             call_on_loop(self._shared.loop, self._owner.leave)
+
+
+def _pythonpath(arguments: dict[str, Any]) -> tuple[str, ...]:
+    """The folders that marimo's setting of this name adds to the import path."""
+    folders = arguments["user_config"]["runtime"].get("pythonpath") or ()
+    return tuple(folder for folder in folders if isinstance(folder, str))

@@ -64,6 +64,9 @@ class App:
     Attributes:
         path, settings: as given.
         name: the app's short name, for messages.
+        import_folders: from which it imports before all others, beside its own; none unless whoever
+            opens its sessions says so. A standby that has imported a module that would have come
+            from there is not given to it.
         last_death: how its last process died; None when none did.
         death_count: how many did.
         tallies: what has happened to it.
@@ -81,6 +84,7 @@ class App:
         self.path = path
         self.name = os.path.basename(path)
         self.settings = settings
+        self.import_folders: tuple[str, ...] = ()
         self.last_death: Death | None = None
         self.death_count = 0
         self.tallies = Tallies()

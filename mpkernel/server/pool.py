@@ -227,7 +227,9 @@ class HostPool:
                 logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
             self._watchdog = Watchdog(self.settings, AppHost.judged)
-        process = self.standby.take(app.path, app.settings) if env is None else None
+        process = None
+        if env is None:
+            process = self.standby.take(app.path, app.settings, app.import_folders)
         if process is None:
             environment = environment_for(app.settings) if env is None else env
             process = HostProcess.launch(f"mpkernel {app.name}", env=environment)

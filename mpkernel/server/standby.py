@@ -79,11 +79,18 @@ class Standby:
             await self._settled.wait()
         return not self._closed
 
-    def take(self, app: str, settings: Settings) -> HostProcess | None:
+    def take(
+        self, app: str, settings: Settings, import_folders: Iterable[str] = ()
+    ) -> HostProcess | None:
         """A warm process for the app of this file, with these settings; None when there is none
         that fits. Whoever takes it says to it what it is for, and ends it.
 
         Returns at once. The next one is launched a little later.
+
+        Args:
+            app: absolute path of the file.
+            settings: the app's.
+            import_folders: see `App`.
         """
         if self._closed:
             return None
@@ -96,7 +103,8 @@ class Standby:
             return None
         for process in self._processes:
             if process.can_be_taken and not any(
-                _holds_any_of(folder, process.names) for folder in _folders_of(app)
+                _holds_any_of(folder, process.names)
+                for folder in {*_folders_of(app), *import_folders}
             ):
                 self._remove(process)
                 return process.release()

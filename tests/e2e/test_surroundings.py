@@ -194,3 +194,23 @@ async def test_what_lies_beside_a_notebook_is_not_taken_for_a_part_of_marimo(
         Tab(server.url) as tab,
     ):
         await tab.wait_for("number 1 squared is 1")
+
+
+async def test_a_module_of_the_pythonpath_comes_before_what_a_standby_has_imported(
+    root: Path, tmp_path: Path
+) -> None:
+    imported = tmp_path / "imported"
+    (tmp_path / "only_lib.py").write_text(f"open({str(imported)!r}, 'w').close()")
+    env = {
+        "PYTHONPATH": str(tmp_path),
+        "MPKERNEL_STANDBY_IMPORTS": "only_lib",
+        "REPORTS": str(root / "reports"),
+    }
+    async with Server(root / "project" / "plain.py", program=OURS, env=env) as server:
+        async with asyncio.timeout(30):
+            while not imported.exists():
+                await asyncio.sleep(0.01)
+        async with Tab(server.url, query={"report": "standby"}) as tab:
+            await tab.wait_for("report written")
+    report = json.loads((root / "reports" / "standby").read_text())
+    assert report["only_lib"] == str(root / "project/lib/only_lib.py")

@@ -159,6 +159,19 @@ class TestLikeness:
             assert (await anext(session)).payload == bytes(own)
             assert (await opened(pool, other)).host.pid == pid
 
+    async def test_so_does_one_in_a_folder_that_the_app_puts_before_the_libraries(
+        self, tmp_path: Path
+    ) -> None:
+        async with standing_by() as pool:
+            [app] = copies(tmp_path, 1)
+            (tmp_path / "vendored").mkdir()
+            (tmp_path / "vendored" / "mpk_needed.py").write_text("")
+            pool.app(app, KernelSpec(entry="observed:observe")).import_folders = (
+                str(tmp_path / "vendored"),
+            )
+            pid = await ready(pool)
+            assert (await opened(pool, app)).host.pid != pid
+
     async def test_a_mere_folder_named_like_a_library_is_no_module(self, tmp_path: Path) -> None:
         async with standing_by() as pool:
             [app] = copies(tmp_path, 1)
