@@ -1,0 +1,25 @@
+"""What a notebook caches under plain marimo is found by one that mpkernel runs, and the reverse."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from e2e.harness import NOTEBOOKS, PROGRAM, Server, Tab
+
+MARIMO = (sys.executable, "-m", "marimo", "run")
+
+
+async def test_the_keys_of_a_cache_are_those_of_plain_marimo(tmp_path: Path) -> None:
+    """For what is replaced: `time.sleep`, waits and threads."""
+    keys = []
+    for program in (MARIMO, PROGRAM):
+        cache = tmp_path / program[2]
+        env = {"CACHE": str(cache)}
+        server = Server(NOTEBOOKS / "cached.py", program=program, env=env)
+        async with server, Tab(server.url) as tab:
+            await tab.wait_for(" end")
+        found = [str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()]
+        keys.append(sorted(found))
+    assert len(keys[0]) >= 2
+    assert keys[0] == keys[1]
