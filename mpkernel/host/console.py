@@ -20,7 +20,7 @@ import io
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import BinaryIO, TextIO, TypeAlias, cast
+from typing import Any, BinaryIO, SupportsIndex, TextIO, TypeAlias, cast
 
 TextStream: TypeAlias = TextIO | io.TextIOBase
 _ThreadStart: TypeAlias = Callable[..., object]
@@ -129,6 +129,15 @@ class ConsoleProxy(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    def read(self, size: int | None = -1, /) -> str:
+        raise io.UnsupportedOperation("not readable")
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        raise io.UnsupportedOperation("not readable")
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        return io.TextIOWrapper(io.BytesIO()).__reduce_ex__(protocol)  # which raises its error
+
     def __getattr__(self, name: str) -> object:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -163,6 +172,9 @@ class _ConsoleBuffer(io.BufferedIOBase):
         self._proxy = proxy
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        given: object = data
+        if isinstance(given, str):
+            raise TypeError("a bytes-like object is required, not 'str'")
         self._proxy._write_bytes(payload := memoryview(data).tobytes())
         return len(payload)
 

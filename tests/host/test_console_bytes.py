@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from host.consoles import (
@@ -99,3 +101,28 @@ def test_a_text_wrapper_over_the_binary_file_does_not_close_it(log):
 
     in_session(stream, body)
     assert stream.text == "wrapped on"
+
+
+@on_a_console
+def test_what_is_no_writing_of_text_fails_as_for_pythons_own_stream(log):
+    plain = io.TextIOWrapper(io.FileIO("/dev/null", "w"))
+    found: list[tuple[str, str]] = []
+
+    def outcome(misuse: Callable[[Any], object], stream: object) -> str:
+        with pytest.raises((io.UnsupportedOperation, TypeError)) as raised:
+            misuse(stream)
+        return repr(raised.value)
+
+    def body() -> None:
+        for misuse in (
+            lambda stream: stream.read(),
+            lambda stream: stream.readline(),
+            lambda stream: stream.write(b""),
+            lambda stream: stream.buffer.write(""),
+            pickle.dumps,
+        ):
+            found.append((outcome(misuse, sys.stdout), outcome(misuse, plain)))
+
+    in_session(SessionStream(), body)
+    assert len(found) == 5
+    assert [ours for ours, _ in found] == [pythons for _, pythons in found]
