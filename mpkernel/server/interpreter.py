@@ -8,6 +8,7 @@ but this server once more. Then nothing is launched.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -23,11 +24,14 @@ _NAME_ANOTHER = (
     "have the server's program call multiprocessing.set_executable with a Python that has mpkernel"
 )
 
+_NOT_EXECUTED = frozenset({errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC, errno.ELOOP})
+
 _PYTHON = re.compile(r"python|pypy", re.IGNORECASE)
 
 
 def interpreter() -> str:
-    """The path of the Python to launch.
+    """The path, or the name, of the Python to launch. Whether this user may execute it shows when
+    it is executed: rights are more than what `os.access` looks at. See `start_error`.
 
     Raises:
         HostStartError: there is none, or what is named is no Python.
@@ -40,19 +44,13 @@ def interpreter() -> str:
             remedy=_NAME_ANOTHER,
         )
     name = os.fsdecode(given)
-    path = shutil.which(name)
-    if path is None:
-        raise HostStartError(
-            f"{name} should be executed as Python, and is no program that this user can execute",
-            remedy=_NAME_ANOTHER,
-        )
-    if name == sys.executable and _embeds_python(path):
+    if name == sys.executable and _embeds_python(shutil.which(name) or name):
         raise HostStartError(
             f"sys.executable is {name}: the program in which this server's Python is embedded, and"
             " no Python itself",
             remedy=_NAME_ANOTHER,
         )
-    return path
+    return name
 
 
 def start_error(name: str, error: OSError) -> HostStartError:
@@ -62,7 +60,7 @@ def start_error(name: str, error: OSError) -> HostStartError:
         name: what should have run there.
         error: the refusal. It names a file where that could not be executed.
     """
-    if error.filename is not None:
+    if error.errno in _NOT_EXECUTED and error.filename not in (None, os.devnull):
         return HostStartError(
             f"no process could be launched for {name}: {os.fsdecode(error.filename)} should be"
             f" executed as Python ({error.strerror})",

@@ -103,13 +103,6 @@ def test_what_cannot_be_sent_does_no_harm(
     console.on_text("stdout", "text", 1.0)
 
 
-def test_nothing_is_sent_once_it_is_closed(link: ALink, console: HostConsole) -> None:
-    console.want()
-    console.close()
-    console.on_text("stdout", "text", 1.0)
-    assert link.sent == []
-
-
 class ARelay:
     """A relay of one host, whose descriptors the test writes to."""
 
