@@ -8,11 +8,9 @@ marimo's own host (`marimo._session.app_host.host`) defines the surface; none of
 
 from __future__ import annotations
 
-import functools
 import pickle
 import queue
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpkernel.aio.loops import call_on_loop, result_on_loop
@@ -21,7 +19,7 @@ from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.carrying import with_carried_requests
 from mpkernel.marimo_backend.journal import MarimoJournal
-from mpkernel.marimo_backend.session import MarimoSession
+from mpkernel.marimo_backend.session import MarimoSession, Pages
 from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
 from mpkernel.spec import KernelSpec
@@ -53,14 +51,13 @@ class AppHostAdapter:
     Args:
         app: absolute path of the file.
         shared: the pool.
-        waiting: tells how many messages the slowest page of the session of this name has not taken;
-            called on the loop's thread.
+        pages: the pages of the manager's sessions.
     """
 
-    def __init__(self, app: str, shared: SharedPool, waiting: Callable[[str], int]) -> None:
+    def __init__(self, app: str, shared: SharedPool, pages: Pages) -> None:
         self._app = app
         self._shared = shared
-        self._waiting = waiting
+        self._pages = pages
         self._lock = threading.Lock()  # guards all below
         self._sessions: dict[str, MarimoSession] = {}
         self._streams: dict[str, PageStream] = {}  # registered, and no kernel was created for it
@@ -132,7 +129,7 @@ class AppHostAdapter:
             stream,
             journal,
             loop=self._shared.loop,
-            waiting=functools.partial(self._waiting, session_id),
+            pages=self._pages,
         )
         owner.open(session, kernel)
         with self._lock:
@@ -183,6 +180,12 @@ class AppHostAdapter:
             exc_info=None if ours else error,
         )
         return str(error) if ours else f"{type(error).__name__}: {error}"
+
+    def page_is_back(self, session_id: str) -> None:
+        """The page of a session has connected again. On the loop's thread."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.page_is_back()
 
     def has_active_session(self, session_id: str) -> bool:
         """Whether a session's kernel runs, or is about to."""

@@ -28,6 +28,7 @@ from mpkernel.marimo_backend.banner import showing_banners
 from mpkernel.marimo_backend.files import RegisteredFiles, opened
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
+from mpkernel.marimo_backend.reconnecting import session_of, telling_of_reconnection
 from shm import Registry, Unavailable
 
 __all__ = [
@@ -99,10 +100,10 @@ class IsolationMiddleware:
         elif scope["type"] == "lifespan":
             await leave_in_order([lease], self._app, scope, receive, send)
         elif scope["type"] == "http":
-            await self._app(scope, receive, showing_banners(send))
+            await self._app(scope, receive, showing_banners(_to_page(lease, scope, send)))
         else:
             async with lease.leaving.connection():
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, _to_page(lease, scope, send))
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
         """Let marimo answer for a registered file, with the registered length in its path and the
@@ -160,6 +161,14 @@ class IsolationMiddleware:
         seam.server("VirtualFileStorageManager")().storage = RegisteredFiles(lease.files)
         logger.info("notebooks of this server are isolated by mpkernel")
         return lease
+
+
+def _to_page(lease: PoolLease, scope: Any, send: Any) -> Any:
+    """`send`, such that the session of a page learns when the page has connected again."""
+    session_id = session_of(scope)
+    if session_id is None:
+        return send
+    return telling_of_reconnection(send, lambda: lease.page_is_back(session_id))
 
 
 def _refuses_marimo() -> bool:

@@ -157,9 +157,25 @@ class PoolLease:
         with self._lock:
             adapter = self._adapters.get(path)
             if adapter is None:
-                adapter = AppHostAdapter(path, self.shared, self.messages_waiting)
+                adapter = AppHostAdapter(path, self.shared, self)
                 self._adapters[path] = adapter
             return adapter
+
+    def page_is_back(self, session_id: str) -> None:
+        """The page of one of the manager's sessions has connected again. On the loop's thread."""
+        with self._lock:
+            adapters = list(self._adapters.values())
+        for adapter in adapters:
+            adapter.page_is_back(session_id)
+
+    def has_page(self, session_id: str) -> bool:
+        """Whether a page of one of the manager's sessions is connected."""
+        return self.manager is not None and seam.has_page(self.manager, session_id)
+
+    def show_again(self, session_id: str) -> None:
+        """Send a session's page all that it shows now."""
+        if self.manager is not None:
+            seam.show_again(self.manager, session_id)
 
     def messages_waiting(self, session_id: str) -> int:
         """How many messages the slowest page of one of the manager's sessions has not taken."""

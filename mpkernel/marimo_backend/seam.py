@@ -26,6 +26,7 @@ __all__ = [
     "SUPPORTED",
     "as_starlette",
     "check_marimo",
+    "has_page",
     "host",
     "is_supported",
     "messages_waiting",
@@ -33,6 +34,7 @@ __all__ = [
     "pass_zmq_checks",
     "passing_zmq_checks",
     "server",
+    "show_again",
     "sessions_of",
 ]
 
@@ -220,6 +222,22 @@ def messages_waiting(manager: Any, session_id: str) -> int:
     pages = [getattr(value, "consumer", key) for key, value in consumers.items()]
     queues = [getattr(page, "message_queue", None) for page in pages]
     return max((waiting.qsize() for waiting in queues if waiting is not None), default=0)
+
+
+def has_page(manager: Any, session_id: str) -> bool:
+    """Whether a page of a session of this manager is connected, as far as the server knows."""
+    session = manager.get_session(session_id)
+    page = session.room.main_consumer if session is not None else None
+    return page is not None and page.connection_state().name == "OPEN"
+
+
+def show_again(manager: Any, session_id: str) -> None:
+    """Send the page of a session of this manager, and it alone, all that the session shows now."""
+    session = manager.get_session(session_id)
+    page = session.room.main_consumer if session is not None else None
+    if page is not None:
+        for notification in session.session_view.notifications:
+            page.notify(server("serialize_kernel_message")(notification))
 
 
 def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import html
-from collections.abc import Callable
-from typing import Any
+import time
+from typing import Any, Protocol
 
 from mpkernel.errors import AppUnavailable, MPKernelError
 from mpkernel.logs import get_logger
@@ -24,6 +25,38 @@ __all__ = ["MarimoSession"]
 logger = get_logger(__name__)
 
 
+class Pages(Protocol):
+    """The pages of a server's sessions. On the loop's thread."""
+
+    def messages_waiting(self, session_id: str) -> int:
+        """How many messages the slowest page of a session has not taken."""
+        ...
+
+    def has_page(self, session_id: str) -> bool:
+        """Whether a page of a session is connected."""
+        ...
+
+    def show_again(self, session_id: str) -> None:
+        """Send the page of a session all that the session shows now."""
+        ...
+
+
+@dataclasses.dataclass
+class _Missed:
+    """What a page has to be told when it connects again, if it was away.
+
+    Attributes:
+        description, variant: of the banner.
+        restarted_at: when the session came back; `time.monotonic()`.
+        was_away: whether no page was connected at some moment since then.
+    """
+
+    description: str
+    variant: str | None
+    restarted_at: float
+    was_away: bool = False
+
+
 class MarimoSession(SessionLink):
     """A session whose messages go to marimo's session of the same name.
 
@@ -34,8 +67,7 @@ class MarimoSession(SessionLink):
         stream: the way there; None for none.
         journal: what brings the session back.
         loop: the running loop.
-        waiting: how many messages the slowest of the session's pages has not taken; called on the
-            loop's thread.
+        pages: the pages of the session and others; called on the loop's thread.
 
     Attributes:
         stream: as given; None when nobody listens any more.
@@ -49,14 +81,15 @@ class MarimoSession(SessionLink):
         journal: MarimoJournal,
         *,
         loop: asyncio.AbstractEventLoop,
-        waiting: Callable[[], int],
+        pages: Pages,
     ) -> None:
         super().__init__(app, session_id, journal)
         self.stream = stream
-        self._waiting_for_page = waiting
+        self._pages = pages
         self._outflow = Outflow(loop, self._waiting_messages, self.taken)
         self._calls = journal
         self._was_created = False
+        self._missed: _Missed | None = None
 
     @property
     def unread_bytes(self) -> int:
@@ -74,6 +107,8 @@ class MarimoSession(SessionLink):
             return
         stream.put(payload)
         self._outflow.sent(count)
+        if self._missed is not None and self.record.is_rebuilding:
+            self._note_absence(self._missed)
 
     def suspend(self) -> None:
         super().suspend()
@@ -96,11 +131,32 @@ class MarimoSession(SessionLink):
             " starts anew.",
             f"Lost: {'; '.join(lost)}." if lost else "",
         ]
+        description = html.escape(" ".join(filter(None, said)))
+        self._missed = _Missed(description, "danger" if guilty else None, time.monotonic())
+        self._note_absence(self._missed)
+        self._show_restarted(self._missed)
+
+    def page_is_back(self) -> None:
+        """The page has connected again. One that has not seen how the session came back is sent
+        what the session shows now, and the banner."""
+        missed, self._missed = self._missed, None
+        if missed is None:
+            return
+        # Of a connection that is cut without a word the server may learn much later. A page that
+        # has acted since then was there.
+        if missed.was_away or self.acted_at < missed.restarted_at:
+            self._pages.show_again(self.session_id)
+            self._show_restarted(missed)
+
+    def _note_absence(self, missed: _Missed) -> None:
+        missed.was_away = missed.was_away or not self._pages.has_page(self.session_id)
+
+    def _show_restarted(self, missed: _Missed) -> None:
         self.notify(
             "BannerNotification",
             title="This app was restarted",
-            description=html.escape(" ".join(filter(None, said))),
-            variant="danger" if guilty else None,
+            description=missed.description,
+            variant=missed.variant,
         )
 
     def on_end(self, error: MPKernelError | None) -> None:
@@ -142,7 +198,9 @@ class MarimoSession(SessionLink):
 
     def _waiting_messages(self) -> int:
         stream = self.stream
-        return 0 if stream is None else stream.waiting + self._waiting_for_page()
+        return (
+            0 if stream is None else stream.waiting + self._pages.messages_waiting(self.session_id)
+        )
 
     def _answer_calls(self) -> None:
         """Answer for functions that ran when the process ended: the page waits for them."""

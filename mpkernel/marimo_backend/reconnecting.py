@@ -1,0 +1,50 @@
+"""When a page has connected again.
+
+marimo's server says "reconnected" to a page whose session it still has, and nothing of what the
+session sent meanwhile. A page that was away while its app's process was replaced would go on to
+show what the process before made. So who wants to know is told when that message has left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+__all__ = ["session_of", "telling_of_reconnection"]
+
+Send = Callable[[Any], Awaitable[None]]
+
+_RECONNECTED = re.compile(r'(?:data: )?\{"op": ?"reconnected"')
+
+
+def session_of(scope: Any) -> str | None:
+    """The name of the session that a page's connection is for; None for any other request."""
+    names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_id")
+    is_page = scope["type"] == "websocket" or scope["path"].endswith("/sse")
+    return names[0] if names and is_page else None
+
+
+def telling_of_reconnection(send: Send, tell: Callable[[], None]) -> Send:
+    """An ASGI `send` that calls `tell` when it has sent that the page is connected again, over a
+    WebSocket or as a server-sent event."""
+    told = False
+
+    async def send_message(message: Any) -> None:
+        nonlocal told
+        await send(message)
+        if not told and _RECONNECTED.match(_beginning_of(message)):
+            told = True
+            tell()
+
+    return send_message
+
+
+def _beginning_of(message: Any) -> str:
+    match message["type"]:
+        case "websocket.send":
+            return (message.get("text") or "")[:64]
+        case "http.response.body":
+            return bytes(message.get("body", b"")[:64]).decode("latin-1")
+    return ""

@@ -1,0 +1,55 @@
+"""A page that was away while its app's process was replaced shows the new one when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+
+from e2e.harness import NOTEBOOKS, Server, Tab
+
+SLIDER = str(NOTEBOOKS / "slider.py")
+
+
+def pid_of(tab: Tab) -> int:
+    return int(re.findall(r"in process (\d+)", tab.text)[0])
+
+
+async def test_a_page_that_was_away_gets_the_banner_and_fresh_outputs_once() -> None:
+    async with Server(SLIDER) as server, Tab(server.url) as tab:
+        await tab.wait_for("in process")
+        await tab.set_ui("Number", 7)
+        await tab.wait_for("number 7 squared is 49")
+        died = pid_of(tab)
+        await tab.close()
+        os.kill(died, signal.SIGKILL)
+        await asyncio.to_thread(server.wait_for_output, "session restarted")
+        await tab.open()
+        await tab.wait_for(lambda tab: pid_of(tab) != died)
+        await tab.wait_for("number 7 squared is 49")
+        assert tab.element("Number").value == 7
+        await tab.wait_for(lambda tab: tab.received("banner"))
+        (banner,) = tab.received("banner")
+        assert banner["title"] == "This app was restarted"
+        await tab.close()
+        await tab.open()
+        await tab.set_ui("Number", 8)
+        await tab.wait_for("number 8 squared is 64")
+        assert len(tab.received("banner")) == 1
+
+
+async def test_a_page_whose_connection_broke_without_a_word_is_told_too() -> None:
+    async with Server(SLIDER) as server, Tab(server.url) as tab:
+        await tab.wait_for("in process")
+        died = pid_of(tab)
+        tab.pause()
+        os.kill(died, signal.SIGKILL)
+        await asyncio.to_thread(server.wait_for_output, "session restarted")
+        tab.messages.clear()
+        tab.resume()
+        await tab.drop()
+        tab.messages.clear()
+        await tab.open()
+        await tab.wait_for(lambda tab: tab.received("banner"))
+        assert pid_of(tab) != died
