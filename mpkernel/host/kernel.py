@@ -202,7 +202,8 @@ class Kernel:
         """Say how the kernel's thread is interrupted when it shall stop.
 
         `interrupt` is called on the dispatcher's thread, again and again. It stops what the user's
-        code does, where that does no harm, and nothing else; it returns whether such code runs.
+        code does, where that does no harm, and nothing else. It returns False when the kernel needs
+        more time: no such code runs, or it imports a module.
         """
         self._interrupt = interrupt
 

@@ -8,7 +8,8 @@
 
 An interrupt reaches user code only, and not what a first one has already set on its way out; which
 moments these are is the kernel's to know (`Kernel.interruptible_by`). While none of it runs, the
-kernel starts or ends by itself, and has more time for it.
+kernel starts or ends by itself, and has more time for it; so it has while it imports a module,
+which other sessions would find broken if it were interrupted.
 
 A deaf thread takes CPU time from every other session of the process, and nothing else than the end
 of the process ends it: new sessions shall go elsewhere. One that only waits costs nothing but its
@@ -52,7 +53,8 @@ class Stoppable(Protocol):
         ...
 
     def interrupt(self) -> bool:
-        """Stop what its user's code does, if that is possible. False when none of it runs."""
+        """Stop what its user's code does, if that is possible. False when the kernel needs more
+        time: none of that code runs, or it imports a module."""
         ...
 
     def cpu_s(self) -> float | None:
