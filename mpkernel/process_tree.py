@@ -2,7 +2,7 @@
 not tell whose child a process is, nothing is found here, and a process group has to do.
 
 Processes go on starting others while they are looked for. But one that was sent SIGKILL starts no
-more. So `kill_descendants` looks again and again, kills what is new, and is done when nothing is.
+more. So `kill_all` looks again and again, kills what is new, and is done when nothing is.
 
 Two kinds of orphans there are: those of a process that is a subreaper (see `host.orphans`) stay
 its descendants; those of any other one become the children of a process that has no part in this.
@@ -12,9 +12,20 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-__all__ = ["Identity", "Stat", "children_of", "kill", "kill_descendants", "stat_of"]
+__all__ = [
+    "Identity",
+    "Killed",
+    "Stat",
+    "children_of",
+    "descendants_of",
+    "kill",
+    "kill_all",
+    "kill_descendants",
+    "stat_of",
+]
 
 _MOST_LOOKS = 100
 
@@ -45,6 +56,18 @@ class Stat(NamedTuple):
     parent: int
     session: int
     has_ended: bool
+
+
+class Killed(NamedTuple):
+    """What came of a search for processes to kill.
+
+    Attributes:
+        processes: those that were killed.
+        trackers: resource trackers, which were spared.
+    """
+
+    processes: set[Identity]
+    trackers: set[Identity]
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -83,27 +106,27 @@ def children_of(pid: int, thread: int | None = None) -> list[int]:
     return found
 
 
-def kill_descendants(pid: int) -> list[Identity]:
+def kill_descendants(pid: int) -> Killed:
     """SIGKILL all that descends from a process, which must not start more meanwhile: it is the
     calling thread's own, or stopped. Returns once no descendant can start another one; they may
-    take a moment to end.
+    take a moment to end."""
+    return kill_all(lambda: descendants_of(pid))
 
-    Resource trackers are spared, and returned: they remove what the others leave in shared memory,
-    and end by themselves when these have.
-    """
-    killed: set[Identity] = set()
-    trackers: set[Identity] = set()
+
+def kill_all(find: Callable[[], Iterable[Identity]]) -> Killed:
+    """SIGKILL what is found, until nothing new is. Resource trackers are spared: they remove what
+    the others leave in shared memory, and end by themselves when these have."""
+    found = Killed(set(), set())
     for _ in range(_MOST_LOOKS):
-        new = [one for one in _descendants(pid) if one not in killed and one not in trackers]
+        new = set(find()) - found.processes - found.trackers
         if not new:
             break
-        for one in new:
-            if _is_resource_tracker(one.pid):
-                trackers.add(one)
-            else:
-                kill(one)
-                killed.add(one)
-    return list(trackers)
+        trackers = {one for one in new if _is_resource_tracker(one.pid)}
+        found.trackers.update(trackers)
+        found.processes.update(new - trackers)
+        for one in new - trackers:
+            kill(one)
+    return found
 
 
 def kill(process: Identity) -> None:
@@ -127,8 +150,8 @@ def kill(process: Identity) -> None:
             os.close(fd)
 
 
-def _descendants(pid: int) -> list[Identity]:
-    """Those that live, parents before their children."""
+def descendants_of(pid: int) -> list[Identity]:
+    """All that live, parents before their children."""
     found: list[Identity] = []
     parents = [pid]
     while parents:

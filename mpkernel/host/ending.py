@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 from mpkernel.host.tracker import end_resource_tracker
-from mpkernel.process_tree import kill_descendants
+from mpkernel.process_tree import Identity, kill_descendants, stat_of
 
 __all__ = ["Endable", "at_leave", "leave_at_once", "leave_in_order"]
 
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.005
 _ALARM_AFTER_S = 1.0
+_REAPED_WITHIN_S = 0.25
 
 _leaving = threading.Lock()
 _leave_hooks: list[Callable[[], None]] = []
@@ -84,7 +85,7 @@ def leave_in_order(kernels: Endable | None, grace_s: float) -> NoReturn:
     left_s = began_s + grace_s - time.monotonic()
     signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.0) + _ALARM_AFTER_S)
     atexit._run_exitfuncs()
-    kill_descendants(os.getpid())
+    _reap(kill_descendants(os.getpid()).processes)
     end_resource_tracker()
     if is_alone:
         raise SystemExit(0)
@@ -150,6 +151,20 @@ def _raising_after(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _reap(killed: set[Identity]) -> None:
+    """Ask for the exit statuses of all children that have ended. Who is their parent next may never
+    ask: a container's first process is not made for it."""
+    deadline_s = time.monotonic() + _REAPED_WITHIN_S
+    try:
+        while any(stat_of(one.pid) for one in killed) and time.monotonic() < deadline_s:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(_LOOK_S)
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            continue
+    except ChildProcessError:  # there are none
+        return
 
 
 def _flush_files() -> None:

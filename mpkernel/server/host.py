@@ -23,6 +23,7 @@ from mpkernel.errors import (
     ProtocolError,
 )
 from mpkernel.logs import get_logger
+from mpkernel.process_tree import Identity
 from mpkernel.server.death_watch import DeathWatch
 from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.interpreter import never_ready
@@ -116,6 +117,7 @@ class AppHost:
         self._is_condemned = False
         self._last_words = LastWords(owner.path, owner.name, loop)
         self._timer: asyncio.TimerHandle | None = None
+        self._strays: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         try:
             self._connect(relay, files, argv)
@@ -308,6 +310,7 @@ class AppHost:
             self._process.close()
         else:
             self._process.reap()
+        self._process.end_strays()
         self._reception.files.sweep()
 
     def became_ready(self) -> None:
@@ -427,6 +430,7 @@ class AppHost:
 
     def _on_death(self) -> None:
         was_asked = self._life.state is State.LEAVING
+        seen = self._watchdog.processes_of(self)
         if self._life.state is State.STARTING:
             self._note_start_failure()
         self._set_timer(None)
@@ -438,7 +442,16 @@ class AppHost:
         ]
         run_each(steps, f"the end of a process of {self.name} could not be seen to in full")
         self._life.apply(Event.DIED)
+        self._end_strays(seen)
         self._hand_over(was_asked=was_asked)
+
+    def _end_strays(self, seen: list[Identity]) -> None:
+        """On a thread: sessions do not wait for it, only who waits for the host's end does."""
+        status = self._process.status()
+        if self._life.state is State.CLOSED and status is not None and status.code == 0:
+            return  # it has done so itself
+        end = functools.partial(self._process.end_strays, seen)
+        self._strays = supervised_task(off_the_loop(end), name=f"mpkernel.strays.{self.name}")
 
     def _note_start_failure(self) -> None:
         status = self._process.status()
@@ -515,6 +528,8 @@ class AppHost:
 
     async def _clean_up(self) -> None:
         try:
+            if self._strays is not None:
+                await asyncio.wait([self._strays])
             await off_the_loop(self._reception.files.sweep)
         finally:
             self._over.set()

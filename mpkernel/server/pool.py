@@ -28,6 +28,7 @@ from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
 from mpkernel.server.standby import Standby
 from mpkernel.server.steps import run_each
+from mpkernel.server.strays import end_strays_of_dead_servers
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -343,8 +344,13 @@ async def _bounded(end: Coroutine[None, None, None], what: str) -> None:
 
 @functools.cache
 def _sweep_once() -> None:
-    """Remove, on a thread of its own, what dead servers and their hosts left."""
-    threading.Thread(target=sweep, name="mpkernel-sweep", daemon=True).start()
+    """End and remove, on a thread of its own, what dead servers and their hosts left."""
+    threading.Thread(target=_sweep, name="mpkernel-sweep", daemon=True).start()
+
+
+def _sweep() -> None:
+    end_strays_of_dead_servers()
+    sweep()
 
 
 _pools: weakref.WeakSet[HostPool] = weakref.WeakSet()

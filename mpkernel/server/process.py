@@ -14,21 +14,26 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from multiprocessing import context
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
 from mpkernel.logs import get_logger
+from mpkernel.process_tree import Identity, Killed, kill_descendants
 from mpkernel.server.endings import ExitStatus
 from mpkernel.server.interpreter import start_error
 from mpkernel.server.launch import launch
 from mpkernel.server.sockets import socket_of
+from mpkernel.server.strays import MARK, end_strays, new_mark, see_out
 from mpkernel.spec import enter
 
 __all__ = ["KILLED_WITHIN_S", "HostProcess"]
 
 logger = get_logger(__name__)
+
+_SYSTEM_TELLS_PARENTS = os.path.exists("/proc/self/task")
+"""Else a process group has to do: what begins a session of its own outlives its host."""
 
 HOST_ENTRY = "mpkernel.host.main:main"
 
@@ -57,6 +62,7 @@ class HostProcess:
         control: Connection,
         stream: Connection,
         read_ends: list[int],
+        mark: str,
     ) -> None:
         self._child = child
         self.pid = child.pid
@@ -66,8 +72,10 @@ class HostProcess:
         self.stream = stream
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends
         self._pidfd = _open_pidfd(self.pid)
+        self._mark = mark
         self._lock = threading.RLock()  # guards all below: nobody reaps while another one kills
         self._status: ExitStatus | None = None
+        self._killed: Killed | None = None  # what it had started, if it was killed with it
         self._is_reaped = False
         self._closed = False
 
@@ -77,7 +85,7 @@ class HostProcess:
 
         Args:
             name: the process's name, for logs.
-            env: its environment. Default: the server's own.
+            env: its environment, to which a mark is added. Default: the server's own.
 
         Raises:
             HostStartError: the operating system refused (out of processes, memory, descriptors), or
@@ -85,6 +93,7 @@ class HostProcess:
         """
         ours: list[Connection | int] = []
         theirs: list[Connection | int] = []
+        mark = new_mark()
         try:
             control, host_control = multiprocessing.Pipe(duplex=True)
             ours.append(control)
@@ -116,7 +125,7 @@ class HostProcess:
                 ),
                 descriptors=(host_control.fileno(), host_stream.fileno(), faults, sentinel),
                 stdio=(subprocess.DEVNULL, stdout, stderr),
-                env=env,
+                env={**(os.environ if env is None else env), MARK: mark},
                 preparation={"name": name, "authkey": os.urandom(32)},
             )
         except OSError as error:
@@ -127,7 +136,7 @@ class HostProcess:
             raise
         finally:
             _close_all(theirs)
-        return cls(child, control, stream, console)
+        return cls(child, control, stream, console, mark)
 
     @property
     def death_fd(self) -> int:
@@ -152,8 +161,7 @@ class HostProcess:
         return self._status
 
     def kill(self) -> None:
-        """SIGKILL the host and all of its process group, from any thread. Harmless when it is
-        gone."""
+        """SIGKILL the host and all that it started, from any thread. Harmless when it is gone."""
         with self._lock:
             if self._is_reaped:
                 return
@@ -161,14 +169,30 @@ class HostProcess:
             if status is not None and status.code is None and _exists(self.pid):
                 return  # reaped by somebody else, and the number belongs to another process by now
             try:
-                os.killpg(self.pid, signal.SIGKILL)
+                if not _SYSTEM_TELLS_PARENTS:
+                    os.killpg(self.pid, signal.SIGKILL)
+                elif status is None:
+                    self._kill_with_descendants()
             except ProcessLookupError:
                 pass
             except PermissionError as error:  # macOS says so of a group of zombies
                 logger.debug("killpg refused: %s", error, pid=self.pid)
 
+    def end_strays(self, seen: Iterable[Identity] = ()) -> None:
+        """The process has ended: end what it has left running. Blocks for some milliseconds, for
+        2 s at the longest: off the loop.
+
+        Args:
+            seen: what is known to be the process's.
+        """
+        if self._killed is not None:
+            see_out(self._killed)
+        elif _SYSTEM_TELLS_PARENTS:
+            end_strays(self.pid, self._mark, seen)
+
     def reap(self, *, within_s: float = KILLED_WITHIN_S) -> None:
-        """Kill what is left of the host's group and reap the host. From any thread. Idempotent.
+        """Kill the host if it lives and reap it; `end_strays` comes next. From any thread.
+        Idempotent.
 
         Blocks for as long as the system takes to end a killed process.
 
@@ -202,6 +226,15 @@ class HostProcess:
         if self._pidfd is not None:
             os.close(self._pidfd)
         _close_all([self.control, self.stream, self._sentinel])
+
+    def _kill_with_descendants(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)  # it shall start nothing meanwhile
+        if self._killed is None:
+            self._killed = kill_descendants(self.pid)
+        if self._killed.trackers:
+            os.kill(self.pid, signal.SIGKILL)
+        else:  # with what it was about to start when it was stopped
+            os.killpg(self.pid, signal.SIGKILL)
 
     def close_console(self) -> None:
         """Close the read ends of the console pipes, when their reader is done with them."""

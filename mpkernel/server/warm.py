@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from multiprocessing import spawn
 from typing import NamedTuple, Self
 
+from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.death_watch import DeathWatch
@@ -134,8 +136,10 @@ class WarmProcess:
         self._link.close_sending()
         if not self._loop.is_closed():
             self._process.reap()
+            self._process.end_strays()
             return
         self._process.close()
+        self._process.end_strays()
         self._process.close_console()
         self.over.set()
 
@@ -182,6 +186,7 @@ class WarmProcess:
         self._death_watch.close()
         self._link.close()
         self._process.close(within_s=within_s)
+        supervised_task(off_the_loop(self._process.end_strays), name="mpkernel.strays.standby")
         words = _rest_of(self._process.stderr) + _rest_of(self._process.faults)
         self._process.close_console()
         self.over.set()

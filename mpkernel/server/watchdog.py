@@ -21,6 +21,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from mpkernel.aio.background import BackgroundTask
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
+from mpkernel.process_tree import Identity, stat_of
 from mpkernel.server.usage import Sampler, Usage, created_at
 from mpkernel.server.verdicts import HostWatch, Verdict
 from mpkernel.settings import Settings
@@ -87,6 +88,13 @@ class Watchdog(Generic[HostT]):
         if not self._task.running:
             self._task.start()
         return watch
+
+    def processes_of(self, host: HostT) -> list[Identity]:
+        """What a host was seen to have started, as far as it still runs."""
+        watched = self._watched.get(host)
+        seen = self._sampler.seen.get(watched.pid, []) if watched is not None else []
+        stats = [stat_of(one.pid) for one in seen if one.is_running()]
+        return [stat.identity for stat in stats if stat is not None]
 
     def unwatch(self, host: HostT) -> None:
         """Watch the host no more: no verdict on it follows. Idempotent."""

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from server.conftest import APPS, Open
 
-from mpkernel import Channel, HostPool, Session
+from mpkernel import Channel, Session
 from mpkernel.errors import HostDied, KernelFailed
 
 SERVER_ONLY = "a name of the server's own main module"
@@ -172,25 +172,6 @@ async def test_the_collector_may_write_in_the_middle_of_a_write(open_kernel: Ope
             break
     assert heard[b"written"] == 3000
     assert heard[b"collected"] == 3000
-
-
-@pytest.mark.parametrize("end", ["killed", "closed", "retired"])
-async def test_what_user_code_started_ends_with_its_host(
-    pool: HostPool, open_kernel: Open, end: str
-) -> None:
-    session = await open_kernel("leave_children")
-    children = [psutil.Process(pid) for pid in await decoded(session)]
-    if end == "killed":
-        os.kill(session.host.pid, signal.SIGKILL)
-        with pytest.raises(HostDied):
-            await anext(session)
-    elif end == "closed":
-        await pool.close()
-    else:
-        await session.close()
-        session.host.drain()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=10)
-    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 async def test_shared_memory_that_user_code_leaked_goes_with_a_killed_host(

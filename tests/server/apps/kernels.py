@@ -196,14 +196,45 @@ def fork_and_print(kernel):
     kernel.send(b"codes " + repr(codes).encode())
 
 
+def orphan(command):
+    """The process id of a command whose parent has ended."""
+    shell = ["sh", "-c", f"{command} >/dev/null 2>&1 & echo $!"]
+    return int(subprocess.run(shell, stdout=subprocess.PIPE, check=True).stdout)
+
+
 def leave_children(kernel):
-    """Start processes that would outlive the host."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    """Start processes that would outlive the host: of its process group and of sessions of their
+    own, orphans, and one whose environment says nothing."""
     forked = os.fork()
     if forked == 0:
         time.sleep(600)
         os._exit(0)
-    kernel.send(msgspec.json.encode([child.pid, forked]))
+    children = [
+        forked,
+        subprocess.Popen(["sleep", "600"]).pid,
+        subprocess.Popen(["sleep", "600"], start_new_session=True).pid,
+        orphan("sleep 600"),
+        orphan("setsid sleep 600"),
+        orphan("env -i setsid sleep 600"),
+    ]
+    kernel.send(msgspec.json.encode(children))
+    echo(kernel)
+
+
+def leave_children_and_a_file(kernel):
+    """The same, and a virtual file, which has a resource tracker."""
+    kernel.files.store("key", bytes(100_000))
+    leave_children(kernel)
+
+
+def leave_a_chain(kernel):
+    """Start a process of its own session that starts the next one and ends, on and on."""
+    code = "import os; print(flush=True)\nwhile True:\n    if os.fork(): os._exit(0)"
+    chain = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
+    )
+    chain.stdout.readline()
+    kernel.send(str(chain.pid).encode())
     echo(kernel)
 
 

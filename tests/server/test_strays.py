@@ -1,0 +1,188 @@
+"""Whatever an app has started ends with its process, and leaves no zombie, however that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import psutil
+import pytest
+from server.conftest import APPS
+
+from mpkernel import HostPool, KernelSpec, Session, Settings
+from mpkernel.errors import HostDied
+from mpkernel.server.app import App
+from mpkernel.server.deaths import Reason
+from mpkernel.server.strays import MARK, end_strays_of_dead_servers
+from shm.names import ProcessTag, own_tag
+
+KERNELS = APPS / "kernels.py"
+WAIT_S = 30
+
+End: TypeAlias = Callable[[HostPool, Session], Awaitable[object]]
+
+
+async def close(pool: HostPool, session: Session) -> None:
+    await pool.close()
+
+
+async def retire(pool: HostPool, session: Session) -> None:
+    await session.close()
+    app_of(pool).replace()
+
+
+async def restart(pool: HostPool, session: Session) -> None:
+    app_of(pool).restart()
+
+
+async def break_a_limit(pool: HostPool, session: Session) -> None:
+    session.host.end_for(Reason.LIMIT, HostDied("it used too much", remedy="use less"))
+
+
+async def kill(pool: HostPool, session: Session) -> None:
+    os.kill(session.host.pid, signal.SIGKILL)
+
+
+async def crash(pool: HostPool, session: Session) -> None:
+    os.kill(session.host.pid, signal.SIGSEGV)
+
+
+def app_of(pool: HostPool) -> App:
+    [app] = pool.apps
+    return app
+
+
+async def gone(processes: list[psutil.Process]) -> bool:
+    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=WAIT_S)
+    return not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("end", [close, retire, restart, break_a_limit, kill, crash])
+async def test_all_that_was_started_ends_with_its_process(end: End) -> None:
+    async with HostPool(Settings(watch_interval_s=0.02)) as pool:
+        session = await pool.open_session(
+            KERNELS, kernel=KernelSpec(entry="kernels:leave_children")
+        )
+        children = [
+            psutil.Process(pid) for pid in msgspec.json.decode((await anext(session)).payload)
+        ]
+        host = session.host
+        assert all(host.pid in (child.ppid(), child.pid) for child in children)
+        while host.usages[-1:] == () or host.usages[-1].processes <= len(children):
+            await asyncio.sleep(0.01)
+        await end(pool, session)
+        assert await gone(children)
+
+
+@pytest.mark.parametrize("end", [close, break_a_limit])
+async def test_nothing_is_as_quick_in_starting_others_as_in_being_ended(end: End) -> None:
+    async with HostPool() as pool:
+        session = await pool.open_session(KERNELS, kernel=KernelSpec(entry="kernels:leave_a_chain"))
+        chain = int((await anext(session)).payload)
+        while not of_session(chain):  # one look may fall between two of them
+            await asyncio.sleep(0)
+        host = session.host
+        await end(pool, session)
+        await host.wait_over()
+        assert not any(of_session(chain) for _ in range(10))
+
+
+def of_session(number: int) -> list[int]:
+    found = []
+    for pid in psutil.pids():
+        try:
+            if os.getsid(pid) == number and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+        except (OSError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+SERVER = """
+import asyncio, sys
+from mpkernel import HostPool, KernelSpec
+
+async def main():
+    pool = HostPool()
+    kernel = KernelSpec(entry="kernels:leave_children")
+    session = await pool.open_session(sys.argv[1], kernel=kernel)
+    print((await anext(session)).payload.decode(), flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_all_that_was_started_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(SERVER)
+    with subprocess.Popen([sys.executable, script, KERNELS], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        children = [psutil.Process(pid) for pid in msgspec.json.decode(server.stdout.readline())]
+        server.kill()
+        _, alive = psutil.wait_procs(children, timeout=WAIT_S)
+        assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_what_was_killed_with_its_server_is_ended_by_the_next_one() -> None:
+    dead = ProcessTag(own_tag().namespace, own_tag().pid, own_tag().start + 1).prefix + "0"
+    living = own_tag().prefix + "0"
+    marked = [
+        subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: mark}, start_new_session=True)
+        for mark in (dead, living)
+    ]
+    try:
+        end_strays_of_dead_servers()
+        assert marked[0].wait(WAIT_S) in (-signal.SIGKILL, 0)
+        assert marked[1].poll() is None
+    finally:
+        for one in marked:
+            one.kill()
+            one.wait()
+
+
+FIRST = """
+import asyncio, os, signal, sys
+import psutil
+from mpkernel import Channel, HostPool, KernelSpec, Settings
+from mpkernel.errors import HostDied, PoolClosed
+
+async def main():
+    async with HostPool(Settings(idle_retire_s=0, watch_interval_s=0.02)) as pool:
+        for end in ("close", "kill", "limit"):
+            session = await pool.open_session(
+                sys.argv[1], kernel=KernelSpec(entry="kernels:leave_children_and_a_file")
+            )
+            await anext(session)
+            host = session.host
+            while host.usages[-1:] == () or host.usages[-1].processes < 8:
+                await asyncio.sleep(0.01)
+            if end == "close":
+                await session.close()
+            else:
+                os.kill(host.pid, signal.SIGKILL) if end == "kill" else host.kill()
+            await host.wait_over()
+            print(end, [one.name() for one in psutil.Process().children()], flush=True)
+
+assert os.getpid() == 1
+asyncio.run(main())
+"""
+
+
+def test_the_first_process_of_a_container_gets_no_zombies(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(FIRST)
+    namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
+        namespace[1:1] = ["--user", "--map-root-user"]
+    run = subprocess.run(
+        [*namespace, sys.executable, script, KERNELS], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.splitlines() == ["close []", "kill []", "limit []"], run.stderr
