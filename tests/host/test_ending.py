@@ -17,7 +17,8 @@ from mpkernel.kernel.messages import Console, Restarted
 from mpkernel.server.app import App
 
 HELPERS = """
-import atexit, concurrent.futures, logging, logging.handlers, os, pathlib, tempfile, threading, time
+import atexit, concurrent.futures, contextlib, logging, logging.handlers, pathlib, select, tempfile
+import threading
 
 here = pathlib.Path(__file__).parent
 
@@ -38,7 +39,9 @@ logging.getLogger("of the app").addHandler(buffer)
 logging.getLogger("of the app").warning("logged")
 
 def work():
-    threading.main_thread().join()
+    while threading.main_thread().is_alive():
+        with contextlib.suppress(BaseException):  # the session's end may interrupt it
+            select.select([], [], [], 0.01)
     say("thread done")
 
 threading.Thread(target=work).start()
