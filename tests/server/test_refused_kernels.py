@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
@@ -37,7 +39,8 @@ async def test_the_process_that_was_started_for_them_retires(pool: HostPool) -> 
     with pytest.raises(ProtocolError):
         await pool.open_session(APP, kernel=TOO_LARGE)
     (host,) = pool.hosts
-    await host.wait_over()
+    async with asyncio.timeout(30):
+        await host.wait_over()
     assert pool.hosts == []
 
 
