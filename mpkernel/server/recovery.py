@@ -98,6 +98,7 @@ class RecoveryRecord:
         settled_after: how many commands its kernel does until it is where it was.
         is_rebuilding: whether it has not done these yet.
         is_alone: whether it was brought back alone, as a suspect.
+        suspended_at: when it lost its last process; `time.monotonic()`.
         on_trial_over: called once, when the session has done them, is over, or has lost its
             process.
     """
@@ -107,6 +108,7 @@ class RecoveryRecord:
         self.settled_after = 0
         self.is_rebuilding = False
         self.is_alone = False
+        self.suspended_at = float("-inf")
         self.on_trial_over: Callable[[], None] | None = None
 
     def rebuilding(self, commands: int, *, alone: bool) -> None:
@@ -138,6 +140,7 @@ class Involved(NamedTuple, Generic[Key]):
         rebuilding: whether that was what brings it back after an earlier death.
         alone: whether it was brought back alone, as a suspect.
         strikes: how often it has ended its process before.
+        has_news: whether its client has sent something since that death.
     """
 
     session: Key
@@ -146,6 +149,12 @@ class Involved(NamedTuple, Generic[Key]):
     rebuilding: bool = False
     alone: bool = False
     strikes: int = 0
+    has_news: bool = False
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether it was about to show whether it is what ends processes."""
+        return self.running and self.rebuilding and self.alone
 
 
 class Plan(NamedTuple, Generic[Key]):
@@ -169,16 +178,17 @@ def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]
 
     A culprit comes back last and without the command that it ran; the third time, or when it is
     the rebuilding that ended the process once more, it does not. Without a culprit, those that ran
-    are suspects: they come back last and one by one, so that the next death names its culprit.
+    are suspects: they come back last and one by one, so that the next death names its culprit. It
+    does unless another session ran something new meanwhile: then both are suspects.
 
     Args:
         sessions: those that were on the process.
         culprit: the one that ended it, where its own record says so.
     """
     latest_first = sorted(sessions, key=lambda session: -session.acted_at)
-    if culprit is None:
-        alone = [one for one in latest_first if one.running and one.rebuilding and one.alone]
-        culprit = alone[0].session if len(alone) == 1 else None
+    suspects = _suspects_among(latest_first) if culprit is None else []
+    if len(suspects) == 1 and suspects[0].is_on_trial:
+        culprit = suspects[0].session
     together: list[Key] = []
     one_by_one: list[Key] = []
     closed = False
@@ -188,8 +198,17 @@ def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]
             closed = again or session.strikes + 1 >= _CLOSED_AT_STRIKES
             if not closed:
                 one_by_one.append(session.session)
-        elif session.running and culprit is None:
+        elif culprit is None and session in suspects:
             one_by_one.append(session.session)
         else:
             together.append(session.session)
     return Plan(culprit, together, one_by_one, closed)
+
+
+def _suspects_among(sessions: list[Involved[Key]]) -> list[Involved[Key]]:
+    """Those that may have ended the process. While one is on trial, the others that only are being
+    brought back did nothing when the process before died, and do nothing new now."""
+    running = [one for one in sessions if one.running]
+    if not any(one.is_on_trial for one in running):
+        return running
+    return [one for one in running if one.alone or one.has_news or not one.rebuilding]

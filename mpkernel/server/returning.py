@@ -205,4 +205,5 @@ def _involved(session: SessionLink) -> Involved[SessionLink]:
         rebuilding=record.is_rebuilding,
         alone=record.is_alone,
         strikes=record.strikes,
+        has_news=session.acted_at > record.suspended_at,
     )

@@ -284,6 +284,7 @@ class SessionLink(abc.ABC):
             self._settle(self._outstanding)
             self._waiting_bytes = self._withheld = 0
             self._is_owed = False
+        self.record.suspended_at = time.monotonic()
         self.record.end_trial()
 
     def resume(self, host: AppHost, *, without_running: bool, alone: bool) -> tuple[str, ...]:

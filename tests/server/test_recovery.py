@@ -160,6 +160,22 @@ class TestPlans:
         alone = Involved("a", 1.0, running=True, rebuilding=True, alone=True)
         assert plan_of([alone, Involved("b", 2.0)], None) == Plan("a", ["b"], ["a"], False)
 
+    def test_it_is_not_while_another_session_runs_something_new(self) -> None:
+        alone = Involved("a", 1.0, running=True, rebuilding=True, alone=True)
+        new = Involved("b", 3.0, running=True, has_news=True)
+        came_back = Involved("c", 2.0, running=True, rebuilding=True)
+        assert plan_of([alone, new, came_back], None) == Plan(None, ["c"], ["b", "a"], False)
+
+    def test_nor_while_another_one_is_brought_back_with_something_new(self) -> None:
+        alone = Involved("a", 1.0, running=True, rebuilding=True, alone=True)
+        new = Involved("b", 3.0, running=True, rebuilding=True, has_news=True)
+        assert plan_of([alone, new], None) == Plan(None, [], ["b", "a"], False)
+
+    def test_others_that_are_only_brought_back_are_no_suspects(self) -> None:
+        alone = Involved("a", 1.0, running=True, rebuilding=True, alone=True)
+        came_back = Involved("b", 2.0, running=True, rebuilding=True)
+        assert plan_of([alone, came_back], None) == Plan("a", ["b"], ["a"], False)
+
     def test_the_second_time_it_is_closed(self) -> None:
         alone = Involved("a", 1.0, running=True, rebuilding=True, alone=True, strikes=1)
         assert plan_of([alone, Involved("b", 2.0)], None) == Plan("a", ["b"], [], True)
