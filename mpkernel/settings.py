@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             64 MiB.
         backlog_bytes: per host, how much that its Pipe does not take is kept in the server before
             a send is refused. Default 64 MiB.
-        max_frame_bytes: the largest message. Default 256 MiB.
+        max_frame_bytes: the largest message. Default 256 MiB; marimo's servers have 1 GiB.
         relay_console: whether what an app's process writes to its descriptors 1 and 2 is written
             to the server's, each line with the app's name before it. Default True.
         file_storage: where apps keep virtual files: "shared_memory" (default), "temp_file", or

@@ -7,6 +7,7 @@ from mpkernel.settings import Settings
 __all__ = ["DEFAULTS"]
 
 DEFAULTS = Settings(
+    max_frame_bytes=1024 * 1024 * 1024,  # marimo itself has no bound for what a page uploads
     standby=1,
     standby_imports=("mpkernel.marimo_backend.warm",),
     snapshot=True,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from mpkernel.marimo_backend.restoring import RestoredModel, RestoredValue
 
-__all__ = ["ENTRY_BYTES", "ElementState", "size_of"]
+__all__ = ["ENTRY_BYTES", "ElementState", "TooLarge", "size_of", "too_large"]
 
 ENTRY_BYTES = 64
 """What anything kept is taken to need beside its content."""
@@ -17,6 +17,18 @@ ENTRY_BYTES = 64
 _UUID_LENGTH = 36
 _MOST_ID_CHARS = 1000
 _MOST_TOO_LARGE = 1000
+_MOST_NAMES = 10
+_MOST_NAME_CHARS = 100
+
+
+class TooLarge(NamedTuple):
+    """Stands for a value that there was no room for.
+
+    Attributes:
+        files: the names of the uploaded files in it.
+    """
+
+    files: tuple[str, ...]
 
 
 class ElementState:
@@ -27,6 +39,7 @@ class ElementState:
 
     Attributes:
         too_large: elements that are set to what is not kept; some of them, where they are many.
+        lost_files: the names of the uploaded files in these, by element.
         has_more_too_large: whether there are others.
         has_unlasting: whether elements were set whose ids are others in each process: those of
             embedded apps, and those made after the cells' run.
@@ -35,6 +48,7 @@ class ElementState:
 
     def __init__(self, max_bytes: int) -> None:
         self.too_large: set[str] = set()
+        self.lost_files: dict[str, tuple[str, ...]] = {}
         self.has_more_too_large = False
         self.has_unlasting = False
         self.has_nameless = False
@@ -47,6 +61,7 @@ class ElementState:
         """Another one that is the same."""
         copied = type(self)(self._max_bytes)
         copied.too_large = set(self.too_large)
+        copied.lost_files = dict(self.lost_files)
         copied.has_more_too_large = self.has_more_too_large
         copied.has_unlasting = self.has_unlasting
         copied.has_nameless = self.has_nameless
@@ -63,7 +78,11 @@ class ElementState:
     def set(self, values: dict[str, Any]) -> None:
         """Elements were set."""
         for object_id, value in values.items():
-            self._keep(object_id, RestoredValue(value), size_of(value))
+            if isinstance(value, TooLarge):
+                self._drop(object_id)
+                self._note_too_large(object_id, value)
+            else:
+                self._keep(object_id, RestoredValue(value), size_of(value))
 
     def set_model(self, object_id: str | None, update: RestoredModel) -> None:
         """The model of an element's widget was set, some of its traits."""
@@ -83,37 +102,65 @@ class ElementState:
         prefix = f"{cell_id}-"
         for object_id in [name for name in self._kept if name.startswith(prefix)]:
             self._drop(object_id)
-        self.too_large = {name for name in self.too_large if not name.startswith(prefix)}
+        for object_id in [name for name in self.too_large if name.startswith(prefix)]:
+            self._forget_loss(object_id)
 
     def _keep(self, object_id: str, value: RestoredValue | RestoredModel, size: int) -> None:
         if len(object_id.rpartition("-")[0]) >= _UUID_LENGTH:
             self.has_unlasting = True
             return
         self._drop(object_id)
-        self.too_large.discard(object_id)
+        self._forget_loss(object_id)
         size += ENTRY_BYTES + len(object_id)
         self._kept[object_id] = value
         self._sizes[object_id] = size
         self._bytes += size
         while self._bytes > self._max_bytes:
             largest = max(self._sizes, key=self._sizes.__getitem__)
+            lost = self._kept[largest]
             self._drop(largest)
-            self._note_too_large(largest)
+            self._note_too_large(
+                largest, too_large(lost.value if isinstance(lost, RestoredValue) else None)
+            )
 
-    def _note_too_large(self, object_id: str) -> None:
+    def _note_too_large(self, object_id: str, lost: TooLarge) -> None:
         """A page chooses what it calls an element, and how many there are."""
         if len(object_id) <= _MOST_ID_CHARS and len(self.too_large) < _MOST_TOO_LARGE:
             self.too_large.add(object_id)
+            self.lost_files.pop(object_id, None)
+            if lost.files:
+                self.lost_files[object_id] = lost.files
         else:
             self.has_more_too_large = True
+
+    def _forget_loss(self, object_id: str) -> None:
+        self.too_large.discard(object_id)
+        self.lost_files.pop(object_id, None)
 
     def _drop(self, object_id: str) -> None:
         if self._kept.pop(object_id, None) is not None:
             self._bytes -= self._sizes.pop(object_id)
 
 
+def too_large(value: Any) -> TooLarge:
+    """What stands for a value of a page that there is no room for."""
+    return TooLarge(tuple(name[:_MOST_NAME_CHARS] for name, _ in _files_of(value)[:_MOST_NAMES]))
+
+
+def _files_of(value: Any) -> list[tuple[str, str]]:
+    """The names and contents that `mo.ui.file` sends, alone or in a form; else nothing."""
+    if isinstance(value, dict):
+        return [file for one in value.values() if type(one) is list for file in _files_of(one)]
+    is_upload = type(value) is list and all(
+        type(one) is list and len(one) == 2 and type(one[0]) is type(one[1]) is str for one in value
+    )
+    return [(name, contents) for name, contents in value] if is_upload else []
+
+
 def size_of(value: Any) -> int:
     """About how many bytes a value of a page needs."""
+    if type(value) is list and (files := _files_of(value)):  # hundreds of MB are not encoded
+        return sum(ENTRY_BYTES + len(name) + len(contents) for name, contents in files)
     if isinstance(value, str | bytes):
         return len(value)
     if value is None or isinstance(value, bool | int | float):

@@ -21,7 +21,13 @@ import msgspec
 
 from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.elements import ENTRY_BYTES, ElementState, size_of, size_of_model
+from mpkernel.marimo_backend.elements import (
+    ENTRY_BYTES,
+    ElementState,
+    size_of,
+    size_of_model,
+    too_large,
+)
 from mpkernel.marimo_backend.restoring import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
 from mpkernel.server.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
@@ -35,6 +41,7 @@ logger = logging.getLogger(__name__)
 _REMOVED = b'{"op":"remove-ui-elements"'
 _MAX_WIDGETS = 10_000
 _SHOWN_CHARS = 200
+_MOST_FILES = 5
 
 
 class _Removed(msgspec.Struct, tag_field="op", tag="remove-ui-elements"):
@@ -50,7 +57,7 @@ class _Instantiation(NamedTuple):
 
 
 class _Values(NamedTuple):
-    """Elements were set, by their ids."""
+    """Elements were set, by their ids; `TooLarge` stands for what there was no room for."""
 
     values: dict[str, Any]
 
@@ -112,6 +119,8 @@ class MarimoJournal(Journal):
         entry = self._entry_of(command)
         if isinstance(entry, _Instantiation):
             self._instantiation = command
+        if isinstance(entry, _Values) and not self._can_keep(entry):
+            entry = _Values({name: too_large(value) for name, value in entry.values.items()})
         if self._can_keep(entry):
             self._pending.append(entry)
             self._pending_bytes += _size_of(entry)
@@ -285,13 +294,22 @@ class MarimoJournal(Journal):
 
     def _lost(self) -> tuple[str, ...]:
         state = self._state
+        files = [name for names in state.lost_files.values() for name in names]
+        others = state.has_more_too_large or len(state.too_large) > len(state.lost_files)
         said = (
-            (state.too_large or state.has_more_too_large, "what was set in the largest inputs"),
+            (files, _upload_again(files)),
+            (others, "what was set in the largest inputs"),
             (state.has_unlasting, "what was set in embedded apps"),
             (state.has_nameless, "the state of widgets that are not wrapped in mo.ui.anywidget"),
             (self._has_unkept, "some of what was set or clicked while the app was down"),
         )
         return tuple(what for is_lost, what in said if is_lost)
+
+
+def _upload_again(files: list[str]) -> str:
+    """What to say of files that were not kept."""
+    shown = ", ".join(files[:_MOST_FILES]) + (" and others" if len(files) > _MOST_FILES else "")
+    return f"the file{'s' if len(files) > 1 else ''} {shown} must be uploaded again"
 
 
 def _again(entry: _Entry) -> list[_Entry]:

@@ -147,8 +147,9 @@ class Link:
             written = self._write([header, payload])
             if written == size:
                 return
-            rest = memoryview(header + payload)[written:]
-            self._keep(rest)
+            # Uncopied: a payload may be hundreds of megabytes.
+            of_payload = max(0, written - len(header))
+            self._keep(memoryview(header)[written:], memoryview(payload)[of_payload:])
             if self._flushing:
                 return
             self._flushing = True

@@ -292,3 +292,34 @@ def test_names_that_a_page_makes_up_are_kept_within_the_bound_too() -> None:
         sender.done()
     assert len(sender.journal._state.too_large) == 1_000
     assert sender.rebuild().lost == ("what was set in the largest inputs",)
+
+
+def lost_of(*values: dict[str, Any]) -> tuple[str, ...]:
+    """What is said to be lost when the process dies after elements were set to these, in turn."""
+    sender = Sender()
+    for one in values:
+        sender.send(UpdateUIElementCommand(list(one), list(one.values())))
+        sender.done()
+    return sender.journal.rebuild(without_running=False).lost
+
+
+class TestUploads:
+    @staticmethod
+    def upload(size: int, name: str = "sales.csv") -> list[list[str]]:
+        return [[name, "A" * size]]
+
+    def test_a_file_that_is_too_large_is_named(self) -> None:
+        lost = lost_of({"Hbol-0": self.upload(2_000_000)})
+        assert lost == ("the file sales.csv must be uploaded again",)
+
+    def test_files_in_a_form_are_named(self) -> None:
+        form = {"a": self.upload(2_000_000, "a.csv"), "b": self.upload(1, "b.csv"), "c": 3}
+        assert lost_of({"Hbol-0": form}) == ("the files a.csv, b.csv must be uploaded again",)
+
+    def test_what_else_is_too_large_is_no_file(self) -> None:
+        lost = lost_of({"Hbol-0": "x" * 2_000_000})
+        assert lost == ("what was set in the largest inputs",)
+
+    def test_a_file_that_was_uploaded_anew_is_not_lost(self) -> None:
+        lost = lost_of({"Hbol-0": self.upload(2_000_000)}, {"Hbol-0": self.upload(10)})
+        assert lost == ()
