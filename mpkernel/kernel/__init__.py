@@ -16,6 +16,7 @@ builtins_like         functions in the place of built-in ones
 console, flusher      what it prints, and what is written to descriptors 1 and 2
 sysstreams, printing  `sys.stdout = …` by session, and a `print` whose lines are not torn
 debugger, forks       `pdb` in a cell, and children that a cell forks
+spawning, lenient_main  children that a cell spawns
 outputs, display, threads, progress, terminal   what it shows
 context    whose code runs on this thread
 """

@@ -1,8 +1,9 @@
 """The entry of the embedded kernel, and what it changes in its process, once.
 
 `run` is the entry that a `KernelSpec` names. What is replaced tells sessions apart by thread and is
-what it was to every other thread: `sys.modules["__main__"]`, `sys.stdout`, `sys.stderr`, `print`,
-`input`, `getpass.getpass`, and the waits that an interrupt must reach.
+what it was to every other thread, and cannot be told from it: `sys.modules["__main__"]`,
+`sys.stdout`, `sys.stderr`, `print`, `input`, `getpass.getpass`, the waits that an interrupt must
+reach, and what spawned processes are prepared with.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import io
 import json
+import multiprocessing
 import pickle
 import sys
 import threading
@@ -121,7 +122,21 @@ def of_module(module):
     }
 
 
+def of_process():
+    process = multiprocessing.current_process()
+    return {
+        "name and daemon": [process.name, process.daemon],
+        "parent": repr(multiprocessing.parent_process()),
+        "start method": multiprocessing.get_start_method(allow_none=True),
+        "main thread": threading.main_thread().name,
+        "hooks": [repr(sys.breakpointhook), repr(sys.displayhook), repr(sys.excepthook)],
+        "arguments": sys.argv,
+        "names of __main__": sorted(name for name in globals() if name.startswith("__")),
+    }
+
+
 found = {
+    "process": of_process(),
     **{
         name: {**of_function(function), "calls": [outcome(function, *args) for args in calls]}
         for name, (function, calls) in FUNCTIONS.items()
