@@ -17,7 +17,7 @@ from mpkernel.kernel.messages import Console, Restarted
 from mpkernel.server.app import App
 
 HELPERS = """
-import atexit, concurrent.futures, contextlib, logging, logging.handlers, pathlib, select, tempfile
+import atexit, concurrent.futures, logging, logging.handlers, pathlib, select, tempfile
 import threading
 
 here = pathlib.Path(__file__).parent
@@ -39,12 +39,15 @@ logging.getLogger("of the app").addHandler(buffer)
 logging.getLogger("of the app").warning("logged")
 
 def work():
-    while threading.main_thread().is_alive():
-        with contextlib.suppress(BaseException):  # the session's end may interrupt it
-            select.select([], [], [], 0.01)
-    say("thread done")
+    while not (here / "thread done").exists():
+        try:  # the session's end may interrupt it
+            while threading.main_thread().is_alive():
+                select.select([], [], [], 0.01)
+            say("thread done")
+        except BaseException:
+            continue
 
-threading.Thread(target=work).start()
+threading.Thread(target=work, daemon=False).start()
 """
 
 End: TypeAlias = Callable[[HostPool, Client], Awaitable[object]]
