@@ -51,7 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         start_timeout_s: how long an app's process may take until it is ready. Default 60.
         stop_grace_s: how long a process that was asked to leave may take before it is killed.
             Default 1.
-        drain_grace_s: how long running commands may go on when the server leaves. Default 10.
+        drain_grace_s: how long running commands may go on when the server leaves. Default 7:
+            with what follows it is over before the 10 s after which a container is killed.
         interrupt_grace_s: how long the code of a closed session is interrupted, again and again.
             If its thread then still takes CPU time, its process drains: new sessions get a fresh
             one, and it ends with its last other session. If it only waits, it is left to it, and
@@ -130,7 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     start_timeout_s: float = 60.0
     stop_grace_s: float = 1.0
-    drain_grace_s: float = 10.0
+    drain_grace_s: float = 7.0
     interrupt_grace_s: float = 2.0
     max_abandoned: int = 16
     idle_retire_s: float | None = 5.0

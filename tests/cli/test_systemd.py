@@ -99,7 +99,7 @@ def test_words_are_quoted_as_systemd_wants_it(
 
 
 def test_there_is_time_to_drain(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "TimeoutStopSec=16" in directives(unit(capsys, "note books"))
+    assert "TimeoutStopSec=13" in directives(unit(capsys, "note books"))
     long = unit(capsys, "note books", "--drain-grace-s", "120")
     assert "TimeoutStopSec=126" in directives(long)
     assert "--drain-grace-s 120" in long
@@ -111,7 +111,7 @@ def test_the_environment_of_who_prints_it_is_not_the_services(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPKERNEL_DRAIN_GRACE_S", "120")
-    assert "TimeoutStopSec=16" in directives(unit(capsys, "note books"))
+    assert "TimeoutStopSec=13" in directives(unit(capsys, "note books"))
 
 
 @pytest.mark.parametrize(
