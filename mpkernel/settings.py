@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         restart_backoff_max_s: the longest such wait. Default 30.
         journal_bytes: per session, how much is kept to bring it back after a death, and how much of
             what is sent to it while it has no process; more is refused then. Default 1 MiB.
+        journal_files_bytes: per session, how much of large uploaded files is kept for that, in
+            shared memory, beside `journal_bytes`. Default 1 GiB; 0: none.
         watch_interval_s: how long after one look at what apps' processes use the next is taken.
             Default 1; None: none is taken, and none of what follows is done.
         memory_soft_bytes: resident memory of an app's process and of all that it started, summed
@@ -152,6 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     restart_backoff_s: float = 0.5
     restart_backoff_max_s: float = 30.0
     journal_bytes: int = _MIB
+    journal_files_bytes: int = 1024 * _MIB
     watch_interval_s: float | None = 1.0
     memory_soft_bytes: int | None = None
     memory_hard_bytes: int | None = None
@@ -221,6 +224,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "restart_backoff_s",
             "restart_backoff_max_s",
             "journal_bytes",
+            "journal_files_bytes",
             "standby",
             "crash_reports",
         ):

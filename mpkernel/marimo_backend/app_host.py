@@ -120,7 +120,12 @@ class AppHostAdapter:
     def _open(self, session_id: str, kernel: KernelSpec, arguments: dict[str, Any]) -> None:
         owner = self._shared.hosts.app(self._app, kernel)
         owner.import_folders = _pythonpath(arguments)
-        journal = MarimoJournal(kernel, arguments, max_bytes=owner.settings.journal_bytes)
+        journal = MarimoJournal(
+            kernel,
+            arguments,
+            max_bytes=owner.settings.journal_bytes,
+            max_files_bytes=owner.settings.journal_files_bytes,
+        )
         with self._lock:
             stream = self._streams.get(session_id)
         session = MarimoSession(

@@ -8,8 +8,18 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from mpkernel.marimo_backend.restoring import RestoredModel, RestoredValue
+from mpkernel.marimo_backend.spooled import Spooled
 
-__all__ = ["ENTRY_BYTES", "ElementState", "TooLarge", "size_of", "too_large"]
+__all__ = [
+    "ENTRY_BYTES",
+    "ElementState",
+    "TooLarge",
+    "file_bytes",
+    "holds_files",
+    "size_of",
+    "spooled",
+    "too_large",
+]
 
 ENTRY_BYTES = 64
 """What anything kept is taken to need beside its content."""
@@ -18,6 +28,7 @@ _UUID_LENGTH = 36
 _MOST_ID_CHARS = 1000
 _MOST_TOO_LARGE = 1000
 _MOST_NAMES = 10
+_SPOOLED_CHARS = 64 * 1024
 _MOST_NAME_CHARS = 100
 
 
@@ -36,6 +47,7 @@ class ElementState:
 
     Args:
         max_bytes: the bound.
+        max_files_bytes: the bound for what is kept apart of uploaded files. Default: nothing is.
 
     Attributes:
         too_large: elements that are set to what is not kept; some of them, where they are many.
@@ -46,20 +58,23 @@ class ElementState:
         has_nameless: whether models were set that no element shows.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_files_bytes: int = 0) -> None:
         self.too_large: set[str] = set()
         self.lost_files: dict[str, tuple[str, ...]] = {}
         self.has_more_too_large = False
         self.has_unlasting = False
         self.has_nameless = False
         self._max_bytes = max_bytes
+        self._max_files_bytes = max_files_bytes
+        self._file_sizes: dict[str, int] = {}
         self._kept: dict[str, RestoredValue | RestoredModel] = {}
         self._sizes: dict[str, int] = {}
         self._bytes = 0
 
     def copy(self) -> Self:
         """Another one that is the same."""
-        copied = type(self)(self._max_bytes)
+        copied = type(self)(self._max_bytes, self._max_files_bytes)
+        copied._file_sizes = dict(self._file_sizes)
         copied.too_large = set(self.too_large)
         copied.lost_files = dict(self.lost_files)
         copied.has_more_too_large = self.has_more_too_large
@@ -115,13 +130,26 @@ class ElementState:
         self._kept[object_id] = value
         self._sizes[object_id] = size
         self._bytes += size
+        if isinstance(value, RestoredValue) and (files := file_bytes(value.value)):
+            self._file_sizes[object_id] = files
         while self._bytes > self._max_bytes:
-            largest = max(self._sizes, key=self._sizes.__getitem__)
-            lost = self._kept[largest]
-            self._drop(largest)
-            self._note_too_large(
-                largest, too_large(lost.value if isinstance(lost, RestoredValue) else None)
-            )
+            self._lose(max(self._sizes, key=self._sizes.__getitem__))
+        while sum(self._file_sizes.values()) > self._max_files_bytes:
+            self._lose(max(self._file_sizes, key=self._file_sizes.__getitem__))
+
+    def lose_unwritten(self) -> None:
+        """Leave out the files for which there was no room in shared memory."""
+        for object_id in list(self._file_sizes):
+            kept = self._kept[object_id]
+            files = _files_of(kept.value) if isinstance(kept, RestoredValue) else []
+            if any(isinstance(one, Spooled) and one.is_lost for _, one in files):
+                self._lose(object_id)
+
+    def _lose(self, object_id: str) -> None:
+        lost = self._kept[object_id]
+        self._drop(object_id)
+        set_to = lost.value if isinstance(lost, RestoredValue) else None
+        self._note_too_large(object_id, too_large(set_to))
 
     def _note_too_large(self, object_id: str, lost: TooLarge) -> None:
         """A page chooses what it calls an element, and how many there are."""
@@ -140,6 +168,7 @@ class ElementState:
     def _drop(self, object_id: str) -> None:
         if self._kept.pop(object_id, None) is not None:
             self._bytes -= self._sizes.pop(object_id)
+            self._file_sizes.pop(object_id, None)
 
 
 def too_large(value: Any) -> TooLarge:
@@ -147,12 +176,40 @@ def too_large(value: Any) -> TooLarge:
     return TooLarge(tuple(name[:_MOST_NAME_CHARS] for name, _ in _files_of(value)[:_MOST_NAMES]))
 
 
-def _files_of(value: Any) -> list[tuple[str, str]]:
+def holds_files(value: Any) -> bool:
+    """Whether `spooled` would keep a part of this value apart."""
+    return type(value) is list and any(
+        _kept_here(one) >= _SPOOLED_CHARS for _, one in _files_of(value)
+    )
+
+
+def spooled(value: Any) -> Any:
+    """A value of a page, its large uploaded files kept apart."""
+    if not holds_files(value):
+        return value
+    return [
+        [name, Spooled(one) if isinstance(one, str) and len(one) >= _SPOOLED_CHARS else one]
+        for name, one in _files_of(value)
+    ]
+
+
+def file_bytes(value: Any) -> int:
+    """How many bytes of a value are kept apart."""
+    if type(value) is not list:
+        return 0
+    return sum(one.size for _, one in _files_of(value) if isinstance(one, Spooled))
+
+
+def _files_of(value: Any) -> list[tuple[str, str | Spooled]]:
     """The names and contents that `mo.ui.file` sends, alone or in a form; else nothing."""
     if isinstance(value, dict):
         return [file for one in value.values() if type(one) is list for file in _files_of(one)]
     is_upload = type(value) is list and all(
-        type(one) is list and len(one) == 2 and type(one[0]) is type(one[1]) is str for one in value
+        type(one) is list
+        and len(one) == 2
+        and type(one[0]) is str
+        and isinstance(one[1], str | Spooled)
+        for one in value
     )
     return [(name, contents) for name, contents in value] if is_upload else []
 
@@ -160,7 +217,7 @@ def _files_of(value: Any) -> list[tuple[str, str]]:
 def size_of(value: Any) -> int:
     """About how many bytes a value of a page needs."""
     if type(value) is list and (files := _files_of(value)):  # hundreds of MB are not encoded
-        return sum(ENTRY_BYTES + len(name) + len(contents) for name, contents in files)
+        return sum(ENTRY_BYTES + len(name) + _kept_here(contents) for name, contents in files)
     if isinstance(value, str | bytes):
         return len(value)
     if value is None or isinstance(value, bool | int | float):
@@ -169,6 +226,10 @@ def size_of(value: Any) -> int:
         return len(msgspec.msgpack.encode(value, enc_hook=str))
     except (OverflowError, RecursionError):  # an integer over 64 bits, lists in lists in lists
         return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+def _kept_here(contents: str | Spooled) -> int:
+    return len(contents) if isinstance(contents, str) else 0
 
 
 def size_of_model(model: RestoredModel) -> int:

@@ -24,8 +24,11 @@ from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.elements import (
     ENTRY_BYTES,
     ElementState,
+    file_bytes,
+    holds_files,
     size_of,
     size_of_model,
+    spooled,
     too_large,
 )
 from mpkernel.marimo_backend.restoring import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
@@ -97,14 +100,23 @@ class MarimoJournal(Journal):
         kernel: what was started.
         arguments: what its `args` are made of.
         max_bytes: how much is kept of what was set, and as much of what is pending.
+        max_files_bytes: the same for large uploaded files, which are kept apart. Default: none are.
     """
 
-    def __init__(self, kernel: KernelSpec, arguments: dict[str, Any], *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        kernel: KernelSpec,
+        arguments: dict[str, Any],
+        *,
+        max_bytes: int,
+        max_files_bytes: int = 0,
+    ) -> None:
         self._kernel = kernel
         self._arguments = arguments
         self._max_bytes = max_bytes
         self._instantiation: Any = None
-        self._state = ElementState(max_bytes)
+        self._max_files_bytes = max_files_bytes
+        self._state = ElementState(max_bytes, max_files_bytes)
         self._good = self._state  # where the kernel was before what it may have died of
         self._widgets: dict[str, str] = {}  # element by model
         self._pending: deque[_Entry] = deque()
@@ -119,6 +131,8 @@ class MarimoJournal(Journal):
         entry = self._entry_of(command)
         if isinstance(entry, _Instantiation):
             self._instantiation = command
+        if isinstance(entry, _Values) and self._has_room_for_files(entry):
+            entry = _Values({name: spooled(value) for name, value in entry.values.items()})
         if isinstance(entry, _Values) and not self._can_keep(entry):
             entry = _Values({name: too_large(value) for name, value in entry.values.items()})
         if self._can_keep(entry):
@@ -133,7 +147,12 @@ class MarimoJournal(Journal):
             self._pending.append(_Unkept(1))
 
     def has_room(self, channel: Channel, command: object) -> bool:
-        return channel is not Channel.CONTROL or self._can_keep(self._entry_of(command))
+        if channel is not Channel.CONTROL:
+            return True
+        entry = self._entry_of(command)
+        if isinstance(entry, _Values) and any(map(holds_files, entry.values.values())):
+            return self._has_room_for_files(entry)
+        return self._can_keep(entry)
 
     def progressed(self, begun: int, done: int) -> None:
         for _ in range(done - self._done):
@@ -176,6 +195,7 @@ class MarimoJournal(Journal):
         else:
             state, self._good = self._state.copy(), self._state
         late = self._settle_pending(state, without_running=without_running)
+        state.lose_unwritten()
         self._state = state
         self._widgets.clear()
         self._begun = self._done = 0
@@ -202,6 +222,13 @@ class MarimoJournal(Journal):
     def _can_keep(self, entry: _Entry) -> bool:
         is_first = isinstance(entry, _Instantiation)  # there is one, and nothing without it
         return is_first or self._pending_bytes + _size_of(entry) <= self._max_bytes
+
+    def _has_room_for_files(self, entry: _Values) -> bool:
+        """Whether it holds files that can be kept apart, with those of all that is pending."""
+        pending = [one for one in self._pending if isinstance(one, _Values)]
+        kept = sum(file_bytes(value) for one in pending for value in one.values.values())
+        added = sum(size_of(value) for value in entry.values.values() if holds_files(value))
+        return 0 < added <= self._max_files_bytes - kept
 
     def _show(self, shown: WidgetShown) -> None:
         self._widgets[shown.model_id] = shown.object_id
