@@ -124,6 +124,7 @@ class App:
             self.closed_while_opening,
             self.named_twice,
             self.stalling,
+            self.children_left,
             self.uploaded,
             self.moved,
         ]
@@ -247,7 +248,9 @@ class App:
     async def children_left(self) -> None:
         """A tab's cell starts processes that are in process sessions of their own."""
         victim = self._random.choice(self.victims)
-        await victim.tab.set_ui("Children", next(self._values))
+        value = next(self._values)
+        await victim.tab.set_ui("Children", value)
+        await victim.tab.wait_for(f"children of {value} started", PATIENCE_S)
 
     async def uploaded(self) -> None:
         await self._random.choice(self.victims).upload(self._random.randrange(1, 300_000))

@@ -7,14 +7,13 @@ app = marimo.App()
 @app.cell
 def _():
     import ctypes
-    import multiprocessing.util
     import os
     import signal
     import subprocess
 
     import marimo as mo
 
-    return ctypes, mo, multiprocessing, os, signal, subprocess
+    return ctypes, mo, os, signal, subprocess
 
 
 @app.cell
@@ -60,13 +59,12 @@ def _(mo, noise):
 
 
 @app.cell
-def _(children, multiprocessing, subprocess):
+def _(children, mo, subprocess):
     if children.value:
         # One in a process session of its own, one whose parent has gone besides.
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
         subprocess.Popen(["sh", "-c", "setsid sleep 1000 &"], start_new_session=True).wait()
-        multiprocessing.util.get_temp_dir()
-    print(f"children {children.value} started")
+    mo.md(f"children of {children.value} started.")
     return
 
 
