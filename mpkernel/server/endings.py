@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from pathlib import Path
 
 __all__ = ["ExitStatus", "OutOfMemory"]
 
 logger = logging.getLogger(__name__)
-
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 class ExitStatus:
@@ -55,19 +53,42 @@ class OutOfMemory:
 
 
 def _oom_kills() -> int | None:
-    try:
-        for line in _OWN_CGROUP.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                counts = _CGROUPS / path.lstrip("/") / "memory.events"
-            elif "memory" in controllers.split(","):
-                counts = _CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control"
-            else:
-                continue
-            return _count_in(counts.read_text())
-    except (OSError, ValueError) as error:
-        logger.debug("no cgroup that tells of memory: %s", error)
+    """How many processes of this group the system has killed; of this group alone, where that is
+    told apart from the groups below it."""
+    for directory in _memory_groups():
+        for name in ("memory.events.local", "memory.events", "memory.oom_control"):
+            try:
+                return _count_in((directory / name).read_text())
+            except OSError as error:
+                logger.debug("no cgroup that tells of memory: %s", error)
     return None
+
+
+def _memory_groups(root: Path = Path("/")) -> list[Path]:
+    """Where this process's group for memory is mounted, for either version of control groups. A
+    container sees a part of the tree: its mount says which."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+        mounts = (root / "proc/self/mountinfo").read_text().splitlines()
+    except OSError as error:
+        logger.debug("no control groups: %s", error)
+        return []
+    found = []
+    for _, controllers, group in (line.split(":", 2) for line in groups):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        for mount in mounts:
+            fields, _, kind = mount.partition(" - ")
+            top, place = fields.split()[3:5]
+            system, _, options = kind.split(" ")[:3]
+            is_memory = system == "cgroup" and "memory" in options.split(",")
+            if (is_memory if controllers else system == "cgroup2") and _is_below(group, top):
+                found.append(root / place.lstrip("/") / os.path.relpath(group, top))
+    return found
+
+
+def _is_below(group: str, top: str) -> bool:
+    return os.path.commonpath((group, top)) == top
 
 
 def _count_in(counts: str) -> int | None:

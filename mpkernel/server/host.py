@@ -329,6 +329,7 @@ class AppHost:
         """
         if not self._watch.ponged(number):
             raise ProtocolError(f"it answers ping {number}, which nobody sent or it has answered")
+        self._last_words.answers()
         self._owner.tallies.ping.observe(time.monotonic() - self._watch.pinged_at)
 
     def wants_drain(self, reason: str) -> None:

@@ -54,6 +54,10 @@ class LastWords:
         if self._fault is None:
             self._fault = (reason, error)
 
+    def answers(self) -> None:
+        """The process lives: what the system killed for lack of memory until now was another."""
+        self._oom = OutOfMemory()
+
     def console_ended(self) -> None:
         """Nothing more comes from its descriptors. From any thread."""
         try:
