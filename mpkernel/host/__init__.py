@@ -5,7 +5,9 @@ psutil nor uvloop: every host pays for what stands here.
                                                                               │
     stream Pipe ◀══ StreamWriter ◀── created · output · files · exited ◀──────┘
 
-    main        the process's own life: what it is for, whom it must not outlive, how it leaves
+    main        the process's own life: what it is for, whom it must not outlive
+    ending      how it ends: in order, as Python does, or at once
+    orphans     what user code started and whose parent has ended: kept, and reaped
     warming     what a standby imports, before it is known what the process is for
     kernel      one session: its queue, its thread
     kernels     the table of them

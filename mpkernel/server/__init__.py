@@ -8,6 +8,7 @@
     App            one app: what stays while its processes come and go (`recovery` decides for it)
     AppHost        one process of an app, its state (`lifecycle`) and its sessions (`Roster`)
     HostProcess    the operating system's side of it: `launch`, death, reaping
+    strays         what a host that died by itself has left running
     Watchdog       samples (`usage`, `lineage`) and pings; what follows is `verdicts`
     LastWords      what a process leaves to be known of its end (`deaths`)
     Journal        what brings a session back on the next process
