@@ -63,8 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             it at once, None never.
         window_bytes: per session and direction, how much may be sent and not yet taken; on the way
             up each message counts 64 bytes more. Default 8 MiB.
-        host_window_bytes: the same for all sessions of a host together, on the way up. Default
-            64 MiB.
+        host_window_bytes: the same for all sessions of a host together, on the way up, beyond
+            64 KiB that each session may always have. The more of it is in use, the less of its own
+            window each session may use. Default 64 MiB.
         backlog_bytes: per host, how much that its Pipe does not take is kept in the server before
             a send is refused. Default 64 MiB.
         max_frame_bytes: the largest message. Default 256 MiB; marimo's servers have 1 GiB.

@@ -18,7 +18,7 @@ from mpkernel.errors import ProtocolError
 from mpkernel.host.files import HostFiles, SessionFiles
 from mpkernel.host.import_path import put_first
 from mpkernel.host.stopping import thread_clock
-from mpkernel.host.streams import StreamWriter, Window
+from mpkernel.host.streams import HostWindow, StreamWriter, Window
 from mpkernel.spec import resolve
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
 from mpkernel.wire.messages import (
@@ -58,7 +58,7 @@ class Kernel:
         number: int,
         create: CreateKernel,
         writer: StreamWriter,
-        host_window: Window,
+        host_window: HostWindow,
         files: HostFiles,
         watch: Callable[[Kernel], None],
     ) -> None:

@@ -9,7 +9,7 @@ from mpkernel.errors import ProtocolError
 from mpkernel.host.files import HostFiles
 from mpkernel.host.kernel import Kernel
 from mpkernel.host.stopping import Stopper
-from mpkernel.host.streams import StreamWriter, Window
+from mpkernel.host.streams import HostWindow, StreamWriter
 from mpkernel.wire.frames import Channel, Frame, FrameLost, Message
 from mpkernel.wire.messages import CreateKernel, KernelExited, Stopping, WantDrain
 
@@ -36,7 +36,7 @@ class Kernels:
         self._app = app
         self._files = files
         self._writer = writer
-        self._host_window = Window(host_window_bytes)
+        self._host_window = HostWindow(host_window_bytes)
         self._kernels: dict[int, Kernel] = {}  # changed by dict operations, each one atomic
         self.stopper = Stopper(
             grace_s=stopping.interrupt_grace_s,

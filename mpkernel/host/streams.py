@@ -27,8 +27,9 @@ from typing import TypeAlias
 
 from mpkernel.wire.frames import HEADER_BYTES, Channel, encode_header
 from mpkernel.wire.messages import UpMessage, encode
+from mpkernel.wire.windows import GUARANTEED_BYTES, is_within_share
 
-__all__ = ["StreamWriter", "Window"]
+__all__ = ["HostWindow", "StreamWriter", "Window"]
 
 _Frame: TypeAlias = tuple[bytes, bytes]
 # Two parts each, and one more frame: Linux takes 1,024 parts.
@@ -193,29 +194,45 @@ def _size_of(frames: list[_Frame]) -> int:
     return sum(HEADER_BYTES + len(payload) for _, payload in frames)
 
 
-class Window:
-    """How much may be sent and not yet taken: of one session, and of all sessions of the host.
-
-    A message goes when the window has room for it, or when at most a quarter is outstanding (so
-    one that is larger than the window goes too). The taker owes its credit at the latest when it
-    has a quarter, so a sender never waits for a taker that waits for more.
+class HostWindow:
+    """What all sessions of a host have on its way beyond what each is guaranteed; see
+    `wire.windows`.
 
     Args:
-        size: bytes of this session.
-        shared: the host's own window, None for that one itself.
+        size: how many bytes.
+
+    Attributes:
+        size: as given.
+        used: how many are in use; guarded by `lock`.
+        lock: guards all windows of the host.
+        waiting: the windows whose writers wait; guarded by `lock`.
     """
 
-    def __init__(self, size: int, shared: Window | None = None) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.used = 0
+        # The lock is entered as such, for a condition's own `with` is Python code.
+        self.lock = threading.RLock()
+        self.waiting: set[Window] = set()
+
+
+class Window:
+    """How much of one session may be sent and not yet taken. The rules are `wire.windows`'.
+
+    Args:
+        size: bytes.
+        host: the window of all sessions.
+    """
+
+    def __init__(self, size: int, host: HostWindow) -> None:
         self._size = size
-        self._shared = shared
+        self._host = host
+        self._guaranteed = min(size, GUARANTEED_BYTES)
         self._outstanding = 0  # guarded by _lock
         self._closed = False  # guarded by _lock
-        # One lock and condition for all windows of a host: they share what these guard. The lock is
-        # entered as such, for a condition's own `with` is Python code.
-        self._lock: threading.RLock = shared._lock if shared is not None else threading.RLock()
-        self._changed: threading.Condition = (
-            shared._changed if shared is not None else threading.Condition(self._lock)
-        )
+        self._lock = host.lock
+        # One for each session: a credit wakes the writers that may go, not all that wait.
+        self._changed = threading.Condition(self._lock)
 
     @property
     def is_inside(self) -> bool:
@@ -231,52 +248,74 @@ class Window:
         """Wait until `count` bytes may go, and count them. False: the window is closed, and
         nobody wants them any more; or, without `wait`, they may not go now."""
         with self._lock:
-            shared = self._shared
-            if (
-                shared is not None
-                and self._outstanding + count <= self._size
-                and shared._outstanding + count <= shared._size
-                and not self._closed
-            ):  # as a rule: in one step, for this is done for every message
-                self._outstanding += count
-                shared._outstanding += count
+            outstanding = self._outstanding + count
+            if outstanding <= self._guaranteed and not self._closed:
+                # As a rule, and in one step, for this is done for every message.
+                self._outstanding = outstanding
                 return True
-            while not (self._closed or self._has_room(count)):
+            if not (self._closed or self._has_room(count)):
                 if not wait:
                     return False
-                self._changed.wait()
+                self._wait_for(count)
             if self._closed:
                 return False
-            self._add(count)
+            self._set(self._outstanding + count)
             return True
 
     def wait_for_room(self, count: int) -> None:
         """Wait until `reserve` might take `count` bytes, or until the window is closed."""
         with self._lock:
-            while not self._closed and not self._has_room(count):
-                self._changed.wait()
+            if not self._closed and not self._has_room(count):
+                self._wait_for(count)
 
     def refund(self, count: int) -> None:
         """`count` bytes were taken, or were not sent after all."""
         with self._lock:
-            self._add(-count)
-            self._changed.notify_all()
+            # A credit may overtake a close; what is outstanding never falls below nothing.
+            self._settle(max(0, self._outstanding - count))
 
     def close(self) -> None:
         """Give back all that is outstanding; let every waiter go, empty-handed."""
         with self._lock:
             self._closed = True
-            self._add(-self._outstanding)
-            self._changed.notify_all()
+            self._settle(0)
+
+    def _wait_for(self, count: int) -> None:
+        waiting = self._host.waiting
+        try:
+            while not (self._closed or self._has_room(count)):
+                waiting.add(self)  # each time: another writer of the session may have taken it off
+                self._changed.wait()
+        finally:
+            waiting.discard(self)
 
     def _has_room(self, count: int) -> bool:
-        if self._outstanding + count > self._size and self._outstanding > self._size // 4:
-            return False
-        return self._shared is None or self._shared._has_room(count)
+        host = self._host
+        return is_within_share(
+            count,
+            self._outstanding,
+            size=self._size,
+            host_size=host.size,
+            host_used=host.used,
+        )
 
-    def _add(self, count: int) -> None:
-        # A credit may overtake a close; what is outstanding never falls below nothing.
-        count = max(count, -self._outstanding)
-        self._outstanding += count
-        if self._shared is not None:
-            self._shared._outstanding += count
+    def _set(self, outstanding: int) -> None:
+        self._host.used += self._excess_of(outstanding) - self._excess_of(self._outstanding)
+        self._outstanding = outstanding
+
+    def _settle(self, outstanding: int) -> None:
+        used = self._host.used
+        self._set(outstanding)
+        self._changed.notify_all()
+        if self._host.used < used:
+            for window in self._host.waiting:
+                if window._may_go():
+                    window._changed.notify_all()
+
+    def _may_go(self) -> bool:
+        """Whether it is worth waking who waits: a byte of theirs could go, at least."""
+        return self._has_room(1)
+
+    def _excess_of(self, outstanding: int) -> int:
+        """What counts against the host's window."""
+        return max(0, outstanding - self._guaranteed)

@@ -1,6 +1,6 @@
 """`Conduct`: what a host does that no honest one would do. It ends the host.
 
-    bytes for clients that do not take them  ─ more than twice `host_window_bytes` ─┐
+    bytes for clients that do not take them  ─ more than twice what windows allow ──┐
     files freed, the answers never read      ─ more than 100,000 ───────────────────┼▶ ProtocolError
     places for files that are not its own    ─ more than 100 ───────────────────────┤
     ready, or an answer to no ping           ─ once too often ──────────────────────┘
@@ -19,6 +19,7 @@ from mpkernel.errors import ProtocolError
 from mpkernel.server.link import Link
 from mpkernel.server.roster import Roster
 from mpkernel.wire.frames import HEADER_BYTES, MESSAGE_COST_BYTES, Channel, Frame
+from mpkernel.wire.windows import GUARANTEED_BYTES, credit_due, share_of
 
 __all__ = ["Conduct"]
 
@@ -33,19 +34,31 @@ class Conduct:
     Args:
         link: its Pipes.
         roster: its sessions.
-        host_window_bytes: how much of these it may have on its way.
+        window_bytes, host_window_bytes: how much of one session, and of all, it may have on its
+            way.
         max_frame_bytes: the largest message, which may be larger than that.
 
     Attributes:
         frame_count: how many whole frames came.
+        credit_bytes: at how many bytes its sessions' clients owe their credit at the latest: the
+            less, the smaller the share of the host's window that each session has now.
     """
 
     def __init__(
-        self, link: Link, roster: Roster, *, host_window_bytes: int, max_frame_bytes: int
+        self,
+        link: Link,
+        roster: Roster,
+        *,
+        window_bytes: int,
+        host_window_bytes: int,
+        max_frame_bytes: int,
     ) -> None:
         self.frame_count = 0
+        self.credit_bytes = credit_due(window_bytes)
         self._link = link
         self._roster = roster
+        self._window_bytes = window_bytes
+        self._host_window_bytes = host_window_bytes
         # Twice: what closed sessions still hold counts until their kernels have ended.
         self._limit_bytes = 2 * host_window_bytes + max_frame_bytes
         self._payload_bytes = 0  # of all frames
@@ -71,7 +84,7 @@ class Conduct:
 
     def arriving(self, frames: Sequence[Frame]) -> None:
         """These came; nothing was done with them yet."""
-        if self.unread_bytes > self._limit_bytes and any(
+        if self.unread_bytes > self._limit_bytes + GUARANTEED_BYTES * len(self._roster) and any(
             frame.channel is not Channel.MANAGEMENT for frame in frames
         ):
             raise ProtocolError(
@@ -83,6 +96,8 @@ class Conduct:
     def arrived(self) -> None:
         """They were handed over."""
         self._payload_bytes = self._link.whole_bytes - HEADER_BYTES * self.frame_count
+        share = share_of(self._window_bytes, self._host_window_bytes, self.unread_bytes)
+        self.credit_bytes = credit_due(share)
 
     def managed(self, payload: bytes) -> None:
         """One of them was a management message."""

@@ -206,6 +206,11 @@ class AppHost:
         """See `Link.send`."""
         self._reception.link.send(channel, session, payload, refusable=refusable)
 
+    @property
+    def credit_bytes(self) -> int:
+        """At how many bytes a session's client owes its credit at the latest."""
+        return self._reception.conduct.credit_bytes
+
     def owe_credit(self, session: SessionLink) -> None:
         """Have the session's withheld credit sent soon. From any thread."""
         self._roster.owe_credit(session)

@@ -101,6 +101,7 @@ class Reception:
         self.conduct = Conduct(
             self.link,
             roster,
+            window_bytes=settings.window_bytes,
             host_window_bytes=settings.host_window_bytes,
             max_frame_bytes=settings.max_frame_bytes,
         )

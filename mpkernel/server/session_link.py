@@ -25,6 +25,7 @@ from mpkernel.server.journal import Journal
 from mpkernel.server.recovery import RecoveryRecord
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
 from mpkernel.wire.messages import Credit, StopKernel, encode
+from mpkernel.wire.windows import has_room
 
 if TYPE_CHECKING:
     from mpkernel.server.app import App
@@ -96,7 +97,6 @@ class SessionLink(abc.ABC):
         self.record = RecoveryRecord()
         self._journal = journal
         self._window_bytes = app.settings.window_bytes
-        self._credit_bytes = self._window_bytes // 4
         self._max_frame_bytes = app.settings.max_frame_bytes
         self._waiting_limit = app.settings.backlog_bytes
         self._lock = threading.RLock()  # guards all below, the journal and the host
@@ -193,11 +193,11 @@ class SessionLink(abc.ABC):
         """
         with self._lock:
             self._withheld += count
-            if self._withheld < self._credit_bytes and self._is_owed:
-                return
             if self._over or self.host is None:
                 return
-            if self._withheld < self._credit_bytes:
+            if self._withheld < self.host.credit_bytes:
+                if self._is_owed:
+                    return
                 self._is_owed = True
                 self.host.owe_credit(self)
                 return
@@ -377,7 +377,4 @@ class SessionLink(abc.ABC):
         return self.host is not None and self.host.backlog_bytes > self._waiting_limit
 
     def _has_room(self, count: int) -> bool:
-        return (
-            self._outstanding <= self._window_bytes // 4
-            or self._outstanding + count <= self._window_bytes
-        )
+        return has_room(count, self._outstanding, self._window_bytes)
