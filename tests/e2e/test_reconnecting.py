@@ -52,4 +52,4 @@ async def test_a_page_whose_connection_broke_without_a_word_is_told_too() -> Non
         tab.messages.clear()
         await tab.open()
         await tab.wait_for(lambda tab: tab.received("banner"))
-        assert pid_of(tab) != died
+        await tab.wait_for(lambda tab: pid_of(tab) != died)
