@@ -1,6 +1,6 @@
 """Tabs that are closed while their notebook imports: what is imported is whole for the others.
 
-`MPKERNEL_TEST_IMPORT_TABS=200 python -m pytest tests/e2e/test_leaving_imports.py` closes 200.
+`MPKERNEL_TEST_IMPORT_TABS=200 python -m pytest -o faulthandler_timeout=0` of this file closes 200.
 """
 
 from __future__ import annotations
