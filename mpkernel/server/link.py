@@ -1,8 +1,8 @@
 """`Link`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
 
 Nothing here blocks. A send writes what the Pipe takes at once and keeps the rest in a bounded
-backlog that the loop flushes; a wake-up reads once, or some of a large frame, so that one host
-cannot starve the rest.
+backlog that the loop flushes; a wake-up reads once, or some of a large frame, and hands over a
+bounded number of frames, so that one host cannot starve the rest.
 
 The descriptors are read with `readv` into the frame decoder's own buffer, never through
 `Connection.recv*`: uvloop sets O_NONBLOCK on what it watches, and `recv_bytes` then loses what it
@@ -32,6 +32,9 @@ __all__ = ["Link"]
 logger = logging.getLogger(__name__)
 
 _LARGE_FRAME_BYTES_PER_WAKE_UP = 1024 * 1024
+_MOST_FRAMES_PER_TURN = 640
+"""Of one Pipe, in one turn of the loop: about a buffer full of frames of 200 bytes. Smaller ones
+would be up to 14,000 in one buffer, and each takes its time, however small it is."""
 
 
 class Link:
@@ -90,7 +93,7 @@ class Link:
         try:
             for fd in self._readers:
                 os.set_blocking(fd, False)
-                loop.add_reader(fd, self._read, fd)
+                loop.add_reader(fd, self._on_readable, fd)
         except BaseException:
             self.close()
             raise
@@ -160,7 +163,8 @@ class Link:
         a process that it started may have its ends, and write for ever."""
         for fd in list(self._readers):
             end = self._received_bytes + _waiting_in(fd)
-            while self._received_bytes < end and self._read(fd):
+            decoder = self._readers[fd]
+            while (self._received_bytes < end or decoder.has_frames_left) and self._read(fd):
                 pass
 
     def close(self) -> None:
@@ -236,26 +240,51 @@ class Link:
         self._flushing = False
         self._loop.remove_writer(self._control_fd)
 
+    def _on_readable(self, fd: int) -> None:
+        self._read(fd)
+        decoder = self._readers.get(fd)
+        if decoder is not None and decoder.has_frames_left:
+            # Not watched meanwhile: the process is held back until these are handed over.
+            self._loop.remove_reader(fd)
+            self._loop.call_soon(self._hand_over_rest, fd)
+
+    def _hand_over_rest(self, fd: int) -> None:
+        """In the loop's next turn: hand over some of what was read, and watch again at the end."""
+        decoder = self._readers.get(fd)
+        if decoder is None:
+            return
+        if decoder.has_frames_left:
+            self._read(fd)
+        if fd not in self._readers:
+            return
+        if decoder.has_frames_left:
+            self._loop.call_soon(self._hand_over_rest, fd)
+        else:
+            self._loop.add_reader(fd, self._on_readable, fd)
+
     def _read(self, fd: int) -> bool:
-        """Read; hand the whole frames over. False: there is nothing more for now."""
+        """Hand over whole frames, of what was read before, or else of what is read now. False:
+        there is nothing more for now."""
         decoder = self._readers.get(fd)
         if decoder is None:
             return False
         allowed_bytes = _LARGE_FRAME_BYTES_PER_WAKE_UP
         while True:
-            try:
-                count = os.readv(fd, (decoder.get_buffer(),))
-            except BlockingIOError:
-                return False
-            except ConnectionError:
-                count = 0
-            if count == 0:
-                self._stop_reading(fd)
-                self._on_hang_up()
-                return False
+            count = 0
+            if not decoder.has_frames_left:
+                try:
+                    count = os.readv(fd, (decoder.get_buffer(),))
+                except BlockingIOError:
+                    return False
+                except ConnectionError:
+                    count = 0
+                if count == 0:
+                    self._stop_reading(fd)
+                    self._on_hang_up()
+                    return False
             self._received_bytes += count
             try:
-                self._on_frames(decoder.received(count))
+                self._on_frames(decoder.received(count, most_frames=_MOST_FRAMES_PER_TURN))
             except FrameLost as lost:
                 self._on_lost(lost)
             except ProtocolError as error:

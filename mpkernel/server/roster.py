@@ -98,6 +98,8 @@ class Roster:
             elif (session := sessions.get(frame.session)) is not None:
                 try:
                     session.received(frame.channel, frame.payload)
+                except ProtocolError:  # the host's fault
+                    raise
                 except Exception as error:  # noqa: BLE001 (`_fail` logs it)
                     self._fail(session, error)
             else:

@@ -7,7 +7,7 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from mpkernel.errors import MPKernelError, SessionClosed
+from mpkernel.errors import MPKernelError, ProtocolError, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
@@ -44,6 +44,10 @@ class Session(SessionLink):
     def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
         super().__init__(app, session_id, journal)
         self._messages: deque[Message] = deque()
+        # As windows count, with some to spare. Empty messages without a bound would keep the loop
+        # waiting for Python's garbage collector.
+        self._most_messages_of_a_process = self._window_bytes // MESSAGE_COST_BYTES + 1024
+        self._most_messages = self._most_messages_of_a_process
         self._taken_in_a_row = 0
         self._untold_bytes = 0
         self._changed = asyncio.Event()
@@ -138,8 +142,18 @@ class Session(SessionLink):
         if self._closed:
             self.taken(len(payload) + MESSAGE_COST_BYTES)
             return
+        if len(self._messages) > self._most_messages:
+            raise ProtocolError(
+                f"{len(self._messages)} messages of session {self.session_id} wait for a client"
+                " that does not read, beyond its window"
+            )
         self._messages.append(_new_message((channel, payload)))
         self._changed.set()
+
+    def suspend(self) -> None:
+        super().suspend()
+        # What came from this process is kept beside what the next one may send.
+        self._most_messages = len(self._messages) + self._most_messages_of_a_process
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
         assert self._journal is not None

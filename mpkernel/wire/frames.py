@@ -136,6 +136,10 @@ class FrameDecoder:
     Args:
         max_frame_bytes: the largest body that is accepted; may be set later. Default 256 MiB.
         buffer_bytes: the buffer's size. Default 128 KiB: it stays in a core's own cache.
+
+    Attributes:
+        has_frames_left: whether the last `received` may have left whole frames: more were there
+            than it was to give.
     """
 
     def __init__(
@@ -146,6 +150,7 @@ class FrameDecoder:
         self._start = 0
         self._end = 0
         self._large: _LargeFrame | None = None
+        self.has_frames_left = False
 
     @property
     def pending_bytes(self) -> int:
@@ -180,8 +185,13 @@ class FrameDecoder:
         """Where to put the next bytes: at least one byte of room, valid until `received`."""
         return self._large.rest if self._large is not None else self._view[self._end :]
 
-    def received(self, count: int) -> list[Frame]:
+    def received(self, count: int, *, most_frames: int | None = None) -> list[Frame]:
         """Say that `count` bytes now stand in the buffer; give the frames that they complete.
+
+        Args:
+            count: how many bytes; 0 to ask for the frames that an earlier call left.
+            most_frames: how many to give; the rest is left, and `has_frames_left` says so. Default:
+                all of them.
 
         Raises:
             FrameLost: there was no memory for one. What follows it can be received.
@@ -192,7 +202,11 @@ class FrameDecoder:
         self._end += count
         view, end, start = self._view, self._end, self._start
         frames: list[Frame] = []
+        self.has_frames_left = False
         while end - start >= HEADER_BYTES:
+            if len(frames) == most_frames:
+                self.has_frames_left = True
+                break
             body_bytes, channel, session = _unpack_header(view, start)
             if (
                 not _BODY_HEAD_BYTES <= body_bytes <= self.max_frame_bytes

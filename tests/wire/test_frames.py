@@ -159,3 +159,18 @@ def test_the_frames_before_a_malformed_one_are_not_lost() -> None:
 def test_a_message_over_the_limit_is_refused_before_it_is_sent() -> None:
     with pytest.raises(ProtocolError, match="max_frame_bytes"):
         encode_header(Channel.STREAM, 1, 100, max_frame_bytes=100)
+
+
+def test_frames_over_the_number_asked_for_are_left_in_order() -> None:
+    decoder = FrameDecoder()
+    sent = [Frame(Channel.STREAM, number, b"x" * (number % 3)) for number in range(10)]
+    data = b"".join(map(encoded, sent))
+    decoder.get_buffer()[: len(data)] = data
+    got = decoder.received(len(data), most_frames=4)
+    assert got == sent[:4]
+    while decoder.has_frames_left:
+        some = decoder.received(0, most_frames=4)
+        assert len(some) <= 4
+        got += some
+    assert got == sent
+    decoder.finish()
