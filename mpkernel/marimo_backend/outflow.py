@@ -18,6 +18,7 @@ from collections.abc import Callable
 __all__ = ["Outflow"]
 
 _LOOK_AGAIN_S = 0.005
+_LONGEST_WAIT_S = 0.1
 
 
 class Outflow:
@@ -40,6 +41,7 @@ class Outflow:
         self._taken = taken
         self._sizes: deque[int] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._wait_s = _LOOK_AGAIN_S
 
     @property
     def bytes_on_the_way(self) -> int:
@@ -64,5 +66,7 @@ class Outflow:
             left_bytes += self._sizes.popleft()
         if left_bytes:
             self._taken(left_bytes)
+        # A page that takes nothing is looked at less and less often: a hundred of them cost little.
+        self._wait_s = _LOOK_AGAIN_S if left_bytes else min(2 * self._wait_s, _LONGEST_WAIT_S)
         if self._sizes:
-            self._timer = self._loop.call_later(_LOOK_AGAIN_S, self._look)
+            self._timer = self._loop.call_later(self._wait_s, self._look)
