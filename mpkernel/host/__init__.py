@@ -16,6 +16,7 @@ psutil nor uvloop: every host pays for what stands here.
     streams     whole frames onto the stream Pipe from any thread; windows
     console     `sys.stdout` and `sys.stderr`, by thread
     descriptors what is written to descriptors 1 and 2, back to the session that ran
+    temporary   the directory of multiprocessing's temporary files, which goes with the host
     tracker     multiprocessing's resource tracker, out of reach of the host's own end
 
 The main thread never runs user code and never waits for a kernel, so the host answers and can be

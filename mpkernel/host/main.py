@@ -24,6 +24,7 @@ from mpkernel.host.files import HostFiles
 from mpkernel.host.kernels import Kernels
 from mpkernel.host.orphans import adopt_orphans, reap_orphans
 from mpkernel.host.streams import StreamWriter
+from mpkernel.host.temporary import name_temporary_directory
 from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
@@ -261,6 +262,7 @@ def _be_a_main_process() -> None:
     current._name = "MainProcess"
     current._parent_pid = current._parent_name = None
     process._parent_process = None
+    name_temporary_directory()
 
 
 def _pidfd(pid: int) -> int | None:

@@ -7,13 +7,14 @@ app = marimo.App()
 @app.cell
 def _():
     import ctypes
+    import multiprocessing.util
     import os
     import signal
     import subprocess
 
     import marimo as mo
 
-    return ctypes, mo, os, signal, subprocess
+    return ctypes, mo, multiprocessing, os, signal, subprocess
 
 
 @app.cell
@@ -59,11 +60,12 @@ def _(mo, noise):
 
 
 @app.cell
-def _(children, mo, subprocess):
+def _(children, mo, multiprocessing, subprocess):
     if children.value:
         # One in a process session of its own, one whose parent has gone besides.
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
         subprocess.Popen(["sh", "-c", "setsid sleep 1000 &"], start_new_session=True).wait()
+        multiprocessing.util.get_temp_dir()
     mo.md(f"children of {children.value} started.")
     return
 

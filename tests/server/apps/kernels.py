@@ -261,6 +261,20 @@ def use_multiprocessing(kernel):
     kernel.send(msgspec.json.encode(answers))
 
 
+def temporary_directories(kernel):
+    """Where multiprocessing keeps temporary files: of the host, a forked and a spawned process."""
+    import helpers
+
+    found = []
+    for method in ("fork", "spawn"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            found.append(pool.apply(helpers.temporary_directory))
+    found.append(helpers.temporary_directory())
+    kernel.send(msgspec.json.encode(found))
+    for _ in kernel:
+        pass
+
+
 def close_descriptors(kernel):
     kernel.receive()
     os.closerange(3, 200)

@@ -1,0 +1,56 @@
+"""The directory of `multiprocessing`'s temporary files, under a name that says whose it is.
+
+It holds the sockets of managers and the memory of shared objects. `multiprocessing` makes it when
+it is first needed, and removes it at the process's orderly end. Of a process that is killed it
+stays, and nobody can tell any more whose `pymp-…` it was. So a host's has a name as its virtual
+files have: the server removes it when the process is gone.
+
+Children of the host that are started through `multiprocessing` use the same one, as they always do
+where their parent has one already.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.process
+import os
+from typing import Any
+
+__all__ = ["name_temporary_directory"]
+
+_KEY = "tempdir"  # by this, multiprocessing.util.get_temp_dir finds it
+
+
+def name_temporary_directory() -> None:
+    """Have this process's directory, which must not exist yet, be made under such a name."""
+    current: Any = multiprocessing.process.current_process()
+    current._config = _Configuration(current._config)
+
+
+class _Configuration(dict[str, Any]):
+    """What multiprocessing knows of a process. The directory is made when it is asked for: by the
+    process itself, or by a copy for a child."""
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        super().__init__(configuration)
+        self._pid = os.getpid()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key == _KEY and super().get(key) is None:
+            self[key] = self._make()
+        return super().get(key, default)
+
+    def copy(self) -> dict[str, Any]:
+        self.get(_KEY)
+        return dict(self)
+
+    def _make(self) -> str:
+        import shutil  # a host that needs no such directory pays for none of it
+        import tempfile
+        from multiprocessing import util
+
+        from shm.names import tag_of
+
+        # The host's name also where a fork of it is the first to ask: it ends with the host.
+        path = tempfile.mkdtemp(prefix=tag_of(self._pid).prefix)
+        util.Finalize(None, shutil.rmtree, args=(path, True), exitpriority=-100)
+        return path
