@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import _posixshmem
 import errno
+import logging
 import mmap
 import os
 import stat
@@ -34,6 +35,8 @@ __all__ = [
     "read_chunks",
     "unlink_stray",
 ]
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 256 * 1024
 _COPY_BYTES = 4 * 1024 * 1024
@@ -153,6 +156,13 @@ class Block:
         self._close_fd()
         self.unmap()
         self.unlink_name()
+
+    def discard(self) -> None:
+        """Remove a block that nobody reads any more, and free its memory at once: a reader may
+        still have it mapped, for the next file in it. Idempotent."""
+        if self._linked and os.getpid() == self._maker_pid:
+            _cut(self.name)
+        self.unlink()
 
     def unlink_name(self) -> None:
         """The same, while a thread may be writing: its descriptors stay."""
@@ -293,6 +303,21 @@ def read_chunks(
     """
     with AttachedBlock(name, size) as block:
         yield from block.chunks(start, end, chunk_bytes=chunk_bytes)
+
+
+def _cut(name: str) -> None:
+    """Take a block's memory away."""
+    try:
+        fd = _posixshmem.shm_open(f"/{name}", os.O_RDWR, mode=0)
+    except OSError as error:  # somebody removed it, or no descriptor is left
+        logger.debug("block %s not cut: %s", name, error)
+        return
+    try:
+        os.ftruncate(fd, 0)
+    except OSError as error:  # macOS gives a block its size only once
+        logger.debug("block %s not cut: %s", name, error)
+    finally:
+        os.close(fd)
 
 
 def unlink_stray(name: str) -> None:

@@ -121,7 +121,7 @@ class Recycler:
             return
         if self._closed or block.capacity > self.max_bytes:
             self._blocks.pop(block.name, None)
-            block.unlink()
+            block.discard()
             return
         self._free.setdefault(block.capacity, deque()).append(_Free(block, self._clock()))
         while self.free_bytes > self.max_bytes and self._drop_oldest():
@@ -200,7 +200,7 @@ class Recycler:
 
     def _unlink(self, block: Block) -> None:
         if self._blocks.pop(block.name, None) is not None:
-            block.unlink()
+            block.discard()
 
     def _leave_parent(self) -> None:
         """In a fork: the blocks are the parent's, to write to them would be to write its files."""

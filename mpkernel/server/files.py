@@ -25,8 +25,6 @@ __all__ = ["AnnouncedFiles"]
 
 logger = get_logger(__name__)
 
-# Half of what a registry takes: no app has all of it.
-_MOST_FILES = 50_000
 _MOST_CHARS = 255
 _MOST_CHARS_OF_A_PATH = 4096
 
@@ -75,8 +73,13 @@ class AnnouncedFiles:
             raise ValueError(f"{message.location[:80]!r} is no place of this host's")
         if len(message.media_type) > _MOST_CHARS:
             raise ValueError(f"{message.media_type[:80]!r}… is no media type")
-        if len(self._live) >= _MOST_FILES:
-            raise QuotaExceeded(f"the app has {_MOST_FILES:,} virtual files already, the maximum")
+        # As many as are free: however many apps take what they can, one part is left for the next.
+        free = self._registry.max_files - len(self._registry)
+        if len(self._live) >= free:
+            raise QuotaExceeded(
+                f"the app has {len(self._live):,} virtual files, and there is room for {free:,}"
+                " more of all apps: each may have as many as are free"
+            )
         source = _HostSource(message, self._on_source_freed, self._mappings)
         self._registry.register(
             message.key,

@@ -150,6 +150,25 @@ recycler.close()
 """) == {"before": 7, "after": 0, "large": 6 * MIB, "blocks": 1}
 
 
+def test_blocks_that_are_given_up_are_free_although_a_reader_has_them_mapped(small: Small) -> None:
+    assert small("""
+import shm.mappings
+recycler = Recycler()
+mappings = shm.mappings.Mappings()
+block = recycler.take(5 * MIB)
+for _ in range(3):
+    mappings.note(block.name)
+reader = mappings.open(block.name, 5 * MIB)
+read = sum(map(len, reader.chunks()))
+reader.close()
+recycler.give_back(block)
+other = recycler.take(6 * MIB)
+other.write(bytes(6 * MIB))
+answer(read=read, mapped=mappings.mapped_bytes > 0, blocks=recycler.blocks)
+recycler.close()
+""") == {"read": 5 * MIB, "mapped": True, "blocks": 1}
+
+
 def test_the_last_of_the_space_is_not_wasted_on_a_whole_size_class(small: Small) -> None:
     assert small("""
 recycler = Recycler()
