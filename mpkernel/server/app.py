@@ -119,6 +119,13 @@ class App:
         return self._closed
 
     @property
+    def is_idle(self) -> bool:
+        """Whether another object for the same app would do as well: there is no process, nobody
+        waits for one, and no death of late would keep one from starting."""
+        is_used = self._hosts or self._returning or self._untold_deaths
+        return not is_used and self._policy.is_calm(self._clock())
+
+    @property
     def is_failed(self) -> bool:
         """Whether the app died too often, and is not started for a while."""
         return self._policy.failed and self._policy.wait_s(self._clock()) > 0

@@ -39,6 +39,7 @@ __all__ = ["HostPool"]
 logger = logging.getLogger(__name__)
 
 _RELAY_PATIENCE_S = 0.5
+_KEPT_APPS = 64
 _END_WITHIN_S = 5.0
 
 
@@ -81,6 +82,7 @@ class HostPool:
             quota_bytes=self.settings.files_bytes,
         )
         self._apps: dict[str, App] = {}
+        self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten
         self._relay = ConsoleRelay(
             forward=self.settings.relay_console, as_json=self.settings.log_format == "json"
         )
@@ -127,7 +129,8 @@ class HostPool:
 
     @property
     def apps(self) -> list[App]:
-        """Every app that a session was opened for."""
+        """The apps that sessions were opened for. Of many, those that have no process, and did not
+        die of late, are forgotten."""
         return list(self._apps.values())
 
     @property
@@ -204,11 +207,19 @@ class HostPool:
         if not os.path.exists(path):
             raise AppNotFound(f"there is no app at {path}", remedy="check the path")
         if found is None:
+            self._forget_idle_apps()
             loop = self._belong_to_this_loop()
             found = self._apps[path] = App(
                 path, self.settings_of(path), loop, self._launch_host, self._operations.died
             )
         return found
+
+    def _forget_idle_apps(self) -> None:
+        """Where notebooks are made and served again and again, each once, they must not add up."""
+        if len(self._apps) < self._most_apps:
+            return
+        self._apps = {path: app for path, app in self._apps.items() if not app.is_idle}
+        self._most_apps = max(_KEPT_APPS, 2 * len(self._apps))
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
         """What holds for an app.

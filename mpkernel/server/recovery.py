@@ -83,6 +83,11 @@ class RestartPolicy:
             self.failed = False
         return left
 
+    def is_calm(self, now: float) -> bool:
+        """Whether nothing that happened matters any more: a fresh policy would decide the same."""
+        has_died = bool(self._deaths) and self._deaths[-1] > now - self._settings.restart_window_s
+        return not (has_died or self._refusals or self.wait_s(now))
+
     def _backoff_s(self, times: int) -> float:
         settings = self._settings
         # A power of more is no number any more, and the longest wait comes long before.

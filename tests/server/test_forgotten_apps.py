@@ -1,0 +1,71 @@
+"""Apps that were opened once do not add up in a pool."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from server.simulated import SETTINGS, World
+
+from mpkernel import HostPool, KernelSpec, Settings
+from mpkernel.errors import HostDied
+from mpkernel.server import pool as pool_module
+
+KERNEL = KernelSpec(entry="mpkernel.kernel.main:run")
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(idle_retire_s=0.0)
+
+
+async def test_of_many_apps_those_in_use_are_kept(
+    pool: HostPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_KEPT_APPS", 4)
+    pool._most_apps = 4
+    paths = [tmp_path / f"app{number}.py" for number in range(12)]
+    for path in paths:
+        path.write_text("")
+    used = await pool.open_session(paths[0], kernel=KERNEL)
+    died = await pool.open_session(paths[1], kernel=KERNEL)
+    (host,) = [host for host in pool.hosts if host.app == str(paths[1])]
+    os.kill(host.pid, signal.SIGKILL)
+    with pytest.raises(HostDied):
+        await anext(died)
+    for path in paths[2:]:
+        session = await pool.open_session(path, kernel=KERNEL)
+        (host,) = [host for host in pool.hosts if host.app == str(path)]
+        await session.close()
+        await host.wait_over()
+    kept = [app.path for app in pool.apps]
+    assert kept[:2] == [str(paths[0]), str(paths[1])]  # one has a process, one died just now
+    assert len(kept) <= 5
+    again = await pool.open_session(paths[2], kernel=KERNEL)
+    assert str(paths[2]) in [app.path for app in pool.apps]
+    for session in (used, again):
+        await session.close()
+
+
+def test_an_app_is_idle_when_nothing_of_it_matters_any_more() -> None:
+    world = World(SETTINGS)
+    assert world.app.is_idle
+    client = world.open(with_journal=True)
+    assert client is not None
+    (host,) = world.hosts
+    host.is_ready()
+    assert not world.app.is_idle
+    host.die()
+    assert not world.app.is_idle  # its reason is not told yet
+    world.clock.advance(1.0)
+    (host,) = world.hosts
+    client.stop()
+    host.end_kernel(client)
+    host.leave()
+    world.clock.advance(1.0)
+    assert world.app.hosts == []
+    assert not world.app.is_idle  # it died a moment ago
+    world.clock.advance(SETTINGS.restart_window_s)
+    assert world.app.is_idle
