@@ -76,6 +76,13 @@ class AppHostAdapter:
         """Whether kernels can be created: always, the process is started when there is none."""
         return True
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether another adapter for the same notebook would do as well. From any thread."""
+        with self._lock:
+            is_used = self._sessions or self._streams or (self._owner and self._owner.hosts)
+            return not is_used
+
     def register_stream(self, session_id: str, stream: queue.Queue[bytes | None]) -> None:
         """Have the kernel's messages for a session put into `stream`."""
         with self._lock:

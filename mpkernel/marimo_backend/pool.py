@@ -72,6 +72,8 @@ class SharedPool:
                 _shared.pop(self.loop, None)
 
 
+_KEPT_ADAPTERS = 64
+
 _sources: Sources | None = None
 _lock = threading.Lock()  # guards _shared
 _shared: dict[asyncio.AbstractEventLoop, SharedPool] = {}
@@ -134,6 +136,7 @@ class PoolLease:
         self._ended = False
         self._lock = threading.Lock()  # guards _adapters
         self._adapters: dict[str, AppHostAdapter] = {}
+        self._most_adapters = _KEPT_ADAPTERS  # with more, those that are idle are forgotten
         with shared.lock:
             shared.leases.add(self)
 
@@ -157,9 +160,17 @@ class PoolLease:
         with self._lock:
             adapter = self._adapters.get(path)
             if adapter is None:
+                self._forget_idle_adapters()
                 adapter = AppHostAdapter(path, self.shared, self)
                 self._adapters[path] = adapter
             return adapter
+
+    def _forget_idle_adapters(self) -> None:
+        """Under the lock. Notebooks that are made and served once must not add up."""
+        if len(self._adapters) < self._most_adapters:
+            return
+        self._adapters = {path: one for path, one in self._adapters.items() if not one.is_idle}
+        self._most_adapters = max(_KEPT_ADAPTERS, 2 * len(self._adapters))
 
     def page_is_back(self, session_id: str) -> None:
         """The page of one of the manager's sessions has connected again. On the loop's thread."""
