@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+from functools import partial
 from typing import Any, NoReturn
 
 from mpkernel.errors import ProtocolError
@@ -75,7 +76,8 @@ def main(
     detach_resource_tracker()
     # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    os.register_at_fork(after_in_child=lambda: _point_at_stderr(faults_fd))
+    for fd in (faults_fd, sentinel_fd):
+        os.register_at_fork(after_in_child=partial(_point_at_stderr, fd))
     Dispatcher(control_fd, stream_fd, server_pid).run()
 
 
@@ -225,8 +227,12 @@ class Dispatcher:
 
 
 def _point_at_stderr(fd: int) -> None:
-    """Have what faulthandler writes to `fd` go to descriptor 2, as in any program: the crash of a
-    fork is no evidence for the end of its host."""
+    """In a fork of user code: make `fd` another descriptor 2.
+
+    What faulthandler writes goes there, as in any program: the crash of a fork is no evidence for
+    the end of its host. And a fork that kept the sentinel open would hide that end from a server
+    that has no pidfd. Not closed: a fork of the fork would close what has the number by then.
+    """
     try:
         os.dup2(2, fd, inheritable=False)
     except OSError:  # user code has closed descriptor 2
