@@ -48,7 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a `HostPool` behaves.
 
     Attributes:
-        start_timeout_s: how long an app's process may take until it is ready. Default 60.
+        start_timeout_s: how long an app's process, or a standby's imports, may take until it is
+            ready. Default 60.
         stop_grace_s: how long a process that was asked to leave may take before it is killed.
             Default 1.
         drain_grace_s: how long running commands may go on when the server leaves. Default 7:

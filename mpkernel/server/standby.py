@@ -50,8 +50,9 @@ class Standby:
     """Keeps warm processes. On the loop's thread, but for `kill_and_reap`.
 
     Args:
-        settings: `standby` is how many, `standby_imports` what they import; `restart_*` when one
-            follows those that died. After too many deaths in a row there are no more.
+        settings: `standby` is how many, `standby_imports` what they import; `start_timeout_s`
+            how long that may take; `restart_*` when one follows those that died.
+            After too many deaths in a row there are no more.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -147,7 +148,13 @@ class Standby:
         warm = Warm(list(self._settings.standby_imports), self._at_low_priority)
         try:
             inherited = Inherited.now(self._settings)
-            process = WarmProcess(warm, inherited, self._on_warmed, self._on_death)
+            process = WarmProcess(
+                warm,
+                inherited,
+                self._settings.start_timeout_s,
+                self._on_warmed,
+                self._on_death,
+            )
         except HostStartError as error:
             logger.info("no standby for now: %s", error)
             self._policy.refused(time.monotonic())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from multiprocessing import spawn
 from typing import NamedTuple, Self
@@ -30,7 +30,9 @@ __all__ = ["Inherited", "WarmProcess"]
 
 logger = get_logger(__name__)
 
-_LAST_WORDS_BYTES = 4096
+_LAST_OUTPUT_BYTES = 4096
+_READ_BYTES = 64 * 1024
+_READS_AT_THE_END = 16
 
 
 class Inherited(NamedTuple):
@@ -60,6 +62,7 @@ class WarmProcess:
     Args:
         warm: what it shall import.
         inherited: what it shall have from the server.
+        timeout_s: how long its imports may take. It is killed then, and `on_death` follows.
         on_warmed: called when it is ready.
         on_death: called with how it ended, and its last words, when it is gone and reaped.
 
@@ -78,6 +81,7 @@ class WarmProcess:
         self,
         warm: Warm,
         inherited: Inherited,
+        timeout_s: float,
         on_warmed: Callable[[WarmProcess], None],
         on_death: Callable[[WarmProcess, str], None],
     ) -> None:
@@ -89,6 +93,8 @@ class WarmProcess:
         self._on_warmed = on_warmed
         self._on_end = on_death
         self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._is_too_slow = False
         payload = encode(warm)
         self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
         try:
@@ -98,6 +104,7 @@ class WarmProcess:
                 f"a standby was started, but not connected: {error}",
                 remedy="look at the limits on descriptors of this server",
             ) from error
+        self._timer = self._loop.call_later(timeout_s, self._on_timeout)
         self._link.send(Channel.MANAGEMENT, 0, payload)
 
     @property
@@ -114,10 +121,12 @@ class WarmProcess:
         """Give the process away. Both Pipes are at the end of a frame: nothing follows `Warmed`."""
         self._link.close()
         self._death_watch.close()
+        self._output.close()
         return self._process
 
     def kill(self) -> None:
         """Kill it; `on_death` follows."""
+        self._timer.cancel()
         self._process.kill()
 
     async def gone(self) -> None:
@@ -159,6 +168,8 @@ class WarmProcess:
                 max_frame_bytes=MAX_FRAME_BYTES,
             )
             undo.callback(self._link.close)
+            self._output = _Output(self._loop, (process.stdout, process.stderr))
+            undo.callback(self._output.close)
             self._death_watch = DeathWatch(process, self._loop, self._on_death)
             undo.pop_all()
 
@@ -167,10 +178,23 @@ class WarmProcess:
             message = decode_up(frame.payload)
             if not isinstance(message, Warmed) or self.is_ready:
                 raise ProtocolError(f"a standby said {type(message).__name__}")
+            self._timer.cancel()
             self.is_ready = True
             self.names = message.names
             self.slowed = message.slowed
+            if output := self._output.text:
+                logger.info("a standby's imports wrote: %s", output, pid=self.pid)
             self._on_warmed(self)
+
+    def _on_timeout(self) -> None:
+        self._is_too_slow = True
+        logger.warning(
+            "standby ended: its imports were not done within start_timeout_s=%g; last output: %s",
+            self._timeout_s,
+            self._output.text or "none",
+            pid=self.pid,
+        )
+        self.kill()
 
     def _on_protocol_error(self, error: ProtocolError) -> None:
         logger.warning("standby ended for what it sent: %s", error, pid=self.pid)
@@ -183,26 +207,78 @@ class WarmProcess:
         if self.over.is_set():
             return
         status = self._process.status()
+        self._timer.cancel()
         self._death_watch.close()
         self._link.close()
         self._process.close(within_s=within_s)
         supervised_task(off_the_loop(self._process.end_strays), name="mpkernel.strays.standby")
-        words = _rest_of(self._process.stderr) + _rest_of(self._process.faults)
+        self._output.close()
+        self._output.read_rest((self._process.stdout, self._process.stderr, self._process.faults))
         self._process.close_console()
         self.over.set()
         if status is None:
             what = "does not end, although it was killed"
+        elif self._is_too_slow:
+            what = f"was not warm within start_timeout_s={self._timeout_s:g}, and was ended"
         else:
             error = (
                 None if self.is_ready else never_ready("a standby", status, self._process.python)
             )
             what = str(status if error is None else error)
-        self._on_end(self, f"{what}\n{words}".rstrip())
+        self._on_end(self, f"{what}\n{self._output.text}".rstrip())
 
 
-def _rest_of(pipe: int) -> str:
-    os.set_blocking(pipe, False)
-    try:
-        return os.read(pipe, _LAST_WORDS_BYTES).decode(errors="backslashreplace")
-    except BlockingIOError:  # a child of its own holds the other end, and has written nothing
-        return ""
+class _Output:
+    """The end of what a standby writes. It is read at once: a pipe that is full would stop the
+    imports.
+
+    Args:
+        loop: the running loop.
+        pipes: read ends; they stay the caller's.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipes: Iterable[int]) -> None:
+        self._loop = loop
+        self._last = b""
+        self._watched: set[int] = set()
+        try:
+            for pipe in pipes:
+                loop.add_reader(pipe, self._on_readable, pipe)
+                self._watched.add(pipe)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def text(self) -> str:
+        """The last 4 KiB."""
+        return self._last.decode(errors="backslashreplace").rstrip()
+
+    def close(self) -> None:
+        """Read no more: what comes next stays in the pipes. Idempotent."""
+        for pipe in self._watched:
+            self._loop.remove_reader(pipe)
+        self._watched.clear()
+
+    def read_rest(self, pipes: Iterable[int]) -> None:
+        """Read what a process that has ended left in these pipes. Bounded: a child of its own may
+        still write."""
+        for pipe in pipes:
+            os.set_blocking(pipe, False)
+            for _ in range(_READS_AT_THE_END):
+                try:
+                    if not self._read(pipe):
+                        break
+                except BlockingIOError:
+                    break
+
+    def _on_readable(self, pipe: int) -> None:
+        if not self._read(pipe):
+            self._loop.remove_reader(pipe)
+            self._watched.discard(pipe)
+
+    def _read(self, pipe: int) -> bool:
+        """Whether there was anything; a pipe that can be read is at its end otherwise."""
+        found = os.read(pipe, _READ_BYTES)
+        self._last = (self._last + found)[-_LAST_OUTPUT_BYTES:]
+        return bool(found)

@@ -269,6 +269,31 @@ class TestEnd:
         for told in ("no such processor", "mpk_dies.py"):
             assert told in deaths[-1].getMessage()
 
+    async def test_an_import_may_write_more_than_a_pipe_holds(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "mpkernel"):
+            async with standing_by(standby_imports=("mpk_chatty", "mpk_plain")) as pool:
+                pid = await ready(pool)
+                assert (await opened(pool)).host.pid == pid
+        assert "the last line" in caplog.text
+        assert len(caplog.text) < 64 * 1024
+
+    async def test_an_import_that_hangs_is_ended_as_one_that_crashes(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("MPK_BEGUN", str(tmp_path / "begun"))
+        settings = {"standby_imports": ("mpk_chatty", "mpk_hangs"), "restart_limit": 1}
+        with caplog.at_level(logging.WARNING, "mpkernel"):
+            async with standing_by(start_timeout_s=3, **settings) as pool, asyncio.timeout(60):
+                assert not await pool.standby.wait_ready()
+        ended = [one for one in caplog.messages if one.startswith("standby ended")]
+        assert len(ended) == 2
+        for line in ended:
+            assert "start_timeout_s=3" in line
+            assert "the last line" in line
+        assert "apps start without a standby from now on" in caplog.text
+
     @pytest.mark.parametrize("imports", [PLAIN, ("mpk_hangs",)], ids=["ready", "importing"])
     @pytest.mark.parametrize("ending", ["close", "drain", "close_soon", "kill"])
     async def test_it_ends_with_its_pool(
