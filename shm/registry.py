@@ -17,9 +17,9 @@ is inside: the lock is re-entrant, and each section is ordered so that coming ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from shm.entries import Entry, FileInfo, Owner
 from shm.errors import KeyTaken, NotOwner, QuotaExceeded
@@ -29,6 +29,8 @@ from shm.sources import Source
 __all__ = ["Registry", "Snapshot"]
 
 MAX_KEY_CHARS = 255
+
+Group = TypeVar("Group", bound=Hashable)
 
 
 class Snapshot(NamedTuple):
@@ -64,6 +66,8 @@ class Registry:
         self.max_files = max_files
         self._lock = fork_safe_rlock()  # guards all below, and what entries hold
         self._files: dict[str, Entry] = {}
+        self._of_session: dict[Owner, dict[str, Entry]] = {}
+        self._of_host: dict[str | int, dict[str, Entry]] = {}
         self._held: dict[int, Entry] = {}  # released, and still leased
         self._bytes_of: dict[Owner, int] = {}
         self._total_bytes = 0
@@ -130,6 +134,8 @@ class Registry:
             entry = Entry(key, source, size, owner, media_type, leases)
             if self._files.setdefault(key, entry) is not entry:
                 raise KeyTaken(f"the key {key!r} is registered already")
+            self._of_session.setdefault(owner, {})[key] = entry
+            self._of_host.setdefault(owner.host, {})[key] = entry
             self._count(entry, size)
         return entry
 
@@ -198,15 +204,23 @@ class Registry:
 
     def release_session(self, owner: Owner) -> None:
         """End all files of a session."""
-        self._release_where(lambda entry: entry.owner == owner)
+        self._release_all(self._of_session.get(owner, {}))
+
+    def keys_of_session(self, owner: Owner) -> list[str]:
+        """The files of a session, the oldest first."""
+        return list(self._of_session.get(owner, {}))
+
+    def keys_of_host(self, host: str | int) -> list[str]:
+        """The files of a host, whichever session's they are, the oldest first."""
+        return list(self._of_host.get(host, {}))
 
     def release_host(self, host: str | int) -> None:
         """End all files of a host, whichever session's they are."""
-        self._release_where(lambda entry: entry.owner.host == host)
+        self._release_all(self._of_host.get(host, {}))
 
     def release_all(self) -> None:
         """End all files."""
-        self._release_where(lambda entry: True)
+        self._release_all(self._files)
 
     def snapshot(self) -> Snapshot:
         """What is registered now, and what is only held by readers."""
@@ -221,10 +235,8 @@ class Registry:
         except KeyError:
             raise KeyError(f"no virtual file {key[:MAX_KEY_CHARS]!r} is registered") from None
 
-    def _release_where(self, matches: Callable[[Entry], bool]) -> None:
-        with self._lock:
-            entries = [entry for entry in list(self._files.values()) if matches(entry)]
-        for entry in entries:
+    def _release_all(self, entries: dict[str, Entry]) -> None:
+        for entry in list(entries.values()):
             self._release(entry)
 
     def _release(self, entry: Entry) -> None:
@@ -233,6 +245,8 @@ class Registry:
                 return
             entry.released = True
             self._files.pop(entry.key, None)
+            _drop(self._of_session, entry.owner, entry.key)
+            _drop(self._of_host, entry.owner.host, entry.key)
             if entry.leases:
                 self._held[id(entry)] = entry
         entry.source.released()
@@ -254,6 +268,14 @@ class Registry:
             self._bytes_of[entry.owner] = held
         else:
             self._bytes_of.pop(entry.owner, None)
+
+
+def _drop(index: dict[Group, dict[str, Entry]], group: Group, key: str) -> None:
+    entries = index.get(group)
+    if entries is not None:
+        entries.pop(key, None)
+        if not entries:
+            index.pop(group, None)
 
 
 def _check_quota(whose: str, size: int, held: int, quota: int | None) -> None:

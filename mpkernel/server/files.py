@@ -13,6 +13,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from mpkernel.aio.slices import in_slices
+from mpkernel.aio.tasks import supervised_task
 from mpkernel.logs import get_logger
 from mpkernel.wire.messages import FileStored
 from shm import Owner, QuotaExceeded, Registry
@@ -25,6 +27,7 @@ __all__ = ["AnnouncedFiles"]
 
 logger = get_logger(__name__)
 
+_RELEASED_AT_ONCE = 500
 _MOST_CHARS = 255
 _MOST_CHARS_OF_A_PATH = 4096
 
@@ -61,6 +64,8 @@ class AnnouncedFiles:
         self._freed: deque[str] = deque()  # single operations, each one atomic
         self._will_tell = False
         self._live: set[_HostSource] = set()  # single operations, each one atomic
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._is_over = False
 
     def stored(self, session: int, message: FileStored) -> None:
         """Register a file.
@@ -106,15 +111,22 @@ class AnnouncedFiles:
             self._on_freed(key)
 
     def release_session(self, session: int) -> None:
-        """End the files of a session."""
-        self._registry.release_session(self._owner(session))
+        """End the files of a session; many of them in slices of the loop's time."""
+        self._release(self._registry.keys_of_session(self._owner(session)))
 
     def release_host(self) -> None:
-        """End all files of the host, which is gone; who has one open reads on."""
-        self._registry.release_host(self._prefix)
+        """End all files of the host, which is gone; who has one open reads on. Many of them end in
+        slices of the loop's time, see `released`."""
+        self._is_over = True
+        self._release(self._registry.keys_of_host(self._prefix))
         self._mappings.clear()
         if self._expiry is not None:
             self._expiry.cancel()
+
+    async def released(self) -> None:
+        """Wait until all files that were to end have ended."""
+        if self._releasing:
+            await asyncio.wait(self._releasing)
 
     def sweep(self) -> None:
         """Remove what the dead host left, announced or not. Not for the loop's thread."""
@@ -127,12 +139,25 @@ class AnnouncedFiles:
                 pid=self._host.pid,
             )
 
+    def _release(self, keys: list[str]) -> None:
+        if len(keys) <= _RELEASED_AT_ONCE:
+            for key in keys:
+                self._registry.release(key)
+            return
+        supervised_task(
+            in_slices(keys, self._registry.release),
+            name="mpkernel.files",
+            registry=self._releasing,
+        )
+
     def _on_source_freed(self, source: _HostSource) -> None:
         self._live.discard(source)
         self._on_freed(source.key)
 
     def _on_freed(self, key: str) -> None:
         """On any thread, and from a `__del__`: so without a lock; to be told twice is harmless."""
+        if self._is_over:  # there is nobody to tell
+            return
         self._freed.append(key)
         if self._will_tell:
             return

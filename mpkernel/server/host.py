@@ -536,6 +536,7 @@ class AppHost:
         try:
             if self._strays is not None:
                 await asyncio.wait([self._strays])
+            await self._reception.files.released()
             await off_the_loop(self._reception.files.sweep)
         finally:
             self._over.set()

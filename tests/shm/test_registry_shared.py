@@ -191,15 +191,16 @@ def test_a_fork_can_use_it_whatever_thread_was_inside(
     registry.register("parent's", Bytes(), 10, owner=Owner("host"))
     inside, go_on = threading.Event(), threading.Event()
 
-    class SlowToCompare:
-        def __eq__(self, _: object) -> bool:
+    class SlowToHash:
+        def __hash__(self) -> int:
             inside.set()
-            return not go_on.wait(WAIT_S)
+            go_on.wait(WAIT_S)
+            return 0
 
-        __hash__ = None  # type: ignore[assignment]
-
-    slow = Owner(SlowToCompare())  # type: ignore[arg-type]
-    thread = threading.Thread(target=registry.release_session, args=(slow,))
+    slow = Owner(SlowToHash())  # type: ignore[arg-type]
+    thread = threading.Thread(
+        target=registry.register, args=("slow's", Bytes(), 10), kwargs={"owner": slow}
+    )
     thread.start()
     assert inside.wait(WAIT_S)
 
