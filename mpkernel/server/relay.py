@@ -84,8 +84,10 @@ class ConsoleTail:
         """The relay's: one of the descriptors is at its end."""
         self._open_sources -= 1
         if self._open_sources == 0:
-            self._on_end()
-            self.ended.set()
+            try:
+                self._on_end()
+            finally:
+                self.ended.set()
 
 
 class _Source:
@@ -194,26 +196,35 @@ class ConsoleRelay:
             for key, _ in selector.select():
                 if key.fd == self._wake_read:
                     os.read(self._wake_read, 4096)
-                elif not self._read(key.fd, key.data):
+                elif not self._read_guarded(key.fd, key.data):
                     selector.unregister(key.fd)
-                    key.data.tail.source_ended()
+                    _end(key.data)
             while self._waiting:
                 fd, source = self._waiting.popleft()
-                selector.register(fd, selectors.EVENT_READ, source)
+                _register(selector, fd, source)
         self._give_up(selector)
 
     def _give_up(self, selector: selectors.BaseSelector) -> None:
         for fd, source in self._waiting:
-            selector.register(fd, selectors.EVENT_READ, source)
+            _register(selector, fd, source)
         for key in list(selector.get_map().values()):
             if key.data is not None:
-                while self._read(key.fd, key.data, wait=False):
+                while self._read_guarded(key.fd, key.data, wait=False):
                     pass
-                key.data.tail.source_ended()
+                _end(key.data)
         selector.close()
         with self._lock:
             os.close(self._wake_read)
             os.close(self._wake_write)
+
+    def _read_guarded(self, fd: int, source: _Source, *, wait: bool = True) -> bool:
+        """`_read`. What it read is lost if that raises: the thread goes on, for all other apps."""
+        try:
+            return self._read(fd, source, wait=wait)
+        except Exception:
+            logger.exception("console output of %s was lost", source.tail.name)
+            source.partial = ""
+            return True
 
     def _read(self, fd: int, source: _Source, *, wait: bool = True) -> bool:
         """Relay what is there. False: there will be no more (or, without `wait`, is none now)."""
@@ -256,6 +267,21 @@ class ConsoleRelay:
                 _write(stream, name + lines.replace("\n", "\n" + name) + "\n")
         except (OSError, ValueError) as error:  # the server's own console is gone
             logger.debug("console of %s not relayed: %s", source.tail.name, error)
+
+
+def _register(selector: selectors.BaseSelector, fd: int, source: _Source) -> None:
+    try:
+        selector.register(fd, selectors.EVENT_READ, source)
+    except (OSError, ValueError, KeyError):
+        logger.exception("the console of %s cannot be read", source.tail.name)
+        _end(source)
+
+
+def _end(source: _Source) -> None:
+    try:
+        source.tail.source_ended()
+    except Exception:
+        logger.exception("the end of the console of %s was not handled", source.tail.name)
 
 
 def _write_json(stream: TextIO, source: _Source, lines: str) -> None:

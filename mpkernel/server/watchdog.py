@@ -18,6 +18,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+import psutil
+
 from mpkernel.aio.background import BackgroundTask
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
@@ -126,9 +128,13 @@ class Watchdog(Generic[HostT]):
             self._unwatched.clear()
             usages = await self._sample()
             for host in list(self._watched):
-                if host in usages:
-                    self._judge(host, usages[host])
-                self._ping(host)
+                try:
+                    if host in usages:
+                        self._judge(host, usages[host])
+                    self._ping(host)
+                except Exception:
+                    # The others are watched on.
+                    logger.exception("a process could not be looked after")
             try:
                 async with asyncio.timeout(interval_s):
                     await self._unwatched.wait()
@@ -142,9 +148,14 @@ class Watchdog(Generic[HostT]):
         loop = asyncio.get_running_loop()
         try:
             usages = await loop.run_in_executor(self._thread, self._sampler.sample, hosts)
-        except (OSError, RuntimeError) as error:  # no descriptor is left, no thread, or no /proc
+        except (OSError, RuntimeError, psutil.Error) as error:  # no descriptor, thread or /proc
             if not self._is_failing:
                 logger.warning("hosts cannot be watched for now: %s", error)
+            self._is_failing = True
+            return {}
+        except Exception:
+            if not self._is_failing:
+                logger.exception("hosts cannot be watched for now")
             self._is_failing = True
             return {}
         self._is_failing = False

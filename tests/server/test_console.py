@@ -144,6 +144,36 @@ def relay() -> Iterator[ARelay]:
     relay.close()
 
 
+def test_an_exception_for_one_host_leaves_the_others_relayed(
+    relay: ARelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("no such console")
+
+    pipes = [os.pipe() for _ in range(3)]
+    reads, writes = zip(*pipes, strict=True)
+    tail = relay.relay.add(
+        "broken.py",
+        app="/broken.py",
+        pid=os.getpid(),
+        stdout=reads[0],
+        stderr=reads[1],
+        faults=reads[2],
+        on_text=failing,
+        on_end=failing,
+    )
+    os.write(writes[0], b"lost\n")
+    for fd in writes:
+        os.close(fd)
+    assert tail.ended.wait(WAIT_S)
+    os.write(relay.writes[0], b"relayed")
+    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "relayed")
+    assert "console output of broken.py was lost" in caplog.text
+    assert "the end of the console of broken.py was not handled" in caplog.text
+    for fd in reads:
+        os.close(fd)
+
+
 def test_text_is_handed_on_before_its_line_ends(relay: ARelay) -> None:
     os.write(relay.writes[0], b"Really? ")
     assert relay.texts.get(timeout=WAIT_S) == ("stdout", "Really? ")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import psutil
 import pytest
 from server.conftest import pipes_and_threads
 from server.processes import Program
@@ -193,6 +194,17 @@ async def test_a_host_over_a_lesser_limit_is_replaced(watch: Watch) -> None:
     assert verdict.action is Action.REPLACE
 
 
+async def test_a_ping_that_raises_leaves_the_others_watched(
+    watch: Watch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_number: int) -> None:
+        raise RuntimeError("no such Pipe")
+
+    broken, other = watch(ANSWER), watch(ANSWER)
+    monkeypatch.setattr(broken, "ping", failing)
+    await until(lambda: len(other.pinged) > 2 and "no such Pipe" in caplog.text)
+
+
 @pytest.mark.parametrize("settings", [Settings(watch_interval_s=0.02, max_threads=1)])
 async def test_a_verdict_that_fails_leaves_the_others_watched(
     settings: Settings, caplog: pytest.LogCaptureFixture
@@ -307,14 +319,20 @@ async def test_what_was_sampled_for_a_closed_watchdog_is_dropped(
     assert not tasks_of_watchdogs()
 
 
+@pytest.mark.parametrize(
+    "failure", [OSError(24, "Too many open files"), psutil.AccessDenied(msg="Too many open files")]
+)
 async def test_a_sample_that_fails_is_told_once_and_tried_again(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failure: Exception,
 ) -> None:
     sample, failures = Sampler.sample, iter(range(3))
 
     def failing(sampler: Sampler, hosts: Mapping[int, float]) -> dict[int, Usage]:
         if next(failures, None) is not None:
-            raise OSError(24, "Too many open files")
+            raise failure
         return sample(sampler, hosts)
 
     monkeypatch.setattr(Sampler, "sample", failing)
