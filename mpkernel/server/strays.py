@@ -17,6 +17,7 @@ its container gets all orphans. It is reaped then, for nobody else will.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +37,8 @@ __all__ = ["MARK", "end_strays", "end_strays_of_dead_servers", "new_mark", "see_
 
 MARK = "MPKERNEL_PROCESS_MARK"
 """The variable."""
+
+logger = logging.getLogger(__name__)
 
 _TRACKERS_WITHIN_S = 1.0
 _KILLED_WITHIN_S = 1.0
@@ -63,7 +66,7 @@ def end_strays(host: int, mark: str, seen: Iterable[Identity]) -> None:
             return True
         return marked in _environment_of(stat.identity.pid)
 
-    see_out(kill_all(lambda: _find(is_stray)))
+    _end(is_stray)
 
 
 def see_out(killed: Killed) -> None:
@@ -86,7 +89,16 @@ def end_strays_of_dead_servers() -> None:
                 return server is not None and not server.may_live
         return False
 
-    see_out(kill_all(lambda: _find(is_stray)))
+    _end(is_stray)
+
+
+def _end(is_stray: Callable[[Stat], bool]) -> None:
+    try:
+        killed = kill_all(lambda: _find(is_stray))
+    except OSError as error:  # no descriptor is left to look
+        logger.warning("processes that dead apps have started cannot be looked for: %s", error)
+        return
+    see_out(killed)
 
 
 def _find(is_stray: Callable[[Stat], bool]) -> Iterator[Identity]:

@@ -251,7 +251,7 @@ async def test_messages_without_bytes_are_bounded_too(pool: HostPool) -> None:
     async with beside(pool):
         session = await hostile(pool, "empty_output")
         session.send(Channel.CONTROL, b"go")
-        assert "wait for clients that do not read" in str(await end_of(session))
+        assert "wait for a client that does not read" in str(await end_of(session))
 
 
 async def test_a_session_of_the_same_process_is_not_safe_and_another_app_is(
@@ -306,7 +306,7 @@ async def test_a_dead_hosts_pipes_are_not_read_for_ever(pool: HostPool) -> None:
         while (await anext(session)).payload != b"still here":
             pass
         session.send(Channel.CONTROL, b"die")
-        with pytest.raises(HostDied):
+        with pytest.raises((HostDied, ProtocolError)):  # whichever is seen first
             raise await end_of(session)
         await host.wait_over()
         await works_again(pool, than=host.pid)
