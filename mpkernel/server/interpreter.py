@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import shutil
 import sys
 from multiprocessing import spawn
@@ -65,6 +66,13 @@ def start_error(name: str, error: OSError) -> HostStartError:
             f"no process could be launched for {name}: {os.fsdecode(error.filename)} should be"
             f" executed as Python ({error.strerror})",
             remedy=_NAME_ANOTHER,
+        )
+    if error.errno == errno.EMFILE:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return HostStartError(
+            f"no process could be launched for {name}: {error}; this server may have {limit}"
+            " descriptors",
+            remedy="raise its limit (ulimit -n), or serve fewer apps",
         )
     return HostStartError(
         f"no process could be launched for {name}: {error}",

@@ -93,8 +93,8 @@ class HostProcess:
         """
         ours: list[Connection | int] = []
         theirs: list[Connection | int] = []
-        mark = new_mark()
         try:
+            mark = new_mark()
             control, host_control = multiprocessing.Pipe(duplex=True)
             ours.append(control)
             theirs.append(host_control)

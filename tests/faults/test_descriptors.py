@@ -34,7 +34,7 @@ def test_a_start_without_descriptors_is_refused_and_leaves_nothing(folder: Path)
                 refusal = server.refused("open", name="one", app="one.py")
                 assert refusal.kind == "HostStartError"
                 assert "one.py: [Errno 24] Too many open files" in refusal.what
-                assert "limits on processes, memory and descriptors" in refusal.remedy
+                assert "ulimit -n" in refusal.remedy
                 server.ask("exchanged")
             assert (server.descriptors(), server.children()) == before
         server.ask("open", name="one", app="one.py")
