@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import functools
+import logging
+import pickle
 import reprlib
 from collections import namedtuple
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Carried", "NotCarried", "named_tuple"]
+__all__ = ["Carried", "NotCarried", "Written", "named_tuple"]
+
+logger = logging.getLogger(__name__)
 
 
 class Carried:
@@ -76,6 +80,32 @@ class NotCarried:
 
     def __repr__(self) -> str:
         return f"<not carried to this app's process: {self._of}, {self._reason}>"
+
+
+class Written:
+    """A value on its way, as `pickle` wrote it in the server, which never reads it again. In the
+    app's process, where the command is read that it is part of, it becomes the value; one that
+    cannot be read becomes `NotCarried`, and costs nothing else of the command.
+
+    Args:
+        data: what was written.
+        name: what the value is called in the log.
+        of: the name of its class, with the module.
+    """
+
+    def __init__(self, data: bytes, name: str, of: str) -> None:
+        self._content = (data, name, of)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _read, self._content
+
+
+def _read(data: bytes, name: str, of: str) -> Any:
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        logger.warning("not carried to the app: %s in %s", of, name, exc_info=True)
+        return NotCarried(of, f"{type(error).__name__}: {error}")
 
 
 def named_tuple(name: str, fields: Iterable[str], values: Iterable[Any]) -> tuple[Any, ...]:

@@ -11,8 +11,8 @@ server's program, so it gets data in their place:
     functions, classes and methods of any    `NotCarried`, which says why
     other module; connections, locks, …
 
-The copy is made here with pickle, and read again here: what would fail in the app's process fails
-in the server's, where the page can be told. It shares nothing with the objects that it is made of.
+Each value is written here with pickle, by itself, and read in the app's process alone: the server
+unpickles nothing, not even what it wrote. What cannot be written, or read there, costs only itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import msgspec
 
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.carried import Carried, NotCarried, named_tuple
+from mpkernel.marimo_backend.carried import Carried, NotCarried, Written, named_tuple
 
 __all__ = ["carried", "with_carried_requests"]
 
@@ -70,13 +70,12 @@ def _copied(value: Any, name: str) -> Any:
     pickler = _Pickler(written)
     try:
         pickler.dump(value)
-        copy = pickle.loads(written.getvalue())
     except Exception as error:  # noqa: BLE001 (whatever the code of these objects raises)
         _warn(name, _name_of(type(value)), _reason(error))
         return NotCarried(_name_of(type(value)), _reason(error))
     for of, reason in pickler.omitted:
         _warn(name, of, reason)
-    return copy
+    return Written(written.getvalue(), name, _name_of(type(value)))
 
 
 class _Requests:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mpkernel.marimo_backend.carried import Carried, NotCarried
+from mpkernel.marimo_backend.carried import Carried, NotCarried, Written
 from mpkernel.marimo_backend.carrying import carried
 
 Pair = namedtuple("Pair", "left right")
@@ -55,6 +55,11 @@ class Endless:
         return Endless()
 
 
+def arrived(value: Any) -> Any:
+    """What becomes of it in an app's process."""
+    return pickle.loads(pickle.dumps(carried(value, "value")))
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -70,18 +75,18 @@ class Endless:
     ],
 )
 def test_plain_values_and_those_of_the_standard_library_are_as_they_were(value: Any) -> None:
-    assert carried(value, "value") == value
+    assert arrived(value) == value
 
 
 def test_subclasses_of_built_in_types_are_these_types() -> None:
-    made = carried([Text("a"), Pair(1, 2)], "value")
+    made = arrived([Text("a"), Pair(1, 2)])
     assert type(made[0]) is str
     assert pickle.loads(pickle.dumps(made[1])).right == 2
-    assert __name__.encode() not in pickle.dumps(made)
+    assert __name__.encode() not in pickle.dumps(carried([Text("a"), Pair(1, 2)], "value"))
 
 
 def test_an_object_is_its_data_also_where_it_leads_back_to_itself() -> None:
-    made = pickle.loads(pickle.dumps(carried(Parent(), "value")))
+    made = arrived(Parent())
     assert isinstance(made, Carried)
     assert made.count == 1
     assert made.children[0].parent is made
@@ -99,8 +104,16 @@ def test_an_object_is_its_data_also_where_it_leads_back_to_itself() -> None:
     [Parent, Parent().method, lambda: 1, threading.Lock(), Endless(), functools.partial(Parent)],
 )
 def test_what_cannot_be_carried_says_why(value: Any) -> None:
-    made = carried({"it": value}, "value")["it"]
+    made = arrived({"it": value})["it"]
     assert isinstance(made, NotCarried)
     assert "not carried to this app's process" in repr(pickle.loads(pickle.dumps(made)))
     with pytest.raises(AttributeError, match="is not here"):
         _ = made.anything
+
+
+def test_what_cannot_be_read_costs_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    written = {"good": 1, "bad": Written(b"no pickle", "request.meta", "module.Class")}
+    made = pickle.loads(pickle.dumps(written))
+    assert made["good"] == 1
+    assert isinstance(made["bad"], NotCarried)
+    assert "not carried to the app: module.Class in request.meta" in caplog.text
