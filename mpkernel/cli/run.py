@@ -38,6 +38,10 @@ All options of `marimo run` follow; those that choose a sandbox are refused.
 _EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+_MARIMOS_DESCRIPTORS = 4096
+"""What marimo's own server raises its soft limit on descriptors to, and with it its notebooks'."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Serve until interrupted; give the exit code.
 
@@ -69,6 +73,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from mpkernel.marimo_backend import entrypoint
     from mpkernel.marimo_backend.pool import pool_settings, use_sources
+    from mpkernel.server.descriptor_limit import raise_limit
 
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
@@ -80,6 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     if settings.log_level != "warning":
         log_from(settings.log_level, JsonFormatter() if settings.log_format == "json" else None)
     seam.pass_zmq_checks()
+    raise_limit(of_apps=_MARIMOS_DESCRIPTORS)
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
 
 

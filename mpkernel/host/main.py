@@ -12,6 +12,7 @@ import faulthandler
 import logging
 import multiprocessing.process
 import os
+import resource
 import select
 import signal
 import sys
@@ -56,7 +57,12 @@ _MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than t
 
 
 def main(
-    control_fd: int, stream_fd: int, faults_fd: int, sentinel_fd: int, server_pid: int
+    control_fd: int,
+    stream_fd: int,
+    faults_fd: int,
+    sentinel_fd: int,
+    server_pid: int,
+    descriptor_limit: int | None,
 ) -> NoReturn:
     """Be an app host until told to leave, or until the server is gone.
 
@@ -66,9 +72,13 @@ def main(
         faults_fd: where a crash writes its traceback.
         sentinel_fd: a descriptor whose closing tells the server of the end, where no pidfd does.
         server_pid: the process whose end is the host's.
+        descriptor_limit: the soft limit on descriptors to have; None for the one that is inherited.
     """
     faulthandler.enable(file=faults_fd, all_threads=True)
     _die_with(server_pid)
+    if descriptor_limit is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor_limit, hard))
     for fd in (control_fd, stream_fd, faults_fd, sentinel_fd):
         os.set_inheritable(fd, False)
     _be_a_main_process()

@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity, Killed, kill_descendants
+from mpkernel.server.descriptor_limit import limit_of_apps
 from mpkernel.server.endings import ExitStatus
 from mpkernel.server.interpreter import start_error
 from mpkernel.server.launch import launch
@@ -121,6 +122,7 @@ class HostProcess:
                         faults,
                         sentinel,
                         os.getpid(),
+                        limit_of_apps(),
                     ),
                 ),
                 descriptors=(host_control.fileno(), host_stream.fileno(), faults, sentinel),

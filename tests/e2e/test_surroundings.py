@@ -20,7 +20,8 @@ MARIMO = (sys.executable, "-m", "marimo", "run")
 OURS = (sys.executable, "-m", "mpkernel", "run")
 
 # What a server inherits that is unlike the defaults.
-STARTED_BY = ("sh", "-c", 'umask 027; ulimit -c 0; trap "" USR1; exec "$@"', "sh")
+_SCRIPT = 'umask 027; ulimit -c 0; ulimit -S -n 1000; trap "" USR1; exec "$@"'
+STARTED_BY = ("sh", "-c", _SCRIPT, "sh")
 ENVIRONMENT = {
     "PYTHONPATH": "/nowhere/on/the/path",
     "PYTHONWARNINGS": "ignore::ImportWarning",
