@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 from mpkernel.wire.frames import HEADER_BYTES, Channel, encode_header
 from mpkernel.wire.messages import UpMessage, encode
-from mpkernel.wire.windows import GUARANTEED_BYTES, is_within_share
+from mpkernel.wire.windows import GUARANTEED_BYTES, goes_beyond_share, share_of
 
 __all__ = ["HostWindow", "StreamWriter", "Window"]
 
@@ -203,7 +203,7 @@ class HostWindow:
 
     Attributes:
         size: as given.
-        used: how many are in use; guarded by `lock`.
+        used: how many sessions are granted beyond what each is guaranteed; guarded by `lock`.
         lock: guards all windows of the host.
         waiting: the windows whose writers wait; guarded by `lock`.
     """
@@ -219,6 +219,9 @@ class HostWindow:
 class Window:
     """How much of one session may be sent and not yet taken. The rules are `wire.windows`'.
 
+    They are asked once for many messages: a session is granted a little more of the host's window
+    than it needs, and gives back what it does not use when its client has taken something.
+
     Args:
         size: bytes.
         host: the window of all sessions.
@@ -228,6 +231,7 @@ class Window:
         self._size = size
         self._host = host
         self._guaranteed = min(size, GUARANTEED_BYTES)
+        self._granted = self._guaranteed  # guarded by _lock; at least what is outstanding
         self._outstanding = 0  # guarded by _lock
         self._closed = False  # guarded by _lock
         self._lock = host.lock
@@ -249,7 +253,7 @@ class Window:
         nobody wants them any more; or, without `wait`, they may not go now."""
         with self._lock:
             outstanding = self._outstanding + count
-            if outstanding <= self._guaranteed and not self._closed:
+            if outstanding <= self._granted and not self._closed:
                 # As a rule, and in one step, for this is done for every message.
                 self._outstanding = outstanding
                 return True
@@ -259,7 +263,9 @@ class Window:
                 self._wait_for(count)
             if self._closed:
                 return False
-            self._set(self._outstanding + count)
+            outstanding = self._outstanding + count
+            self._grant(max(outstanding, min(self._share(), outstanding + GUARANTEED_BYTES)))
+            self._outstanding = outstanding
             return True
 
     def wait_for_room(self, count: int) -> None:
@@ -289,33 +295,30 @@ class Window:
         finally:
             waiting.discard(self)
 
-    def _has_room(self, count: int) -> bool:
+    def _share(self) -> int:
         host = self._host
-        return is_within_share(
-            count,
-            self._outstanding,
-            size=self._size,
-            host_size=host.size,
-            host_used=host.used,
+        others = host.used - (self._granted - self._guaranteed)
+        return share_of(self._size, host.size, others)
+
+    def _has_room(self, count: int) -> bool:
+        share = self._share()
+        if self._outstanding + count <= share:
+            return True
+        host = self._host
+        return goes_beyond_share(
+            count, self._outstanding, share, host_size=host.size, host_used=host.used
         )
 
-    def _set(self, outstanding: int) -> None:
-        self._host.used += self._excess_of(outstanding) - self._excess_of(self._outstanding)
-        self._outstanding = outstanding
+    def _grant(self, granted: int) -> None:
+        self._host.used += granted - self._granted
+        self._granted = granted
 
     def _settle(self, outstanding: int) -> None:
         used = self._host.used
-        self._set(outstanding)
+        self._outstanding = outstanding
+        self._grant(max(self._guaranteed, outstanding))
         self._changed.notify_all()
         if self._host.used < used:
             for window in self._host.waiting:
-                if window._may_go():
+                if window._has_room(1):  # whoever waits needs so much at the least
                     window._changed.notify_all()
-
-    def _may_go(self) -> bool:
-        """Whether it is worth waking who waits: a byte of theirs could go, at least."""
-        return self._has_room(1)
-
-    def _excess_of(self, outstanding: int) -> int:
-        """What counts against the host's window."""
-        return max(0, outstanding - self._guaranteed)

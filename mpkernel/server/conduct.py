@@ -84,11 +84,14 @@ class Conduct:
 
     def arriving(self, frames: Sequence[Frame]) -> None:
         """These came; nothing was done with them yet."""
-        if self.unread_bytes > self._limit_bytes + GUARANTEED_BYTES * len(self._roster) and any(
+        unread_bytes = self.unread_bytes
+        share = share_of(self._window_bytes, self._host_window_bytes, unread_bytes)
+        self.credit_bytes = credit_due(share)
+        if unread_bytes > self._limit_bytes + GUARANTEED_BYTES * len(self._roster) and any(
             frame.channel is not Channel.MANAGEMENT for frame in frames
         ):
             raise ProtocolError(
-                f"{self.unread_bytes} bytes of its sessions wait for clients that do not read,"
+                f"{unread_bytes} bytes of its sessions wait for clients that do not read,"
                 " beyond all windows"
             )
         self.frame_count += len(frames)
@@ -96,8 +99,6 @@ class Conduct:
     def arrived(self) -> None:
         """They were handed over."""
         self._payload_bytes = self._link.whole_bytes - HEADER_BYTES * self.frame_count
-        share = share_of(self._window_bytes, self._host_window_bytes, self.unread_bytes)
-        self.credit_bytes = credit_due(share)
 
     def managed(self, payload: bytes) -> None:
         """One of them was a management message."""

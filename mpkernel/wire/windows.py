@@ -4,9 +4,9 @@ On the way up there are two bounds: each session has a window, and all sessions 
 have one more. The second could be used up by sessions whose clients do not read, so:
 
 - each session has `GUARANTEED_BYTES` that do not count against the host's window at all;
-- beyond these, a session's share of its own window is the square of what is free of the host's:
-  with half of it in use, a quarter of its own. So those that stalled stop before the
-  host's window is full: a hundred of them, at 64 and 8 MiB, leave 4.7 MiB.
+- beyond these, a session's share of its own window is the square of what the others leave free of
+  the host's: with half of it in use by others, a quarter of its own. So those that stalled stop
+  before the host's window is full: a hundred of them, at 64 and 8 MiB, leave 4.5 MiB.
 
 The idea is the dynamic threshold of switches that share memory (Choudhury and Hahne, 1998); there
 the share falls with what is free, not with its square, for their queues are emptied all the time.
@@ -19,7 +19,7 @@ message that is larger than all of that.
 
 from __future__ import annotations
 
-__all__ = ["GUARANTEED_BYTES", "credit_due", "has_room", "is_within_share", "share_of"]
+__all__ = ["GUARANTEED_BYTES", "credit_due", "goes_beyond_share", "has_room", "share_of"]
 
 GUARANTEED_BYTES = 64 * 1024
 """What each session may have outstanding however much others have, if its window is so large."""
@@ -37,31 +37,28 @@ def credit_due(size: int) -> int:
     return size // 4
 
 
-def share_of(size: int, host_size: int, host_used: int) -> int:
+def share_of(size: int, host_size: int, others_used: int) -> int:
     """How much one session may have outstanding now.
 
     Args:
         size: the session's window.
         host_size: the host's window.
-        host_used: what of that is in use.
+        others_used: what of that is in use by others.
     """
-    free = max(0, host_size - host_used)
+    free = max(0, host_size - others_used)
     share = min(size, host_size) * free * free // (host_size * host_size)
     return max(min(size, GUARANTEED_BYTES), share)
 
 
-def is_within_share(
-    count: int, outstanding: int, *, size: int, host_size: int, host_used: int
+def goes_beyond_share(
+    count: int, outstanding: int, share: int, *, host_size: int, host_used: int
 ) -> bool:
-    """Whether a session's message goes, by both windows.
+    """Whether a message that is larger than what its session's share has left goes all the same.
 
-    One that is larger than the session's share goes when at most a quarter of the share is
-    outstanding, and when it takes at most half of what is free; or, larger than the host's window,
-    when at most a quarter of that is in use.
+    It does when at most a quarter of the share is outstanding, and it takes at most half of what is
+    free of the host's window; or, for one that is larger than that window, when at most a quarter
+    of that is in use.
     """
-    share = share_of(size, host_size, host_used)
-    if outstanding + count <= share:
-        return True
     if outstanding > share // 4:
         return False
     return count <= (host_size - host_used) // 2 or host_used <= host_size // 4
