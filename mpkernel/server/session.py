@@ -43,7 +43,10 @@ class Session(SessionLink):
 
     def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
         super().__init__(app, session_id, journal)
-        self._messages: deque[Message] = deque()
+        # Two queues in step, of what the garbage collector need not look at: where a hundred
+        # thousand messages are kept, it would stop the loop for a while.
+        self._channels: deque[Channel] = deque()
+        self._payloads: deque[bytes] = deque()
         # As windows count, with some to spare. Empty messages without a bound would keep the loop
         # waiting for Python's garbage collector.
         self._most_messages_of_a_process = self._window_bytes // MESSAGE_COST_BYTES + 1024
@@ -58,7 +61,7 @@ class Session(SessionLink):
 
     @property
     def unread_bytes(self) -> int:
-        kept = sum(len(message.payload) + MESSAGE_COST_BYTES for message in self._messages.copy())
+        kept = sum(len(payload) + MESSAGE_COST_BYTES for payload in self._payloads.copy())
         return kept + self._untold_bytes + super().unread_bytes
 
     async def __aenter__(self) -> Self:
@@ -77,7 +80,7 @@ class Session(SessionLink):
             KernelFailed: the kernel ended with an exception.
             HostDied: its process ended.
         """
-        while not self._messages:
+        while not self._payloads:
             if self._closed:
                 raise StopAsyncIteration
             if self._ended.is_set():
@@ -91,9 +94,9 @@ class Session(SessionLink):
         if self._taken_in_a_row > _TAKEN_IN_A_ROW:
             self._taken_in_a_row = 0
             await asyncio.sleep(0)
-        message = self._messages.popleft()
+        message = _new_message((self._channels.popleft(), self._payloads.popleft()))
         self._untold_bytes += len(message.payload) + MESSAGE_COST_BYTES
-        if not self._messages or self._untold_bytes > _UNTOLD_BYTES:
+        if not self._payloads or self._untold_bytes > _UNTOLD_BYTES:
             count, self._untold_bytes = self._untold_bytes, 0
             self.taken(count)
         return message
@@ -142,18 +145,19 @@ class Session(SessionLink):
         if self._closed:
             self.taken(len(payload) + MESSAGE_COST_BYTES)
             return
-        if len(self._messages) > self._most_messages:
+        if len(self._payloads) > self._most_messages:
             raise ProtocolError(
-                f"{len(self._messages)} messages of session {self.session_id} wait for a client"
+                f"{len(self._payloads)} messages of session {self.session_id} wait for a client"
                 " that does not read, beyond its window"
             )
-        self._messages.append(_new_message((channel, payload)))
+        self._channels.append(channel)
+        self._payloads.append(payload)
         self._changed.set()
 
     def suspend(self) -> None:
         super().suspend()
         # What came from this process is kept beside what the next one may send.
-        self._most_messages = len(self._messages) + self._most_messages_of_a_process
+        self._most_messages = len(self._payloads) + self._most_messages_of_a_process
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
         assert self._journal is not None
