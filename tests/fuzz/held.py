@@ -10,6 +10,7 @@ import termios
 from multiprocessing.connection import Connection
 
 from mpkernel.server.process import HostProcess
+from mpkernel.server.strays import new_mark
 from mpkernel.wire.frames import Channel, FrameDecoder
 from mpkernel.wire.messages import decode_down
 from shm.names import tag_of
@@ -45,7 +46,7 @@ class HeldHost:
         )
         for fd in write_ends:
             os.close(fd)
-        self.process = HostProcess(sleeper, control, stream, list(read_ends))
+        self.process = HostProcess(sleeper, control, stream, list(read_ends), new_mark())
         self.ends = (host_control, host_stream)
         self.prefix = tag_of(self.process.pid).prefix
         self._server_ends = (control, stream)

@@ -251,7 +251,7 @@ class _Life:
         stream = PageStream(queue.Queue(), self._loop)
         stream.start(lambda message: None)
         session = MarimoSession(
-            self._app, "marimo", stream, journal, loop=self._loop, waiting=lambda: 0
+            self._app, "marimo", stream, journal, loop=self._loop, pages=_NoPages()
         )
         self._open(session, _KERNEL)
 
@@ -270,6 +270,19 @@ class _Life:
         fd = _posixshmem.shm_open(f"/{prefix}1", os.O_CREAT | os.O_RDWR, mode=0o600)
         os.truncate(fd, 300)
         os.close(fd)
+
+
+class _NoPages:
+    """The pages of a session that nobody has open."""
+
+    def messages_waiting(self, session_id: str) -> int:
+        return 0
+
+    def has_page(self, session_id: str) -> bool:
+        return False
+
+    def show_again(self, session_id: str) -> None:
+        """There is none to show anything to."""
 
 
 async def _consume(session: Session) -> None:
