@@ -14,8 +14,6 @@ import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab
 
-pytest.importorskip("polars")
-
 TABS = int(os.environ.get("MPKERNEL_TEST_IMPORT_TABS", "6"))
 TABS_A_PROCESS = 2
 WHOLE = "(6, 6, 6) True in process"
