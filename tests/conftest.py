@@ -75,10 +75,18 @@ def _blocks() -> list[str]:
 
 def _is_anothers(name: str) -> bool:
     """Whether a living process owns it that this run did not start."""
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
     owner = owner_of(name)
-    if owner is None or not owner.may_live or owner.pid == os.getpid():
+    if owner is not None:
+        return owner.may_live and owner.pid not in ours
+    return any(_maps(pid, name) for pid in psutil.pids() if pid not in ours)
+
+
+def _maps(pid: int, name: str) -> bool:
+    try:
+        return f"{_SHM / name}" in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+    except OSError:  # it has ended, or may not be looked at
         return False
-    return all(owner.pid != child.pid for child in psutil.Process().children(recursive=True))
 
 
 _BEFORE = pytest.StashKey[tuple[frozenset[psutil.Process], frozenset[str]]]()

@@ -36,6 +36,7 @@ LEFTOVER_DEADLINE_S = 5.0
 _POLL_S = 0.05
 _TOLD_CHARACTERS = 20_000
 _SHM = Path("/dev/shm")
+_NAMES = ("mpk-", "psm_")
 
 
 def free_port() -> int:
@@ -290,7 +291,9 @@ def _describe(process: psutil.Process) -> str:
 
 
 def _shm_entries() -> list[str]:
-    return os.listdir(_SHM) if _SHM.is_dir() else []
+    """Those that a notebook server may have made: other programs keep other things there."""
+    names = os.listdir(_SHM) if _SHM.is_dir() else []
+    return [name for name in names if name.startswith(_NAMES)]
 
 
 def _created(name: str) -> float | None:
