@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _MOST_LOOKS = 100
+_LOOKS_IN_VAIN = 4
 
 
 class Identity(NamedTuple):
@@ -114,12 +115,15 @@ def kill_descendants(pid: int) -> Killed:
 
 
 def kill_all(find: Callable[[], Iterable[Identity]]) -> Killed:
-    """SIGKILL what is found, until nothing new is. Resource trackers are spared: they remove what
-    the others leave in shared memory, and end by themselves when these have."""
+    """SIGKILL what is found, until nothing new is, several looks in a row: one look may fall
+    between the end of a process and the beginning of the next. Resource trackers are spared: they
+    remove what the others leave in shared memory, and end by themselves when these have."""
     found = Killed(set(), set())
+    looks_in_vain = 0
     for _ in range(_MOST_LOOKS):
         new = set(find()) - found.processes - found.trackers
-        if not new:
+        looks_in_vain = 0 if new else looks_in_vain + 1
+        if looks_in_vain == _LOOKS_IN_VAIN:
             break
         trackers = {one for one in new if _is_resource_tracker(one.pid)}
         found.trackers.update(trackers)

@@ -36,11 +36,12 @@ def test_a_start_without_descriptors_is_refused_and_leaves_nothing(folder: Path)
                 assert "one.py: [Errno 24] Too many open files" in refusal.what
                 assert "ulimit -n" in refusal.remedy
                 server.ask("exchanged")
-            assert (server.descriptors(), server.children()) == before
+            assert server.descriptors() <= before[0]  # one may have been open for a moment
+            assert server.children() == before[1]
         server.ask("open", name="one", app="one.py")
         assert server.says("one", "print(6 * 7)") == "42\n"
         server.ask("end", name="one")
-        until(lambda: (server.descriptors(), server.children()) == before)
+        until(lambda: server.descriptors() <= before[0] and server.children() == before[1])
 
 
 def test_a_warm_process_that_cannot_be_connected_is_ended(folder: Path) -> None:

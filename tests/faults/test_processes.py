@@ -23,7 +23,8 @@ def test_a_start_without_processes_is_refused_and_a_return_waits(folder: Path) -
             assert refusal.kind == "HostStartError"
             assert "Resource temporarily unavailable" in refusal.what
             assert "limits on processes" in refusal.remedy
-            assert (server.descriptors(), server.children()) == before
+            assert server.descriptors() <= before[0]  # one may have been open for a moment
+            assert server.children() == before[1]
             os.kill(host, signal.SIGKILL)
             came_back = server.later("restarted", name="one")
             until(lambda: server.log.count("no process could be launched") > 3)
