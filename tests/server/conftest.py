@@ -49,7 +49,9 @@ def pipes_and_threads() -> Counter[str]:
     """How many Pipes, sockets, pidfds and threads of mpkernel this process has. Numbers only:
     uvloop replaces a pair of sockets of its own as it likes."""
     found = Counter(
-        thread.name for thread in threading.enumerate() if thread.name.startswith("mpkernel")
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith("mpkernel") and thread.name != "mpkernel-sweep"  # once a process
     )
     for fd in os.listdir("/proc/self/fd"):
         try:
