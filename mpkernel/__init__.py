@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mpkernel.server.session import Session
     from mpkernel.settings import Settings
     from mpkernel.spec import KernelSpec
+    from mpkernel.version import __version__
     from mpkernel.wire.frames import Channel, Message
 
 __all__ = [
@@ -32,8 +33,6 @@ __all__ = [
     "create_asgi_app",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "Channel": "mpkernel.wire.frames",
     "HostPool": "mpkernel.server.pool",
@@ -43,6 +42,7 @@ _HOMES = {
     "PythonClient": "mpkernel.client",
     "Session": "mpkernel.server.session",
     "Settings": "mpkernel.settings",
+    "__version__": "mpkernel.version",
     "create_asgi_app": "mpkernel.marimo_backend.asgi",
 }
 

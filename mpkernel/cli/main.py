@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from mpkernel import __version__
 from mpkernel.errors import MPKernelError
+from mpkernel.version import __version__
 
 __all__ = ["main"]
 

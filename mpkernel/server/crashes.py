@@ -22,6 +22,7 @@ from mpkernel.server.deaths import Death
 from mpkernel.server.places import crash_directory, make_private, remove_leftovers, write_private
 from mpkernel.server.session_link import SessionLink
 from mpkernel.server.usage import Usage
+from mpkernel.version import __version__
 
 __all__ = [
     "CrashReport",
@@ -111,8 +112,6 @@ def report_of(
     death: Death, sessions: Sequence[SessionLink], usages: Sequence[Usage]
 ) -> CrashReport:
     """The report of a death that was noticed just now."""
-    from mpkernel import __version__
-
     now = time.monotonic()
     return CrashReport(
         at=time.time(),

@@ -19,6 +19,7 @@ import psutil
 from mpkernel.server.metrics import ServerFacts, metrics_of
 from mpkernel.server.places import remove_leftovers, write_public
 from mpkernel.server.snapshot import PoolSnapshot
+from mpkernel.version import __version__
 
 __all__ = ["MetricsFile"]
 
@@ -115,8 +116,6 @@ class MetricsFile:
         self._trouble = trouble
 
     def _facts(self) -> ServerFacts:
-        from mpkernel import __version__
-
         process = psutil.Process()
         return ServerFacts(
             name=self._path.name.removesuffix(".prom"),

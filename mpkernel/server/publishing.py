@@ -27,6 +27,7 @@ from mpkernel.server.places import (
     write_private,
 )
 from mpkernel.server.snapshot import PoolSnapshot
+from mpkernel.version import __version__
 from shm.names import own_tag, owner_of
 
 __all__ = ["PublishedServer", "SnapshotFile", "ServerSnapshot", "published_servers"]
@@ -71,8 +72,6 @@ class SnapshotFile:
     """
 
     def __init__(self, path: Path, *, has_control: bool) -> None:
-        from mpkernel import __version__
-
         self._path = path
         self._lock = threading.Lock()  # guards all below, and the file
         self._is_removed = False
