@@ -11,7 +11,7 @@ import msgspec
 import psutil
 
 from mpkernel.cli.tables import age, columns, memory, plain
-from mpkernel.server.publishing import PublishedServer, published_servers
+from mpkernel.server.finding import PublishedServer, published_servers
 from mpkernel.server.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
 
 __all__ = ["report", "run"]

@@ -22,7 +22,7 @@ class ServerFacts(NamedTuple):
 
     Attributes:
         name: what tells its metrics from those of other servers of the machine.
-        pid, version, python: as in `publishing.ServerSnapshot`.
+        pid, version, python: as in `snapshot.ServerSnapshot`.
         created_at: when the process was created; seconds since the epoch.
         rss_bytes: its resident memory.
     """

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mpkernel.aio.background import BackgroundTask
 from mpkernel.aio.threads import off_the_loop
@@ -27,23 +27,28 @@ from mpkernel.server.control import ControlSocket
 from mpkernel.server.crashes import CrashReports, report_of
 from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.metrics_file import MetricsFile
+from mpkernel.server.observing import Observed, Rates, snapshot_of
 from mpkernel.server.orders import Answer, Drain, Order, Restart, Stop
 from mpkernel.server.places import private_runtime_directory, remove_leftovers
 from mpkernel.server.publishing import SnapshotFile
 from mpkernel.server.session_link import SessionLink
-from mpkernel.server.snapshot import PoolSnapshot, Rates, snapshot_of
+from mpkernel.server.snapshot import PoolSnapshot
 from mpkernel.server.usage import Usage
+from mpkernel.settings import Settings
 from shm.names import next_name
 
-if TYPE_CHECKING:
-    from mpkernel.server.pool import HostPool
-
-__all__ = ["Operations"]
+__all__ = ["Operated", "Operations"]
 
 logger = logging.getLogger(__name__)
 
 _INTERVAL_S = 1.0
 _LOOP_PATIENCE_S = 3.0
+
+
+class Operated(Observed, Protocol):
+    """What operators see and order: a pool, of which this much is needed."""
+
+    settings: Settings
 
 
 class Operations:
@@ -54,7 +59,7 @@ class Operations:
             there is.
     """
 
-    def __init__(self, pool: HostPool) -> None:
+    def __init__(self, pool: Operated) -> None:
         self._pool = pool
         self._stop: Callable[[], None] = lambda: None
         self._rates = Rates()

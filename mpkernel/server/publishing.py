@@ -1,10 +1,9 @@
-"""Snapshots that operators can read: who writes them, and who finds those of all servers.
+"""`SnapshotFile`: a server's snapshot in a file, where operators find it.
 
     event loop, once a second          the pool's own writer          anybody of the same user
     snapshot_of(pool) ─ changed? ────▶ write_private ─▶ <name>.json ─▶ published_servers()
 
-A file's name and content say which process keeps it, so that one that was killed is recognised:
-what it left is removed by whoever looks next.
+Who finds the files of all servers is `finding`.
 """
 
 from __future__ import annotations
@@ -15,52 +14,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import psutil
 
-from mpkernel.server.places import (
-    check_private,
-    remove_leftovers,
-    runtime_directories,
-    write_private,
-)
-from mpkernel.server.snapshot import PoolSnapshot
+from mpkernel.server.places import write_private
+from mpkernel.server.snapshot import PoolSnapshot, ServerSnapshot
 from mpkernel.version import __version__
-from shm.names import own_tag, owner_of
 
-__all__ = ["PublishedServer", "SnapshotFile", "ServerSnapshot", "published_servers"]
+__all__ = ["SnapshotFile"]
 
 logger = logging.getLogger(__name__)
-
-_SUFFIX = ".json"
-
-
-class ServerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A server, as its file says.
-
-    Attributes:
-        pid: its process id.
-        created_at: when the process was created; seconds since the epoch.
-        program: what was started, without its arguments.
-        version: mpkernel's.
-        python: Python's.
-        started_at: when its pool was started; `time.monotonic()` on the same machine.
-        taken_at: when this was so; the same.
-        has_control: whether orders reach it.
-        pool: its apps and processes.
-    """
-
-    pid: int
-    created_at: float
-    program: str
-    version: str
-    python: str
-    started_at: float
-    taken_at: float
-    has_control: bool
-    pool: PoolSnapshot
 
 
 class SnapshotFile:
@@ -114,67 +78,3 @@ class SnapshotFile:
                 self._path.unlink(missing_ok=True)
             except OSError as error:
                 logger.warning("a snapshot could not be removed: %s", error)
-
-
-class PublishedServer(NamedTuple):
-    """A server that lives, as far as can be told.
-
-    Attributes:
-        path: its snapshot's; what else it keeps has the same name with another suffix.
-        snapshot: what it says.
-        process: it; None where it runs in another container.
-    """
-
-    path: Path
-    snapshot: ServerSnapshot
-    process: psutil.Process | None
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether somebody stopped it, so that it answers nothing."""
-        try:
-            return self.process is not None and self.process.status() == psutil.STATUS_STOPPED
-        except psutil.Error:
-            return False
-
-
-def published_servers() -> list[PublishedServer]:
-    """Every server of this user that keeps a snapshot, the oldest first. What killed ones left is
-    removed."""
-    servers = []
-    for directory in runtime_directories():
-        try:
-            check_private(directory)
-            remove_leftovers(directory)
-            paths = sorted(directory.glob(f"mpk-*{_SUFFIX}"))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            logger.warning("servers are not looked for in %s: %s", directory, error)
-            continue
-        found = (_server(path) for path in paths)
-        servers += [server for server in found if server is not None]
-    return sorted(servers, key=lambda server: server.snapshot.created_at)
-
-
-def _server(path: Path) -> PublishedServer | None:
-    try:
-        snapshot = msgspec.json.decode(path.read_bytes(), type=ServerSnapshot)
-    except FileNotFoundError:  # it has left meanwhile
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        logger.warning("a snapshot cannot be read, perhaps of another version: %s: %s", path, error)
-        return None
-    tag = owner_of(path.name)
-    if tag is None or tag.pid != snapshot.pid:
-        logger.warning("a snapshot that is not of whom its name says: %s", path)
-        return None
-    is_of_here = tag.namespace == own_tag().namespace
-    return PublishedServer(path, snapshot, _process(tag.pid) if is_of_here else None)
-
-
-def _process(pid: int) -> psutil.Process | None:
-    try:
-        return psutil.Process(pid)
-    except psutil.Error:
-        return None

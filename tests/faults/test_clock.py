@@ -15,7 +15,7 @@ from faults.served import STORE, Served, until
 
 import shm
 from mpkernel.server.crashes import kept_reports
-from mpkernel.server.publishing import published_servers
+from mpkernel.server.finding import published_servers
 from mpkernel.server.snapshot import HostSnapshot
 from shm.names import tag_of
 

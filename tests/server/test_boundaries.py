@@ -20,7 +20,7 @@ from server.conftest import APPS
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.server.crashes import kept_reports
-from mpkernel.server.publishing import published_servers
+from mpkernel.server.finding import published_servers
 
 OPERATED = Settings(snapshot=True, control=True, crash_reports=10, watch_interval_s=0.1)
 ECHO = KernelSpec(entry="kernels:echo")

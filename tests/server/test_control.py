@@ -25,9 +25,9 @@ from mpkernel.errors import HostDied, MPKernelError, PoolClosed
 from mpkernel.kernel.messages import Console, Restarted
 from mpkernel.server.control import ControlSocket
 from mpkernel.server.crashes import kept_reports
+from mpkernel.server.finding import published_servers
 from mpkernel.server.orders import Answer, Drain, Order, Restart, Stop, give_order
 from mpkernel.server.places import private_runtime_directory
-from mpkernel.server.publishing import published_servers
 from shm.names import next_name
 
 APP = Path(__file__).parent / "apps" / "kernels.py"

@@ -14,9 +14,11 @@ import pytest
 from server.operators import OperatedServer, until, user_directories
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
+from mpkernel.server.finding import PublishedServer, published_servers
+from mpkernel.server.observing import Rates
 from mpkernel.server.places import make_private, private_runtime_directory
-from mpkernel.server.publishing import PublishedServer, SnapshotFile, published_servers
-from mpkernel.server.snapshot import HostSnapshot, PoolSnapshot, Rates
+from mpkernel.server.publishing import SnapshotFile
+from mpkernel.server.snapshot import HostSnapshot, PoolSnapshot
 from shm.names import next_name, own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"

@@ -1,0 +1,160 @@
+"""How a snapshot of a pool is taken. What is in one is `snapshot`'s to say."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from mpkernel.server.app import App
+from mpkernel.server.host import AppHost
+from mpkernel.server.session_link import SessionLink
+from mpkernel.server.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot, SessionSnapshot
+from mpkernel.server.standby import Standby
+from mpkernel.server.usage import Usage
+from shm import Registry
+from shm.names import owner_of
+
+__all__ = ["Observed", "Rates", "snapshot_of"]
+
+
+class Observed(Protocol):
+    """What a snapshot is taken of: a pool, of which this much is needed."""
+
+    files: Registry
+    standby: Standby
+
+    @property
+    def apps(self) -> Sequence[App]:
+        """The apps that had a session once."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no sessions any more."""
+
+
+class Rates:
+    """How often something happens, told from counts at two moments.
+
+    Args:
+        window_s: a rate is over so long, or a little more. Default 2.
+    """
+
+    def __init__(self, *, window_s: float = 2.0) -> None:
+        self._window_s = window_s
+        self._marks: dict[int, tuple[float, tuple[int, ...]]] = {}
+        self._rates: dict[int, tuple[float, ...]] = {}
+
+    def per_s(self, key: int, counts: tuple[int, ...], now: float) -> tuple[float, ...]:
+        """The rate of each count that was reached by `now`; 0.0 until two moments are known."""
+        since, before = self._marks.setdefault(key, (now, counts))
+        if now - since >= self._window_s:
+            self._rates[key] = tuple(
+                max(0, count - earlier) / (now - since)
+                for count, earlier in zip(counts, before, strict=True)
+            )
+            self._marks[key] = (now, counts)
+        return self._rates.get(key, (0.0,) * len(counts))
+
+    def keep(self, keys: set[int]) -> None:
+        """Forget all others."""
+        for gone in self._marks.keys() - keys:
+            del self._marks[gone]
+            self._rates.pop(gone, None)
+
+
+def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
+    """What the pool looks like now. On the loop's thread.
+
+    Args:
+        pool: which.
+        rates: what was counted before.
+    """
+    now = time.monotonic()
+    bytes_by_pid = _bytes_by_pid(pool.files)
+    apps = [_app(app, bytes_by_pid, rates, now) for app in pool.apps]
+    rates.keep({host.pid for app in apps for host in app.hosts})
+    return PoolSnapshot(
+        apps=apps,
+        standby=pool.standby.pids,
+        files=len(pool.files),
+        files_bytes=sum(bytes_by_pid.values()),
+        is_leaving=pool.closed,
+    )
+
+
+def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> AppSnapshot:
+    death = app.last_death
+    hosts = [_host(host, bytes_by_pid, rates, now) for host in app.hosts]
+    totals = app.tallies.totals(
+        (host.traffic for host in app.hosts),
+        outstanding_bytes=sum(one.window_used_bytes for host in hosts for one in host.sessions),
+    )
+    return AppSnapshot(
+        path=app.path,
+        name=app.name,
+        is_failed=app.is_failed,
+        waiting=app.waiting_count,
+        deaths=app.death_count,
+        last_reason=death.reason.value if death is not None else None,
+        last_death=death.what if death is not None else None,
+        hosts=hosts,
+        totals=totals,
+    )
+
+
+def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> HostSnapshot:
+    usages = host.usages
+    usage = usages[-1] if usages else None
+    traffic = host.traffic
+    messages_per_s, sent_per_s = rates.per_s(host.pid, (traffic.messages, traffic.sent), now)
+    return HostSnapshot(
+        pid=host.pid,
+        state=host.state.value,
+        refusal=host.refusal,
+        started_at=host.started_at,
+        rss_bytes=usage.rss_bytes if usage is not None else None,
+        cpu=_cpu(usages),
+        threads=usage.threads if usage is not None else None,
+        descriptors=usage.descriptors if usage is not None else None,
+        processes=usage.processes if usage is not None else None,
+        messages=traffic.messages,
+        sent=traffic.sent,
+        messages_per_s=round(messages_per_s, 1),
+        sent_per_s=round(sent_per_s, 1),
+        backlog_bytes=host.backlog_bytes,
+        files_bytes=bytes_by_pid.get(host.pid, 0),
+        sessions=[_session(session) for session in host.sessions],
+    )
+
+
+def _session(session: SessionLink) -> SessionSnapshot:
+    traffic = session.traffic
+    return SessionSnapshot(
+        session_id=session.session_id,
+        is_running=session.is_running,
+        running=traffic.running,
+        done=traffic.done,
+        window_used_bytes=traffic.outstanding_bytes,
+        waiting_bytes=traffic.waiting_bytes,
+        acted_at=session.acted_at,
+        strikes=session.record.strikes,
+    )
+
+
+def _cpu(usages: Sequence[Usage]) -> float | None:
+    if len(usages) < 2:
+        return None
+    before, after = usages[-2], usages[-1]
+    # What a child has used is gone from the sum when nobody waits for the child.
+    return round(max(0.0, after.cpu_s - before.cpu_s) / (after.taken_at - before.taken_at), 2)
+
+
+def _bytes_by_pid(files: Registry) -> Counter[int]:
+    """What the files of each process hold: their owner's name says whose they are."""
+    held: Counter[int] = Counter()
+    for owner, size in files.bytes_held().items():
+        tag = owner_of(str(owner.host))
+        held[tag.pid if tag is not None else 0] += size
+    return held
