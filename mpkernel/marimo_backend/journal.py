@@ -23,9 +23,9 @@ from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.elements import (
     ENTRY_BYTES,
+    Apart,
     ElementState,
-    file_bytes,
-    holds_files,
+    holds_long_texts,
     size_of,
     size_of_model,
     spooled,
@@ -60,7 +60,8 @@ class _Instantiation(NamedTuple):
 
 
 class _Values(NamedTuple):
-    """Elements were set, by their ids; `TooLarge` stands for what there was no room for."""
+    """Elements were set, by their ids: to what the page sent, `Apart`, or `TooLarge`, which stands
+    for what there was no room for."""
 
     values: dict[str, Any]
 
@@ -150,7 +151,7 @@ class MarimoJournal(Journal):
         if channel is not Channel.CONTROL:
             return True
         entry = self._entry_of(command)
-        if isinstance(entry, _Values) and any(map(holds_files, entry.values.values())):
+        if isinstance(entry, _Values) and any(map(holds_long_texts, entry.values.values())):
             return self._has_room_for_files(entry)
         return self._can_keep(entry)
 
@@ -224,10 +225,11 @@ class MarimoJournal(Journal):
         return is_first or self._pending_bytes + _size_of(entry) <= self._max_bytes
 
     def _has_room_for_files(self, entry: _Values) -> bool:
-        """Whether it holds files that can be kept apart, with those of all that is pending."""
+        """Whether it holds long texts that can be kept apart, with those of all that is pending."""
         pending = [one for one in self._pending if isinstance(one, _Values)]
-        kept = sum(file_bytes(value) for one in pending for value in one.values.values())
-        added = sum(size_of(value) for value in entry.values.values() if holds_files(value))
+        values = [value for one in pending for value in one.values.values()]
+        kept = sum(value.size_apart for value in values if isinstance(value, Apart))
+        added = sum(size_of(value) for value in entry.values.values() if holds_long_texts(value))
         return 0 < added <= self._max_files_bytes - kept
 
     def _show(self, shown: WidgetShown) -> None:

@@ -38,3 +38,30 @@ async def test_a_file_that_was_not_kept_is_named() -> None:
         await tab.wait_for("has [('sales.csv', 3000000, b'AAA')]")
         assert "the file sales.csv must be uploaded again" in await kill_its_process(tab)
         await tab.wait_for("has []")
+
+
+async def test_files_inside_other_elements_come_back_after_a_death() -> None:
+    contents = FILE[0][1]
+
+    def file(name: str) -> list[list[str]]:
+        return [[f"{name}.csv", contents]]
+
+    async with Server(str(NOTEBOOKS / "upload_inside.py")) as server, Tab(server.url) as tab:
+        await tab.wait_for("has {}")
+        values = {
+            "Form": file("form"),
+            "Nested": {"note": "kept", "files": {"0": file("nested"), "1": []}},
+            "Batch form": {"file": file("batch_form")},
+            "In batch": file("batch"),
+            "In dictionary": file("dictionary"),
+            "In array": file("array"),
+        }
+        for name, value in values.items():
+            await tab.set_ui(name, value)
+        names = ("array", "batch", "batch_form", "dictionary", "form", "nested")
+        shown = {f"{name}.csv": 3_000_000 for name in names}
+        await tab.wait_for(f"has {shown} kept end")
+        before = re.findall(r"in process (\d+)", tab.text)
+        assert "Lost" not in await kill_its_process(tab)
+        await tab.wait_for(lambda tab: re.findall(r"in process (\d+)", tab.text) != before)
+        await tab.wait_for(f"has {shown} kept end")

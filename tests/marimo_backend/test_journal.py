@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -35,10 +36,12 @@ REQUEST = HTTPRequest(
 class Sender:
     """A client and its kernel, as a journal knows them."""
 
-    def __init__(self, max_bytes: int = 1 << 20) -> None:
+    def __init__(self, max_bytes: int = 1 << 20, max_files_bytes: int = 0) -> None:
         kernel = KernelSpec(entry="x:y", args=b"as created")
         arguments = {"user_config": {"theme": "light"}, "log_level": 10}
-        self.journal = MarimoJournal(kernel, arguments, max_bytes=max_bytes)
+        self.journal = MarimoJournal(
+            kernel, arguments, max_bytes=max_bytes, max_files_bytes=max_files_bytes
+        )
         self._sent = self._done = 0
         self.send(
             CreateNotebookCommand(
@@ -315,6 +318,39 @@ class TestUploads:
     def test_files_in_a_form_are_named(self) -> None:
         form = {"a": self.upload(2_000_000, "a.csv"), "b": self.upload(1, "b.csv"), "c": 3}
         assert lost_of({"Hbol-0": form}) == ("the files a.csv, b.csv must be uploaded again",)
+
+    def test_files_deeper_in_a_form_are_named(self) -> None:
+        form = {"array": {"0": self.upload(2_000_000, "a.csv"), "1": []}}
+        assert lost_of({"Hbol-0": form}) == ("the file a.csv must be uploaded again",)
+
+    @pytest.mark.parametrize("inside", [lambda file: file, lambda file: {"a": {"0": file}, "b": 1}])
+    def test_long_texts_are_kept_apart_however_deep(
+        self, inside: Callable[[list[list[str]]], object]
+    ) -> None:
+        sender = Sender(max_bytes=1000, max_files_bytes=5_000_000)
+        value = inside(self.upload(2_000_000))
+        sender.set(a_0=value)
+        sender.done()
+        rebuilt = sender.rebuild()
+        assert restored(rebuilt) == {"a-0": value}
+        assert rebuilt.lost == ()
+
+    def test_what_is_kept_apart_is_bounded_too(self) -> None:
+        sender = Sender(max_files_bytes=5_000_000)
+        sender.set(a_0={"x": self.upload(2_000_000, "a.csv")})
+        sender.done()
+        sender.set(b_0={"x": self.upload(4_000_000, "b.csv")})
+        sender.done()
+        rebuilt = sender.rebuild()
+        assert list(restored(rebuilt)) == ["a-0"]
+        assert rebuilt.lost == ("the file b.csv must be uploaded again",)
+
+    def test_a_value_of_very_many_items_is_not_searched_for_ever(self) -> None:
+        value = [["x"] * 10_000] * 2
+        sender = Sender(max_files_bytes=5_000_000)
+        sender.set(a_0=value)
+        sender.done()
+        assert restored(sender.rebuild()) == {"a-0": value}
 
     def test_what_else_is_too_large_is_no_file(self) -> None:
         lost = lost_of({"Hbol-0": "x" * 2_000_000})
