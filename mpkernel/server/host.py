@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from mpkernel.aio.patience import PatientTimer
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import (
@@ -116,7 +117,7 @@ class AppHost:
         self._roster = Roster(owner.path, loop, self._on_exit)
         self._is_condemned = False
         self._last_words = LastWords(owner.path, owner.name, loop)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: PatientTimer | None = None
         self._strays: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         try:
@@ -432,7 +433,7 @@ class AppHost:
             self._timer.cancel()
             self._timer = None
         if delay_s is not None and call is not None:
-            self._timer = self._loop.call_later(delay_s, call)
+            self._timer = PatientTimer(self._loop, delay_s, call)
 
     def _on_death(self) -> None:
         was_asked = self._life.state is State.LEAVING

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from multiprocessing import spawn
 from typing import NamedTuple, Self
 
+from mpkernel.aio.patience import PatientTimer
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import HostStartError, ProtocolError
@@ -104,7 +105,7 @@ class WarmProcess:
                 f"a standby was started, but not connected: {error}",
                 remedy="look at the limits on descriptors of this server",
             ) from error
-        self._timer = self._loop.call_later(timeout_s, self._on_timeout)
+        self._timer = PatientTimer(self._loop, timeout_s, self._on_timeout)
         self._link.send(Channel.MANAGEMENT, 0, payload)
 
     @property

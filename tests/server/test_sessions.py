@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import os
 import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from server.conftest import APPS, Open
 
@@ -333,3 +335,22 @@ class TestStart:
 
         with pytest.raises(HostStartError, match="not ready within"):
             await open_kernel("echo")
+
+
+class TestPauseOfTheServer:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(start_timeout_s=2.5, restart_limit=0)
+
+    async def test_a_process_that_starts_is_not_ended_for_it(self, open_kernel: Open) -> None:
+        """A container that is frozen stops both."""
+        before = set(psutil.Process().children())
+        opening = asyncio.create_task(open_kernel("echo"))
+        while not (started := set(psutil.Process().children()) - before):
+            await asyncio.sleep(0)
+        for process in started:
+            process.suspend()
+        time.sleep(3)
+        for process in started:
+            process.resume()
+        await (await opening).close()
