@@ -8,8 +8,8 @@ Who does what:
 - ``background``: `BackgroundTask`, work with a life of its own that can be stopped from the loop,
   from another thread, or after the loop has stopped.
 - ``slices``: `in_slices`, a long loop that lets the event loop go round every 5 ms.
-- ``patience``: `PatientTimer`, a time limit for another process that a pause of this one does not
-  use up.
+- ``patience``: `PatientTimer` and `patient_timeout`, time limits for another process that a pause
+  of this one does not use up.
 - ``lifespans``: `Lifespans`, several async context managers around one application.
 - ``distributors``: one source, many consumers: `ConnectionDistributor` reads a Pipe on the loop,
   `QueueDistributor` drains a queue on a thread. They stand on ``consumers`` (who is listening),

@@ -1,4 +1,5 @@
-"""`PatientTimer`: a time limit for another process, in which a pause of this one does not count.
+"""Time limits for another process, in which a pause of this one does not count: `PatientTimer`
+calls when the time is over, `patient_timeout` is `asyncio.timeout` with such a timer.
 
 A container or a virtual machine that is frozen stops a server and its processes together. When they
 go on, every timer of the loop is due at once, and the others have had no time to do anything.
@@ -7,39 +8,36 @@ go on, every timer of the loop is due at once, and the others have had no time t
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-__all__ = ["PatientTimer"]
+__all__ = ["PatientTimer", "patient_timeout"]
 
 _STEPS = 4
 _LATE_S = 0.1  # less than that is an ordinary delay, and a loop's clock counts milliseconds
+_MOST_LATE_STEPS = 16
 
 
 class PatientTimer:
     """Calls once, after a delay that is waited for in four steps. A step that ends later than it
     should by more than its own length, and by more than 0.1 s, is waited for again: the loop was
-    blocked, or its process did not run. On the loop's thread.
+    blocked, or its process did not run. That is done 16 times at most: a loop that is always late
+    does not put the end off for ever. On the loop's thread.
 
     Args:
-        loop: calls it.
+        loop: calls it, and tells the time.
         delay_s: how long to wait.
         call: what to call.
-        clock: tells the time in seconds.
     """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        delay_s: float,
-        call: Callable[[], object],
-        clock: Callable[[], float] = time.monotonic,
+        self, loop: asyncio.AbstractEventLoop, delay_s: float, call: Callable[[], object]
     ) -> None:
         self._loop = loop
         self._call = call
-        self._clock = clock
         self._step_s = delay_s / _STEPS
         self._steps_left = _STEPS
+        self._late_steps = 0
         self._wait()
 
     def cancel(self) -> None:
@@ -47,14 +45,32 @@ class PatientTimer:
         self._handle.cancel()
 
     def _wait(self) -> None:
-        self._due_at = self._clock() + self._step_s
+        self._due_at = self._loop.time() + self._step_s
         self._handle = self._loop.call_later(self._step_s, self._on_step)
 
     def _on_step(self) -> None:
-        late_s = self._clock() - self._due_at
-        if late_s <= max(self._step_s, _LATE_S):
+        late_s = self._loop.time() - self._due_at
+        if late_s > max(self._step_s, _LATE_S) and self._late_steps < _MOST_LATE_STEPS:
+            self._late_steps += 1
+        else:
             self._steps_left -= 1
         if self._steps_left:
             self._wait()
         else:
             self._call()
+
+
+@asynccontextmanager
+async def patient_timeout(delay_s: float) -> AsyncIterator[None]:
+    """Cancel what is awaited in this ``async with`` after a delay, and raise `TimeoutError`.
+
+    Args:
+        delay_s: how long it may take, as `PatientTimer` counts.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as timeout:
+        timer = PatientTimer(loop, delay_s, lambda: timeout.reschedule(loop.time()))
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from mpkernel.aio.patience import PatientTimer
+from mpkernel.aio.patience import PatientTimer, patient_timeout
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import (
@@ -356,7 +356,7 @@ class AppHost:
 
     def hung_up(self) -> None:
         """A Pipe was closed: the process dies, or goes on without it, which is no use."""
-        self._loop.call_later(_HANG_UP_GRACE_S, self._end_if_it_lives)
+        PatientTimer(self._loop, _HANG_UP_GRACE_S, self._end_if_it_lives)
 
     def _connect(self, relay: ConsoleRelay, files: Registry, argv: Sequence[str]) -> None:
         process = self._process
@@ -545,7 +545,7 @@ class AppHost:
 
     async def _is_over_within(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(seconds):
+            async with patient_timeout(seconds):
                 await self._over.wait()
         except TimeoutError:
             return False

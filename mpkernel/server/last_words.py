@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from mpkernel.aio.patience import patient_timeout
 from mpkernel.errors import HostDied, MPKernelError
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason, reason_of
@@ -69,7 +70,7 @@ class LastWords:
         """Wait until the last line is there, for a moment at the longest; not at all while the loop
         is shut down, which cancels what waits: the sessions are to be told all the same."""
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with patient_timeout(_PATIENCE_S):
                 await self._ended.wait()
         except TimeoutError:
             logger.debug("something still holds the console of a dead host", app=self._app)

@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from mpkernel.aio.patience import PatientTimer
 from mpkernel.errors import HostDied, KernelFailed, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason, culprit_of
@@ -80,7 +81,7 @@ class Returning:
         self._together: deque[_Waiting] = deque()
         self._suspects: deque[_Waiting] = deque()
         self._on_trial: SessionLink | None = None
-        self._patience: asyncio.TimerHandle | None = None  # of the trial
+        self._patience: PatientTimer | None = None  # of the trial
 
     def __len__(self) -> int:
         return len(self._together) + len(self._suspects)
@@ -158,7 +159,7 @@ class Returning:
         session = self._on_trial = one.session
         over = functools.partial(self._trial_over, session)
         session.record.on_trial_over = over
-        self._patience = self._loop.call_later(_TRIAL_PATIENCE_S, over)
+        self._patience = PatientTimer(self._loop, _TRIAL_PATIENCE_S, over)
         _resume(one, host, alone=True)
         if session.over:
             over()

@@ -7,6 +7,7 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
+from mpkernel.aio.patience import patient_timeout
 from mpkernel.errors import MPKernelError, ProtocolError, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
@@ -127,7 +128,7 @@ class Session(SessionLink):
         self._changed.set()
         self.stop()
         try:
-            async with asyncio.timeout(self.app.settings.stop_grace_s):
+            async with patient_timeout(self.app.settings.stop_grace_s):
                 await self._ended.wait()
         except TimeoutError:
             logger.warning(

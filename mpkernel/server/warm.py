@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from multiprocessing import spawn
 from typing import NamedTuple, Self
 
-from mpkernel.aio.patience import PatientTimer
+from mpkernel.aio.patience import PatientTimer, patient_timeout
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import HostStartError, ProtocolError
@@ -133,7 +133,7 @@ class WarmProcess:
     async def gone(self) -> None:
         """Wait until it is gone, as it was told: for 5 s at the longest, then it is given up."""
         try:
-            async with asyncio.timeout(KILLED_WITHIN_S):
+            async with patient_timeout(KILLED_WITHIN_S):
                 await self.over.wait()
         except TimeoutError:
             self._end(within_s=0.0)

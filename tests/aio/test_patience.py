@@ -1,13 +1,15 @@
-"""How long a `PatientTimer` waits when its own process pauses."""
+"""How long a `PatientTimer` and a `patient_timeout` wait when their own process pauses."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from mpkernel.aio.patience import PatientTimer
+from mpkernel.aio.patience import PatientTimer, patient_timeout
 
 DELAY_S = 60.0
 
@@ -27,7 +29,7 @@ class ALoop:
     def cancel(self) -> None:
         self._due_at, self._call = float("inf"), None
 
-    def clock(self) -> float:
+    def time(self) -> float:
         return self.now
 
     def run_until(self, end: float) -> None:
@@ -47,7 +49,7 @@ class ALoop:
 def timer_on(loop: Any, delay_s: float = DELAY_S) -> tuple[PatientTimer, list[float]]:
     """A timer, and the times at which it called."""
     calls: list[float] = []
-    return PatientTimer(loop, delay_s, lambda: calls.append(loop.now), loop.clock), calls
+    return PatientTimer(loop, delay_s, lambda: calls.append(loop.now)), calls
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.001, 1.0, DELAY_S])
@@ -80,6 +82,15 @@ def test_several_pauses_do_not_add_up() -> None:
     assert calls == []
 
 
+def test_a_loop_that_is_always_late_calls_all_the_same() -> None:
+    loop = ALoop()
+    _, calls = timer_on(loop)
+    for _ in range(100):
+        loop.pause(DELAY_S)
+        loop.run_until(loop.now)
+    assert len(calls) == 1
+
+
 def test_a_loop_that_is_late_by_milliseconds_waits_no_longer_for_a_short_delay() -> None:
     loop = ALoop()
     _, calls = timer_on(loop, 0.004)
@@ -97,3 +108,26 @@ def test_one_that_is_cancelled_calls_nothing() -> None:
     timer.cancel()
     loop.run_until(10 * DELAY_S)
     assert calls == []
+
+
+async def test_what_takes_too_long_is_cancelled() -> None:
+    never = asyncio.get_running_loop().create_future()
+    with pytest.raises(TimeoutError):
+        async with patient_timeout(0.01):
+            await never
+    assert never.cancelled()
+
+
+async def test_what_is_done_in_time_is_not_cancelled_later() -> None:
+    async with patient_timeout(0.01):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+
+
+async def test_what_is_ready_after_a_pause_was_in_time() -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    async with patient_timeout(0.4):
+        loop.call_later(0.5, ready.set)
+        time.sleep(0.6)
+        await ready.wait()

@@ -7,14 +7,18 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from kernel.conftest import Client
 from server.conftest import APPS
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import PoolClosed
+from mpkernel.kernel.messages import Done
 from mpkernel.server import host as host_module
 from mpkernel.server.watchdog import Watchdog
 
@@ -110,3 +114,24 @@ async def test_a_failure_in_one_part_of_the_end_leaves_no_other_open(
             os.kill(pid, 0)
     assert "an app could not be closed" in caplog.text
     assert "the watchdog could not be ended" in caplog.text
+
+
+async def test_a_pause_of_the_server_does_not_count_for_processes_that_leave(
+    tmp_path: Path,
+) -> None:
+    """A container that is frozen stops both."""
+    pool = HostPool(Settings(stop_grace_s=1.0))
+    app, left = tmp_path / "app.py", tmp_path / "left"
+    app.write_text("")
+    client = await Client.open(pool, app)
+    code = f"import atexit, pathlib\natexit.register(pathlib.Path({str(left)!r}).touch)"
+    client.execute(code, cell="at exit")
+    await client.wait_for(Done)
+    process = psutil.Process(pool.hosts[0].pid)
+    process.suspend()
+    closing = asyncio.create_task(pool.close())
+    await asyncio.sleep(0)
+    time.sleep(1.5)
+    process.resume()
+    await closing
+    assert left.exists(), "the process was killed before its end"
