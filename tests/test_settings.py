@@ -1,4 +1,4 @@
-"""Settings: what each takes, how it is written, and that README says so."""
+"""Settings: what each takes, how it is written, and that the page of settings says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mpkernel.configuration.values import as_text, from_text, from_toml, kind_of
 from mpkernel.errors import SettingsError
 from mpkernel.settings import POOL_WIDE
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "mpkernel" / "docs" / "settings.md"
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -159,9 +159,9 @@ def test_a_rule_that_cannot_be_is_refused(changes: dict[str, Any], says: str) ->
         settings_for("/a.py", Settings(), [AppRule("/*", changes)])
 
 
-def test_readme_has_each_setting_with_what_it_takes_and_its_default() -> None:
+def test_the_page_has_each_setting_with_what_it_takes_and_its_default() -> None:
     rows = re.findall(
-        r"^\| `(\w+)`(\*?) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", README.read_text(), re.M
+        r"^\| `(\w+)`(\*?) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", PAGE.read_text(), re.M
     )
     assert rows == [
         (

@@ -26,6 +26,7 @@ _COMMANDS = {
     "doctor": "what this host allows, and what to do (mpkernel doctor --help)",
     "settings": "show each setting and where it comes from (mpkernel settings --help)",
     "systemd": "print a unit for systemd (mpkernel systemd --help)",
+    "docs": "show the documentation (mpkernel docs --help)",
     "bench": "measure mpkernel beside ZeroMQ and others (mpkernel bench --help)",
 }
 """Each a module of this package, whose `run` takes the arguments that follow."""

@@ -34,7 +34,8 @@ expect.set_options(timeout=_PATIENCE_MS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fidelity-table", type=Path, help="write README's table of fidelity here")
+    parser.addoption("--fidelity-table", type=Path, help="write the table of fidelity here")
+    parser.addoption("--picture", type=Path, help="write README's picture here")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,8 +1,8 @@
 """Everything of marimo's run mode works with mpkernel as it does with marimo alone.
 
-    python -m pytest tests/e2e/test_fidelity.py --fidelity-table README.md
+    python -m pytest tests/e2e/test_fidelity.py --fidelity-table mpkernel/docs/serving.md
 
-checks marimo's own app hosts too, and writes the table into README. The outcome of a check has to
+checks marimo's own app hosts too, and writes the table into the page. The outcome of a check has to
 be what it is with marimo alone.
 """
 
@@ -81,7 +81,7 @@ FEATURES = [
     ),
 ]
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "mpkernel" / "docs" / "serving.md"
 MARIMO = tuple(map(int, re.findall(r"\d+", version("marimo"))[:3]))
 
 
@@ -132,7 +132,7 @@ async def test_run_mode_is_the_same_on_every_backend(
         assert outcome == await outcomes.of(feature, ALONE)
 
 
-def test_readme_has_the_table_that_these_tests_make() -> None:
+def test_the_page_has_the_table_that_these_tests_make() -> None:
     cells: dict[str, dict[str, str]] = {}
     notes: list[str] = []
     for feature in FEATURES:
@@ -141,5 +141,5 @@ def test_readme_has_the_table_that_these_tests_make() -> None:
             reason = feature.unsupported.get(backend.key)
             row[backend.title] = noted("no", reason, notes) if reason else "yes"
     begin, end = MARKERS
-    written = README.read_text().partition(begin)[2].partition(end)[0]
+    written = PAGE.read_text().partition(begin)[2].partition(end)[0]
     assert written.strip() == markdown(cells, notes).strip()

@@ -1,4 +1,4 @@
-"""Where libzmq may not be installed: the install that README describes, made and used for real."""
+"""Where libzmq may not be installed: the install of the page of serving, made and used for real."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ async def test_a_restarted_app_has_no_more_than_before(app: Path) -> None:
 
 
 async def test_what_is_denied_is_still_to_be_had_from_the_server_itself(app: Path) -> None:
-    """As README warns: its process belongs to the same user."""
+    """As the page of security warns: its process belongs to the same user."""
     app.write_text(
         "import os\n"
         "def main(kernel):\n"

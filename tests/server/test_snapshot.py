@@ -257,6 +257,6 @@ def test_a_rate_is_what_was_counted_since_a_moment_ago() -> None:
 
 
 def test_every_field_of_a_process_is_told() -> None:
-    """So that scripts that read `status --json` find what README promises."""
+    """So that scripts that read `status --json` find what the page of operating promises."""
     promised = {"pid", "state", "rss_bytes", "cpu", "threads", "sessions"}
     assert promised | {"messages_per_s", "sent_per_s"} <= set(HostSnapshot.__struct_fields__)

@@ -1,0 +1,120 @@
+"""README and the pages of documentation: what can be checked in them is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mpkernel.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "mpkernel" / "docs"
+PAGES = sorted(FOLDER.glob("*.md"))
+README = ROOT / "README.md"
+README_BYTES = 8 * 1024
+
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+CODE = re.compile(r"^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"\bmpkernel ([a-z]+)")
+
+OF_OTHERS = {
+    "kernel not found",
+    "Could not set lock on file",
+    "Too many open files",
+    "can't start new thread",
+    "MemoryError",
+}
+"""What marimo's page, DuckDB, the system and Python say."""
+
+EXAMPLE = "# %%\nn = 2\n# %%\nprint('n is', n)\n"
+
+
+def code_in(page: Path, language: str) -> list[str]:
+    return [found["code"] for found in CODE.finditer(page.read_text()) if found[1] == language]
+
+
+def test_readme_is_read_in_three_minutes() -> None:
+    assert README.stat().st_size <= README_BYTES
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+def test_every_command_that_is_shown_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    known = set(re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE))
+    for code in code_in(page, "sh"):
+        for line in code.splitlines():
+            assert set(COMMAND.findall(line.partition("#")[0])) <= known, line
+
+
+def test_what_troubleshooting_looks_for_is_what_mpkernel_says() -> None:
+    said = "\n".join(texts_of_the_source())
+    heads = re.findall(r"^### (`.*)$", (FOLDER / "troubleshooting.md").read_text(), re.MULTILINE)
+    symptoms = [symptom for head in heads for symptom in re.findall(r"`([^`]+)`", head)]
+    assert set(symptoms) > OF_OTHERS
+    for symptom in set(symptoms) - OF_OTHERS:
+        for part in symptom.split("…"):
+            assert part.strip() in said, symptom
+
+
+def texts_of_the_source() -> Iterator[str]:
+    for package in ("mpkernel", "shm"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+@pytest.mark.parametrize(
+    ("page", "app", "prints"),
+    [
+        (FOLDER / "library.md", "counter.py", "b'20' b'42'\n"),
+        (FOLDER / "virtual-files.md", "picture.py", "5000000 5000000\n"),
+    ],
+    ids=["library", "virtual-files"],
+)
+def test_an_example_of_an_app_and_its_server_works(
+    tmp_path: Path, page: Path, app: str, prints: str
+) -> None:
+    app_code, server_code, *_ = code_in(page, "python")
+    (tmp_path / app).write_text(app_code)
+    assert output_of(server_code, tmp_path) == prints
+    assert prints.strip() in server_code
+
+
+@pytest.mark.parametrize(
+    ("page", "prints"),
+    [(README, "42\n"), (FOLDER / "embedded-kernel.md", "n is 2\nn is 3\n42\n")],
+    ids=["README", "embedded-kernel"],
+)
+def test_an_example_of_the_embedded_kernel_works(tmp_path: Path, page: Path, prints: str) -> None:
+    (tmp_path / "app.py").write_text(EXAMPLE)
+    (code,) = (code for code in code_in(page, "python") if "PythonClient" in code)
+    assert output_of(code, tmp_path) == prints
+
+
+def output_of(code: str, folder: Path) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_example_of_shm_alone_works(tmp_path: Path) -> None:
+    (code,) = (
+        code for code in code_in(FOLDER / "virtual-files.md", "python") if "import shm" in code
+    )
+    assert output_of(f"{code}\nprint(file.read())", tmp_path) == "b'...'\n"
