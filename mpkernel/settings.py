@@ -91,7 +91,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         journal_bytes: per session, how much is kept to bring it back after a death, and how much of
             what is sent to it while it has no process; more is refused then. Default 1 MiB.
         journal_files_bytes: per session, how much of uploaded files and other long texts is kept
-            for that, in shared memory, beside `journal_bytes`. Default 1 GiB; 0: none.
+            for that, in shared memory or temporary files, beside `journal_bytes`. Default 1 GiB; 0:
+            none.
         watch_interval_s: how long after one look at what apps' processes use the next is taken.
             Default 1; None: none is taken, and none of what follows is done.
         memory_soft_bytes: resident memory of an app's process and of all that it started, summed
