@@ -11,7 +11,6 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from mpkernel.aio.patience import PatientTimer, patient_timeout
 from mpkernel.aio.tasks import supervised_task
@@ -30,6 +29,7 @@ from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.interpreter import never_ready
 from mpkernel.server.last_words import LastWords
 from mpkernel.server.lifecycle import Event, Lifecycle, State
+from mpkernel.server.owner import Owner
 from mpkernel.server.process import KILLED_WITHIN_S, HostProcess
 from mpkernel.server.reception import Reception
 from mpkernel.server.relay import ConsoleRelay
@@ -52,9 +52,6 @@ from mpkernel.wire.messages import (
 from shm import Registry
 
 __all__ = ["AppHost"]
-
-if TYPE_CHECKING:
-    from mpkernel.server.app import App
 
 logger = get_logger(__name__)
 
@@ -92,7 +89,7 @@ class AppHost:
 
     def __init__(
         self,
-        owner: App,
+        owner: Owner[AppHost],
         process: HostProcess,
         loop: asyncio.AbstractEventLoop,
         relay: ConsoleRelay,

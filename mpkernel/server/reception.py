@@ -10,7 +10,7 @@ What it was told and what comes of its life is `host`'s; what it may send is `co
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
@@ -21,6 +21,7 @@ from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
 from mpkernel.server.roster import Roster
 from mpkernel.server.tallies import Traffic
+from mpkernel.settings import Settings
 from mpkernel.wire.frames import Channel, Frame, FrameLost
 from mpkernel.wire.messages import (
     Credit,
@@ -41,12 +42,44 @@ from mpkernel.wire.messages import (
 from shm import Registry, ShmError
 from shm.names import tag_of
 
-__all__ = ["Reception"]
-
-if TYPE_CHECKING:
-    from mpkernel.server.host import AppHost
+__all__ = ["Listener", "Reception"]
 
 logger = get_logger(__name__)
+
+
+class Listener(Protocol):
+    """Whose process it is: the host, which is told what concerns its life. On the loop's thread.
+
+    Attributes:
+        app: absolute path of the app's file.
+        name: its short name, for messages.
+        settings: the app's.
+        pid: the process's id.
+    """
+
+    app: str
+    name: str
+    settings: Settings
+    pid: int
+
+    def became_ready(self) -> None:
+        """The process takes sessions."""
+
+    def ponged(self, number: int) -> None:
+        """The process answers the ping of this number.
+
+        Raises:
+            ProtocolError: nobody sent it, or it was answered.
+        """
+
+    def wants_drain(self, reason: str) -> None:
+        """The process wants no more sessions."""
+
+    def condemn(self, error: ProtocolError) -> None:
+        """The process is to be ended for what it sent."""
+
+    def hung_up(self) -> None:
+        """The process has closed a Pipe, or it dies."""
 
 
 class Reception:
@@ -70,7 +103,7 @@ class Reception:
 
     def __init__(
         self,
-        host: AppHost,
+        host: Listener,
         process: HostProcess,
         roster: Roster,
         registry: Registry,

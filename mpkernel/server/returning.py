@@ -30,17 +30,14 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from mpkernel.aio.patience import PatientTimer
 from mpkernel.errors import HostDied, KernelFailed, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason, culprit_of
 from mpkernel.server.recovery import Involved, plan_of
-from mpkernel.server.session_link import SessionLink
-
-if TYPE_CHECKING:
-    from mpkernel.server.host import AppHost
+from mpkernel.server.session_link import HostOfSession, SessionLink
 
 __all__ = ["Returning"]
 
@@ -128,7 +125,7 @@ class Returning:
                 )
             )
 
-    def bring_back(self, host: AppHost) -> None:
+    def bring_back(self, host: HostOfSession) -> None:
         """Have sessions come back on a live host: those that come together, for 5 ms, then the next
         suspect, unless one is on trial. While `anybody_next`, call it again, after the loop went
         round."""
@@ -154,7 +151,7 @@ class Returning:
         self._end_trial()
         return waiting
 
-    def _try_next(self, host: AppHost) -> None:
+    def _try_next(self, host: HostOfSession) -> None:
         one = self._suspects.popleft()
         session = self._on_trial = one.session
         over = functools.partial(self._trial_over, session)
@@ -176,7 +173,7 @@ class Returning:
         self._on_trial = self._patience = None
 
 
-def _resume(one: _Waiting, host: AppHost, *, alone: bool) -> None:
+def _resume(one: _Waiting, host: HostOfSession, *, alone: bool) -> None:
     """Have the session come back on the host. What goes wrong in that ends this session alone."""
     session = one.session
     try:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from mpkernel.aio.patience import patient_timeout
 from mpkernel.errors import MPKernelError, ProtocolError, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
-from mpkernel.server.session_link import SessionLink
+from mpkernel.server.session_link import AppOfSession, SessionLink
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
-
-if TYPE_CHECKING:
-    from mpkernel.server.app import App
 
 __all__ = ["Session"]
 
@@ -42,7 +39,7 @@ class Session(SessionLink):
     client that does not read holds its kernel's output back, and nothing else.
     """
 
-    def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
+    def __init__(self, app: AppOfSession, session_id: str, journal: Journal | None = None) -> None:
         super().__init__(app, session_id, journal)
         # Two queues in step, of what the garbage collector need not look at: where a hundred
         # thousand messages are kept, it would stop the loop for a while.

@@ -10,7 +10,7 @@ import abc
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from mpkernel.errors import (
     HostUnresponsive,
@@ -23,15 +23,14 @@ from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
 from mpkernel.server.recovery import RecoveryRecord
+from mpkernel.server.tallies import Tallies
+from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
 from mpkernel.wire.messages import Credit, StopKernel, encode
 from mpkernel.wire.windows import has_room
 
-if TYPE_CHECKING:
-    from mpkernel.server.app import App
-    from mpkernel.server.host import AppHost
-
-__all__ = ["SessionLink", "SessionTraffic"]
+__all__ = ["AppOfSession", "HostOfSession", "SessionLink", "SessionTraffic"]
 
 logger = get_logger(__name__)
 
@@ -50,6 +49,57 @@ class SessionTraffic(NamedTuple):
     running: str
     outstanding_bytes: int
     waiting_bytes: int
+
+
+class AppOfSession(Protocol):
+    """What a session needs of its app.
+
+    Attributes:
+        path: absolute path of the app's file.
+        name: its short name, for messages.
+        settings: the app's.
+        tallies: what has happened to it.
+    """
+
+    path: str
+    name: str
+    settings: Settings
+    tallies: Tallies
+
+    def forget(self, session: SessionLink) -> None:
+        """A session that waits for a process was closed. From any thread."""
+
+
+class HostOfSession(Protocol):
+    """What a session needs of the host that it is on. From any thread, but for `open`.
+
+    Attributes:
+        pid: its process id.
+    """
+
+    pid: int
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits in the server because the process does not take it."""
+
+    @property
+    def credit_bytes(self) -> int:
+        """At how many bytes a session's client owes its credit at the latest."""
+
+    def open(self, session: SessionLink, kernel: KernelSpec) -> None:
+        """Have the host start a kernel for the session. On the loop's thread."""
+
+    def send(
+        self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
+    ) -> None:
+        """Send bytes to the session of this number; see `Link.send`."""
+
+    def owe_credit(self, session: SessionLink) -> None:
+        """Have the session's withheld credit sent soon."""
+
+    def taken(self, count: int) -> None:
+        """Clients took so many bytes of messages."""
 
 
 class SessionLink(abc.ABC):
@@ -80,7 +130,7 @@ class SessionLink(abc.ABC):
         SettingsError: `session_id` cannot be written in UTF-8, and so not be told to a host.
     """
 
-    def __init__(self, app: App, session_id: str, journal: Journal | None = None) -> None:
+    def __init__(self, app: AppOfSession, session_id: str, journal: Journal | None = None) -> None:
         try:
             session_id.encode()
         except UnicodeEncodeError:
@@ -90,7 +140,7 @@ class SessionLink(abc.ABC):
             ) from None
         self.app = app
         self.session_id = session_id
-        self.host: AppHost | None = None
+        self.host: HostOfSession | None = None
         self.number = 0
         self.thread: int | None = None
         self.acted_at = self._opened_at = time.monotonic()
@@ -287,7 +337,7 @@ class SessionLink(abc.ABC):
         self.record.suspended_at = time.monotonic()
         self.record.end_trial()
 
-    def resume(self, host: AppHost, *, without_running: bool, alone: bool) -> tuple[str, ...]:
+    def resume(self, host: HostOfSession, *, without_running: bool, alone: bool) -> tuple[str, ...]:
         """The app's: come back on another host. Returns what does not, in words.
 
         Raises:
