@@ -1,20 +1,15 @@
-"""`KernelSpec`: what runs on a session's thread. `resolve`: from its name to the function."""
+"""`KernelSpec`: what runs on a session's thread."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 
 from mpkernel.errors import SettingsError
 
-__all__ = ["ENDED", "KernelSpec", "MainProgram", "enter", "resolve"]
-
-ENDED = b"\0"
-"""What a `MainProgram` that came to its interpreter's end says last."""
+__all__ = ["KernelSpec"]
 
 
 class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,48 +56,3 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
                     " be empty or hold '=', and neither name nor value a NUL or what the file"
                     " system's encoding cannot express"
                 )
-
-
-def resolve(entry: str) -> Callable[..., Any]:
-    """The function that "package.module:function" names.
-
-    Raises:
-        ImportError: the module or the function is not there.
-        ValueError: the name has no such form.
-    """
-    module_name, separator, qualified_name = entry.partition(":")
-    if not (module_name and separator and qualified_name):
-        raise ValueError(f"{entry!r} is not of the form 'package.module:function'")
-    found: Any = importlib.import_module(module_name)
-    for part in qualified_name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise ImportError(f"{module_name!r} has no {qualified_name!r}", name=part) from error
-    if not callable(found):
-        raise ImportError(f"{entry!r} is a {type(found).__name__}, not a function")
-    return found  # type: ignore[no-any-return]
-
-
-def enter(entry: str, *args: object) -> None:
-    """Call `entry`: the first thing a spawned process does, so that its launcher need not import
-    what runs there."""
-    resolve(entry)(*args)
-
-
-class MainProgram:
-    """What `spawn` unpickles in a process that is to be like a plain interpreter: standard input,
-    the main thread and the exit are left as they are, where a `Process` would settle them.
-
-    Args:
-        entry: "package.module:function", called with `args`.
-    """
-
-    def __init__(self, entry: str, *args: object) -> None:
-        self.entry = entry
-        self.args = args
-
-    def _bootstrap(self, parent_sentinel: int) -> int:
-        """Called by `spawn`, on the main thread; what is returned is the exit code."""
-        os.close(parent_sentinel)
-        return int(resolve(self.entry)(*self.args))

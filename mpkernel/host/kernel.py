@@ -19,7 +19,7 @@ from mpkernel.host.files import HostFiles, SessionFiles
 from mpkernel.host.import_path import put_first
 from mpkernel.host.stopping import thread_clock
 from mpkernel.host.streams import HostWindow, StreamWriter, Window
-from mpkernel.spec import resolve
+from mpkernel.program import resolve
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
 from mpkernel.wire.messages import (
     CreateKernel,

@@ -3,7 +3,7 @@
 There is no session here, no thread of ours and no stream but the process's own: the app has the
 main thread, the standard descriptors and the interpreter's exit to itself. Who launched the process
 learns three things: how it ended, from the system; what `faulthandler` wrote; and whether the
-interpreter came to its end, or `os._exit` or the like cut it short (`spec.ENDED`).
+interpreter came to its end, or `os._exit` or the like cut it short (`program.ENDED`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from mpkernel.kernel import context
 from mpkernel.kernel.cells import future_flags, split
 from mpkernel.kernel.runner import awaited, compile_cell, of_user
-from mpkernel.spec import ENDED
+from mpkernel.program import ENDED
 
 __all__ = ["main"]
 

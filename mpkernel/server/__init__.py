@@ -5,7 +5,7 @@
        └────── inbox ◀── AppHost ◀──┘ ◀══ stream Pipe ════ app host
 
     HostPool       app path → App; the one that a library's user holds
-    App            one app: what stays while its processes come and go (`recovery` decides for it)
+    App            one app: what stays while its processes come and go (`restart_policy`)
     AppHost        one process of an app, its state (`lifecycle`) and its sessions (`Roster`)
     HostProcess    the operating system's side of it: `launch`, death, reaping
     strays         what a host that died by itself has left running

@@ -6,8 +6,8 @@
 
 Whatever happens to an app while sessions wait for a process, `_look` looks at all of it anew and
 does the next thing that can be done; where nothing can be done yet, a timer leads there again. When
-a process may be started is decided in `recovery`; what sessions wait for is listed in `returning`;
-the life of one process is `host`'s.
+a process may be started is decided in `restart_policy`; what sessions wait for is listed in
+`returning`; the life of one process is `host`'s.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mpkernel.errors import (
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.host import AppHost
-from mpkernel.server.recovery import RestartPolicy
+from mpkernel.server.restart_policy import RestartPolicy
 from mpkernel.server.returning import Returning
 from mpkernel.server.session_link import SessionLink
 from mpkernel.server.steps import run_each

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import enum
-import re
 import signal
-from collections.abc import Collection, Hashable, Mapping
-from typing import TypeVar
 
 import msgspec
 
 from mpkernel.server.endings import ExitStatus
 
-__all__ = ["Death", "Reason", "culprit_of", "reason_of"]
+__all__ = ["Death", "Reason", "reason_of"]
 
-_CURRENT_THREAD = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
 _CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
-
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 class Reason(enum.Enum):
@@ -83,25 +76,3 @@ def reason_of(status: ExitStatus, *, out_of_memory: bool) -> Reason:
     if status.signal == signal.SIGKILL and out_of_memory:
         return Reason.OUT_OF_MEMORY
     return Reason.KILLED
-
-
-def culprit_of(death: Death, threads: Mapping[Key, int], running: Collection[Key]) -> Key | None:
-    """The session whose command ended the process, where the record tells; None where it does not.
-
-    A crash's own record names the thread. Where it names none of a session (a thread that user code
-    started), and for a process that left by itself, the one session that ran is the one.
-
-    Args:
-        death: the record.
-        threads: by session, the ident of its kernel's thread.
-        running: the sessions whose kernels were running a command.
-    """
-    if death.reason not in (Reason.CRASH, Reason.EXIT):
-        return None
-    found = _CURRENT_THREAD.search(death.faults) if death.reason is Reason.CRASH else None
-    if found is not None:
-        ident = int(found[1], 16)
-        named = next((session for session, thread in threads.items() if thread == ident), None)
-        if named is not None:
-            return named
-    return next(iter(running)) if len(running) == 1 else None

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import IO, Self
 
 from mpkernel.errors import AppNotFound, HostStartError
+from mpkernel.program import ENDED, MainProgram
 from mpkernel.server.endings import ExitStatus, OutOfMemory
 from mpkernel.server.interpreter import start_error
 from mpkernel.server.launch import launch
-from mpkernel.spec import ENDED, MainProgram
 
 __all__ = ["ForegroundApp"]
 

@@ -24,8 +24,8 @@ from multiprocessing import context, process, reduction, util
 from typing import Any, TypeAlias, cast
 
 from mpkernel.errors import HostStartError
+from mpkernel.program import MainProgram
 from mpkernel.server.interpreter import interpreter
-from mpkernel.spec import MainProgram
 
 __all__ = ["Stdio", "launch"]
 

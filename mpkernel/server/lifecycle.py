@@ -9,7 +9,8 @@
     give up: from every state that is not over, to LOST: its process outlives SIGKILL
 
 A host that drains takes no more sessions and leaves with its last one; one that is leaving was told
-to. What happens in a state is `host`'s; whether a process follows one that died is `recovery`'s.
+to. What happens in a state is `host`'s; when a process follows one that died is
+`restart_policy`'s.
 """
 
 from __future__ import annotations

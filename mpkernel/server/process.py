@@ -21,13 +21,13 @@ from typing import Any, cast
 
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity, Killed, kill_descendants
+from mpkernel.program import enter
 from mpkernel.server.descriptor_limit import limit_of_apps
 from mpkernel.server.endings import ExitStatus
 from mpkernel.server.interpreter import start_error
 from mpkernel.server.launch import launch
 from mpkernel.server.sockets import socket_of
 from mpkernel.server.strays import MARK, end_strays, new_mark, see_out
-from mpkernel.spec import enter
 
 __all__ = ["KILLED_WITHIN_S", "HostProcess"]
 

@@ -20,8 +20,8 @@ What a session of a living pool may wait for, and what ends each wait:
     any of these                                       its close, the pool's close, too many deaths
 
 So a session is on a live host, or it is over, or somebody looks at the app again: `App` does after
-every event above. In which order sessions come back is decided in `recovery`, whether there is a
-process for them in `app`.
+every event above. In which order sessions come back is decided in `recovery_plan`, whether there is
+a process for them in `app`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from typing import NamedTuple
 from mpkernel.aio.patience import PatientTimer
 from mpkernel.errors import HostDied, KernelFailed, SessionClosed
 from mpkernel.logs import get_logger
-from mpkernel.server.deaths import Death, Reason, culprit_of
-from mpkernel.server.recovery import Involved, plan_of
+from mpkernel.server.deaths import Death, Reason
+from mpkernel.server.recovery_plan import Involved, culprit_of, plan_of
 from mpkernel.server.session_link import HostOfSession, SessionLink
 
 __all__ = ["Returning"]

@@ -22,7 +22,7 @@ from mpkernel.errors import (
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
-from mpkernel.server.recovery import RecoveryRecord
+from mpkernel.server.recovery_record import RecoveryRecord
 from mpkernel.server.tallies import Tallies
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec

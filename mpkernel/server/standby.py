@@ -8,8 +8,8 @@ from the server was the same when it was launched, and nothing that it has impor
 from the app's own folder. One that is still warming is not given: its imports may crawl, for their
 priority is low, and an app's own start does not.
 
-One such process is `warm`'s, when one may follow a dead one `recovery`'s; the importing itself is
-the host's.
+One such process is `warm`'s, when one may follow a dead one `restart_policy`'s; the importing
+itself is the host's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mpkernel.errors import HostStartError
 from mpkernel.logs import get_logger
 from mpkernel.server.environments import environment_for
 from mpkernel.server.process import HostProcess
-from mpkernel.server.recovery import RestartPolicy
+from mpkernel.server.restart_policy import RestartPolicy
 from mpkernel.server.warm import Inherited, WarmProcess
 from mpkernel.settings import Settings
 from mpkernel.wire.messages import Warm

@@ -1,0 +1,27 @@
+"""What the exit status of a process tells of its death."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpkernel.server.deaths import Reason, reason_of
+from mpkernel.server.endings import ExitStatus
+
+
+class TestReasons:
+    @pytest.mark.parametrize(
+        ("code", "out_of_memory", "reason"),
+        [
+            (3, False, Reason.EXIT),
+            (-11, False, Reason.CRASH),
+            (-6, True, Reason.CRASH),
+            (-9, False, Reason.KILLED),
+            (-9, True, Reason.OUT_OF_MEMORY),
+            (-15, True, Reason.KILLED),
+            (None, False, Reason.UNKNOWN),
+        ],
+    )
+    def test_the_exit_status_tells(
+        self, code: int | None, out_of_memory: bool, reason: Reason
+    ) -> None:
+        assert reason_of(ExitStatus(code), out_of_memory=out_of_memory) is reason
