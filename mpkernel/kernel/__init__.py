@@ -14,9 +14,11 @@ interrupts, waits     stopping it
 landing, half_done    at which moment that does no harm
 builtins_like         functions in the place of built-in ones
 console, flusher      what it prints, and what is written to descriptors 1 and 2
-sysstreams, printing  `sys.stdout = …` by session, and a `print` whose lines are not torn
+session_streams, printing  `sys.stdout = …` by session, and a `print` whose lines are not torn
+proxies, asking       whose text a thread prints, and `input`
+sysstreams            redirections and captures by thread, for user code
 debugger, forks       `pdb` in a cell, and children that a cell forks
 spawning, lenient_main  children that a cell spawns
-outputs, display, threads, progress, terminal   what it shows
+outputs, output_list, display, threads, progress, terminal   what it shows
 context    whose code runs on this thread
 """

@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from mpkernel.kernel.console import CellStream
+from mpkernel.kernel.console import CellStream, SessionConsole
 from mpkernel.kernel.display import figure_of
 from mpkernel.kernel.messages import Figure, Message, Outputs
-from mpkernel.kernel.outputs import CellOutputList
+from mpkernel.kernel.namespace import Namespace
+from mpkernel.kernel.output_list import CellOutputList
+from mpkernel.kernel.session_streams import StreamOfSession
 
 if TYPE_CHECKING:
-    from mpkernel.kernel.session import PythonSession
+    from mpkernel.host.kernels import Kernel
     from shm import VirtualFile
 
-__all__ = ["CellRun"]
+__all__ = ["CellRun", "SessionOfRun"]
+
+
+class SessionOfRun(Protocol):
+    """What a run of a cell, and the code in it, need of the session.
+
+    Attributes:
+        kernel: its link to the client.
+        namespace: what its code's names mean.
+        console: what it prints.
+        last_run: the cell that ran last, or runs.
+    """
+
+    kernel: Kernel
+    namespace: Namespace
+    console: SessionConsole
+    last_run: CellRun | None
+
+    @property
+    def standard_streams(self) -> Mapping[str, StreamOfSession]:
+        """What `sys.stdout` and `sys.stderr` are to its code, by these names."""
+        ...
+
+    def send(self, message: Message) -> None:
+        """Send to the client, from any thread. Waits while the client is far behind."""
+        ...
+
+    def ask(self, prompt: str, *, secret: bool, cell: str) -> str:
+        """Ask the client for a line.
+
+        Raises:
+            EOFError: the client has no more, or the session is closed.
+        """
+        ...
 
 
 class CellRun:
@@ -28,7 +64,7 @@ class CellRun:
         streams: what `sys.stdout` and `sys.stderr` are to its threads.
     """
 
-    def __init__(self, session: PythonSession, cell: str) -> None:
+    def __init__(self, session: SessionOfRun, cell: str) -> None:
         self.session = session
         self.cell = cell
         self.over = threading.Event()

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mpkernel.kernel.messages import Message
-
-if TYPE_CHECKING:
-    from mpkernel.kernel.outputs import CellOutputList
+from mpkernel.kernel.output_list import CellOutputList
 
 __all__ = ["Place", "current_place", "set_finder"]
 

@@ -1,89 +1,22 @@
-"""`sys.stdout = …` by session.
+"""Redirections and captures of what one thread prints, and the threads that it starts.
 
-User code sets `sys.stdout` and `sys.stderr`, itself or through `contextlib.redirect_stdout`. There
-is one `sys` for all sessions; so its class is given two properties: a session's thread finds its
-session's own stream there, and what it sets is kept with the session. `print` looks into `sys`'s
-dict, which stays as it is: it finds the console's proxy, which asks the session what it has set.
-
-The idea of a class for an existing module: the language reference, "Customizing module attribute
-access".
+`contextlib.redirect_stdout` is for the whole session; how is in `session_streams`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
-import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any, Protocol, TextIO
+from collections.abc import Iterator
+from typing import TextIO
 
-__all__ = [
-    "capture_stderr",
-    "capture_stdout",
-    "install_sys_streams",
-    "redirect_stderr",
-    "redirect_stdout",
-    "StreamOfSession",
-]
+from mpkernel.kernel.proxies import thread_stream
 
-
-class StreamOfSession(Protocol):
-    """`sys.stdout` or `sys.stderr` of one session."""
-
-    own: TextIO
-    replacement: list[TextIO | None]
-
-
-def install_sys_streams(find: Callable[[str], StreamOfSession | None]) -> None:
-    """Keep what sessions set.
-
-    Args:
-        find: for "stdout" or "stderr", the calling session's; None for a thread of no session.
-    """
-
-    class Sys(ModuleType):
-        stdout = _property("stdout", find)
-        stderr = _property("stderr", find)
-
-        def __reduce_ex__(self, protocol: Any) -> Any:
-            # Who pickles functions by value (cloudpickle) pickles modules by name, but such of
-            # exactly the class `ModuleType` alone.
-            return importlib.import_module, ("sys",)
-
-    Sys.__name__ = Sys.__qualname__ = ModuleType.__name__
-    Sys.__module__ = ModuleType.__module__
-    sys.__class__ = Sys
-
-
-def _property(name: str, find: Callable[[str], StreamOfSession | None]) -> property:
-    def get(module: ModuleType) -> TextIO | None:
-        stream = find(name)
-        if stream is None:
-            plain: TextIO | None = vars(module)[name]
-            return plain
-        return stream.replacement[0] if stream.replacement else stream.own
-
-    def plain(module: ModuleType) -> object:
-        return vars(module)[f"__{name}__"]
-
-    def set_(module: ModuleType, value: TextIO | None) -> None:
-        stream = find(name)
-        if stream is None:
-            vars(module)[name] = value
-        elif any(value is own for own in (stream.own, vars(module)[name], plain(module))):
-            stream.replacement.clear()
-        else:
-            stream.replacement[:] = [value]
-
-    return property(get, set_)
+__all__ = ["capture_stderr", "capture_stdout", "redirect_stderr", "redirect_stdout"]
 
 
 @contextlib.contextmanager
 def _redirected(name: str, target: TextIO) -> Iterator[TextIO]:
-    from mpkernel.kernel.main import thread_stream
-
     with thread_stream(name, target):
         yield target
 

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from mpkernel.kernel.display import text_figure_of
 from mpkernel.kernel.messages import Figure, Message, Progress
-from mpkernel.kernel.outputs import CellOutputList
+from mpkernel.kernel.output_list import CellOutputList
 
 __all__ = ["TerminalPlace", "progress_line", "terminal"]
 

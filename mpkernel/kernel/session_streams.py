@@ -1,0 +1,71 @@
+"""`sys.stdout = …` by session.
+
+User code sets `sys.stdout` and `sys.stderr`, itself or through `contextlib.redirect_stdout`. There
+is one `sys` for all sessions; so its class is given two properties: a session's thread finds its
+session's own stream there, and what it sets is kept with the session. `print` looks into `sys`'s
+dict, which stays as it is: it finds the console's proxy, which asks the session what it has set.
+
+The idea of a class for an existing module: the language reference, "Customizing module attribute
+access".
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol, TextIO
+
+__all__ = ["StreamOfSession", "install_sys_streams"]
+
+
+class StreamOfSession(Protocol):
+    """`sys.stdout` or `sys.stderr` of one session."""
+
+    own: TextIO
+    replacement: list[TextIO | None]
+
+
+def install_sys_streams(find: Callable[[str], StreamOfSession | None]) -> None:
+    """Keep what sessions set.
+
+    Args:
+        find: for "stdout" or "stderr", the calling session's; None for a thread of no session.
+    """
+
+    class Sys(ModuleType):
+        stdout = _property("stdout", find)
+        stderr = _property("stderr", find)
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            # Who pickles functions by value (cloudpickle) pickles modules by name, but such of
+            # exactly the class `ModuleType` alone.
+            return importlib.import_module, ("sys",)
+
+    Sys.__name__ = Sys.__qualname__ = ModuleType.__name__
+    Sys.__module__ = ModuleType.__module__
+    sys.__class__ = Sys
+
+
+def _property(name: str, find: Callable[[str], StreamOfSession | None]) -> property:
+    def get(module: ModuleType) -> TextIO | None:
+        stream = find(name)
+        if stream is None:
+            plain: TextIO | None = vars(module)[name]
+            return plain
+        return stream.replacement[0] if stream.replacement else stream.own
+
+    def plain(module: ModuleType) -> object:
+        return vars(module)[f"__{name}__"]
+
+    def set_(module: ModuleType, value: TextIO | None) -> None:
+        stream = find(name)
+        if stream is None:
+            vars(module)[name] = value
+        elif any(value is own for own in (stream.own, vars(module)[name], plain(module))):
+            stream.replacement.clear()
+        else:
+            stream.replacement[:] = [value]
+
+    return property(get, set_)
