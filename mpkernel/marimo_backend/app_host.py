@@ -8,10 +8,11 @@ marimo's own host (`marimo._session.app_host.host`) defines the surface; none of
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import queue
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from mpkernel.aio.loops import call_on_loop, result_on_loop
 from mpkernel.errors import MPKernelError, SessionClosed
@@ -19,16 +20,15 @@ from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.carrying import with_carried_requests
 from mpkernel.marimo_backend.journal import MarimoJournal
+from mpkernel.marimo_backend.leaving import Leaving
 from mpkernel.marimo_backend.session import MarimoSession, Pages
 from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
+from mpkernel.server.pool import HostPool
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
 
-if TYPE_CHECKING:
-    from mpkernel.marimo_backend.pool import SharedPool
-
-__all__ = ["AppHostAdapter"]
+__all__ = ["AppHostAdapter", "Shared"]
 
 logger = get_logger(__name__)
 
@@ -44,6 +44,20 @@ _CHANNELS = {
 }
 
 
+class Shared(Protocol):
+    """What an adapter needs of the pool that all apps of one event loop share.
+
+    Attributes:
+        loop: the event loop.
+        hosts: the pool.
+        leaving: whether the server leaves.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    hosts: HostPool
+    leaving: Leaving
+
+
 class AppHostAdapter:
     """marimo's `AppHost`, for one notebook file of one session manager: it stays while processes
     come and go.
@@ -54,7 +68,7 @@ class AppHostAdapter:
         pages: the pages of the manager's sessions.
     """
 
-    def __init__(self, app: str, shared: SharedPool, pages: Pages) -> None:
+    def __init__(self, app: str, shared: Shared, pages: Pages) -> None:
         self._app = app
         self._shared = shared
         self._pages = pages
