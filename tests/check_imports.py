@@ -1,13 +1,15 @@
-"""The rules between the packages, read from the source: who may import whom.
+"""The rules between the packages, read from the source: who may import whom, and no circles.
 
-Run as a program it prints each breach and fails; `test_import_rules.py` runs it as a test.
+Imports that are for types alone, or made in a function, count as well. Run as a program it prints
+each breach and fails; `test_import_rules.py` runs it as a test.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -15,20 +17,46 @@ PACKAGES = ("mpkernel", "shm")
 
 
 def breaches(root: Path = ROOT) -> list[str]:
-    """Every import that breaks a rule, as "file:line importer imports imported: rule"."""
+    """Every import that breaks a rule, as "file:line importer imports imported: rule"; and every
+    circle, by its shortest way."""
     found = []
+    modules = dict(_modules(root))
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for importer, path in modules.items():
+        for line, imported in _imports(path, importer):
+            rule = _broken_rule(importer, imported)
+            if rule:
+                place = f"{path.relative_to(root)}:{line}"
+                found.append(f"{place} {importer} imports {imported}: {rule}")
+            module = imported if imported in modules else imported.rpartition(".")[0]
+            if module in modules and module != importer:
+                graph[importer].add(module)
+    return found + [f"{' imports '.join(circle)}: no circles" for circle in circles(graph)]
+
+
+def circles(graph: Mapping[str, Set[str]]) -> list[list[str]]:
+    """The shortest way from each module back to itself, each circle once."""
+    found = {}
+    for start in sorted(graph):
+        ways = deque([[start]])
+        seen = set()
+        while ways:
+            way = ways.popleft()
+            if start in graph[way[-1]]:
+                found.setdefault(frozenset(way), [*way, start])
+                break
+            for following in sorted(graph[way[-1]] - seen):
+                seen.add(following)
+                ways.append([*way, following])
+    return list(found.values())
+
+
+def _modules(root: Path) -> Iterator[tuple[str, Path]]:
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
-            if path.is_relative_to(root / "mpkernel" / "examples"):
-                continue
-            importer = ".".join(path.relative_to(root).with_suffix("").parts)
-            importer = importer.removesuffix(".__init__")
-            for line, imported in _imports(path, importer):
-                rule = _broken_rule(importer, imported)
-                if rule:
-                    place = f"{path.relative_to(root)}:{line}"
-                    found.append(f"{place} {importer} imports {imported}: {rule}")
-    return found
+            if not path.is_relative_to(root / "mpkernel" / "examples"):
+                name = ".".join(path.relative_to(root).with_suffix("").parts)
+                yield name.removesuffix(".__init__"), path
 
 
 def _imports(path: Path, importer: str) -> Iterator[tuple[int, str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from check_imports import breaches
+from check_imports import breaches, circles
 
 
 def test_the_import_rules_hold() -> None:
@@ -30,3 +32,25 @@ def test_a_breach_is_noticed(tmp_path: Path, file: str, line: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(f"def late():\n    {line}\n")
     assert len(breaches(tmp_path)) == 1
+
+
+def test_an_import_for_types_alone_closes_a_circle(tmp_path: Path) -> None:
+    package = tmp_path / "mpkernel"
+    package.mkdir()
+    (package / "one.py").write_text("from mpkernel import two\n")
+    (package / "two.py").write_text("if TYPE_CHECKING:\n    from mpkernel.one import One\n")
+    assert breaches(tmp_path) == [
+        "mpkernel.one imports mpkernel.two imports mpkernel.one: no circles"
+    ]
+
+
+def test_each_circle_is_told_once_by_its_shortest_way() -> None:
+    graph = {"a": {"b", "c"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert circles(graph) == [["a", "c", "a"], ["b", "c", "a", "b"]]
+
+
+def test_mpkernel_status_pays_for_little_of_the_server() -> None:
+    load = "import sys, mpkernel.server.finding; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", load], text=True).split()
+    assert "asyncio" not in loaded
+    assert len([name for name in loaded if name.startswith("mpkernel.server")]) <= 8
