@@ -28,6 +28,7 @@ __all__ = ["AnnouncedFiles"]
 logger = get_logger(__name__)
 
 _RELEASED_AT_ONCE = 500
+_TOLD_AT_ONCE = 1000
 _MOST_CHARS = 255
 _MOST_CHARS_OF_A_PATH = 4096
 
@@ -40,7 +41,7 @@ class AnnouncedFiles:
         host: whose blocks and temporary files these must be.
         loop: the host's; its thread calls all but what ends with a reader.
         tell_freed: called on the loop's thread with the keys of files that nobody reads any more,
-            once per turn of the loop.
+            1,000 at most, once per turn of the loop.
         mapped_age_s: how long a block that is used again stays mapped.
     """
 
@@ -159,6 +160,9 @@ class AnnouncedFiles:
         if self._is_over:  # there is nobody to tell
             return
         self._freed.append(key)
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
         if self._will_tell:
             return
         self._will_tell = True
@@ -170,7 +174,9 @@ class AnnouncedFiles:
 
     def _tell(self) -> None:
         self._will_tell = False
-        keys = [self._freed.popleft() for _ in range(len(self._freed))]
+        keys = [self._freed.popleft() for _ in range(min(len(self._freed), _TOLD_AT_ONCE))]
+        if self._freed:
+            self._tell_soon()
         if keys:
             self._tell_freed(keys)
 

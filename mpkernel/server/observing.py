@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from mpkernel.aio.slices import in_slices
 from mpkernel.server.app import App
 from mpkernel.server.host import AppHost
 from mpkernel.server.session_link import SessionLink
@@ -64,16 +65,27 @@ class Rates:
             self._rates.pop(gone, None)
 
 
-def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
+async def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
     """What the pool looks like now. On the loop's thread.
+
+    Sessions are looked at in slices of the loop's time, all else in one go after that: so apps,
+    processes and which sessions they have are as at the end. A session that is opened meanwhile is
+    in the next snapshot.
 
     Args:
         pool: which.
         rates: what was counted before.
     """
+    seen: dict[SessionLink, SessionSnapshot] = {}
+
+    def look_at(session: SessionLink) -> None:
+        seen[session] = _session(session)
+
+    sessions = [one for app in pool.apps for host in app.hosts for one in host.sessions]
+    await in_slices(sessions, look_at)
     now = time.monotonic()
     bytes_by_pid = _bytes_by_pid(pool.files)
-    apps = [_app(app, bytes_by_pid, rates, now) for app in pool.apps]
+    apps = [_app(app, seen, bytes_by_pid, rates, now) for app in pool.apps]
     rates.keep({host.pid for app in apps for host in app.hosts})
     return PoolSnapshot(
         apps=apps,
@@ -84,12 +96,19 @@ def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
     )
 
 
-def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> AppSnapshot:
+def _app(
+    app: App,
+    seen: Mapping[SessionLink, SessionSnapshot],
+    bytes_by_pid: Mapping[int, int],
+    rates: Rates,
+    now: float,
+) -> AppSnapshot:
     death = app.last_death
-    hosts = [_host(host, bytes_by_pid, rates, now) for host in app.hosts]
+    hosts = [_host(host, seen, bytes_by_pid, rates, now) for host in app.hosts]
     totals = app.tallies.totals(
         (host.traffic for host in app.hosts),
-        outstanding_bytes=sum(one.window_used_bytes for host in hosts for one in host.sessions),
+        # Of now: with those that were seen before, a counter would go back.
+        outstanding_bytes=sum(one.outstanding_bytes for host in app.hosts for one in host.sessions),
     )
     return AppSnapshot(
         path=app.path,
@@ -104,7 +123,13 @@ def _app(app: App, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) ->
     )
 
 
-def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: float) -> HostSnapshot:
+def _host(
+    host: AppHost,
+    seen: Mapping[SessionLink, SessionSnapshot],
+    bytes_by_pid: Mapping[int, int],
+    rates: Rates,
+    now: float,
+) -> HostSnapshot:
     usages = host.usages
     usage = usages[-1] if usages else None
     traffic = host.traffic
@@ -125,7 +150,7 @@ def _host(host: AppHost, bytes_by_pid: Mapping[int, int], rates: Rates, now: flo
         sent_per_s=round(sent_per_s, 1),
         backlog_bytes=host.backlog_bytes,
         files_bytes=bytes_by_pid.get(host.pid, 0),
-        sessions=[_session(session) for session in host.sessions],
+        sessions=[seen[session] for session in host.sessions if session in seen],
     )
 
 
@@ -153,8 +178,11 @@ def _cpu(usages: Sequence[Usage]) -> float | None:
 
 def _bytes_by_pid(files: Registry) -> Counter[int]:
     """What the files of each process hold: their owner's name says whose they are."""
-    held: Counter[int] = Counter()
+    held: Counter[str | int] = Counter()
     for owner, size in files.bytes_held().items():
-        tag = owner_of(str(owner.host))
-        held[tag.pid if tag is not None else 0] += size
-    return held
+        held[owner.host] += size
+    by_pid: Counter[int] = Counter()
+    for host, size in held.items():
+        tag = owner_of(str(host))
+        by_pid[tag.pid if tag is not None else 0] += size
+    return by_pid

@@ -153,9 +153,11 @@ class Operations:
             _INTERVAL_S if self._snapshot is not None else math.inf,
             self._pool.settings.metrics_interval_s if self._metrics is not None else math.inf,
         )
-        while not self._is_over:
+        while True:
             self._awake.clear()
-            picture = snapshot_of(self._pool, self._rates)
+            picture = await snapshot_of(self._pool, self._rates)
+            if self._is_over:  # the thread takes nothing any more
+                return
             await loop.run_in_executor(self._thread, self._write, picture)
             try:
                 async with asyncio.timeout(interval_s):

@@ -6,9 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
+from mpkernel.aio.slices import in_slices
+from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.session_link import SessionLink
+from mpkernel.server.steps import run_each
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Frame
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
 
@@ -17,6 +20,7 @@ __all__ = ["Roster"]
 logger = get_logger(__name__)
 
 _CREDIT_FLUSH_S = 0.05
+_PAID_AT_ONCE = 500
 _MOST_OF_A_TRACEBACK = 64 * 1024
 _MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
@@ -171,8 +175,13 @@ class Roster:
     def _pay_credits(self) -> None:
         with self._owing_lock:
             owing, self._owing = self._owing, set()
-        for session in owing:
-            session.pay_credit()
+        if len(owing) <= _PAID_AT_ONCE:
+            run_each(
+                [session.pay_credit for session in owing], "a session's credit could not be sent"
+            )
+        else:
+            paying = in_slices(owing, lambda session: session.pay_credit())
+            supervised_task(paying, name="mpkernel.credits")
 
 
 def _failure(session: SessionLink, error: str) -> KernelFailed:

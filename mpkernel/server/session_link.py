@@ -184,6 +184,11 @@ class SessionLink(abc.ABC):
             return SessionTraffic(self._done, running, self._outstanding, self._waiting_bytes)
 
     @property
+    def outstanding_bytes(self) -> int:
+        """Sent, and not yet taken by the kernel. From any thread."""
+        return self._outstanding
+
+    @property
     def can_be_rebuilt(self) -> bool:
         """Whether the session can outlive its process."""
         return self._journal is not None

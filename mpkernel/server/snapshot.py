@@ -14,7 +14,7 @@ from mpkernel.server.tallies import AppTotals
 __all__ = ["AppSnapshot", "HostSnapshot", "PoolSnapshot", "ServerSnapshot", "SessionSnapshot"]
 
 
-class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One session.
 
     Attributes:

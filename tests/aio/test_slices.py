@@ -2,40 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterator
 
 import pytest
+from turns import Turns, work
 
 from mpkernel.aio import cancel_and_wait, in_slices, supervised_task
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-def work(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pass
-
-
-class Turns:
-    """Counts the turns of the loop for as long as the `with` lasts."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._is_over = False
-
-    def __enter__(self) -> Turns:
-        self._next()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._is_over = True
-
-    def _next(self) -> None:
-        if not self._is_over:
-            self.count += 1
-            asyncio.get_running_loop().call_soon(self._next)
 
 
 async def test_every_item_is_done_once_and_in_order() -> None:

@@ -11,6 +11,8 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
+from turns import work
+
 from mpkernel import KernelSpec, Settings
 from mpkernel.errors import HostDied, HostStartError, MPKernelError, PoolClosed
 from mpkernel.server.app import App
@@ -117,6 +119,21 @@ class Replay(Journal):
             del self.commands[self.done]
         self.begun = self.done = 0
         return Rebuilt(KERNEL, list(self.commands), len(self.commands))
+
+
+class SlowJournal(Replay):
+    """Takes a while to say what its kernel runs.
+
+    Attributes:
+        was_asked: whether somebody wanted to know.
+    """
+
+    was_asked = False
+
+    def running(self) -> str:
+        self.was_asked = True
+        work(0.001)
+        return "something"
 
 
 class Client(SessionLink):

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from server.operators import OperatedServer, until, user_directories
+from server.simulated import Client, SlowJournal
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.server.finding import PublishedServer, published_servers
@@ -109,6 +110,22 @@ async def test_a_server_that_leaves_without_waiting_is_not_seen(
     pool.close_soon()
     assert published_servers() == []
     await pool.close()
+
+
+async def test_a_server_that_leaves_while_it_looks_at_its_sessions_says_nothing_of_it(
+    user: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with HostPool(settings) as pool:
+        session = await pool.open_session(APP, kernel=ECHO)
+        journals = [SlowJournal() for _ in range(40)]
+        for number, journal in enumerate(journals):
+            session.host._roster.add(Client(session.app, f"visitor {number}", journal))
+        while not any(journal.was_asked for journal in journals):
+            await asyncio.sleep(0)
+        assert not journals[-1].was_asked
+        pool.close_soon()
+    assert published_servers() == []
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 async def test_a_library_keeps_nothing_unless_it_is_asked(user: Path) -> None:
