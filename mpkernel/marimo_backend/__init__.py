@@ -25,6 +25,7 @@ kernel      marimo's kernel on a thread of an app host
 restoring   which element takes what of a session that comes back
 console     `sys.stdout` by session, in a form that marimo recognises
 descriptors what cells write past it, in the browser of their session
-files       virtual files in both processes
+files       virtual files in a host; registered_files: the same in the server
+crossing    what the journal and an app's process say to each other of elements
 seam        every name of marimo that is touched, and the versions it was read in
 """

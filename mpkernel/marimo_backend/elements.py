@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from mpkernel.marimo_backend.restoring import RestoredModel, RestoredValue
+from mpkernel.marimo_backend.crossing import RestoredModel, RestoredValue
 from mpkernel.marimo_backend.spooled import Spooled
 
 __all__ = [

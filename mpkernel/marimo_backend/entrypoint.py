@@ -25,10 +25,10 @@ from starlette.responses import PlainTextResponse
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.banner import showing_banners
-from mpkernel.marimo_backend.files import RegisteredFiles, opened
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
 from mpkernel.marimo_backend.reconnecting import session_of, telling_of_reconnection
+from mpkernel.marimo_backend.registered_files import RegisteredFiles, opened
 from shm import Registry, Unavailable
 
 __all__ = [

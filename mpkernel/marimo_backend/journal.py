@@ -21,6 +21,7 @@ import msgspec
 
 from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.crossing import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
 from mpkernel.marimo_backend.elements import (
     ENTRY_BYTES,
     Apart,
@@ -31,7 +32,6 @@ from mpkernel.marimo_backend.elements import (
     spooled,
     too_large,
 )
-from mpkernel.marimo_backend.restoring import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
 from mpkernel.server.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message

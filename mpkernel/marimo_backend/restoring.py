@@ -1,7 +1,8 @@
 """Values of a session that comes back, in the host: which element takes what.
 
 The server's journal knows ids and values and no kinds. It wraps what it sends to a session that
-comes back in the types below; here, where the elements are made, it is decided what becomes of it:
+comes back in the types of `crossing`; here, where the elements are made, it is decided what becomes
+of it:
 
     RestoredValue  an initial value: not for a button (its action would run again), not for an
                    element that is made of others (these have their own), not what does not fit
@@ -16,62 +17,19 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from mpkernel.host.kernels import Kernel
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.crossing import Click, RestoredModel, RestoredValue, WidgetShown
 
-__all__ = [
-    "Click",
-    "RestoredModel",
-    "RestoredValue",
-    "WIDGET_SHOWN",
-    "WidgetShown",
-    "bind_thread",
-    "restore_elements",
-]
+__all__ = ["bind_thread", "restore_elements"]
 
 logger = logging.getLogger(__name__)
 
 _bound = threading.local()
-
-
-class RestoredValue(NamedTuple):
-    """What an element was set to."""
-
-    value: Any
-
-
-class RestoredModel(NamedTuple):
-    """What the model of an element's widget was set to.
-
-    Attributes:
-        state: traits and their values.
-        buffers: the bytes in it, by their path.
-    """
-
-    state: dict[str, Any]
-    buffers: dict[tuple[str | int, ...], bytes]
-
-
-class Click(NamedTuple):
-    """What an element was set to, if it is a button."""
-
-    value: Any
-
-
-class WidgetShown(msgspec.Struct, tag_field="op", tag="mpkernel-widget", frozen=True):
-    """Up to the journal, as JSON among the kernel's messages: which element shows which model.
-    A model's id is another in each process, an element's is not."""
-
-    model_id: str
-    object_id: str
-
-
-WIDGET_SHOWN = b'{"op":"mpkernel-widget"'
-"""How that begins."""
 
 
 def restore_elements() -> None:

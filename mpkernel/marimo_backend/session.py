@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from mpkernel.errors import AppUnavailable, MPKernelError
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
 from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.outflow import Outflow
-from mpkernel.marimo_backend.restoring import WIDGET_SHOWN
 from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
 from mpkernel.server.deaths import Death

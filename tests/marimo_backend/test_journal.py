@@ -21,8 +21,8 @@ from marimo._runtime.commands import (
 )
 
 from mpkernel.errors import ProtocolError
+from mpkernel.marimo_backend.crossing import Click, RestoredModel, RestoredValue, WidgetShown
 from mpkernel.marimo_backend.journal import MarimoJournal
-from mpkernel.marimo_backend.restoring import Click, RestoredModel, RestoredValue, WidgetShown
 from mpkernel.server.journal import Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marimo._runtime.commands import CreateNotebookCommand, UpdateUIElementCommand
 
+from mpkernel.marimo_backend.crossing import Click, RestoredValue
 from mpkernel.marimo_backend.journal import MarimoJournal
-from mpkernel.marimo_backend.restoring import Click, RestoredValue
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
 

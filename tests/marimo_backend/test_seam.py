@@ -68,7 +68,7 @@ def test_the_file_storage_has_the_whole_surface_of_marimos() -> None:
     from marimo._runtime.virtual_file.storage import SharedMemoryStorage
 
     from mpkernel.host.files import SessionFiles
-    from mpkernel.marimo_backend.files import RegisteredFiles
+    from mpkernel.marimo_backend.registered_files import RegisteredFiles
 
     public = {n for n in vars(SharedMemoryStorage) if not n.startswith("_")}
     assert public <= set(dir(SessionFiles))

@@ -1,0 +1,79 @@
+"""marimo's virtual files in the server: the pool's registry, to read only.
+
+marimo keeps one storage per process and asks it by name. A request has its file open from the first
+look at its name until its last byte, through `opened`: the process that made it may end meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from shm import Entry, Reader, Registry
+
+__all__ = ["RegisteredFiles", "opened"]
+
+_opened: ContextVar[tuple[str, Reader] | None] = ContextVar("mpkernel_opened_file", default=None)
+
+
+@contextmanager
+def opened(registry: Registry, key: str) -> Iterator[Entry]:
+    """Have a file open for the current task and the threads that it asks.
+
+    Raises:
+        KeyError: no host announced such a file.
+        BlockNotFound: the host that did is gone.
+        Unavailable: no descriptor is left to open it.
+    """
+    with registry.lease(key) as entry, closing(entry.open()) as reader:
+        token = _opened.set((key, reader))
+        try:
+            yield entry
+        finally:
+            _opened.reset(token)
+
+
+class RegisteredFiles:
+    """marimo's `VirtualFileStorage` for the server: what hosts announced, to read only.
+
+    Args:
+        registry: the pool's.
+    """
+
+    stale = False
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def read(self, key: str, byte_length: int) -> bytes:
+        return b"".join(self.read_chunked(key, byte_length))
+
+    def read_chunked(
+        self, key: str, byte_length: int, chunk_size: int = 256 * 1024, start: int = 0
+    ) -> Iterator[bytes]:
+        """Bytes of an announced file, never past its end.
+
+        Raises:
+            KeyError: no host announced such a file.
+        """
+        opened = _opened.get()
+        if opened is not None and opened[0] == key:
+            start = max(0, start)
+            yield from opened[1].chunks(start, start + byte_length, chunk_bytes=chunk_size)
+            return
+        with self._registry.lease(key) as entry:
+            yield from entry.chunks(start, byte_length, chunk_bytes=chunk_size)
+
+    def has(self, key: str) -> bool:
+        return key in self._registry
+
+    def store(self, key: str, buffer: bytes) -> Any:
+        raise NotImplementedError("the server stores no virtual files")
+
+    def remove(self, key: str) -> Any:
+        raise NotImplementedError("a virtual file is its host's to remove")
+
+    def shutdown(self, keys: Iterable[str] | None = None) -> None:
+        """Nothing: the files are their hosts'."""
