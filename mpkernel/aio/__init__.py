@@ -10,6 +10,7 @@ Who does what:
 - ``slices``: `in_slices`, a long loop that lets the event loop go round every 5 ms.
 - ``patience``: `PatientTimer` and `patient_timeout`, time limits for another process that a pause
   of this one does not use up.
+- ``turns``: `Turn`, how much of the loop's present turn its many readers may still use.
 - ``lifespans``: `Lifespans`, several async context managers around one application.
 - ``distributors``: one source, many consumers: `ConnectionDistributor` reads a Pipe on the loop,
   `QueueDistributor` drains a queue on a thread. They stand on ``consumers`` (who is listening),

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from mpkernel.aio.patience import PatientTimer, patient_timeout
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
+from mpkernel.aio.turns import turn_of
 from mpkernel.errors import (
     HostDied,
     HostStartError,
@@ -401,6 +402,8 @@ class AppHost:
             )
 
     def _end_if_it_lives(self) -> None:
+        if self._process.status() is not None:
+            return  # it is dead, and what it said last is being taken in
         if not self._life.is_over and self._life.state is not State.LEAVING:
             self.condemn(ProtocolError("it has closed a Pipe, and goes on"))
 
@@ -433,15 +436,20 @@ class AppHost:
             self._timer = PatientTimer(self._loop, delay_s, call)
 
     def _on_death(self) -> None:
+        self._set_timer(None)
+        self._death_watch.close()
+        if self._life.is_over:
+            return  # it was given up meanwhile
+        if not self._reception.hear_out():
+            turn_of(self._loop).later(self._on_death)
+            return
         was_asked = self._life.state is State.LEAVING
         seen = self._watchdog.processes_of(self)
         if self._life.state is State.STARTING:
             self._note_start_failure()
-        self._set_timer(None)
-        self._death_watch.close()
         steps: list[Callable[[], object]] = [
             functools.partial(self._watchdog.unwatch, self),
-            self._reception.finish,
+            self._reception.abandon,
             self._process.close,
         ]
         run_each(steps, f"the end of a process of {self.name} could not be seen to in full")

@@ -1,8 +1,10 @@
 """`Link`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
 
 Nothing here blocks. A send writes what the Pipe takes at once and keeps the rest in a bounded
-backlog that the loop flushes; a wake-up reads once, or some of a large frame, and hands over a
-bounded number of frames, so that one host cannot starve the rest.
+backlog that the loop flushes. A wake-up reads once, or some of a large frame, and hands over as
+many frames as the loop's turn has time for (`aio.turns`). The Pipe is not watched until the rest
+has been handed over, a few milliseconds later, so a process that floods it is held back. So no host
+starves the others, be it with large frames or with many small ones.
 
 The descriptors are read with `readv` into the frame decoder's own buffer, never through
 `Connection.recv*`: uvloop sets O_NONBLOCK on what it watches, and `recv_bytes` then loses what it
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import logging
 import os
 import sys
@@ -24,6 +27,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from mpkernel.aio.loops import running_loop
+from mpkernel.aio.turns import turn_of
 from mpkernel.errors import HostUnresponsive, ProtocolError
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
 
@@ -32,9 +36,8 @@ __all__ = ["Link"]
 logger = logging.getLogger(__name__)
 
 _LARGE_FRAME_BYTES_PER_WAKE_UP = 1024 * 1024
-_MOST_FRAMES_PER_TURN = 640
-"""Of one Pipe, in one turn of the loop: about a buffer full of frames of 200 bytes. Smaller ones
-would be up to 14,000 in one buffer, and each takes its time, however small it is."""
+_FRAMES_AT_ONCE = 64
+"""After so many frames, the time that is left in the loop's turn is looked at."""
 
 
 class Link:
@@ -76,6 +79,8 @@ class Link:
         self._on_error = on_error
         self._on_lost = on_lost if on_lost is not None else self._fail
         self._on_hang_up = on_hang_up
+        self._turn = turn_of(loop)
+        self._left_bytes: dict[int, int] | None = None  # by descriptor, what a dead host left
         self._received_bytes = 0
         self._backlog_limit = backlog_bytes
         self._max_frame_bytes = max_frame_bytes
@@ -158,14 +163,25 @@ class Link:
             self._flushing = True
         self._on_loop(self._start_flushing)
 
-    def drain(self) -> None:
+    def drain(self) -> bool:
         """Read what a dead host left in the Pipes, to the last byte that it wrote, and no further:
-        a process that it started may have its ends, and write for ever."""
-        for fd in list(self._readers):
-            end = self._received_bytes + _waiting_in(fd)
-            decoder = self._readers[fd]
-            while (self._received_bytes < end or decoder.has_frames_left) and self._read(fd):
-                pass
+        a process that it started may have its ends, and write for ever.
+
+        Returns:
+            Whether all is read. False: the loop's turn has no more time for it; call it again in a
+            later one.
+        """
+        if self._left_bytes is None:
+            self._left_bytes = {fd: _waiting_in(fd) for fd in self._readers}
+        for fd, decoder in list(self._readers.items()):
+            while self._left_bytes[fd] > 0 or decoder.has_frames_left:
+                if self._turn.is_over:
+                    return False
+                before = self._received_bytes
+                if not self._read(fd):
+                    break
+                self._left_bytes[fd] -= self._received_bytes - before
+        return True
 
     def close(self) -> None:
         """Send nothing any more, drop the backlog and stop watching the descriptors. On the loop's
@@ -241,30 +257,30 @@ class Link:
         self._loop.remove_writer(self._control_fd)
 
     def _on_readable(self, fd: int) -> None:
-        self._read(fd)
-        decoder = self._readers.get(fd)
-        if decoder is not None and decoder.has_frames_left:
-            # Not watched meanwhile: the process is held back until these are handed over.
-            self._loop.remove_reader(fd)
-            self._loop.call_soon(self._hand_over_rest, fd)
+        if not self._turn.is_over:
+            self._read(fd)
+            decoder = self._readers.get(fd)
+            if decoder is None or not decoder.has_frames_left:
+                return
+        self._loop.remove_reader(fd)
+        self._turn.later(functools.partial(self._read_on, fd))
 
-    def _hand_over_rest(self, fd: int) -> None:
-        """In the loop's next turn: hand over some of what was read, and watch again at the end."""
+    def _read_on(self, fd: int) -> None:
+        """A later turn has time: hand over what was read, and watch again at the end."""
         decoder = self._readers.get(fd)
         if decoder is None:
             return
-        if decoder.has_frames_left:
-            self._read(fd)
+        self._read(fd)
         if fd not in self._readers:
             return
         if decoder.has_frames_left:
-            self._loop.call_soon(self._hand_over_rest, fd)
+            self._turn.later(functools.partial(self._read_on, fd))
         else:
             self._loop.add_reader(fd, self._on_readable, fd)
 
     def _read(self, fd: int) -> bool:
-        """Hand over whole frames, of what was read before, or else of what is read now. False:
-        there is nothing more for now."""
+        """Hand over whole frames, of what was read before, or else of what is read now, as long as
+        the loop's turn has time. False: there is nothing more for now."""
         decoder = self._readers.get(fd)
         if decoder is None:
             return False
@@ -282,27 +298,30 @@ class Link:
                     self._stop_reading(fd)
                     self._on_hang_up()
                     return False
-            self._received_bytes += count
-            try:
-                self._on_frames(decoder.received(count, most_frames=_MOST_FRAMES_PER_TURN))
-            except FrameLost as lost:
-                self._on_lost(lost)
-            except ProtocolError as error:
-                self._fail(error)
-                return False
-            except MemoryError:
-                self._fail(ProtocolError(f"there is no memory for what {self._name} sends"))
-                return False
-            except Exception as error:
-                # What came with it is lost, so nothing that the host says makes sense any more.
-                logger.exception("the server failed on what %s sends", self._name)
-                self._fail(ProtocolError(f"the server failed on what it sent: {error!r}"))
+                self._received_bytes += count
+            if not self._hand_over(fd, decoder, count):
                 return False
             allowed_bytes -= count
-            if fd not in self._readers:  # closed by what a frame said: it may be another's by now
-                return False
             if allowed_bytes <= 0 or not decoder.is_inside_large_frame:
                 return True
+
+    def _hand_over(self, fd: int, decoder: FrameDecoder, count: int) -> bool:
+        """So many bytes more were read. False: the descriptor is not read any more."""
+        try:
+            self._on_frames(decoder.received(count, most_frames=_FRAMES_AT_ONCE))
+            while decoder.has_frames_left and fd in self._readers and self._turn.has_time_left():
+                self._on_frames(decoder.received(0, most_frames=_FRAMES_AT_ONCE))
+        except FrameLost as lost:
+            self._on_lost(lost)
+        except ProtocolError as error:
+            self._fail(error)
+        except MemoryError:
+            self._fail(ProtocolError(f"there is no memory for what {self._name} sends"))
+        except Exception as error:
+            # What came with it is lost, so nothing that the host says makes sense any more.
+            logger.exception("the server failed on what %s sends", self._name)
+            self._fail(ProtocolError(f"the server failed on what it sent: {error!r}"))
+        return fd in self._readers  # closed by what a frame said: it may be another's by now
 
     def _fail(self, error: ProtocolError) -> None:
         for fd in list(self._readers):

@@ -146,12 +146,16 @@ class Reception:
         conduct = self.conduct
         return Traffic(conduct.frame_count, self.link.sent_count, conduct.output_bytes)
 
-    def finish(self) -> None:
-        """The process is dead: take in what it said last, and forget its files."""
+    def hear_out(self) -> bool:
+        """The process is dead: take in what it said last. False: the loop's turn has no more time
+        for it; ask again in a later one."""
         try:
-            self.link.drain()
-        finally:
-            self.abandon()
+            return self.link.drain()
+        except Exception:
+            logger.exception(
+                "what a process said last is lost", app=self._host.app, pid=self._host.pid
+            )
+            return True
 
     def abandon(self) -> None:
         """Take in nothing more, and forget the process's files."""

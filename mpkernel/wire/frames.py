@@ -138,8 +138,8 @@ class FrameDecoder:
         buffer_bytes: the buffer's size. Default 128 KiB: it stays in a core's own cache.
 
     Attributes:
-        has_frames_left: whether the last `received` may have left whole frames: more were there
-            than it was to give.
+        has_frames_left: whether the last `received` left something that is to be asked for: frames,
+            when there were more than it was to give, or what is wrong after them.
     """
 
     def __init__(
@@ -213,6 +213,7 @@ class FrameDecoder:
                 or channel >= _CHANNELS_END
             ):
                 if frames:
+                    self.has_frames_left = True
                     break  # those before it are good; the next call says what is wrong
                 raise ProtocolError(self._fault_of(body_bytes, channel))
             payload_start = start + HEADER_BYTES
@@ -230,7 +231,8 @@ class FrameDecoder:
             )
             start = frame_end
         self._start = start
-        self._make_room()
+        if not self.has_frames_left:
+            self._make_room()
         return frames
 
     def finish(self) -> None:
