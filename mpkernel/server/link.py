@@ -36,7 +36,7 @@ __all__ = ["Link"]
 logger = logging.getLogger(__name__)
 
 _LARGE_FRAME_BYTES_PER_WAKE_UP = 1024 * 1024
-_FRAMES_AT_ONCE = 64
+_FRAMES_AT_ONCE = 128
 """After so many frames, the time that is left in the loop's turn is looked at."""
 
 
