@@ -136,6 +136,7 @@ class Tab:
         """Loses the connection without a word, as a machine does that goes to sleep."""
         if self._socket is None:
             return
+        self._reading.set()
         self._socket.transport.abort()
         await self._end_reader()
 

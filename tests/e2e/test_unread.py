@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
+
 import psutil
 import pytest
-from e2e.harness import NOTEBOOKS, Server, Tab
+from e2e.harness import NOTEBOOKS, Server, Tab, open_tabs
 
 NOTEBOOK = NOTEBOOKS / "unread.py"
 MEBI = 1024 * 1024
 ALLOWED_BYTES = 64 * MEBI
 
+STALLED = 10
+ENDLESS = {"Frames": 100_000, "Lines": 1_000_000, "Words": 100_000_000}
+"""Elements of the notebook, and the most that they can be set to: hours of output."""
+
 FLOODS = {"Frames": 1000, "Lines": 100_000}
 """Elements of the notebook, and how much makes a gigabyte."""
+
+
+def resident_bytes(server: Server) -> dict[psutil.Process, int]:
+    """What the server and the processes of its apps hold in memory."""
+    processes = [psutil.Process(server.pid), *server.descendants()]
+    return {process: process.memory_info().rss for process in processes}
+
+
+def assert_bounded(before: dict[psutil.Process, int], allowed_bytes: int) -> None:
+    grown = {p: p.memory_info().rss - rss for p, rss in before.items() if p.is_running()}
+    shown = {p.pid: f"{count / MEBI:.0f} MiB" for p, count in grown.items()}
+    assert max(grown.values()) < allowed_bytes, shown
 
 
 @pytest.mark.parametrize("slider", FLOODS)
@@ -24,17 +42,13 @@ async def test_a_browser_that_does_not_read_costs_no_memory_and_nobody_else(slid
         ):
             await tab.wait_for("ready")
             await other.wait_until_run()
-            processes = [psutil.Process(server.pid), *server.descendants()]
-            before = {process: process.memory_info().rss for process in processes}
+            before = resident_bytes(server)
             tab.pause()
             await tab.set_ui(slider, FLOODS[slider])
             for number in range(100):
                 await other.set_ui("Number", number)
                 await other.wait_for(f"number {number} squared")
-            grown = {p: p.memory_info().rss - before[p] for p in processes if p.is_running()}
-            assert max(grown.values()) < ALLOWED_BYTES, {
-                p.pid: f"{g / MEBI:.0f} MiB" for p, g in grown.items()
-            }
+            assert_bounded(before, ALLOWED_BYTES)
             tab.resume()
             await tab.drop()
 
@@ -50,3 +64,25 @@ async def test_nothing_is_lost_of_what_a_browser_reads_late() -> None:
             tab.resume()
             await tab.wait_for("shown all 300 frames", timeout_s=120)
             assert process.memory_info().rss - before < ALLOWED_BYTES
+
+
+async def test_ten_tabs_that_stopped_reading_leave_the_eleventh_its_answers() -> None:
+    options = ["--redirect-console-to-browser"]
+    env = {"MPKERNEL_HOST_WINDOW_BYTES": str(16 * MEBI)}  # two of the ten could fill it
+    async with (
+        Server(NOTEBOOK, options=options, env=env) as server,
+        open_tabs(server.url, None, STALLED, history=1) as stalled,
+        Tab(server.url, history=1) as healthy,
+    ):
+        for tab in (*stalled, healthy):
+            await tab.wait_for("shown 0 words")
+        before = resident_bytes(server)
+        for tab, (slider, most) in zip(stalled, itertools.cycle(ENDLESS.items()), strict=False):
+            tab.pause()
+            await tab.set_ui(slider, most)
+        for number in range(2, 102):
+            await healthy.set_ui("Number", number)
+            await healthy.wait_for(f"number {number} squared is {number**2}")
+        assert_bounded(before, STALLED * ALLOWED_BYTES)
+        for tab in stalled:
+            await tab.drop()
