@@ -35,6 +35,7 @@ _LINE_CHARS = 16 * 1024
 _TAIL_LINES = 40
 _FAULT_LINES = 1000
 _FAULT_BEGINS = "Fatal Python error: "
+_TRY_AGAIN_S = 0.1
 
 
 class ConsoleTail:
@@ -102,6 +103,7 @@ class _Source:
         self.on_text = on_text
         self.decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self.partial = ""  # a line that has not ended
+        self.is_failing = False
 
 
 class ConsoleRelay:
@@ -110,11 +112,13 @@ class ConsoleRelay:
     def __init__(self, *, forward: bool, as_json: bool = False) -> None:
         self._forward = forward
         self._as_json = as_json
-        self._lock = threading.Lock()  # guards _thread, _closed and the selector's map
+        self._lock = threading.Lock()  # guards _thread, _closed and the pipe that wakes the thread
         self._selector: selectors.BaseSelector | None = None
         self._wake_read = self._wake_write = -1
         self._thread: threading.Thread | None = None
         self._waiting: deque[tuple[int, _Source]] = deque()
+        self._sources: dict[int, _Source] = {}  # what is read, by descriptor; the thread's
+        self._is_failing = False
         self._closed = False
 
     def add(
@@ -190,29 +194,76 @@ class ConsoleRelay:
         self._thread = thread
 
     def _run(self) -> None:
-        assert self._selector is not None
-        selector = self._selector
         while not self._closed:
-            for key, _ in selector.select():
-                if key.fd == self._wake_read:
-                    os.read(self._wake_read, 4096)
-                elif not self._read_guarded(key.fd, key.data):
-                    selector.unregister(key.fd)
-                    _end(key.data)
-            while self._waiting:
-                fd, source = self._waiting.popleft()
-                _register(selector, fd, source)
-        self._give_up(selector)
+            try:
+                self._read_what_comes()
+                self._is_failing = False
+            except Exception:  # of the selector: with this thread, every app's console would end
+                if not self._is_failing:
+                    logger.exception("the consoles of all apps could not be waited for")
+                self._is_failing = True
+                self._wait_anew()
+        self._give_up()
 
-    def _give_up(self, selector: selectors.BaseSelector) -> None:
-        for fd, source in self._waiting:
-            _register(selector, fd, source)
-        for key in list(selector.get_map().values()):
-            if key.data is not None:
-                while self._read_guarded(key.fd, key.data, wait=False):
-                    pass
+    def _read_what_comes(self) -> None:
+        assert self._selector is not None
+        for key, _ in self._selector.select():
+            if key.data is None:
+                os.read(key.fd, 4096)
+            elif not self._read_guarded(key.fd, key.data):
+                self._selector.unregister(key.fd)
+                del self._sources[key.fd]
                 _end(key.data)
-        selector.close()
+        while self._waiting:
+            self._register(*self._waiting.popleft())
+
+    def _register(self, fd: int, source: _Source) -> None:
+        assert self._selector is not None
+        if (before := self._sources.pop(fd, None)) is not None:
+            # Its end is not told: its descriptors would be closed then, and this one is another's.
+            logger.error("the console of %s was closed by somebody else", before.tail.name)
+            self._selector.unregister(fd)
+        try:
+            self._selector.register(fd, selectors.EVENT_READ, source)
+        except (OSError, ValueError):
+            logger.exception("the console of %s cannot be read", source.tail.name)
+            _end(source)
+        else:
+            self._sources[fd] = source
+
+    def _wait_anew(self) -> None:
+        """Replace a selector that fails. Where that fails too, the next turn tries it again."""
+        assert self._selector is not None
+        time.sleep(_TRY_AGAIN_S)
+        _close(self._selector)
+        selector = None
+        try:
+            selector = selectors.DefaultSelector()
+            for fd, source in list(self._sources.items()):
+                if _is_open(fd):
+                    selector.register(fd, selectors.EVENT_READ, source)
+                else:
+                    del self._sources[fd]
+                    _end(source)
+            if not _is_open(self._wake_read):
+                with self._lock:
+                    self._wake_read, self._wake_write = os.pipe()
+                    os.set_blocking(self._wake_read, False)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            self._selector = selector
+        except (OSError, ValueError) as error:
+            logger.debug("the consoles of all apps cannot be waited for: %s", error)
+            if selector is not None:
+                _close(selector)
+
+    def _give_up(self) -> None:
+        self._sources.update(self._waiting)
+        for fd, source in self._sources.items():
+            while self._read_guarded(fd, source, wait=False):
+                pass
+            _end(source)
+        assert self._selector is not None
+        _close(self._selector)
         with self._lock:
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -220,11 +271,17 @@ class ConsoleRelay:
     def _read_guarded(self, fd: int, source: _Source, *, wait: bool = True) -> bool:
         """`_read`. What it read is lost if that raises: the thread goes on, for all other apps."""
         try:
-            return self._read(fd, source, wait=wait)
+            goes_on = self._read(fd, source, wait=wait)
         except Exception:
-            logger.exception("console output of %s was lost", source.tail.name)
+            if not source.is_failing:
+                logger.exception("console output of %s is lost for now", source.tail.name)
+            source.is_failing = True
             source.partial = ""
             return True
+        if source.is_failing and goes_on:
+            logger.warning("console output of %s is relayed again", source.tail.name)
+            source.is_failing = False
+        return goes_on
 
     def _read(self, fd: int, source: _Source, *, wait: bool = True) -> bool:
         """Relay what is there. False: there will be no more (or, without `wait`, is none now)."""
@@ -269,12 +326,19 @@ class ConsoleRelay:
             logger.debug("console of %s not relayed: %s", source.tail.name, error)
 
 
-def _register(selector: selectors.BaseSelector, fd: int, source: _Source) -> None:
+def _is_open(fd: int) -> bool:
     try:
-        selector.register(fd, selectors.EVENT_READ, source)
-    except (OSError, ValueError, KeyError):
-        logger.exception("the console of %s cannot be read", source.tail.name)
-        _end(source)
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _close(selector: selectors.BaseSelector) -> None:
+    try:
+        selector.close()
+    except OSError as error:  # somebody else has closed its descriptor
+        logger.debug("%s", error)
 
 
 def _end(source: _Source) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import queue
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from mpkernel.errors import ProtocolError
 from mpkernel.server.console import HostConsole
-from mpkernel.server.relay import ConsoleRelay
+from mpkernel.server.relay import ConsoleRelay, OnText
 from mpkernel.wire.frames import Channel
 from mpkernel.wire.messages import ConsoleText, decode_down
 
@@ -104,11 +105,17 @@ def test_what_cannot_be_sent_does_no_harm(
 
 
 class ARelay:
-    """A relay of one host, whose descriptors the test writes to."""
+    """A host of a relay, one of its own by default; the test writes to its descriptors."""
 
-    def __init__(self, *, forward: bool) -> None:
+    def __init__(
+        self,
+        *,
+        forward: bool,
+        relay: ConsoleRelay | None = None,
+        on_text: OnText | None = None,
+    ) -> None:
         self.texts: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self.relay = ConsoleRelay(forward=forward)
+        self.relay = ConsoleRelay(forward=forward) if relay is None else relay
         pipes = [os.pipe() for _ in range(3)]
         self.reads, self.writes = zip(*pipes, strict=True)
         self.tail = self.relay.add(
@@ -118,23 +125,24 @@ class ARelay:
             stdout=self.reads[0],
             stderr=self.reads[1],
             faults=self.reads[2],
-            on_text=lambda stream, text, _: self.texts.put((stream, text)),
+            on_text=on_text or (lambda stream, text, _: self.texts.put((stream, text))),
             on_end=lambda: None,
         )
 
     def end(self) -> None:
-        """Close what is written to; wait until all is relayed. Idempotent."""
+        """Close what is written to; wait until all is relayed; close the rest. Idempotent."""
         for fd in self.writes:
             os.close(fd)
         self.writes = ()
         assert self.tail.ended.wait(WAIT_S)
+        for fd in self.reads:
+            os.close(fd)
+        self.reads = ()
 
     def close(self) -> None:
         self.end()
         self.relay.close()
         self.relay.join(WAIT_S)
-        for fd in self.reads:
-            os.close(fd)
 
 
 @pytest.fixture
@@ -168,10 +176,73 @@ def test_an_exception_for_one_host_leaves_the_others_relayed(
     assert tail.ended.wait(WAIT_S)
     os.write(relay.writes[0], b"relayed")
     assert relay.texts.get(timeout=WAIT_S) == ("stdout", "relayed")
-    assert "console output of broken.py was lost" in caplog.text
+    assert "console output of broken.py is lost for now" in caplog.text
     assert "the end of the console of broken.py was not handled" in caplog.text
     for fd in reads:
         os.close(fd)
+
+
+def test_a_console_that_fails_is_logged_once_and_once_when_it_is_well_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handled = threading.Semaphore(0)
+
+    def on_text(_: str, text: str, __: float) -> None:
+        handled.release()
+        if text != "well":
+            raise RuntimeError("no such console")
+
+    relay = ARelay(forward=False, on_text=on_text)
+    for text in (b"ill", b"ill", b"ill", b"well", b"well"):
+        os.write(relay.writes[0], text)
+        assert handled.acquire(timeout=WAIT_S)
+    relay.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "console output of app.py is lost for now",
+        "console output of app.py is relayed again",
+    ]
+
+
+def a_selector_of(relay: ConsoleRelay) -> int:
+    """The descriptor that the relay's thread waits with."""
+    selector: Any = relay._selector
+    descriptor: int = selector.fileno()
+    return descriptor
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the selector of Linux has a descriptor")
+def test_a_selector_whose_descriptor_is_closed_ends_no_console(
+    relay: ARelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.write(relay.writes[0], b"before")
+    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "before")
+    os.close(a_selector_of(relay.relay))
+    os.write(relay.writes[0], b"1")  # wakes one that waits, which Linux lets go on until then
+    other = ARelay(forward=False, relay=relay.relay)
+    for one in (relay, other):
+        os.write(one.writes[1], b"after")
+        while one.texts.get(timeout=WAIT_S) != ("stderr", "after"):
+            continue
+    other.end()
+    assert caplog.text.count("the consoles of all apps could not be waited for") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the selector of Linux forgets what is closed")
+def test_a_console_that_somebody_closed_leaves_the_next_one_of_its_number_relayed(
+    relay: ARelay,
+) -> None:
+    lost = ARelay(forward=False, relay=relay.relay)
+    os.write(lost.writes[2], b"registered")
+    os.write(lost.writes[0], b"registered")
+    assert lost.texts.get(timeout=WAIT_S) == ("stdout", "registered")
+    for fd in (*lost.reads, *lost.writes):
+        os.close(fd)
+    other = ARelay(forward=False, relay=relay.relay)
+    assert set(other.reads) & set(lost.reads)
+    for number, stream in enumerate(("stdout", "stderr")):
+        os.write(other.writes[number], b"relayed")
+        assert other.texts.get(timeout=WAIT_S) == (stream, "relayed")
+    other.end()
 
 
 def test_text_is_handed_on_before_its_line_ends(relay: ARelay) -> None:
