@@ -61,6 +61,8 @@ class Sampler:
 
     Attributes:
         seen: by the process id of each host, its processes as of the last sample; from any thread.
+        unmeasured: by the process id of each host that lives and is not in the last sample, why;
+            from any thread.
     """
 
     def __init__(self) -> None:
@@ -68,6 +70,7 @@ class Sampler:
         self._hosts: dict[tuple[int, int], psutil.Process] = {}
         self._members: dict[int, psutil.Process] = {}
         self.seen: dict[int, list[psutil.Process]] = {}
+        self.unmeasured: dict[int, Exception] = {}
 
     def sample(self, hosts: Mapping[int, int]) -> dict[int, Usage]:
         """What each host uses now. One that has ended, whose process id is another process's by
@@ -87,29 +90,37 @@ class Sampler:
         members = {pid for group in groups.values() for pid in group}
         self._members = {pid: one for pid, one in self._members.items() if pid in members}
         usages = {}
+        unmeasured: dict[int, Exception] = {}
         for pid, created in hosts.items():
-            usage = self._measure(pid, created, groups.get(pid, []), taken_at)
-            if usage is not None:
-                usages[pid] = usage
+            try:
+                usages[pid] = self._measure(pid, created, groups.get(pid, []), taken_at)
+            except psutil.NoSuchProcess:
+                continue
+            except OSError:  # of this process, so of every host
+                raise
+            except Exception as error:  # noqa: BLE001 (the watchdog logs it)
+                unmeasured[pid] = error
+        self.unmeasured = unmeasured
         self.seen = {
             host: [self._members[pid] for pid in groups.get(host, ()) if pid in self._members]
             for host in usages
         }
         return usages
 
-    def _measure(
-        self, pid: int, created: int, members: Iterable[int], taken_at: float
-    ) -> Usage | None:
-        try:
-            host = self._same_host(pid, created)
-            with host.oneshot():
-                if host.status() == psutil.STATUS_ZOMBIE:
-                    return None
-                times = host.cpu_times()
-                threads = host.num_threads()
-                descriptors = _descriptors_of(host)
-        except psutil.Error:
-            return None
+    def _measure(self, pid: int, created: int, members: Iterable[int], taken_at: float) -> Usage:
+        """What the host and its processes use.
+
+        Raises:
+            psutil.NoSuchProcess: it has ended, or it is another process.
+            psutil.Error: it may not be looked at.
+        """
+        host = self._same_host(pid, created)
+        with host.oneshot():
+            if host.status() == psutil.STATUS_ZOMBIE:
+                raise psutil.ZombieProcess(pid)
+            times = host.cpu_times()
+            threads = host.num_threads()
+            descriptors = _descriptors_of(host)
         shares = [share for member in members if (share := self._share_of(member)) is not None]
         return Usage(
             rss_bytes=sum(rss_bytes for rss_bytes, _ in shares),

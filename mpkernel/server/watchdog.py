@@ -16,7 +16,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import psutil
 
@@ -127,14 +128,8 @@ class Watchdog(Generic[HostT]):
         while self._watched:
             self._unwatched.clear()
             usages = await self._sample()
-            for host in list(self._watched):
-                try:
-                    if host in usages:
-                        self._judge(host, usages[host])
-                    self._ping(host)
-                except Exception:
-                    # The others are watched on.
-                    logger.exception("a process could not be looked after")
+            for host, watched in list(self._watched.items()):
+                self._look_after(host, watched, usages.get(host))
             try:
                 async with asyncio.timeout(interval_s):
                     await self._unwatched.wait()
@@ -159,11 +154,32 @@ class Watchdog(Generic[HostT]):
             self._is_failing = True
             return {}
         self._is_failing = False
+        for watched in self._watched.values():
+            self._note_measured(watched, self._sampler.unmeasured.get(watched.pid))
         return {host: usages[pid] for host, pid in pids.items() if pid in usages}
 
-    def _judge(self, host: HostT, usage: Usage) -> None:
-        watched = self._watched.get(host)
-        if watched is None:
+    def _note_measured(self, watched: _Watched, error: Exception | None) -> None:
+        if (error is None) is watched.is_measured:
+            return
+        watched.is_measured = error is None
+        if error is None:
+            logger.warning("a process can be measured again", pid=watched.pid)
+        else:
+            what = "a process cannot be measured, its limits do not hold: %s"
+            logger.warning(what, repr(error), pid=watched.pid)
+
+    def _look_after(self, host: HostT, watched: _Watched, usage: Usage | None) -> None:
+        try:
+            if usage is not None:
+                self._judge(host, watched, usage)
+            self._ping(host)
+        except Exception:  # the others are watched on
+            if not watched.is_failing:
+                logger.exception("a process could not be looked after", pid=watched.pid)
+            watched.is_failing = True
+
+    def _judge(self, host: HostT, watched: _Watched, usage: Usage) -> None:
+        if self._watched.get(host) is not watched:
             return
         for verdict in watched.watch.sampled(usage):
             try:
@@ -179,7 +195,20 @@ class Watchdog(Generic[HostT]):
             host.ping(watched.watch.pinged(now))
 
 
-class _Watched(NamedTuple):
+@dataclass(slots=True)
+class _Watched:
+    """A host that is watched.
+
+    Attributes:
+        pid: its process id.
+        created_at: when the process was created.
+        watch: what judges it.
+        is_measured: whether the last sample could be taken of it.
+        is_failing: whether it could not be looked after once, which is logged once.
+    """
+
     pid: int
     created_at: int
     watch: HostWatch
+    is_measured: bool = True
+    is_failing: bool = False

@@ -205,6 +205,46 @@ async def test_a_ping_that_raises_leaves_the_others_watched(
     await until(lambda: len(other.pinged) > 2 and "no such Pipe" in caplog.text)
 
 
+async def test_a_host_that_cannot_be_judged_is_logged_once(
+    watch: Watch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: Usage) -> list[Verdict]:
+        judged.append(1)
+        raise RuntimeError("no such limit")
+
+    judged: list[int] = []
+    broken, other = watch(ANSWER), watch(ANSWER)
+    monkeypatch.setattr(broken.watch, "sampled", failing)
+    await until(lambda: len(judged) > 3 and len(history_of(other)) > 3)
+    assert caplog.text.count("a process could not be looked after") == 1
+
+
+@pytest.mark.parametrize("error", [psutil.AccessDenied(1), ValueError("not a number: (sd-pam)")])
+async def test_a_host_that_cannot_be_measured_is_logged_once_and_when_it_can_be_again(
+    watch: Watch,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def num_threads(process: psutil.Process) -> int:
+        if process.pid == broken.program.pid:
+            failures.append(1)
+            raise error
+        return count_of(process)
+
+    count_of, failures = psutil.Process.num_threads, list[int]()
+    broken, other = watch(ANSWER), watch(ANSWER)
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil.Process, "num_threads", num_threads)
+        await until(lambda: len(failures) > 3 and len(history_of(other)) > 3)
+    await until(lambda: "a process can be measured again" in caplog.text)
+    assert caplog.text.count("a process cannot be measured") == 1
+    assert f"pid={broken.program.pid}" in caplog.text
+    assert f"pid={other.program.pid}" not in caplog.text
+    measured = len(history_of(broken))
+    await until(lambda: len(history_of(broken)) > measured)
+
+
 @pytest.mark.parametrize("settings", [Settings(watch_interval_s=0.02, max_threads=1)])
 async def test_a_verdict_that_fails_leaves_the_others_watched(
     settings: Settings, caplog: pytest.LogCaptureFixture
