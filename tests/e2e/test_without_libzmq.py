@@ -39,6 +39,13 @@ def test_pyzmq_is_all_that_is_missing(python: str, tmp_path: Path) -> None:
     assert "requires pyzmq, which is not installed" in complaint
 
 
+def test_the_pages_of_documentation_are_installed(python: str, tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [python, "-m", "mpkernel", "docs", "serving"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "Where libzmq may not be installed" in shown.stdout
+
+
 async def is_served(server: Server, url: str, file: str | None = None) -> None:
     """A notebook works there, in a process of its own, and nobody has loaded libzmq."""
     async with Tab(url, file) as tab:
