@@ -51,7 +51,10 @@ class Registry:
     Args:
         session_quota_bytes: how much one session may hold. Default None: no bound.
         quota_bytes: how much all may hold together. Default None: no bound.
-        max_files: how many files there may be. Default 100,000.
+        max_files: how many files there may be, those not counted that hosts have for themselves.
+            Default 100,000.
+        host_files: how many files each host has for itself beside these, which no other host can
+            take. Default 0.
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class Registry:
         session_quota_bytes: int | None = None,
         quota_bytes: int | None = None,
         max_files: int = 100_000,
+        host_files: int = 0,
     ) -> None:
         self.session_quota_bytes = session_quota_bytes
         self.quota_bytes = quota_bytes
         self.max_files = max_files
+        self.host_files = host_files
         self._lock = fork_safe_rlock()  # guards all below, and what entries hold
         self._files: dict[str, Entry] = {}
         self._of_session: dict[Owner, dict[str, Entry]] = {}
@@ -83,6 +88,14 @@ class Registry:
         """What is registered or still being read, in bytes."""
         return self._total_bytes
 
+    @property
+    def free_files(self) -> int:
+        """How many files more there may be of hosts that have all that they have for themselves."""
+        if not self.host_files:
+            return self.max_files - len(self._files)
+        hosts = list(self._of_host.values())
+        return self.max_files - sum(max(0, len(files) - self.host_files) for files in hosts)
+
     def bytes_held(self) -> dict[Owner, int]:
         """The same by owner; those that hold none are left out."""
         with self._lock:
@@ -99,7 +112,11 @@ class Registry:
         if key in self._files:
             raise KeyTaken(f"the key {key!r} is registered already")
         if len(self._files) >= self.max_files:
-            raise QuotaExceeded(f"there are {self.max_files:,} virtual files already, the maximum")
+            of_host = len(self._of_host.get(owner.host, ()))
+            if of_host >= self.host_files and self.free_files <= 0:
+                raise QuotaExceeded(
+                    f"there are {len(self._files):,} virtual files already, the maximum"
+                )
         mine = self._bytes_of.get(owner, 0)
         _check_quota("the session", size, mine, self.session_quota_bytes)
         _check_quota("all sessions", size, self._total_bytes, self.quota_bytes)

@@ -79,13 +79,7 @@ class AnnouncedFiles:
             raise ValueError(f"{message.location[:80]!r} is no place of this host's")
         if len(message.media_type) > _MOST_CHARS:
             raise ValueError(f"{message.media_type[:80]!r}… is no media type")
-        # As many as are free: however many apps take what they can, one part is left for the next.
-        free = self._registry.max_files - len(self._registry)
-        if len(self._live) >= free:
-            raise QuotaExceeded(
-                f"the app has {len(self._live):,} virtual files, and there is room for {free:,}"
-                " more of all apps: each may have as many as are free"
-            )
+        self._check_count()
         source = _HostSource(message, self._on_source_freed, self._mappings)
         self._registry.register(
             message.key,
@@ -138,6 +132,21 @@ class AnnouncedFiles:
                 len(swept.names),
                 swept.block_bytes,
                 pid=self._host.pid,
+            )
+
+    def _check_count(self) -> None:
+        """A host has some files for itself; beside these as many as are free, so that however many
+        hosts take what they can, one part is left for the next."""
+        registry = self._registry
+        shared = len(self._live) - registry.host_files
+        if shared < 0 or shared < registry.max_files - len(registry):  # which is quickly counted
+            return
+        free = registry.free_files
+        if shared >= free:
+            raise QuotaExceeded(
+                f"the process has {len(self._live):,} virtual files, and there is room for"
+                f" {max(0, free):,} more of all apps: each process may have"
+                f" {registry.host_files:,}, and beside these as many as are free"
             )
 
     def _release(self, keys: list[str]) -> None:

@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 _RELAY_PATIENCE_S = 0.5
 _KEPT_APPS = 64
+_HOST_FILES = 256
 _END_WITHIN_S = 5.0
 
 
@@ -80,6 +81,7 @@ class HostPool:
         self.files = Registry(
             session_quota_bytes=self.settings.session_files_bytes,
             quota_bytes=self.settings.files_bytes,
+            host_files=_HOST_FILES,
         )
         self._apps: dict[str, App] = {}
         self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten

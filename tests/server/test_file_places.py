@@ -1,4 +1,5 @@
-"""How many virtual files an app may have: as many as are free, so that the next has room too."""
+"""How many virtual files a process may have: some for itself, and beside these as many as are
+free, so that the next has room too."""
 
 from __future__ import annotations
 
@@ -63,3 +64,36 @@ async def test_the_refusal_says_how_many_there_are() -> None:
     with pytest.raises(QuotaExceeded, match="has 5 virtual files, and there is room for 5 more"):
         app.store()
     app.files.release_host()
+
+
+async def test_however_many_take_what_they_can_the_next_has_what_is_its_own() -> None:
+    registry = Registry(max_files=1000, host_files=20)
+    greedy = [AnApp(registry, number) for number in range(40)]
+    for _ in range(2):  # the second time each looks for what others left
+        for app in greedy:
+            app.store_all()
+    modest = AnApp(registry, len(greedy))
+    for _ in range(20):
+        modest.store()
+    with pytest.raises(QuotaExceeded, match="each process may have 20"):
+        modest.store()
+    assert len(registry) <= 1000 + 41 * 20
+    for app in (*greedy, modest):
+        app.files.release_host()
+
+
+async def test_what_a_process_has_for_itself_is_its_own_again_when_its_files_have_ended() -> None:
+    registry = Registry(max_files=10, host_files=3)
+    greedy = [AnApp(registry, number) for number in range(5)]
+    for app in greedy:
+        app.store_all()
+    greedy[0].files.release_session(1)
+    rest = greedy[1:]
+    for app in rest:
+        with pytest.raises(QuotaExceeded):
+            while True:
+                app.store()
+    for _ in range(3):
+        greedy[0].store()
+    for app in greedy:
+        app.files.release_host()
