@@ -11,8 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpkernel.client import PythonClient
+    from mpkernel.configuration.apps import AppRule
     from mpkernel.errors import MPKernelError
+    from mpkernel.host.kernel import Kernel
+    from mpkernel.json_lines import JsonFormatter
+    from mpkernel.kernel.messages import (
+        Completions,
+        Console,
+        Done,
+        Failure,
+        Figure,
+        InputRequest,
+        InterruptPending,
+        Outputs,
+        Progress,
+        Restarted,
+        Status,
+    )
     from mpkernel.marimo_backend.asgi import create_asgi_app
+    from mpkernel.server.deaths import Death
+    from mpkernel.server.journal import Journal, Rebuilt
     from mpkernel.server.pool import HostPool
     from mpkernel.server.session import Session
     from mpkernel.settings import Settings
@@ -21,27 +39,61 @@ if TYPE_CHECKING:
     from mpkernel.wire.frames import Channel, Message
 
 __all__ = [
+    "AppRule",
     "Channel",
+    "Completions",
+    "Console",
+    "Death",
+    "Done",
+    "Failure",
+    "Figure",
     "HostPool",
+    "InputRequest",
+    "InterruptPending",
+    "Journal",
+    "JsonFormatter",
+    "Kernel",
     "KernelSpec",
     "MPKernelError",
     "Message",
+    "Outputs",
+    "Progress",
     "PythonClient",
+    "Rebuilt",
+    "Restarted",
     "Session",
     "Settings",
+    "Status",
     "__version__",
     "create_asgi_app",
 ]
 
 _HOMES = {
+    "AppRule": "mpkernel.configuration.apps",
     "Channel": "mpkernel.wire.frames",
+    "Completions": "mpkernel.kernel.messages",
+    "Console": "mpkernel.kernel.messages",
+    "Death": "mpkernel.server.deaths",
+    "Done": "mpkernel.kernel.messages",
+    "Failure": "mpkernel.kernel.messages",
+    "Figure": "mpkernel.kernel.messages",
     "HostPool": "mpkernel.server.pool",
+    "InputRequest": "mpkernel.kernel.messages",
+    "InterruptPending": "mpkernel.kernel.messages",
+    "Journal": "mpkernel.server.journal",
+    "JsonFormatter": "mpkernel.json_lines",
+    "Kernel": "mpkernel.host.kernel",
     "KernelSpec": "mpkernel.spec",
     "MPKernelError": "mpkernel.errors",
     "Message": "mpkernel.wire.frames",
+    "Outputs": "mpkernel.kernel.messages",
+    "Progress": "mpkernel.kernel.messages",
     "PythonClient": "mpkernel.client",
+    "Rebuilt": "mpkernel.server.journal",
+    "Restarted": "mpkernel.kernel.messages",
     "Session": "mpkernel.server.session",
     "Settings": "mpkernel.settings",
+    "Status": "mpkernel.kernel.messages",
     "__version__": "mpkernel.version",
     "create_asgi_app": "mpkernel.marimo_backend.asgi",
 }

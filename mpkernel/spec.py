@@ -17,7 +17,7 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         entry: "package.module:function". The function is called on the session's own thread with
-            one argument, a `mpkernel.host.kernels.Kernel`; the session ends when it returns. The
+            one argument, a `mpkernel.Kernel`; the session ends when it returns. The
             app's own folder is importable.
         args: bytes that only this function reads, as `kernel.args`.
         argv: what `sys.argv` shall hold after the app's path. Counts when the session is the one

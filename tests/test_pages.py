@@ -50,6 +50,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+def test_what_users_import_is_public(page: Path) -> None:
+    imported = "\n".join(code_in(page, "python"))
+    assert re.findall(r"(?:from|import) mpkernel\.\S+", imported) == []
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
 def test_every_command_that_is_shown_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
