@@ -36,6 +36,7 @@ POOL_WIDE = frozenset(
         "relay_console",
         "session_files_bytes",
         "snapshot",
+        "sse_stall_timeout_s",
         "standby",
         "standby_imports",
         "watch_interval_s",
@@ -69,6 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             window each session may use. Default 64 MiB.
         backlog_bytes: per host, how much that its Pipe does not take is kept in the server before
             a send is refused. Default 64 MiB.
+        sse_stall_timeout_s: how long a page of marimo's that is connected by server-sent events,
+            not by a WebSocket, may take nothing of what is sent to it, before its connection ends.
+            It may connect again. Default 60; None: for ever.
         max_frame_bytes: the largest message. Default 256 MiB; marimo's servers have 1 GiB.
         relay_console: whether what an app's process writes to its descriptors 1 and 2 is written
             to the server's, each line with the app's name before it. Default True.
@@ -143,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window_bytes: int = 8 * _MIB
     host_window_bytes: int = 64 * _MIB
     backlog_bytes: int = 64 * _MIB
+    sse_stall_timeout_s: float | None = 60.0
     max_frame_bytes: int = MAX_FRAME_BYTES
     relay_console: bool = True
     file_storage: Literal["shared_memory", "temp_file"] | None = "shared_memory"
@@ -188,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "window_bytes",
             "host_window_bytes",
             "backlog_bytes",
+            "sse_stall_timeout_s",
             "watch_interval_s",
             "memory_soft_bytes",
             "memory_hard_bytes",

@@ -25,6 +25,7 @@ from starlette.responses import PlainTextResponse
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.banner import showing_banners
+from mpkernel.marimo_backend.events import serve_events
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
 from mpkernel.marimo_backend.reconnecting import session_of, telling_of_reconnection
@@ -99,8 +100,12 @@ class IsolationMiddleware:
             await self._serve_file(lease.files, scope, receive, send)
         elif scope["type"] == "lifespan":
             await leave_in_order([lease], self._app, scope, receive, send)
+        elif scope["type"] == "http" and session_of(scope) is not None:
+            timeout_s = lease.shared.hosts.settings.sse_stall_timeout_s
+            to_page = _to_page(lease, scope, send)
+            await serve_events(self._app, scope, receive, to_page, stall_timeout_s=timeout_s)
         elif scope["type"] == "http":
-            await self._app(scope, receive, showing_banners(_to_page(lease, scope, send)))
+            await self._app(scope, receive, showing_banners(send))
         else:
             async with lease.leaving.connection():
                 await self._app(scope, receive, _to_page(lease, scope, send))

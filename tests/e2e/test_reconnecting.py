@@ -7,17 +7,24 @@ import os
 import re
 import signal
 
+import pytest
+from e2e.events import EventsTab
 from e2e.harness import NOTEBOOKS, Server, Tab
 
 SLIDER = str(NOTEBOOKS / "slider.py")
+
+on_each_transport = pytest.mark.parametrize("new_tab", [Tab, EventsTab])
 
 
 def pid_of(tab: Tab) -> int:
     return int(re.findall(r"in process (\d+)", tab.text)[0])
 
 
-async def test_a_page_that_was_away_gets_the_banner_and_fresh_outputs_once() -> None:
-    async with Server(SLIDER) as server, Tab(server.url) as tab:
+@on_each_transport
+async def test_a_page_that_was_away_gets_the_banner_and_fresh_outputs_once(
+    new_tab: type[Tab],
+) -> None:
+    async with Server(SLIDER) as server, new_tab(server.url) as tab:
         await tab.wait_for("in process")
         await tab.set_ui("Number", 7)
         await tab.wait_for("number 7 squared is 49")
@@ -39,8 +46,11 @@ async def test_a_page_that_was_away_gets_the_banner_and_fresh_outputs_once() -> 
         assert len(tab.received("banner")) == 1
 
 
-async def test_a_page_whose_connection_broke_without_a_word_is_told_too() -> None:
-    async with Server(SLIDER) as server, Tab(server.url) as tab:
+@on_each_transport
+async def test_a_page_whose_connection_broke_without_a_word_is_told_too(
+    new_tab: type[Tab],
+) -> None:
+    async with Server(SLIDER) as server, new_tab(server.url) as tab:
         await tab.wait_for("in process")
         died = pid_of(tab)
         tab.pause()

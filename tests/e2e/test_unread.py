@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import psutil
 import pytest
+from e2e.events import EventsTab
 from e2e.harness import NOTEBOOKS, Server, Tab, open_tabs
 
 NOTEBOOK = NOTEBOOKS / "unread.py"
@@ -86,3 +88,30 @@ async def test_ten_tabs_that_stopped_reading_leave_the_eleventh_its_answers() ->
         assert_bounded(before, STALLED * ALLOWED_BYTES)
         for tab in stalled:
             await tab.drop()
+
+
+async def test_a_page_that_takes_no_server_sent_events_is_disconnected_and_may_come_back() -> None:
+    async with (
+        Server(NOTEBOOK, env={"MPKERNEL_SSE_STALL_TIMEOUT_S": "0.5"}) as server,
+        EventsTab(server.url, history=1) as tab,
+    ):
+        await tab.wait_for("shown 0 words")
+        tab.pause()
+        await tab.set_ui("Frames", 30)
+        await asyncio.to_thread(server.wait_for_output, "it took no server-sent events for 0.5 s")
+        tab.resume()
+        await tab.wait_closed()
+        await tab.open()
+        await tab.wait_for("shown all 30 frames")
+        await tab.set_ui("Number", 7)
+        await tab.wait_for("number 7 squared is 49")
+        assert "Traceback" not in server.output()
+
+
+async def test_a_page_that_reads_late_but_in_time_loses_nothing_of_its_server_sent_events() -> None:
+    async with Server(NOTEBOOK) as server, EventsTab(server.url, history=1) as tab:
+        await tab.wait_for("shown 0 words")
+        tab.pause()
+        await tab.set_ui("Frames", 20)
+        tab.resume()
+        await tab.wait_for("shown all 20 frames")

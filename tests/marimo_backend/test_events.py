@@ -1,0 +1,81 @@
+"""Server-sent events to a page that reads, reads slowly, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from mpkernel.marimo_backend.events import PageStalled, serve_events
+
+SCOPE = {"type": "http", "path": "/sse", "query_string": b"session_id=s_1"}
+EVENT = b"x" * 1_000_000
+Send = Callable[[Any], Awaitable[None]]
+
+
+class Page:
+    """A page that takes what it is sent while `reads` is set."""
+
+    def __init__(self) -> None:
+        self.reads = asyncio.Event()
+        self.body = b""
+        self.largest = 0
+        self.is_complete = False
+
+    async def send(self, message: Any) -> None:
+        await self.reads.wait()
+        body = message.get("body", b"")
+        self.body += body
+        self.largest = max(self.largest, len(body))
+        self.is_complete = not message.get("more_body", False)
+
+
+def sending(*messages: Any) -> Callable[..., Awaitable[None]]:
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+def part(body: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+async def test_a_large_event_goes_in_parts_and_whole(is_last: bool) -> None:
+    page = Page()
+    page.reads.set()
+    app = sending(part(EVENT, more=not is_last))
+    await serve_events(app, SCOPE, None, page.send, stall_timeout_s=60)
+    assert page.body == EVENT
+    assert page.largest < len(EVENT)
+    assert page.is_complete == is_last
+
+
+async def test_a_page_that_takes_nothing_is_gone_for_the_application_and_finds_the_end() -> None:
+    page = Page()
+    told = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        with pytest.raises(PageStalled):
+            await send(part(EVENT, more=True))
+        told.set()
+        raise PageStalled
+
+    serving = asyncio.create_task(serve_events(app, SCOPE, None, page.send, stall_timeout_s=0.01))
+    await asyncio.wait_for(told.wait(), 60)
+    page.reads.set()
+    await asyncio.wait_for(serving, 60)
+    assert page.is_complete
+    assert page.body == b""
+
+
+async def test_an_error_of_the_application_is_no_page_s() -> None:
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        raise ConnectionResetError("somebody else's")
+
+    with pytest.raises(ConnectionResetError, match="somebody else's"):
+        await serve_events(app, SCOPE, None, Page().send, stall_timeout_s=60)
