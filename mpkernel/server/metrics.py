@@ -11,6 +11,7 @@ from mpkernel.server.deaths import Reason
 from mpkernel.server.exposition import Exposition, Labels
 from mpkernel.server.lifecycle import State
 from mpkernel.server.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot
+from mpkernel.server.tallies import AppTotals, Latencies
 
 __all__ = ["ServerFacts", "metrics_of"]
 
@@ -40,7 +41,9 @@ def metrics_of(pool: PoolSnapshot, server: ServerFacts) -> str:
     page = Exposition({"server": server.name})
     _add_server(page, pool, server)
     _add_apps(page, pool.apps)
-    _add_totals(page, pool.apps)
+    _add_totals(page, "mpkernel", [(_app(app), app.totals) for app in pool.apps])
+    # Apps that are forgotten are in these: a sum over those above would fall.
+    _add_totals(page, "mpkernel_server", [({}, pool.totals)])
     _add_hosts(page, pool.apps)
     return page.text()
 
@@ -112,58 +115,50 @@ def _add_apps(page: Exposition, apps: list[AppSnapshot]) -> None:
     )
 
 
-def _add_totals(page: Exposition, apps: list[AppSnapshot]) -> None:
+def _add_totals(page: Exposition, prefix: str, totals: list[tuple[Labels, AppTotals]]) -> None:
+    def count(name: str, what: str, value_of: Callable[[AppTotals], int], unit: str = "") -> None:
+        values = [(labels, value_of(one)) for labels, one in totals]
+        page.counters(f"{prefix}_{name}", what, values, unit=unit)
+
+    def time_taken(name: str, what: str, latencies_of: Callable[[AppTotals], Latencies]) -> None:
+        values = [(labels, latencies_of(one)) for labels, one in totals]
+        page.histograms(f"{prefix}_{name}", what, values)
+
+    count("host_starts", "Processes that were started, or adopted.", lambda one: one.starts)
     page.counters(
-        "mpkernel_host_starts",
-        "Processes that were started for the app, or adopted.",
-        [(_app(app), app.totals.starts) for app in apps],
+        f"{prefix}_host_deaths",
+        "Processes that ended unasked, were restarted or could not be started.",
+        _deaths_by_reason(totals),
     )
-    page.counters(
-        "mpkernel_host_deaths",
-        "Processes of the app that ended unasked, were restarted or could not be started.",
-        _deaths_by_reason(apps),
-    )
-    page.counters(
-        "mpkernel_sessions_opened",
-        "Sessions that were opened.",
-        [(_app(app), app.totals.sessions) for app in apps],
-    )
-    page.counters(
-        "mpkernel_host_messages",
-        "Messages that came from the processes of the app.",
-        [(_app(app), app.totals.messages) for app in apps],
-    )
-    page.counters(
-        "mpkernel_host_messages_sent",
-        "Messages that were sent to the processes of the app.",
-        [(_app(app), app.totals.sent) for app in apps],
-    )
-    page.counters(
-        "mpkernel_kernel_input_bytes",
+    count("sessions_opened", "Sessions that were opened.", lambda one: one.sessions)
+    count("host_messages", "Messages that came from processes.", lambda one: one.messages)
+    count("host_messages_sent", "Messages that were sent to processes.", lambda one: one.sent)
+    count(
+        "kernel_input_bytes",
         "What was sent to kernels.",
-        [(_app(app), app.totals.kernel_input_bytes) for app in apps],
-        unit="bytes",
+        lambda one: one.kernel_input_bytes,
+        "bytes",
     )
-    page.counters(
-        "mpkernel_kernel_output_bytes",
+    count(
+        "kernel_output_bytes",
         "What kernels have sent.",
-        [(_app(app), app.totals.kernel_output_bytes) for app in apps],
-        unit="bytes",
+        lambda one: one.kernel_output_bytes,
+        "bytes",
     )
-    page.histograms(
-        "mpkernel_host_start_seconds",
+    time_taken(
+        "host_start_seconds",
         "From the launch of a process to its readiness.",
-        [(_app(app), app.totals.host_start) for app in apps],
+        lambda one: one.host_start,
     )
-    page.histograms(
-        "mpkernel_session_start_seconds",
+    time_taken(
+        "session_start_seconds",
         "From the opening of a session until its kernel runs.",
-        [(_app(app), app.totals.session_start) for app in apps],
+        lambda one: one.session_start,
     )
-    page.histograms(
-        "mpkernel_host_ping_seconds",
+    time_taken(
+        "host_ping_seconds",
         "From a ping of a process to its answer.",
-        [(_app(app), app.totals.ping) for app in apps],
+        lambda one: one.ping,
     )
 
 
@@ -206,11 +201,11 @@ def _hosts_by_state(apps: list[AppSnapshot]) -> Iterator[tuple[Labels, int]]:
             yield {**_app(app), "state": state.value}, counts[state.value]
 
 
-def _deaths_by_reason(apps: list[AppSnapshot]) -> Iterator[tuple[Labels, int]]:
+def _deaths_by_reason(totals: list[tuple[Labels, AppTotals]]) -> Iterator[tuple[Labels, int]]:
     """Those that there were none of, too: a counter that begins with 1 has never grown."""
-    for app in apps:
+    for labels, one in totals:
         for reason in Reason:
-            yield {**_app(app), "reason": reason.value}, app.totals.deaths.get(reason.value, 0)
+            yield {**labels, "reason": reason.value}, one.deaths.get(reason.value, 0)
 
 
 def _living(apps: list[AppSnapshot]) -> Iterator[tuple[AppSnapshot, HostSnapshot]]:

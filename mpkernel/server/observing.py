@@ -13,6 +13,7 @@ from mpkernel.server.host import AppHost
 from mpkernel.server.session_link import SessionLink
 from mpkernel.server.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot, SessionSnapshot
 from mpkernel.server.standby import Standby
+from mpkernel.server.tallies import AppTotals
 from mpkernel.server.usage import Usage
 from shm import Registry
 from shm.names import owner_of
@@ -25,10 +26,11 @@ class Observed(Protocol):
 
     files: Registry
     standby: Standby
+    forgotten: AppTotals
 
     @property
     def apps(self) -> Sequence[App]:
-        """The apps that had a session once."""
+        """The apps that had a session once, but for those that are forgotten."""
 
     @property
     def closed(self) -> bool:
@@ -89,6 +91,7 @@ async def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
     rates.keep({host.pid for app in apps for host in app.hosts})
     return PoolSnapshot(
         apps=apps,
+        totals=AppTotals.sum((pool.forgotten, *(app.totals for app in apps))),
         standby=pool.standby.pids,
         files=len(pool.files),
         files_bytes=sum(bytes_by_pid.values()),

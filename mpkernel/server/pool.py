@@ -29,6 +29,7 @@ from mpkernel.server.session import Session
 from mpkernel.server.standby import Standby
 from mpkernel.server.steps import run_each
 from mpkernel.server.strays import end_strays_of_dead_servers
+from mpkernel.server.tallies import AppTotals
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -66,6 +67,7 @@ class HostPool:
         settings: as given.
         files: the virtual files of all its hosts: `pool.files.lease(key)` reads one.
         standby: the processes that wait for an app.
+        forgotten: what has happened to apps that are among `apps` no more.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class HostPool:
         )
         self._apps: dict[str, App] = {}
         self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten
+        self.forgotten = AppTotals.sum(())
         self._relay = ConsoleRelay(
             forward=self.settings.relay_console, as_json=self.settings.log_format == "json"
         )
@@ -220,7 +223,11 @@ class HostPool:
         """Where notebooks are made and served again and again, each once, they must not add up."""
         if len(self._apps) < self._most_apps:
             return
-        self._apps = {path: app for path, app in self._apps.items() if not app.is_idle}
+        idle = [app for app in self._apps.values() if app.is_idle]
+        totals = (app.tallies.totals((), outstanding_bytes=0) for app in idle)
+        self.forgotten = AppTotals.sum((self.forgotten, *totals))
+        for app in idle:
+            del self._apps[app.path]
         self._most_apps = max(_KEPT_APPS, 2 * len(self._apps))
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:

@@ -20,6 +20,7 @@ import psutil
 
 from mpkernel.server.places import write_private
 from mpkernel.server.snapshot import PoolSnapshot, ServerSnapshot
+from mpkernel.server.tallies import AppTotals
 from mpkernel.version import __version__
 
 __all__ = ["SnapshotFile"]
@@ -51,7 +52,14 @@ class SnapshotFile:
             started_at=now,
             taken_at=now,
             has_control=has_control,
-            pool=PoolSnapshot(apps=[], standby=[], files=0, files_bytes=0, is_leaving=False),
+            pool=PoolSnapshot(
+                apps=[],
+                totals=AppTotals.sum(()),
+                standby=[],
+                files=0,
+                files_bytes=0,
+                is_leaving=False,
+            ),
         )
 
     def write(self, pool: PoolSnapshot) -> None:

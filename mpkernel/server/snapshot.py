@@ -106,7 +106,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A pool, and so a server.
 
     Attributes:
-        apps: those that had a session once, by their paths.
+        apps: those that had a session once, by their paths. Of many, the idle ones are left out.
+        totals: what has happened to all apps together, those that are left out among them.
         standby: ids of the processes that are ready for an app.
         files: how many virtual files there are.
         files_bytes: what they hold together.
@@ -114,6 +115,7 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     apps: list[AppSnapshot]
+    totals: AppTotals
     standby: list[int]
     files: int
     files_bytes: int

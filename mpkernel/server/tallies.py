@@ -36,6 +36,13 @@ class Latencies(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[int, ...]
     sum_s: float
 
+    @classmethod
+    def sum(cls, latencies: Iterable[Latencies]) -> Latencies:
+        """All of them together."""
+        known = [cls(counts=(0,) * (len(BOUNDS_S) + 1), sum_s=0.0), *latencies]
+        counts = tuple(map(sum, zip(*(one.counts for one in known), strict=True)))
+        return cls(counts=counts, sum_s=sum(one.sum_s for one in known))
+
 
 class Histogram:
     """Counts durations by their size. On the loop's thread."""
@@ -100,6 +107,26 @@ class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
     host_start: Latencies
     session_start: Latencies
     ping: Latencies
+
+    @classmethod
+    def sum(cls, totals: Iterable[AppTotals]) -> AppTotals:
+        """What has happened to several apps together."""
+        known = list(totals)
+        deaths: Counter[str] = Counter()
+        for one in known:
+            deaths.update(one.deaths)
+        return cls(
+            starts=sum(one.starts for one in known),
+            deaths=dict(deaths),
+            sessions=sum(one.sessions for one in known),
+            messages=sum(one.messages for one in known),
+            sent=sum(one.sent for one in known),
+            kernel_input_bytes=sum(one.kernel_input_bytes for one in known),
+            kernel_output_bytes=sum(one.kernel_output_bytes for one in known),
+            host_start=Latencies.sum(one.host_start for one in known),
+            session_start=Latencies.sum(one.session_start for one in known),
+            ping=Latencies.sum(one.ping for one in known),
+        )
 
 
 class Tallies:

@@ -12,6 +12,7 @@ from server.simulated import SETTINGS, World
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied
 from mpkernel.server import pool as pool_module
+from mpkernel.server.observing import Rates, snapshot_of
 
 KERNEL = KernelSpec(entry="mpkernel.kernel.main:run")
 
@@ -35,7 +36,9 @@ async def test_of_many_apps_those_in_use_are_kept(
     os.kill(host.pid, signal.SIGKILL)
     with pytest.raises(HostDied):
         await anext(died)
+    opened = []
     for path in paths[2:]:
+        opened.append((await snapshot_of(pool, Rates())).totals.sessions)
         session = await pool.open_session(path, kernel=KERNEL)
         (host,) = [host for host in pool.hosts if host.app == str(path)]
         await session.close()
@@ -43,6 +46,12 @@ async def test_of_many_apps_those_in_use_are_kept(
     kept = [app.path for app in pool.apps]
     assert kept[:2] == [str(paths[0]), str(paths[1])]  # one has a process, one died just now
     assert len(kept) <= 5
+    snapshot = await snapshot_of(pool, Rates())
+    assert [*opened, snapshot.totals.sessions] == list(range(2, 13))  # a count never goes back
+    assert snapshot.totals.starts == snapshot.totals.sessions
+    assert snapshot.totals.deaths == {"killed": 1}
+    assert sum(snapshot.totals.host_start.counts) == sum(snapshot.totals.session_start.counts) == 12
+    assert sum(app.totals.sessions for app in snapshot.apps) < 12
     again = await pool.open_session(paths[2], kernel=KERNEL)
     assert str(paths[2]) in [app.path for app in pool.apps]
     for session in (used, again):

@@ -24,12 +24,11 @@ from mpkernel.server.deaths import Reason
 from mpkernel.server.metrics import ServerFacts, metrics_of
 from mpkernel.server.metrics_file import MetricsFile
 from mpkernel.server.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot
-from mpkernel.server.tallies import BOUNDS_S, Histogram, Tallies
+from mpkernel.server.tallies import BOUNDS_S, AppTotals, Histogram, Tallies
 from shm.names import own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
 ECHO = KernelSpec(entry="kernels:echo")
-EMPTY = PoolSnapshot(apps=[], standby=[], files=0, files_bytes=0, is_leaving=False)
 FACTS = ServerFacts("mine", 7, "1.0", "3.11.2", 1.7e9, 2**20)
 PATIENCE_S = 30.0
 
@@ -103,7 +102,14 @@ def host_snapshot(pid: int, state: str = "ready") -> HostSnapshot:
 
 
 def pool_of(*apps: AppSnapshot) -> PoolSnapshot:
-    return PoolSnapshot(apps=list(apps), standby=[], files=0, files_bytes=0, is_leaving=False)
+    return PoolSnapshot(
+        apps=list(apps),
+        totals=AppTotals.sum(app.totals for app in apps),
+        standby=[],
+        files=0,
+        files_bytes=0,
+        is_leaving=False,
+    )
 
 
 class TestTheText:
@@ -153,6 +159,24 @@ class TestTheText:
             reason: number(found, "host_deaths_total", reason=reason.value) for reason in Reason
         }
         assert deaths == {**dict.fromkeys(Reason, 0), Reason.OUT_OF_MEMORY: 2}
+
+    def test_counts_for_the_server_what_it_counts_for_all_apps_together(self) -> None:
+        apps = []
+        for path in ("/a.py", "/b.py"):
+            tallies = Tallies()
+            tallies.sessions = 3
+            tallies.deaths[Reason.KILLED] += 1
+            tallies.ping.observe(0.2)
+            apps.append(app_snapshot(path, tallies))
+        found = numbers(metrics_of(pool_of(*apps), FACTS))
+        assert number(found, "server_sessions_opened_total") == 6
+        assert number(found, "server_host_deaths_total", reason="killed") == 2
+        assert number(found, "server_host_ping_seconds_count") == 2
+        assert number(found, "server_host_ping_seconds_sum") == pytest.approx(0.4)
+        mine = {name.removeprefix("mpkernel_server_") for name, labels in found}
+        for name, labels in found:
+            if "app" in dict(labels) and name.endswith("_total"):
+                assert name.removeprefix("mpkernel_") in mine
 
     def test_leaves_out_what_is_not_known_and_who_is_gone(self) -> None:
         hosts = (host_snapshot(1), host_snapshot(2, "died"))
@@ -367,13 +391,13 @@ class TestTheFile:
 
     def test_is_written_when_it_is_time(self, path: Path) -> None:
         file = MetricsFile(path, 1000.0)
-        file.write(EMPTY)
+        file.write(pool_of())
         first = path.stat()
-        file.write(EMPTY)
+        file.write(pool_of())
         assert path.stat() == first
         soon = MetricsFile(path, 0.001)
         for _ in range(2):
-            soon.write(EMPTY)
+            soon.write(pool_of())
             assert path.stat() != first
             first = path.stat()
 
@@ -381,18 +405,18 @@ class TestTheFile:
         self, path: Path, warned: Callable[[], list[str]]
     ) -> None:
         file = MetricsFile(path, 0.001)
-        file.write(EMPTY)
+        file.write(pool_of())
         before = path.read_text()
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
         try:
             for _ in range(3):
-                file.write(EMPTY)
+                file.write(pool_of())
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert path.read_text() == before
         assert os.listdir(path.parent) == [path.name]
-        file.write(EMPTY)
+        file.write(pool_of())
         assert path.read_text() != before
         trouble, end = warned()
         assert "File too large" in trouble
@@ -404,7 +428,7 @@ class TestTheFile:
         path.mkdir()
         file = MetricsFile(path, 0.001)
         for _ in range(3):
-            file.write(EMPTY)
+            file.write(pool_of())
         file.remove()
         assert os.listdir(path.parent) == [path.name]
         [said] = warned()
@@ -414,12 +438,12 @@ class TestTheFile:
         self, path: Path, warned: Callable[[], list[str]]
     ) -> None:
         old, new = MetricsFile(path, 0.02), MetricsFile(path, 1000.0)
-        old.write(EMPTY)
-        new.write(EMPTY)
+        old.write(pool_of())
+        new.write(pool_of())
         written = path.stat()
         deadline = written.st_mtime + 0.02
         while time.time() < deadline:  # a few of its turns
-            old.write(EMPTY)
+            old.write(pool_of())
         assert path.stat() == written
         old.remove()
         assert path.stat() == written
@@ -432,14 +456,14 @@ class TestTheFile:
         self, path: Path, warned: Callable[[], list[str]]
     ) -> None:
         waiting, other = MetricsFile(path, 0.1), MetricsFile(path, 0.1)
-        waiting.write(EMPTY)
-        other.write(EMPTY)
+        waiting.write(pool_of())
+        other.write(pool_of())
         time.sleep(0.1)
-        waiting.write(EMPTY)
+        waiting.write(pool_of())
         other.remove()
         assert not path.exists()
         time.sleep(0.1)
-        waiting.write(EMPTY)
+        waiting.write(pool_of())
         assert path.exists()
         trouble, end = warned()
         assert "another server writes it" in trouble
@@ -447,24 +471,24 @@ class TestTheFile:
 
     def test_that_a_killed_server_left_is_taken_over(self, path: Path) -> None:
         file = MetricsFile(path, 0.001)
-        file.write(EMPTY)
+        file.write(pool_of())
         path.unlink()
         path.write_text("left")
         os.utime(path, (time.time() - 10, time.time() - 10))
-        file.write(EMPTY)
+        file.write(pool_of())
         assert path.read_text() != "left"
 
     def test_is_not_written_any_more_once_it_was_removed(self, path: Path) -> None:
         file = MetricsFile(path, 0.001)
         file.remove()
-        file.write(EMPTY)
+        file.write(pool_of())
         file.remove()
         assert not path.exists()
 
     def test_half_of_one_that_a_killed_server_left_is_removed(self, path: Path) -> None:
         earlier = own_tag()._replace(start=own_tag().start - 1)
         (path.parent / f".{earlier.prefix}1").write_text("half")
-        MetricsFile(path, 1.0).write(EMPTY)
+        MetricsFile(path, 1.0).write(pool_of())
         assert os.listdir(path.parent) == [path.name]
 
     def test_cannot_end_a_server_by_a_signal_of_the_limit(self) -> None:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from server.operators import OperatedServer, until, user_directories
@@ -20,11 +21,14 @@ from mpkernel.server.observing import Rates
 from mpkernel.server.places import make_private, private_runtime_directory
 from mpkernel.server.publishing import SnapshotFile
 from mpkernel.server.snapshot import HostSnapshot, PoolSnapshot
+from mpkernel.server.tallies import AppTotals
 from shm.names import next_name, own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
 ECHO = KernelSpec(entry="kernels:echo")
-EMPTY = PoolSnapshot(apps=[], standby=[], files=0, files_bytes=0, is_leaving=False)
+EMPTY = PoolSnapshot(
+    apps=[], totals=AppTotals.sum(()), standby=[], files=0, files_bytes=0, is_leaving=False
+)
 
 
 @pytest.fixture
@@ -176,7 +180,7 @@ class TestTheFile:
         first = path.stat().st_ino
         file.write(EMPTY)
         assert path.stat().st_ino == first
-        file.write(PoolSnapshot(apps=[], standby=[7], files=0, files_bytes=0, is_leaving=False))
+        file.write(msgspec.structs.replace(EMPTY, standby=[7]))
         assert published_servers()[0].snapshot.pool.standby == [7]
 
     def test_comes_back_when_somebody_has_cleaned_up(self, path: Path) -> None:
