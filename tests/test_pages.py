@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ OF_OTHERS = {
     "MemoryError",
 }
 """What marimo's page, DuckDB, the system and Python say."""
+
+SALES = ROOT / "mpkernel" / "examples" / "sales"
+ASK = "from starlette.testclient import TestClient\nclient = TestClient(app)\n"
 
 EXAMPLE = "# %%\nn = 2\n# %%\nprint('n is', n)\n"
 
@@ -109,6 +113,21 @@ def test_an_example_of_the_embedded_kernel_works(tmp_path: Path, page: Path, pri
     (tmp_path / "app.py").write_text(EXAMPLE)
     (code,) = (code for code in code_in(page, "python") if "PythonClient" in code)
     assert output_of(code, tmp_path) == prints
+
+
+@pytest.mark.parametrize(
+    ("page", "paths"),
+    [(README, ["/sales/"]), (FOLDER / "asgi.md", ["/sales/", "/all/dashboard"])],
+    ids=["README", "asgi"],
+)
+def test_an_example_of_an_asgi_application_serves(
+    tmp_path: Path, page: Path, paths: list[str]
+) -> None:
+    shutil.copytree(SALES, tmp_path / "notebooks")
+    shutil.copy(SALES / "dashboard.py", tmp_path / "sales.py")
+    (code,) = (code for code in code_in(page, "python") if "FastAPI" in code)
+    ask = f"{code}\n{ASK}print([client.get(path).status_code for path in {paths}])"
+    assert output_of(ask, tmp_path) == f"{[200] * len(paths)}\n"
 
 
 def output_of(code: str, folder: Path) -> str:
