@@ -86,8 +86,7 @@ def main(
     detach_resource_tracker()
     # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    for fd in (faults_fd, sentinel_fd):
-        os.register_at_fork(after_in_child=partial(_point_at_stderr, fd))
+    os.register_at_fork(after_in_child=partial(_point_at_stderr, [faults_fd, sentinel_fd]))
     Dispatcher(control_fd, stream_fd, server_pid).run()
 
 
@@ -103,6 +102,7 @@ class Dispatcher:
         self._kernels: Kernels | None = None
         self._files: HostFiles | None = None
         self._warming: Warming | None = None
+        self._is_forgotten = False
         self._poll = select.poll()
         self._poll.register(control_fd, select.POLLIN)
         if self._server_fd is not None:
@@ -224,9 +224,13 @@ class Dispatcher:
         os.writev(self._control_fd, [encode_header(Channel.MANAGEMENT, 0, len(payload)), payload])
 
     def _forget(self) -> None:
-        """In a fork of user code: have plain descriptors 1 and 2, and none of the Pipes."""
+        """In a fork of user code: have plain descriptors 1 and 2, and none of the Pipes. In a fork
+        of that one these numbers, and the handlers, are its own."""
         if self._writer is not None:
             self._writer.forget()
+        if self._is_forgotten:
+            return
+        self._is_forgotten = True
         for fd in (self._control_fd, self._stream_fd, self._server_fd):
             if fd is not None:
                 os.close(fd)
@@ -236,19 +240,22 @@ class Dispatcher:
             console.plain_streams()
 
 
-def _point_at_stderr(fd: int) -> None:
-    """In a fork of user code: make `fd` another descriptor 2.
+def _point_at_stderr(fds: list[int]) -> None:
+    """In a fork of user code: make each of `fds` another descriptor 2, and forget it: in a fork of
+    that one the number may be another file's.
 
     What faulthandler writes goes there, as in any program: the crash of a fork is no evidence for
     the end of its host. And a fork that kept the sentinel open would hide that end from a server
-    that has no pidfd. Not closed: a fork of the fork would close what has the number by then.
+    that has no pidfd. Not closed: faulthandler would write to what has the number next.
     """
-    try:
-        os.dup2(2, fd, inheritable=False)
-    except OSError:  # user code has closed descriptor 2
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, fd, inheritable=False)
-        os.close(nowhere)
+    while fds:
+        fd = fds.pop()
+        try:
+            os.dup2(2, fd, inheritable=False)
+        except OSError:  # user code has closed descriptor 2
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, fd, inheritable=False)
+            os.close(nowhere)
 
 
 def _die_with(server_pid: int) -> None:
