@@ -29,6 +29,7 @@ from mpkernel.host.streams import StreamWriter
 from mpkernel.host.temporary import name_temporary_directory
 from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
+from mpkernel.host_mark import mark_own_process
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
 from mpkernel.wire.messages import (
     ConsoleText,
@@ -83,6 +84,7 @@ def main(
         os.set_inheritable(fd, False)
     _be_a_main_process()
     adopt_orphans()
+    mark_own_process()
     detach_resource_tracker()
     # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)

@@ -19,6 +19,7 @@ from multiprocessing import context
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
+from mpkernel.host_mark import HostMark
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity, Killed, kill_descendants
 from mpkernel.program import enter
@@ -74,6 +75,7 @@ class HostProcess:
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends
         self._pidfd = _open_pidfd(self.pid)
         self._mark = mark
+        self._host_mark = HostMark.of_host(self.pid)
         self._lock = threading.RLock()  # guards all below: nobody reaps while another one kills
         self._status: ExitStatus | None = None
         self._killed: Killed | None = None  # what it had started, if it was killed with it
@@ -190,7 +192,7 @@ class HostProcess:
         if self._killed is not None:
             see_out(self._killed)
         elif _SYSTEM_TELLS_PARENTS:
-            end_strays(self.pid, self._mark, seen)
+            end_strays(self.pid, self._mark, self._host_mark, seen)
 
     def reap(self, *, within_s: float = KILLED_WITHIN_S) -> None:
         """Kill the host if it lives and reap it; `end_strays` comes next. From any thread.

@@ -6,10 +6,12 @@ the system's first one, as a rule. They are known then by what they have from th
 
     its process session    unless they began one of their own
     its mark               a variable in the environment that each process hands on to its children
+    its `HostMark`         a limit that nobody can lose but on purpose
     the watchdog's look    which saw them when they were still the host's descendants
 
-A process escapes only if it has none of these: it cleared its environment, began a session of its
-own and lost its parent, all since the watchdog's last look.
+So none escapes where the system lets a host set that limit. Elsewhere a process escapes that has
+cleared its environment, begun a session of its own and lost its parent since the watchdog's last
+look.
 
 What is found may be the calling process's own child by now: a server that is the first process of
 its container gets all orphans. It is reaped then, for nobody else will.
@@ -22,6 +24,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from mpkernel.host_mark import HostMark
 from mpkernel.process_tree import (
     Identity,
     Killed,
@@ -50,12 +53,13 @@ def new_mark() -> str:
     return next_name()
 
 
-def end_strays(host: int, mark: str, seen: Iterable[Identity]) -> None:
+def end_strays(host: int, mark: str, host_mark: HostMark, seen: Iterable[Identity]) -> None:
     """End what a host has left. Blocks for some milliseconds, for 2 s at the longest.
 
     Args:
         host: the host's process id; it has ended.
-        mark: the host's.
+        mark: the host's, in the environment.
+        host_mark: the host's, in a limit.
         seen: what the watchdog knows to be the host's.
     """
     marked = f"{MARK}={mark}".encode()
@@ -63,6 +67,8 @@ def end_strays(host: int, mark: str, seen: Iterable[Identity]) -> None:
 
     def is_stray(stat: Stat) -> bool:
         if stat.session == host or stat.identity in known:
+            return True
+        if HostMark.on(stat.identity.pid) == host_mark:
             return True
         return marked in _environment_of(stat.identity.pid)
 
@@ -83,6 +89,9 @@ def end_strays_of_dead_servers() -> None:
     begins = f"{MARK}=".encode()
 
     def is_stray(stat: Stat) -> bool:
+        host_mark = HostMark.on(stat.identity.pid)
+        if host_mark is not None and host_mark.is_of_dead_host:
+            return True
         for variable in _environment_of(stat.identity.pid):
             if variable.startswith(begins):
                 server = owner_of(variable.removeprefix(begins).decode(errors="replace"))

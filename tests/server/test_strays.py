@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +20,7 @@ from server.conftest import APPS
 
 from mpkernel import HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
+from mpkernel.process_tree import Identity, stat_of
 from mpkernel.server.app import App
 from mpkernel.server.deaths import Reason
 from mpkernel.server.strays import MARK, end_strays_of_dead_servers
@@ -59,9 +62,27 @@ def app_of(pool: HostPool) -> App:
     return app
 
 
-async def gone(processes: list[psutil.Process]) -> bool:
-    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=WAIT_S)
-    return not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+def identity_of(pid: int) -> Identity:
+    stat = stat_of(pid)
+    assert stat is not None
+    return stat.identity
+
+
+def has_ended(process: Identity) -> bool:
+    """Also if nobody has reaped it."""
+    stat = stat_of(process.pid)
+    return stat is None or stat.identity != process or stat.has_ended
+
+
+def wait_gone(processes: list[Identity]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not all(has_ended(one) for one in processes):
+        assert time.monotonic() < deadline, f"these go on: {processes}"
+        time.sleep(0.005)
+
+
+async def gone(processes: list[Identity]) -> None:
+    await asyncio.to_thread(wait_gone, processes)
 
 
 @pytest.mark.parametrize("end", [close, retire, restart, break_a_limit, kill, crash])
@@ -70,15 +91,25 @@ async def test_all_that_was_started_ends_with_its_process(end: End) -> None:
         session = await pool.open_session(
             KERNELS, kernel=KernelSpec(entry="kernels:leave_children")
         )
-        children = [
-            psutil.Process(pid) for pid in msgspec.json.decode((await anext(session)).payload)
-        ]
+        children = [identity_of(pid) for pid in msgspec.json.decode((await anext(session)).payload)]
         host = session.host
-        assert all(host.pid in (child.ppid(), child.pid) for child in children)
         while host.usages[-1:] == () or host.usages[-1].processes <= len(children):
             await asyncio.sleep(0.01)
         await end(pool, session)
-        assert await gone(children)
+        await gone(children)
+
+
+@pytest.mark.parametrize("end", [kill, crash])
+async def test_what_keeps_nothing_of_its_host_ends_with_it_too(end: End) -> None:
+    async with HostPool(Settings(watch_interval_s=None)) as pool:
+        session = await pool.open_session(
+            KERNELS, kernel=KernelSpec(entry="kernels:leave_one_that_keeps_nothing")
+        )
+        child = identity_of(int((await anext(session)).payload))
+        assert os.getsid(child.pid) == child.pid
+        assert not Path(f"/proc/{child.pid}/environ").read_bytes()
+        await end(pool, session)
+        await gone([child])
 
 
 @pytest.mark.parametrize("end", [close, break_a_limit])
@@ -111,24 +142,52 @@ from mpkernel import HostPool, KernelSpec
 
 async def main():
     pool = HostPool()
-    kernel = KernelSpec(entry="kernels:leave_children")
-    session = await pool.open_session(sys.argv[1], kernel=kernel)
-    print((await anext(session)).payload.decode(), flush=True)
+    session = await pool.open_session(sys.argv[1], kernel=KernelSpec(entry=sys.argv[2]))
+    print(session.host.pid, (await anext(session)).payload.decode(), flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
 """
 
 
-def test_all_that_was_started_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
+@contextmanager
+def server_with(tmp_path: Path, entry: str) -> Iterator[tuple[subprocess.Popen[bytes], int, str]]:
+    """A server with a session, its app's process id, and what the session said."""
     script = tmp_path / "server.py"
     script.write_text(SERVER)
-    with subprocess.Popen([sys.executable, script, KERNELS], stdout=subprocess.PIPE) as server:
+    command = [sys.executable, script, KERNELS, entry]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
-        children = [psutil.Process(pid) for pid in msgspec.json.decode(server.stdout.readline())]
+        host, said = server.stdout.readline().decode().split(" ", 1)
+        try:
+            yield server, int(host), said
+        finally:
+            server.kill()
+
+
+def test_all_that_was_started_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    with server_with(tmp_path, "kernels:leave_children") as (server, _, said):
+        children = [identity_of(pid) for pid in msgspec.json.decode(said)]
         server.kill()
-        _, alive = psutil.wait_procs(children, timeout=WAIT_S)
-        assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+        wait_gone(children)
+
+
+def test_what_keeps_nothing_and_whose_server_is_killed_too_is_ended_by_the_next_one(
+    tmp_path: Path,
+) -> None:
+    entry = "kernels:leave_one_that_keeps_nothing"
+    with server_with(tmp_path, entry) as (server, host, said):
+        child = identity_of(int(said))
+        os.kill(host, signal.SIGSTOP)  # it must not see that its server is gone
+        end_strays_of_dead_servers()
+        assert not has_ended(child)
+        server.kill()
+        server.wait()
+        app = identity_of(host)
+        os.kill(host, signal.SIGKILL)
+        wait_gone([app])
+        end_strays_of_dead_servers()
+        wait_gone([child])
 
 
 def test_what_was_killed_with_its_server_is_ended_by_the_next_one() -> None:

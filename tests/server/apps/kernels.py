@@ -221,6 +221,17 @@ def leave_children(kernel):
     echo(kernel)
 
 
+def leave_one_that_keeps_nothing(kernel):
+    """Start an orphan that has neither its host's session nor anything of its environment."""
+    child = orphan("env -i setsid sleep 600")
+    while True:
+        with open(f"/proc/{child}/comm") as file:
+            if file.read() == "sleep\n":
+                break
+    kernel.send(str(child).encode())
+    echo(kernel)
+
+
 def leave_children_and_a_file(kernel):
     """The same, and a virtual file, which has a resource tracker."""
     kernel.files.store("key", bytes(100_000))
