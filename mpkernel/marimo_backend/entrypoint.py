@@ -27,6 +27,7 @@ from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.banner import showing_banners
 from mpkernel.marimo_backend.events import serve_events
 from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
+from mpkernel.marimo_backend.outflow import telling_of_moves
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
 from mpkernel.marimo_backend.reconnecting import session_of, telling_of_reconnection
 from mpkernel.marimo_backend.registered_files import RegisteredFiles, opened
@@ -100,15 +101,34 @@ class IsolationMiddleware:
             await self._serve_file(lease.files, scope, receive, send)
         elif scope["type"] == "lifespan":
             await leave_in_order([lease], self._app, scope, receive, send)
-        elif scope["type"] == "http" and session_of(scope) is not None:
-            timeout_s = lease.shared.hosts.settings.sse_stall_timeout_s
-            to_page = _to_page(lease, scope, send)
-            await serve_events(self._app, scope, receive, to_page, stall_timeout_s=timeout_s)
+        elif (session_id := session_of(scope)) is not None:
+            await self._serve_page(lease, session_id, scope, receive, send)
         elif scope["type"] == "http":
             await self._app(scope, receive, showing_banners(send))
         else:
             async with lease.leaving.connection():
-                await self._app(scope, receive, _to_page(lease, scope, send))
+                await self._app(scope, receive, send)
+
+    async def _serve_page(
+        self, lease: PoolLease, session_id: str, scope: Any, receive: Any, send: Any
+    ) -> None:
+        """Let marimo send a page what its session shows. The session learns when the page takes
+        something of it, when it has connected again, and when it is gone."""
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                lease.page_moved(session_id)
+
+        send = telling_of_reconnection(send, lambda: lease.page_is_back(session_id))
+        send = telling_of_moves(send, lambda: lease.page_moved(session_id))
+        if scope["type"] == "websocket":
+            async with lease.leaving.connection():
+                await app(scope, receive, send)
+        else:
+            timeout_s = lease.shared.hosts.settings.sse_stall_timeout_s
+            await serve_events(app, scope, receive, send, stall_timeout_s=timeout_s)
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
         """Let marimo answer for a registered file, with the registered length in its path and the
@@ -166,14 +186,6 @@ class IsolationMiddleware:
         seam.server("VirtualFileStorageManager")().storage = RegisteredFiles(lease.files)
         logger.info("notebooks of this server are isolated by mpkernel")
         return lease
-
-
-def _to_page(lease: PoolLease, scope: Any, send: Any) -> Any:
-    """`send`, such that the session of a page learns when the page has connected again."""
-    session_id = session_of(scope)
-    if session_id is None:
-        return send
-    return telling_of_reconnection(send, lambda: lease.page_is_back(session_id))
 
 
 def _refuses_marimo() -> bool:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from mpkernel.aio.loops import call_on_loop, running_loop
@@ -137,6 +138,7 @@ class PoolLease:
         self._lock = threading.Lock()  # guards _adapters
         self._adapters: dict[str, AppHostAdapter] = {}
         self._most_adapters = _KEPT_ADAPTERS  # with more, those that are idle are forgotten
+        self._when_moved: dict[str, Callable[[], None]] = {}  # by session; on the loop's thread
         with shared.lock:
             shared.leases.add(self)
 
@@ -178,6 +180,17 @@ class PoolLease:
             adapters = list(self._adapters.values())
         for adapter in adapters:
             adapter.page_is_back(session_id)
+
+    def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
+        """Call this once when a page of one of the manager's sessions has taken a message, or is
+        gone. A later call for the session is in place of this one. On the loop's thread."""
+        self._when_moved[session_id] = call
+
+    def page_moved(self, session_id: str) -> None:
+        """A page of one of the manager's sessions has taken a message, or is gone. On the loop's
+        thread."""
+        if self._when_moved and (call := self._when_moved.pop(session_id, None)) is not None:
+            call()
 
     def has_page(self, session_id: str) -> bool:
         """Whether a page of one of the manager's sessions is connected."""

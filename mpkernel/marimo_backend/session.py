@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import html
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from mpkernel.errors import AppUnavailable, MPKernelError
@@ -24,12 +26,19 @@ __all__ = ["MarimoSession"]
 
 logger = get_logger(__name__)
 
+_SPARE_MESSAGES = 1024
+"""How many more than windows allow, by their count, may be on their way."""
+
 
 class Pages(Protocol):
     """The pages of a server's sessions. On the loop's thread."""
 
     def messages_waiting(self, session_id: str) -> int:
         """How many messages the slowest page of a session has not taken."""
+        ...
+
+    def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
+        """Call this once when a page of a session has taken a message, or is gone."""
         ...
 
     def has_page(self, session_id: str) -> bool:
@@ -86,7 +95,13 @@ class MarimoSession(SessionLink):
         super().__init__(app, session_id, journal)
         self.stream = stream
         self._pages = pages
-        self._outflow = Outflow(loop, self._waiting_messages, self.taken)
+        self._outflow = Outflow(
+            loop,
+            self._waiting_messages,
+            self.taken,
+            functools.partial(pages.when_moved, session_id),
+            most_messages=app.settings.window_bytes // MESSAGE_COST_BYTES + _SPARE_MESSAGES,
+        )
         self._calls = journal
         self._was_created = False
         self._missed: _Missed | None = None
@@ -105,8 +120,8 @@ class MarimoSession(SessionLink):
         if stream is None or payload.startswith(WIDGET_SHOWN):
             self.taken(count)
             return
-        stream.put(payload)
         self._outflow.sent(count)
+        stream.put(payload)
         if self._missed is not None and self.record.is_rebuilding:
             self._note_absence(self._missed)
 

@@ -278,6 +278,9 @@ class _NoPages:
     def messages_waiting(self, session_id: str) -> int:
         return 0
 
+    def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
+        """There is none that could."""
+
     def has_page(self, session_id: str) -> bool:
         return False
 
