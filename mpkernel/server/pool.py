@@ -20,6 +20,7 @@ from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
 from mpkernel.server.app import App
 from mpkernel.server.environments import environment_for
+from mpkernel.server.health import Health
 from mpkernel.server.host import AppHost
 from mpkernel.server.journal import Journal
 from mpkernel.server.operations import Operations
@@ -91,7 +92,7 @@ class HostPool:
         self._relay = ConsoleRelay(
             forward=self.settings.relay_console, as_json=self.settings.log_format == "json"
         )
-        self._watchdog: Watchdog[AppHost] | None = None
+        self._watchdog: Watchdog[Health] | None = None
         self.standby = Standby(self.settings)
         self._closed = False
         self._closing = asyncio.Event()
@@ -247,7 +248,7 @@ class HostPool:
             except RuntimeError as error:  # no thread; the next host's start tries again
                 logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
-            self._watchdog = Watchdog(self.settings, AppHost.judged)
+            self._watchdog = Watchdog(self.settings, Health.judged)
         process = None
         if env is None:
             process = self.standby.take(app.path, app.settings, app.import_folders)

@@ -17,6 +17,7 @@ from mpkernel.logs import get_logger
 from mpkernel.server.conduct import Conduct
 from mpkernel.server.console import HostConsole
 from mpkernel.server.files import AnnouncedFiles
+from mpkernel.server.health import Health
 from mpkernel.server.link import Link
 from mpkernel.server.process import HostProcess
 from mpkernel.server.roster import Roster
@@ -65,21 +66,8 @@ class Listener(Protocol):
     def became_ready(self) -> None:
         """The process takes sessions."""
 
-    def ponged(self, number: int) -> None:
-        """The process answers the ping of this number.
-
-        Raises:
-            ProtocolError: nobody sent it, or it was answered.
-        """
-
     def wants_drain(self, reason: str) -> None:
         """The process wants no more sessions."""
-
-    def condemn(self, error: ProtocolError) -> None:
-        """The process is to be ended for what it sent."""
-
-    def hung_up(self) -> None:
-        """The process has closed a Pipe, or it dies."""
 
 
 class Reception:
@@ -87,6 +75,7 @@ class Reception:
 
     Args:
         host: whose; it is told what concerns its life.
+        health: told of answers to pings, and of what no honest process does.
         process: its process.
         roster: its sessions.
         registry: where its virtual files are registered.
@@ -104,6 +93,7 @@ class Reception:
     def __init__(
         self,
         host: Listener,
+        health: Health,
         process: HostProcess,
         roster: Roster,
         registry: Registry,
@@ -111,6 +101,7 @@ class Reception:
     ) -> None:
         settings = host.settings
         self._host = host
+        self._health = health
         self._roster = roster
         self.files = AnnouncedFiles(
             registry,
@@ -125,9 +116,9 @@ class Reception:
             process.stream,
             loop,
             on_frames=self._on_frames,
-            on_error=host.condemn,
+            on_error=health.condemn,
             on_lost=self._on_lost,
-            on_hang_up=host.hung_up,
+            on_hang_up=health.hung_up,
             backlog_bytes=settings.backlog_bytes,
             max_frame_bytes=settings.max_frame_bytes,
         )
@@ -179,7 +170,7 @@ class Reception:
                 self.conduct.ready()
                 self._host.became_ready()
             case Pong():
-                self._host.ponged(message.number)
+                self._health.ponged(message.number)
             case FileStored():
                 self._on_file_stored(number, message)
             case FileRemoved():
@@ -210,7 +201,7 @@ class Reception:
         try:
             self.conduct.freed(len(keys))
         except ProtocolError as error:
-            self._host.condemn(error)
+            self._health.condemn(error)
         else:
             self.link.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
 
@@ -218,7 +209,7 @@ class Reception:
         """Output of a session was too large for the server's memory: that session ends."""
         self.conduct.lost(lost.payload_bytes)
         if lost.channel is Channel.MANAGEMENT:
-            self._host.condemn(lost)
+            self._health.condemn(lost)
             return
         session = self._roster.get(lost.session)
         if session is None:

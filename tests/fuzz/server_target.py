@@ -21,6 +21,7 @@ from mpkernel.marimo_backend.session import MarimoSession
 from mpkernel.marimo_backend.streams import PageStream
 from mpkernel.server.app import App
 from mpkernel.server.deaths import Reason
+from mpkernel.server.health import Health
 from mpkernel.server.host import AppHost
 from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
@@ -125,7 +126,7 @@ class _Life:
         self._held: list[HeldHost] = []
         self._files = Registry(session_quota_bytes=1 << 40)
         self._hosts: list[AppHost] = []
-        self._watchdog: Watchdog[AppHost] = Watchdog(_SETTINGS, AppHost.judged)
+        self._watchdog: Watchdog[Health] = Watchdog(_SETTINGS, Health.judged)
 
         def launch_host(app: App, *_: object) -> AppHost:
             held = HeldHost()
@@ -205,7 +206,7 @@ class _Life:
                 case 9 if kind > 160:
                     self._is_deaf = not self._is_deaf
                 case 9:
-                    self._host.ping(channel)
+                    self._host.health.ping(channel)
         except (SessionClosed, HostUnresponsive, ProtocolError) as error:
             del error  # as `Session.send` says
 
