@@ -20,7 +20,8 @@ PAGES = sorted(FOLDER.glob("*.md"))
 README = ROOT / "README.md"
 README_BYTES = 8 * 1024
 
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#]+)(?:#(?P<anchor>[^)]*))?\)")
+HEAD = re.compile(r"^#+ (.+)$", re.MULTILINE)
 CODE = re.compile(r"^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"\bmpkernel ([a-z]+)")
 
@@ -39,6 +40,10 @@ ASK = "from starlette.testclient import TestClient\nclient = TestClient(app)\n"
 EXAMPLE = "# %%\nn = 2\n# %%\nprint('n is', n)\n"
 
 
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
 def code_in(page: Path, language: str) -> list[str]:
     return [found["code"] for found in CODE.finditer(page.read_text()) if found[1] == language]
 
@@ -47,19 +52,24 @@ def test_readme_is_read_in_three_minutes() -> None:
     assert README.stat().st_size <= README_BYTES
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for target in LINK.findall(page.read_text()):
-        assert (page.parent / target).is_file(), target
+    for link in LINK.finditer(page.read_text()):
+        target = page.parent / link["path"]
+        assert target.is_file(), link[0]
+        if link["anchor"]:
+            heads = HEAD.findall(target.read_text())
+            anchors = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]
+            assert link["anchor"] in anchors, link[0]
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=name_of)
 def test_what_users_import_is_public(page: Path) -> None:
     imported = "\n".join(code_in(page, "python"))
     assert re.findall(r"(?:from|import) mpkernel\.\S+", imported) == []
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=name_of)
 def test_every_command_that_is_shown_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
