@@ -64,6 +64,7 @@ SCENARIOS = [
     Scenario("round-trip", "from a command to its answer, with 1, 10 and 100 sessions busy"),
     Scenario("throughput", "messages a second, 200 B to 16 MiB each"),
     Scenario("fairness", "a round trip while another session of the same host floods"),
+    Scenario("neighbours", "a round trip beside 100 clients of the same host that do not read"),
     Scenario("cpu", "what a message costs the server at 10,000 a second"),
     Scenario("start", "a host's start, bare and with marimo, and a session's on a live host"),
     Scenario("memory", "what a host and each session take"),

@@ -14,6 +14,8 @@ from ..measure import Measure, Target, percentile
 from ..peers import Peer, PeerSession
 from ..suite import Run
 
+__all__ = ["beside_a_flood", "run", "trips"]
+
 _SIZES = {"200 B": 200, "4 KiB": 4096, "64 KiB": 65536, "1 MiB": 1024 * 1024}
 _ONLY_FULL = ("4 KiB", "64 KiB")
 _PAUSE_S = 0.001
@@ -49,8 +51,8 @@ async def beside_a_flood(peer: Peer, name: str, size: int, seconds: float) -> Fi
     """Round trips of one session, without and with another that floods."""
     host = await peer.open_host()
     small, large = await host.open_session(), await host.open_session()
-    await _trips(small, _SETTLE_S / 2)  # to warm up
-    idle = await _trips(small, _SETTLE_S)
+    await trips(small, _SETTLE_S / 2)  # to warm up
+    idle = await trips(small, _SETTLE_S)
 
     taken = _Count()
     reader = asyncio.create_task(_read(large, taken))
@@ -58,7 +60,7 @@ async def beside_a_flood(peer: Peer, name: str, size: int, seconds: float) -> Fi
     await taken.begun.wait()
     await asyncio.sleep(_SETTLE_S)
     before, began = taken.count, time.perf_counter()
-    busy = await _trips(small, seconds)
+    busy = await trips(small, seconds)
     rate = (taken.count - before) / (time.perf_counter() - began)
     reader.cancel()
     await host.close()
@@ -86,7 +88,8 @@ async def _read(session: PeerSession, taken: _Count) -> None:
         taken.count += 1
 
 
-async def _trips(session: PeerSession, seconds: float) -> list[float]:
+async def trips(session: PeerSession, seconds: float) -> list[float]:
+    """How long each of the small round trips of so many seconds took, in seconds."""
     taken_s: list[float] = []
     began = time.perf_counter()
     end = began + seconds
