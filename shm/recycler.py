@@ -127,7 +127,7 @@ class Recycler:
         while self.free_bytes > self.max_bytes and self._drop_oldest():
             pass
         if self.closed:  # since we looked
-            self._drop_all()
+            self.give_up_free()
 
     def expire(self) -> float | None:
         """Unlink what waited for too long. Returns the seconds until that is due for the next
@@ -138,6 +138,11 @@ class Recycler:
                 return oldest.since - deadline
             self._drop_oldest()
         return None
+
+    def give_up_free(self) -> None:
+        """Unlink every block that waits to be used again."""
+        while self._drop_oldest():
+            pass
 
     def close(self) -> None:
         """Unlink every block, those in use too. Idempotent; nothing can be taken any more."""
@@ -153,7 +158,7 @@ class Recycler:
         try:
             block = Block.create(capacity)
         except NoSpace:
-            self._drop_all()
+            self.give_up_free()
             # Not a whole size class, when there is so little.
             block = Block.create(-(-size // _PAGE_BYTES) * _PAGE_BYTES)
         self._blocks[block.name] = block
@@ -193,10 +198,6 @@ class Recycler:
             return True  # somebody took it meanwhile
         self._unlink(oldest.block)
         return True
-
-    def _drop_all(self) -> None:
-        while self._drop_oldest():
-            pass
 
     def _unlink(self, block: Block) -> None:
         if self._blocks.pop(block.name, None) is not None:

@@ -65,6 +65,11 @@ class HostFiles:
         if self._announced is not None:
             self._announced.freed(keys)
 
+    def give_up_free(self) -> None:
+        """The dispatcher's: another host is short of shared memory."""
+        if self._announced is not None:
+            self._announced.give_up_free()
+
     def expire(self) -> float | None:
         """The dispatcher's: give up memory that waited too long to be used again; returns the
         seconds until it is due again, None when nothing waits."""

@@ -36,6 +36,7 @@ from mpkernel.wire.messages import (
     CreateKernel,
     Credit,
     FilesFreed,
+    GiveUpFree,
     Ping,
     Pong,
     Ready,
@@ -167,6 +168,9 @@ class Dispatcher:
             case FilesFreed():
                 if self._files is not None:
                     self._files.freed(message.keys)
+            case GiveUpFree():
+                if self._files is not None:
+                    self._files.give_up_free()
             case ConsoleText():
                 descriptors.deliver(message)
             case Ping():

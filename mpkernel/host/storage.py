@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 
 from mpkernel.host.streams import StreamWriter
-from mpkernel.wire.messages import FileRemoved, FileStorage, FileStored
-from shm import Entry, Owner, Recycler, RegisteredStorage, Registry, Source
-from shm.sources import Reader, SourceKind
+from mpkernel.wire.messages import FileRemoved, FileStorage, FileStored, ShortOfMemory
+from shm import Entry, NoSpace, Owner, Recycler, RegisteredStorage, Registry, Source
+from shm.sources import BlockSource, Reader, SourceKind
 from shm.storage import BlockPlace, Place, TempFilePlace
 from shm.tempdir import TempDirectory
 
@@ -17,6 +18,9 @@ __all__ = ["HostStorage", "owner_of_session"]
 # Code that makes files and shows none writes nothing either: how much of them may wait for the
 # server to hear of their end.
 _FLUSH_BYTES = 8 * 1024 * 1024
+
+_ASK_EVERY_S = 1.0
+_PAUSES_S = (0.005, 0.01, 0.02, 0.04, 0.08)
 
 
 def owner_of_session(number: int) -> Owner:
@@ -41,7 +45,7 @@ class HostStorage(RegisteredStorage):
         )
         places: list[Place] = []
         if settings.kind == "shared_memory":
-            places.append(BlockPlace(self._recycler))
+            places.append(_SharedBlocks(self._recycler, writer))
         if "temp_file" in (settings.kind, settings.fallback):
             places.append(TempFilePlace(TempDirectory()))
         registry = Registry(
@@ -55,6 +59,10 @@ class HostStorage(RegisteredStorage):
             entry = self._leases.pop(key, None)
             if entry is not None:
                 self.registry.end_lease(entry)
+
+    def give_up_free(self) -> None:
+        """Another host is short of shared memory."""
+        self._recycler.give_up_free()
 
     def expire(self) -> float | None:
         """See `Recycler.expire`."""
@@ -87,6 +95,39 @@ class HostStorage(RegisteredStorage):
         if self._posted_bytes >= _FLUSH_BYTES:
             self._posted_bytes = 0
             self._writer.flush()
+
+
+class _SharedBlocks(BlockPlace):
+    """Blocks of shared memory. Where there is none left, other hosts may keep some that they do not
+    use: they are asked to give it up, once a second at most, and it is waited for.
+
+    Args:
+        recycler: gives the blocks out.
+        writer: the stream Pipe.
+    """
+
+    def __init__(self, recycler: Recycler, writer: StreamWriter) -> None:
+        super().__init__(recycler)
+        self._writer = writer
+        self._asked_at = float("-inf")
+
+    def put(self, data: memoryview) -> BlockSource:
+        try:
+            return super().put(data)
+        except NoSpace:
+            now = time.monotonic()
+            if now - self._asked_at < _ASK_EVERY_S:
+                raise
+            self._asked_at = now
+        self._writer.post(ShortOfMemory())
+        self._writer.flush()
+        for pause_s in _PAUSES_S:
+            time.sleep(pause_s)
+            try:
+                return super().put(data)
+            except NoSpace:
+                continue
+        return super().put(data)
 
 
 class _AnnouncedSource:

@@ -105,6 +105,10 @@ class AnnouncedFiles:
         else:
             self._on_freed(key)
 
+    def let_go(self) -> None:
+        """Keep nothing mapped that nobody reads: memory that a host gives up is free only then."""
+        self._mappings.clear()
+
     def release_session(self, session: int) -> None:
         """End the files of a session; many of them in slices of the loop's time."""
         self._release(self._registry.keys_of_session(self._owner(session)))

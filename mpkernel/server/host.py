@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from mpkernel.aio.turns import turn_of
@@ -42,7 +42,7 @@ from mpkernel.server.usage import Usage
 from mpkernel.server.watchdog import Watchdog
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
-from mpkernel.wire.messages import CreateKernel, DownMessage, Ping, encode
+from mpkernel.wire.messages import CreateKernel, DownMessage, GiveUpFree, Ping, encode
 from shm import Registry
 
 __all__ = ["AppHost"]
@@ -66,6 +66,7 @@ class AppHost:
         files: where its virtual files are registered.
         watchdog: what looks after its process.
         argv: `sys.argv` in the process.
+        on_shortage: called when the process has found no shared memory.
 
     Attributes:
         app: absolute path of the app's file.
@@ -89,6 +90,7 @@ class AppHost:
         files: Registry,
         watchdog: Watchdog[Health],
         argv: Sequence[str] = (),
+        on_shortage: Callable[[], None] = lambda: None,
     ) -> None:
         self.app = owner.path
         self.name = owner.name
@@ -99,6 +101,7 @@ class AppHost:
         self._process = process
         self._loop = loop
         self._watchdog = watchdog
+        self._on_shortage = on_shortage
         self._reception: Reception
         self._death_watch: DeathWatch
         self._life = Lifecycle()
@@ -302,6 +305,16 @@ class AppHost:
             said = " ".join(reason[:_REASON_CHARS].split())
             logger.warning("host drains: %s", said, app=self.app, pid=self.pid)
             self.drain()
+
+    def short_of_memory(self) -> None:
+        """The process has found no shared memory."""
+        self._on_shortage()
+
+    def give_up_free(self) -> None:
+        """Have the process give up shared memory that it keeps to use again."""
+        self._reception.files.let_go()
+        if self.health.answers_pings and not self.backlog_bytes:  # else it takes nothing for now
+            self._tell(GiveUpFree())
 
     def _connect(self, relay: ConsoleRelay, files: Registry, argv: Sequence[str]) -> None:
         process = self._process

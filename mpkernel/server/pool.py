@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 _RELAY_PATIENCE_S = 0.5
 _KEPT_APPS = 64
-_HOST_FILES = 256
+_HOST_FILES = 256  # virtual files that each process has for itself
+_GIVE_UP_EVERY_S = 0.1
 _END_WITHIN_S = 5.0
 
 
@@ -89,6 +90,8 @@ class HostPool:
         self._apps: dict[str, App] = {}
         self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten
         self.forgotten = AppTotals.sum(())
+        self._gave_up_at = float("-inf")  # shared memory, by the loop's time
+        self._giving_up: asyncio.TimerHandle | None = None
         self._relay = ConsoleRelay(
             forward=self.settings.relay_console, as_json=self.settings.log_format == "json"
         )
@@ -256,7 +259,28 @@ class HostPool:
             environment = environment_for(app.settings) if env is None else env
             process = HostProcess.launch(f"mpkernel {app.name}", env=environment)
         loop = asyncio.get_running_loop()
-        return AppHost(app, process, loop, self._relay, self.files, self._watchdog, argv)
+        return AppHost(
+            app,
+            process,
+            loop,
+            self._relay,
+            self.files,
+            self._watchdog,
+            argv,
+            self._give_up_free_soon,
+        )
+
+    def _give_up_free_soon(self) -> None:
+        """A process has found no shared memory: others may keep some that they do not use."""
+        if self._giving_up is None:
+            loop = self._belong_to_this_loop()
+            at = max(loop.time(), self._gave_up_at + _GIVE_UP_EVERY_S)
+            self._giving_up = loop.call_at(at, self._give_up_free)
+
+    def _give_up_free(self) -> None:
+        self._gave_up_at, self._giving_up = asyncio.get_running_loop().time(), None
+        for host in self.hosts:
+            host.give_up_free()
 
     def _belong_to_this_loop(
         self, last: Callable[[], Awaitable[None]] | None = None

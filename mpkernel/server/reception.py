@@ -34,6 +34,7 @@ from mpkernel.wire.messages import (
     Pong,
     Ready,
     Running,
+    ShortOfMemory,
     WantConsole,
     WantDrain,
     Warmed,
@@ -68,6 +69,9 @@ class Listener(Protocol):
 
     def wants_drain(self, reason: str) -> None:
         """The process wants no more sessions."""
+
+    def short_of_memory(self) -> None:
+        """The process has found no shared memory."""
 
 
 class Reception:
@@ -175,6 +179,8 @@ class Reception:
                 self._on_file_stored(number, message)
             case FileRemoved():
                 self.files.removed(message.key)
+            case ShortOfMemory():
+                self._host.short_of_memory()
             case WantConsole():
                 self.console.want()
             case WantDrain():

@@ -235,6 +235,10 @@ class FileRemoved(msgspec.Struct, tag="file_removed", frozen=True):
     key: Key
 
 
+class ShortOfMemory(msgspec.Struct, tag="short_of_memory", frozen=True):
+    """Shared memory is full: what others keep of it to be used again is wanted."""
+
+
 class WantConsole(msgspec.Struct, tag="want_console", frozen=True):
     """Send the host what its process writes to descriptors 1 and 2, as `ConsoleText`."""
 
@@ -255,8 +259,21 @@ class FilesFreed(msgspec.Struct, tag="files_freed", frozen=True):
     keys: list[str]
 
 
+class GiveUpFree(msgspec.Struct, tag="give_up_free", frozen=True):
+    """Unlink the blocks that are kept to be used again: somebody is short of shared memory."""
+
+
 DownMessage = (
-    Warm | Setup | CreateKernel | StopKernel | Credit | FilesFreed | ConsoleText | Ping | Shutdown
+    Warm
+    | Setup
+    | CreateKernel
+    | StopKernel
+    | Credit
+    | FilesFreed
+    | GiveUpFree
+    | ConsoleText
+    | Ping
+    | Shutdown
 )
 UpMessage = (
     Warmed
@@ -268,6 +285,7 @@ UpMessage = (
     | Credit
     | FileStored
     | FileRemoved
+    | ShortOfMemory
     | WantConsole
     | WantDrain
 )

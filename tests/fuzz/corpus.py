@@ -98,6 +98,7 @@ def down() -> list[list[Template]]:
     sequences = [
         [_to_host(m.Ping(number)) for number in range(1, 5)],
         [_to_host(m.ConsoleText("stderr", "oh\n", 12.5)), _to_host(files_freed)],
+        [_to_host(files_freed), _to_host(m.GiveUpFree())],
     ]
     for session in range(1, _SESSIONS + 1):
         commands = [
@@ -167,6 +168,7 @@ def _files(session: int) -> list[Template]:
         _to_server(m.FileRemoved(block.key), session=session),
         _to_server(temp_file, session=session),
         _to_server(m.FileRemoved(temp_file.key), session=session),
+        _to_server(m.ShortOfMemory()),
         _to_server(block, session=session),
     ]
 

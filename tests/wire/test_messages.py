@@ -27,6 +27,7 @@ EXAMPLES_DOWN = [
     m.StopKernel(),
     m.Credit(12),
     m.FilesFreed(["abc.png", "b"]),
+    m.GiveUpFree(),
     m.ConsoleText("stderr", "oh\n", 12.5),
     m.Ping(3),
     m.Shutdown(),
@@ -41,6 +42,7 @@ EXAMPLES_UP = [
     m.Credit(12),
     m.FileStored("abc.png", "block", "mpk-1-2-3-4", 3, "image/png"),
     m.FileRemoved("abc.png"),
+    m.ShortOfMemory(),
     m.WantConsole(),
     m.WantDrain("3 threads wait"),
 ]
