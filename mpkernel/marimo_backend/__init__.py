@@ -18,7 +18,8 @@ app_host    the app host that marimo's sessions ask for kernels
 session     a session whose client is a page: its messages, its banners
 streams     these messages, to marimo; outflow: how much of them its page has not taken
 carrying    what middleware put into a request, made ready; carried: what stands for it there
-journal     what brings a session back; elements: what was set on its page; spooled: large files
+uploads     long texts, taken out of what a page sends as it arrives; spooled: where they are kept
+journal     what brings a session back; elements: what was set on its page
 events      pages on server-sent events, and how long one may take none
 reconnecting  when a page has connected again
 banner      the script that has marimo's page show banners

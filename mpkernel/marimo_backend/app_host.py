@@ -23,6 +23,7 @@ from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.leaving import Leaving
 from mpkernel.marimo_backend.session import MarimoSession, Pages
 from mpkernel.marimo_backend.streams import PageStream
+from mpkernel.marimo_backend.uploads import with_uploads
 from mpkernel.server.app import App
 from mpkernel.server.pool import HostPool
 from mpkernel.spec import KernelSpec
@@ -182,7 +183,7 @@ class AppHostAdapter:
             logger.debug("a command for no session", app=self._app, session=session_id)
             return
         try:
-            command = with_carried_requests(payload)
+            command = with_uploads(with_carried_requests(payload))
             pickled = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
             session.send(_CHANNELS[channel.value], pickled, command=command)
         except SessionClosed as error:

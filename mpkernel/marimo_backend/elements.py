@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from mpkernel.marimo_backend.crossing import RestoredModel, RestoredValue
-from mpkernel.marimo_backend.spooled import Spooled
+from mpkernel.marimo_backend.spooled import Apart, Spooled
 
 __all__ = [
     "ENTRY_BYTES",
-    "Apart",
     "ElementState",
     "TooLarge",
-    "holds_long_texts",
     "size_of",
     "size_of_model",
-    "spooled",
+    "texts_of",
     "too_large",
 ]
 
@@ -31,8 +28,6 @@ _MOST_ID_CHARS = 1000
 _MOST_TOO_LARGE = 1000
 _MOST_NAMES = 10
 _MOST_NAME_CHARS = 100
-_LONG_CHARS = 64 * 1024
-_MOST_ITEMS = 10_000
 _MOST_DEPTH = 20
 
 
@@ -41,28 +36,11 @@ class TooLarge(NamedTuple):
 
     Attributes:
         files: the names of the uploaded files in it.
+        texts: those in it that were apart: they stay until the kernel has taken the value.
     """
 
     files: tuple[str, ...]
-
-
-class Apart(NamedTuple):
-    """A value with long texts (such as the contents of uploaded files), which are kept apart.
-
-    Attributes:
-        value: the value, with `Spooled` in their places.
-        texts: all of these.
-        size: how many bytes the value needs without them.
-    """
-
-    value: Any
-    texts: tuple[Spooled, ...]
-    size: int
-
-    @property
-    def size_apart(self) -> int:
-        """How many bytes are kept apart."""
-        return sum(text.size for text in self.texts)
+    texts: tuple[Spooled, ...] = ()
 
 
 class ElementState:
@@ -120,8 +98,6 @@ class ElementState:
             if isinstance(value, TooLarge):
                 self._drop(object_id)
                 self._note_too_large(object_id, value)
-            elif isinstance(value, Apart):
-                self._keep(object_id, RestoredValue(value.value), size_of(value), value)
             else:
                 self._keep(object_id, RestoredValue(value), size_of(value))
 
@@ -146,13 +122,7 @@ class ElementState:
         for object_id in [name for name in self.too_large if name.startswith(prefix)]:
             self._forget_loss(object_id)
 
-    def _keep(
-        self,
-        object_id: str,
-        value: RestoredValue | RestoredModel,
-        size: int,
-        apart: Apart | None = None,
-    ) -> None:
+    def _keep(self, object_id: str, value: RestoredValue | RestoredModel, size: int) -> None:
         if len(object_id.rpartition("-")[0]) >= _UUID_LENGTH:
             self.has_unlasting = True
             return
@@ -162,18 +132,12 @@ class ElementState:
         self._kept[object_id] = value
         self._sizes[object_id] = size
         self._bytes += size
-        if apart is not None:
-            self._apart[object_id] = apart
+        if isinstance(value, RestoredValue) and isinstance(value.value, Apart):
+            self._apart[object_id] = value.value
         while self._bytes > self._max_bytes:
             self._lose(max(self._sizes, key=self._sizes.__getitem__))
         while sum(one.size_apart for one in self._apart.values()) > self._max_files_bytes:
             self._lose(max(self._apart, key=lambda name: self._apart[name].size_apart))
-
-    def lose_unwritten(self) -> None:
-        """Leave out the values of which a part could not be kept apart."""
-        for object_id, kept in list(self._apart.items()):
-            if any(text.is_lost for text in kept.texts):
-                self._lose(object_id)
 
     def _lose(self, object_id: str) -> None:
         lost = self._kept[object_id]
@@ -203,29 +167,14 @@ class ElementState:
 
 def too_large(value: Any) -> TooLarge:
     """What stands for a value of a page that there is no room for."""
-    names = _names_of_files(value.value if isinstance(value, Apart) else value)
-    return TooLarge(tuple(name[:_MOST_NAME_CHARS] for name in names[:_MOST_NAMES]))
+    inner, texts = (value.value, value.texts) if isinstance(value, Apart) else (value, ())
+    names = _names_of_files(inner)[:_MOST_NAMES]
+    return TooLarge(tuple(name[:_MOST_NAME_CHARS] for name in names), texts)
 
 
-def holds_long_texts(value: Any) -> bool:
-    """Whether `spooled` would keep a part of this value apart."""
-    return bool(_long_texts(value).texts)
-
-
-def spooled(value: Any) -> Any:
-    """A value of a page; `Apart` where it has long texts, however deep: the value of a form is that
-    of what is in it."""
-    texts: list[Spooled] = []
-
-    def spool(text: str) -> Spooled:
-        texts.append(Spooled(text))
-        return texts[-1]
-
-    found = _long_texts(value)
-    if not found.texts:
-        return value
-    size = _encoded_size_of(found.rest) + ENTRY_BYTES * len(found.texts)
-    return Apart(_LongTexts(spool).replaced_in(value), tuple(texts), size)
+def texts_of(value: Any) -> tuple[Spooled, ...]:
+    """The texts of a value that are apart from it."""
+    return value.texts if isinstance(value, Apart | TooLarge) else ()
 
 
 def size_of(value: Any) -> int:
@@ -234,10 +183,10 @@ def size_of(value: Any) -> int:
         return len(value)
     if value is None or isinstance(value, bool | int | float):
         return 8
-    if isinstance(value, Apart):
-        return value.size
-    found = _long_texts(value)  # hundreds of megabytes are not encoded
-    return sum(map(len, found.texts)) + _encoded_size_of(found.rest)
+    try:
+        return len(msgspec.msgpack.encode(value, enc_hook=_encodable))
+    except (OverflowError, RecursionError):  # an integer over 64 bits, lists in lists in lists
+        return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 
 def size_of_model(model: RestoredModel) -> int:
@@ -245,48 +194,8 @@ def size_of_model(model: RestoredModel) -> int:
     return size_of(model.state) + sum(map(len, model.buffers.values()))
 
 
-class _LongTexts:
-    """Replaces the long texts in one value that a page sent as JSON.
-
-    A page chooses the value: no more of it is looked at than a certain count of items and a certain
-    depth, and what lies beyond stays as it is.
-
-    Args:
-        replace: called with each long text; what it returns takes the text's place.
-    """
-
-    def __init__(self, replace: Callable[[str], object]) -> None:
-        self._replace = replace
-        self._items_left = _MOST_ITEMS
-
-    def replaced_in(self, value: Any, depth: int = 0) -> Any:
-        """The value with its long texts replaced; itself where it has none."""
-        if type(value) is str:
-            return self._replace(value) if len(value) >= _LONG_CHARS else value
-        if type(value) not in (list, dict) or depth > _MOST_DEPTH or len(value) > self._items_left:
-            return value
-        self._items_left -= len(value)
-        if type(value) is list:
-            items = [self.replaced_in(one, depth + 1) for one in value]
-            return items if _is_changed(items, value) else value
-        fields = {name: self.replaced_in(one, depth + 1) for name, one in value.items()}
-        return fields if _is_changed(fields.values(), value.values()) else value
-
-
-def _is_changed(after: Iterable[object], before: Iterable[object]) -> bool:
-    return any(one is not other for one, other in zip(after, before, strict=True))
-
-
-class _Found(NamedTuple):
-    """The long texts of a value, and the value without them."""
-
-    texts: list[str]
-    rest: Any
-
-
-def _long_texts(value: Any) -> _Found:
-    texts: list[str] = []
-    return _Found(texts, _LongTexts(texts.append).replaced_in(value))
+def _encodable(value: object) -> object:
+    return value.value if isinstance(value, Apart) else str(value)
 
 
 def _names_of_files(value: Any, depth: int = 0) -> list[str]:
@@ -301,10 +210,3 @@ def _names_of_files(value: Any, depth: int = 0) -> list[str]:
         for one in value
     )
     return [name for name, _ in value] if is_upload else []
-
-
-def _encoded_size_of(value: Any) -> int:
-    try:
-        return len(msgspec.msgpack.encode(value, enc_hook=str))
-    except (OverflowError, RecursionError):  # an integer over 64 bits, lists in lists in lists
-        return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))

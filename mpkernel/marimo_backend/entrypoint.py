@@ -31,6 +31,7 @@ from mpkernel.marimo_backend.outflow import telling_of_moves
 from mpkernel.marimo_backend.pool import PoolLease, shared_pool
 from mpkernel.marimo_backend.reconnecting import session_of, telling_of_reconnection
 from mpkernel.marimo_backend.registered_files import RegisteredFiles, opened
+from mpkernel.marimo_backend.uploads import taking_out_long_texts
 from shm import Registry, Unavailable
 
 __all__ = [
@@ -104,6 +105,8 @@ class IsolationMiddleware:
         elif (session_id := session_of(scope)) is not None:
             await self._serve_page(lease, session_id, scope, receive, send)
         elif scope["type"] == "http":
+            most = lease.shared.hosts.settings.max_frame_bytes
+            receive = taking_out_long_texts(scope, receive, max_bytes=most)
             await self._app(scope, receive, showing_banners(send))
         else:
             async with lease.leaving.connection():

@@ -24,14 +24,13 @@ from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
 from mpkernel.marimo_backend.elements import (
     ENTRY_BYTES,
-    Apart,
     ElementState,
-    holds_long_texts,
     size_of,
     size_of_model,
-    spooled,
+    texts_of,
     too_large,
 )
+from mpkernel.marimo_backend.spooled import Spooled
 from mpkernel.server.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
@@ -86,9 +85,11 @@ class _Other(NamedTuple):
 
 
 class _Unkept(NamedTuple):
-    """So many commands, one after the other, that there was no room for."""
+    """So many commands, one after the other, that there was no room for; and the long texts in
+    them, which stay until the kernel has taken them."""
 
     commands: int
+    texts: tuple[Spooled, ...] = ()
 
 
 _Entry = _Instantiation | _Values | _Clicks | _ModelState | _Other | _Unkept
@@ -101,7 +102,11 @@ class MarimoJournal(Journal):
         kernel: what was started.
         arguments: what its `args` are made of.
         max_bytes: how much is kept of what was set, and as much of what is pending.
-        max_files_bytes: the same for large uploaded files, which are kept apart. Default: none are.
+        max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
+            Default: none are.
+
+    Attributes:
+        untaken_text_bytes: how many bytes of long texts the kernel has yet to take.
     """
 
     def __init__(
@@ -122,6 +127,7 @@ class MarimoJournal(Journal):
         self._widgets: dict[str, str] = {}  # element by model
         self._pending: deque[_Entry] = deque()
         self._pending_bytes = 0
+        self.untaken_text_bytes = 0
         self._begun = self._done = 0
         self._unanswered: list[str] = []
         self._has_unkept = False
@@ -132,10 +138,12 @@ class MarimoJournal(Journal):
         entry = self._entry_of(command)
         if isinstance(entry, _Instantiation):
             self._instantiation = command
-        if isinstance(entry, _Values) and self._has_room_for_files(entry):
-            entry = _Values({name: spooled(value) for name, value in entry.values.items()})
-        if isinstance(entry, _Values) and not self._can_keep(entry):
+        if isinstance(entry, _Values) and not (
+            self._can_keep(entry) and self._has_room_for_texts(entry)
+        ):
             entry = _Values({name: too_large(value) for name, value in entry.values.items()})
+        texts = _texts_in(entry)
+        self.untaken_text_bytes += _bytes_of(texts)
         if self._can_keep(entry):
             self._pending.append(entry)
             self._pending_bytes += _size_of(entry)
@@ -143,17 +151,15 @@ class MarimoJournal(Journal):
         self._give_up_call(entry)
         last = self._pending[-1] if self._pending else None
         if isinstance(last, _Unkept):
-            self._pending[-1] = _Unkept(last.commands + 1)
+            self._pending[-1] = _Unkept(last.commands + 1, last.texts + texts)
         else:
-            self._pending.append(_Unkept(1))
+            self._pending.append(_Unkept(1, texts))
 
     def has_room(self, channel: Channel, command: object) -> bool:
         if channel is not Channel.CONTROL:
             return True
         entry = self._entry_of(command)
-        if isinstance(entry, _Values) and any(map(holds_long_texts, entry.values.values())):
-            return self._has_room_for_files(entry)
-        return self._can_keep(entry)
+        return self._can_keep(entry) and self._has_room_for_texts(entry)
 
     def progressed(self, begun: int, done: int) -> None:
         for _ in range(done - self._done):
@@ -196,13 +202,13 @@ class MarimoJournal(Journal):
         else:
             state, self._good = self._state.copy(), self._state
         late = self._settle_pending(state, without_running=without_running)
-        state.lose_unwritten()
         self._state = state
         self._widgets.clear()
         self._begun = self._done = 0
         first = [_Instantiation({})] if self._instantiation is not None else []
         self._pending = deque([*first, *late])
         self._pending_bytes = sum(map(_size_of, self._pending))
+        self.untaken_text_bytes = 0
         return Rebuilt(
             self._spec(),
             [Message(Channel.CONTROL, self._command_of(entry)) for entry in self._pending],
@@ -224,13 +230,12 @@ class MarimoJournal(Journal):
         is_first = isinstance(entry, _Instantiation)  # there is one, and nothing without it
         return is_first or self._pending_bytes + _size_of(entry) <= self._max_bytes
 
-    def _has_room_for_files(self, entry: _Values) -> bool:
-        """Whether it holds long texts that can be kept apart, with those of all that is pending."""
-        pending = [one for one in self._pending if isinstance(one, _Values)]
-        values = [value for one in pending for value in one.values.values()]
-        kept = sum(value.size_apart for value in values if isinstance(value, Apart))
-        added = sum(size_of(value) for value in entry.values.values() if holds_long_texts(value))
-        return 0 < added <= self._max_files_bytes - kept
+    def _has_room_for_texts(self, entry: _Entry) -> bool:
+        """Whether the long texts in it can be kept, with those of all that is pending."""
+        texts = _texts_in(entry)
+        if any(text.is_lost for text in texts):
+            return False
+        return not texts or self.untaken_text_bytes + _bytes_of(texts) <= self._max_files_bytes
 
     def _show(self, shown: WidgetShown) -> None:
         self._widgets[shown.model_id] = shown.object_id
@@ -262,9 +267,10 @@ class MarimoJournal(Journal):
             raise ProtocolError("a kernel has done more commands than were sent")
         entry = self._pending.popleft()
         if isinstance(entry, _Unkept) and entry.commands > 1:
-            self._pending.appendleft(_Unkept(entry.commands - 1))
+            self._pending.appendleft(_Unkept(entry.commands - 1, entry.texts))
         else:
             self._pending_bytes -= _size_of(entry)
+            self.untaken_text_bytes -= _bytes_of(_texts_in(entry))
         return entry
 
     def _settle(self, state: ElementState, entry: _Entry) -> None:
@@ -355,6 +361,19 @@ def _again(entry: _Entry) -> list[_Entry]:
 
 def _is_call(command: Any) -> bool:
     return isinstance(command, seam.server("InvokeFunctionCommand"))
+
+
+def _texts_in(entry: _Entry) -> tuple[Spooled, ...]:
+    match entry:
+        case _Values(values):
+            return tuple(text for value in values.values() for text in texts_of(value))
+        case _Unkept(_, texts):
+            return texts
+    return ()
+
+
+def _bytes_of(texts: tuple[Spooled, ...]) -> int:
+    return sum(text.size for text in texts)
 
 
 def _size_of(entry: _Entry) -> int:

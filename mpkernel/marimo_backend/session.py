@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mpkernel.errors import AppUnavailable, MPKernelError
+from mpkernel.errors import AppUnavailable, HostUnresponsive, MPKernelError, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
+from mpkernel.marimo_backend.elements import texts_of
 from mpkernel.marimo_backend.journal import MarimoJournal
 from mpkernel.marimo_backend.outflow import Outflow
 from mpkernel.marimo_backend.streams import PageStream
@@ -102,13 +103,37 @@ class MarimoSession(SessionLink):
             functools.partial(pages.when_moved, session_id),
             most_messages=app.settings.window_bytes // MESSAGE_COST_BYTES + _SPARE_MESSAGES,
         )
-        self._calls = journal
+        self._marimo_journal = journal
         self._was_created = False
         self._missed: _Missed | None = None
 
     @property
     def unread_bytes(self) -> int:
         return self._outflow.bytes_on_the_way + super().unread_bytes
+
+    def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
+        """See `SessionLink.send`. Long texts, which are no part of the payload, are bounded too."""
+        if not isinstance(command, seam.server("UpdateUIElementCommand")):
+            super().send(channel, payload, command)
+            return
+        size = sum(text.size for value in command.values for text in texts_of(value))
+        with self._lock:
+            self._check_texts(size)
+            super().send(channel, payload, command)
+
+    def _check_texts(self, size: int) -> None:
+        if size > self._max_frame_bytes:
+            raise ProtocolError(
+                f"uploaded files of {size} bytes are over the limit of {self._max_frame_bytes}",
+                remedy="upload smaller ones, or raise max_frame_bytes",
+            )
+        untaken = self._marimo_journal.untaken_text_bytes if size else 0
+        if untaken and untaken + size > self._max_frame_bytes:
+            raise HostUnresponsive(
+                f"the kernel of session {self.session_id} of {self.app.name} has yet to take"
+                f" uploaded files of {untaken} bytes",
+                remedy="wait until it answers again, or close the session",
+            )
 
     def created(self, thread: int) -> None:
         super().created(thread)
@@ -225,7 +250,7 @@ class MarimoSession(SessionLink):
         notification = seam.server("FunctionCallResultNotification")
         # Since marimo 0.24 the page asks whether to try once more by itself.
         found = {"found": True} if "found" in notification.__struct_fields__ else {}
-        for call in self._calls.unanswered():
+        for call in self._marimo_journal.unanswered():
             self.notify(
                 "FunctionCallResultNotification",
                 function_call_id=call,

@@ -1,9 +1,16 @@
-"""Long texts of a journal (uploaded files), kept outside of the server's own memory: in blocks of
-shared memory, and where that is full or cannot be had, in private temporary files.
+"""Long texts that a page sent (uploaded files), kept outside of the server's own memory: in blocks
+of shared memory, and where that is full or cannot be had, in private temporary files.
 
-The server writes them, on a thread; a host that brings a session back reads them where `pickle`
-meets them in a command. There is nothing but text in the blocks and files. They are removed with
-the last reference to the text. What a server leaves that is killed is removed at the next start.
+    page ─▶ uploads ─▶ Spooled ─▶ blocks, files ─▶ the app's process
+              │                                        ▲
+              └─▶ marimo ─▶ the command ─▶ the journal ┘
+
+`uploads` writes a text while the page is still sending it. What marimo sees in its place is a short
+`placeholder`; in the command it becomes `Spooled` again, which goes to the app's process as the
+names of blocks and files, and is read there where `pickle` meets it. The journal keeps the same
+`Spooled` to bring the session back. The blocks and files hold the text as it stood in the page's
+JSON, without its quotes. They are removed with the last reference to `Spooled`; what a killed
+server leaves, at the next start of one.
 """
 
 from __future__ import annotations
@@ -11,93 +18,137 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import threading
+import secrets
 import weakref
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
+import msgspec
+
+from mpkernel.wire.messages import UNDECODABLE
 from shm import AttachedBlock, Block, ShmError, Unavailable
 from shm.sources import AttachedFile, BlockSource, TempFileSource
 from shm.tempdir import TempDirectory
 
-__all__ = ["Spooled", "read_spooled"]
+__all__ = ["Apart", "Spooled", "is_placeholder", "read_spooled", "spooled_of"]
 
 logger = logging.getLogger(__name__)
 
-_PIECE_CHARS = 1024 * 1024  # the interpreter is held for no longer than it takes to encode these
-
-
 _SHARED_MEMORY = "/dev/shm"
+_PLACEHOLDER = "mpkernel-text:"
+_PLACEHOLDER_CHARS = len(_PLACEHOLDER) + 32
 
-_Piece = tuple[str, str, int]
-"""Of what kind the place of a piece is, its name or path, and how many bytes are in it."""
+_Piece = tuple[str, str | bytes, int]
+"""Of what kind the place of a piece is, its name or path (or the piece itself), and its bytes."""
+
+_MEMORY = "memory"
 
 _files = TempDirectory()
 atexit.register(_files.close)
 
 
 class Spooled:
-    """A text that is written to shared memory or temporary files, and kept here until it is.
-
-    Args:
-        text: it.
+    """A text that is kept outside of this process's memory. Written by one thread at a time.
 
     Attributes:
-        size: its length in characters.
-        is_lost: whether it could not be written, and is not kept any more.
+        placeholder: what stands for it while marimo handles the request that it came with; nobody
+            but the page and marimo knows it.
+        size: how many bytes it has.
+        is_lost: whether not all of it could be kept outside. It can be sent to a process, as long
+            as it is no larger than a message may be, and the journal does not keep it.
     """
 
-    def __init__(self, text: str) -> None:
-        self.size = len(text)
+    def __init__(self) -> None:
+        self.placeholder = _PLACEHOLDER + secrets.token_hex(16)
+        self.size = 0
         self.is_lost = False
-        self._text: str | None = text
         self._places: list[Block | TempFileSource] = []
-        self._pieces: tuple[_Piece, ...] = ()
+        self._pieces: list[_Piece] = []
         weakref.finalize(self, _remove, self._places)
-        try:
-            threading.Thread(target=self._write, name="mpkernel-spool", daemon=True).start()
-        except RuntimeError as error:  # no thread can be had
-            self._lose(error)
+        _by_placeholder[self.placeholder] = self
 
     def __reduce__(self) -> tuple[object, ...]:
-        text = self._text
-        return (str, (text,)) if text is not None else (read_spooled, (self._pieces,))
+        return read_spooled, (tuple(self._pieces),)
 
-    def _write(self) -> None:
-        text = self._text
-        assert text is not None
-        pieces = []
+    def append(self, data: bytes) -> None:
+        """Write the next bytes. Where there is no room for them, they stay in memory."""
+        self.size += len(data)
         try:
-            for start in range(0, len(text), _PIECE_CHARS):
-                piece = text[start : start + _PIECE_CHARS].encode(errors="surrogatepass")
-                place = _written(piece)
-                self._places.append(place)
-                pieces.append(_piece_in(place, len(piece)))
-        except ShmError as error:
-            self._lose(error)
+            place = _written(data)
+        except Unavailable as error:
+            if not self.is_lost:
+                logger.warning("an uploaded file is not kept for a restart of its app: %s", error)
+            self.is_lost = True
+            self._pieces.append((_MEMORY, data, len(data)))
             return
-        self._pieces = tuple(pieces)
-        self._text = None
+        self._places.append(place)
+        location = place.name if isinstance(place, Block) else place.location
+        kind = BlockSource.kind if isinstance(place, Block) else place.kind
+        self._pieces.append((kind, location, len(data)))
 
-    def _lose(self, error: Exception) -> None:
-        logger.warning("an uploaded file of %d bytes is not kept: %s", self.size, error)
+    def skip(self, count: int) -> None:
+        """So many more bytes came, which are over every bound: they are counted alone."""
+        self.size += count
         self.is_lost = True
-        self._text = None
-        _remove(self._places)
 
 
-def read_spooled(pieces: Iterable[_Piece]) -> str | None:
-    """The text that is in these places. None where they are gone: an element that is given that
-    starts with its own value."""
-    texts = []
-    for kind, location, size in pieces:
-        attached = AttachedFile if kind == TempFileSource.kind else AttachedBlock
-        try:
-            with attached(location, size) as place:
-                texts.append(place.read().decode(errors="surrogatepass"))
-        except ShmError as error:
-            logger.warning("an uploaded file cannot be read any more: %s", error)
-            return None
-    return "".join(texts) if texts else None
+_by_placeholder: weakref.WeakValueDictionary[str, Spooled] = weakref.WeakValueDictionary()
+
+
+class Apart:
+    """A value of a page with long texts, which are kept apart. In another process it is the value.
+
+    Args:
+        value: the value, with `Spooled` in their places.
+        texts: all of these.
+    """
+
+    def __init__(self, value: Any, texts: Sequence[Spooled]) -> None:
+        self.value = value
+        self.texts = tuple(texts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _itself, (self.value,)
+
+    @property
+    def size_apart(self) -> int:
+        """How many bytes are kept apart."""
+        return sum(text.size for text in self.texts)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether not all of it could be kept."""
+        return any(text.is_lost for text in self.texts)
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text stands for another one."""
+    return len(text) == _PLACEHOLDER_CHARS and text.startswith(_PLACEHOLDER)
+
+
+def spooled_of(placeholder: str) -> Spooled | None:
+    """What this stands for; None where that is kept no more."""
+    return _by_placeholder.get(placeholder)
+
+
+def read_spooled(pieces: Sequence[_Piece]) -> str | None:
+    """In the app's process: the text that is in these places. None where they are gone, or what is
+    in them is no text: an element that is given that as a file's contents keeps its own value."""
+    try:
+        content = b"".join([b'"', *(_read(*piece) for piece in pieces), b'"'])
+        text: str = msgspec.json.decode(content, type=str)
+    except (ShmError, *UNDECODABLE) as error:
+        logger.warning("an uploaded file cannot be read: %s", error)
+        return None
+    return text
+
+
+def _read(kind: str, location: str | bytes, size: int) -> bytes:
+    if isinstance(location, bytes):
+        return location
+    attached = AttachedFile if kind == TempFileSource.kind else AttachedBlock
+    with attached(location, size) as place:
+        return place.read()
 
 
 def _written(data: bytes) -> Block | TempFileSource:
@@ -133,12 +184,6 @@ def _written_block(data: bytes) -> Block:
     return block
 
 
-def _piece_in(place: Block | TempFileSource, size: int) -> _Piece:
-    if isinstance(place, Block):
-        return BlockSource.kind, place.name, size
-    return place.kind, place.location, size
-
-
 def _remove(places: list[Block | TempFileSource]) -> None:
     while places:
         place = places.pop()
@@ -146,3 +191,7 @@ def _remove(places: list[Block | TempFileSource]) -> None:
             place.unlink()
         else:
             place.free()
+
+
+def _itself(value: Any) -> Any:
+    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from pathlib import Path
 
 from e2e.harness import NOTEBOOKS, Server, Tab
 
@@ -65,3 +66,18 @@ async def test_files_inside_other_elements_come_back_after_a_death() -> None:
         assert "Lost" not in await kill_its_process(tab)
         await tab.wait_for(lambda tab: re.findall(r"in process (\d+)", tab.text) != before)
         await tab.wait_for(f"has {shown} kept end")
+
+
+async def test_a_large_file_passes_the_server_without_filling_its_memory() -> None:
+    async with Server(UPLOAD) as server, Tab(server.url) as tab:
+        await tab.wait_for("has []")
+        before = peak_bytes(server.pid)
+        await tab.set_ui("Upload", [["large.bin", "QUFB" * 20_000_000]])
+        await tab.wait_for("has [('large.bin', 60000000, b'AAA')]")
+        assert peak_bytes(server.pid) - before < 40_000_000
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had."""
+    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return 1024 * int(kilobytes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+import threading
+import weakref
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from marimo._runtime.commands import (
     UpdateUIElementCommand,
     UpdateUserConfigCommand,
 )
+from marimo_backend.uploading import uploaded
 
 from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend.crossing import Click, RestoredModel, RestoredValue, WidgetShown
@@ -61,6 +63,10 @@ class Sender:
     def set(self, **values: Any) -> None:
         names = [name.replace("_", "-") for name in values]
         self.send(UpdateUIElementCommand(names, list(values.values())))
+
+    def upload(self, **values: Any) -> None:
+        """The same, with values that have long texts, as they come from a page."""
+        self.send(uploaded({name.replace("_", "-"): value for name, value in values.items()}))
 
     def done(self) -> None:
         """The kernel has done all."""
@@ -323,34 +329,50 @@ class TestUploads:
         form = {"array": {"0": self.upload(2_000_000, "a.csv"), "1": []}}
         assert lost_of({"Hbol-0": form}) == ("the file a.csv must be uploaded again",)
 
-    @pytest.mark.parametrize("inside", [lambda file: file, lambda file: {"a": {"0": file}, "b": 1}])
-    def test_long_texts_are_kept_apart_however_deep(
-        self, inside: Callable[[list[list[str]]], object]
-    ) -> None:
+    def test_long_texts_are_kept_apart_however_deep(self) -> None:
         sender = Sender(max_bytes=1000, max_files_bytes=5_000_000)
-        value = inside(self.upload(2_000_000))
-        sender.set(a_0=value)
+        file = self.upload(2_000_000)
+        sender.upload(a_0=file)
+        sender.upload(b_0={"a": {"0": file}, "b": 1})
         sender.done()
         rebuilt = sender.rebuild()
-        assert restored(rebuilt) == {"a-0": value}
+        assert restored(rebuilt) == {"a-0": file, "b-0": {"a": {"0": file}, "b": 1}}
         assert rebuilt.lost == ()
+        assert sum(len(payload) for _, payload in rebuilt.messages) < 5_000
 
     def test_what_is_kept_apart_is_bounded_too(self) -> None:
         sender = Sender(max_files_bytes=5_000_000)
-        sender.set(a_0={"x": self.upload(2_000_000, "a.csv")})
-        sender.done()
-        sender.set(b_0={"x": self.upload(4_000_000, "b.csv")})
-        sender.done()
+        for name, size in (("a", 2_000_000), ("b", 4_000_000), ("c", 6_000_000)):
+            sender.upload(**{f"{name}_0": {"x": self.upload(size, f"{name}.csv")}})
+            sender.done()
         rebuilt = sender.rebuild()
         assert list(restored(rebuilt)) == ["a-0"]
-        assert rebuilt.lost == ("the file b.csv must be uploaded again",)
+        assert rebuilt.lost == ("the files b.csv, c.csv must be uploaded again",)
 
-    def test_a_value_of_very_many_items_is_not_searched_for_ever(self) -> None:
-        value = [["x"] * 10_000] * 2
-        sender = Sender(max_files_bytes=5_000_000)
-        sender.set(a_0=value)
+    @pytest.mark.parametrize("max_bytes", [0, 1 << 20])
+    def test_what_is_not_kept_stays_until_the_kernel_has_taken_it(self, max_bytes: int) -> None:
+        sender = Sender(max_bytes, max_files_bytes=0)
+        command = uploaded({"a-0": self.upload(100_000)})
+        (text,) = command.values[0].texts
+        sender.send(command)
+        is_gone = threading.Event()
+        weakref.finalize(text, is_gone.set)
+        assert sender.journal.untaken_text_bytes == 100_000
+        taken = pickle.dumps(command)
+        del command, text
+        sender.begin()
+        assert pickle.loads(taken).values == [self.upload(100_000)]
+        assert not is_gone.is_set()
         sender.done()
-        assert restored(sender.rebuild()) == {"a-0": value}
+        assert is_gone.is_set()
+        assert sender.journal.untaken_text_bytes == 0
+
+    def test_what_nobody_keeps_is_refused_while_there_is_no_process(self) -> None:
+        journal = Sender(max_files_bytes=150_000).journal
+        command = uploaded({"a-0": self.upload(100_000)})
+        assert journal.has_room(Channel.CONTROL, command)
+        journal.sent(Channel.CONTROL, command)
+        assert not journal.has_room(Channel.CONTROL, command)
 
     def test_what_else_is_too_large_is_no_file(self) -> None:
         lost = lost_of({"Hbol-0": "x" * 2_000_000})
