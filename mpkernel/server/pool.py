@@ -339,7 +339,7 @@ class HostPool:
         run_each([app.drain for app in self.apps], "an app could not be told to drain")
         if running := sum(host.running_count for host in self.hosts):
             logger.warning("the server waits for commands that run: %d", running)
-        over = asyncio.gather(*(host.wait_over() for host in self.hosts))
+        over = asyncio.create_task(_wait_over(self.hosts))
         impatient = asyncio.create_task((at_once or asyncio.Event()).wait())
         try:
             await asyncio.wait(
@@ -374,6 +374,11 @@ class HostPool:
         ends += [self._relay.close, functools.partial(self._relay.join, _RELAY_PATIENCE_S)]
         with self._kill_lock:
             run_each(ends, "a part of the pool could not be ended")
+
+
+async def _wait_over(hosts: Sequence[AppHost]) -> None:
+    for host in hosts:
+        await host.wait_over()
 
 
 async def _bounded(end: Coroutine[None, None, None], what: str) -> None:

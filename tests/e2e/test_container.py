@@ -1,0 +1,93 @@
+"""A server that is the first process of its pid namespace, as in a container."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import psutil
+from e2e.harness import NOTEBOOKS, PROGRAM, Server, Tab
+from e2e.test_stopping import Log
+
+DOCKER_WAITS_S = 10.0
+"""How long `docker stop` gives a container to end, before it kills."""
+
+ACTIONS = {
+    "idle.py": "nothing",
+    "busy.py": "spins",
+    "stubborn.py": "is deaf",
+    "slow.py": "receives",
+}
+
+
+def in_a_container() -> tuple[str, ...]:
+    """The beginning of a command that runs as the first process of a pid namespace."""
+    command = ("unshare", "--pid", "--fork", "--mount-proc")
+    if subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
+        command = ("unshare", "--user", "--map-root-user", *command[1:])
+    return command
+
+
+def first_process_of(server: Server) -> psutil.Process:
+    [first] = psutil.Process(server.pid).children()
+    with open(f"/proc/{first.pid}/status") as file:
+        ids = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
+    assert ids == [str(first.pid), "1"]
+    return first
+
+
+async def stopped(first: psutil.Process) -> None:
+    """As `docker stop` does it, but that it kills nothing."""
+    first.terminate()
+    await asyncio.to_thread(first.wait, 60)
+
+
+async def test_it_ends_by_itself_before_docker_would_kill_it(tmp_path: Path) -> None:
+    idle_s = await seconds_of_its_end(tmp_path / "idle", ["idle.py"])
+    busy_s = await seconds_of_its_end(tmp_path / "busy", list(ACTIONS))
+    # What an idle one takes depends on how busy the machine is; it is half a second on a quiet one.
+    assert busy_s - idle_s < DOCKER_WAITS_S - 1.0
+
+
+async def seconds_of_its_end(folder: Path, names: list[str]) -> float:
+    """How long a server takes to end by itself whose notebooks are in the middle of `ACTIONS`."""
+    folder.mkdir()
+    log = Log(folder / "log")
+    for name in names:
+        shutil.copy(NOTEBOOKS / "stuck.py", folder / name)
+    program = (*in_a_container(), *PROGRAM)
+    env = {"STUCK_LOG": str(log.path)}
+    async with Server(folder, program=program, env=env) as server, AsyncExitStack() as tabs:
+        first = first_process_of(server)
+        for name in names:
+            tab = await tabs.enter_async_context(Tab(server.url, str(folder / name)))
+            await tab.wait_until_run()
+            if ACTIONS[name] != "nothing":
+                await tab.set_ui("Action", [ACTIONS[name]])
+                await log.wait_for("began")
+        began_s = time.monotonic()
+        await stopped(first)
+        return time.monotonic() - began_s
+
+
+async def test_processes_that_have_retired_leave_it_no_zombies() -> None:
+    options = ("--session-ttl", "0", "--idle-retire-s", "0", "--standby", "0")
+    program = (*in_a_container(), *PROGRAM)
+    async with Server(NOTEBOOKS / "download.py", program=program, options=options) as server:
+        first = first_process_of(server)
+        for _ in range(2):
+            async with Tab(server.url) as tab:
+                await tab.wait_for("1048576 bytes")
+                assert "@file/" in tab.html
+                hosts = [one for one in first.children() if "spawn_main" in " ".join(one.cmdline())]
+            _, alive = await asyncio.to_thread(psutil.wait_procs, hosts, 30)
+            assert hosts
+            assert not alive
+            async with asyncio.timeout(30):
+                while first.children():
+                    await asyncio.sleep(0.02)
+        await stopped(first)
