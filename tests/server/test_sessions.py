@@ -321,7 +321,7 @@ class TestIdle:
         session = await open_kernel("echo")
         await session.close()
         async with asyncio.timeout(20):
-            await session.host._over.wait()
+            await session.host.wait_over()
         assert pool.hosts == []
 
 
