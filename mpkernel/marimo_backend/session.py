@@ -109,7 +109,7 @@ class MarimoSession(SessionLink):
 
     @property
     def unread_bytes(self) -> int:
-        return self._outflow.bytes_on_the_way + super().unread_bytes
+        return self._outflow.bytes_on_the_way
 
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
         """See `SessionLink.send`. Long texts, which are no part of the payload, are bounded too."""

@@ -222,18 +222,10 @@ class AppHost:
         """See `Link.send`."""
         self._reception.link.send(channel, session, payload, refusable=refusable)
 
-    @property
-    def credit_bytes(self) -> int:
-        """At how many bytes a session's client owes its credit at the latest."""
-        return self._reception.conduct.credit_bytes
-
-    def owe_credit(self, session: SessionLink) -> None:
-        """Have the session's withheld credit sent soon. From any thread."""
-        self._roster.owe_credit(session)
-
-    def taken(self, count: int) -> None:
-        """Clients took so many bytes of messages. From any thread."""
-        self._reception.conduct.taken(count)
+    def taken(self, number: int, count: int) -> None:
+        """The client of the session of this number took so many bytes of messages. From any
+        thread."""
+        self._reception.credits.taken(number, count)
 
     def last_lines(self) -> list[str]:
         """The last lines that the process wrote to its console, and what faulthandler wrote."""
@@ -361,7 +353,7 @@ class AppHost:
         self._tell(Ping(number))
 
     def _on_exit(self, number: int) -> None:
-        self._reception.files.release_session(number)
+        self._reception.session_ended(number)
         self._departure.session_ended()
 
     def _on_death(self) -> None:

@@ -16,6 +16,7 @@ from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.conduct import Conduct
 from mpkernel.server.console import HostConsole
+from mpkernel.server.credits import Credits
 from mpkernel.server.files import AnnouncedFiles
 from mpkernel.server.health import Health
 from mpkernel.server.link import Link
@@ -88,6 +89,7 @@ class Reception:
     Attributes:
         link: its Pipes.
         files: its virtual files.
+        credits: what its sessions' clients took.
         console: what becomes of its console output for its sessions.
 
     Raises:
@@ -133,6 +135,7 @@ class Reception:
             host_window_bytes=settings.host_window_bytes,
             max_frame_bytes=settings.max_frame_bytes,
         )
+        self.credits = Credits(loop, self.conduct, self._tell_credit)
         self.console = HostConsole(host.name, self.link)
 
     @property
@@ -151,6 +154,11 @@ class Reception:
                 "what a process said last is lost", app=self._host.app, pid=self._host.pid
             )
             return True
+
+    def session_ended(self, number: int) -> None:
+        """The session of this number was taken off: what it leaves is released."""
+        self.credits.forget(number)
+        self.files.release_session(number)
 
     def abandon(self) -> None:
         """Take in nothing more, and forget the process's files."""
@@ -202,6 +210,9 @@ class Reception:
                 logger.warning("virtual file refused: %s", error, app=host.app, pid=host.pid)
             if session is not None:
                 session.on_file_refused(error)
+
+    def _tell_credit(self, number: int, credit: Credit) -> None:
+        self.link.send(Channel.MANAGEMENT, number, encode(credit))
 
     def _tell_freed(self, keys: list[str]) -> None:
         try:

@@ -6,12 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
-from mpkernel.aio.slices import in_slices
-from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.session_link import SessionLink
-from mpkernel.server.steps import run_each
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Frame
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
 
@@ -19,8 +16,6 @@ __all__ = ["Roster"]
 
 logger = get_logger(__name__)
 
-_CREDIT_FLUSH_S = 0.05
-_PAID_AT_ONCE = 500
 _MOST_OF_A_TRACEBACK = 64 * 1024
 _MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
 
@@ -49,8 +44,7 @@ class Roster:
         self.forgiven_bytes = 0
         self._last_number = 0
         self._sessions: dict[int, SessionLink] = {}  # single dict operations, each one atomic
-        self._owing: set[SessionLink] = set()  # guarded by _owing_lock
-        self._owing_lock = threading.Lock()
+        self._lock = threading.Lock()  # guards _last_number
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -62,7 +56,7 @@ class Roster:
 
     def add(self, session: SessionLink) -> None:
         """Give the session its number. From any thread."""
-        with self._owing_lock:
+        with self._lock:
             self._last_number += 1
             session.number = self._last_number
         self._sessions[session.number] = session
@@ -160,28 +154,6 @@ class Roster:
         self.get(frame.session)
         self.forgiven_bytes += len(frame.payload) + MESSAGE_COST_BYTES
         logger.debug("dropped output of no session number=%d", frame.session, app=self._app)
-
-    def owe_credit(self, session: SessionLink) -> None:
-        """Have the session's withheld credit sent soon. From any thread."""
-        with self._owing_lock:
-            first = not self._owing
-            self._owing.add(session)
-        if first:
-            self._loop.call_soon_threadsafe(self._pay_credits_later)
-
-    def _pay_credits_later(self) -> None:
-        self._loop.call_later(_CREDIT_FLUSH_S, self._pay_credits)
-
-    def _pay_credits(self) -> None:
-        with self._owing_lock:
-            owing, self._owing = self._owing, set()
-        if len(owing) <= _PAID_AT_ONCE:
-            run_each(
-                [session.pay_credit for session in owing], "a session's credit could not be sent"
-            )
-        else:
-            paying = in_slices(owing, lambda session: session.pay_credit())
-            supervised_task(paying, name="mpkernel.credits")
 
 
 def _failure(session: SessionLink, error: str) -> KernelFailed:

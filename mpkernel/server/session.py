@@ -47,7 +47,7 @@ class Session(SessionLink):
         self._payloads: deque[bytes] = deque()
         # As windows count, with some to spare. Empty messages without a bound would keep the loop
         # waiting for Python's garbage collector.
-        self._most_messages_of_a_process = self._window_bytes // MESSAGE_COST_BYTES + 1024
+        self._most_messages_of_a_process = app.settings.window_bytes // MESSAGE_COST_BYTES + 1024
         self._most_messages = self._most_messages_of_a_process
         self._taken_in_a_row = 0
         self._untold_bytes = 0
@@ -60,7 +60,7 @@ class Session(SessionLink):
     @property
     def unread_bytes(self) -> int:
         kept = sum(len(payload) + MESSAGE_COST_BYTES for payload in self._payloads.copy())
-        return kept + self._untold_bytes + super().unread_bytes
+        return kept + self._untold_bytes
 
     async def __aenter__(self) -> Self:
         return self

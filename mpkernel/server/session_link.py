@@ -9,7 +9,6 @@ from __future__ import annotations
 import abc
 import threading
 import time
-from collections import deque
 from typing import NamedTuple, Protocol
 
 from mpkernel.errors import (
@@ -22,13 +21,13 @@ from mpkernel.errors import (
 from mpkernel.logs import get_logger
 from mpkernel.server.deaths import Death
 from mpkernel.server.journal import Journal
+from mpkernel.server.outbox import Outbox, Sink
 from mpkernel.server.recovery_record import RecoveryRecord
 from mpkernel.server.tallies import Tallies
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
-from mpkernel.wire.messages import Credit, StopKernel, encode
-from mpkernel.wire.windows import has_room
+from mpkernel.wire.messages import StopKernel, encode
 
 __all__ = ["AppOfSession", "HostOfSession", "SessionLink", "SessionTraffic"]
 
@@ -70,7 +69,7 @@ class AppOfSession(Protocol):
         """A session that waits for a process was closed. From any thread."""
 
 
-class HostOfSession(Protocol):
+class HostOfSession(Sink, Protocol):
     """What a session needs of the host that it is on. From any thread, but for `open`.
 
     Attributes:
@@ -79,27 +78,11 @@ class HostOfSession(Protocol):
 
     pid: int
 
-    @property
-    def backlog_bytes(self) -> int:
-        """What waits in the server because the process does not take it."""
-
-    @property
-    def credit_bytes(self) -> int:
-        """At how many bytes a session's client owes its credit at the latest."""
-
     def open(self, session: SessionLink, kernel: KernelSpec) -> None:
         """Have the host start a kernel for the session. On the loop's thread."""
 
-    def send(
-        self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
-    ) -> None:
-        """Send bytes to the session of this number; see `Link.send`."""
-
-    def owe_credit(self, session: SessionLink) -> None:
-        """Have the session's withheld credit sent soon."""
-
-    def taken(self, count: int) -> None:
-        """Clients took so many bytes of messages."""
+    def taken(self, number: int, count: int) -> None:
+        """The client of the session of this number took so many bytes of messages."""
 
 
 class SessionLink(abc.ABC):
@@ -146,16 +129,12 @@ class SessionLink(abc.ABC):
         self.acted_at = self._opened_at = time.monotonic()
         self.record = RecoveryRecord()
         self._journal = journal
-        self._window_bytes = app.settings.window_bytes
         self._max_frame_bytes = app.settings.max_frame_bytes
-        self._waiting_limit = app.settings.backlog_bytes
         self._lock = threading.RLock()  # guards all below, the journal and the host
         self._begun = self._done = 0
-        self._outstanding = 0
-        self._waiting: deque[Message] = deque()
-        self._waiting_bytes = 0
-        self._withheld = 0
-        self._is_owed = False
+        self._outbox = Outbox(
+            app.settings.window_bytes, app.settings.backlog_bytes, self._on_settled
+        )
         self._over = False
         self._is_stopped = False
         self._has_run = False
@@ -181,12 +160,15 @@ class SessionLink(abc.ABC):
         """What is under way. From any thread."""
         with self._lock:
             running = self._journal.running() if self._journal is not None else ""
-            return SessionTraffic(self._done, running, self._outstanding, self._waiting_bytes)
+            outbox = self._outbox
+            return SessionTraffic(
+                self._done, running, outbox.outstanding_bytes, outbox.waiting_bytes
+            )
 
     @property
     def outstanding_bytes(self) -> int:
         """Sent, and not yet taken by the kernel. From any thread."""
-        return self._outstanding
+        return self._outbox.outstanding_bytes
 
     @property
     def can_be_rebuilt(self) -> bool:
@@ -195,9 +177,9 @@ class SessionLink(abc.ABC):
 
     @property
     def unread_bytes(self) -> int:
-        """Of messages, with `MESSAGE_COST_BYTES` each, that came and whose taking the host was not
-        told. On the loop's thread."""
-        return self._withheld
+        """Of messages, with `MESSAGE_COST_BYTES` each, that came and that the client has not said
+        to have taken. On the loop's thread."""
+        return 0
 
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
         """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
@@ -218,11 +200,12 @@ class SessionLink(abc.ABC):
                     f"session {self.session_id} of {self.app.name} is over",
                     remedy="open a new session",
                 )
-            keep = self._waiting or not self._has_room(len(payload))
-            if keep and self._is_clogged(len(payload)):
+            outbox = self._outbox
+            keep = outbox.must_wait(len(payload))
+            if keep and outbox.is_clogged(len(payload), self.host):
                 raise HostUnresponsive(
                     f"the kernel of session {self.session_id} of {self.app.name} takes no"
-                    f" input: {self._waiting_bytes} bytes wait for it",
+                    f" input: {outbox.waiting_bytes} bytes wait for it",
                     remedy="wait until it answers again, or close the session",
                 )
             if keep or self.host is None:  # it would be refused when nobody can be told
@@ -232,13 +215,11 @@ class SessionLink(abc.ABC):
                 self._check_room(self._journal, channel, told)
             self.acted_at = time.monotonic()
             if self.host is not None and not keep:
-                self.host.send(channel, self.number, payload)
-                self._outstanding += len(payload)
+                outbox.send(self.host, self.number, channel, payload)
             if self._journal is not None:
                 self._journal.sent(channel, told)
             if self.host is not None and keep:
-                self._waiting.append(Message(channel, payload))
-                self._waiting_bytes += len(payload)
+                outbox.keep(Message(channel, payload))
 
     def taken(self, count: int) -> None:
         """Say that the client took messages, from any thread.
@@ -247,24 +228,10 @@ class SessionLink(abc.ABC):
             count: their bytes, with `MESSAGE_COST_BYTES` for each.
         """
         with self._lock:
-            self._withheld += count
-            if self._over or self.host is None:
+            host, number = self.host, self.number
+            if self._over or host is None:
                 return
-            if self._withheld < self.host.credit_bytes:
-                if self._is_owed:
-                    return
-                self._is_owed = True
-                self.host.owe_credit(self)
-                return
-        self.pay_credit()
-
-    def pay_credit(self) -> None:
-        """The host's: send the credit that is withheld."""
-        with self._lock:
-            count, self._withheld, self._is_owed = self._withheld, 0, False
-            if count and not self._over and self.host is not None:
-                self.host.send(Channel.MANAGEMENT, self.number, encode(Credit(count)))
-                self.host.taken(count)
+        host.taken(number, count)
 
     def stop(self, *, patience_s: float = 0.0) -> None:
         """Ask the kernel to end, from any thread. What it still sends is delivered.
@@ -285,13 +252,7 @@ class SessionLink(abc.ABC):
     def credited(self, count: int) -> None:
         """The host's: the kernel took `count` bytes."""
         with self._lock:
-            self._settle(min(count, self._outstanding))
-            while self._waiting and self._has_room(len(self._waiting[0].payload)):
-                channel, payload = self._waiting.popleft()
-                self._waiting_bytes -= len(payload)
-                self._outstanding += len(payload)
-                assert self.host is not None
-                self.host.send(channel, self.number, payload, refusable=False)
+            self._outbox.credited(count, self.host, self.number)
 
     def created(self, thread: int) -> None:
         """The host's: the kernel's thread runs. `thread` is its ident there."""
@@ -335,10 +296,7 @@ class SessionLink(abc.ABC):
         """The host's: it is gone. What is sent from now on, the journal keeps."""
         with self._lock:
             self.host = None
-            self._waiting.clear()
-            self._settle(self._outstanding)
-            self._waiting_bytes = self._withheld = 0
-            self._is_owed = False
+            self._outbox.clear()
         self.record.suspended_at = time.monotonic()
         self.record.end_trial()
 
@@ -357,8 +315,7 @@ class SessionLink(abc.ABC):
             self.record.rebuilding(rebuilt.commands, alone=alone)
             host.open(self, rebuilt.kernel)
             for channel, payload in rebuilt.messages:
-                host.send(channel, self.number, payload, refusable=False)
-                self._outstanding += len(payload)
+                self._outbox.send(host, self.number, channel, payload, refusable=False)
             return rebuilt.lost
 
     def end(self, error: MPKernelError | None) -> None:
@@ -367,8 +324,7 @@ class SessionLink(abc.ABC):
             if self._over:
                 return
             self._over = True
-            self._waiting.clear()
-            self._settle(self._outstanding)
+            self._outbox.clear()
         try:
             self.on_end(error)
         except Exception:  # others end after this one
@@ -420,16 +376,5 @@ class SessionLink(abc.ABC):
             remedy="send it again when the app runs, or raise journal_bytes",
         )
 
-    def _settle(self, count: int) -> None:
-        """So many of the bytes that were sent are outstanding no more."""
-        self._outstanding -= count
+    def _on_settled(self, count: int) -> None:
         self.app.tallies.kernel_input_bytes += count
-
-    def _is_clogged(self, count: int) -> bool:
-        """Whether too much waits, here or, where the kernel says that it took it, for the Pipe."""
-        if self._waiting and self._waiting_bytes + count > self._waiting_limit:
-            return True
-        return self.host is not None and self.host.backlog_bytes > self._waiting_limit
-
-    def _has_room(self, count: int) -> bool:
-        return has_room(count, self._outstanding, self._window_bytes)

@@ -222,11 +222,8 @@ class SimulatedHost:
         elif isinstance(decode_down(payload), StopKernel):
             kernel.is_stopping = True
 
-    def owe_credit(self, session: SessionLink) -> None:
+    def taken(self, number: int, count: int) -> None:
         """Nothing comes up, so nothing is owed."""
-
-    def taken(self, count: int) -> None:
-        """The same."""
 
     def drain(self, *, patience_s: float | None = None) -> None:
         if not self.is_alive:

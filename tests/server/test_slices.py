@@ -6,26 +6,16 @@ import asyncio
 from collections import Counter
 
 from server.conftest import Open
-from server.simulated import Client, SlowJournal, World
+from server.simulated import Client, SlowJournal
 from turns import Turns, work
 
-from mpkernel import HostPool, Settings
+from mpkernel import HostPool
+from mpkernel.server.credits import Credits
 from mpkernel.server.files import AnnouncedFiles
 from mpkernel.server.observing import Rates, snapshot_of
-from mpkernel.server.roster import Roster
+from mpkernel.wire.messages import Credit
 from shm import Registry
 from shm.names import own_tag
-
-
-class Debtor(Client):
-    """Owes credit, and takes its time to pay."""
-
-    payments: Counter[int]
-    turns: Turns
-
-    def pay_credit(self) -> None:
-        work(0.0001)
-        self.payments[self.turns.count] += 1
 
 
 async def test_a_snapshot_shows_the_sessions_that_are_there_at_its_end(
@@ -37,7 +27,7 @@ async def test_a_snapshot_shows_the_sessions_that_are_there_at_its_end(
     for visitor in visitors:
         roster.add(visitor)
     first, *staying, last = visitors
-    staying[0]._outstanding = 1000
+    staying[0]._outbox.outstanding_bytes = 1000
     newcomer = Client(session.app, "newcomer", SlowJournal())
     try:
         with Turns() as turns:
@@ -58,17 +48,50 @@ async def test_a_snapshot_shows_the_sessions_that_are_there_at_its_end(
     assert app.totals.kernel_input_bytes == 1000  # not counted twice: it would go back next time
 
 
-async def test_credits_of_many_sessions_are_sent_in_many_turns() -> None:
-    app = World(Settings()).app
-    roster = Roster("/app.py", asyncio.get_running_loop(), lambda number: None)
-    Debtor.payments = Counter()
-    with Turns() as Debtor.turns:
+async def test_credits_of_many_sessions_are_sent_in_many_turns(
+    pool: HostPool, open_kernel: Open
+) -> None:
+    session = await open_kernel("echo")
+    told: Counter[int] = Counter()
+    turns_of_told: set[int] = set()
+
+    def tell(number: int, credit: Credit) -> None:
+        work(0.0001)
+        told[number] += credit.bytes
+        turns_of_told.add(turns.count)
+
+    owed = Credits(asyncio.get_running_loop(), session.host._reception.conduct, tell)
+    with Turns() as turns:
         for number in range(1000):
-            roster.owe_credit(Debtor(app, f"debtor {number}", None))
+            owed.taken(number, 1)
+            owed.taken(number, 2)
         async with asyncio.timeout(30):
-            while Debtor.payments.total() < 1000:
+            while len(told) < 1000:
                 await asyncio.sleep(0)
-    assert len(Debtor.payments) >= 4
+    assert set(told.values()) == {3}
+    assert len(turns_of_told) >= 4
+
+
+async def test_a_large_credit_is_sent_at_once_and_one_of_an_ended_session_never(
+    open_kernel: Open,
+) -> None:
+    conduct = (await open_kernel("echo")).host._reception.conduct
+    told: list[tuple[int, int]] = []
+    owed = Credits(
+        asyncio.get_running_loop(),
+        conduct,
+        lambda number, credit: told.append((number, credit.bytes)),
+    )
+    owed.taken(1, 10)
+    owed.taken(1, conduct.credit_bytes)
+    assert told == [(1, 10 + conduct.credit_bytes)]
+    owed.taken(2, 20)
+    owed.taken(3, 30)
+    owed.forget(2)
+    async with asyncio.timeout(30):
+        while len(told) < 2:
+            await asyncio.sleep(0.001)
+    assert told[1:] == [(3, 30)]
 
 
 async def test_a_process_is_told_of_many_freed_files_in_many_turns() -> None:
