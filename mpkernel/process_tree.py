@@ -63,7 +63,7 @@ class Killed(NamedTuple):
     """What came of a search for processes to kill.
 
     Attributes:
-        processes: those that were killed.
+        processes: those that were killed, or had ended by themselves and were not reaped yet.
         trackers: resource trackers, which were spared.
     """
 
@@ -155,14 +155,17 @@ def kill(process: Identity) -> None:
 
 
 def descendants_of(pid: int) -> list[Identity]:
-    """All that live, parents before their children."""
+    """All, parents before their children; also those that have ended and that nobody has reaped:
+    that one has come and gone since the last look says that there may be more."""
     found: list[Identity] = []
     parents = [pid]
     while parents:
         for child in children_of(parents.pop()):
             stat = stat_of(child)
-            if stat is not None and not stat.has_ended:
-                found.append(stat.identity)
+            if stat is None:
+                continue
+            found.append(stat.identity)
+            if not stat.has_ended:
                 parents.append(child)
     return found
 

@@ -233,7 +233,8 @@ def leave_one_that_keeps_nothing(kernel):
 
 
 def leave_children_and_a_file(kernel):
-    """The same, and a virtual file, which has a resource tracker."""
+    """The same, an orphan that has ended, and a virtual file, which has a resource tracker."""
+    orphan("setsid true")
     kernel.files.store("key", bytes(100_000))
     leave_children(kernel)
 
