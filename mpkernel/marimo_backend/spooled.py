@@ -19,6 +19,7 @@ import atexit
 import logging
 import os
 import secrets
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -43,8 +44,9 @@ _Piece = tuple[str, str | bytes, int]
 
 _MEMORY = "memory"
 
+_MOST_REMOVED_AT_ONCE = 16
+
 _files = TempDirectory()
-atexit.register(_files.close)
 
 
 class Spooled:
@@ -64,7 +66,7 @@ class Spooled:
         self.is_lost = False
         self._places: list[Block | TempFileSource] = []
         self._pieces: list[_Piece] = []
-        weakref.finalize(self, _remove, self._places)
+        weakref.finalize(self, _remove_soon, self._places).atexit = False
         _by_placeholder[self.placeholder] = self
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -93,6 +95,13 @@ class Spooled:
 
 
 _by_placeholder: weakref.WeakValueDictionary[str, Spooled] = weakref.WeakValueDictionary()
+
+
+@atexit.register
+def _remove_all() -> None:
+    for text in list(_by_placeholder.values()):
+        _remove(text._places)
+    _files.close()
 
 
 class Apart:
@@ -137,7 +146,7 @@ def read_spooled(pieces: Sequence[_Piece]) -> str | None:
     try:
         content = b"".join([b'"', *(_read(*piece) for piece in pieces), b'"'])
         text: str = msgspec.json.decode(content, type=str)
-    except (ShmError, *UNDECODABLE) as error:
+    except (ShmError, OSError, MemoryError, *UNDECODABLE) as error:
         logger.warning("an uploaded file cannot be read: %s", error)
         return None
     return text
@@ -182,6 +191,18 @@ def _written_block(data: bytes) -> Block:
         block.unlink()
         raise
     return block
+
+
+def _remove_soon(places: list[Block | TempFileSource]) -> None:
+    """Remove what nobody needs any more: on another thread where it takes long, since the last
+    reference is dropped on the event loop's."""
+    if len(places) > _MOST_REMOVED_AT_ONCE:
+        try:
+            threading.Thread(target=_remove, args=(places,), name="mpkernel-uploads").start()
+            return
+        except RuntimeError as error:
+            logger.debug("no thread can be had to remove an uploaded file: %s", error)
+    _remove(places)
 
 
 def _remove(places: list[Block | TempFileSource]) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -109,17 +113,40 @@ def test_a_file_reaches_the_kernel_and_only_its_places_cross_the_pipe() -> None:
     assert command.values[2] == 1
 
 
-def test_places_go_with_the_last_reference_to_the_text() -> None:
-    command = uploaded({"a-0": FILE})
+@pytest.mark.parametrize("pieces", [1, 30])
+def test_places_go_with_the_last_reference_to_the_text(pieces: int) -> None:
+    command = uploaded({"a-0": "x" * pieces * 1024 * 1024})
     places = [place for text in command.values[0].texts for _, place, _ in text._pieces]
-    assert places
+    assert len(places) >= pieces
     del command
     gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "mpkernel-uploads":
+            thread.join()
     for place in places:
         with pytest.raises(BlockNotFound):
             AttachedBlock(place, 1)
     left = sweep(remove=False).names
     assert not [name for name in left if name.startswith(own_tag().prefix)]
+
+
+def test_a_program_that_ends_leaves_nothing() -> None:
+    program = """
+from mpkernel.marimo_backend import spooled
+text = spooled.Spooled()
+text.append(b"x")
+spooled._is_half_free = lambda: False
+text.append(b"y")
+print(*(place for _, place, _ in text._pieces))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    block, file = ran.stdout.split()
+    assert not ran.stderr
+    with pytest.raises(BlockNotFound):
+        AttachedBlock(block, 1)
+    assert not Path(file).parent.exists()
 
 
 async def test_other_requests_are_left_alone() -> None:
