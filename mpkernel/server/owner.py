@@ -20,7 +20,12 @@ class Owner(AppOfSession, Protocol[HostT]):
 
     Of each process that ends, it is told in this order: `fell` and `died`, or `left`; then
     `host_over`.
+
+    Attributes:
+        import_folders: from which it imports before all others, beside its own.
     """
+
+    import_folders: tuple[str, ...]
 
     @property
     def is_closed(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import logging
 import os
 import threading
@@ -15,35 +14,24 @@ from typing import Self
 
 from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
-from mpkernel.aio.threads import off_the_loop
 from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
 from mpkernel.server.app import App
-from mpkernel.server.environments import environment_for
-from mpkernel.server.health import Health
 from mpkernel.server.host import AppHost
 from mpkernel.server.journal import Journal
+from mpkernel.server.making import HostMaker
 from mpkernel.server.operations import Operations
-from mpkernel.server.process import HostProcess
-from mpkernel.server.relay import ConsoleRelay
 from mpkernel.server.session import Session
-from mpkernel.server.standby import Standby
 from mpkernel.server.steps import run_each
-from mpkernel.server.strays import end_strays_of_dead_servers
 from mpkernel.server.tallies import AppTotals
-from mpkernel.server.watchdog import Watchdog
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
-from shm import Registry, sweep
 
 __all__ = ["HostPool"]
 
 logger = logging.getLogger(__name__)
 
-_RELAY_PATIENCE_S = 0.5
 _KEPT_APPS = 64
-_HOST_FILES = 256  # virtual files that each process has for itself
-_GIVE_UP_EVERY_S = 0.1
 _END_WITHIN_S = 5.0
 
 
@@ -81,22 +69,12 @@ class HostPool:
     ) -> None:
         self.settings = settings if settings is not None else Settings()
         self._rules = tuple(rules)
-        self._sweeps = sweeps
-        self.files = Registry(
-            session_quota_bytes=self.settings.session_files_bytes,
-            quota_bytes=self.settings.files_bytes,
-            host_files=_HOST_FILES,
-        )
+        self._maker = HostMaker(self.settings, sweeps=sweeps, hosts=lambda: self.hosts)
+        self.files = self._maker.files
+        self.standby = self._maker.standby
         self._apps: dict[str, App] = {}
         self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten
         self.forgotten = AppTotals.sum(())
-        self._gave_up_at = float("-inf")  # shared memory, by the loop's time
-        self._giving_up: asyncio.TimerHandle | None = None
-        self._relay = ConsoleRelay(
-            forward=self.settings.relay_console, as_json=self.settings.log_format == "json"
-        )
-        self._watchdog: Watchdog[Health] | None = None
-        self.standby = Standby(self.settings)
         self._closed = False
         self._closing = asyncio.Event()
         self._operations = Operations(self)
@@ -245,42 +223,7 @@ class HostPool:
     def _launch_host(self, app: App, argv: Sequence[str], env: Mapping[str, str] | None) -> AppHost:
         if self._closed:  # `kill` does not tell apps: it is for any thread
             raise PoolClosed(f"{app.name} was closed with its pool", remedy="open a new pool")
-        if self._sweeps:
-            try:
-                _sweep_once()
-            except RuntimeError as error:  # no thread; the next host's start tries again
-                logger.warning("what dead servers left is not removed for now: %s", error)
-        if self._watchdog is None:
-            self._watchdog = Watchdog(self.settings, Health.judged)
-        process = None
-        if env is None:
-            process = self.standby.take(app.path, app.settings, app.import_folders)
-        if process is None:
-            environment = environment_for(app.settings) if env is None else env
-            process = HostProcess.launch(f"mpkernel {app.name}", env=environment)
-        loop = asyncio.get_running_loop()
-        return AppHost(
-            app,
-            process,
-            loop,
-            self._relay,
-            self.files,
-            self._watchdog,
-            argv,
-            self._give_up_free_soon,
-        )
-
-    def _give_up_free_soon(self) -> None:
-        """A process has found no shared memory: others may keep some that they do not use."""
-        if self._giving_up is None:
-            loop = self._belong_to_this_loop()
-            at = max(loop.time(), self._gave_up_at + _GIVE_UP_EVERY_S)
-            self._giving_up = loop.call_at(at, self._give_up_free)
-
-    def _give_up_free(self) -> None:
-        self._gave_up_at, self._giving_up = asyncio.get_running_loop().time(), None
-        for host in self.hosts:
-            host.give_up_free()
+        return self._maker.make(app, argv, env)
 
     def _belong_to_this_loop(
         self, last: Callable[[], Awaitable[None]] | None = None
@@ -316,11 +259,9 @@ class HostPool:
         for failure in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(failure, Exception):
                 logger.error("a process could not be ended in order", exc_info=failure)
-        if self._watchdog is not None:
-            await _bounded(self._watchdog.close(), "the watchdog")
+        await _bounded(self._maker.stop_watching(), "the watchdog")
         await _bounded(self._operations.close(), "what operators see")
-        self._relay.close()
-        await off_the_loop(functools.partial(self._relay.join, _RELAY_PATIENCE_S))
+        await self._maker.close_console()
         if self._loop_end is not None:
             self._loop_end.cancel()
 
@@ -357,9 +298,7 @@ class HostPool:
         the server exits is killed then."""
         self._take_no_more()
         run_each([app.close for app in self.apps], "an app could not be closed")
-        self.standby.close_soon()
-        if self._watchdog is not None:
-            self._watchdog.close_soon()
+        self._maker.close_soon()
         self._operations.close_soon()
 
     def kill(self) -> None:
@@ -368,10 +307,7 @@ class HostPool:
             return  # a fork of the server has no say in this
         self._closed = True
         ends: list[Callable[[], object]] = [host.kill_and_reap for host in self.hosts]
-        ends += [self.standby.kill_and_reap, self._operations.kill]
-        if self._watchdog is not None:
-            ends.append(self._watchdog.kill)
-        ends += [self._relay.close, functools.partial(self._relay.join, _RELAY_PATIENCE_S)]
+        ends += [self._operations.kill, self._maker.kill_and_reap, self._maker.end_console]
         with self._kill_lock:
             run_each(ends, "a part of the pool could not be ended")
 
@@ -390,17 +326,6 @@ async def _bounded(end: Coroutine[None, None, None], what: str) -> None:
         logger.warning("%s did not end within %g s, and is left", what, _END_WITHIN_S)
     except Exception:
         logger.exception("%s could not be ended", what)
-
-
-@functools.cache
-def _sweep_once() -> None:
-    """End and remove, on a thread of its own, what dead servers and their hosts left."""
-    threading.Thread(target=_sweep, name="mpkernel-sweep", daemon=True).start()
-
-
-def _sweep() -> None:
-    end_strays_of_dead_servers()
-    sweep()
 
 
 _pools: weakref.WeakSet[HostPool] = weakref.WeakSet()
