@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import psutil
 
+from mpkernel.process_tree import Identity, stat_of
 from mpkernel.server.lineage import Lineage
 from shm.names import tag_of
 
@@ -60,7 +61,8 @@ class Sampler:
     `children` of every host 27. For one thread at a time.
 
     Attributes:
-        seen: by the process id of each host, its processes as of the last sample; from any thread.
+        seen: by the process id of each host, its processes as of the last sample that it was in:
+            a host that has ended is in none, and what it has left is wanted then. From any thread.
         unmeasured: by the process id of each host that lives and is not in the last sample, why;
             from any thread.
     """
@@ -69,7 +71,8 @@ class Sampler:
         self._lineage = Lineage(_parent_of)
         self._hosts: dict[tuple[int, int], psutil.Process] = {}
         self._members: dict[int, psutil.Process] = {}
-        self.seen: dict[int, list[psutil.Process]] = {}
+        self._identities: dict[int, Identity] = {}
+        self.seen: dict[int, list[Identity]] = {}
         self.unmeasured: dict[int, Exception] = {}
 
     def sample(self, hosts: Mapping[int, int]) -> dict[int, Usage]:
@@ -89,6 +92,7 @@ class Sampler:
         self._hosts = {key: host for key, host in self._hosts.items() if key in hosts.items()}
         members = {pid for group in groups.values() for pid in group}
         self._members = {pid: one for pid, one in self._members.items() if pid in members}
+        self._identities = {pid: one for pid, one in self._identities.items() if pid in members}
         usages = {}
         unmeasured: dict[int, Exception] = {}
         for pid, created in hosts.items():
@@ -102,10 +106,15 @@ class Sampler:
                 unmeasured[pid] = error
         self.unmeasured = unmeasured
         self.seen = {
-            host: [self._members[pid] for pid in groups.get(host, ()) if pid in self._members]
-            for host in usages
+            host: self._identities_of(groups.get(host, ()))
+            if host in usages
+            else self.seen.get(host, [])
+            for host in hosts
         }
         return usages
+
+    def _identities_of(self, pids: Iterable[int]) -> list[Identity]:
+        return [self._identities[pid] for pid in pids if pid in self._identities]
 
     def _measure(self, pid: int, created: int, members: Iterable[int], taken_at: float) -> Usage:
         """What the host and its processes use.
@@ -152,8 +161,11 @@ class Sampler:
             process = psutil.Process(pid)
             if process != self._members.setdefault(pid, process):
                 del self._members[pid]
+                self._identities.pop(pid, None)
                 self._lineage.forget(pid)
                 return None
+            if pid not in self._identities and (stat := stat_of(pid)) is not None:
+                self._identities[pid] = stat.identity
             with process.oneshot():
                 return process.memory_info().rss, sum(process.cpu_times()[:4])
         except psutil.Error:

@@ -24,7 +24,7 @@ import psutil
 from mpkernel.aio.background import BackgroundTask
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
-from mpkernel.process_tree import Identity, stat_of
+from mpkernel.process_tree import Identity
 from mpkernel.server.usage import Sampler, Usage, created_at
 from mpkernel.server.verdicts import HostWatch, Verdict
 from mpkernel.settings import Settings
@@ -93,11 +93,10 @@ class Watchdog(Generic[HostT]):
         return watch
 
     def processes_of(self, host: HostT) -> list[Identity]:
-        """What a host was seen to have started, as far as it still runs."""
+        """What a host had started as of the last sample. Reads nothing, so that a host's death is
+        dealt with also when no descriptor is left."""
         watched = self._watched.get(host)
-        seen = self._sampler.seen.get(watched.pid, []) if watched is not None else []
-        stats = [stat_of(one.pid) for one in seen if one.is_running()]
-        return [stat.identity for stat in stats if stat is not None]
+        return self._sampler.seen.get(watched.pid, []) if watched is not None else []
 
     def unwatch(self, host: HostT) -> None:
         """Watch the host no more: no verdict on it follows. Idempotent."""

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from server.processes import Program
 
+from mpkernel.process_tree import stat_of
 from mpkernel.server.usage import Sampler, Usage, created_at
 
 MIB = 2**20
@@ -176,6 +177,21 @@ def test_a_host_that_has_ended_and_waits_to_be_reaped_is_left_out(
     created = created_at(program.pid)
     program.kill()
     assert sampler.sample({program.pid: created}) == {}
+
+
+def test_what_a_host_has_left_is_known_after_its_end(start: Start, sampler: Sampler) -> None:
+    """A sample may be taken between its end and the moment in which its server hears of that."""
+    program = start(f"run({HOARD!r}, start_new_session=True).wait()")
+    child = int(program.hear()[1])
+    hosts = {program.pid: created_at(program.pid)}
+    sampler.sample(hosts)
+    program.kill()
+    assert sampler.sample(hosts) == {}
+    stat = stat_of(child)
+    assert stat is not None
+    assert stat.identity in sampler.seen[program.pid]
+    sampler.sample({})
+    assert sampler.seen == {}
 
 
 def test_processes_that_end_under_the_look_are_no_error(
