@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shlex
 import signal
@@ -37,13 +38,24 @@ _POLL_S = 0.05
 _TOLD_CHARACTERS = 20_000
 _SHM = Path("/dev/shm")
 _NAMES = ("mpk-", "psm_")
+_PORTS = range(2**14, 2**15)
+_PORTS_PER_PROCESS = 2**7
+_port_numbers = itertools.count()
 
 
 def free_port() -> int:
-    """A TCP port on the loopback that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on the loopback that nothing listened on a moment ago.
+
+    It is below the ports that the system gives to connections, and in a range of this process's
+    own: other processes may look for one at the same time.
+    """
+    first = _PORTS.start + os.getpid() * _PORTS_PER_PROCESS % len(_PORTS)
+    for number in itertools.islice(_port_numbers, _PORTS_PER_PROCESS):
+        port = first + number % _PORTS_PER_PROCESS
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no TCP port is free from {first} to {first + _PORTS_PER_PROCESS - 1}")
 
 
 class Server:

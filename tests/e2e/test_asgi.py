@@ -17,6 +17,9 @@ SLIDER = str(NOTEBOOKS / "slider.py")
 BEHAVIOUR = str(NOTEBOOKS / "behaviour.py")
 HELD_CELL = str(NOTEBOOKS / "held_cell.py")
 PROGRAM = (sys.executable, str(Path(__file__).with_name("asgi_app.py")))
+OTHER_FRAMEWORKS = [
+    pytest.param(name, marks=pytest.mark.any_marimo) for name in ("starlette", "bare")
+]
 
 
 def asgi(*notebooks: str, builder: str, framework: str, **env: str) -> Server:
@@ -44,7 +47,7 @@ async def works(tab: Tab, number: int) -> None:
 
 class TestMounted:
     @pytest.mark.parametrize("builder", ["mpkernel", "marimo"])
-    @pytest.mark.parametrize("framework", ["fastapi", "starlette", "bare"])
+    @pytest.mark.parametrize("framework", ["fastapi", *OTHER_FRAMEWORKS])
     async def test_every_notebook_has_a_process_of_its_own(
         self, builder: str, framework: str
     ) -> None:
@@ -61,7 +64,7 @@ class TestMounted:
             assert server.pid not in (theirs, await pid_of(first))
 
     @pytest.mark.parametrize("builder", ["mpkernel", "marimo"])
-    @pytest.mark.parametrize("framework", ["fastapi", "bare"])
+    @pytest.mark.parametrize("framework", ["fastapi", OTHER_FRAMEWORKS[-1]])
     async def test_the_servers_end_waits_for_a_cell_that_runs(
         self, builder: str, framework: str, tmp_path: Path
     ) -> None:
@@ -230,6 +233,7 @@ class TestShared:
             await works(tab, 3)
             assert (tmp_path / "log").read_text().split() == ["__main__"]
 
+    @pytest.mark.any_marimo
     async def test_two_servers_do_not_disturb_each_other(self, tmp_path: Path) -> None:
         files = [tmp_path / "one", tmp_path / "other"]
         for file in files:

@@ -15,6 +15,9 @@ from e2e.harness import EXAMPLES, NOTEBOOKS, Server, Tab, TabClosed, http_client
 
 RECOVERY = str(NOTEBOOKS / "recovery.py")
 WEATHER = str(EXAMPLES / "weather" / "stations.py")
+OTHER_DEATHS = [
+    pytest.param(name, marks=pytest.mark.any_marimo) for name in ("SIGSEGV", "SIGABRT", "exit")
+]
 GUILTY = "The last action in this tab ended it, and was left out."
 
 
@@ -62,7 +65,7 @@ async def wait_for_lines(log: Path, count: int) -> list[str]:
     return sorted(log.read_text().splitlines())
 
 
-@pytest.mark.parametrize("death", ["SIGKILL", "SIGSEGV", "SIGABRT", "exit"])
+@pytest.mark.parametrize("death", ["SIGKILL", *OTHER_DEATHS])
 async def test_ten_tabs_come_back_with_their_values_and_no_click_is_made_again(
     death: str, tmp_path: Path
 ) -> None:
@@ -97,6 +100,7 @@ async def test_ten_tabs_come_back_with_their_values_and_no_click_is_made_again(
         assert "session restarted: the process of recovery.py" in server.output()
 
 
+@pytest.mark.any_marimo
 async def test_ten_tabs_of_a_stopped_process_come_back(tmp_path: Path) -> None:
     env = {"MPKERNEL_PING_INTERVAL_S": "0.2", "MPKERNEL_PING_TIMEOUT_S": "1.5"}
     async with (
@@ -109,6 +113,7 @@ async def test_ten_tabs_of_a_stopped_process_come_back(tmp_path: Path) -> None:
         assert "did not answer" in server.output()
 
 
+@pytest.mark.any_marimo
 async def test_ten_tabs_of_a_process_over_its_memory_limit_come_back(tmp_path: Path) -> None:
     limit_bytes = 700 * 2**20
     env = {"MPKERNEL_MEMORY_HARD_BYTES": str(limit_bytes), "MPKERNEL_WATCH_INTERVAL_S": "0.1"}

@@ -156,6 +156,7 @@ class TestUserCode:
 
 
 class TestEnd:
+    @pytest.mark.any_marimo
     @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     @pytest.mark.parametrize("action", ["nothing", "spin", "c"])
     async def test_nothing_outlives_the_server(self, ending: signal.Signals, action: str) -> None:

@@ -233,7 +233,7 @@ def spins(kernel):
 async def test_a_kernel_without_interrupts_that_spins_drains_its_host(tmp_path: Path) -> None:
     app = tmp_path / "spinning.py"
     app.write_text(SPINS)
-    settings = Settings(interrupt_grace_s=0.2, stop_grace_s=60)
+    settings = Settings(interrupt_grace_s=0.2, stop_grace_s=6)
     async with HostPool(settings) as pool:
         other = await pool.open_session(app, kernel=KernelSpec(entry="spinning:polite"))
         old = psutil.Process(int((await anext(other)).payload))

@@ -79,7 +79,7 @@ while True:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(interrupt_grace_s=0.5, stop_grace_s=60.0, max_abandoned=2)
+    return Settings(interrupt_grace_s=0.5, stop_grace_s=6.0, max_abandoned=2)
 
 
 @pytest.fixture

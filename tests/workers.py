@@ -1,0 +1,82 @@
+"""Tests side by side, in the worker processes of pytest-xdist: `pytest -n 3`.
+
+All tests of a file run in one worker, so that they share what is made once for the file.
+
+A test looks for what it has left: in shared memory, among temporary files, among the servers that
+`mpkernel status` finds. So that no worker finds what another one makes, each has its own directory
+for temporary files, in which servers are registered too, and, where the system allows it, its own
+`/dev/shm`.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:  # without it tests run one after the other
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
+
+__all__ = ["pytest_sessionfinish", "pytest_xdist_make_scheduler", "pytest_xdist_setupnodes"]
+
+_DIRECTORIES = pytest.StashKey[list[Path]]()
+_OWN = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
+
+
+class _Worker(Protocol):
+    """execnet's `XSpec`, as far as it is used here: how a worker is started."""
+
+    popen: bool | None
+    python: str | None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[_Worker]) -> None:
+    directories = config.stash.setdefault(_DIRECTORIES, [])
+    for worker in specs:
+        if not worker.popen or worker.python:
+            continue
+        # By a short path, for sockets; and open to the users that some tests become.
+        directory = Path(tempfile.mkdtemp(prefix="tests-"))
+        directory.chmod(0o1777)
+        directories.append(directory)
+        environment = ["env", "-u", "XDG_RUNTIME_DIR", f"TMPDIR={directory}"]
+        worker.python = shlex.join([*environment, *_own_shared_memory(), sys.executable])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    from xdist.scheduler import LoadFileScheduling
+
+    # In the order of the folders: the long files come early, and the short ones fill the end.
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    for directory in session.config.stash.get(_DIRECTORIES, []):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@functools.cache
+def _own_shared_memory() -> tuple[str, ...]:
+    """The beginning of a command that runs with a `/dev/shm` of its own; empty where there can be
+    none."""
+    for rights in ((), ("--map-root-user",)):
+        command = ("unshare", "--mount", *rights, "sh", "-c", _OWN, "sh")
+        try:
+            tried = subprocess.run((*command, "true"), capture_output=True)
+        except FileNotFoundError:  # this is not Linux
+            break
+        if tried.returncode == 0:
+            return command
+    return ()
