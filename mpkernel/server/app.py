@@ -6,8 +6,8 @@
 
 Whatever happens to an app while sessions wait for a process, `_look` looks at all of it anew and
 does the next thing that can be done; where nothing can be done yet, a timer leads there again. When
-a process may be started is decided in `restart_policy`; what sessions wait for is listed in
-`returning`; the life of one process is `host`'s.
+a process may be started is decided in `restart_policy`, which one gets a session in `placement`;
+what sessions wait for is listed in `returning`; the life of one process is `host`'s.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mpkernel.errors import (
     SessionNameTaken,
 )
 from mpkernel.logs import get_logger
+from mpkernel.server import placement
 from mpkernel.server.deaths import Death, Reason
 from mpkernel.server.host import AppHost
 from mpkernel.server.restart_policy import RestartPolicy
@@ -95,7 +96,6 @@ class App:
         self._policy = RestartPolicy(settings)
         self._argv: tuple[str, ...] = ()
         self._env: Mapping[str, str] | None = None
-        self._current: AppHost | None = None
         self._hosts: dict[AppHost, None] = {}  # in the order of their launch
         self._named: WeakValueDictionary[str, SessionLink] = WeakValueDictionary()
         self._returning = Returning(path, loop, self._look_soon)
@@ -106,7 +106,12 @@ class App:
     @property
     def hosts(self) -> list[AppHost]:
         """The hosts that live, the one that takes sessions first."""
-        return sorted(self._hosts, key=lambda host: host is not self._current)
+        taking = self._host_that_takes_sessions
+        return sorted(self._hosts, key=lambda host: host is not taking)
+
+    @property
+    def _host_that_takes_sessions(self) -> AppHost | None:
+        return placement.choose(tuple(self._hosts))
 
     @property
     def waiting_count(self) -> int:
@@ -142,7 +147,7 @@ class App:
         return left
 
     def _wait_s(self) -> float:
-        if self._current is not None and self._current.takes_sessions:
+        if self._host_that_takes_sessions is not None:
             return 0.0
         return self._policy.wait_s(self._clock())
 
@@ -154,8 +159,8 @@ class App:
             AppUnavailable: the app takes no sessions for now.
             HostStartError: the operating system refused the process.
         """
-        host = self._current
-        if host is not None and host.takes_sessions:
+        host = self._host_that_takes_sessions
+        if host is not None:
             if host.refusal is not None:
                 raise AppUnavailable(
                     f"{self.name} takes no new sessions: {host.refusal}",
@@ -228,7 +233,6 @@ class App:
         what = f"the process of {self.name} was restarted by the server's operator"
         for host in self.hosts:
             host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
-        self._current = None
         self._look_soon()
 
     def leave(self) -> None:
@@ -242,8 +246,6 @@ class App:
         if not by_operator:
             self._policy.died(self._clock())
         self._untold_deaths += 1
-        if self._current is host:
-            self._current = None
 
     def died(
         self,
@@ -278,8 +280,6 @@ class App:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
         self._hosts.pop(host, None)
         self.tallies.traffic = Traffic.sum((self.tallies.traffic, host.traffic))
-        if self._current is host:
-            self._current = None
 
     def _sorted_out(
         self, sessions: list[SessionLink]
@@ -296,7 +296,6 @@ class App:
         self._policy.launched()
         self._hosts[host] = None
         self.tallies.starts += 1
-        self._current = host
         self._look_soon()  # who waits may come back on it, too
         return host
 
@@ -338,8 +337,8 @@ class App:
             self._bring_back()
 
     def _bring_back(self) -> None:
-        host = self._current
-        if host is None or not host.takes_sessions:
+        host = self._host_that_takes_sessions
+        if host is None:
             try:
                 host = self._launch(self._argv, self._env)
             except PoolClosed as error:
