@@ -214,6 +214,12 @@ class AppHostAdapter:
         if session is not None:
             session.page_is_back()
 
+    def page_cut_off(self, session_id: str) -> None:
+        """What waited for the page of a session is lost. On the loop's thread."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.page_cut_off()
+
     def has_active_session(self, session_id: str) -> bool:
         """Whether a session's kernel runs, or is about to."""
         session = self._sessions.get(session_id)

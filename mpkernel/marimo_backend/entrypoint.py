@@ -131,7 +131,14 @@ class IsolationMiddleware:
                 await app(scope, receive, send)
         else:
             timeout_s = lease.shared.hosts.settings.sse_stall_timeout_s
-            await serve_events(app, scope, receive, send, stall_timeout_s=timeout_s)
+            await serve_events(
+                app,
+                scope,
+                receive,
+                send,
+                stall_timeout_s=timeout_s,
+                on_stall=lambda: lease.page_cut_off(session_id),
+            )
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
         """Let marimo answer for a registered file, with the registered length in its path and the

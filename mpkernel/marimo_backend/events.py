@@ -13,57 +13,50 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from starlette.requests import ClientDisconnect
-
 from mpkernel.marimo_backend.reconnecting import session_of
 
-__all__ = ["PageStalled", "serve_events"]
+__all__ = ["serve_events"]
 
 logger = logging.getLogger(__name__)
 
+Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 _PART_BYTES = 128 * 1024
 """Large messages are sent in parts of this size: a page that reads slowly takes one in time."""
 
 
-class PageStalled(OSError):
-    """A page has taken nothing for too long. ASGI applications know an `OSError` of `send`: the
-    client is gone."""
-
-
 async def serve_events(
     app: Callable[..., Awaitable[None]],
     scope: Any,
-    receive: Any,
+    receive: Receive,
     send: Send,
     *,
     stall_timeout_s: float | None,
+    on_stall: Callable[[], None],
 ) -> None:
     """Serve one request for server-sent events.
 
     Args:
         app, scope, receive, send: as ASGI has them.
         stall_timeout_s: how long the page may take nothing. None: for ever.
+        on_stall: called when it has taken nothing for so long. What waits for it is lost.
     """
-    is_stalled = False
+    stalled = asyncio.Event()
 
     async def send_in_time(message: Any) -> None:
-        nonlocal is_stalled
         for part in _parts_of(message):
+            if stalled.is_set():
+                return  # as servers do with what is sent to a client that is gone
             try:
                 async with asyncio.timeout(stall_timeout_s):
                     await send(part)
             except TimeoutError:
-                is_stalled = True
-                raise PageStalled from None
+                stalled.set()
+                on_stall()
 
-    try:
-        await app(scope, receive, send_in_time)
-    except (PageStalled, ClientDisconnect):
-        if not is_stalled:
-            raise
-    if is_stalled:
+    await app(scope, _disconnected_by(stalled, receive), send_in_time)
+    if stalled.is_set():
         logger.warning(
             "a page's connection ends: it took no server-sent events for %s s session=%s",
             stall_timeout_s,
@@ -72,6 +65,26 @@ async def serve_events(
         # The server has no way to break the connection off. This waits until the page reads again,
         # and finds the end, or closes it.
         await send({"type": "http.response.body"})
+
+
+def _disconnected_by(stalled: asyncio.Event, receive: Receive) -> Receive:
+    """An ASGI `receive` that says too that the client is gone once the event is set. marimo ends in
+    order then; with an exception of `send` it would leave its generator to the garbage collector,
+    and the page would go on to hold its kernel back until that comes."""
+
+    async def receive_message() -> Any:
+        received = asyncio.ensure_future(receive())
+        gone = asyncio.ensure_future(stalled.wait())
+        try:
+            await asyncio.wait((received, gone), return_when=asyncio.FIRST_COMPLETED)
+            if received.done():
+                return received.result()
+            return {"type": "http.disconnect"}
+        finally:
+            received.cancel()
+            gone.cancel()
+
+    return receive_message
 
 
 def _parts_of(message: Any) -> Iterator[Any]:

@@ -181,6 +181,14 @@ class PoolLease:
         for adapter in adapters:
             adapter.page_is_back(session_id)
 
+    def page_cut_off(self, session_id: str) -> None:
+        """What waited for the page of one of the manager's sessions is lost. On the loop's
+        thread."""
+        with self._lock:
+            adapters = list(self._adapters.values())
+        for adapter in adapters:
+            adapter.page_cut_off(session_id)
+
     def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
         """Call this once when a page of one of the manager's sessions has taken a message, or is
         gone. A later call for the session is in place of this one. On the loop's thread."""

@@ -106,6 +106,7 @@ class MarimoSession(SessionLink):
         self._marimo_journal = journal
         self._was_created = False
         self._missed: _Missed | None = None
+        self._is_cut_off = False
 
     @property
     def unread_bytes(self) -> int:
@@ -176,16 +177,22 @@ class MarimoSession(SessionLink):
         self._note_absence(self._missed)
         self._show_restarted(self._missed)
 
+    def page_cut_off(self) -> None:
+        """The connection of the page ends, and what waited for the page is lost."""
+        self._is_cut_off = True
+
     def page_is_back(self) -> None:
-        """The page has connected again. One that has not seen how the session came back is sent
-        what the session shows now, and the banner."""
+        """The page has connected again. One that was cut off, or has not seen how the session came
+        back, is sent what the session shows now; the latter the banner too."""
         missed, self._missed = self._missed, None
-        if missed is None:
-            return
+        was_cut_off, self._is_cut_off = self._is_cut_off, False
         # Of a connection that is cut without a word the server may learn much later. A page that
         # has acted since then was there.
-        if missed.was_away or self.acted_at < missed.restarted_at:
+        if missed is not None and not (missed.was_away or self.acted_at < missed.restarted_at):
+            missed = None
+        if missed is not None or was_cut_off:
             self._pages.show_again(self.session_id)
+        if missed is not None:
             self._show_restarted(missed)
 
     def _note_absence(self, missed: _Missed) -> None:

@@ -99,6 +99,7 @@ async def test_a_page_that_takes_no_server_sent_events_is_disconnected_and_may_c
         tab.pause()
         await tab.set_ui("Frames", 30)
         await asyncio.to_thread(server.wait_for_output, "it took no server-sent events for 0.5 s")
+        await asyncio.to_thread(server.wait_for_output, "sent all 30 frames")
         tab.resume()
         await tab.wait_closed()
         await tab.open()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mpkernel.marimo_backend.events import PageStalled, serve_events
+from mpkernel.marimo_backend.events import serve_events
 
 SCOPE = {"type": "http", "path": "/sse", "query_string": b"session_id=s_1"}
 EVENT = b"x" * 1_000_000
@@ -32,6 +32,10 @@ class Page:
         self.is_complete = not message.get("more_body", False)
 
 
+def never() -> None:
+    raise AssertionError("no page has stalled")
+
+
 def sending(*messages: Any) -> Callable[..., Awaitable[None]]:
     async def app(scope: Any, receive: Any, send: Send) -> None:
         for message in messages:
@@ -49,7 +53,9 @@ async def test_a_large_event_goes_in_parts_and_whole(is_last: bool) -> None:
     page = Page()
     page.reads.set()
     app = sending(part(EVENT, more=not is_last))
-    await serve_events(app, SCOPE, None, page.send, stall_timeout_s=60)
+    await serve_events(
+        app, SCOPE, asyncio.Event().wait, page.send, stall_timeout_s=60, on_stall=never
+    )
     assert page.body == EVENT
     assert page.largest < len(EVENT)
     assert page.is_complete == is_last
@@ -57,18 +63,23 @@ async def test_a_large_event_goes_in_parts_and_whole(is_last: bool) -> None:
 
 async def test_a_page_that_takes_nothing_is_gone_for_the_application_and_finds_the_end() -> None:
     page = Page()
-    told = asyncio.Event()
+    told, stalls = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Send) -> None:
-        with pytest.raises(PageStalled):
-            await send(part(EVENT, more=True))
+        await send(part(EVENT, more=True))
+        assert await receive() == {"type": "http.disconnect"}
         told.set()
-        raise PageStalled
+        await send(part(b"in vain", more=False))
 
-    serving = asyncio.create_task(serve_events(app, SCOPE, None, page.send, stall_timeout_s=0.01))
+    serving = asyncio.create_task(
+        serve_events(
+            app, SCOPE, asyncio.Event().wait, page.send, stall_timeout_s=0.01, on_stall=stalls.set
+        )
+    )
     await asyncio.wait_for(told.wait(), 60)
     page.reads.set()
     await asyncio.wait_for(serving, 60)
+    assert stalls.is_set()
     assert page.is_complete
     assert page.body == b""
 
@@ -78,4 +89,6 @@ async def test_an_error_of_the_application_is_no_page_s() -> None:
         raise ConnectionResetError("somebody else's")
 
     with pytest.raises(ConnectionResetError, match="somebody else's"):
-        await serve_events(app, SCOPE, None, Page().send, stall_timeout_s=60)
+        await serve_events(
+            app, SCOPE, asyncio.Event().wait, Page().send, stall_timeout_s=60, on_stall=never
+        )

@@ -32,6 +32,7 @@ def _(frames, mo):
     for _frame in range(frames.value):
         mo.output.replace(mo.Html(f"<!--{'x' * 1_000_000}--> frame {_frame}"))
     if frames.value:
+        print(f"sent all {frames.value} frames")
         mo.output.replace(mo.md(f"shown all {frames.value} frames"))
     return
 
