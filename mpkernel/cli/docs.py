@@ -7,8 +7,11 @@ import importlib.resources
 import os
 import pydoc
 import re
+import shutil
+import sys
 from collections.abc import Sequence
 
+from mpkernel.cli.markdown import in_columns
 from mpkernel.cli.tables import columns
 from mpkernel.errors import MPKernelError
 
@@ -22,7 +25,8 @@ _COMMENT = re.compile(r"^<!--.*-->\n", re.MULTILINE)
 def run(arguments: Sequence[str]) -> int:
     """Show a page, or the list of pages; give the exit code.
 
-    A terminal shows a page in the user's pager, as `pydoc` does; anything else gets plain text.
+    A terminal shows a page in the user's pager, as `pydoc` does, with tables as wide as it is;
+    anything else gets the page as it is written.
 
     Args:
         arguments: what follows `mpkernel docs`.
@@ -40,7 +44,10 @@ def run(arguments: Sequence[str]) -> int:
     if name is None:
         print("\n".join(columns([("PAGE", "WHAT IT TELLS"), *summaries.items()])))
     elif name in summaries:
-        pydoc.pager(_COMMENT.sub("", _text_of(f"{name}.md")))
+        page = _COMMENT.sub("", _text_of(f"{name}.md"))
+        if sys.stdout.isatty():
+            page = in_columns(page, shutil.get_terminal_size().columns)
+        pydoc.pager(page)
     else:
         raise MPKernelError(f"there is no page {name}", remedy=f"pages: {', '.join(summaries)}")
     return os.EX_OK
