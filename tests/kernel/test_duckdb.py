@@ -28,6 +28,9 @@ async def test_one_app_writes_to_a_duckdb_file_or_several_read_it(
     file = str(tmp_path / "data.duckdb")
     first, second = await open_app(name="first.py"), await open_app(name="second.py")
     assert await first.text(WRITES.format(file=file)) == "connected\n"
+    beside_first = await open_app(name="first.py")
+    assert await beside_first.text(WRITES.format(file=file)) == "connected\n"
+    await beside_first.text("connection.close()")
     (failure,) = of(await second.run(READS.format(file=file)), Failure)
     assert "Could not set lock on file" in failure.message
     await first.text("connection.close()")

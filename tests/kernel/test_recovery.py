@@ -173,6 +173,21 @@ async def test_another_app_does_not_notice(open_app: OpenApp) -> None:
     assert other.session.host.pid == pid
 
 
+async def test_a_restart_has_a_changed_module_imported_anew(
+    pool: HostPool, open_app: OpenApp, tmp_path: Path
+) -> None:
+    module = tmp_path / "rates.py"
+    module.write_text("rate = 1\n")
+    client = await open_app("import rates\nprint(f'rate {rates.rate}')")
+    client.run_app()
+    await at(client, "rate 1")
+    module.write_text("rate = 'another'\n")
+    client.run_app()
+    await at(client, "rate 1")
+    pool.apps[0].restart()
+    await at(client, "rate another")
+
+
 async def test_a_session_that_is_closed_between_two_processes_stays_closed(
     open_app: OpenApp,
 ) -> None:
