@@ -44,6 +44,10 @@ class PatientTimer:
         """Call nothing any more. Idempotent."""
         self._handle.cancel()
 
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._handle.cancelled()
+
     def _wait(self) -> None:
         self._due_at = self._loop.time() + self._step_s
         self._handle = self._loop.call_later(self._step_s, self._on_step)
