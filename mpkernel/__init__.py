@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         Status,
     )
     from mpkernel.marimo_backend.asgi import create_asgi_app
-    from mpkernel.server.deaths import Death
-    from mpkernel.server.journal import Journal, Rebuilt
     from mpkernel.server.pool import HostPool
-    from mpkernel.server.session import Session
+    from mpkernel.server.sessions.journal import Journal, Rebuilt
+    from mpkernel.server.sessions.session import Session
+    from mpkernel.server.supervision.deaths import Death
     from mpkernel.settings import Settings
     from mpkernel.spec import KernelSpec
     from mpkernel.version import __version__
@@ -73,14 +73,14 @@ _HOMES = {
     "Channel": "mpkernel.wire.frames",
     "Completions": "mpkernel.kernel.messages",
     "Console": "mpkernel.kernel.messages",
-    "Death": "mpkernel.server.deaths",
+    "Death": "mpkernel.server.supervision.deaths",
     "Done": "mpkernel.kernel.messages",
     "Failure": "mpkernel.kernel.messages",
     "Figure": "mpkernel.kernel.messages",
     "HostPool": "mpkernel.server.pool",
     "InputRequest": "mpkernel.kernel.messages",
     "InterruptPending": "mpkernel.kernel.messages",
-    "Journal": "mpkernel.server.journal",
+    "Journal": "mpkernel.server.sessions.journal",
     "JsonFormatter": "mpkernel.json_lines",
     "Kernel": "mpkernel.host.kernel",
     "KernelSpec": "mpkernel.spec",
@@ -89,9 +89,9 @@ _HOMES = {
     "Outputs": "mpkernel.kernel.messages",
     "Progress": "mpkernel.kernel.messages",
     "PythonClient": "mpkernel.client",
-    "Rebuilt": "mpkernel.server.journal",
+    "Rebuilt": "mpkernel.server.sessions.journal",
     "Restarted": "mpkernel.kernel.messages",
-    "Session": "mpkernel.server.session",
+    "Session": "mpkernel.server.sessions.session",
     "Settings": "mpkernel.settings",
     "Status": "mpkernel.kernel.messages",
     "__version__": "mpkernel.version",

@@ -1,6 +1,6 @@
 """`JsonFormatter`: a log as lines of JSON; and the same for what apps and others print.
 
-    {"time":"2026-01-31T12:00:00.123Z","level":"WARNING","logger":"mpkernel.server.app",
+    {"time":"2026-01-31T12:00:00.123Z","level":"WARNING","logger":"mpkernel.server.apps.app",
      "message":"…","pid":123,"app":"/srv/sales.py","session":"s_1","exception":"Traceback …"}
     {"time":"2026-01-31T12:00:00.123Z","stream":"stdout","text":"…","pid":123,"app":"/srv/sales.py"}
 

@@ -14,6 +14,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("mpkernel", "shm")
+SERVER_ROOMS = {
+    "pool": 0,
+    "operations": 1,
+    "apps": 2,
+    "hosts": 3,
+    "launching": 4,
+    "sessions": 4,
+    "supervision": 5,
+    "links": 6,
+}
+"""How far down each room of the server stands: it uses only those below it."""
 
 
 def breaches(root: Path = ROOT) -> list[str]:
@@ -83,17 +94,45 @@ def _broken_rule(importer: str, imported: str) -> str | None:
         return "server and host never import each other"
     if is_in(importer, "mpkernel.host") and is_in(imported, "mpkernel.server"):
         return "server and host never import each other"
+    if is_in(importer, "mpkernel.server") and is_in(imported, "mpkernel.server"):
+        rule = _broken_rule_of_server(importer, imported)
+        if rule:
+            return rule
+    marimos = ("mpkernel.marimo_backend.server", "mpkernel.marimo_backend.host")
+    for half, other in (marimos, marimos[::-1]):
+        if is_in(importer, half) and is_in(imported, other):
+            return "the two halves of marimo_backend never import each other"
+    users = ("mpkernel.kernel", "mpkernel.marimo_backend", "mpkernel.server", "mpkernel.host")
+    if is_in(importer, "mpkernel.interrupts") and is_in(imported, *users):
+        return "interrupts knows nobody who uses it"
+    private = tuple(f"mpkernel.kernel.{room}" for room in ("code", "process", "shown"))
+    if is_in(imported, *private) and not is_in(importer, "mpkernel.kernel"):
+        return "code, process and shown are the kernel's own"
     if is_in(importer, "mpkernel.host") and is_in(imported, "asyncio", "psutil", "uvloop"):
         return "a host pays for neither asyncio, psutil nor uvloop"
     backend = is_in(importer, "mpkernel.marimo_backend")
     if is_in(imported, "marimo") and not backend:
         return "only marimo_backend imports marimo"
+    if is_in(imported, "dask", "distributed") and not is_in(importer, "mpkernel.dask_backend"):
+        return "only dask_backend imports dask"
     if is_in(imported, "starlette", "uvicorn") and not backend:
         return "only marimo_backend imports what comes with marimo"
     if is_in(imported, "mpkernel.cli") and not is_in(importer, "mpkernel.cli", "mpkernel.__main__"):
         return "nothing imports cli"
     if is_in(imported, "zmq"):
         return "nothing imports zmq"
+    return None
+
+
+def _broken_rule_of_server(importer: str, imported: str) -> str | None:
+    rooms = [name.split(".")[2] for name in (importer, imported) if name.count(".") >= 2]
+    if len(rooms) < 2 or rooms[0] == rooms[1]:
+        return None
+    unknown = [room for room in rooms if room not in SERVER_ROOMS]
+    if unknown:
+        return f"server.{unknown[0]} has no place in SERVER_ROOMS"
+    if SERVER_ROOMS[rooms[0]] >= SERVER_ROOMS[rooms[1]]:
+        return "a room of the server uses only those below it"
     return None
 
 

@@ -25,6 +25,14 @@ def test_the_import_rules_hold() -> None:
         ("mpkernel/server/pool.py", "import marimo"),
         ("mpkernel/server/pool.py", "from mpkernel.cli import run"),
         ("mpkernel/aio/tasks.py", "import zmq"),
+        ("mpkernel/server/hosts/host.py", "from mpkernel.server.apps.app import App"),
+        ("mpkernel/server/sessions/base.py", "import mpkernel.server.launching.launch"),
+        ("mpkernel/server/operations/operations.py", "from mpkernel.server.pool import HostPool"),
+        ("mpkernel/server/another/room.py", "import mpkernel.server.links.pipe_link"),
+        ("mpkernel/marimo_backend/server/elements.py", "import mpkernel.marimo_backend.host.warm"),
+        ("mpkernel/interrupts/sending.py", "from mpkernel.kernel import context"),
+        ("mpkernel/client/python_client.py", "import mpkernel.kernel.code.cells"),
+        ("mpkernel/server/pool.py", "import distributed"),
     ],
 )
 def test_a_breach_is_noticed(tmp_path: Path, file: str, line: str) -> None:
@@ -50,7 +58,7 @@ def test_each_circle_is_told_once_by_its_shortest_way() -> None:
 
 
 def test_mpkernel_status_pays_for_little_of_the_server() -> None:
-    load = "import sys, mpkernel.server.finding; print(*sys.modules)"
+    load = "import sys, mpkernel.server.operations.finding; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", load], text=True).split()
     assert "asyncio" not in loaded
     assert len([name for name in loaded if name.startswith("mpkernel.server")]) <= 8

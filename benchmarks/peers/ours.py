@@ -48,7 +48,7 @@ class WithStandby(MPKernel):
 
     def __init__(self) -> None:
         marimo = importlib.util.find_spec("marimo")
-        imports = ("mpkernel.marimo_backend.warm",) if marimo else ()
+        imports = ("mpkernel.marimo_backend.host.warm",) if marimo else ()
         super().__init__(Settings(idle_retire_s=None, standby=1, standby_imports=imports))
 
     async def __aenter__(self) -> Self:

@@ -13,7 +13,7 @@ from ..measure import Measure
 from ..peers import Peer
 from ..suite import Run
 
-_MARIMO_KERNEL = b"import mpkernel.marimo_backend.kernel"
+_MARIMO_KERNEL = b"import mpkernel.marimo_backend.host.marimo_kernel"
 _STANDBY = "mpkernel, standby"
 
 

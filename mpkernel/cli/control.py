@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import psutil
 
 from mpkernel.errors import MPKernelError
-from mpkernel.server.finding import PublishedServer, published_servers
-from mpkernel.server.orders import Order, Stop, give_order
+from mpkernel.server.operations.finding import PublishedServer, published_servers
+from mpkernel.server.operations.orders import Order, Stop, give_order
 
 __all__ = ["order_app", "stop_server"]
 

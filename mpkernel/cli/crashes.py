@@ -13,8 +13,13 @@ import msgspec
 
 from mpkernel.cli.tables import columns, memory, plain
 from mpkernel.errors import MPKernelError
-from mpkernel.server.crashes import CrashReport, SessionAtDeath, kept_reports, read_report
-from mpkernel.server.places import crash_directory
+from mpkernel.private_files import crash_directory
+from mpkernel.server.operations.crashes import (
+    CrashReport,
+    SessionAtDeath,
+    kept_reports,
+    read_report,
+)
 
 __all__ = ["run"]
 

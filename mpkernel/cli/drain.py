@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpkernel.cli.control import order_app
-from mpkernel.server.orders import Drain
+from mpkernel.server.operations.orders import Drain
 
 __all__ = ["run"]
 

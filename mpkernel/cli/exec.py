@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from mpkernel.server.endings import ExitStatus
-from mpkernel.server.foreground import ForegroundApp
+from mpkernel.server.launching.foreground import ForegroundApp
+from mpkernel.server.supervision.exit_status import ExitStatus
 
 __all__ = ["run"]
 

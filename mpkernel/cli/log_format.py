@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def log_as_json() -> None:
     """Begin. Loggers whose records reach no handler of their own keep to what they would say
     without one: warnings, and what is worse."""
-    from mpkernel.marimo_backend.loggers import format_loggers
+    from mpkernel.marimo_backend.server.loggers import format_loggers
 
     formatter = JsonFormatter()
     for stream in (sys.__stdout__, sys.__stderr__):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpkernel.cli.control import order_app
-from mpkernel.server.orders import Restart
+from mpkernel.server.operations.orders import Restart
 
 __all__ = ["run"]
 

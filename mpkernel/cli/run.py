@@ -73,8 +73,8 @@ def run(arguments: Sequence[str]) -> int:
     _check_port(ours)
 
     from mpkernel.marimo_backend import entrypoint
-    from mpkernel.marimo_backend.pool import pool_settings, use_sources
-    from mpkernel.server.descriptor_limit import raise_limit
+    from mpkernel.marimo_backend.server.shared_pool import pool_settings, use_sources
+    from mpkernel.server.launching.descriptor_limit import raise_limit
 
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()

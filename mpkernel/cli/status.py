@@ -11,8 +11,8 @@ import msgspec
 import psutil
 
 from mpkernel.cli.tables import age, columns, memory, plain
-from mpkernel.server.finding import PublishedServer, published_servers
-from mpkernel.server.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
+from mpkernel.server.operations.finding import PublishedServer, published_servers
+from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
 
 __all__ = ["report", "run"]
 

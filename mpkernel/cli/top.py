@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mpkernel.cli import status
-from mpkernel.server.finding import published_servers
+from mpkernel.server.operations.finding import published_servers
 
 __all__ = ["run"]
 

@@ -25,7 +25,7 @@ from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc
 from mpkernel.errors import HostStartError, SettingsError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.defaults import DEFAULTS
-from mpkernel.server.interpreter import interpreter
+from mpkernel.server.launching.interpreter import interpreter
 from shm.names import next_name
 
 __all__ = ["gather"]

@@ -15,8 +15,8 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from mpkernel.errors import ProtocolError
-from mpkernel.host.files import HostFiles, SessionFiles
 from mpkernel.host.import_path import put_first
+from mpkernel.host.session_files import HostFiles, SessionFiles
 from mpkernel.host.stopping import thread_clock
 from mpkernel.host.streams import HostWindow, StreamWriter, Window
 from mpkernel.program import resolve

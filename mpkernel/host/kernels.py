@@ -6,8 +6,8 @@ import logging
 import threading
 
 from mpkernel.errors import ProtocolError
-from mpkernel.host.files import HostFiles
 from mpkernel.host.kernel import Kernel
+from mpkernel.host.session_files import HostFiles
 from mpkernel.host.stopping import Stopper
 from mpkernel.host.streams import HostWindow, StreamWriter
 from mpkernel.wire.frames import Channel, Frame, FrameLost, Message

@@ -22,9 +22,9 @@ from typing import Any, NoReturn
 from mpkernel.errors import ProtocolError
 from mpkernel.host import console, descriptors
 from mpkernel.host.ending import at_leave, leave_at_once, leave_in_order
-from mpkernel.host.files import HostFiles
 from mpkernel.host.kernels import Kernels
 from mpkernel.host.orphans import adopt_orphans, reap_orphans
+from mpkernel.host.session_files import HostFiles
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.temporary import name_temporary_directory
 from mpkernel.host.tracker import detach_resource_tracker

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from mpkernel.kernel.console import CellStream, SessionConsole
-from mpkernel.kernel.display import figure_of
+from mpkernel.kernel.code.namespace import Namespace
 from mpkernel.kernel.messages import Figure, Message, Outputs
-from mpkernel.kernel.namespace import Namespace
-from mpkernel.kernel.output_list import CellOutputList
-from mpkernel.kernel.session_streams import StreamOfSession
+from mpkernel.kernel.process.session_streams import StreamOfSession
+from mpkernel.kernel.shown.display import figure_of
+from mpkernel.kernel.shown.output_list import CellOutputList
+from mpkernel.kernel.shown.session_console import CellStream, SessionConsole
 
 if TYPE_CHECKING:
     from mpkernel.host.kernels import Kernel

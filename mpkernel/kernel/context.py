@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mpkernel.kernel.messages import Message
-from mpkernel.kernel.output_list import CellOutputList
+from mpkernel.kernel.shown.output_list import CellOutputList
 
 __all__ = ["Place", "current_place", "set_finder"]
 

@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 
 from mpkernel.host import descriptors
 from mpkernel.host.import_path import put_first
-from mpkernel.kernel import context, proxies
-from mpkernel.kernel.asking import install_input
+from mpkernel.interrupts.sending import install_waits
+from mpkernel.kernel import context
 from mpkernel.kernel.cell_run import CellRun
-from mpkernel.kernel.debugger import install_debugger
-from mpkernel.kernel.flusher import start_flusher
-from mpkernel.kernel.interrupts import install_waits
-from mpkernel.kernel.namespace import Namespace, install_main
-from mpkernel.kernel.printing import install_print
+from mpkernel.kernel.code.namespace import Namespace, install_main
+from mpkernel.kernel.process import proxies
+from mpkernel.kernel.process.asking import install_input
+from mpkernel.kernel.process.debugger import install_debugger
+from mpkernel.kernel.process.printing import install_print
+from mpkernel.kernel.process.session_streams import StreamOfSession, install_sys_streams
+from mpkernel.kernel.process.spawning import install_spawning
 from mpkernel.kernel.session import PythonSession
-from mpkernel.kernel.session_streams import StreamOfSession, install_sys_streams
-from mpkernel.kernel.spawning import install_spawning
+from mpkernel.kernel.shown.flusher import start_flusher
 
 if TYPE_CHECKING:
     from mpkernel.host.kernels import Kernel

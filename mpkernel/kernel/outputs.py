@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpkernel.kernel.context import current_place
-from mpkernel.kernel.output_list import CellOutputList
+from mpkernel.kernel.shown.output_list import CellOutputList
 
 __all__ = ["append", "clear", "remove", "replace", "replace_at_index"]
 

@@ -23,9 +23,9 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar, cast, overload
 
 from mpkernel.kernel.context import current_place
-from mpkernel.kernel.display import encodable
 from mpkernel.kernel.messages import Progress
-from mpkernel.kernel.terminal import terminal
+from mpkernel.kernel.shown.display import encodable
+from mpkernel.kernel.shown.terminal import terminal
 
 __all__ = ["ProgressBar", "Spinner", "progress_bar", "spinner"]
 

@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from mpkernel.kernel import context
-from mpkernel.kernel.cells import future_flags, split
-from mpkernel.kernel.runner import awaited, compile_cell, of_user
+from mpkernel.kernel.code.cells import future_flags, split
+from mpkernel.kernel.code.runner import awaited, compile_cell, of_user
 from mpkernel.program import ENDED
 
 __all__ = ["main"]
@@ -72,7 +72,7 @@ def main(
 
 @functools.cache
 def _place() -> context.Place:
-    from mpkernel.kernel.terminal import TerminalPlace  # late: most apps show nothing
+    from mpkernel.kernel.shown.terminal import TerminalPlace  # late: most apps show nothing
 
     return TerminalPlace(os.path.basename(sys.argv[0]))
 

@@ -19,15 +19,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
 
 from mpkernel.errors import ProtocolError
-from mpkernel.kernel import forks
+from mpkernel.interrupts.sending import Interrupts, later
 from mpkernel.kernel.cell_run import CellRun
-from mpkernel.kernel.cells import Cell, future_flags, split, to_rerun
-from mpkernel.kernel.completion import complete
-from mpkernel.kernel.console import SessionConsole, SessionStream
+from mpkernel.kernel.code import forks
+from mpkernel.kernel.code.cells import Cell, future_flags, split, to_rerun
+from mpkernel.kernel.code.completion import complete
+from mpkernel.kernel.code.namespace import new_namespace
+from mpkernel.kernel.code.runner import (
+    compile_cell,
+    exit_code_of,
+    remember_source,
+    run,
+    traceback_of,
+)
 from mpkernel.kernel.context import current_place
-from mpkernel.kernel.debugger import leave_debugger
-from mpkernel.kernel.display import encodable
-from mpkernel.kernel.interrupts import Interrupts, later
 from mpkernel.kernel.messages import (
     Answer,
     Complete,
@@ -45,14 +50,9 @@ from mpkernel.kernel.messages import (
     decode_command,
     encode,
 )
-from mpkernel.kernel.namespace import new_namespace
-from mpkernel.kernel.runner import (
-    compile_cell,
-    exit_code_of,
-    remember_source,
-    run,
-    traceback_of,
-)
+from mpkernel.kernel.process.debugger import leave_debugger
+from mpkernel.kernel.shown.display import encodable
+from mpkernel.kernel.shown.session_console import SessionConsole, SessionStream
 from mpkernel.wire.frames import Message as Frame
 
 if TYPE_CHECKING:

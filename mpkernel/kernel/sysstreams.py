@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator
 from typing import TextIO
 
-from mpkernel.kernel.proxies import thread_stream
+from mpkernel.kernel.process.proxies import thread_stream
 
 __all__ = ["capture_stderr", "capture_stdout", "redirect_stderr", "redirect_stdout"]
 

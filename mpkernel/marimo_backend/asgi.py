@@ -20,8 +20,8 @@ from starlette.applications import Starlette
 
 from mpkernel.aio.lifespans import Lifespan
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.leaving import LEASES
-from mpkernel.marimo_backend.pool import PoolLease, pool_settings, shared_pool
+from mpkernel.marimo_backend.server.leaving import LEASES
+from mpkernel.marimo_backend.server.shared_pool import PoolLease, pool_settings, shared_pool
 
 __all__ = ["AsgiAppBuilder", "KeptPool", "create_asgi_app"]
 

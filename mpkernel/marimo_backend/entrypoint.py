@@ -24,14 +24,14 @@ from starlette.responses import PlainTextResponse
 
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.banner import showing_banners
-from mpkernel.marimo_backend.events import serve_events
-from mpkernel.marimo_backend.leaving import LEASES, leave_in_order
-from mpkernel.marimo_backend.outflow import telling_of_moves
-from mpkernel.marimo_backend.pool import PoolLease, shared_pool
-from mpkernel.marimo_backend.reconnecting import session_of, telling_of_reconnection
-from mpkernel.marimo_backend.registered_files import RegisteredFiles, opened
-from mpkernel.marimo_backend.uploads import taking_out_long_texts
+from mpkernel.marimo_backend.server.banner import showing_banners
+from mpkernel.marimo_backend.server.events import serve_events
+from mpkernel.marimo_backend.server.leaving import LEASES, leave_in_order
+from mpkernel.marimo_backend.server.outflow import telling_of_moves
+from mpkernel.marimo_backend.server.reconnecting import session_of, telling_of_reconnection
+from mpkernel.marimo_backend.server.registered_files import RegisteredFiles, opened
+from mpkernel.marimo_backend.server.shared_pool import PoolLease, shared_pool
+from mpkernel.marimo_backend.server.uploads import taking_out_long_texts
 from shm import Registry, Unavailable
 
 __all__ = [

@@ -16,16 +16,16 @@ from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
-from mpkernel.server.app import App
-from mpkernel.server.host import AppHost
-from mpkernel.server.journal import Journal
-from mpkernel.server.making import HostMaker
-from mpkernel.server.operations import Operations
-from mpkernel.server.session import Session
-from mpkernel.server.steps import run_each
-from mpkernel.server.tallies import AppTotals
+from mpkernel.server.apps.app import App
+from mpkernel.server.hosts.host import AppHost
+from mpkernel.server.hosts.making import HostMaker
+from mpkernel.server.operations.operations import Operations
+from mpkernel.server.sessions.journal import Journal
+from mpkernel.server.sessions.session import Session
+from mpkernel.server.supervision.tallies import AppTotals
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
+from mpkernel.steps import run_each
 
 __all__ = ["HostPool"]
 

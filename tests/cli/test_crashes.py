@@ -12,7 +12,13 @@ import pytest
 from cli.test_run import mpkernel
 from server.operators import OperatedServer, until, user_directories
 
-from mpkernel.server.crashes import CrashReport, CrashReports, Memory, SessionAtDeath, kept_reports
+from mpkernel.server.operations.crashes import (
+    CrashReport,
+    CrashReports,
+    Memory,
+    SessionAtDeath,
+    kept_reports,
+)
 
 
 @pytest.fixture(autouse=True)

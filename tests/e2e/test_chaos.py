@@ -30,8 +30,8 @@ import psutil
 import pytest
 from e2e.harness import Server, Tab
 
-from mpkernel.server.finding import published_servers
-from mpkernel.server.orders import Answer, Drain, Order, Restart, give_order
+from mpkernel.server.operations.finding import published_servers
+from mpkernel.server.operations.orders import Answer, Drain, Order, Restart, give_order
 
 NOTEBOOK = Path(__file__).with_name("notebooks") / "chaos.py"
 APPS = 5

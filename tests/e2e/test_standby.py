@@ -104,7 +104,8 @@ async def test_a_notebook_adopts_the_standby_and_is_as_in_a_process_of_its_own(
 
 
 async def test_nothing_of_marimo_is_left_to_import_for_a_first_tab(folder: Path) -> None:
-    listing = "import json, sys, mpkernel.marimo_backend.warm; print(json.dumps([*sys.modules]))"
+    warm = "mpkernel.marimo_backend.host.warm"
+    listing = f"import json, sys, {warm}; print(json.dumps([*sys.modules]))"
     warmed = subprocess.run([sys.executable, "-c", listing], capture_output=True, check=True)
     async with Server(folder, options=["--standby", "0"]) as server:
         needed = set((await about(server, folder / "first.py"))["modules"])

@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 import psutil
 
-from mpkernel.server.snapshot import ServerSnapshot
+from mpkernel.server.operations.snapshot import ServerSnapshot
 
 PROGRAM = Path(__file__).with_name("server.py")
 PATIENCE_S = 30.0

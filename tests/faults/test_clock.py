@@ -14,9 +14,9 @@ from faults.limits import cpu_share
 from faults.served import STORE, Served, until
 
 import shm
-from mpkernel.server.crashes import kept_reports
-from mpkernel.server.finding import published_servers
-from mpkernel.server.snapshot import HostSnapshot
+from mpkernel.server.operations.crashes import kept_reports
+from mpkernel.server.operations.finding import published_servers
+from mpkernel.server.operations.snapshot import HostSnapshot
 from shm.names import tag_of
 
 WATCHED = {

@@ -12,8 +12,8 @@ import pytest
 from faults.limits import cpu_share, starved
 from faults.served import STORE, Served, until
 
-from mpkernel.server.crashes import kept_reports
-from mpkernel.server.orders import Drain, give_order
+from mpkernel.server.operations.crashes import kept_reports
+from mpkernel.server.operations.orders import Drain, give_order
 
 SPARE = (0, 5, 12, 15)
 """About how many a start may take; 18 at a time are what it needs."""

@@ -9,8 +9,8 @@ import subprocess
 import termios
 from multiprocessing.connection import Connection
 
-from mpkernel.server.process import HostProcess
-from mpkernel.server.strays import new_mark
+from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.supervision.strays import new_mark
 from mpkernel.wire.frames import Channel, FrameDecoder
 from mpkernel.wire.messages import decode_down
 from shm.names import tag_of

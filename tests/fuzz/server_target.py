@@ -14,19 +14,19 @@ import queue
 from collections.abc import Callable, Sequence
 
 from mpkernel.client import PythonClient, python_kernel
-from mpkernel.client_journal import PythonJournal
+from mpkernel.client.python_journal import PythonJournal
 from mpkernel.errors import HostUnresponsive, MPKernelError, ProtocolError, SessionClosed
-from mpkernel.marimo_backend.journal import MarimoJournal
-from mpkernel.marimo_backend.session import MarimoSession
-from mpkernel.marimo_backend.streams import PageStream
-from mpkernel.server.app import App
-from mpkernel.server.deaths import Reason
-from mpkernel.server.health import Health
-from mpkernel.server.host import AppHost
-from mpkernel.server.relay import ConsoleRelay
-from mpkernel.server.session import Session
-from mpkernel.server.session_link import SessionLink
-from mpkernel.server.watchdog import Watchdog
+from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
+from mpkernel.marimo_backend.server.marimo_session import MarimoSession
+from mpkernel.marimo_backend.server.page_stream import PageStream
+from mpkernel.server.apps.app import App
+from mpkernel.server.hosts.health import Health
+from mpkernel.server.hosts.host import AppHost
+from mpkernel.server.links.console_relay import ConsoleRelay
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.sessions.session import Session
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.watchdog import Watchdog
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
@@ -136,7 +136,7 @@ class _Life:
             return host
 
         self._app = App("/nowhere/app.py", _SETTINGS, loop, launch_host)
-        self._sessions: list[SessionLink] = []
+        self._sessions: list[BaseSession] = []
         self._clients: list[PythonClient] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._is_deaf = False  # whether the host reads nothing for now
@@ -229,7 +229,7 @@ class _Life:
         if len(self._files) or self._files.total_bytes:
             raise AssertionError(f"files of a dead host: {self._files.snapshot()}")
 
-    def _open(self, session: SessionLink, kernel: KernelSpec) -> None:
+    def _open(self, session: BaseSession, kernel: KernelSpec) -> None:
         self._app.open(session, kernel)
         self._sessions.append(session)
 

@@ -14,7 +14,7 @@ from kernel.conftest import Client
 
 from mpkernel import HostPool, Settings
 from mpkernel.kernel.messages import Console, Restarted
-from mpkernel.server.app import App
+from mpkernel.server.apps.app import App
 
 HELPERS = """
 import atexit, concurrent.futures, logging, logging.handlers, pathlib, select, tempfile

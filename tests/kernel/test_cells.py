@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpkernel.kernel.cells import Cell, future_flags, split, to_rerun
-from mpkernel.kernel.names import names
+from mpkernel.kernel.code.cells import Cell, future_flags, split, to_rerun
+from mpkernel.kernel.code.names import names
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpkernel.kernel.completion import complete
+from mpkernel.kernel.code.completion import complete
 
 
 def matches(code: str, **namespace: object) -> list[str]:

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from matplotlib.figure import Figure as Plot
 
-from mpkernel.kernel.display import figure_of, stacked
 from mpkernel.kernel.messages import Figure, Outputs, decode_message, encode
+from mpkernel.kernel.shown.display import figure_of, stacked
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 MIB = 1 << 20
@@ -304,7 +304,8 @@ def test_a_matplotlib_figure_that_cannot_be_drawn_is_shown_as_its_repr() -> None
 
 def test_showing_a_value_imports_neither_matplotlib_nor_a_loop() -> None:
     code = (
-        "import sys; from mpkernel.kernel import display, outputs, progress, threads;"
+        "import sys; from mpkernel.kernel import outputs, progress, threads;"
+        " from mpkernel.kernel.shown import display;"
         " display.figure_of(object(), store=None);"
         " print({'asyncio', 'psutil', 'uvloop', 'matplotlib'} & set(sys.modules))"
     )

@@ -11,7 +11,7 @@ import pytest
 
 from mpkernel.kernel import context, outputs
 from mpkernel.kernel.messages import Figure, Message
-from mpkernel.kernel.output_list import CellOutputList
+from mpkernel.kernel.shown.output_list import CellOutputList
 
 WAIT_S = 30
 

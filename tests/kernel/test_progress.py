@@ -18,9 +18,9 @@ import pytest
 
 from mpkernel.kernel import context
 from mpkernel.kernel.messages import Message, Progress, decode_message, encode
-from mpkernel.kernel.output_list import CellOutputList
 from mpkernel.kernel.progress import ProgressBar, progress_bar, spinner
-from mpkernel.kernel.terminal import progress_line
+from mpkernel.kernel.shown.output_list import CellOutputList
+from mpkernel.kernel.shown.terminal import progress_line
 
 WAIT_S = 30
 

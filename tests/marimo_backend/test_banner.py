@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mpkernel.marimo_backend.banner import showing_banners
+from mpkernel.marimo_backend.server.banner import showing_banners
 
 PAGE = b"<html><head><title>t</title></head><body></head></body></html>"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mpkernel.marimo_backend.carried import Carried, NotCarried, Written
-from mpkernel.marimo_backend.carrying import carried
+from mpkernel.marimo_backend.server.carrying import carried
 
 Pair = namedtuple("Pair", "left right")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mpkernel.marimo_backend.events import serve_events
+from mpkernel.marimo_backend.server.events import serve_events
 
 SCOPE = {"type": "http", "path": "/sse", "query_string": b"session_id=s_1"}
 EVENT = b"x" * 1_000_000

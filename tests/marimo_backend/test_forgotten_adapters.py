@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mpkernel.marimo_backend import pool as pool_module
-from mpkernel.marimo_backend.pool import PoolLease, shared_pool
+from mpkernel.marimo_backend.server import shared_pool as pool_module
+from mpkernel.marimo_backend.server.shared_pool import PoolLease, shared_pool
 
 KEPT = 4
 

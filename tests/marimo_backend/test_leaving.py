@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mpkernel import HostPool
-from mpkernel.marimo_backend.leaving import Leaving
+from mpkernel.marimo_backend.server.leaving import Leaving
 
 
 async def disconnects(page: asyncio.Event, leaving: Leaving) -> None:

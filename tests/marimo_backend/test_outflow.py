@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from mpkernel.errors import ProtocolError
-from mpkernel.marimo_backend.outflow import Outflow, telling_of_moves
+from mpkernel.marimo_backend.server.outflow import Outflow, telling_of_moves
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from marimo._runtime.commands import (
 )
 from marimo._runtime.utils.set_ui_element_request_manager import SetUIElementRequestManager
 
-from mpkernel.marimo_backend.kernel import ControlQueue, MergeQueue, Pickled
+from mpkernel.marimo_backend.host.marimo_kernel import ControlQueue, MergeQueue, Pickled
 
 
 class Kernel:

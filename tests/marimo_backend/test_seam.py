@@ -48,8 +48,8 @@ def test_the_adapter_has_the_whole_surface_of_marimos_app_host() -> None:
     from marimo._session.app_host.host import AppHost
     from marimo._session.app_host.pool import AppHostPool
 
-    from mpkernel.marimo_backend.app_host import AppHostAdapter
-    from mpkernel.marimo_backend.pool import PoolLease
+    from mpkernel.marimo_backend.server.app_host import AppHostAdapter
+    from mpkernel.marimo_backend.server.shared_pool import PoolLease
 
     for theirs, ours in ((AppHost, AppHostAdapter), (AppHostPool, PoolLease)):
         public = {name for name in vars(theirs) if not name.startswith("_")}
@@ -67,8 +67,8 @@ def test_the_app_host_of_a_session_is_where_it_is_looked_for() -> None:
 def test_the_file_storage_has_the_whole_surface_of_marimos() -> None:
     from marimo._runtime.virtual_file.storage import SharedMemoryStorage
 
-    from mpkernel.host.files import SessionFiles
-    from mpkernel.marimo_backend.registered_files import RegisteredFiles
+    from mpkernel.host.session_files import SessionFiles
+    from mpkernel.marimo_backend.server.registered_files import RegisteredFiles
 
     public = {n for n in vars(SharedMemoryStorage) if not n.startswith("_")}
     assert public <= set(dir(SessionFiles))

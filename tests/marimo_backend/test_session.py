@@ -12,10 +12,10 @@ import pytest
 
 from mpkernel import Channel, KernelSpec, Settings
 from mpkernel.errors import ProtocolError
-from mpkernel.marimo_backend.journal import MarimoJournal
-from mpkernel.marimo_backend.session import MarimoSession
-from mpkernel.marimo_backend.streams import PageStream
-from mpkernel.server.app import App
+from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
+from mpkernel.marimo_backend.server.marimo_session import MarimoSession
+from mpkernel.marimo_backend.server.page_stream import PageStream
+from mpkernel.server.apps.app import App
 from mpkernel.wire.frames import MESSAGE_COST_BYTES
 
 FITTING = 10

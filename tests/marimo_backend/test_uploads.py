@@ -20,8 +20,8 @@ from marimo_backend.uploading import SCOPE, body_of, receiving, uploaded
 
 from mpkernel.errors import MPKernelError
 from mpkernel.marimo_backend import spooled
+from mpkernel.marimo_backend.server.uploads import LongStrings, taking_out_long_texts, with_uploads
 from mpkernel.marimo_backend.spooled import Apart, read_spooled
-from mpkernel.marimo_backend.uploads import LongStrings, taking_out_long_texts, with_uploads
 from shm import AttachedBlock, BlockNotFound, NoSpace, sweep
 from shm.names import own_tag
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from marimo._runtime.commands import UpdateUIElementCommand
 
-from mpkernel.marimo_backend.uploads import Receive, taking_out_long_texts, with_uploads
+from mpkernel.marimo_backend.server.uploads import Receive, taking_out_long_texts, with_uploads
 
 SCOPE = {"type": "http", "path": "/app/api/kernel/set_ui_element_value", "headers": []}
 MAX_BYTES = 1 << 30

@@ -1,7 +1,7 @@
 """An app on simulated processes and a simulated clock: all of what happens to it, in any order.
 
 `Clock` stands for the event loop, `SimulatedHost` for an app host with its process. `App`, its
-sessions, what waits, the restart policy, the roster and the life cycle are the real ones.
+sessions, what waits, the restart policy, the session table and the life cycle are the real ones.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from turns import work
 
 from mpkernel import KernelSpec, Settings
 from mpkernel.errors import HostDied, HostStartError, MPKernelError, PoolClosed
-from mpkernel.server.app import App
-from mpkernel.server.deaths import Death, Reason
-from mpkernel.server.journal import Journal, Rebuilt
-from mpkernel.server.lifecycle import Event, Lifecycle, State
-from mpkernel.server.roster import Roster
-from mpkernel.server.session_link import SessionLink
-from mpkernel.server.tallies import Traffic
+from mpkernel.server.apps.app import App
+from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
+from mpkernel.server.hosts.session_table import SessionTable
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.sessions.journal import Journal, Rebuilt
+from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.tallies import Traffic
 from mpkernel.wire.frames import Channel, Message
 from mpkernel.wire.messages import (
     KernelCreated,
@@ -136,7 +136,7 @@ class SlowJournal(Replay):
         return "something"
 
 
-class Client(SessionLink):
+class Client(BaseSession):
     """A client of the app."""
 
     def __init__(self, app: App, name: str, journal: Replay | None) -> None:
@@ -180,7 +180,7 @@ class SimulatedHost:
         self._owner = owner
         self._clock = clock
         self._life = Lifecycle()
-        self._roster = Roster(owner.path, clock, self._on_exit)
+        self._table = SessionTable(owner.path, clock, self._on_exit)
         self.kernels: dict[int, _Kernel] = {}
         self._ended_for: tuple[Reason, MPKernelError] | None = None
 
@@ -197,18 +197,18 @@ class SimulatedHost:
         return not self._life.is_over
 
     @property
-    def sessions(self) -> list[SessionLink]:
-        return self._roster.sessions
+    def sessions(self) -> list[BaseSession]:
+        return self._table.sessions
 
-    def has(self, session: SessionLink) -> bool:
-        return self.is_alive and session in self._roster.sessions
+    def has(self, session: BaseSession) -> bool:
+        return self.is_alive and session in self._table.sessions
 
     # What the app and its sessions do
 
-    def open(self, session: SessionLink, kernel: KernelSpec) -> None:
+    def open(self, session: BaseSession, kernel: KernelSpec) -> None:
         assert self.takes_sessions, "a session is given to a process that takes none"
         session.host = self
-        self._roster.add(session)
+        self._table.add(session)
         self.kernels[session.number] = _Kernel()
 
     def send(
@@ -250,28 +250,28 @@ class SimulatedHost:
     def is_ready(self) -> None:
         if self.state is State.STARTING:
             self._life.apply(Event.READY)
-        for number, session in list(self._roster._sessions.items()):
+        for number, session in list(self._table._sessions.items()):
             if session.thread is None:
-                self._roster.news(number, KernelCreated(thread=number))
+                self._table.news(number, KernelCreated(thread=number))
 
     def retire(self) -> None:
         if not self.sessions and self.state is State.READY:
             self.leave()
 
-    def begin(self, session: SessionLink) -> None:
+    def begin(self, session: BaseSession) -> None:
         kernel = self.kernels[session.number]
         if kernel.done == kernel.begun < kernel.sent:
             kernel.begun += 1
-            self._roster.news(session.number, Running(kernel.begun, kernel.done))
+            self._table.news(session.number, Running(kernel.begun, kernel.done))
 
-    def finish(self, session: SessionLink) -> None:
+    def finish(self, session: BaseSession) -> None:
         kernel = self.kernels[session.number]
         if kernel.done < kernel.begun:
             kernel.done += 1
-            self._roster.news(session.number, Running(kernel.begun, kernel.done))
+            self._table.news(session.number, Running(kernel.begun, kernel.done))
 
-    def end_kernel(self, session: SessionLink, error: str | None = None) -> None:
-        self._roster.news(session.number, KernelExited(error))
+    def end_kernel(self, session: BaseSession, error: str | None = None) -> None:
+        self._table.news(session.number, KernelExited(error))
 
     def die(self, reason: Reason = Reason.KILLED, thread: int | None = None) -> None:
         if not self.is_alive:
@@ -283,7 +283,7 @@ class SimulatedHost:
                 if session.can_be_rebuilt:
                     session.suspend()
         if was_asked:
-            self._owner.left(self._roster.take_all(), PoolClosed("closed"))
+            self._owner.left(self._table.take_all(), PoolClosed("closed"))
             self._owner.host_over(self)
             return
         by_operator = self._ended_for is not None and self._ended_for[0] is Reason.OPERATOR
@@ -296,7 +296,7 @@ class SimulatedHost:
         if self._ended_for is not None:
             reason, error = self._ended_for
         death = Death(app=self.app, pid=self.pid, reason=reason, what=error.what, faults=faults)
-        self._owner.died(death, error, self._roster.take_all(), ())
+        self._owner.died(death, error, self._table.take_all(), ())
         self._owner.host_over(self)
 
     def _on_exit(self, number: int) -> None:
@@ -304,7 +304,7 @@ class SimulatedHost:
         self._leave_if_drained()
 
     def _leave_if_drained(self) -> None:
-        if not self._roster and self.state is State.DRAINING:
+        if not self._table and self.state is State.DRAINING:
             self.leave()
 
 

@@ -19,8 +19,8 @@ from other_user import as_nobody, require_root
 from server.conftest import APPS
 
 from mpkernel import HostPool, KernelSpec, Settings
-from mpkernel.server.crashes import kept_reports
-from mpkernel.server.finding import published_servers
+from mpkernel.server.operations.crashes import kept_reports
+from mpkernel.server.operations.finding import published_servers
 
 OPERATED = Settings(snapshot=True, control=True, crash_reports=10, watch_interval_s=0.1)
 ECHO = KernelSpec(entry="kernels:echo")

@@ -14,8 +14,8 @@ import pytest
 
 from mpkernel import HostPool, PythonClient, Settings
 from mpkernel.errors import MPKernelError, PoolClosed, ProtocolError
-from mpkernel.server.link import Link
-from mpkernel.server.relay import ConsoleRelay
+from mpkernel.server.links.console_relay import ConsoleRelay
+from mpkernel.server.links.pipe_link import Link
 from mpkernel.wire.frames import Channel, Frame
 
 

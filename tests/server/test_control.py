@@ -23,11 +23,11 @@ from server.operators import OperatedServer, until, user_directories
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied, MPKernelError, PoolClosed
 from mpkernel.kernel.messages import Console, Restarted
-from mpkernel.server.control import ControlSocket
-from mpkernel.server.crashes import kept_reports
-from mpkernel.server.finding import published_servers
-from mpkernel.server.orders import Answer, Drain, Order, Restart, Stop, give_order
-from mpkernel.server.places import private_runtime_directory
+from mpkernel.private_files import private_runtime_directory
+from mpkernel.server.operations.control import ControlSocket
+from mpkernel.server.operations.crashes import kept_reports
+from mpkernel.server.operations.finding import published_servers
+from mpkernel.server.operations.orders import Answer, Drain, Order, Restart, Stop, give_order
 from shm.names import next_name
 
 APP = Path(__file__).parent / "apps" / "kernels.py"

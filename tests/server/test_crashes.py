@@ -16,7 +16,7 @@ from server.operators import user_directories
 from mpkernel import Channel, HostPool, KernelSpec, PythonClient, Settings
 from mpkernel.errors import HostDied
 from mpkernel.kernel.messages import Restarted
-from mpkernel.server.crashes import (
+from mpkernel.server.operations.crashes import (
     CrashReport,
     CrashReports,
     Memory,
@@ -24,8 +24,8 @@ from mpkernel.server.crashes import (
     read_report,
     report_of,
 )
-from mpkernel.server.deaths import Death, Reason
-from mpkernel.server.usage import Usage
+from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.usage import Usage
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mpkernel.server.deaths import Reason, reason_of
-from mpkernel.server.endings import ExitStatus
+from mpkernel.server.supervision.deaths import Reason, reason_of
+from mpkernel.server.supervision.exit_status import ExitStatus
 
 
 class TestReasons:

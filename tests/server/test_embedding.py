@@ -19,8 +19,8 @@ from server.operators import until, user_directories
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostStartError
-from mpkernel.server.finding import published_servers
-from mpkernel.server.orders import Restart, give_order
+from mpkernel.server.operations.finding import published_servers
+from mpkernel.server.operations.orders import Restart, give_order
 from shm.names import tag_of
 
 APP = APPS / "kernels.py"

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from mpkernel.server.files import AnnouncedFiles
+from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.wire.messages import FileStored
 from shm import QuotaExceeded, Registry
 from shm.names import ProcessTag, own_tag

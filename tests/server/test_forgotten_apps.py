@@ -12,7 +12,7 @@ from server.simulated import SETTINGS, World
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied
 from mpkernel.server import pool as pool_module
-from mpkernel.server.observing import Rates, snapshot_of
+from mpkernel.server.operations.observing import Rates, snapshot_of
 
 KERNEL = KernelSpec(entry="mpkernel.kernel.main:run")
 

@@ -25,8 +25,8 @@ from server.operators import user_directories
 from mpkernel import Channel, HostPool, KernelSpec, PythonClient, Session, Settings
 from mpkernel.errors import HostDied, HostUnresponsive, KernelFailed, MPKernelError, ProtocolError
 from mpkernel.kernel.messages import Restarted
-from mpkernel.server.crashes import kept_reports, read_report
-from mpkernel.server.deaths import Reason
+from mpkernel.server.operations.crashes import kept_reports, read_report
+from mpkernel.server.supervision.deaths import Reason
 
 HOSTILE, NEIGHBOUR = APPS / "hostile.py", APPS / "kernels.py"
 MIB = 1024 * 1024

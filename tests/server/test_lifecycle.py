@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from mpkernel.server.lifecycle import Event, Lifecycle, State
+from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
 
 EXPECTED = {
     (State.STARTING, Event.READY): State.READY,

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from mpkernel.errors import ProtocolError
-from mpkernel.server.link import Link
+from mpkernel.server.links.pipe_link import Link
 from mpkernel.wire.frames import Channel, Frame, encode_header
 
 COUNT = 10_000

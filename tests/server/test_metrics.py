@@ -20,11 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families as as_promet
 
 from mpkernel import Channel, HostPool, KernelSpec, PythonClient, Settings
 from mpkernel.kernel.messages import Done, Restarted
-from mpkernel.server.deaths import Reason
-from mpkernel.server.metrics import ServerFacts, metrics_of
-from mpkernel.server.metrics_file import MetricsFile
-from mpkernel.server.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot
-from mpkernel.server.tallies import BOUNDS_S, AppTotals, Histogram, Tallies
+from mpkernel.server.operations.metrics import ServerFacts, metrics_of
+from mpkernel.server.operations.metrics_file import MetricsFile
+from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.tallies import BOUNDS_S, AppTotals, Histogram, Tallies
 from shm.names import own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"

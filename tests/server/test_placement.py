@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpkernel.server import placement
+from mpkernel.server.apps import placement
 
 
 @dataclass(frozen=True)

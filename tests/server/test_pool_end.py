@@ -19,8 +19,8 @@ from server.conftest import APPS
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import PoolClosed
 from mpkernel.kernel.messages import Done
-from mpkernel.server import host as host_module
-from mpkernel.server.watchdog import Watchdog
+from mpkernel.server.hosts import host as host_module
+from mpkernel.server.supervision.watchdog import Watchdog
 
 _DEBUGGER = """
 import ctypes, sys

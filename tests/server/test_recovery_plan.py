@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpkernel.server.deaths import Death, Reason
-from mpkernel.server.recovery_plan import Involved, Plan, culprit_of, plan_of
+from mpkernel.server.apps.recovery_plan import Involved, Plan, culprit_of, plan_of
+from mpkernel.server.supervision.deaths import Death, Reason
 
 CRASH = """\
 Fatal Python error: Segmentation fault

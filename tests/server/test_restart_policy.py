@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpkernel.server.restart_policy import RestartPolicy
+from mpkernel.server.launching.restart_policy import RestartPolicy
 from mpkernel.settings import Settings
 
 

@@ -10,9 +10,9 @@ from server.simulated import Client, SlowJournal
 from turns import Turns, work
 
 from mpkernel import HostPool
-from mpkernel.server.credits import Credits
-from mpkernel.server.files import AnnouncedFiles
-from mpkernel.server.observing import Rates, snapshot_of
+from mpkernel.server.hosts.announced_files import AnnouncedFiles
+from mpkernel.server.hosts.credits import Credits
+from mpkernel.server.operations.observing import Rates, snapshot_of
 from mpkernel.wire.messages import Credit
 from shm import Registry
 from shm.names import own_tag
@@ -22,10 +22,10 @@ async def test_a_snapshot_shows_the_sessions_that_are_there_at_its_end(
     pool: HostPool, open_kernel: Open
 ) -> None:
     session = await open_kernel("echo")
-    roster = session.host._roster
+    table = session.host._table
     visitors = [Client(session.app, f"visitor {n}", SlowJournal()) for n in range(40)]
     for visitor in visitors:
-        roster.add(visitor)
+        table.add(visitor)
     first, *staying, last = visitors
     staying[0]._outbox.outstanding_bytes = 1000
     newcomer = Client(session.app, "newcomer", SlowJournal())
@@ -33,14 +33,14 @@ async def test_a_snapshot_shows_the_sessions_that_are_there_at_its_end(
         with Turns() as turns:
             looking = asyncio.ensure_future(snapshot_of(pool, Rates()))
             await asyncio.sleep(0)  # the first slice
-            roster.remove(first)
-            roster.remove(last)
-            roster.add(newcomer)
+            table.remove(first)
+            table.remove(last)
+            table.add(newcomer)
             staying[0].credited(1000)
             snapshot = await looking
     finally:
         for one in (*staying, newcomer):
-            roster.remove(one)
+            table.remove(one)
     assert turns.count >= 4
     [app] = snapshot.apps
     shown = [one.session_id for one in app.hosts[0].sessions]
@@ -60,7 +60,7 @@ async def test_credits_of_many_sessions_are_sent_in_many_turns(
         told[number] += credit.bytes
         turns_of_told.add(turns.count)
 
-    owed = Credits(asyncio.get_running_loop(), session.host._reception.conduct, tell)
+    owed = Credits(asyncio.get_running_loop(), session.host._incoming.limits, tell)
     with Turns() as turns:
         for number in range(1000):
             owed.taken(number, 1)
@@ -75,16 +75,16 @@ async def test_credits_of_many_sessions_are_sent_in_many_turns(
 async def test_a_large_credit_is_sent_at_once_and_one_of_an_ended_session_never(
     open_kernel: Open,
 ) -> None:
-    conduct = (await open_kernel("echo")).host._reception.conduct
+    limits = (await open_kernel("echo")).host._incoming.limits
     told: list[tuple[int, int]] = []
     owed = Credits(
         asyncio.get_running_loop(),
-        conduct,
+        limits,
         lambda number, credit: told.append((number, credit.bytes)),
     )
     owed.taken(1, 10)
-    owed.taken(1, conduct.credit_bytes)
-    assert told == [(1, 10 + conduct.credit_bytes)]
+    owed.taken(1, limits.credit_bytes)
+    assert told == [(1, 10 + limits.credit_bytes)]
     owed.taken(2, 20)
     owed.taken(3, 30)
     owed.forget(2)

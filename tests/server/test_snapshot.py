@@ -16,12 +16,12 @@ from server.operators import OperatedServer, until, user_directories
 from server.simulated import Client, SlowJournal
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
-from mpkernel.server.finding import PublishedServer, published_servers
-from mpkernel.server.observing import Rates
-from mpkernel.server.places import make_private, private_runtime_directory
-from mpkernel.server.publishing import SnapshotFile
-from mpkernel.server.snapshot import HostSnapshot, PoolSnapshot
-from mpkernel.server.tallies import AppTotals
+from mpkernel.private_files import make_private, private_runtime_directory
+from mpkernel.server.operations.finding import PublishedServer, published_servers
+from mpkernel.server.operations.observing import Rates
+from mpkernel.server.operations.snapshot import HostSnapshot, PoolSnapshot
+from mpkernel.server.operations.snapshot_file import SnapshotFile
+from mpkernel.server.supervision.tallies import AppTotals
 from shm.names import next_name, own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
@@ -123,7 +123,7 @@ async def test_a_server_that_leaves_while_it_looks_at_its_sessions_says_nothing_
         session = await pool.open_session(APP, kernel=ECHO)
         journals = [SlowJournal() for _ in range(40)]
         for number, journal in enumerate(journals):
-            session.host._roster.add(Client(session.app, f"visitor {number}", journal))
+            session.host._table.add(Client(session.app, f"visitor {number}", journal))
         while not any(journal.was_asked for journal in journals):
             await asyncio.sleep(0)
         assert not journals[-1].was_asked

@@ -23,7 +23,7 @@ from server.conftest import APPS, pipes_and_threads
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
-from mpkernel.server.strays import MARK
+from mpkernel.server.supervision.strays import MARK
 
 LIBRARIES = Path(__file__).parent / "libraries"
 OBSERVED = APPS / "observed.py"

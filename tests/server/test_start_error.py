@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from mpkernel.errors import HostStartError
-from mpkernel.server.process import HostProcess
+from mpkernel.server.launching.local_process import HostProcess
 
 
 def test_a_start_without_descriptors_names_the_app_and_the_limit() -> None:

@@ -21,9 +21,9 @@ from server.conftest import APPS
 from mpkernel import HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
 from mpkernel.process_tree import Identity, stat_of
-from mpkernel.server.app import App
-from mpkernel.server.deaths import Reason
-from mpkernel.server.strays import MARK, end_strays_of_dead_servers
+from mpkernel.server.apps.app import App
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.strays import MARK, end_strays_of_dead_servers
 from shm.names import ProcessTag, own_tag
 
 KERNELS = APPS / "kernels.py"

@@ -14,7 +14,7 @@ import pytest
 from server.processes import Program
 
 from mpkernel.process_tree import stat_of
-from mpkernel.server.usage import Sampler, Usage, created_at
+from mpkernel.server.supervision.usage import Sampler, Usage, created_at
 
 MIB = 2**20
 HOARD = "hoard = bytearray(os.urandom(1024)) * 65536; say('hoards', os.getpid()); stay()"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mpkernel import Settings
 from mpkernel.errors import SettingsError
-from mpkernel.server.deaths import Reason
-from mpkernel.server.usage import Usage
-from mpkernel.server.verdicts import Action, HostWatch, Verdict
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.usage import Usage
+from mpkernel.server.supervision.verdicts import Action, HostWatch, Verdict
 
 REFUSE, ACCEPT, REPLACE, RESTART = Action.REFUSE, Action.ACCEPT, Action.REPLACE, Action.RESTART
 TIMEOUT_S = 60.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from server.simulated import SETTINGS, Client, SimulatedHost, World
 
-from mpkernel.server.deaths import Reason
+from mpkernel.server.supervision.deaths import Reason
 from mpkernel.wire.frames import Channel
 
 STEPS = int(os.environ.get("MPKERNEL_SIMULATED_STEPS", "2000"))
@@ -128,12 +128,11 @@ class Waiting(RuleBasedStateMachine):
             if client in self.placed:
                 continue
             waits = any(
-                one.session is client
-                for one in (*app._returning._together, *app._returning._suspects)
+                one.session is client for one in (*app._waiting._together, *app._waiting._suspects)
             )
             if waits:
                 look = app._next_look is not None and not app._next_look.cancelled()
-                trial = app._returning._patience
+                trial = app._waiting._patience
                 due = trial is not None and not trial.cancelled()
                 assert look or due or app._untold_deaths, f"{client} waits for nothing"
             else:

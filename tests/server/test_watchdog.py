@@ -15,10 +15,10 @@ from server.conftest import pipes_and_threads
 from server.processes import Program
 
 from mpkernel import Settings
-from mpkernel.server.deaths import Reason
-from mpkernel.server.usage import Sampler, Usage
-from mpkernel.server.verdicts import Action, HostWatch, Verdict
-from mpkernel.server.watchdog import Watchdog
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.usage import Sampler, Usage
+from mpkernel.server.supervision.verdicts import Action, HostWatch, Verdict
+from mpkernel.server.supervision.watchdog import Watchdog
 
 TIMEOUT_S = 2.0
 THREAD = "mpkernel-watchdog"

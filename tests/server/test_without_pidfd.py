@@ -12,7 +12,7 @@ from server.conftest import APPS
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied
-from mpkernel.server import process
+from mpkernel.server.launching import local_process as process
 
 KERNELS = APPS / "kernels.py"
 

@@ -1,0 +1,164 @@
+"""Raising a KeyboardInterrupt in another thread, at a moment when it harms no other session.
+
+A process has one set of modules and of module-level locks for all its sessions. An exception that
+ends a session in the middle of a change to these leaves them broken for every other one. So the
+whole stack of the thread is looked at first, and no exception is raised while one of its frames
+
+- imports, or waits for another thread's import (a module that is left half-way cannot always be
+  imported again);
+- may hold a lock that no `with` and no `finally` would release (see `half_done`);
+- has set a global variable of a module and is not at its end (it may be half-way through what is
+  done once in a process);
+- leaves a `with` block, or is a `__del__`, where exceptions are lost;
+
+and while the innermost one is in a module whose short steps belong together, `queue` for example:
+an item that is put and not announced would be waited for in vain. Waits for which no step is
+half-done are the exception (`waits`): there the frames below them decide alone.
+
+How the look and the raising are made one step: the interpreter raises the exception where the
+thread gave up the GIL (it looks for exceptions once it has taken the GIL back), or when the C call
+returns that the thread is in. The look takes many steps of Python, between which the thread may
+have had the GIL and gone on. So at last one call in C, which gives up no GIL, compares the
+innermost frame and its instruction with those that were looked at, and only then has the exception
+raised. As long as the innermost frame has not moved, the frames below it have not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import operator
+import sys
+import threading
+from types import CodeType, FrameType
+from typing import Any
+
+from mpkernel.interrupts.half_done import has_set_a_global, may_hold_a_lock
+
+__all__ = ["is_ending", "is_importing", "raise_in", "throw", "WAITING_CODE"]
+
+WAITING_CODE: set[CodeType] = {
+    function.__code__
+    for function in (
+        threading.Thread.join,
+        getattr(threading.Thread, "_wait_for_tstate_lock", None),  # Python 3.11 and 3.12
+    )
+    if function is not None
+}
+"""The code of waits in which an exception does no harm; added to by who makes such waits."""
+
+_WAIT = threading.Condition.wait.__code__
+"""It leaves its lock as it found it, whatever ends the waiting that it calls."""
+
+_IMPORTERS = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+_LEAVES = frozenset({"__exit__", "__aexit__", "__del__"})
+_SHORT_STEPS = frozenset(
+    {
+        "_weakrefset",
+        "asyncio",
+        "concurrent",
+        "contextlib",
+        "functools",
+        "mpkernel",
+        "queue",
+        "shm",
+        "threading",
+        "weakref",
+    }
+)
+"""Modules and packages whose code does not run for long, but for what it calls."""
+
+_WRITES_FOR_LONG = "mpkernel.host.console"
+"""Code that prints all the time is nowhere else: its writes are where it lets others run."""
+
+_set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_set_exception.argtypes = [ctypes.c_ulong, ctypes.py_object]
+
+
+def throw(thread: int) -> bool:
+    """Have a KeyboardInterrupt raised in a thread, where it now is or when the C call that it is
+    in returns. False when that would do harm: the caller tries again later."""
+    top = sys._current_frames().get(thread)
+    if top is None:
+        return False
+    instruction = top.f_lasti
+    return not _would_harm(top) and _throw_if_still_at(thread, top, instruction)
+
+
+def raise_in(thread: int) -> None:
+    """Have a KeyboardInterrupt raised in a thread soon, wherever it is."""
+    _set_exception(thread, KeyboardInterrupt)
+
+
+def is_importing(thread: int) -> bool:
+    """Whether a thread imports a module, or waits until another thread has imported it."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename in _IMPORTERS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def is_ending(thread: int) -> bool:
+    """Whether code that was interrupted, or cancelled, is on its way out: in an `except` or
+    `finally` block, or in an `__exit__`."""
+    current: Any = sys._current_exceptions().get(thread)
+    error: BaseException | None = current[1] if isinstance(current, tuple) else current
+    while error is not None:
+        if isinstance(error, _ends()):
+            return True
+        error = error.__context__
+    return False
+
+
+def _throw_if_still_at(thread: int, top: FrameType, instruction: int) -> bool:
+    """One call, `all`, of functions in C alone: while it runs, no other thread does."""
+    frames = map(operator.call, [sys._current_frames])
+    is_still_top = map(operator.is_, map(dict.get, frames, [thread]), [top])
+    is_still_there = map(operator.eq, map(operator.attrgetter("f_lasti"), [top]), [instruction])
+    is_thrown = map(_set_exception, [thread], [KeyboardInterrupt])
+    return all(itertools.chain(is_still_top, is_still_there, is_thrown))
+
+
+def _would_harm(top: FrameType) -> bool:
+    frame: FrameType | None = top
+    if top.f_code in WAITING_CODE:
+        while frame is not None and (frame.f_code in WAITING_CODE or frame.f_code is _WAIT):
+            frame = frame.f_back
+    elif _is_short_step(top):
+        return True
+    while frame is not None:
+        code = frame.f_code
+        if (
+            code.co_filename in _IMPORTERS
+            or code.co_name in _LEAVES
+            or may_hold_a_lock(code, frame.f_lasti, calls_in_c=frame is top)
+            or (has_set_a_global(code, frame.f_lasti) and _is_shared(frame))
+        ):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_short_step(frame: FrameType) -> bool:
+    module = _module_of(frame)
+    return module.partition(".")[0] in _SHORT_STEPS and module != _WRITES_FOR_LONG
+
+
+def _is_shared(frame: FrameType) -> bool:
+    """Whether the frame's global variables are those of a module that all sessions see. That of a
+    session's own code has the name `__main__`."""
+    name = _module_of(frame)
+    module = sys.modules.get(name) if name != "__main__" else None
+    return module is not None and vars(module) is frame.f_globals
+
+
+def _module_of(frame: FrameType) -> str:
+    name = frame.f_globals.get("__name__")
+    return name if isinstance(name, str) else ""
+
+
+def _ends() -> tuple[type[BaseException], ...]:
+    asyncio = sys.modules.get("asyncio.exceptions")  # a host must not pay for it
+    return (KeyboardInterrupt,) if asyncio is None else (KeyboardInterrupt, asyncio.CancelledError)

@@ -1,0 +1,130 @@
+"""An app's file as cells, and which of them a changed name concerns."""
+
+from __future__ import annotations
+import __future__
+
+import io
+import re
+import tokenize
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from mpkernel.kernel.code.names import all_names, names
+
+__all__ = ["Cell", "future_flags", "split", "to_rerun"]
+
+_MARKER = "# %%"
+_CONTINUATIONS = frozenset({"elif", "else", "except", "finally"})
+_FUTURE_IMPORT = re.compile(r"\bfrom __future__ import ([^;\n]*)")
+
+
+class Cell(NamedTuple):
+    """A piece of an app's file.
+
+    Attributes:
+        name: "cell-1", "cell-2", … by position.
+        code: its lines, without the marker.
+        first_line: where `code` begins in the file, from 1.
+        title: what stands behind the marker.
+    """
+
+    name: str
+    code: str
+    first_line: int
+    title: str = ""
+
+
+def split(source: str) -> list[Cell]:
+    """The cells of a file: each begins at a line that begins with `# %%`.
+
+    A marker counts between statements only, not within a string, brackets or a block. Cells
+    without code are dropped. A file without markers is one cell; so is one that is no sequence of
+    tokens, for `compile` to say where.
+    """
+    lines = io.StringIO(source, newline=None).readlines()
+    markers = _marker_lines(lines)
+    cells: list[Cell] = []
+    for marker, end in zip([0, *markers], [*markers, len(lines) + 1], strict=True):
+        code = lines[marker : end - 1]
+        if all(line.isspace() or line.lstrip().startswith("#") for line in code):
+            continue
+        title = lines[marker - 1].removeprefix(_MARKER).strip() if marker else ""
+        cells.append(Cell(f"cell-{len(cells) + 1}", "".join(code), marker + 1, title))
+    return cells
+
+
+def future_flags(cells: Iterable[Cell]) -> int:
+    """The flags for `compile` that the `from __future__` imports of a file mean: they hold for all
+    its cells."""
+    flags = 0
+    for cell in cells:
+        if "__future__" not in cell.code:
+            continue
+        text = " ".join(
+            token.string
+            for token in _tokens(cell.code.splitlines(keepends=True))
+            if token.type in {tokenize.NAME, tokenize.OP, tokenize.NEWLINE}
+        )
+        for features in _FUTURE_IMPORT.findall(text):
+            for feature in set(features.split()).intersection(__future__.all_feature_names):
+                flags |= getattr(__future__, feature).compiler_flag
+    return flags
+
+
+def to_rerun(cells: Sequence[Cell], changed: Iterable[str]) -> list[Cell]:
+    """The cells, in file order and each once, that read a changed name, and those that read what
+    these define, wherever they stand in the file. After `from … import *` in one of them, any name
+    may be another."""
+    names_changed = set(changed)
+    others = list(cells)
+    while concerned := [cell for cell in others if all_names(cell.code).reads & names_changed]:
+        others = [cell for cell in others if cell not in concerned]
+        for cell in concerned:
+            found = all_names(cell.code)
+            names_changed |= found.defines
+            if found.defines_unknown:
+                names_changed.update(*(names(other.code).reads for other in others))
+    return [cell for cell in cells if cell not in others]
+
+
+def _marker_lines(lines: Sequence[str]) -> list[int]:
+    """Where, from 1, a marker stands between two statements of the file."""
+    if not any(line.startswith(_MARKER) for line in lines):
+        return []
+    found: list[int] = []
+    waiting: list[int] = []  # until it is known whether the statement before goes on
+    depth = 0
+    between = True
+    opening = ""  # the first token of the line that is being read
+    for token in _tokens(lines):
+        match token.type:
+            case tokenize.COMMENT:
+                if between and token.start[1] == 0 and token.string.startswith(_MARKER):
+                    waiting.append(token.start[0])
+            case tokenize.NL:
+                pass
+            case tokenize.INDENT:
+                depth += 1
+            case tokenize.DEDENT:
+                depth -= 1
+            case tokenize.NEWLINE:
+                between = opening != "@"
+                opening = ""
+            case _:
+                if not opening:
+                    opening = token.string
+                    if depth == 0 and opening not in _CONTINUATIONS:
+                        found += waiting
+                    waiting.clear()
+                between = False
+    return found
+
+
+def _tokens(lines: Sequence[str]) -> list[tokenize.TokenInfo]:
+    """All tokens, or none if there is anything among them that is no token."""
+    try:
+        # Unlike a parser, this never warns: the warnings are for the one who compiles the cell.
+        tokens = list(tokenize.generate_tokens(iter(lines).__next__))
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return []
+    return [] if any(token.type == tokenize.ERRORTOKEN for token in tokens) else tokens

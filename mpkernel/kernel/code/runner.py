@@ -1,0 +1,175 @@
+"""Running the code of one cell: compiled with its own lines, awaited where it awaits."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import linecache
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from types import CodeType, TracebackType
+from typing import Any, NamedTuple
+
+from mpkernel.interrupts.sending import Interrupts
+from mpkernel.kernel.code.cells import Cell
+from mpkernel.kernel.code.namespace import Namespace
+
+__all__ = [
+    "Compiled",
+    "awaited",
+    "compile_cell",
+    "exit_code_of",
+    "of_user",
+    "remember_source",
+    "run",
+    "traceback_of",
+]
+
+_TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_OWN_FOLDER = __file__.rpartition("/kernel/")[0] + "/"
+_KERNELS_FOLDERS = (_OWN_FOLDER + "kernel/", _OWN_FOLDER + "host/")
+
+
+class Compiled(NamedTuple):
+    """A cell's code: what it does, then the value that it ends with, if that is an expression."""
+
+    body: CodeType
+    value: CodeType | None
+
+    @property
+    def codes(self) -> list[CodeType]:
+        """What there is of both, in order."""
+        return [self.body] if self.value is None else [self.body, self.value]
+
+    @property
+    def awaits(self) -> bool:
+        """Whether the cell needs a running loop."""
+        return any(code.co_flags & inspect.CO_COROUTINE for code in self.codes)
+
+
+def compile_cell(cell: Cell, filename: str, *, flags: int = 0) -> Compiled:
+    """Compile a cell, its lines as in the file.
+
+    Args:
+        cell: see `cells`.
+        filename: what tracebacks name.
+        flags: of `__future__`, for `compile`.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    source = "\n" * (cell.first_line - 1) + cell.code
+    tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    value = None
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = ast.Expression(tree.body.pop().value)
+        value = compile(last, filename, "eval", flags | _TOP_LEVEL_AWAIT, dont_inherit=True)
+    body = compile(tree, filename, "exec", flags | _TOP_LEVEL_AWAIT, dont_inherit=True)
+    return Compiled(body, value)
+
+
+def remember_source(filename: str, code: str) -> None:
+    """Let tracebacks and `inspect` show code that is in no file."""
+    linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+
+
+def run(
+    compiled: Compiled,
+    namespace: Namespace,
+    interrupts: Interrupts,
+    scope: AbstractContextManager[None],
+) -> Any:
+    """Run a cell, within `scope`; the value that it ends with. Raises what the code raises."""
+    if compiled.awaits:
+        return _await(_awaited_in(scope, compiled, namespace), interrupts)
+    value = None
+    with scope:
+        for code in compiled.codes:
+            value = eval(code, namespace)
+    return value
+
+
+async def awaited(compiled: Compiled, namespace: Namespace) -> Any:
+    """Run a cell that awaits, all of it on the loop that runs; the value that it ends with."""
+    value = None
+    for code in compiled.codes:
+        value = eval(code, namespace)
+        if code.co_flags & inspect.CO_COROUTINE:
+            value = await value
+    return value
+
+
+async def _awaited_in(
+    scope: AbstractContextManager[None], compiled: Compiled, namespace: Namespace
+) -> Any:
+    with scope:
+        return await awaited(compiled, namespace)
+
+
+def _await(coroutine: Coroutine[Any, Any, Any], interrupts: Interrupts) -> Any:
+    """Await on a loop that lives for this cell; an interrupt cancels the task."""
+    import asyncio  # late: a host whose apps do not await must not pay for it
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(coroutine)
+        was_interrupted = False
+
+        def cancel() -> Callable[[], bool]:
+            nonlocal was_interrupted
+            was_interrupted = True
+            reached = threading.Event()
+
+            def cancel_task() -> None:
+                reached.set()
+                task.cancel()
+
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                loop.call_soon_threadsafe(cancel_task)
+            return reached.is_set
+
+        with interrupts.cancelled_by(cancel):
+            try:
+                return loop.run_until_complete(task)
+            except asyncio.CancelledError:
+                if was_interrupted:
+                    raise KeyboardInterrupt from None
+                raise
+
+
+def exit_code_of(error: SystemExit) -> tuple[int, str]:
+    """What a process would end with, and what it would write to stderr."""
+    match error.code:
+        case None:
+            return 0, ""
+        case int():
+            return error.code & 0xFF, ""
+        case other:
+            return 1, f"{other}\n"
+
+
+def traceback_of(error: BaseException, filename: str | None = None) -> str:
+    """The traceback as Python writes it, without the kernel's own frames; see `of_user`."""
+    formatted = traceback.TracebackException(
+        type(error), error, of_user(error.__traceback__, filename), compact=True
+    )
+    formatted.stack[:] = [
+        frame for frame in formatted.stack if not frame.filename.startswith(_KERNELS_FOLDERS)
+    ]
+    return "".join(formatted.format())
+
+
+def of_user(frames: TracebackType | None, filename: str | None = None) -> TracebackType | None:
+    """The frames from the first on that is of the user's `filename`; where none is, without the
+    kernel's own that lead there."""
+    first = frames
+    while first is not None:
+        if first.tb_frame.f_code.co_filename == filename:
+            return first
+        first = first.tb_next
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        frames = frames.tb_next
+    return frames

@@ -1,0 +1,77 @@
+"""`pdb` in cells, and every debugger made of `bdb`: it sees the user's code alone.
+
+Stepping into `print`, or past the end of a cell, would lead into the kernel's own code, which holds
+locks that asking the client for the next command takes. So debuggers pass over what is the kernel's
+or called by it, and stacks begin with the user's code.
+"""
+
+from __future__ import annotations
+
+import bdb
+import functools
+import os
+import sys
+from types import FrameType, TracebackType
+from typing import Any, TypeAlias
+
+__all__ = ["install_debugger", "leave_debugger"]
+
+_Stack: TypeAlias = list[tuple[FrameType, int]]
+
+_OWN = ("mpkernel/kernel", "mpkernel/interrupts", "mpkernel/host", "mpkernel/wire", "shm")
+_PACKAGES = __file__.removesuffix("mpkernel/kernel/process/debugger.py")
+_KERNELS = tuple(f"{_PACKAGES}{part}/" for part in _OWN)
+_LIBRARY = os.__file__.removesuffix("os.py")
+_PYTHONS = (_LIBRARY, "<frozen ")
+_INSTALLED = f"{_LIBRARY}site-packages/"
+
+
+def install_debugger() -> None:
+    """Keep debuggers out of the kernel. Once."""
+    plain_dispatch, plain_get_stack = bdb.Bdb.trace_dispatch, bdb.Bdb.get_stack
+
+    @functools.wraps(plain_dispatch)
+    def trace_dispatch(self: bdb.Bdb, frame: FrameType, event: str, arg: Any) -> Any:
+        return None if _is_of_kernel(frame) else plain_dispatch(self, frame, event, arg)
+
+    @functools.wraps(plain_get_stack)
+    def get_stack(
+        self: bdb.Bdb, f: FrameType | None, t: TracebackType | None
+    ) -> tuple[_Stack, int]:
+        stack, current = plain_get_stack(self, f, t)
+        return _of_user(stack, current)
+
+    changed: Any = bdb.Bdb
+    changed.trace_dispatch, changed.get_stack = trace_dispatch, get_stack
+
+
+def leave_debugger() -> None:
+    """The calling thread's code is at its end: a debugger that still steps through it is done."""
+    if isinstance(getattr(sys.gettrace(), "__self__", None), bdb.Bdb):
+        sys.settrace(None)
+
+
+def _is_of_kernel(frame: FrameType | None) -> bool:
+    """Whether it is the kernel's, or of the standard library and called by it."""
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith(_KERNELS):
+            return True
+        if not _is_pythons(filename):
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _of_user(stack: _Stack, current: int) -> tuple[_Stack, int]:
+    first = 0
+    while first < current:
+        filename = stack[first][0].f_code.co_filename
+        if not filename.startswith(_KERNELS) and not _is_pythons(filename):
+            break
+        first += 1
+    return stack[first:], current - first
+
+
+def _is_pythons(filename: str) -> bool:
+    return filename.startswith(_PYTHONS) and not filename.startswith(_INSTALLED)

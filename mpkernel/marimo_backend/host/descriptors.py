@@ -1,0 +1,86 @@
+"""What cells write past `sys` (C code, `os.write`, subprocesses), in the browser of their session.
+
+marimo gives that up in run mode, where its sessions share descriptors 1 and 2. Here it comes back
+from the server (`host.descriptors`) and is shown under the cell that ran alone when it was written;
+where none or several ran, it is in the server's log only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal, TypeAlias
+
+from mpkernel.host.descriptors import Runs, bring_back
+from mpkernel.host.kernels import Kernel
+from mpkernel.marimo_backend.host.console_proxy import CellStream, watch_cells
+from mpkernel.wire.messages import ConsoleText
+
+__all__ = ["bind_thread", "released"]
+
+_StreamName: TypeAlias = Literal["stdout", "stderr"]
+
+_runs = Runs()
+_lock = threading.Lock()
+_is_brought_back = False
+_cells_of: dict[int, _SessionCells] = {}  # by session number: single dict operations
+
+
+def bind_thread(kernel: Kernel) -> None:
+    """Show in its browser what the kernel that starts on the calling thread has written there.
+
+    Raises:
+        OSError: the server is gone.
+    """
+    global _is_brought_back
+    cells = _cells_of[kernel.number] = _SessionCells(kernel.number)
+    watch_cells(cells)
+    with _lock:
+        if not _is_brought_back:
+            bring_back(kernel, _take_text)
+            _is_brought_back = True
+
+
+@contextmanager
+def released(kernel: Kernel) -> Iterator[None]:
+    """What is kept of the kernel is let go at the end of the `with`."""
+    try:
+        yield
+    finally:
+        _cells_of.pop(kernel.number, None)
+
+
+class _SessionCells:
+    """The cells that one session has run, and how to write under each."""
+
+    def __init__(self, session: int) -> None:
+        self._session = session
+        self._streams: dict[tuple[_StreamName, str], CellStream] = {}
+        self._run: ExitStack | None = None
+
+    def began(self, name: _StreamName, stream: CellStream) -> None:
+        """marimo set the stream of the session's thread: it is about to run a cell, or amid one."""
+        self._streams[name, stream.cell] = stream.for_thread()
+        if self._run is None:
+            self._run = ExitStack()
+            self._run.enter_context(_runs.running(self._session, stream.cell))
+
+    def ended(self) -> None:
+        """marimo took the stream away: the cell has run."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.close()
+
+    def offer(self, name: _StreamName, cell: str, text: str) -> None:
+        """Write under a cell. On the dispatcher's thread: it must not wait."""
+        stream = self._streams.get((name, cell))
+        if stream is not None and not stream.closed:
+            stream.offer(text)
+
+
+def _take_text(text: ConsoleText) -> None:
+    ran = _runs.alone_at(text.read_at_s)
+    cells = _cells_of.get(ran.session) if ran is not None else None
+    if ran is not None and cells is not None:
+        cells.offer(text.stream, ran.cell, text.text)

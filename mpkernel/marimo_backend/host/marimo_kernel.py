@@ -1,0 +1,267 @@
+"""marimo's kernel on a thread of an app host.
+
+`run` is the entry that the server names. The commands that come down are pickled by the server,
+which a host trusts; what goes up is bytes already.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import queue
+import threading
+from collections import deque
+from typing import Any, NamedTuple
+
+from mpkernel.host import console
+from mpkernel.host.kernels import Kernel
+from mpkernel.interrupts.sending import Interrupts
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.host import descriptors, file_storage, interrupts, restoring
+from mpkernel.marimo_backend.host.console_proxy import make_proxy
+from mpkernel.wire.frames import Channel, Message
+
+__all__ = ["ControlQueue", "MergeQueue", "Pickled", "run"]
+
+logger = logging.getLogger(__name__)
+
+_process_lock = threading.Lock()
+_process_prepared = False
+
+
+def run(kernel: Kernel) -> None:
+    """Run marimo's kernel for one session until it is closed. It puts the notebook's folder into
+    the import path itself, before those of its setting `pythonpath`."""
+    _prepare_process()
+    file_storage.bind_thread(kernel.files)
+    restoring.bind_thread(kernel)
+    interruptible = interrupts.bind_thread(kernel)
+    stop = seam.host("StopKernelCommand")
+    control = ControlQueue(kernel)
+    queues: dict[Channel, CommandQueue] = {
+        Channel.CONTROL: control,
+        Channel.COMPLETION: CommandQueue(kernel),
+        Channel.INPUT: CommandQueue(kernel),
+    }
+
+    def deliver(message: Message | None) -> None:
+        if message is not None:
+            queues[message.channel].put(Pickled(message.payload))
+            return
+        queues[Channel.CONTROL].put(stop())
+        queues[Channel.INPUT].put(_Closed())
+
+    arguments = pickle.loads(kernel.args)
+    if not kernel.files.enabled:
+        arguments["virtual_file_storage"] = None
+    if arguments["redirect_console_to_browser"]:
+        descriptors.bind_thread(kernel)
+    kernel.redirect(deliver)
+    with interrupts.ending_by_interrupt(kernel), descriptors.released(kernel):
+        seam.host("launch_kernel")(
+            control_queue=control,
+            set_ui_element_queue=MergeQueue(control),
+            completion_queue=queues[Channel.COMPLETION],
+            input_queue=queues[Channel.INPUT],
+            stream_queue=OutputQueue(kernel, interruptible),
+            socket_addr=None,
+            is_edit_mode=False,
+            interrupt_queue=None,
+            is_ipc=False,
+            **arguments,
+        )
+
+
+def _prepare_process() -> None:
+    """What a process needs once, before its first kernel."""
+    global _process_prepared
+    with _process_lock:
+        if _process_prepared:
+            return
+        seam.host("register_formatters")()
+        console.install(make_proxy)
+        file_storage.store_by_session()
+        restoring.restore_elements()
+        interrupts.interrupt_commands()
+        seam.host("ThreadSafeStream").write = _write_in_order
+        _process_prepared = True
+
+
+def _write_in_order(stream: Any, message: bytes) -> None:
+    """`ThreadSafeStream.write` without marimo's lock.
+
+    A thread renders the whole output of its cell and then writes it. Where threads wait for a lock
+    between, they overtake each other, and an older output is shown last. Ours takes messages as
+    they come.
+    """
+    try:
+        stream.pipe.send(message)
+    except OSError as error:
+        logger.debug("nobody takes the output any more: %s", error)
+
+
+class Pickled(NamedTuple):
+    """A command as it came down the Pipe."""
+
+    payload: bytes
+
+
+class _Closed(NamedTuple):
+    pass
+
+
+class CommandQueue:
+    """One of marimo's command queues: what came down the Pipe, and what the kernel puts itself."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._items: queue.Queue[Any] = queue.Queue()
+
+    def put(self, item: Any, /, block: bool = True, timeout: float | None = None) -> None:
+        self._items.put(item, block, timeout)
+
+    def put_nowait(self, item: Any, /) -> None:
+        self._items.put_nowait(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next command.
+
+        Raises:
+            queue.Empty: as `queue.Queue` does.
+            EOFError: the session is closed; for a kernel that waits in `input()`.
+        """
+        item = self._items.get(block, timeout)
+        if isinstance(item, _Closed):
+            raise EOFError("the session is closed")
+        return self._received(item.payload) if isinstance(item, Pickled) else item
+
+    def get_nowait(self) -> Any:
+        return self.get(block=False)
+
+    def empty(self) -> bool:
+        return self._items.empty()
+
+    def _received(self, payload: bytes) -> Any:
+        self._kernel.taken(len(payload))
+        return pickle.loads(payload)
+
+
+class ControlQueue(CommandQueue):
+    """The queue whose commands the kernel runs one after the other: who asks for the next has done
+    those before. The client's are counted, for its journal."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._stop = seam.host("StopKernelCommand")
+        self._updates = (seam.host("UpdateUIElementCommand"), seam.host("ModelCommand"))
+        self._peeked: _Command | None = None
+        self._again: deque[Any] = deque()
+        self._begun = self._done = 0
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """See `CommandQueue.get`."""
+        if self._done < self._begun:
+            self._done = self._begun
+            if self.empty():
+                self._kernel.progressed(self._begun, self._done)
+        if self._kernel.stopped:
+            return self._stop()  # what still waits is nobody's wish any more
+        if self._peeked is None:
+            self._peeked = _opened(self._items.get(block, timeout))
+        return self._begin()
+
+    def empty(self) -> bool:
+        return self._peeked is None and self._items.empty()
+
+    def has_update(self) -> bool:
+        """Whether an update follows the one that `get` gave, with no other command between."""
+        if self._again:
+            return True
+        if self._peeked is None and not self._items.empty():
+            self._peeked = _opened(self._items.get_nowait())
+        return self._peeked is not None and isinstance(self._peeked.command, self._updates)
+
+    def get_update(self) -> Any:
+        """The next such update, which the kernel does together with the one before. Each comes once
+        more, `get`'s too: marimo awaits every update in two queues, and skips it the second time.
+
+        Raises:
+            queue.Empty: none follows.
+        """
+        if not self.has_update():
+            raise queue.Empty
+        return self._again.popleft() if self._again else self._begin()
+
+    def _begin(self) -> Any:
+        """Hand out the command that was peeked at."""
+        assert self._peeked is not None
+        (command, payload_bytes), self._peeked = self._peeked, None
+        if isinstance(command, self._updates):
+            self._again.append(command)
+        if payload_bytes is not None:
+            self._kernel.taken(payload_bytes)
+            self._begun += 1
+            self._kernel.progressed(self._begun, self._done)
+        return command
+
+
+class _Command(NamedTuple):
+    """A command of a client, or, without `payload_bytes`, of the kernel itself."""
+
+    command: Any
+    payload_bytes: int | None
+
+
+def _opened(item: Any) -> _Command:
+    if isinstance(item, Pickled):
+        return _Command(pickle.loads(item.payload), len(item.payload))
+    return _Command(item, None)
+
+
+class MergeQueue:
+    """marimo's second queue, of updates alone: it does all that lie there as one. Here they are
+    taken from the first queue, so that each is counted when it begins."""
+
+    def __init__(self, control: ControlQueue) -> None:
+        self._control = control
+
+    def put(self, item: Any, /, block: bool = True, timeout: float | None = None) -> None:
+        """Nothing: what is put here is put into the first queue too."""
+
+    def put_nowait(self, item: Any, /) -> None:
+        """The same."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        del block, timeout
+        return self._control.get_update()
+
+    def get_nowait(self) -> Any:
+        return self._control.get_update()
+
+    def empty(self) -> bool:
+        return not self._control.has_update()
+
+
+class OutputQueue:
+    """Where marimo's kernel puts its messages. Waits when the session's window is full."""
+
+    def __init__(self, kernel: Kernel, interrupts: Interrupts) -> None:
+        self._kernel = kernel
+        self._interrupts = interrupts
+
+    def put(self, item: bytes, /, block: bool = True, timeout: float | None = None) -> None:
+        del block, timeout
+        with self._interrupts.shield():
+            self._kernel.send(item)
+
+    def put_nowait(self, item: bytes, /) -> None:
+        self.put(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> bytes:
+        raise NotImplementedError("output can only be put")
+
+    def get_nowait(self) -> bytes:
+        raise NotImplementedError("output can only be put")
+
+    def empty(self) -> bool:
+        return True

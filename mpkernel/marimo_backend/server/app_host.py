@@ -1,0 +1,237 @@
+"""The app host that marimo's sessions ask for kernels, over `App`.
+
+marimo calls on its event loop's thread and from others. Every entry here returns at once; what goes
+wrong later reaches the page through the session's own stream.
+
+marimo's own host (`marimo._session.app_host.host`) defines the surface; none of its code runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import queue
+import threading
+from typing import Any, Protocol
+
+from mpkernel.aio.loops import call_on_loop, result_on_loop
+from mpkernel.errors import MPKernelError, SessionClosed
+from mpkernel.logs import get_logger
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.server.carrying import with_carried_requests
+from mpkernel.marimo_backend.server.leaving import Leaving
+from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
+from mpkernel.marimo_backend.server.marimo_session import MarimoSession, Pages
+from mpkernel.marimo_backend.server.page_stream import PageStream
+from mpkernel.marimo_backend.server.uploads import with_uploads
+from mpkernel.server.apps.app import App
+from mpkernel.server.pool import HostPool
+from mpkernel.spec import KernelSpec
+from mpkernel.wire.frames import Channel
+
+__all__ = ["AppHostAdapter", "Shared"]
+
+logger = get_logger(__name__)
+
+_ENTRY = "mpkernel.marimo_backend.host.marimo_kernel:run"
+
+_UI_ELEMENT = b"ui_element"
+"""marimo's second way for what it sends as control too: the host makes its own of that."""
+
+_CHANNELS = {
+    b"control": Channel.CONTROL,
+    b"completion": Channel.COMPLETION,
+    b"input": Channel.INPUT,
+}
+
+
+class Shared(Protocol):
+    """What an adapter needs of the pool that all apps of one event loop share.
+
+    Attributes:
+        loop: the event loop.
+        hosts: the pool.
+        leaving: whether the server leaves.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    hosts: HostPool
+    leaving: Leaving
+
+
+class AppHostAdapter:
+    """marimo's `AppHost`, for one notebook file of one session manager: it stays while processes
+    come and go.
+
+    Args:
+        app: absolute path of the file.
+        shared: the pool.
+        pages: the pages of the manager's sessions.
+    """
+
+    def __init__(self, app: str, shared: Shared, pages: Pages) -> None:
+        self._app = app
+        self._shared = shared
+        self._pages = pages
+        self._lock = threading.Lock()  # guards all below
+        self._sessions: dict[str, MarimoSession] = {}
+        self._streams: dict[str, PageStream] = {}  # registered, and no kernel was created for it
+        self._owner: App | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None while there is none."""
+        hosts = self._owner.hosts if self._owner is not None else []
+        return hosts[0].pid if hosts else None
+
+    def start(self) -> None:
+        """Nothing: the process starts with the first kernel."""
+
+    def is_alive(self) -> bool:
+        """Whether kernels can be created: always, the process is started when there is none."""
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether another adapter for the same notebook would do as well. From any thread."""
+        with self._lock:
+            is_used = self._sessions or self._streams or (self._owner and self._owner.hosts)
+            return not is_used
+
+    def register_stream(self, session_id: str, stream: queue.Queue[bytes | None]) -> None:
+        """Have the kernel's messages for a session put into `stream`."""
+        with self._lock:
+            self._streams[session_id] = PageStream(stream, self._shared.loop)
+
+    def unregister_stream(self, session_id: str) -> None:
+        """Drop a session's messages from now on. A stream whose kernel was refused is given up
+        alone: another session of the same name keeps its own."""
+        with self._lock:
+            if self._streams.pop(session_id, None) is not None:
+                return
+            session = self._sessions.get(session_id)
+        if session is not None:
+            session.stream = None
+
+    def create_kernel(
+        self, session_id: str, *, app_metadata: Any, log_level: int, **arguments: Any
+    ) -> Any:
+        """Start a kernel for a session; returns (marimo's) `KernelCreatedResponse` at once.
+
+        Raises:
+            KernelStartupError: (marimo's) no process could be launched, the app died too often, a
+                session of this name is open already, or whatever else went wrong: it is the only
+                error that the page is told.
+        """
+        arguments |= {"app_metadata": app_metadata, "log_level": log_level}
+        try:
+            kernel = KernelSpec(
+                entry=_ENTRY,
+                args=pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL),
+                argv=tuple(app_metadata.argv or ()),
+            )
+            result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
+        except Exception as error:
+            with self._lock:
+                if session_id not in self._sessions:  # else marimo gives the stream up, see there
+                    self._streams.pop(session_id, None)
+            said = self._refused("no kernel could be created", error, session_id)
+            raise seam.server("KernelStartupError")(said) from error
+        return seam.server("KernelCreatedResponse")(session_id=session_id, success=True)
+
+    def _open(self, session_id: str, kernel: KernelSpec, arguments: dict[str, Any]) -> None:
+        owner = self._shared.hosts.app(self._app, kernel)
+        owner.import_folders = _pythonpath(arguments)
+        journal = MarimoJournal(
+            kernel,
+            arguments,
+            max_bytes=owner.settings.journal_bytes,
+            max_files_bytes=owner.settings.journal_files_bytes,
+        )
+        with self._lock:
+            stream = self._streams.get(session_id)
+        session = MarimoSession(
+            owner,
+            session_id,
+            stream,
+            journal,
+            loop=self._shared.loop,
+            pages=self._pages,
+        )
+        owner.open(session, kernel)
+        with self._lock:
+            self._streams.pop(session_id, None)
+            self._sessions[session_id] = session
+            self._owner = owner
+
+    def stop_kernel(self, session_id: str) -> None:
+        """End a session's kernel; returns at once."""
+        with self._lock:
+            session = self._sessions.pop(session_id, None)
+            self._streams.pop(session_id, None)
+        if session is not None:
+            session.stream = None
+            leaving = self._shared.leaving.begun
+            session.stop(patience_s=self._shared.hosts.settings.drain_grace_s if leaving else 0.0)
+
+    def send_command(self, session_id: str, channel: Any, payload: object) -> None:
+        """Send a command to a session's kernel. A refused one becomes an alert on the page."""
+        if channel.value == _UI_ELEMENT:
+            return
+        session = self._sessions.get(session_id)
+        if session is None:
+            logger.debug("a command for no session", app=self._app, session=session_id)
+            return
+        try:
+            command = with_uploads(with_carried_requests(payload))
+            pickled = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
+            session.send(_CHANNELS[channel.value], pickled, command=command)
+        except SessionClosed as error:
+            logger.debug("a command came too late: %s", error)
+        except Exception as error:  # noqa: BLE001 (marimo would drop it without a word)
+            said = self._refused("command refused", error, session_id)
+            if isinstance(payload, seam.server("CreateNotebookCommand")):
+                session.notify_of_failure("This app cannot run", said)
+            else:
+                session.notify_of_refusal("Not sent to the app", said)
+
+    def _refused(self, what: str, error: Exception, session_id: str) -> str:
+        """Log why something was refused; what to say of it."""
+        ours = isinstance(error, MPKernelError)
+        logger.warning(
+            "%s: %s",
+            what,
+            error,
+            app=self._app,
+            session=session_id,
+            exc_info=None if ours else error,
+        )
+        return str(error) if ours else f"{type(error).__name__}: {error}"
+
+    def page_is_back(self, session_id: str) -> None:
+        """The page of a session has connected again. On the loop's thread."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.page_is_back()
+
+    def page_cut_off(self, session_id: str) -> None:
+        """What waited for the page of a session is lost. On the loop's thread."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.page_cut_off()
+
+    def has_active_session(self, session_id: str) -> bool:
+        """Whether a session's kernel runs, or is about to."""
+        session = self._sessions.get(session_id)
+        return session is not None and not session.over
+
+    def shutdown(self) -> None:
+        """End this app's process."""
+        if self._owner is not None:
+            call_on_loop(self._shared.loop, self._owner.leave)
+
+
+def _pythonpath(arguments: dict[str, Any]) -> tuple[str, ...]:
+    """The folders that marimo's setting of this name adds to the import path."""
+    folders = arguments["user_config"]["runtime"].get("pythonpath") or ()
+    return tuple(folder for folder in folders if isinstance(folder, str))

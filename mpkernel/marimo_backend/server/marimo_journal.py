@@ -1,0 +1,387 @@
+"""What brings a session of a marimo notebook back: its instantiation, with what its elements and
+widgets were set to as initial values.
+
+A command is pending until the kernel has done it; then what it sets is part of the state. A rebuild
+puts what is pending into the state too, but for the command that ended the process. What had not
+begun and is more than a value, a click, a call of a function, is sent again after the
+instantiation.
+
+Which element is a button, or made of others, the server does not know: the host leaves those out
+(`restoring`).
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections import deque
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mpkernel.errors import ProtocolError
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.crossing import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
+from mpkernel.marimo_backend.server.elements import (
+    ENTRY_BYTES,
+    ElementState,
+    size_of,
+    size_of_model,
+    texts_of,
+    too_large,
+)
+from mpkernel.marimo_backend.spooled import Spooled
+from mpkernel.server.sessions.journal import Journal, Rebuilt
+from mpkernel.spec import KernelSpec
+from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.messages import UNDECODABLE
+
+__all__ = ["MarimoJournal"]
+
+logger = logging.getLogger(__name__)
+
+_REMOVED = b'{"op":"remove-ui-elements"'
+_MAX_WIDGETS = 10_000
+_SHOWN_CHARS = 200
+_MOST_FILES = 5
+
+
+class _Removed(msgspec.Struct, tag_field="op", tag="remove-ui-elements"):
+    """What is read of marimo's notification that a cell's elements are gone."""
+
+    cell_id: str
+
+
+class _Instantiation(NamedTuple):
+    """The cells were run for the first time, with these initial values."""
+
+    values: dict[str, Any]
+
+
+class _Values(NamedTuple):
+    """Elements were set, by their ids: to what the page sent, `Apart`, or `TooLarge`, which stands
+    for what there was no room for."""
+
+    values: dict[str, Any]
+
+
+class _Clicks(NamedTuple):
+    """The same, sent again: they count for buttons only."""
+
+    values: dict[str, Any]
+
+
+class _ModelState(NamedTuple):
+    """The model of a widget was set."""
+
+    model_id: str
+    update: RestoredModel
+
+
+class _Other(NamedTuple):
+    """Any other command, as it is."""
+
+    command: Any
+
+
+class _Unkept(NamedTuple):
+    """So many commands, one after the other, that there was no room for; and the long texts in
+    them, which stay until the kernel has taken them."""
+
+    commands: int
+    texts: tuple[Spooled, ...] = ()
+
+
+_Entry = _Instantiation | _Values | _Clicks | _ModelState | _Other | _Unkept
+
+
+class MarimoJournal(Journal):
+    """The journal of one session of a notebook.
+
+    Args:
+        kernel: what was started.
+        arguments: what its `args` are made of.
+        max_bytes: how much is kept of what was set, and as much of what is pending.
+        max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
+            Default: none are.
+
+    Attributes:
+        untaken_text_bytes: how many bytes of long texts the kernel has yet to take.
+    """
+
+    def __init__(
+        self,
+        kernel: KernelSpec,
+        arguments: dict[str, Any],
+        *,
+        max_bytes: int,
+        max_files_bytes: int = 0,
+    ) -> None:
+        self._kernel = kernel
+        self._arguments = arguments
+        self._max_bytes = max_bytes
+        self._instantiation: Any = None
+        self._max_files_bytes = max_files_bytes
+        self._state = ElementState(max_bytes, max_files_bytes)
+        self._good = self._state  # where the kernel was before what it may have died of
+        self._widgets: dict[str, str] = {}  # element by model
+        self._pending: deque[_Entry] = deque()
+        self._pending_bytes = 0
+        self.untaken_text_bytes = 0
+        self._begun = self._done = 0
+        self._unanswered: list[str] = []
+        self._has_unkept = False
+
+    def sent(self, channel: Channel, command: object) -> None:
+        if channel is not Channel.CONTROL:
+            return
+        entry = self._entry_of(command)
+        if isinstance(entry, _Instantiation):
+            self._instantiation = command
+        if isinstance(entry, _Values) and not (
+            self._can_keep(entry) and self._has_room_for_texts(entry)
+        ):
+            entry = _Values({name: too_large(value) for name, value in entry.values.items()})
+        texts = _texts_in(entry)
+        self.untaken_text_bytes += _bytes_of(texts)
+        if self._can_keep(entry):
+            self._pending.append(entry)
+            self._pending_bytes += _size_of(entry)
+            return
+        self._give_up_call(entry)
+        last = self._pending[-1] if self._pending else None
+        if isinstance(last, _Unkept):
+            self._pending[-1] = _Unkept(last.commands + 1, last.texts + texts)
+        else:
+            self._pending.append(_Unkept(1, texts))
+
+    def has_room(self, channel: Channel, command: object) -> bool:
+        if channel is not Channel.CONTROL:
+            return True
+        entry = self._entry_of(command)
+        return self._can_keep(entry) and self._has_room_for_texts(entry)
+
+    def progressed(self, begun: int, done: int) -> None:
+        for _ in range(done - self._done):
+            self._settle(self._state, self._taken())
+        self._begun, self._done = begun, done
+        if not self._is_instantiating:
+            self._good = self._state
+
+    def received(self, payload: bytes) -> None:
+        if not payload.startswith((_REMOVED, WIDGET_SHOWN)):
+            return
+        try:
+            message = msgspec.json.decode(payload, type=_Removed | WidgetShown)
+        except UNDECODABLE as error:  # of user code's own making
+            logger.debug("a notification that is none: %s", error)
+            return
+        if isinstance(message, WidgetShown):
+            self._show(message)
+        elif not self._is_instantiating:  # the first run says it too
+            self._remove(message.cell_id)
+
+    def running(self) -> str:
+        if self._begun == self._done or not self._pending:
+            return ""
+        match self._pending[0]:
+            case _Instantiation():
+                return "all cells"
+            case _Values(values) | _Clicks(values):
+                return f"what depends on {', '.join(values)}"[:_SHOWN_CHARS]
+            case _ModelState(model_id):
+                return f"the state of widget {model_id}"[:_SHOWN_CHARS]
+            case _Other(command):
+                return type(command).__name__
+            case _Unkept():
+                return "a command that was not kept"
+
+    def rebuild(self, *, without_running: bool) -> Rebuilt:
+        if self._is_instantiating:
+            state = (self._good if without_running else self._state).copy()
+        else:
+            state, self._good = self._state.copy(), self._state
+        late = self._settle_pending(state, without_running=without_running)
+        self._state = state
+        self._widgets.clear()
+        self._begun = self._done = 0
+        first = [_Instantiation({})] if self._instantiation is not None else []
+        self._pending = deque([*first, *late])
+        self._pending_bytes = sum(map(_size_of, self._pending))
+        self.untaken_text_bytes = 0
+        return Rebuilt(
+            self._spec(),
+            [Message(Channel.CONTROL, self._command_of(entry)) for entry in self._pending],
+            len(first),
+            self._lost(),
+        )
+
+    def unanswered(self) -> list[str]:
+        """The calls of functions that nobody answers: they ran when the process ended, and are not
+        made again. To be asked after `rebuild`, once."""
+        calls, self._unanswered = self._unanswered, []
+        return calls
+
+    @property
+    def _is_instantiating(self) -> bool:
+        return bool(self._pending) and isinstance(self._pending[0], _Instantiation)
+
+    def _can_keep(self, entry: _Entry) -> bool:
+        is_first = isinstance(entry, _Instantiation)  # there is one, and nothing without it
+        return is_first or self._pending_bytes + _size_of(entry) <= self._max_bytes
+
+    def _has_room_for_texts(self, entry: _Entry) -> bool:
+        """Whether the long texts in it can be kept, with those of all that is pending."""
+        texts = _texts_in(entry)
+        if any(text.is_lost for text in texts):
+            return False
+        return not texts or self.untaken_text_bytes + _bytes_of(texts) <= self._max_files_bytes
+
+    def _show(self, shown: WidgetShown) -> None:
+        self._widgets[shown.model_id] = shown.object_id
+        if len(self._widgets) > _MAX_WIDGETS:
+            del self._widgets[next(iter(self._widgets))]
+
+    def _remove(self, cell_id: str) -> None:
+        self._state.remove(cell_id)
+        gone = [model for model, name in self._widgets.items() if name.startswith(f"{cell_id}-")]
+        for model in gone:
+            del self._widgets[model]
+
+    def _entry_of(self, command: Any) -> _Entry:
+        if isinstance(command, seam.server("UpdateUIElementCommand")):
+            return _Values(dict(command.ids_and_values))
+        if isinstance(command, seam.server("ModelCommand")):
+            message = command.message
+            if isinstance(message, seam.server("ModelUpdateMessage")):
+                paths = [tuple(path) for path in message.buffer_paths]
+                buffers = dict(zip(paths, command.buffers, strict=False))
+                return _ModelState(command.model_id, RestoredModel(dict(message.state), buffers))
+        if isinstance(command, seam.server("CreateNotebookCommand")) and not self._instantiation:
+            return _Instantiation(dict(command.set_ui_element_value_request.ids_and_values))
+        return _Other(command)
+
+    def _taken(self) -> _Entry:
+        """The next command that the kernel has done."""
+        if not self._pending:
+            raise ProtocolError("a kernel has done more commands than were sent")
+        entry = self._pending.popleft()
+        if isinstance(entry, _Unkept) and entry.commands > 1:
+            self._pending.appendleft(_Unkept(entry.commands - 1, entry.texts))
+        else:
+            self._pending_bytes -= _size_of(entry)
+            self.untaken_text_bytes -= _bytes_of(_texts_in(entry))
+        return entry
+
+    def _settle(self, state: ElementState, entry: _Entry) -> None:
+        """Take what a command sets into the state."""
+        match entry:
+            case _Instantiation(values) | _Values(values):
+                state.set(values)
+            case _ModelState(model_id, update):
+                state.set_model(self._widgets.get(model_id), update)
+            case _Other(command) if isinstance(command, seam.server("UpdateUserConfigCommand")):
+                self._arguments["user_config"] = command.config
+            case _Unkept():
+                self._has_unkept = True
+
+    def _settle_pending(self, state: ElementState, *, without_running: bool) -> list[_Entry]:
+        """Take what is pending into the state; returns what is to be sent again."""
+        late: list[_Entry] = []
+        position = 0
+        for entry in self._pending:
+            had_begun = position < self._begun - self._done
+            position += entry.commands if isinstance(entry, _Unkept) else 1
+            if had_begun:
+                self._give_up_call(entry)
+                if not without_running:
+                    self._settle(state, entry)
+                continue
+            self._settle(state, entry)
+            late += _again(entry)
+        return late
+
+    def _give_up_call(self, entry: _Entry) -> None:
+        if isinstance(entry, _Other) and _is_call(entry.command):
+            self._unanswered.append(entry.command.function_call_id)
+
+    def _spec(self) -> KernelSpec:
+        args = pickle.dumps(self._arguments, pickle.HIGHEST_PROTOCOL)
+        return msgspec.structs.replace(self._kernel, args=args)
+
+    def _command_of(self, entry: _Entry) -> bytes:
+        """A command for the kernel, pickled."""
+        command: Any = None
+        update = seam.server("UpdateUIElementCommand").from_ids_and_values
+        request = self._instantiation.request if self._instantiation is not None else None
+        match entry:
+            case _Instantiation():
+                command = msgspec.structs.replace(
+                    self._instantiation,
+                    set_ui_element_value_request=update(self._state.kept, request),
+                )
+            case _Clicks(values):
+                clicks = [(object_id, Click(value)) for object_id, value in values.items()]
+                command = update(clicks, request)
+            case _Other(command):
+                pass
+        return pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
+
+    def _lost(self) -> tuple[str, ...]:
+        state = self._state
+        files = [name for names in state.lost_files.values() for name in names]
+        others = state.has_more_too_large or len(state.too_large) > len(state.lost_files)
+        said = (
+            (files, _upload_again(files)),
+            (others, "what was set in the largest inputs"),
+            (state.has_unlasting, "what was set in embedded apps"),
+            (state.has_nameless, "the state of widgets that are not wrapped in mo.ui.anywidget"),
+            (self._has_unkept, "some of what was set or clicked while the app was down"),
+        )
+        return tuple(what for is_lost, what in said if is_lost)
+
+
+def _upload_again(files: list[str]) -> str:
+    """What to say of files that were not kept."""
+    shown = ", ".join(files[:_MOST_FILES]) + (" and others" if len(files) > _MOST_FILES else "")
+    return f"the file{'s' if len(files) > 1 else ''} {shown} must be uploaded again"
+
+
+def _again(entry: _Entry) -> list[_Entry]:
+    """What is to be sent again of a command that had not begun."""
+    match entry:
+        case _Values(values):
+            # A button's value is the count of its clicks.
+            counts = {name: value for name, value in values.items() if type(value) is int}
+            return [_Clicks(counts)] if counts else []
+        case _Clicks() | _Other():
+            return [entry]
+    return []
+
+
+def _is_call(command: Any) -> bool:
+    return isinstance(command, seam.server("InvokeFunctionCommand"))
+
+
+def _texts_in(entry: _Entry) -> tuple[Spooled, ...]:
+    match entry:
+        case _Values(values):
+            return tuple(text for value in values.values() for text in texts_of(value))
+        case _Unkept(_, texts):
+            return texts
+    return ()
+
+
+def _bytes_of(texts: tuple[Spooled, ...]) -> int:
+    return sum(text.size for text in texts)
+
+
+def _size_of(entry: _Entry) -> int:
+    match entry:
+        case _Instantiation(values) | _Values(values) | _Clicks(values):
+            return ENTRY_BYTES + sum(ENTRY_BYTES + size_of(value) for value in values.values())
+        case _ModelState(_, update):
+            return ENTRY_BYTES + size_of_model(update)
+        case _Other(command):
+            return ENTRY_BYTES + len(pickle.dumps(command, pickle.HIGHEST_PROTOCOL))
+    return ENTRY_BYTES

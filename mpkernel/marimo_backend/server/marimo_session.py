@@ -1,0 +1,267 @@
+"""`MarimoSession`: a session whose client is one of marimo's pages."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import html
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mpkernel.errors import AppUnavailable, HostUnresponsive, MPKernelError, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
+from mpkernel.marimo_backend.server.elements import texts_of
+from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
+from mpkernel.marimo_backend.server.outflow import Outflow
+from mpkernel.marimo_backend.server.page_stream import PageStream
+from mpkernel.server.apps.app import App
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.supervision.deaths import Death
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel
+
+__all__ = ["MarimoSession"]
+
+logger = get_logger(__name__)
+
+_SPARE_MESSAGES = 1024
+"""How many more than windows allow, by their count, may be on their way."""
+
+
+class Pages(Protocol):
+    """The pages of a server's sessions. On the loop's thread."""
+
+    def messages_waiting(self, session_id: str) -> int:
+        """How many messages the slowest page of a session has not taken."""
+        ...
+
+    def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
+        """Call this once when a page of a session has taken a message, or is gone."""
+        ...
+
+    def has_page(self, session_id: str) -> bool:
+        """Whether a page of a session is connected."""
+        ...
+
+    def show_again(self, session_id: str) -> None:
+        """Send the page of a session all that the session shows now."""
+        ...
+
+
+@dataclasses.dataclass
+class _Missed:
+    """What a page has to be told when it connects again, if it was away.
+
+    Attributes:
+        description, variant: of the banner.
+        restarted_at: when the session came back; `time.monotonic()`.
+        was_away: whether no page was connected at some moment since then.
+    """
+
+    description: str
+    variant: str | None
+    restarted_at: float
+    was_away: bool = False
+
+
+class MarimoSession(BaseSession):
+    """A session whose messages go to marimo's session of the same name.
+
+    marimo takes them at once and without bound, so credit is given by what has left for the page.
+
+    Args:
+        app, session_id: see `BaseSession`.
+        stream: the way there; None for none.
+        journal: what brings the session back.
+        loop: the running loop.
+        pages: the pages of the session and others; called on the loop's thread.
+
+    Attributes:
+        stream: as given; None when nobody listens any more.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        session_id: str,
+        stream: PageStream | None,
+        journal: MarimoJournal,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        pages: Pages,
+    ) -> None:
+        super().__init__(app, session_id, journal)
+        self.stream = stream
+        self._pages = pages
+        self._outflow = Outflow(
+            loop,
+            self._waiting_messages,
+            self.taken,
+            functools.partial(pages.when_moved, session_id),
+            most_messages=app.settings.window_bytes // MESSAGE_COST_BYTES + _SPARE_MESSAGES,
+        )
+        self._marimo_journal = journal
+        self._was_created = False
+        self._missed: _Missed | None = None
+        self._is_cut_off = False
+
+    @property
+    def unread_bytes(self) -> int:
+        return self._outflow.bytes_on_the_way
+
+    def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
+        """See `BaseSession.send`. Long texts, which are no part of the payload, are bounded too."""
+        if not isinstance(command, seam.server("UpdateUIElementCommand")):
+            super().send(channel, payload, command)
+            return
+        size = sum(text.size for value in command.values for text in texts_of(value))
+        with self._lock:
+            self._check_texts(size)
+            super().send(channel, payload, command)
+
+    def _check_texts(self, size: int) -> None:
+        if size > self._max_frame_bytes:
+            raise ProtocolError(
+                f"uploaded files of {size} bytes are over the limit of {self._max_frame_bytes}",
+                remedy="upload smaller ones, or raise max_frame_bytes",
+            )
+        untaken = self._marimo_journal.untaken_text_bytes if size else 0
+        if untaken and untaken + size > self._max_frame_bytes:
+            raise HostUnresponsive(
+                f"the kernel of session {self.session_id} of {self.app.name} has yet to take"
+                f" uploaded files of {untaken} bytes",
+                remedy="wait until it answers again, or close the session",
+            )
+
+    def created(self, thread: int) -> None:
+        super().created(thread)
+        self._was_created = True
+
+    def on_message(self, channel: Channel, payload: bytes) -> None:
+        count = len(payload) + MESSAGE_COST_BYTES
+        stream = self.stream
+        if stream is None or payload.startswith(WIDGET_SHOWN):
+            self.taken(count)
+            return
+        self._outflow.sent(count)
+        stream.put(payload)
+        if self._missed is not None and self.record.is_rebuilding:
+            self._note_absence(self._missed)
+
+    def suspend(self) -> None:
+        super().suspend()
+        self._outflow.forget()
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
+        if not self._was_created:
+            return  # it waited for its first process
+        logger.warning(
+            "session restarted: %s guilty=%s",
+            death.what,
+            guilty,
+            app=self.app.path,
+            session=self.session_id,
+        )
+        self._answer_calls()
+        said = [
+            "The last action in this tab ended it, and was left out." if guilty else "",
+            "Inputs are as they were; what cells changed since then (mo.state, variables)"
+            " starts anew.",
+            f"Lost: {'; '.join(lost)}." if lost else "",
+        ]
+        description = html.escape(" ".join(filter(None, said)))
+        self._missed = _Missed(description, "danger" if guilty else None, time.monotonic())
+        self._note_absence(self._missed)
+        self._show_restarted(self._missed)
+
+    def page_cut_off(self) -> None:
+        """The connection of the page ends, and what waited for the page is lost."""
+        self._is_cut_off = True
+
+    def page_is_back(self) -> None:
+        """The page has connected again. One that was cut off, or has not seen how the session came
+        back, is sent what the session shows now; the latter the banner too."""
+        missed, self._missed = self._missed, None
+        was_cut_off, self._is_cut_off = self._is_cut_off, False
+        # Of a connection that is cut without a word the server may learn much later. A page that
+        # has acted since then was there.
+        if missed is not None and not (missed.was_away or self.acted_at < missed.restarted_at):
+            missed = None
+        if missed is not None or was_cut_off:
+            self._pages.show_again(self.session_id)
+        if missed is not None:
+            self._show_restarted(missed)
+
+    def _note_absence(self, missed: _Missed) -> None:
+        missed.was_away = missed.was_away or not self._pages.has_page(self.session_id)
+
+    def _show_restarted(self, missed: _Missed) -> None:
+        self.notify(
+            "BannerNotification",
+            title="This app was restarted",
+            description=missed.description,
+            variant=missed.variant,
+        )
+
+    def on_end(self, error: MPKernelError | None) -> None:
+        if error is None or self.stream is None:
+            return
+        logger.warning("session ended: %s", error.what, app=self.app.path, session=self.session_id)
+        reload = "reload the page to start it again"
+        remedy = error.remedy if isinstance(error, AppUnavailable) else reload
+        self.notify_of_failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
+
+    def on_file_refused(self, error: Exception) -> None:
+        self.notify_of_refusal("A file of this app cannot be shown", str(error))
+
+    def notify_of_failure(self, title: str, description: str) -> None:
+        """Tell the page, until it is dismissed, that the app does not run."""
+        self.notify(
+            "BannerNotification",
+            title=title,
+            description=html.escape(description),
+            variant="danger",
+            action="restart",
+        )
+
+    def notify_of_refusal(self, title: str, description: str) -> None:
+        """Tell the page, for some seconds, of one thing that was not done."""
+        self.notify(
+            "AlertNotification",
+            title=title,
+            description=html.escape(description),
+            variant="danger",
+        )
+
+    def notify(self, notification: str, **fields: Any) -> None:
+        """Put one of marimo's notifications onto the session's stream."""
+        stream = self.stream
+        if stream is not None:
+            message = seam.server(notification)(**fields)
+            stream.put(seam.server("serialize_kernel_message")(message))
+
+    def _waiting_messages(self) -> int:
+        stream = self.stream
+        return (
+            0 if stream is None else stream.waiting + self._pages.messages_waiting(self.session_id)
+        )
+
+    def _answer_calls(self) -> None:
+        """Answer for functions that ran when the process ended: the page waits for them."""
+        status = seam.server("HumanReadableStatus")(
+            code="error", title="This app was restarted", message="Please try again."
+        )
+        notification = seam.server("FunctionCallResultNotification")
+        # Since marimo 0.24 the page asks whether to try once more by itself.
+        found = {"found": True} if "found" in notification.__struct_fields__ else {}
+        for call in self._marimo_journal.unanswered():
+            self.notify(
+                "FunctionCallResultNotification",
+                function_call_id=call,
+                return_value=None,
+                status=status,
+                **found,
+            )

@@ -1,0 +1,258 @@
+"""The pool that marimo's session managers ask for app hosts by path: leases on one `HostPool`.
+
+marimo's own pool (`marimo._session.app_host.pool`) defines the surface; none of its code runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from mpkernel.aio.loops import call_on_loop, running_loop
+from mpkernel.configuration.sources import Gathered, Sources, gather
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.marimo_backend.server.app_host import AppHostAdapter
+from mpkernel.marimo_backend.server.leaving import Leaving
+from mpkernel.marimo_backend.server.page_stream import distribute_on_the_loop
+from mpkernel.server.pool import HostPool
+from shm import Registry
+
+__all__ = ["PoolLease", "pool_settings", "shared_pool", "use_sources"]
+
+logger = logging.getLogger(__name__)
+
+
+class SharedPool:
+    """One `HostPool` for all apps that one event loop serves, and how many lease it. It ends with
+    its loop at the latest: a test client, for one, runs a loop of its own each time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        distribute_on_the_loop()
+        self.loop = loop
+        gathered = pool_settings()
+        self.hosts = HostPool(gathered.settings, rules=gathered.rules)
+        self.hosts.start(stop=_end_server, last=self._end_with_loop)
+        self.leaving = Leaving(self.hosts)
+        self.lock = threading.Lock()  # guards leases
+        self.leases: set[PoolLease] = set()
+
+    def lease_for(self, manager: Any) -> PoolLease:
+        """The lease of a session manager. On the loop's thread."""
+        with self.lock:
+            found = next((lease for lease in self.leases if lease.manager is manager), None)
+        return found if found is not None else PoolLease(self, manager)
+
+    async def _end_with_loop(self) -> None:
+        """The loop is shut down, and nobody said so before.
+
+        On the main thread that is a server's end (hypercorn's worker, which gets no signal): cells
+        that run may come to their end. On another it is a test client's: they are interrupted.
+        Sessions are ended in marimo, too: the program may serve the application on another loop,
+        and they would wait there for ever.
+        """
+        self.leaving.unwatch_signals()
+        if threading.current_thread() is threading.main_thread():
+            self.leaving.begin()
+        with self.lock:
+            leases = list(self.leases)
+        try:
+            for lease in leases:
+                lease.end_sessions()
+                lease.shutdown()
+            if self.leaving.begun:
+                await self.leaving.drained()
+        finally:
+            await self.hosts.close()
+            with _lock:
+                _shared.pop(self.loop, None)
+
+
+_KEPT_ADAPTERS = 64
+
+_sources: Sources | None = None
+_lock = threading.Lock()  # guards _shared
+_shared: dict[asyncio.AbstractEventLoop, SharedPool] = {}
+
+
+def use_sources(sources: Sources) -> None:
+    """Have pools that are made from now on look there for their settings. Default: the environment,
+    and the `pyproject.toml` that is nearest to the current directory."""
+    global _sources
+    _sources = sources
+
+
+def pool_settings() -> Gathered:
+    """What a pool for marimo is made with.
+
+    Raises:
+        SettingsError: some source asks for what cannot be.
+    """
+    return gather(_sources or Sources(os.environ, os.getcwd()), DEFAULTS)
+
+
+def shared_pool() -> SharedPool:
+    """The pool of the running loop."""
+    loop = asyncio.get_running_loop()
+    with _lock:
+        for closed in [other for other in _shared if other.is_closed()]:
+            del _shared[closed]
+        shared = _shared.get(loop)
+    if shared is None or _is_over(shared):
+        shared = SharedPool(loop)
+        with _lock:
+            _shared[loop] = shared
+    return shared
+
+
+def _end_server() -> None:
+    """As its supervisor would: all that is mounted in it leaves in order."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_over(shared: SharedPool) -> bool:
+    """Whether the server goes on without this pool."""
+    return shared.hosts.closed and not shared.leaving.begun
+
+
+class PoolLease:
+    """What a `SessionManager` holds as its pool. Several mounted apps lease the same one, and it
+    is closed with the last of them. Names of sessions are a manager's own: two managers may serve
+    one notebook, and what one says of a session's name is never said of the other's.
+
+    Args:
+        shared: the pool.
+        manager: the session manager; None where the lease only keeps the pool open.
+    """
+
+    def __init__(self, shared: SharedPool, manager: Any = None) -> None:
+        self.shared = shared
+        self.manager = manager
+        self._is_leaving = False
+        self._ended = False
+        self._lock = threading.Lock()  # guards _adapters
+        self._adapters: dict[str, AppHostAdapter] = {}
+        self._most_adapters = _KEPT_ADAPTERS  # with more, those that are idle are forgotten
+        self._when_moved: dict[str, Callable[[], None]] = {}  # by session; on the loop's thread
+        with shared.lock:
+            shared.leases.add(self)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get_or_create(self, file_path: str) -> AppHostAdapter:
+        """The app host of a notebook; its process starts with the first kernel.
+
+        marimo's session manager holds one lease. Where several loops serve one application, each
+        gets app hosts of its own.
+
+        Raises:
+            KernelStartupError: (marimo's) the pool is shut down.
+        """
+        if running_loop() not in (None, self.shared.loop):
+            return shared_pool().lease_for(self.manager).get_or_create(file_path)
+        if self._ended:
+            raise seam.server("KernelStartupError")("This server is shutting down.")
+        path = os.path.abspath(file_path)
+        with self._lock:
+            adapter = self._adapters.get(path)
+            if adapter is None:
+                self._forget_idle_adapters()
+                adapter = AppHostAdapter(path, self.shared, self)
+                self._adapters[path] = adapter
+            return adapter
+
+    def _forget_idle_adapters(self) -> None:
+        """Under the lock. Notebooks that are made and served once must not add up."""
+        if len(self._adapters) < self._most_adapters:
+            return
+        self._adapters = {path: one for path, one in self._adapters.items() if not one.is_idle}
+        self._most_adapters = max(_KEPT_ADAPTERS, 2 * len(self._adapters))
+
+    def page_is_back(self, session_id: str) -> None:
+        """The page of one of the manager's sessions has connected again. On the loop's thread."""
+        with self._lock:
+            adapters = list(self._adapters.values())
+        for adapter in adapters:
+            adapter.page_is_back(session_id)
+
+    def page_cut_off(self, session_id: str) -> None:
+        """What waited for the page of one of the manager's sessions is lost. On the loop's
+        thread."""
+        with self._lock:
+            adapters = list(self._adapters.values())
+        for adapter in adapters:
+            adapter.page_cut_off(session_id)
+
+    def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
+        """Call this once when a page of one of the manager's sessions has taken a message, or is
+        gone. A later call for the session is in place of this one. On the loop's thread."""
+        self._when_moved[session_id] = call
+
+    def page_moved(self, session_id: str) -> None:
+        """A page of one of the manager's sessions has taken a message, or is gone. On the loop's
+        thread."""
+        if self._when_moved and (call := self._when_moved.pop(session_id, None)) is not None:
+            call()
+
+    def has_page(self, session_id: str) -> bool:
+        """Whether a page of one of the manager's sessions is connected."""
+        return self.manager is not None and seam.has_page(self.manager, session_id)
+
+    def show_again(self, session_id: str) -> None:
+        """Send a session's page all that it shows now."""
+        if self.manager is not None:
+            seam.show_again(self.manager, session_id)
+
+    def messages_waiting(self, session_id: str) -> int:
+        """How many messages the slowest page of one of the manager's sessions has not taken."""
+        return 0 if self.manager is None else seam.messages_waiting(self.manager, session_id)
+
+    @property
+    def files(self) -> Registry:
+        """The virtual files of all notebooks of the pool."""
+        return self.shared.hosts.files
+
+    @property
+    def leaving(self) -> Leaving:
+        """The end of the server."""
+        return self.shared.leaving
+
+    def begin_shutdown(self) -> None:
+        """The application is about to leave; where all are, so is the server."""
+        self._is_leaving = True
+        with self.shared.lock:
+            all_leave = all(lease._is_leaving for lease in self.shared.leases)
+        if all_leave:
+            self.shared.leaving.begin()
+
+    async def drained(self) -> None:
+        """Where the server leaves, wait until every process has; then give the lease back."""
+        if self.shared.leaving.begun:
+            await self.shared.leaving.drained()
+        self.shutdown()
+
+    def end_sessions(self) -> None:
+        """The loop is shut down: have marimo's session manager end the sessions that it served."""
+        if self.manager is None:
+            return
+        with self._lock:
+            adapters = list(self._adapters.values())
+        for session_id in seam.sessions_of(self.manager, adapters):
+            self.manager.close_session(session_id)
+
+    def shutdown(self) -> None:
+        """Give the lease back; with the last, have every host leave. Idempotent."""
+        if self._ended:
+            return
+        self._ended = True
+        with self.shared.lock:
+            self.shared.leases.discard(self)
+            if self.shared.leases or self.shared.leaving.begun:
+                return
+        call_on_loop(self.shared.loop, self.shared.hosts.close_soon)

@@ -1,0 +1,11 @@
+"""An app: what stays while its processes come and go.
+
+    open ─▶ App ─▶ the host that takes sessions, launched when there is none
+             │ ◀── a host's end: its reason, and the sessions that were on it
+             └───▶ WaitingSessions ─▶ the next host
+
+app                one app: its hosts, when one is launched, what becomes of its sessions
+placement          which process of an app gets a session
+waiting_sessions   sessions without a process, and how each gets one again
+recovery_plan      after a death: whose fault it was, and in which order sessions come back
+"""

@@ -1,0 +1,127 @@
+"""What becomes of each session after a death of its process: who comes back, and in which order.
+
+Everything here decides from the facts that it is given; it owns no process, no clock and no loop.
+`waiting_sessions` carries it out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from mpkernel.server.supervision.deaths import Death, Reason
+
+__all__ = ["Involved", "Plan", "culprit_of", "plan_of"]
+
+_CLOSED_AT_STRIKES = 3
+_CURRENT_THREAD = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
+
+Key = TypeVar("Key", bound=Hashable)
+"""How the caller tells sessions apart. Not their names: nothing makes these unique."""
+
+
+class Involved(NamedTuple, Generic[Key]):
+    """A session of a process that died, as far as its fate depends on it.
+
+    Attributes:
+        session: which.
+        acted_at: when its client last sent something; seconds of a monotonic clock.
+        running: whether its kernel was running a command.
+        rebuilding: whether that was what brings it back after an earlier death.
+        alone: whether it was brought back alone, as a suspect.
+        strikes: how often it has ended its process before.
+        has_news: whether its client has sent something since that death.
+    """
+
+    session: Key
+    acted_at: float
+    running: bool = False
+    rebuilding: bool = False
+    alone: bool = False
+    strikes: int = 0
+    has_news: bool = False
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether it was about to show whether it is what ends processes."""
+        return self.running and self.rebuilding and self.alone
+
+
+class Plan(NamedTuple, Generic[Key]):
+    """What becomes of the sessions of a process that died.
+
+    Attributes:
+        culprit: the one that ended it, as far as that can be told.
+        together: to be rebuilt at once, in this order.
+        one_by_one: to be rebuilt after those, each when the one before it has run.
+        closed: whether the culprit is not to be rebuilt: it ends its process again and again.
+    """
+
+    culprit: Key | None
+    together: list[Key]
+    one_by_one: list[Key]
+    closed: bool
+
+
+def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]:
+    """Who is rebuilt, and in which order.
+
+    A culprit comes back last and without the command that it ran; the third time, or when it is
+    the rebuilding that ended the process once more, it does not. Without a culprit, those that ran
+    are suspects: they come back last and one by one, so that the next death names its culprit. It
+    does unless another session ran something new meanwhile: then both are suspects.
+
+    Args:
+        sessions: those that were on the process.
+        culprit: the one that ended it, where its own record says so.
+    """
+    latest_first = sorted(sessions, key=lambda session: -session.acted_at)
+    suspects = _suspects_among(latest_first) if culprit is None else []
+    if len(suspects) == 1 and suspects[0].is_on_trial:
+        culprit = suspects[0].session
+    together: list[Key] = []
+    one_by_one: list[Key] = []
+    closed = False
+    for session in latest_first:
+        if session.session == culprit:
+            again = session.rebuilding and session.strikes > 0
+            closed = again or session.strikes + 1 >= _CLOSED_AT_STRIKES
+            if not closed:
+                one_by_one.append(session.session)
+        elif culprit is None and session in suspects:
+            one_by_one.append(session.session)
+        else:
+            together.append(session.session)
+    return Plan(culprit, together, one_by_one, closed)
+
+
+def _suspects_among(sessions: list[Involved[Key]]) -> list[Involved[Key]]:
+    """Those that may have ended the process. While one is on trial, the others that only are being
+    brought back did nothing when the process before died, and do nothing new now."""
+    running = [one for one in sessions if one.running]
+    if not any(one.is_on_trial for one in running):
+        return running
+    return [one for one in running if one.alone or one.has_news or not one.rebuilding]
+
+
+def culprit_of(death: Death, threads: Mapping[Key, int], running: Collection[Key]) -> Key | None:
+    """The session whose command ended the process, where the record tells; None where it does not.
+
+    A crash's own record names the thread. Where it names none of a session (a thread that user code
+    started), and for a process that left by itself, the one session that ran is the one.
+
+    Args:
+        death: the record.
+        threads: by session, the ident of its kernel's thread.
+        running: the sessions whose kernels were running a command.
+    """
+    if death.reason not in (Reason.CRASH, Reason.EXIT):
+        return None
+    found = _CURRENT_THREAD.search(death.faults) if death.reason is Reason.CRASH else None
+    if found is not None:
+        ident = int(found[1], 16)
+        named = next((session for session, thread in threads.items() if thread == ident), None)
+        if named is not None:
+            return named
+    return next(iter(running)) if len(running) == 1 else None

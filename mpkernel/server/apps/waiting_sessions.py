@@ -1,0 +1,207 @@
+"""`WaitingSessions`: the sessions of an app that have no live process, and how they get one again.
+
+    died ─▶ planned ─▶ together: one after the other, at once, when there is a process
+                 └───▶ one by one, the suspects: each when the trial of the one before is over
+
+What a session of a living pool may wait for, and what ends each wait:
+
+    it waits for                       it stands in    the wait ends with
+    ─────────────────────────────────  ──────────────  ─────────────────────────────────────────────
+    the reason of its process's death  the dead host   `App.died`, which follows each death within
+                                                       0.2 s, whatever fails meanwhile
+    a process that may be started      together,       the time that `RestartPolicy` says; sooner
+                                       suspects        with a process that another session starts,
+                                                       or with a restart by the operator
+    the event loop's time              together        the loop's next turn
+    the trial of another suspect       suspects        the other has run its commands, is over, has
+                                                       lost its process, or has had 10 s
+    the start of its kernel            its host        the kernel's start or end, the process's end,
+                                                       `start_timeout_s`
+    any of these                                       its close, the pool's close, too many deaths
+
+So a session is on a live host, or it is over, or somebody looks at the app again: `App` does after
+every event above. In which order sessions come back is decided in `recovery_plan`, whether there is
+a process for them in `app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mpkernel.aio.patience import PatientTimer
+from mpkernel.errors import HostDied, KernelFailed, SessionClosed
+from mpkernel.logs import get_logger
+from mpkernel.server.apps.recovery_plan import Involved, culprit_of, plan_of
+from mpkernel.server.sessions.base import BaseSession, HostOfSession
+from mpkernel.server.supervision.deaths import Death, Reason
+
+__all__ = ["WaitingSessions"]
+
+logger = get_logger(__name__)
+
+_TRIAL_PATIENCE_S = 10.0
+_SLICE_S = 0.005
+
+
+class _Waiting(NamedTuple):
+    """A session that waits for a process.
+
+    Attributes:
+        session: which.
+        death: how its last process died; None for a new session, and for one whose process left in
+            order.
+        guilty: whether it was the session's fault.
+    """
+
+    session: BaseSession
+    death: Death | None = None
+    guilty: bool = False
+
+
+class WaitingSessions:
+    """One app's. On the loop's thread.
+
+    Args:
+        app: absolute path of its file.
+        loop: the running loop.
+        look: called when a trial is over: the next suspect may come back. It returns at once.
+    """
+
+    def __init__(self, app: str, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+        self._app = app
+        self._loop = loop
+        self._look = look
+        self._together: deque[_Waiting] = deque()
+        self._suspects: deque[_Waiting] = deque()
+        self._on_trial: BaseSession | None = None
+        self._patience: PatientTimer | None = None  # of the trial
+
+    def __len__(self) -> int:
+        return len(self._together) + len(self._suspects)
+
+    @property
+    def anybody_next(self) -> bool:
+        """Whether somebody waits for nothing but a process and the loop's time. When nobody does
+        although sessions wait, a trial is under way, and its end is told to `look`."""
+        return bool(self._together or (self._suspects and self._on_trial is None))
+
+    def add(self, session: BaseSession) -> None:
+        """This session waits for a process, for no death."""
+        self._together.append(_Waiting(session))
+
+    def plan(self, death: Death, sessions: list[BaseSession]) -> None:
+        """These were on a process that died: order them, and end the one that has done it too
+        often. Suspects of an earlier death who still wait, wait on."""
+        culprit = culprit_of(
+            death,
+            {session: session.thread for session in sessions if session.thread is not None},
+            [session for session in sessions if session.is_running],
+        )
+        involved = [_involved(session) for session in sessions]
+        if death.reason is Reason.OPERATOR:
+            involved = [one._replace(running=False) for one in involved]  # nobody is a suspect
+        plan = plan_of(involved, culprit)
+        if plan.culprit is not None:
+            plan.culprit.record.strikes += 1
+            logger.warning(
+                "session ended its process strikes=%d",
+                plan.culprit.record.strikes,
+                app=self._app,
+                session=plan.culprit.session_id,
+                pid=death.pid,
+            )
+        self._together += [_Waiting(session, death, False) for session in plan.together]
+        self._suspects.extend(
+            _Waiting(session, death, session is plan.culprit) for session in plan.one_by_one
+        )
+        if plan.closed and plan.culprit is not None:
+            plan.culprit.end(
+                HostDied(
+                    f"{death.what}, and it was this session again", remedy="open the session again"
+                )
+            )
+
+    def bring_back(self, host: HostOfSession) -> None:
+        """Have sessions come back on a live host: those that come together, for 5 ms, then the next
+        suspect, unless one is on trial. While `anybody_next`, call it again, after the loop went
+        round."""
+        until = self._loop.time() + _SLICE_S
+        while self._together:
+            _resume(self._together.popleft(), host, alone=False)
+            if self._loop.time() >= until:
+                return
+        if self._suspects and self._on_trial is None:
+            self._try_next(host)
+
+    def forget(self, session: BaseSession) -> None:
+        """This one was closed."""
+        self._together = deque(one for one in self._together if one.session is not session)
+        self._suspects = deque(one for one in self._suspects if one.session is not session)
+        session.end(None)
+
+    def take_all(self) -> list[BaseSession]:
+        """Who waits; nobody does from now on, and no trial is under way."""
+        waiting = [one.session for one in (*self._together, *self._suspects)]
+        self._together.clear()
+        self._suspects.clear()
+        self._end_trial()
+        return waiting
+
+    def _try_next(self, host: HostOfSession) -> None:
+        one = self._suspects.popleft()
+        session = self._on_trial = one.session
+        over = functools.partial(self._trial_over, session)
+        session.record.on_trial_over = over
+        self._patience = PatientTimer(self._loop, _TRIAL_PATIENCE_S, over)
+        _resume(one, host, alone=True)
+        if session.over:
+            over()
+
+    def _trial_over(self, session: BaseSession) -> None:
+        if session is self._on_trial:  # who has had its time may end during another's trial
+            self._end_trial()
+            self._look()
+
+    def _end_trial(self) -> None:
+        if self._on_trial is not None and self._patience is not None:
+            self._on_trial.record.on_trial_over = None
+            self._patience.cancel()
+        self._on_trial = self._patience = None
+
+
+def _resume(one: _Waiting, host: HostOfSession, *, alone: bool) -> None:
+    """Have the session come back on the host. What goes wrong in that ends this session alone."""
+    session = one.session
+    try:
+        lost = session.resume(host, without_running=one.guilty, alone=alone)
+        if one.death is not None:
+            session.on_recovered(one.death, lost, guilty=one.guilty)
+    except SessionClosed:
+        session.end(None)
+    except Exception as error:
+        logger.exception(
+            "a session cannot come back", app=session.app.path, session=session.session_id
+        )
+        session.fail(
+            KernelFailed(
+                f"session {session.session_id} of {session.app.name} cannot come back: {error}",
+                remedy="open a new session",
+            )
+        )
+
+
+def _involved(session: BaseSession) -> Involved[BaseSession]:
+    record = session.record
+    return Involved(
+        session,
+        session.acted_at,
+        running=session.is_running,
+        rebuilding=record.is_rebuilding,
+        alone=record.is_alone,
+        strikes=record.strikes,
+        has_news=session.acted_at > record.suspended_at,
+    )

@@ -1,0 +1,149 @@
+"""`Departure`: how a host that is well comes to leave, and what it is given time for.
+
+    drain ─▶ no new sessions; it leaves with the last ──┐
+    idle for `idle_retire_s` ───────────────────────────┼─▶ told to end in order, killed after
+    leave, with all sessions ───────────────────────────┘   `stop_grace_s`
+
+There is one timer, and what it is for follows from the state: while it starts, how long that may
+take; while it is idle, when it retires; while it leaves, when it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+
+from mpkernel.aio.patience import PatientTimer
+from mpkernel.errors import MPKernelError
+from mpkernel.logs import get_logger
+from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
+from mpkernel.server.hosts.session_table import SessionTable
+from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.supervision.death_evidence import DeathEvidence
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.settings import Settings
+from mpkernel.steps import run_each
+from mpkernel.wire.messages import Shutdown
+
+__all__ = ["Departure"]
+
+logger = get_logger(__name__)
+
+
+class Departure:
+    """One host's. On the loop's thread.
+
+    Args:
+        app: absolute path of the app's file, for logs.
+        settings: the app's.
+        process: the host's process.
+        life: the state that the host is in.
+        table: its sessions.
+        evidence: told what the process is ended for.
+        loop: the running loop.
+        tell: called with the message for the process that has it end.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        settings: Settings,
+        process: HostProcess,
+        life: Lifecycle,
+        table: SessionTable,
+        evidence: DeathEvidence,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[Shutdown], None],
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._process = process
+        self._life = life
+        self._table = table
+        self._evidence = evidence
+        self._loop = loop
+        self._tell = tell
+        self._timer: PatientTimer | None = None
+
+    def starting(self, on_timeout: Callable[[], None]) -> None:
+        """The process was told what it is for: it has `start_timeout_s` to be ready."""
+        self._start_timer(self._settings.start_timeout_s, on_timeout)
+
+    def ready(self) -> None:
+        """The process takes sessions."""
+        self.stop_timer()
+        self._retire_when_idle()
+
+    def session_ended(self) -> None:
+        """A session was taken off: it may have been the last."""
+        self._leave_if_drained()
+        self._retire_when_idle()
+
+    def drain(self, patience_s: float | None) -> None:
+        """Take no more sessions, and leave with the last.
+
+        Args:
+            patience_s: have the sessions end with their present commands, and these be interrupted
+                after so long. None: they end when their clients close them.
+        """
+        if self._life.is_over:
+            return
+        self._life.apply(Event.DRAIN)
+        if patience_s is not None:
+            run_each(
+                [
+                    functools.partial(session.stop, patience_s=patience_s)
+                    for session in self._table.sessions
+                ],
+                "a session could not be told to stop",
+            )
+        self._leave_if_drained()
+
+    def leave(self) -> None:
+        """Leave now, with all sessions."""
+        if self._may_leave:
+            self._life.apply(Event.LEAVE)
+            self._shut_down()
+
+    def leave_for(self, reason: Reason, error: MPKernelError) -> None:
+        """Leave now for a reason that the sessions, and the log, shall be told. Those with a
+        journal come back on another process, as after a death."""
+        if self._may_leave:
+            self._evidence.ended_for(reason, error)
+            self._life.apply(Event.DRAIN)
+            self._shut_down()
+
+    def stop_timer(self) -> None:
+        """What was waited for has come, or comes no more. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def _may_leave(self) -> bool:
+        return not self._life.is_over and self._life.state is not State.LEAVING
+
+    def _leave_if_drained(self) -> None:
+        if not self._table and self._life.state is State.DRAINING:
+            self.leave()
+
+    def _retire_when_idle(self) -> None:
+        idle_s = self._settings.idle_retire_s
+        if self._table or idle_s is None or self._life.state is not State.READY:
+            return
+        self._start_timer(idle_s, self._retire)
+
+    def _retire(self) -> None:
+        if not self._table and self._life.state is State.READY:
+            logger.info("host retired, it has no sessions", app=self._app, pid=self._process.pid)
+            self.leave()
+
+    def _shut_down(self) -> None:
+        """Have the process end in order, or be killed when it takes too long."""
+        self._tell(Shutdown(self._settings.stop_grace_s))
+        self._start_timer(self._settings.stop_grace_s, self._process.kill)
+
+    def _start_timer(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.stop_timer()
+        self._timer = PatientTimer(self._loop, delay_s, call)

@@ -1,0 +1,183 @@
+"""`Ending`: what is done, and told, once a host's process is gone.
+
+    it died                          it left in order, or was given up
+    ───────                          ─────────────────────────────────
+    close its Pipes, end its files   the same
+    kill what it started             the same, where it did not do so itself
+    its sessions are suspended       ·
+    owner.fell                       ·
+    wait for its last output         ·
+    owner.died(why, its sessions)    owner.left(its sessions)
+    remove what it left in memory    the same
+    owner.host_over                  the same
+
+A step that fails is logged, and the others are taken all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from mpkernel.aio.patience import patient_timeout
+from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.errors import HostDied, PoolClosed
+from mpkernel.logs import get_logger
+from mpkernel.process_tree import Identity
+from mpkernel.server.hosts.incoming import Incoming
+from mpkernel.server.hosts.owner import Owner
+from mpkernel.server.hosts.session_table import SessionTable
+from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.supervision.death_evidence import DeathEvidence
+from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.usage import Usage
+from mpkernel.steps import run_each
+
+__all__ = ["Ending"]
+
+logger = get_logger(__name__)
+
+HostT = TypeVar("HostT")
+
+
+class Ending(Generic[HostT]):
+    """One host's. On the loop's thread.
+
+    Args:
+        host: whose, as its owner knows it.
+        owner: the app; it is told of the end.
+        process: the host's process.
+        table: its sessions.
+        incoming: its Pipes and files.
+        evidence: what the process leaves to be known of its end.
+        unwatch: has the watchdog look after it no more.
+    """
+
+    def __init__(
+        self,
+        host: HostT,
+        owner: Owner[HostT],
+        process: HostProcess,
+        table: SessionTable,
+        incoming: Incoming,
+        evidence: DeathEvidence,
+        unwatch: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._owner = owner
+        self._app = owner.path
+        self._name = owner.name
+        self._process = process
+        self._pid = process.pid
+        self._table = table
+        self._incoming = incoming
+        self._evidence = evidence
+        self._unwatch = unwatch
+        self._strays: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait until all is done."""
+        await self._over.wait()
+
+    async def is_over_within(self, seconds: float) -> bool:
+        """Wait until all is done, for so long at the longest. Whether it is."""
+        try:
+            async with patient_timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def died(self, *, was_asked: bool, started: list[Identity], usages: Sequence[Usage]) -> None:
+        """The process is dead, and what it said last was taken in.
+
+        Args:
+            was_asked: whether it was to leave.
+            started: the processes that it was seen to have started.
+            usages: the latest looks at what it used.
+        """
+        steps: list[Callable[[], object]] = [
+            self._unwatch,
+            self._incoming.abandon,
+            self._process.close,
+        ]
+        run_each(steps, f"the end of a process of {self._name} could not be seen to in full")
+        status = self._process.status()
+        has_ended_its_own = was_asked and status is not None and status.code == 0
+        if not has_ended_its_own:
+            self._end_strays(started)
+        if not self._owner.is_closed:
+            run_each(
+                [session.suspend for session in self._table.sessions if session.can_be_rebuilt],
+                "a session could not be taken off its process",
+            )
+        if not was_asked:
+            by_operator = self._evidence.reason is Reason.OPERATOR
+            self._owner.fell(self._host, by_operator=by_operator)
+        supervised_task(
+            self._tell_of_closing() if was_asked else self._tell_of_death(usages),
+            name=f"mpkernel.death.{self._name}",
+        )
+
+    def given_up(self) -> None:
+        """The process was killed and does not end: go on as if it had."""
+        logger.warning("host given up, SIGKILL does not end it", app=self._app, pid=self._pid)
+        steps: list[Callable[[], object]] = [
+            self._unwatch,
+            self._incoming.abandon,
+            functools.partial(self._process.close, within_s=0.0),
+        ]
+        run_each(steps, f"a process of {self._name} could not be given up in full")
+        self._end_in_order()
+        self._over.set()
+        self._owner.host_over(self._host)
+
+    def _end_strays(self, started: list[Identity]) -> None:
+        """On a thread: sessions do not wait for it, only who waits for the host's end does."""
+        end = functools.partial(self._process.end_strays, started)
+        self._strays = supervised_task(off_the_loop(end), name=f"mpkernel.strays.{self._name}")
+
+    async def _tell_of_closing(self) -> None:
+        logger.info("host closed", app=self._app, pid=self._pid)
+        try:
+            self._end_in_order()
+        finally:
+            await self._clean_up()
+
+    async def _tell_of_death(self, usages: Sequence[Usage]) -> None:
+        """Let the last lines arrive, then hand the sessions over."""
+        status = self._process.status()
+        assert status is not None
+        try:
+            await self._evidence.arrived()
+            death, error = self._evidence.death(self._pid, status)
+        except Exception:
+            logger.exception("the reason of a death is not known", app=self._app, pid=self._pid)
+            what = f"the process of {self._name} {status}"
+            death = Death(app=self._app, pid=self._pid, reason=Reason.UNKNOWN, what=what)
+            error = HostDied(what, remedy="open the session again")
+        if death.last_lines or death.faults:
+            logger.warning(
+                "last output of %s:\n%s", self._name, death.report, app=self._app, pid=self._pid
+            )
+        try:
+            self._owner.died(death, error, self._table.take_all(), usages)
+        finally:
+            await self._clean_up()
+
+    def _end_in_order(self) -> None:
+        self._owner.left(self._table.take_all(), PoolClosed(f"{self._name} was closed"))
+
+    async def _clean_up(self) -> None:
+        try:
+            if self._strays is not None:
+                await asyncio.wait([self._strays])
+            await self._incoming.files.released()
+            await off_the_loop(self._incoming.files.sweep)
+        finally:
+            self._over.set()
+            self._owner.host_over(self._host)

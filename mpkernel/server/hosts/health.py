@@ -1,0 +1,185 @@
+"""`Health`: whether a host's process is well, and its end where it is not.
+
+    the watchdog's verdicts ─┐
+    its answers to pings     │
+    what it sends            ├─▶ Health ─▶ take no new sessions · drain · kill, for a reason
+    a Pipe that it closes    │
+    a start without an end  ─┘
+
+The reason of a kill is what the sessions, the log and the crash report are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from mpkernel.aio.patience import PatientTimer
+from mpkernel.errors import HostDied, HostStartError, MPKernelError, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.hosts.lifecycle import Lifecycle, State
+from mpkernel.server.launching.interpreter import never_ready
+from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.supervision.death_evidence import DeathEvidence
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.tallies import Tallies
+from mpkernel.server.supervision.usage import Usage
+from mpkernel.server.supervision.verdicts import Action, HostWatch, Verdict
+from mpkernel.server.supervision.watchdog import Watchdog
+from mpkernel.settings import Settings
+
+__all__ = ["Health"]
+
+logger = get_logger(__name__)
+
+_HANG_UP_GRACE_S = 1.0
+
+
+class Health:
+    """One host's. On the loop's thread, but for `end_for`.
+
+    Args:
+        app: absolute path of the app's file.
+        name: its short name, for messages.
+        settings: the app's.
+        process: the host's process.
+        life: the state that the host is in.
+        evidence: told what the process is ended for.
+        tallies: told how long it takes to answer a ping.
+        loop: the running loop.
+        send_ping: called with the number of a ping that is to be sent to the process.
+        drain: called when the host is to be replaced by another.
+
+    Attributes:
+        refusal: why the host takes no new sessions although it lives; None when it does.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        name: str,
+        settings: Settings,
+        process: HostProcess,
+        life: Lifecycle,
+        evidence: DeathEvidence,
+        tallies: Tallies,
+        loop: asyncio.AbstractEventLoop,
+        send_ping: Callable[[int], None],
+        drain: Callable[[], None],
+    ) -> None:
+        self.refusal: str | None = None
+        self._app = app
+        self._name = name
+        self._settings = settings
+        self._process = process
+        self._life = life
+        self._evidence = evidence
+        self._tallies = tallies
+        self._loop = loop
+        self._send_ping = send_ping
+        self._drain = drain
+        self._watch: HostWatch
+        self._is_condemned = False
+
+    @property
+    def usages(self) -> tuple[Usage, ...]:
+        """The latest looks at what the process uses, the oldest first."""
+        return self._watch.history
+
+    def watch(self, watchdog: Watchdog[Health]) -> None:
+        """Have the watchdog look after the process from now on.
+
+        Raises:
+            OSError: no descriptor is left to look at it.
+        """
+        self._watch = watchdog.watch(self, self._process.pid, self._settings)
+
+    @property
+    def answers_pings(self) -> bool:
+        """Whether the process's dispatcher runs."""
+        return self._life.state in (State.READY, State.DRAINING)
+
+    def ping(self, number: int) -> None:
+        """Ask the process to answer."""
+        self._send_ping(number)
+
+    def ponged(self, number: int) -> None:
+        """The process answers the ping of this number.
+
+        Raises:
+            ProtocolError: nobody sent it, or it was answered.
+        """
+        if not self._watch.ponged(number):
+            raise ProtocolError(f"it answers ping {number}, which nobody sent or it has answered")
+        self._evidence.answers()
+        self._tallies.ping.observe(time.monotonic() - self._watch.pinged_at)
+
+    def judged(self, verdict: Verdict) -> None:
+        """Do what the watchdog's verdict says."""
+        logger.warning(
+            "the process of %s %s",
+            self._name,
+            verdict.what,
+            app=self._app,
+            pid=self._process.pid,
+        )
+        match verdict.action:
+            case Action.REFUSE:
+                self.refusal = f"its process {verdict.what}"
+            case Action.ACCEPT:
+                self.refusal = None
+            case Action.REPLACE:
+                self._drain()
+            case Action.RESTART:
+                what = f"the process of {self._name} {verdict.what}, and was ended"
+                self.end_for(verdict.reason, HostDied(what, remedy="open the session again"))
+
+    def condemn(self, error: ProtocolError) -> None:
+        """End the process for what it sent."""
+        if self._is_condemned:
+            return
+        self._is_condemned = True
+        logger.warning(
+            "host ended for what it sent: %s", error, app=self._app, pid=self._process.pid
+        )
+        what = f"the process of {self._name} was ended for what it sent: {error.what}"
+        self.end_for(Reason.PROTOCOL, ProtocolError(what, remedy=error.remedy))
+
+    def hung_up(self) -> None:
+        """A Pipe was closed: the process dies, or goes on without it, which is no use."""
+        PatientTimer(self._loop, _HANG_UP_GRACE_S, self._end_if_it_lives)
+
+    def start_timed_out(self) -> None:
+        """`Settings.start_timeout_s` is over."""
+        if self._life.state is State.STARTING:
+            self.end_for(
+                Reason.START,
+                HostStartError(
+                    f"the process of {self._name} was not ready within"
+                    f" {self._settings.start_timeout_s:g} s",
+                    remedy="look at its last output, or raise start_timeout_s; it was launched as"
+                    f" {self._process.python}",
+                ),
+            )
+
+    def died(self) -> None:
+        """The process has ended: see whether it ever started."""
+        status = self._process.status()
+        if self._life.state is not State.STARTING or status is None:
+            return
+        error = never_ready(self._name, status, self._process.python)
+        if error is not None:
+            self._evidence.ended_for(Reason.START, error)
+
+    def end_for(self, reason: Reason, error: MPKernelError) -> None:
+        """Kill the process, for a reason that its sessions and the log shall be told. From any
+        thread."""
+        self._evidence.ended_for(reason, error)
+        self._process.kill()
+
+    def _end_if_it_lives(self) -> None:
+        if self._process.status() is not None:
+            return  # it is dead, and what it said last is being taken in
+        if not self._life.is_over and self._life.state is not State.LEAVING:
+            self.condemn(ProtocolError("it has closed a Pipe, and goes on"))

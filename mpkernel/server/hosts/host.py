@@ -1,0 +1,384 @@
+"""`AppHost`: one app's process, the state it is in and the sessions on it.
+
+Here meet what a process is made of:
+
+    HostProcess   what the operating system does
+    Incoming     what the process says
+    Lifecycle     which state may follow which
+    Health        whether the process is well, and its end where it is not
+    Departure     how one that is well comes to leave
+    Ending        what is done once it is gone
+
+Which host a session lands on is for the app to say, see `app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from mpkernel.aio.turns import turn_of
+from mpkernel.errors import HostStartError, MPKernelError, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.hosts.departure import Departure
+from mpkernel.server.hosts.ending import Ending
+from mpkernel.server.hosts.health import Health
+from mpkernel.server.hosts.incoming import Incoming
+from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
+from mpkernel.server.hosts.owner import Owner
+from mpkernel.server.hosts.session_table import SessionTable
+from mpkernel.server.hosts.setup import setup_of
+from mpkernel.server.launching.death_watch import DeathWatch
+from mpkernel.server.launching.local_process import KILLED_WITHIN_S, HostProcess
+from mpkernel.server.links.console_relay import ConsoleRelay
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.supervision.death_evidence import DeathEvidence
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.tallies import Traffic
+from mpkernel.server.supervision.usage import Usage
+from mpkernel.server.supervision.watchdog import Watchdog
+from mpkernel.spec import KernelSpec
+from mpkernel.wire.frames import Channel
+from mpkernel.wire.messages import CreateKernel, DownMessage, GiveUpFree, Ping, encode
+from shm import Registry
+
+__all__ = ["AppHost"]
+
+logger = get_logger(__name__)
+
+_REASON_CHARS = 200
+
+
+class AppHost:
+    """A live app host. Made on the loop's thread; `send` and `open` from any.
+
+    Making it tells the process what it is for, and returns at once: sessions may be opened from
+    then on.
+
+    Args:
+        owner: the app; it is told of the process's end, on the loop's thread.
+        process: its process, fresh or warm, which is the host's from now on.
+        loop: the running loop.
+        relay: where its console output goes.
+        files: where its virtual files are registered.
+        watchdog: what looks after its process.
+        argv: `sys.argv` in the process.
+        on_shortage: called when the process has found no shared memory.
+
+    Attributes:
+        app: absolute path of the app's file.
+        name: its short name, for messages.
+        settings: the app's.
+        pid: its process id.
+        health: whether the process is well.
+        started_at: when it was launched, or adopted; `time.monotonic()`.
+
+    Raises:
+        HostStartError: there are no descriptors, or no threads, to connect the process, or `argv`
+            is too large for a message. The process is ended then.
+    """
+
+    def __init__(
+        self,
+        owner: Owner[AppHost],
+        process: HostProcess,
+        loop: asyncio.AbstractEventLoop,
+        relay: ConsoleRelay,
+        files: Registry,
+        watchdog: Watchdog[Health],
+        argv: Sequence[str] = (),
+        on_shortage: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.app = owner.path
+        self.name = owner.name
+        self.settings = owner.settings
+        self.pid = process.pid
+        self.started_at = time.monotonic()
+        self._owner = owner
+        self._process = process
+        self._loop = loop
+        self._watchdog = watchdog
+        self._on_shortage = on_shortage
+        self._incoming: Incoming
+        self._death_watch: DeathWatch
+        self._life = Lifecycle()
+        self._table = SessionTable(owner.path, loop, self._on_exit)
+        self._evidence = DeathEvidence(owner.path, owner.name, loop)
+        self._ending: Ending[AppHost]
+        self._departure = Departure(
+            owner.path,
+            owner.settings,
+            process,
+            self._life,
+            self._table,
+            self._evidence,
+            loop,
+            tell=self._tell,
+        )
+        self.health = Health(
+            owner.path,
+            owner.name,
+            owner.settings,
+            process,
+            self._life,
+            self._evidence,
+            owner.tallies,
+            loop,
+            send_ping=self._ping,
+            drain=self.drain,
+        )
+        try:
+            self._connect(relay, files, argv)
+        except (OSError, RuntimeError) as error:
+            raise HostStartError(
+                f"the process of {self.name} was started, but not connected: {error}",
+                remedy="look at the limits on descriptors and threads of this server",
+            ) from error
+        except ProtocolError as error:
+            raise HostStartError(
+                f"the process of {self.name} was started, but not told what it is for: {error}",
+                remedy="shorten KernelSpec.argv, or raise max_frame_bytes",
+            ) from error
+        logger.info("host started", app=self.app, pid=self.pid)
+
+    @property
+    def state(self) -> State:
+        """Where the host stands in its life."""
+        return self._life.state
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went between it and the server."""
+        return self._incoming.traffic
+
+    @property
+    def takes_sessions(self) -> bool:
+        """Whether a new session may be opened here."""
+        return self._life.takes_sessions
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is starting or running."""
+        return not self._life.is_over
+
+    @property
+    def session_count(self) -> int:
+        """Sessions whose kernels have not ended."""
+        return len(self._table)
+
+    @property
+    def running_count(self) -> int:
+        """Sessions whose kernels run a command, as far as they say."""
+        return sum(session.is_running for session in self._table.sessions)
+
+    @property
+    def sessions(self) -> list[BaseSession]:
+        """Those whose kernels have not ended."""
+        return self._table.sessions
+
+    @property
+    def usages(self) -> tuple[Usage, ...]:
+        """The latest looks at what it uses, the oldest first."""
+        return self.health.usages
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it takes no new sessions although it lives; None when it does."""
+        return self.health.refusal
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits in the server because the process does not take it."""
+        return self._incoming.link.backlog_bytes
+
+    def open(self, session: BaseSession, kernel: KernelSpec) -> None:
+        """Have the host start a kernel for `session`. Messages may be sent to it at once.
+
+        Raises:
+            ProtocolError: `kernel.args` is too large for a message. The host does not know the
+                session then.
+        """
+        create = CreateKernel(
+            session_id=session.session_id,
+            entry=kernel.entry,
+            args=kernel.args,
+            window_bytes=self.settings.window_bytes,
+        )
+        payload = encode(create)
+        self._table.add(session)
+        try:
+            self.send(Channel.MANAGEMENT, session.number, payload)
+        except BaseException:
+            self._table.remove(session)
+            raise
+        session.host = self
+
+    def send(
+        self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
+    ) -> None:
+        """See `Link.send`."""
+        self._incoming.link.send(channel, session, payload, refusable=refusable)
+
+    def taken(self, number: int, count: int) -> None:
+        """The client of the session of this number took so many bytes of messages. From any
+        thread."""
+        self._incoming.credits.taken(number, count)
+
+    def last_lines(self) -> list[str]:
+        """The last lines that the process wrote to its console, and what faulthandler wrote."""
+        return self._evidence.lines()
+
+    async def close(self) -> None:
+        """Ask the process to leave, kill it after `Settings.stop_grace_s`, wait for its end. One
+        that does not even end within 5 s of SIGKILL is given up.
+
+        Safe to call twice, and to cancel: what was begun goes on.
+        """
+        self.leave()
+        if not await self._ending.is_over_within(self.settings.stop_grace_s):
+            self.kill()
+            if not await self._ending.is_over_within(KILLED_WITHIN_S):
+                self._give_up()
+
+    def drain(self, *, patience_s: float | None = None) -> None:
+        """Take no more sessions, and leave with the last. On the loop's thread; returns at once.
+
+        Args:
+            patience_s: have the sessions end with their present commands, and these be interrupted
+                after so long. Default: they end when their clients close them.
+        """
+        self._departure.drain(patience_s)
+
+    async def wait_over(self) -> None:
+        """Wait until the process is gone."""
+        await self._ending.wait()
+
+    def leave(self) -> None:
+        """Leave now, with all sessions. On the loop's thread; returns at once."""
+        self._departure.leave()
+
+    def leave_for(self, reason: Reason, error: MPKernelError) -> None:
+        """Leave now for a reason that the sessions, and the log, shall be told; those with a
+        journal come back on another process. On the loop's thread; returns at once."""
+        self._departure.leave_for(reason, error)
+
+    def end_for(self, reason: Reason, error: MPKernelError) -> None:
+        """Kill the process for a reason that its sessions, and the log, shall be told."""
+        self.health.end_for(reason, error)
+
+    def kill(self) -> None:
+        """End the process and all that it started, now. From any thread."""
+        self._process.kill()
+
+    def kill_and_reap(self) -> None:
+        """The same, and wait for it: for a server that leaves without its loop. From any thread.
+        The descriptors stay open where a loop may still watch them."""
+        self._incoming.link.close_sending()
+        if self._loop.is_closed():
+            self._process.close()
+        else:
+            self._process.reap()
+        self._process.end_strays()
+        self._incoming.files.sweep()
+
+    def became_ready(self) -> None:
+        """The process takes sessions."""
+        if self._life.state is State.STARTING:
+            self._life.apply(Event.READY)
+            self._owner.tallies.host_start.observe(time.monotonic() - self.started_at)
+            self._departure.ready()
+
+    def wants_drain(self, reason: str) -> None:
+        """The process wants no more sessions."""
+        if self._life.state in (State.STARTING, State.READY):
+            said = " ".join(reason[:_REASON_CHARS].split())
+            logger.warning("host drains: %s", said, app=self.app, pid=self.pid)
+            self.drain()
+
+    def short_of_memory(self) -> None:
+        """The process has found no shared memory."""
+        self._on_shortage()
+
+    def give_up_free(self) -> None:
+        """Have the process give up shared memory that it keeps to use again."""
+        self._incoming.files.let_go()
+        if self.health.answers_pings and not self.backlog_bytes:  # else it takes nothing for now
+            self._tell(GiveUpFree())
+
+    def _connect(self, relay: ConsoleRelay, files: Registry, argv: Sequence[str]) -> None:
+        process = self._process
+        with ExitStack() as undo:
+            undo.callback(process.close_console)
+            undo.callback(process.close)
+            self.health.watch(self._watchdog)
+            unwatch = functools.partial(self._watchdog.unwatch, self.health)
+            undo.callback(unwatch)
+            self._incoming = Incoming(self, self.health, process, self._table, files, self._loop)
+            undo.callback(self._incoming.link.close)
+            self._ending = Ending(
+                self,
+                self._owner,
+                process,
+                self._table,
+                self._incoming,
+                self._evidence,
+                unwatch,
+            )
+            self._death_watch = DeathWatch(process, self._loop, self._on_death)
+            undo.callback(self._death_watch.close)
+            self._departure.starting(self.health.start_timed_out)
+            undo.callback(self._departure.stop_timer)
+            setup = setup_of(self.settings, self.app, argv)
+            self._tell(setup)
+            # The last step: from then on it is the relay that closes these.
+            self._evidence.tail = relay.add(
+                self.name,
+                app=self.app,
+                pid=process.pid,
+                stdout=process.stdout,
+                stderr=process.stderr,
+                faults=process.faults,
+                on_text=self._incoming.console.on_text,
+                on_end=self._on_console_end,
+            )
+            undo.pop_all()
+
+    def _tell(self, message: DownMessage) -> None:
+        self.send(Channel.MANAGEMENT, 0, encode(message))
+
+    def _ping(self, number: int) -> None:
+        self._tell(Ping(number))
+
+    def _on_exit(self, number: int) -> None:
+        self._incoming.session_ended(number)
+        self._departure.session_ended()
+
+    def _on_death(self) -> None:
+        self._departure.stop_timer()
+        self._death_watch.close()
+        if self._life.is_over:
+            return  # it was given up meanwhile
+        if not self._incoming.hear_out():
+            turn_of(self._loop).later(self._on_death)
+            return
+        self.health.died()
+        was_asked = self._life.state is State.LEAVING
+        started = self._watchdog.processes_of(self.health)
+        self._life.apply(Event.DIED)
+        self._ending.died(was_asked=was_asked, started=started, usages=self.usages)
+
+    def _give_up(self) -> None:
+        if self._life.is_over:
+            return
+        self._departure.stop_timer()
+        self._death_watch.close()
+        self._life.apply(Event.GIVE_UP)
+        self._ending.given_up()
+
+    def _on_console_end(self) -> None:
+        """On the relay's thread."""
+        self._process.close_console()
+        self._evidence.console_ended()

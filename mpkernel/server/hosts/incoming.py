@@ -1,0 +1,244 @@
+"""`Incoming`: what a process says on its Pipes, taken in.
+
+    Link ─frames─▶ HostLimits ─▶ SessionTable ─▶ sessions' clients
+                     │           └─news─▶ files · console · the host's own life
+                     └─ ProtocolError: it ends
+
+What it was told and what comes of its life is `host`'s; what it may send is `host_limits`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from mpkernel.errors import KernelFailed, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.hosts.announced_files import AnnouncedFiles
+from mpkernel.server.hosts.credits import Credits
+from mpkernel.server.hosts.health import Health
+from mpkernel.server.hosts.host_limits import HostLimits
+from mpkernel.server.hosts.session_table import SessionTable
+from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.links.host_console import HostConsole
+from mpkernel.server.links.pipe_link import Link
+from mpkernel.server.supervision.tallies import Traffic
+from mpkernel.settings import Settings
+from mpkernel.wire.frames import Channel, Frame, FrameLost
+from mpkernel.wire.messages import (
+    Credit,
+    FileRemoved,
+    FilesFreed,
+    FileStored,
+    KernelCreated,
+    KernelExited,
+    Pong,
+    Ready,
+    Running,
+    ShortOfMemory,
+    WantConsole,
+    WantDrain,
+    Warmed,
+    decode_up,
+    encode,
+)
+from shm import Registry, ShmError
+from shm.names import tag_of
+
+__all__ = ["Listener", "Incoming"]
+
+logger = get_logger(__name__)
+
+
+class Listener(Protocol):
+    """Whose process it is: the host, which is told what concerns its life. On the loop's thread.
+
+    Attributes:
+        app: absolute path of the app's file.
+        name: its short name, for messages.
+        settings: the app's.
+        pid: the process's id.
+    """
+
+    app: str
+    name: str
+    settings: Settings
+    pid: int
+
+    def became_ready(self) -> None:
+        """The process takes sessions."""
+
+    def wants_drain(self, reason: str) -> None:
+        """The process wants no more sessions."""
+
+    def short_of_memory(self) -> None:
+        """The process has found no shared memory."""
+
+
+class Incoming:
+    """One host's. On the loop's thread.
+
+    Args:
+        host: whose; it is told what concerns its life.
+        health: told of answers to pings, and of what no honest process does.
+        process: its process.
+        table: its sessions.
+        registry: where its virtual files are registered.
+        loop: the running loop.
+
+    Attributes:
+        link: its Pipes.
+        files: its virtual files.
+        credits: what its sessions' clients took.
+        console: what becomes of its console output for its sessions.
+
+    Raises:
+        OSError: its Pipes cannot be watched.
+    """
+
+    def __init__(
+        self,
+        host: Listener,
+        health: Health,
+        process: HostProcess,
+        table: SessionTable,
+        registry: Registry,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        settings = host.settings
+        self._host = host
+        self._health = health
+        self._table = table
+        self.files = AnnouncedFiles(
+            registry,
+            tag_of(process.pid),
+            loop,
+            self._tell_freed,
+            mapped_age_s=settings.recycled_files_age_s,
+        )
+        self.link = Link(
+            host.name,
+            process.control,
+            process.stream,
+            loop,
+            on_frames=self._on_frames,
+            on_error=health.condemn,
+            on_lost=self._on_lost,
+            on_hang_up=health.hung_up,
+            backlog_bytes=settings.backlog_bytes,
+            max_frame_bytes=settings.max_frame_bytes,
+        )
+        self.limits = HostLimits(
+            self.link,
+            table,
+            window_bytes=settings.window_bytes,
+            host_window_bytes=settings.host_window_bytes,
+            max_frame_bytes=settings.max_frame_bytes,
+        )
+        self.credits = Credits(loop, self.limits, self._tell_credit)
+        self.console = HostConsole(host.name, self.link)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over the Pipes."""
+        limits = self.limits
+        return Traffic(limits.frame_count, self.link.sent_count, limits.output_bytes)
+
+    def hear_out(self) -> bool:
+        """The process is dead: take in what it said last. False: the loop's turn has no more time
+        for it; ask again in a later one."""
+        try:
+            return self.link.drain()
+        except Exception:
+            logger.exception(
+                "what a process said last is lost", app=self._host.app, pid=self._host.pid
+            )
+            return True
+
+    def session_ended(self, number: int) -> None:
+        """The session of this number was taken off: what it leaves is released."""
+        self.credits.forget(number)
+        self.files.release_session(number)
+
+    def abandon(self) -> None:
+        """Take in nothing more, and forget the process's files."""
+        try:
+            self.link.close()
+        finally:
+            self.files.release_host()
+
+    def _on_frames(self, frames: list[Frame]) -> None:
+        if not frames:
+            return
+        self.limits.arriving(frames)
+        self._table.received(frames, self._on_news)
+        self.limits.arrived()
+
+    def _on_news(self, number: int, payload: bytes) -> None:
+        message = decode_up(payload)
+        self.limits.managed(payload)
+        match message:
+            case Ready():
+                self.limits.ready()
+                self._host.became_ready()
+            case Pong():
+                self._health.ponged(message.number)
+            case FileStored():
+                self._on_file_stored(number, message)
+            case FileRemoved():
+                self.files.removed(message.key)
+            case ShortOfMemory():
+                self._host.short_of_memory()
+            case WantConsole():
+                self.console.want()
+            case WantDrain():
+                self._host.wants_drain(message.reason)
+            case KernelCreated() | KernelExited() | Running() | Credit():
+                self._table.news(number, message)
+            case Warmed():
+                raise ProtocolError("it says that it is warm, and has an app already")
+
+    def _on_file_stored(self, number: int, message: FileStored) -> None:
+        session = self._table.get(number)
+        try:
+            self.files.stored(number, message)
+        except (ShmError, ValueError) as error:
+            if isinstance(error, ValueError):
+                self.limits.forged(error)
+            if self.limits.refused():
+                host = self._host
+                logger.warning("virtual file refused: %s", error, app=host.app, pid=host.pid)
+            if session is not None:
+                session.on_file_refused(error)
+
+    def _tell_credit(self, number: int, credit: Credit) -> None:
+        self.link.send(Channel.MANAGEMENT, number, encode(credit))
+
+    def _tell_freed(self, keys: list[str]) -> None:
+        try:
+            self.limits.freed(len(keys))
+        except ProtocolError as error:
+            self._health.condemn(error)
+        else:
+            self.link.send(Channel.MANAGEMENT, 0, encode(FilesFreed(keys)))
+
+    def _on_lost(self, lost: FrameLost) -> None:
+        """Output of a session was too large for the server's memory: that session ends."""
+        self.limits.lost(lost.payload_bytes)
+        if lost.channel is Channel.MANAGEMENT:
+            self._health.condemn(lost)
+            return
+        session = self._table.get(lost.session)
+        if session is None:
+            return
+        host = self._host
+        logger.warning(
+            "session ended: %s", lost, app=host.app, session=session.session_id, pid=host.pid
+        )
+        session.stop()
+        session.end(
+            KernelFailed(
+                f"session {session.session_id} of {host.name}: {lost.what} of the server",
+                remedy="send less at once, or give the server more memory",
+            )
+        )

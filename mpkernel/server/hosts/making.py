@@ -1,0 +1,159 @@
+"""`HostMaker`: makes hosts, and has what all hosts of a pool share.
+
+app, argv, environment ─▶ a standby process, or a fresh one ─▶ AppHost
+                                shared: console relay · watchdog · virtual files · the sweep
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.server.hosts.health import Health
+from mpkernel.server.hosts.host import AppHost
+from mpkernel.server.hosts.owner import Owner
+from mpkernel.server.launching.environments import environment_for
+from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.standby import Standby
+from mpkernel.server.links.console_relay import ConsoleRelay
+from mpkernel.server.supervision.strays import end_strays_of_dead_servers
+from mpkernel.server.supervision.watchdog import Watchdog
+from mpkernel.settings import Settings
+from shm import Registry, sweep
+
+__all__ = ["HostMaker"]
+
+logger = logging.getLogger(__name__)
+
+_HOST_FILES = 256
+"""Virtual files that each process has for itself, however many the others have."""
+
+_GIVE_UP_EVERY_S = 0.1
+_RELAY_PATIENCE_S = 0.5
+
+
+class HostMaker:
+    """One pool's. On the loop's thread, but for `kill_and_reap` and `end_console`.
+
+    Args:
+        settings: the pool's.
+        sweeps: whether what dead servers left is removed when the first host is made.
+        hosts: gives all hosts that live.
+
+    Attributes:
+        files: the virtual files of all hosts.
+        standby: the processes that wait for an app.
+    """
+
+    def __init__(
+        self, settings: Settings, *, sweeps: bool, hosts: Callable[[], Sequence[AppHost]]
+    ) -> None:
+        self._settings = settings
+        self._sweeps = sweeps
+        self._hosts = hosts
+        self.files = Registry(
+            session_quota_bytes=settings.session_files_bytes,
+            quota_bytes=settings.files_bytes,
+            host_files=_HOST_FILES,
+        )
+        self.standby = Standby(settings)
+        self._gave_up_at = float("-inf")  # shared memory, by the loop's time
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._relay = ConsoleRelay(
+            forward=settings.relay_console, as_json=settings.log_format == "json"
+        )
+        self._watchdog: Watchdog[Health] | None = None
+
+    def make(
+        self, app: Owner[AppHost], argv: Sequence[str], env: Mapping[str, str] | None
+    ) -> AppHost:
+        """Start a process for an app, or give it one that waits.
+
+        Args:
+            app: whose.
+            argv: `sys.argv` in the process.
+            env: its environment. Default: what the app's settings make of the server's; only with
+                that may it be a process that waits.
+
+        Raises:
+            HostStartError: no process could be started, or connected.
+        """
+        if self._sweeps:
+            try:
+                _sweep_once()
+            except RuntimeError as error:  # no thread; the next host's start tries again
+                logger.warning("what dead servers left is not removed for now: %s", error)
+        if self._watchdog is None:
+            self._watchdog = Watchdog(self._settings, Health.judged)
+        process = None
+        if env is None:
+            process = self.standby.take(app.path, app.settings, app.import_folders)
+        if process is None:
+            environment = environment_for(app.settings) if env is None else env
+            process = HostProcess.launch(f"mpkernel {app.name}", env=environment)
+        loop = asyncio.get_running_loop()
+        return AppHost(
+            app,
+            process,
+            loop,
+            self._relay,
+            self.files,
+            self._watchdog,
+            argv,
+            self._give_up_free_soon,
+        )
+
+    async def stop_watching(self) -> None:
+        """Look after no host any more."""
+        if self._watchdog is not None:
+            await self._watchdog.close()
+
+    async def close_console(self) -> None:
+        """Relay what the hosts wrote last, and no more."""
+        await off_the_loop(self.end_console)
+
+    def close_soon(self) -> None:
+        """Start nothing any more, and look after nothing, without waiting."""
+        self.standby.close_soon()
+        if self._watchdog is not None:
+            self._watchdog.close_soon()
+
+    def kill_and_reap(self) -> None:
+        """Kill the processes that wait, and look after nothing, without a loop."""
+        try:
+            self.standby.kill_and_reap()
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.kill()
+
+    def end_console(self) -> None:
+        """As `close_console`, and wait for it."""
+        self._relay.close()
+        self._relay.join(_RELAY_PATIENCE_S)
+
+    def _give_up_free_soon(self) -> None:
+        """A process has found no shared memory: others may keep some that they do not use."""
+        if self._giving_up is None:
+            loop = asyncio.get_running_loop()
+            at = max(loop.time(), self._gave_up_at + _GIVE_UP_EVERY_S)
+            self._giving_up = loop.call_at(at, self._give_up_free)
+
+    def _give_up_free(self) -> None:
+        self._gave_up_at, self._giving_up = asyncio.get_running_loop().time(), None
+        for host in self._hosts():
+            host.give_up_free()
+
+
+@functools.cache
+def _sweep_once() -> None:
+    """End and remove, on a thread of its own, what dead servers and their hosts left."""
+    threading.Thread(target=_sweep, name="mpkernel-sweep", daemon=True).start()
+
+
+def _sweep() -> None:
+    end_strays_of_dead_servers()
+    sweep()

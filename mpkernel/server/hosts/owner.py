@@ -1,0 +1,62 @@
+"""`Owner`: what a host needs of whoever owns it, which is its app."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from mpkernel.errors import MPKernelError
+from mpkernel.server.sessions.base import AppOfSession, BaseSession
+from mpkernel.server.supervision.deaths import Death
+from mpkernel.server.supervision.usage import Usage
+
+__all__ = ["Owner"]
+
+HostT = TypeVar("HostT", contravariant=True)
+
+
+class Owner(AppOfSession, Protocol[HostT]):
+    """The app of a host. Called on the loop's thread.
+
+    Of each process that ends, it is told in this order: `fell` and `died`, or `left`; then
+    `host_over`.
+
+    Attributes:
+        import_folders: from which it imports before all others, beside its own.
+    """
+
+    import_folders: tuple[str, ...]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it starts nothing any more, so that no session comes back."""
+
+    def fell(self, host: HostT, *, by_operator: bool) -> None:
+        """The process ended unasked. `died` follows, once the reason is known.
+
+        Args:
+            host: which.
+            by_operator: whether an operator ended it.
+        """
+
+    def died(
+        self,
+        death: Death,
+        error: MPKernelError,
+        sessions: list[BaseSession],
+        usages: Sequence[Usage],
+    ) -> None:
+        """Why the process ended.
+
+        Args:
+            death: the reason, for logs and operators.
+            error: the same, for those sessions that do not come back.
+            sessions: who was on it.
+            usages: the latest looks at what it used.
+        """
+
+    def left(self, sessions: list[BaseSession], error: MPKernelError) -> None:
+        """The process left in order, with these sessions still on it."""
+
+    def host_over(self, host: HostT) -> None:
+        """The process is gone, whatever the reason, and all is cleaned up."""

@@ -1,0 +1,163 @@
+"""`SessionTable`: the sessions on one host, by their numbers on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+
+from mpkernel.errors import KernelFailed, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Frame
+from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
+
+__all__ = ["SessionTable"]
+
+logger = get_logger(__name__)
+
+_MOST_OF_A_TRACEBACK = 64 * 1024
+_MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
+
+
+class SessionTable:
+    """Gives numbers out, hands each session what is its own, and takes it off at its kernel's end.
+    What comes for a session that has ended is dropped; a number that was never given out ends the
+    host.
+
+    Args:
+        app: absolute path of the app's file, for logs.
+        loop: the running loop.
+        on_exit: called when the kernel of the session of this number has ended, and the session
+            was taken off; before the session is told.
+
+    Attributes:
+        forgiven_bytes: what came for sessions that have ended, and was not taken by their clients.
+    """
+
+    def __init__(
+        self, app: str, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int], None]
+    ) -> None:
+        self._app = app
+        self._loop = loop
+        self._on_exit = on_exit
+        self.forgiven_bytes = 0
+        self._last_number = 0
+        self._sessions: dict[int, BaseSession] = {}  # single dict operations, each one atomic
+        self._lock = threading.Lock()  # guards _last_number
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def sessions(self) -> list[BaseSession]:
+        """Those whose kernels have not ended."""
+        return list(self._sessions.values())
+
+    def add(self, session: BaseSession) -> None:
+        """Give the session its number. From any thread."""
+        with self._lock:
+            self._last_number += 1
+            session.number = self._last_number
+        self._sessions[session.number] = session
+
+    def remove(self, session: BaseSession) -> None:
+        """The host was not told of this session: take it off again."""
+        del self._sessions[session.number]
+
+    def get(self, number: int) -> BaseSession | None:
+        """The session of this number; None for one that has ended, and for the host itself.
+
+        Raises:
+            ProtocolError: there was never one.
+        """
+        session = self._sessions.get(number)
+        if session is None and number > self._last_number:
+            raise ProtocolError(f"it speaks of session {number}, of {self._last_number} there were")
+        return session
+
+    def take_all(self) -> list[BaseSession]:
+        """Take all sessions off."""
+        sessions = self.sessions
+        self._sessions.clear()
+        return sessions
+
+    def received(self, frames: Sequence[Frame], on_news: Callable[[int, bytes], None]) -> None:
+        """Frames arrived: messages for sessions' clients, and management messages.
+
+        Args:
+            frames: as they arrived.
+            on_news: called with each management message: the session's number and the payload.
+        """
+        sessions = self._sessions
+        for frame in frames:
+            if frame.channel is _MANAGEMENT:
+                on_news(frame.session, frame.payload)
+            elif (session := sessions.get(frame.session)) is not None:
+                try:
+                    session.received(frame.channel, frame.payload)
+                except ProtocolError:  # the host's fault
+                    raise
+                except Exception as error:  # noqa: BLE001 (`_fail` logs it)
+                    self._fail(session, error)
+            else:
+                self._drop(frame)
+
+    def news(self, number: int, message: KernelCreated | KernelExited | Running | Credit) -> None:
+        """News of a session's kernel arrived."""
+        session = self.get(number)
+        if session is None:
+            logger.debug("dropped news of no session number=%d", number, app=self._app)
+            return
+        try:
+            match message:
+                case KernelCreated():
+                    session.created(message.thread)
+                case Credit():
+                    session.credited(message.bytes)
+                case Running():
+                    session.progressed(message.begun, message.done)
+                case KernelExited():
+                    self._exited(session, message.error)
+        except ProtocolError:  # the host's fault
+            raise
+        except Exception as error:  # noqa: BLE001 (`_fail` logs it)
+            self._fail(session, error)
+
+    def _exited(self, session: BaseSession, error: str | None) -> None:
+        del self._sessions[session.number]
+        self.forgiven_bytes += session.unread_bytes
+        try:
+            self._on_exit(session.number)
+        finally:
+            session.end(None if error is None else _failure(session, error))
+
+    def _fail(self, session: BaseSession, error: Exception) -> None:
+        """The server could not handle what came for this session, which ends for it, alone."""
+        logger.exception(
+            "a session ends: the server failed on what its kernel sent",
+            app=self._app,
+            session=session.session_id,
+            exc_info=error,
+        )
+        session.fail(
+            KernelFailed(
+                f"session {session.session_id} of {session.app.name}: the server failed on what"
+                f" its kernel sent: {error!r}",
+                remedy="open a new session; the server's log says more",
+            )
+        )
+
+    def _drop(self, frame: Frame) -> None:
+        if frame.session == 0:
+            raise ProtocolError("it sends output of no session")
+        self.get(frame.session)
+        self.forgiven_bytes += len(frame.payload) + MESSAGE_COST_BYTES
+        logger.debug("dropped output of no session number=%d", frame.session, app=self._app)
+
+
+def _failure(session: BaseSession, error: str) -> KernelFailed:
+    return KernelFailed(
+        f"the kernel of session {session.session_id} of {session.app.name} failed:\n"
+        + error[-_MOST_OF_A_TRACEBACK:]
+    )

@@ -1,0 +1,182 @@
+"""An app as the program in the foreground: for `mpkernel exec`.
+
+The app's process has its launcher's standard descriptors and is of its process group, so that a
+terminal's Ctrl-C, Ctrl-\\ and Ctrl-Z reach it as they reach any program. Signals that somebody
+sends to the launcher alone are handed on. There are no Pipes: see `kernel.script`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import IO, Self
+
+from mpkernel.errors import AppNotFound, HostStartError
+from mpkernel.program import ENDED, MainProgram
+from mpkernel.server.launching.interpreter import start_error
+from mpkernel.server.launching.launch import launch
+from mpkernel.server.supervision.exit_status import ExitStatus, OutOfMemory
+
+__all__ = ["ForegroundApp"]
+
+_ENTRY = "mpkernel.kernel.script:main"
+
+_HANDED_ON = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_OF_OUR_OWN = ("/mpkernel/", "/multiprocessing/spawn.py", '"<string>"')
+_REPORT_BYTES = 64 * 1024
+
+
+class ForegroundApp:
+    """A process that runs an app in place of its launcher. Made by `launch`, on the main thread;
+    then `wait`.
+
+    Attributes:
+        name: the app, as its user named it.
+        pid: its process id.
+        status: how it ended; None until `wait` returned.
+    """
+
+    def __init__(
+        self, name: str, child: subprocess.Popen[bytes], faults: IO[bytes], mask: set[int]
+    ) -> None:
+        self.name = name
+        self.pid = child.pid
+        self.status: ExitStatus | None = None
+        self._child = child
+        self._faults = faults
+        self._mask = mask
+        self._oom = OutOfMemory()
+        self._largest_bytes = 0
+
+    @classmethod
+    def launch(cls, app: str, argv: Sequence[str] = ()) -> Self:
+        """Start an app. From here to the end of `wait` the calling thread takes no signals.
+
+        Args:
+            app: its file, as the user named it.
+            argv: its arguments.
+
+        Raises:
+            AppNotFound: there is no such file.
+            HostStartError: the operating system refused.
+        """
+        if not os.path.isfile(app):
+            raise AppNotFound(f"there is no app {app}", remedy="check the path")
+        faults = tempfile.TemporaryFile(prefix="mpkernel-", buffering=0)  # noqa: SIM115 (kept)
+        mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _watched())}
+        program = MainProgram(
+            _ENTRY,
+            app,
+            list(argv),
+            sys.path[0 if sys.flags.safe_path else 1 :],
+            sorted(mask),
+            faults.fileno(),
+            os.getpid(),
+        )
+        try:
+            child = launch(
+                os.path.basename(app),
+                program,
+                descriptors=(faults.fileno(),),
+                stdio=(None, None, None),
+                own_session=False,
+            )
+        except (OSError, HostStartError) as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            faults.close()
+            if isinstance(error, OSError):
+                raise start_error(app, error) from error
+            raise
+        return cls(app, child, faults, mask)
+
+    def wait(self) -> ExitStatus:
+        """Wait for the app's end; hand signals on meanwhile."""
+        while (status := self._ended()) is None:
+            if hasattr(signal, "sigwaitinfo"):
+                came = signal.sigwaitinfo(_watched())
+                number, by_terminal = came.si_signo, came.si_code > 0
+            else:
+                # Who sent it cannot be told; Ctrl-C is the one that comes from terminals.
+                number = signal.sigwait(_watched())
+                by_terminal = number == signal.SIGINT
+            if number in _HANDED_ON and not by_terminal:
+                os.kill(self.pid, number)  # not reaped yet: the number is its own
+        self.status = status
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        return status
+
+    def report(self, *, interactive: bool) -> str:
+        """What the user should know about the end; empty when that is nothing.
+
+        Args:
+            interactive: whether to speak of an exit that a program may well have meant, too.
+        """
+        assert self.status is not None
+        self._faults.seek(0)
+        written = self._faults.read(_REPORT_BYTES)
+        if self.status.signal in (None, signal.SIGINT):
+            if written.endswith(ENDED) or not self.status.code or not interactive:
+                return ""
+            return (
+                f"mpkernel: {self.name} {self.status} by itself, past the interpreter's own exit"
+                " (os._exit, or a library in C)\n"
+            )
+        lines = [f"mpkernel: {self.name} {self.status}{self._of_memory()}"]
+        lines += _of_users(written.replace(ENDED, b"").decode("utf-8", "replace"))
+        return "\n".join(lines) + "\n"
+
+    def close(self) -> None:
+        """End the app if it still runs, and give everything back. Idempotent."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+        self._faults.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ended(self) -> ExitStatus | None:
+        pid, waited, usage = os.wait4(self.pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        scale = 1 if sys.platform == "darwin" else 1024
+        self._largest_bytes = usage.ru_maxrss * scale
+        code = os.waitstatus_to_exitcode(waited)
+        self._child.returncode = code
+        return ExitStatus(code)
+
+    def _of_memory(self) -> str:
+        assert self.status is not None
+        if self.status.signal != signal.SIGKILL:
+            return ""
+        size = f"it took {self._largest_bytes / 2**20:.0f} MiB"
+        if self._oom.happened():
+            return f": memory was out, {size}"
+        return f", by somebody or for lack of memory: {size}"
+
+
+def _watched() -> set[int]:
+    return {*_HANDED_ON, signal.SIGCHLD}
+
+
+def _of_users(faults: str) -> list[str]:
+    """faulthandler's lines, without those of our own frames."""
+    return [
+        line
+        for line in faults.splitlines()
+        if not (line.startswith("  File ") and any(own in line for own in _OF_OUR_OWN))
+    ]

@@ -1,0 +1,111 @@
+"""The Python that processes of apps are launched with: multiprocessing's.
+
+That is `sys.executable`, unless the server's program has called `multiprocessing.set_executable`.
+Where Python is embedded in another program (uWSGI, a plugin, a frozen application),
+`sys.executable` may be empty, or it names that other program: executed, it would not be a Python,
+but this server once more. Then nothing is launched.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+import shutil
+import sys
+from multiprocessing import spawn
+
+from mpkernel.errors import HostStartError
+from mpkernel.server.supervision.exit_status import ExitStatus
+
+__all__ = ["interpreter", "never_ready", "start_error"]
+
+_NAME_ANOTHER = (
+    "have the server's program call multiprocessing.set_executable with a Python that has mpkernel"
+)
+
+_NOT_EXECUTED = frozenset({errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC, errno.ELOOP})
+
+_PYTHON = re.compile(r"python|pypy", re.IGNORECASE)
+
+
+def interpreter() -> str:
+    """The path, or the name, of the Python to launch. Whether this user may execute it shows when
+    it is executed: rights are more than what `os.access` looks at. See `start_error`.
+
+    Raises:
+        HostStartError: there is none, or what is named is no Python.
+    """
+    given = spawn.get_executable()
+    if not given:
+        raise HostStartError(
+            "this server knows no Python to launch: sys.executable was"
+            f" {'None' if given is None else 'empty'} when multiprocessing was imported",
+            remedy=_NAME_ANOTHER,
+        )
+    name = os.fsdecode(given)
+    if name == sys.executable and _embeds_python(shutil.which(name) or name):
+        raise HostStartError(
+            f"sys.executable is {name}: the program in which this server's Python is embedded, and"
+            " no Python itself",
+            remedy=_NAME_ANOTHER,
+        )
+    return name
+
+
+def start_error(name: str, error: OSError) -> HostStartError:
+    """What to raise where the operating system refused to launch a process.
+
+    Args:
+        name: what should have run there.
+        error: the refusal. It names a file where that could not be executed.
+    """
+    if error.errno in _NOT_EXECUTED and error.filename not in (None, os.devnull):
+        return HostStartError(
+            f"no process could be launched for {name}: {os.fsdecode(error.filename)} should be"
+            f" executed as Python ({error.strerror})",
+            remedy=_NAME_ANOTHER,
+        )
+    if error.errno == errno.EMFILE:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return HostStartError(
+            f"no process could be launched for {name}: {error}; this server may have {limit}"
+            " descriptors",
+            remedy="raise its limit (ulimit -n), or serve fewer apps",
+        )
+    return HostStartError(
+        f"no process could be launched for {name}: {error}",
+        remedy="look at the limits on processes, memory and descriptors of this user",
+    )
+
+
+def never_ready(name: str, status: ExitStatus, python: str) -> HostStartError | None:
+    """What to tell of a process that ended before it was ready; None where something killed it,
+    which says nothing of what was launched.
+
+    Args:
+        name: what should have run there.
+        status: how it ended.
+        python: what was launched.
+    """
+    if status.code is None or status.code < 0:
+        return None
+    return HostStartError(
+        f"the process of {name} {status} before it was ready; it was launched as {python}",
+        remedy=f"look at its last output, and if that program is wrong, {_NAME_ANOTHER}",
+    )
+
+
+def _embeds_python(path: str) -> bool:
+    """Whether a program that runs this very Python is another than a Python.
+
+    One that was started as a Python knows the command line that it was started with. Of the others
+    (mod_wsgi) some name a real Python in `sys.executable`.
+    """
+    if getattr(sys, "frozen", False):
+        return True
+    if sys.orig_argv:
+        return False
+    names = os.path.basename(path), os.path.basename(os.path.realpath(path))
+    return not any(_PYTHON.search(name) for name in names)

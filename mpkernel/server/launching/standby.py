@@ -1,0 +1,219 @@
+"""`Standby`: processes that have imported what apps need, and wait for one.
+
+    launch ─▶ warming ─▶ ready ─▶ taken: from then on the process of an app as any other
+                 └────────┴──▶ died, or does not fit any more: ended; the next follows
+
+A process is given only to an app for which it is as a fresh one would be: what a process inherits
+from the server was the same when it was launched, and nothing that it has imported would have come
+from the app's own folder. One that is still warming is not given: its imports may crawl, for their
+priority is low, and an app's own start does not.
+
+One such process is `warm_process`'s, when one may follow a dead one `restart_policy`'s; the
+importing itself is the host's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+
+from mpkernel.errors import HostStartError
+from mpkernel.logs import get_logger
+from mpkernel.server.launching.environments import environment_for
+from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.restart_policy import RestartPolicy
+from mpkernel.server.launching.warm_process import Inherited, WarmProcess
+from mpkernel.settings import Settings
+from mpkernel.wire.messages import Warm
+
+__all__ = ["Standby"]
+
+logger = get_logger(__name__)
+
+# The app that was just started shall not share its processors with the next process's launch.
+# After that it may: the imports, nearly all there is to do, give way.
+_REFILL_DELAY_S = 0.5
+
+
+class Standby:
+    """Keeps warm processes. On the loop's thread, but for `kill_and_reap`.
+
+    Args:
+        settings: `standby` is how many, `standby_imports` what they import; `start_timeout_s`
+            how long that may take; `restart_*` when one follows those that died.
+            After too many deaths in a row there are no more.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._policy = RestartPolicy(settings)
+        self._processes: list[WarmProcess] = []
+        self._ending: set[WarmProcess] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._settled = asyncio.Event()
+        self._at_low_priority = True
+        self._closed = settings.standby == 0
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are ready."""
+        return [process.pid for process in self._processes if process.is_ready]
+
+    def start(self) -> None:
+        """Launch the first one now: by itself that happens only after an app was started."""
+        self._fill_in(0.0)
+
+    async def wait_ready(self) -> bool:
+        """Wait until as many are ready as there shall be. False: there will be none."""
+        if not self._closed:
+            await self._settled.wait()
+        return not self._closed
+
+    def take(
+        self, app: str, settings: Settings, import_folders: Iterable[str] = ()
+    ) -> HostProcess | None:
+        """A warm process for the app of this file, with these settings; None when there is none
+        that fits. Whoever takes it says to it what it is for, and ends it.
+
+        Returns at once. The next one is launched a little later.
+
+        Args:
+            app: absolute path of the file.
+            settings: the app's.
+            import_folders: see `App`.
+        """
+        if self._closed:
+            return None
+        inherited = Inherited.now(self._settings)
+        for process in [one for one in self._processes if one.inherited != inherited]:
+            logger.info("standby ended, the server has changed since", pid=process.pid)
+            self._end(process)
+        self._fill_in(_REFILL_DELAY_S)
+        if inherited.environment != environment_for(settings):
+            return None
+        for process in self._processes:
+            if process.can_be_taken and not any(
+                _holds_any_of(folder, process.names)
+                for folder in {*_folders_of(app), *import_folders}
+            ):
+                self._remove(process)
+                return process.release()
+        return None
+
+    async def close(self) -> None:
+        """End every process and wait until it is gone. Idempotent."""
+        self.close_soon()
+        await asyncio.gather(*(process.gone() for process in list(self._ending)))
+
+    def close_soon(self) -> None:
+        """The same, without waiting."""
+        self._closed = True
+        self._settled.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for process in list(self._processes):
+            self._end(process)
+
+    def kill_and_reap(self) -> None:
+        """Kill every process and wait for it: for a server that leaves without its loop."""
+        self._closed = True
+        for process in [*self._processes, *self._ending]:
+            process.kill_and_reap()
+
+    def _fill_in(self, delay_s: float) -> None:
+        if self._closed or self._timer is not None:
+            return
+        delay_s = max(delay_s, self._policy.wait_s(time.monotonic()))
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._fill)
+
+    def _fill(self) -> None:
+        """Launch one, unless another one warms up: that one's readiness leads here again."""
+        self._timer = None
+        if len(self._processes) == self._settings.standby:
+            return
+        if any(not process.is_ready for process in self._processes):
+            return
+        warm = Warm(list(self._settings.standby_imports), self._at_low_priority)
+        try:
+            inherited = Inherited.now(self._settings)
+            process = WarmProcess(
+                warm,
+                inherited,
+                self._settings.start_timeout_s,
+                self._on_warmed,
+                self._on_death,
+            )
+        except HostStartError as error:
+            logger.info("no standby for now: %s", error)
+            self._policy.refused(time.monotonic())
+            self._fill_in(0.0)
+        else:
+            self._policy.launched()
+            self._processes.append(process)
+
+    def _on_warmed(self, process: WarmProcess) -> None:
+        if process.slowed:
+            logger.info("standby ended, imports leave slow threads; the next one's shall not")
+            self._at_low_priority = False
+            self._end(process)
+        if len(self.pids) == self._settings.standby:
+            self._settled.set()
+        else:
+            self._fill_in(0.0)
+
+    def _on_death(self, process: WarmProcess, what: str) -> None:
+        if process in self._ending:
+            self._ending.discard(process)
+            return
+        self._remove(process)
+        self._on_failure(f"standby pid={process.pid}: {what}")
+
+    def _on_failure(self, what: str) -> None:
+        self._policy.died(time.monotonic())
+        if not self._policy.failed:
+            logger.info("%s", what)
+            self._fill_in(0.0)
+            return
+        self.close_soon()
+        logger.warning("apps start without a standby from now on, too many died; last: %s", what)
+
+    def _end(self, process: WarmProcess) -> None:
+        self._remove(process)
+        self._ending.add(process)
+        process.kill()
+
+    def _remove(self, process: WarmProcess) -> None:
+        self._processes.remove(process)
+        if not self._closed:
+            self._settled.clear()
+
+
+def _folders_of(app: str) -> set[str]:
+    """Where imports of an app look first: Python looks beside the file that a link leads to."""
+    return {os.path.dirname(app), os.path.dirname(os.path.realpath(app))}
+
+
+def _holds_any_of(folder: str, names: Iterable[str]) -> bool:
+    """Whether one of these modules, imported by an app in this folder, would come from there. A
+    finder of our own: the interpreter's remember what they have seen."""
+    finder = FileFinder(
+        folder,
+        (ExtensionFileLoader, EXTENSION_SUFFIXES),
+        (SourceFileLoader, SOURCE_SUFFIXES),
+        (SourcelessFileLoader, BYTECODE_SUFFIXES),
+    )
+    found = (finder.find_spec(name) for name in names)
+    # A mere folder has no loader; a module further along the path comes before it.
+    return any(spec is not None and spec.loader is not None for spec in found)

@@ -1,0 +1,285 @@
+"""`WarmProcess`: one host without an app, from its launch until it is given away or gone.
+
+How many of them there are, and who gets one, is `standby`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from multiprocessing import spawn
+from typing import NamedTuple, Self
+
+from mpkernel.aio.patience import PatientTimer, patient_timeout
+from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.errors import HostStartError, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.launching.death_watch import DeathWatch
+from mpkernel.server.launching.environments import environment_for
+from mpkernel.server.launching.interpreter import never_ready
+from mpkernel.server.launching.local_process import KILLED_WITHIN_S, HostProcess
+from mpkernel.server.links.pipe_link import Link
+from mpkernel.settings import Settings
+from mpkernel.wire.frames import MAX_FRAME_BYTES, Channel, Frame
+from mpkernel.wire.messages import Warm, Warmed, decode_up, encode
+
+__all__ = ["Inherited", "WarmProcess"]
+
+logger = get_logger(__name__)
+
+_LAST_OUTPUT_BYTES = 4096
+_READ_BYTES = 64 * 1024
+_READS_AT_THE_END = 16
+
+
+class Inherited(NamedTuple):
+    """What a process has from its server: the folder, as device and inode, as much of the
+    environment as the settings let through, where imports look, and the Python to launch."""
+
+    directory: tuple[int, int] | None
+    environment: dict[str, str]
+    import_path: list[str]
+    python: str | bytes | None
+
+    @classmethod
+    def now(cls, settings: Settings) -> Self:
+        """What one that is launched now would have."""
+        try:
+            found = os.stat(".")
+        except OSError:
+            directory = None
+        else:
+            directory = found.st_dev, found.st_ino
+        return cls(directory, environment_for(settings), list(sys.path), spawn.get_executable())
+
+
+class WarmProcess:
+    """A host without an app.
+
+    Args:
+        warm: what it shall import.
+        inherited: what it shall have from the server.
+        timeout_s: how long its imports may take. It is killed then, and `on_death` follows.
+        on_warmed: called when it is ready.
+        on_death: called with how it ended, and its last output, when it is gone and reaped.
+
+    Attributes:
+        inherited: as given.
+        is_ready: whether it has imported it.
+        names: the top-level modules that this brought.
+        slowed: whether it has threads that are too slow for an app.
+        over: set when it is gone and reaped.
+
+    Raises:
+        HostStartError: the operating system refused it, or the descriptors to connect it.
+    """
+
+    def __init__(
+        self,
+        warm: Warm,
+        inherited: Inherited,
+        timeout_s: float,
+        on_warmed: Callable[[WarmProcess], None],
+        on_death: Callable[[WarmProcess, str], None],
+    ) -> None:
+        self.inherited = inherited
+        self.is_ready = False
+        self.names: list[str] = []
+        self.slowed = False
+        self.over = asyncio.Event()
+        self._on_warmed = on_warmed
+        self._on_end = on_death
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._is_too_slow = False
+        payload = encode(warm)
+        self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
+        try:
+            self._connect(len(payload))
+        except OSError as error:
+            raise HostStartError(
+                f"a standby was started, but not connected: {error}",
+                remedy="look at the limits on descriptors of this server",
+            ) from error
+        self._timer = PatientTimer(self._loop, timeout_s, self._on_timeout)
+        self._link.send(Channel.MANAGEMENT, 0, payload)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def can_be_taken(self) -> bool:
+        """Whether it is ready, and has not died a moment ago."""
+        return self.is_ready and self._process.status() is None
+
+    def release(self) -> HostProcess:
+        """Give the process away. Both Pipes are at the end of a frame: nothing follows `Warmed`."""
+        self._link.close()
+        self._death_watch.close()
+        self._output.close()
+        return self._process
+
+    def kill(self) -> None:
+        """Kill it; `on_death` follows."""
+        self._timer.cancel()
+        self._process.kill()
+
+    async def gone(self) -> None:
+        """Wait until it is gone, as it was told: for 5 s at the longest, then it is given up."""
+        try:
+            async with patient_timeout(KILLED_WITHIN_S):
+                await self.over.wait()
+        except TimeoutError:
+            self._end(within_s=0.0)
+
+    def kill_and_reap(self) -> None:
+        """Kill it and wait for it, without a loop, for 5 s at the longest. From any thread. The
+        descriptors stay open where a loop may still watch them. Idempotent."""
+        if self.over.is_set():
+            return
+        self._link.close_sending()
+        if not self._loop.is_closed():
+            self._process.reap()
+            self._process.end_strays()
+            return
+        self._process.close()
+        self._process.end_strays()
+        self._process.close_console()
+        self.over.set()
+
+    def _connect(self, backlog_bytes: int) -> None:
+        process = self._process
+        with ExitStack() as undo:
+            undo.callback(process.close_console)
+            undo.callback(process.close)
+            self._link = Link(
+                "a standby",
+                process.control,
+                process.stream,
+                self._loop,
+                on_frames=self._on_frames,
+                on_error=self._on_protocol_error,
+                backlog_bytes=backlog_bytes,
+                max_frame_bytes=MAX_FRAME_BYTES,
+            )
+            undo.callback(self._link.close)
+            self._output = _Output(self._loop, (process.stdout, process.stderr))
+            undo.callback(self._output.close)
+            self._death_watch = DeathWatch(process, self._loop, self._on_death)
+            undo.pop_all()
+
+    def _on_frames(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            message = decode_up(frame.payload)
+            if not isinstance(message, Warmed) or self.is_ready:
+                raise ProtocolError(f"a standby said {type(message).__name__}")
+            self._timer.cancel()
+            self.is_ready = True
+            self.names = message.names
+            self.slowed = message.slowed
+            if output := self._output.text:
+                logger.info("a standby's imports wrote: %s", output, pid=self.pid)
+            self._on_warmed(self)
+
+    def _on_timeout(self) -> None:
+        self._is_too_slow = True
+        logger.warning(
+            "standby ended: its imports were not done within start_timeout_s=%g; last output: %s",
+            self._timeout_s,
+            self._output.text or "none",
+            pid=self.pid,
+        )
+        self.kill()
+
+    def _on_protocol_error(self, error: ProtocolError) -> None:
+        logger.warning("standby ended for what it sent: %s", error, pid=self.pid)
+        self.kill()
+
+    def _on_death(self) -> None:
+        self._end()
+
+    def _end(self, *, within_s: float = KILLED_WITHIN_S) -> None:
+        if self.over.is_set():
+            return
+        status = self._process.status()
+        self._timer.cancel()
+        self._death_watch.close()
+        self._link.close()
+        self._process.close(within_s=within_s)
+        supervised_task(off_the_loop(self._process.end_strays), name="mpkernel.strays.standby")
+        self._output.close()
+        self._output.read_rest((self._process.stdout, self._process.stderr, self._process.faults))
+        self._process.close_console()
+        self.over.set()
+        if status is None:
+            what = "does not end, although it was killed"
+        elif self._is_too_slow:
+            what = f"was not warm within start_timeout_s={self._timeout_s:g}, and was ended"
+        else:
+            error = (
+                None if self.is_ready else never_ready("a standby", status, self._process.python)
+            )
+            what = str(status if error is None else error)
+        self._on_end(self, f"{what}\n{self._output.text}".rstrip())
+
+
+class _Output:
+    """The end of what a standby writes. It is read at once: a pipe that is full would stop the
+    imports.
+
+    Args:
+        loop: the running loop.
+        pipes: read ends; they stay the caller's.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipes: Iterable[int]) -> None:
+        self._loop = loop
+        self._last = b""
+        self._watched: set[int] = set()
+        try:
+            for pipe in pipes:
+                loop.add_reader(pipe, self._on_readable, pipe)
+                self._watched.add(pipe)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def text(self) -> str:
+        """The last 4 KiB."""
+        return self._last.decode(errors="backslashreplace").rstrip()
+
+    def close(self) -> None:
+        """Read no more: what comes next stays in the pipes. Idempotent."""
+        for pipe in self._watched:
+            self._loop.remove_reader(pipe)
+        self._watched.clear()
+
+    def read_rest(self, pipes: Iterable[int]) -> None:
+        """Read what a process that has ended left in these pipes. Bounded: a child of its own may
+        still write."""
+        for pipe in pipes:
+            os.set_blocking(pipe, False)
+            for _ in range(_READS_AT_THE_END):
+                try:
+                    if not self._read(pipe):
+                        break
+                except BlockingIOError:
+                    break
+
+    def _on_readable(self, pipe: int) -> None:
+        if not self._read(pipe):
+            self._loop.remove_reader(pipe)
+            self._watched.discard(pipe)
+
+    def _read(self, pipe: int) -> bool:
+        """Whether there was anything; a pipe that can be read is at its end otherwise."""
+        found = os.read(pipe, _READ_BYTES)
+        self._last = (self._last + found)[-_LAST_OUTPUT_BYTES:]
+        return bool(found)

@@ -1,0 +1,12 @@
+"""What connects the server to a process: its Pipes, and its console.
+
+    send ─▶ Link ══ control Pipe ══▶ the process
+    frames ◀─┘ ◀═══ stream Pipe ════
+    the log ◀── ConsoleRelay ◀═══ pipes of its descriptors 1 and 2
+                     └─▶ HostConsole ─▶ back to the process, which knows whose text it is
+
+pipe_link      the two Pipes: sends from any thread, reads on the loop, never blocks it
+console_relay  what processes write to their descriptors 1 and 2, to the log
+host_console   the same, back to the process that wrote it
+sockets        a connection of multiprocessing as the socket that it is
+"""

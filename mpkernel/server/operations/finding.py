@@ -1,0 +1,88 @@
+"""The servers that keep a snapshot: who looks for those of all servers of this user.
+
+A file's name and content say which process keeps it, so that one that was killed is recognised:
+what it left is removed by whoever looks next. How a server keeps its snapshot is `snapshot_file`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import psutil
+
+from mpkernel.private_files import check_private, remove_leftovers, runtime_directories
+from mpkernel.server.operations.snapshot import ServerSnapshot
+from shm.names import own_tag, owner_of
+
+__all__ = ["PublishedServer", "published_servers"]
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX = ".json"
+
+
+class PublishedServer(NamedTuple):
+    """A server that lives, as far as can be told.
+
+    Attributes:
+        path: its snapshot's; what else it keeps has the same name with another suffix.
+        snapshot: what it says.
+        process: it; None where it runs in another container.
+    """
+
+    path: Path
+    snapshot: ServerSnapshot
+    process: psutil.Process | None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody stopped it, so that it answers nothing."""
+        try:
+            return self.process is not None and self.process.status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            return False
+
+
+def published_servers() -> list[PublishedServer]:
+    """Every server of this user that keeps a snapshot, the oldest first. What killed ones left is
+    removed."""
+    servers = []
+    for directory in runtime_directories():
+        try:
+            check_private(directory)
+            remove_leftovers(directory)
+            paths = sorted(directory.glob(f"mpk-*{_SUFFIX}"))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            logger.warning("servers are not looked for in %s: %s", directory, error)
+            continue
+        found = (_server(path) for path in paths)
+        servers += [server for server in found if server is not None]
+    return sorted(servers, key=lambda server: server.snapshot.created_at)
+
+
+def _server(path: Path) -> PublishedServer | None:
+    try:
+        snapshot = msgspec.json.decode(path.read_bytes(), type=ServerSnapshot)
+    except FileNotFoundError:  # it has left meanwhile
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        logger.warning("a snapshot cannot be read, perhaps of another version: %s: %s", path, error)
+        return None
+    tag = owner_of(path.name)
+    if tag is None or tag.pid != snapshot.pid:
+        logger.warning("a snapshot that is not of whom its name says: %s", path)
+        return None
+    is_of_here = tag.namespace == own_tag().namespace
+    return PublishedServer(path, snapshot, _process(tag.pid) if is_of_here else None)
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        return None

@@ -1,0 +1,222 @@
+"""What a metrics file says of a server: every name, with what it means. Made from a snapshot."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from mpkernel.server.hosts.lifecycle import State
+from mpkernel.server.operations.exposition import Exposition, Labels
+from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.tallies import AppTotals, Latencies
+
+__all__ = ["ServerFacts", "metrics_of"]
+
+_LIVING = (State.STARTING, State.READY, State.DRAINING, State.LEAVING)
+
+
+class ServerFacts(NamedTuple):
+    """What is so of a server's own process.
+
+    Attributes:
+        name: what tells its metrics from those of other servers of the machine.
+        pid, version, python: as in `snapshot.ServerSnapshot`.
+        created_at: when the process was created; seconds since the epoch.
+        rss_bytes: its resident memory.
+    """
+
+    name: str
+    pid: int
+    version: str
+    python: str
+    created_at: float
+    rss_bytes: int
+
+
+def metrics_of(pool: PoolSnapshot, server: ServerFacts) -> str:
+    """A snapshot in the OpenMetrics text format, taken to be of now."""
+    page = Exposition({"server": server.name})
+    _add_server(page, pool, server)
+    _add_apps(page, pool.apps)
+    _add_totals(page, "mpkernel", [(_app(app), app.totals) for app in pool.apps])
+    # Apps that are forgotten are in these: a sum over those above would fall.
+    _add_totals(page, "mpkernel_server", [({}, pool.totals)])
+    _add_hosts(page, pool.apps)
+    return page.text()
+
+
+def _add_server(page: Exposition, pool: PoolSnapshot, server: ServerFacts) -> None:
+    about = {"pid": str(server.pid), "version": server.version, "python": server.python}
+    page.gauges("mpkernel_server", "1; the labels say which server it is.", [(about, 1)])
+    page.gauges(
+        "mpkernel_server_written_timestamp_seconds",
+        "When the server wrote this; one that was killed writes no more.",
+        [({}, time.time())],
+        unit="seconds",
+    )
+    page.gauges(
+        "mpkernel_server_created_timestamp_seconds",
+        "When the process of the server was created.",
+        [({}, server.created_at)],
+        unit="seconds",
+    )
+    page.gauges(
+        "mpkernel_server_resident_memory_bytes",
+        "Resident memory of the server, without its apps.",
+        [({}, server.rss_bytes)],
+        unit="bytes",
+    )
+    page.gauges(
+        "mpkernel_server_leaving",
+        "1 when the server takes no sessions any more.",
+        [({}, int(pool.is_leaving))],
+    )
+    page.gauges(
+        "mpkernel_standby_processes",
+        "Warm processes that are ready for an app.",
+        [({}, len(pool.standby))],
+    )
+    page.gauges("mpkernel_files", "Virtual files, a block each.", [({}, pool.files)])
+    page.gauges(
+        "mpkernel_files_bytes",
+        "What virtual files hold.",
+        [({}, pool.files_bytes)],
+        unit="bytes",
+    )
+
+
+def _add_apps(page: Exposition, apps: list[AppSnapshot]) -> None:
+    page.gauges(
+        "mpkernel_app_failed",
+        "1 when the app died too often, and is not started for a while.",
+        [(_app(app), int(app.is_failed)) for app in apps],
+    )
+    page.gauges("mpkernel_hosts", "Processes of the app, by state.", _hosts_by_state(apps))
+    page.gauges(
+        "mpkernel_sessions",
+        "Sessions whose kernels have not ended.",
+        [(_app(app), sum(len(host.sessions) for host in app.hosts)) for app in apps],
+    )
+    page.gauges(
+        "mpkernel_sessions_running",
+        "Those of them that run a command, as far as they say.",
+        [
+            (_app(app), sum(one.is_running for host in app.hosts for one in host.sessions))
+            for app in apps
+        ],
+    )
+    page.gauges(
+        "mpkernel_sessions_waiting",
+        "Sessions that wait for a process.",
+        [(_app(app), app.waiting) for app in apps],
+    )
+
+
+def _add_totals(page: Exposition, prefix: str, totals: list[tuple[Labels, AppTotals]]) -> None:
+    def count(name: str, what: str, value_of: Callable[[AppTotals], int], unit: str = "") -> None:
+        values = [(labels, value_of(one)) for labels, one in totals]
+        page.counters(f"{prefix}_{name}", what, values, unit=unit)
+
+    def time_taken(name: str, what: str, latencies_of: Callable[[AppTotals], Latencies]) -> None:
+        values = [(labels, latencies_of(one)) for labels, one in totals]
+        page.histograms(f"{prefix}_{name}", what, values)
+
+    count("host_starts", "Processes that were started, or adopted.", lambda one: one.starts)
+    page.counters(
+        f"{prefix}_host_deaths",
+        "Processes that ended unasked, were restarted or could not be started.",
+        _deaths_by_reason(totals),
+    )
+    count("sessions_opened", "Sessions that were opened.", lambda one: one.sessions)
+    count("host_messages", "Messages that came from processes.", lambda one: one.messages)
+    count("host_messages_sent", "Messages that were sent to processes.", lambda one: one.sent)
+    count(
+        "kernel_input_bytes",
+        "What was sent to kernels.",
+        lambda one: one.kernel_input_bytes,
+        "bytes",
+    )
+    count(
+        "kernel_output_bytes",
+        "What kernels have sent.",
+        lambda one: one.kernel_output_bytes,
+        "bytes",
+    )
+    time_taken(
+        "host_start_seconds",
+        "From the launch of a process to its readiness.",
+        lambda one: one.host_start,
+    )
+    time_taken(
+        "session_start_seconds",
+        "From the opening of a session until its kernel runs.",
+        lambda one: one.session_start,
+    )
+    time_taken(
+        "host_ping_seconds",
+        "From a ping of a process to its answer.",
+        lambda one: one.ping,
+    )
+
+
+def _add_hosts(page: Exposition, apps: list[AppSnapshot]) -> None:
+    def add(
+        name: str, what: str, value_of: Callable[[HostSnapshot], float | None], unit: str = ""
+    ) -> None:
+        values = ((_app(app) | _pid(host), value_of(host)) for app, host in _living(apps))
+        known = ((labels, value) for labels, value in values if value is not None)
+        page.gauges(f"mpkernel_host_{name}", what, known, unit=unit)
+
+    add(
+        "resident_memory_bytes",
+        "Resident memory of the process and of all that it started.",
+        lambda host: host.rss_bytes,
+        "bytes",
+    )
+    add("cpus", "Processors in use by the same; 1 for one of them wholly.", lambda host: host.cpu)
+    add("processes", "The process and all that it started.", lambda host: host.processes)
+    add("threads", "Threads of the process itself.", lambda host: host.threads)
+    add("descriptors", "Open descriptors of the process itself.", lambda host: host.descriptors)
+    add(
+        "backlog_bytes",
+        "What waits in the server because the process does not take it.",
+        lambda host: host.backlog_bytes,
+        "bytes",
+    )
+    add(
+        "files_bytes",
+        "What virtual files of the process hold.",
+        lambda host: host.files_bytes,
+        "bytes",
+    )
+
+
+def _hosts_by_state(apps: list[AppSnapshot]) -> Iterator[tuple[Labels, int]]:
+    for app in apps:
+        counts = Counter(host.state for host in app.hosts)
+        for state in _LIVING:
+            yield {**_app(app), "state": state.value}, counts[state.value]
+
+
+def _deaths_by_reason(totals: list[tuple[Labels, AppTotals]]) -> Iterator[tuple[Labels, int]]:
+    """Those that there were none of, too: a counter that begins with 1 has never grown."""
+    for labels, one in totals:
+        for reason in Reason:
+            yield {**labels, "reason": reason.value}, one.deaths.get(reason.value, 0)
+
+
+def _living(apps: list[AppSnapshot]) -> Iterator[tuple[AppSnapshot, HostSnapshot]]:
+    """Not those that are gone and not cleaned up yet: their numbers may be others' by now."""
+    states = {state.value for state in _LIVING}
+    return ((app, host) for app in apps for host in app.hosts if host.state in states)
+
+
+def _app(app: AppSnapshot) -> dict[str, str]:
+    return {"app": app.path}
+
+
+def _pid(host: HostSnapshot) -> dict[str, str]:
+    return {"pid": str(host.pid)}

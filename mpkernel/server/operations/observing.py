@@ -1,0 +1,196 @@
+"""How a snapshot of a pool is taken. What is in one is `snapshot`'s to say."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from mpkernel.aio.slices import in_slices
+from mpkernel.server.apps.app import App
+from mpkernel.server.hosts.host import AppHost
+from mpkernel.server.launching.standby import Standby
+from mpkernel.server.operations.snapshot import (
+    AppSnapshot,
+    HostSnapshot,
+    PoolSnapshot,
+    SessionSnapshot,
+)
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.supervision.tallies import AppTotals
+from mpkernel.server.supervision.usage import Usage
+from shm import Registry
+from shm.names import owner_of
+
+__all__ = ["Observed", "Rates", "snapshot_of"]
+
+
+class Observed(Protocol):
+    """What a snapshot is taken of: a pool, of which this much is needed."""
+
+    files: Registry
+    standby: Standby
+    forgotten: AppTotals
+
+    @property
+    def apps(self) -> Sequence[App]:
+        """The apps that had a session once, but for those that are forgotten."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no sessions any more."""
+
+
+class Rates:
+    """How often something happens, told from counts at two moments.
+
+    Args:
+        window_s: a rate is over so long, or a little more. Default 2.
+    """
+
+    def __init__(self, *, window_s: float = 2.0) -> None:
+        self._window_s = window_s
+        self._marks: dict[int, tuple[float, tuple[int, ...]]] = {}
+        self._rates: dict[int, tuple[float, ...]] = {}
+
+    def per_s(self, key: int, counts: tuple[int, ...], now: float) -> tuple[float, ...]:
+        """The rate of each count that was reached by `now`; 0.0 until two moments are known."""
+        since, before = self._marks.setdefault(key, (now, counts))
+        if now - since >= self._window_s:
+            self._rates[key] = tuple(
+                max(0, count - earlier) / (now - since)
+                for count, earlier in zip(counts, before, strict=True)
+            )
+            self._marks[key] = (now, counts)
+        return self._rates.get(key, (0.0,) * len(counts))
+
+    def keep(self, keys: set[int]) -> None:
+        """Forget all others."""
+        for gone in self._marks.keys() - keys:
+            del self._marks[gone]
+            self._rates.pop(gone, None)
+
+
+async def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
+    """What the pool looks like now. On the loop's thread.
+
+    Sessions are looked at in slices of the loop's time, all else in one go after that: so apps,
+    processes and which sessions they have are as at the end. A session that is opened meanwhile is
+    in the next snapshot.
+
+    Args:
+        pool: which.
+        rates: what was counted before.
+    """
+    seen: dict[BaseSession, SessionSnapshot] = {}
+
+    def look_at(session: BaseSession) -> None:
+        seen[session] = _session(session)
+
+    sessions = [one for app in pool.apps for host in app.hosts for one in host.sessions]
+    await in_slices(sessions, look_at)
+    now = time.monotonic()
+    bytes_by_pid = _bytes_by_pid(pool.files)
+    apps = [_app(app, seen, bytes_by_pid, rates, now) for app in pool.apps]
+    rates.keep({host.pid for app in apps for host in app.hosts})
+    return PoolSnapshot(
+        apps=apps,
+        totals=AppTotals.sum((pool.forgotten, *(app.totals for app in apps))),
+        standby=pool.standby.pids,
+        files=len(pool.files),
+        files_bytes=sum(bytes_by_pid.values()),
+        is_leaving=pool.closed,
+    )
+
+
+def _app(
+    app: App,
+    seen: Mapping[BaseSession, SessionSnapshot],
+    bytes_by_pid: Mapping[int, int],
+    rates: Rates,
+    now: float,
+) -> AppSnapshot:
+    death = app.last_death
+    hosts = [_host(host, seen, bytes_by_pid, rates, now) for host in app.hosts]
+    totals = app.tallies.totals(
+        (host.traffic for host in app.hosts),
+        # Of now: with those that were seen before, a counter would go back.
+        outstanding_bytes=sum(one.outstanding_bytes for host in app.hosts for one in host.sessions),
+    )
+    return AppSnapshot(
+        path=app.path,
+        name=app.name,
+        is_failed=app.is_failed,
+        waiting=app.waiting_count,
+        deaths=app.death_count,
+        last_reason=death.reason.value if death is not None else None,
+        last_death=death.what if death is not None else None,
+        hosts=hosts,
+        totals=totals,
+    )
+
+
+def _host(
+    host: AppHost,
+    seen: Mapping[BaseSession, SessionSnapshot],
+    bytes_by_pid: Mapping[int, int],
+    rates: Rates,
+    now: float,
+) -> HostSnapshot:
+    usages = host.usages
+    usage = usages[-1] if usages else None
+    traffic = host.traffic
+    messages_per_s, sent_per_s = rates.per_s(host.pid, (traffic.messages, traffic.sent), now)
+    return HostSnapshot(
+        pid=host.pid,
+        state=host.state.value,
+        refusal=host.refusal,
+        started_at=host.started_at,
+        rss_bytes=usage.rss_bytes if usage is not None else None,
+        cpu=_cpu(usages),
+        threads=usage.threads if usage is not None else None,
+        descriptors=usage.descriptors if usage is not None else None,
+        processes=usage.processes if usage is not None else None,
+        messages=traffic.messages,
+        sent=traffic.sent,
+        messages_per_s=round(messages_per_s, 1),
+        sent_per_s=round(sent_per_s, 1),
+        backlog_bytes=host.backlog_bytes,
+        files_bytes=bytes_by_pid.get(host.pid, 0),
+        sessions=[seen[session] for session in host.sessions if session in seen],
+    )
+
+
+def _session(session: BaseSession) -> SessionSnapshot:
+    traffic = session.traffic
+    return SessionSnapshot(
+        session_id=session.session_id,
+        is_running=session.is_running,
+        running=traffic.running,
+        done=traffic.done,
+        window_used_bytes=traffic.outstanding_bytes,
+        waiting_bytes=traffic.waiting_bytes,
+        acted_at=session.acted_at,
+        strikes=session.record.strikes,
+    )
+
+
+def _cpu(usages: Sequence[Usage]) -> float | None:
+    if len(usages) < 2:
+        return None
+    before, after = usages[-2], usages[-1]
+    # What a child has used is gone from the sum when nobody waits for the child.
+    return round(max(0.0, after.cpu_s - before.cpu_s) / (after.taken_at - before.taken_at), 2)
+
+
+def _bytes_by_pid(files: Registry) -> Counter[int]:
+    """What the files of each process hold: their owner's name says whose they are."""
+    held: Counter[str | int] = Counter()
+    for owner, size in files.bytes_held().items():
+        held[owner.host] += size
+    by_pid: Counter[int] = Counter()
+    for host, size in held.items():
+        tag = owner_of(str(host))
+        by_pid[tag.pid if tag is not None else 0] += size
+    return by_pid

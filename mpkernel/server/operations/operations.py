@@ -1,0 +1,248 @@
+"""`Operations`: what operators see of a pool, and what they can do to it.
+
+    pool ── every second ──▶ SnapshotFile        mpkernel status, top
+         ─────┴────────────▶ MetricsFile         a node exporter
+         ◀── orders ──────── ControlSocket       mpkernel restart, drain, stop
+         ── each death ────▶ CrashReports        mpkernel crashes
+
+What is written is written on one thread of its own. None of this is needed to serve: what cannot be
+had is warned of, and left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from mpkernel.aio.background import BackgroundTask
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.private_files import private_runtime_directory, remove_leftovers
+from mpkernel.server.apps.app import App
+from mpkernel.server.operations.control import ControlSocket
+from mpkernel.server.operations.crashes import CrashReports, report_of
+from mpkernel.server.operations.metrics_file import MetricsFile
+from mpkernel.server.operations.observing import Observed, Rates, snapshot_of
+from mpkernel.server.operations.orders import Answer, Drain, Order, Restart, Stop
+from mpkernel.server.operations.snapshot import PoolSnapshot
+from mpkernel.server.operations.snapshot_file import SnapshotFile
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.usage import Usage
+from mpkernel.settings import Settings
+from shm.names import next_name
+
+__all__ = ["Operated", "Operations"]
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_S = 1.0
+_LOOP_PATIENCE_S = 3.0
+
+
+class Operated(Observed, Protocol):
+    """What operators see and order: a pool, of which this much is needed."""
+
+    settings: Settings
+
+
+class Operations:
+    """On the loop's thread, but for `kill`.
+
+    Args:
+        pool: whose. Its settings `snapshot`, `control`, `crash_reports` and `metrics_file` say what
+            there is.
+    """
+
+    def __init__(self, pool: Operated) -> None:
+        self._pool = pool
+        self._stop: Callable[[], None] = lambda: None
+        self._rates = Rates()
+        self._snapshot: SnapshotFile | None = None
+        self._metrics: MetricsFile | None = None
+        self._control: ControlSocket | None = None
+        kept = pool.settings.crash_reports
+        self._crashes = CrashReports(kept) if kept else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mpkernel-operations")
+        self._task = BackgroundTask(self._run, name="mpkernel snapshot")
+        self._awake = asyncio.Event()
+        self._is_over = False
+
+    def start(self, stop: Callable[[], None]) -> None:
+        """Show the pool, and take orders, as far as its settings say. Idempotent.
+
+        Args:
+            stop: what to do when it shall leave. Returns at once.
+        """
+        settings = self._pool.settings
+        if self._task.running or not (settings.snapshot or settings.metrics_file):
+            return
+        self._stop = stop
+        try:
+            self._thread.submit(lambda: None)  # the thread starts now, or not at all
+        except RuntimeError as error:
+            logger.warning("operators cannot see this server: %s", error)
+            return
+        if settings.metrics_file is not None:
+            path = Path(settings.metrics_file).absolute()
+            self._metrics = MetricsFile(path, settings.metrics_interval_s)
+        if settings.snapshot:
+            self._publish()
+        if self._snapshot is not None or self._metrics is not None:
+            self._task.start()
+
+    def died(self, death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]) -> None:
+        """An app's process ended unasked, with these on it. Returns at once."""
+        if self._crashes is None or self._is_over:
+            return
+        if death.reason is not Reason.OPERATOR:
+            report = report_of(death, sessions, usages)
+            try:
+                self._thread.submit(self._crashes.keep, report)
+            except RuntimeError as error:  # it stays queued
+                logger.warning("a report of a death is kept with the next one: %s", error)
+
+    async def close(self) -> None:
+        """Leave nothing that operators would take for a living server. Idempotent."""
+        self.close_soon()
+        await self._task.stop()
+        await off_the_loop(self._join)
+
+    def close_soon(self) -> None:
+        """The same, without waiting."""
+        self.kill()
+        self._awake.set()
+
+    def kill(self) -> None:
+        """The same, without a loop. From any thread."""
+        self._is_over = True
+        if self._control is not None:
+            self._control.close_soon()
+        if self._snapshot is not None:
+            self._snapshot.remove()
+        if self._metrics is not None:
+            self._metrics.remove()
+        self._thread.shutdown(wait=False)
+
+    def _join(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self._thread.shutdown()
+        if self._crashes is not None:
+            self._crashes.catch_up()
+
+    def _publish(self) -> None:
+        try:
+            directory = private_runtime_directory()
+            remove_leftovers(directory)
+        except OSError as error:
+            logger.warning("operators cannot see this server: %s", error)
+            return
+        path = directory / f"{next_name()}.json"
+        self._control = self._listen(path) if self._pool.settings.control else None
+        self._snapshot = SnapshotFile(path, has_control=self._control is not None)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        interval_s = min(  # metrics are written as they fall due
+            _INTERVAL_S if self._snapshot is not None else math.inf,
+            self._pool.settings.metrics_interval_s if self._metrics is not None else math.inf,
+        )
+        while True:
+            self._awake.clear()
+            picture = await snapshot_of(self._pool, self._rates)
+            if self._is_over:  # the thread takes nothing any more
+                return
+            await loop.run_in_executor(self._thread, self._write, picture)
+            try:
+                async with asyncio.timeout(interval_s):
+                    await self._awake.wait()
+            except TimeoutError:
+                continue
+
+    def _write(self, picture: PoolSnapshot) -> None:
+        if self._snapshot is not None:
+            self._snapshot.write(picture)
+        if self._metrics is not None:
+            self._metrics.write(picture)
+        if self._crashes is not None:
+            self._crashes.catch_up()
+
+    def _listen(self, path: Path) -> ControlSocket | None:
+        loop = asyncio.get_running_loop()
+        try:
+            return ControlSocket(path, lambda order: self._obey_on(loop, order))
+        except OSError as error:
+            logger.warning("operators can only look at this server: %s", error)
+            return None
+
+    def _obey_on(self, loop: asyncio.AbstractEventLoop, order: Order) -> Answer:
+        """On a thread of the control socket."""
+
+        async def obey() -> Answer:
+            answer = self._obey(order)
+            self._awake.set()  # the operator looks next
+            return answer
+
+        obeying = obey()
+        try:
+            future = asyncio.run_coroutine_threadsafe(obeying, loop)
+        except RuntimeError:
+            if not loop.is_closed():
+                raise
+            obeying.close()
+            return Answer(False, "it has left already")
+        try:
+            return future.result(_LOOP_PATIENCE_S)
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            return Answer(False, f"its event loop stands still since {_LOOP_PATIENCE_S:g} s")
+        except concurrent.futures.CancelledError:
+            return Answer(False, "it is leaving already")
+
+    def _obey(self, order: Order) -> Answer:
+        if self._pool.closed:
+            return Answer(False, "it is leaving already")
+        if isinstance(order, Stop):
+            self._stop()
+            return Answer(True, "it leaves once the commands that run have come to their end")
+        app = next((app for app in self._pool.apps if app.path == order.app), None)
+        if app is None:
+            return Answer(False, f"it has no app {order.app}")
+        match order:
+            case Restart():
+                return _restart(app)
+            case Drain():
+                return _drain(app)
+
+
+def _restart(app: App) -> Answer:
+    affected = _affected(app)
+    had_process = bool(app.hosts)
+    app.restart()
+    if not had_process:
+        return Answer(True, f"{app.name} has no process; one may start now")
+    return Answer(True, f"{app.name} restarts: {affected}")
+
+
+def _drain(app: App) -> Answer:
+    if not app.hosts:
+        return Answer(True, f"{app.name} has no process")
+    affected = _affected(app)
+    app.replace()
+    return Answer(True, f"{app.name} drains: {affected}; new sessions get a fresh process")
+
+
+def _affected(app: App) -> str:
+    sessions = sum(host.session_count for host in app.hosts)
+    return f"{_many(len(app.hosts), 'process')}, {_many(sessions, 'session')}"
+
+
+def _many(count: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else plural}"

@@ -1,0 +1,380 @@
+"""`BaseSession`: what every session has: its number, its windows, its way to the host.
+
+What becomes of a message that arrives is its subclass's: `Session` keeps it for `async for`, a
+notebook server's backend hands it on.
+"""
+
+from __future__ import annotations
+
+import abc
+import threading
+import time
+from typing import NamedTuple, Protocol
+
+from mpkernel.errors import (
+    HostUnresponsive,
+    MPKernelError,
+    ProtocolError,
+    SessionClosed,
+    SettingsError,
+)
+from mpkernel.logs import get_logger
+from mpkernel.server.sessions.journal import Journal
+from mpkernel.server.sessions.outbox import Outbox, Sink
+from mpkernel.server.sessions.recovery_record import RecoveryRecord
+from mpkernel.server.supervision.deaths import Death
+from mpkernel.server.supervision.tallies import Tallies
+from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
+from mpkernel.wire.messages import StopKernel, encode
+
+__all__ = ["AppOfSession", "HostOfSession", "BaseSession", "SessionTraffic"]
+
+logger = get_logger(__name__)
+
+
+class SessionTraffic(NamedTuple):
+    """What is under way in a session.
+
+    Attributes:
+        done: commands that its kernel has done, since its process started.
+        running: what it runs, as far as its journal knows; "" for nothing, or nobody knows.
+        outstanding_bytes: sent, and not yet taken by the kernel: so much of the window is used.
+        waiting_bytes: kept in the server until the window has room.
+    """
+
+    done: int
+    running: str
+    outstanding_bytes: int
+    waiting_bytes: int
+
+
+class AppOfSession(Protocol):
+    """What a session needs of its app.
+
+    Attributes:
+        path: absolute path of the app's file.
+        name: its short name, for messages.
+        settings: the app's.
+        tallies: what has happened to it.
+    """
+
+    path: str
+    name: str
+    settings: Settings
+    tallies: Tallies
+
+    def forget(self, session: BaseSession) -> None:
+        """A session that waits for a process was closed. From any thread."""
+
+
+class HostOfSession(Sink, Protocol):
+    """What a session needs of the host that it is on. From any thread, but for `open`.
+
+    Attributes:
+        pid: its process id.
+    """
+
+    pid: int
+
+    def open(self, session: BaseSession, kernel: KernelSpec) -> None:
+        """Have the host start a kernel for the session. On the loop's thread."""
+
+    def taken(self, number: int, count: int) -> None:
+        """The client of the session of this number took so many bytes of messages."""
+
+
+class BaseSession(abc.ABC):
+    """A session as its app and its host know it.
+
+    The two windows: what is sent down and not yet taken by the kernel is bounded here (`send`
+    keeps the rest, and refuses when that is too much); what comes up and is not yet taken by the
+    client is bounded in the host, which learns of it through `taken`.
+
+    A session with a journal outlives its process: between two of them what is sent is kept by the
+    journal alone.
+
+    Args:
+        app: the app that it is a session of.
+        session_id: the client's name for the session.
+        journal: what brings it back after a death of its process. Default: nothing does.
+
+    Attributes:
+        app: as given.
+        session_id: as given.
+        host: the app host that it is on; None before the first, and between two.
+        number: its number on the wire, given by the host.
+        thread: the ident of the kernel's thread there; None until it runs.
+        acted_at: when the client last sent something; `time.monotonic()`.
+        record: what recovery knows of it.
+
+    Raises:
+        SettingsError: `session_id` cannot be written in UTF-8, and so not be told to a host.
+    """
+
+    def __init__(self, app: AppOfSession, session_id: str, journal: Journal | None = None) -> None:
+        try:
+            session_id.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(
+                f"session_id is {session_id!r}, which UTF-8 cannot express",
+                remedy="choose another name for the session",
+            ) from None
+        self.app = app
+        self.session_id = session_id
+        self.host: HostOfSession | None = None
+        self.number = 0
+        self.thread: int | None = None
+        self.acted_at = self._opened_at = time.monotonic()
+        self.record = RecoveryRecord()
+        self._journal = journal
+        self._max_frame_bytes = app.settings.max_frame_bytes
+        self._lock = threading.RLock()  # guards all below, the journal and the host
+        self._begun = self._done = 0
+        self._outbox = Outbox(
+            app.settings.window_bytes, app.settings.backlog_bytes, self._on_settled
+        )
+        self._over = False
+        self._is_stopped = False
+        self._has_run = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the kernel ended, or its process for good, or the session was closed."""
+        return self._over
+
+    @property
+    def holds_its_name(self) -> bool:
+        """Whether no other session of the app may be opened under this one's name: it has not
+        ended, and nobody has closed it."""
+        return not (self._over or self._is_stopped)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the kernel runs a command, as far as it says."""
+        return self._begun > self._done
+
+    @property
+    def traffic(self) -> SessionTraffic:
+        """What is under way. From any thread."""
+        with self._lock:
+            running = self._journal.running() if self._journal is not None else ""
+            outbox = self._outbox
+            return SessionTraffic(
+                self._done, running, outbox.outstanding_bytes, outbox.waiting_bytes
+            )
+
+    @property
+    def outstanding_bytes(self) -> int:
+        """Sent, and not yet taken by the kernel. From any thread."""
+        return self._outbox.outstanding_bytes
+
+    @property
+    def can_be_rebuilt(self) -> bool:
+        """Whether the session can outlive its process."""
+        return self._journal is not None
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of messages, with `MESSAGE_COST_BYTES` each, that came and that the client has not said
+        to have taken. On the loop's thread."""
+        return 0
+
+    def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
+        """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
+
+        Args:
+            channel, payload: what is sent.
+            command: what the journal shall know of it. Default: the payload.
+
+        Raises:
+            SessionClosed: the session is over.
+            HostUnresponsive: the kernel is behind by more than window and backlog; or the session
+                waits for a process, and its journal has no room for what is sent meanwhile.
+            ProtocolError: the payload is over the maximum size.
+        """
+        with self._lock:
+            if self._over:
+                raise SessionClosed(
+                    f"session {self.session_id} of {self.app.name} is over",
+                    remedy="open a new session",
+                )
+            outbox = self._outbox
+            keep = outbox.must_wait(len(payload))
+            if keep and outbox.is_clogged(len(payload), self.host):
+                raise HostUnresponsive(
+                    f"the kernel of session {self.session_id} of {self.app.name} takes no"
+                    f" input: {outbox.waiting_bytes} bytes wait for it",
+                    remedy="wait until it answers again, or close the session",
+                )
+            if keep or self.host is None:  # it would be refused when nobody can be told
+                encode_header(channel, 0, len(payload), max_frame_bytes=self._max_frame_bytes)
+            told = payload if command is None else command
+            if self.host is None and self._journal is not None:
+                self._check_room(self._journal, channel, told)
+            self.acted_at = time.monotonic()
+            if self.host is not None and not keep:
+                outbox.send(self.host, self.number, channel, payload)
+            if self._journal is not None:
+                self._journal.sent(channel, told)
+            if self.host is not None and keep:
+                outbox.keep(Message(channel, payload))
+
+    def taken(self, count: int) -> None:
+        """Say that the client took messages, from any thread.
+
+        Args:
+            count: their bytes, with `MESSAGE_COST_BYTES` for each.
+        """
+        with self._lock:
+            host, number = self.host, self.number
+            if self._over or host is None:
+                return
+        host.taken(number, count)
+
+    def stop(self, *, patience_s: float = 0.0) -> None:
+        """Ask the kernel to end, from any thread. What it still sends is delivered.
+
+        Args:
+            patience_s: how long its present command may go on before it is interrupted.
+        """
+        with self._lock:
+            self._journal = None  # nobody wants it back
+            self._is_stopped = True
+            if self._over:
+                return
+            if self.host is not None:
+                self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel(patience_s)))
+                return
+        self.app.forget(self)
+
+    def credited(self, count: int) -> None:
+        """The host's: the kernel took `count` bytes."""
+        with self._lock:
+            self._outbox.credited(count, self.host, self.number)
+
+    def created(self, thread: int) -> None:
+        """The host's: the kernel's thread runs. `thread` is its ident there."""
+        self.thread = thread
+        if not self._has_run:
+            self._has_run = True
+            self.app.tallies.session_start.observe(time.monotonic() - self._opened_at)
+        if self.record.settled_after == 0:  # there is nothing to do that it would tell of
+            self.record.settle()
+
+    def progressed(self, begun: int, done: int) -> None:
+        """The host's: the kernel has begun and done so many commands.
+
+        Raises:
+            ProtocolError: it cannot have.
+        """
+        with self._lock:
+            if not self._done <= done <= begun:
+                raise ProtocolError(
+                    f"a kernel has begun {begun} commands and done {done}, after {self._done}"
+                    f" session={self.session_id}"
+                )
+            if self._journal is not None:
+                self._journal.progressed(begun, done)
+            self._begun, self._done = begun, done
+        if done >= self.record.settled_after:
+            self.record.settle()
+
+    def received(self, channel: Channel, payload: bytes) -> None:
+        """The host's: a message arrived."""
+        if self._over:  # it failed, and its kernel has not heard of that yet
+            self.taken(len(payload) + MESSAGE_COST_BYTES)
+            return
+        if self._journal is not None:
+            with self._lock:
+                if self._journal is not None:
+                    self._journal.received(payload)
+        self.on_message(channel, payload)
+
+    def suspend(self) -> None:
+        """The host's: it is gone. What is sent from now on, the journal keeps."""
+        with self._lock:
+            self.host = None
+            self._outbox.clear()
+        self.record.suspended_at = time.monotonic()
+        self.record.end_trial()
+
+    def resume(self, host: HostOfSession, *, without_running: bool, alone: bool) -> tuple[str, ...]:
+        """The app's: come back on another host. Returns what does not, in words.
+
+        Raises:
+            SessionClosed: it was closed meanwhile.
+        """
+        with self._lock:
+            if self._journal is None:
+                raise SessionClosed(f"session {self.session_id} of {self.app.name} was closed")
+            rebuilt = self._journal.rebuild(without_running=without_running)
+            self.thread = None
+            self._begun = self._done = 0
+            self.record.rebuilding(rebuilt.commands, alone=alone)
+            host.open(self, rebuilt.kernel)
+            for channel, payload in rebuilt.messages:
+                self._outbox.send(host, self.number, channel, payload, refusable=False)
+            return rebuilt.lost
+
+    def end(self, error: MPKernelError | None) -> None:
+        """The app's: nothing follows. `error` says why, None that the kernel returned."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            self._outbox.clear()
+        try:
+            self.on_end(error)
+        except Exception:  # others end after this one
+            logger.exception(
+                "a client could not be told that its session is over",
+                app=self.app.path,
+                session=self.session_id,
+            )
+        finally:
+            self.record.end_trial()
+
+    def fail(self, error: MPKernelError) -> None:
+        """The server's: something went wrong here. End the session, and its kernel. On the loop's
+        thread."""
+        try:
+            with self._lock:
+                self._journal = None
+                if self.host is not None and not self._over:
+                    self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel()))
+        finally:
+            self.end(error)
+
+    def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
+        """A virtual file of the session was refused, and cannot be fetched; it is in the log."""
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:  # noqa: B027
+        """The session is coming back on another process.
+
+        Args:
+            death: how the one before it ended.
+            lost: what does not come back, in words.
+            guilty: whether it was a command of this session that ended it. It was left out.
+        """
+
+    @abc.abstractmethod
+    def on_message(self, channel: Channel, payload: bytes) -> None:
+        """A message arrived. On the loop's thread; must return at once."""
+
+    @abc.abstractmethod
+    def on_end(self, error: MPKernelError | None) -> None:
+        """The session is over. On the loop's thread, once, after the last `on_message`."""
+
+    def _check_room(self, journal: Journal, channel: Channel, command: object) -> None:
+        if journal.has_room(channel, command):
+            return
+        raise HostUnresponsive(
+            f"session {self.session_id} of {self.app.name} waits for a process, and what is sent"
+            f" meanwhile fills its journal (journal_bytes is {self.app.settings.journal_bytes})",
+            remedy="send it again when the app runs, or raise journal_bytes",
+        )
+
+    def _on_settled(self, count: int) -> None:
+        self.app.tallies.kernel_input_bytes += count

@@ -1,0 +1,99 @@
+"""`DeathEvidence`: what a host's process leaves to be known of its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mpkernel.aio.patience import patient_timeout
+from mpkernel.errors import HostDied, MPKernelError
+from mpkernel.logs import get_logger
+from mpkernel.server.links.console_relay import ConsoleTail
+from mpkernel.server.supervision.deaths import Death, Reason, reason_of
+from mpkernel.server.supervision.exit_status import ExitStatus, OutOfMemory
+
+__all__ = ["DeathEvidence"]
+
+logger = get_logger(__name__)
+
+_PATIENCE_S = 0.2
+
+
+class DeathEvidence:
+    """Collects them while the process lives. On the loop's thread, but for `console_ended`.
+
+    Args:
+        app: absolute path of the app's file.
+        name: its short name.
+        loop: the running loop.
+
+    Attributes:
+        tail: what the process wrote last; None before it has a console.
+    """
+
+    def __init__(self, app: str, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.tail: ConsoleTail | None = None
+        self._app = app
+        self._name = name
+        self._loop = loop
+        self._fault: tuple[Reason, MPKernelError] | None = None
+        self._oom = OutOfMemory()
+        self._ended = asyncio.Event()
+
+    def lines(self) -> list[str]:
+        """The last lines on the console, and what faulthandler wrote."""
+        if self.tail is None:
+            return []
+        return [*self.tail.lines(), *self.tail.faults().splitlines()]
+
+    @property
+    def reason(self) -> Reason | None:
+        """What the process is being ended for; None where nobody ends it."""
+        return self._fault[0] if self._fault is not None else None
+
+    def ended_for(self, reason: Reason, error: MPKernelError) -> None:
+        """The process is being ended for this; the first reason counts."""
+        if self._fault is None:
+            self._fault = (reason, error)
+
+    def answers(self) -> None:
+        """The process lives: what the system killed for lack of memory until now was another."""
+        self._oom = OutOfMemory()
+
+    def console_ended(self) -> None:
+        """Nothing more comes from its descriptors. From any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._ended.set)
+        except RuntimeError as error:  # the loop is closed, nobody waits for the last lines
+            logger.debug("%s", error, app=self._app)
+
+    async def arrived(self) -> None:
+        """Wait until the last line is there, for a moment at the longest; not at all while the loop
+        is shut down, which cancels what waits: the sessions are to be told all the same."""
+        try:
+            async with patient_timeout(_PATIENCE_S):
+                await self._ended.wait()
+        except TimeoutError:
+            logger.debug("something still holds the console of a dead host", app=self._app)
+        except asyncio.CancelledError:
+            logger.debug("the loop is shut down before a dead host's last line", app=self._app)
+
+    def death(self, pid: int, status: ExitStatus) -> tuple[Death, MPKernelError]:
+        """The record, and what sessions that do not come back are told."""
+        reason = reason_of(status, out_of_memory=self._oom.happened())
+        faults = self.tail.faults() if self.tail is not None and reason is Reason.CRASH else ""
+        what = f"the process of {self._name} {status}"
+        if reason is Reason.OUT_OF_MEMORY:
+            what += ", for memory was out"
+        error: MPKernelError = HostDied(what, remedy="open the session again")
+        if self._fault is not None:
+            reason, error = self._fault
+            what = error.what
+        death = Death(
+            app=self._app,
+            pid=pid,
+            reason=reason,
+            what=what,
+            last_lines=tuple(self.tail.lines()) if self.tail is not None else (),
+            faults=faults,
+        )
+        return death, error

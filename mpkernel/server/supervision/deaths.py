@@ -1,0 +1,78 @@
+"""`Death`: one record of how an app's process ended, for the log, the sessions and the operator."""
+
+from __future__ import annotations
+
+import enum
+import signal
+
+import msgspec
+
+from mpkernel.server.supervision.exit_status import ExitStatus
+
+__all__ = ["Death", "Reason", "reason_of"]
+
+_CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+
+
+class Reason(enum.Enum):
+    """Why a process ended."""
+
+    EXIT = "exit"
+    """It left by itself: `os._exit`, a C library's `exit`."""
+    CRASH = "crash"
+    """A signal that its own code raised: SIGSEGV and the like."""
+    KILLED = "killed"
+    """A signal from elsewhere, or one of which nobody knows the sender."""
+    OUT_OF_MEMORY = "out of memory"
+    """The system killed it for lack of memory."""
+    LIMIT = "limit"
+    """It was ended for a limit of `Settings`."""
+    HANG = "hang"
+    """It was ended because it did not answer."""
+    PROTOCOL = "protocol"
+    """It was ended for what it sent."""
+    OPERATOR = "operator"
+    """An operator restarted it."""
+    START = "start"
+    """It was not ready in time, or could not be launched."""
+    UNKNOWN = "unknown"
+    """Somebody else reaped it."""
+
+
+class Death(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended.
+
+    Attributes:
+        app: absolute path of the app's file.
+        pid: the process's id; 0 when it could not be launched.
+        reason: why, in a word.
+        what: the same in a sentence that names the app.
+        last_lines: what it wrote last to its descriptors 1 and 2.
+        faults: what faulthandler wrote of the crash signal that ended the process: a traceback of
+            every thread; empty after any other end.
+    """
+
+    app: str
+    pid: int
+    reason: Reason
+    what: str
+    last_lines: tuple[str, ...] = ()
+    faults: str = ""
+
+    @property
+    def report(self) -> str:
+        """All of it, for an operator's eyes."""
+        return "\n".join(part for part in (self.what, self.faults, *self.last_lines) if part)
+
+
+def reason_of(status: ExitStatus, *, out_of_memory: bool) -> Reason:
+    """The reason that an exit status tells, where nobody knows a better one."""
+    if status.code is None:
+        return Reason.UNKNOWN
+    if status.signal is None:
+        return Reason.EXIT
+    if status.signal in _CRASH_SIGNALS:
+        return Reason.CRASH
+    if status.signal == signal.SIGKILL and out_of_memory:
+        return Reason.OUT_OF_MEMORY
+    return Reason.KILLED

@@ -1,0 +1,186 @@
+"""`HostWatch`: what shall be done about a host, decided from its samples and its pongs. No I/O.
+
+    memory over the soft limit     REFUSE, and ACCEPT when it is well below again
+    memory over the hard limit     RESTART: the next to suffer is every other app of the machine
+    no pong, and no CPU time used  RESTART: stopped or locked up; one that computes is busy
+    threads, descriptors, age      REPLACE: it still works, so its sessions may end on it in peace
+
+It owns no clock and no process: `watchdog` feeds it, `host` and `app` do what it says.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import NamedTuple
+
+from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.usage import Usage
+from mpkernel.settings import Settings
+
+__all__ = ["Action", "HostWatch", "Verdict"]
+
+_HISTORY_SAMPLES = 60
+_RELIEF = 0.9
+# Idle threads of libraries use less; whatever computes, however slow the machine, uses more.
+_SHARE_OF_THE_LIVING = 0.005
+_STEPS_OF_A_HANG = 4
+
+
+class Action(enum.Enum):
+    """What to do about a host."""
+
+    REFUSE = "refuse"
+    """Open no new sessions on it for now."""
+    ACCEPT = "accept"
+    """Open new sessions on it again."""
+    REPLACE = "replace"
+    """Drain it: new sessions go to a fresh host, it leaves with its last one."""
+    RESTART = "restart"
+    """End it now; its sessions come back on a fresh one."""
+
+
+class Verdict(NamedTuple):
+    """What to do about a host, and why.
+
+    Attributes:
+        action: what.
+        reason: `LIMIT` or `HANG`.
+        what: the same as the end of a sentence about the host.
+    """
+
+    action: Action
+    reason: Reason
+    what: str
+
+
+class HostWatch:
+    """Judges one host. Each verdict is given once; after `RESTART` comes none.
+
+    Args:
+        settings: `memory_soft_bytes`, `memory_hard_bytes`, `ping_interval_s`, `ping_timeout_s`,
+            `max_threads`, `max_descriptors`, `max_age_s`.
+        born_at: when the host was launched, by the clock of `Usage.taken_at`, which is every time's
+            here.
+    """
+
+    def __init__(self, settings: Settings, born_at: float) -> None:
+        self._settings = settings
+        self._born_at = born_at
+        self._history: deque[Usage] = deque(maxlen=_HISTORY_SAMPLES)
+        self._is_short_of_memory = False
+        self._is_outgrown = False
+        self._is_ended = False
+        self._ping = 0  # the last one's number
+        self._pinged_at = float("-inf")
+        self._is_answered = True
+        self._alive_at = born_at  # when it last showed life, while a ping is not answered
+        self._alive_cpu_s = 0.0  # what it had used by then
+
+    @property
+    def history(self) -> tuple[Usage, ...]:
+        """The latest samples, the oldest first: about a minute at the default interval."""
+        return tuple(self._history)
+
+    @property
+    def pinged_at(self) -> float:
+        """When the last ping was sent."""
+        return self._pinged_at
+
+    def sampled(self, usage: Usage) -> list[Verdict]:
+        """Take a sample; give what follows from it."""
+        since_last_s = usage.taken_at - self._history[-1].taken_at if self._history else 0.0
+        self._history.append(usage)
+        if self._is_ended:
+            return []
+        ending = self._over_hard_limit(usage) or self._hang(usage, since_last_s)
+        if ending is not None:
+            self._is_ended = True
+            return [ending]
+        lesser = (self._over_soft_limit(usage), self._outgrown(usage))
+        return [verdict for verdict in lesser if verdict is not None]
+
+    def ping_is_due(self, now: float) -> bool:
+        """Whether to send a ping: one at a time, so that none pile up where none are read."""
+        settings = self._settings
+        if settings.ping_timeout_s is None or not self._is_answered:
+            return False
+        return now - self._pinged_at >= settings.ping_interval_s
+
+    def pinged(self, now: float) -> int:
+        """A ping is about to be sent; give its number."""
+        self._ping += 1
+        self._pinged_at = self._alive_at = now
+        self._alive_cpu_s = self._history[-1].host_cpu_s if self._history else 0.0
+        self._is_answered = False
+        return self._ping
+
+    def ponged(self, number: int) -> bool:
+        """The host answered. False: nobody waits for this number."""
+        if number != self._ping or self._is_answered:
+            return False
+        self._is_answered = True
+        return True
+
+    def _over_hard_limit(self, usage: Usage) -> Verdict | None:
+        limit = self._settings.memory_hard_bytes
+        if limit is None or usage.rss_bytes <= limit:
+            return None
+        return _for_limit(Action.RESTART, f"used {_memory(usage)}", "memory_hard_bytes", limit)
+
+    def _over_soft_limit(self, usage: Usage) -> Verdict | None:
+        limit = self._settings.memory_soft_bytes
+        if limit is None:
+            return None
+        if not self._is_short_of_memory and usage.rss_bytes > limit:
+            self._is_short_of_memory = True
+            return _for_limit(Action.REFUSE, f"uses {_memory(usage)}", "memory_soft_bytes", limit)
+        if self._is_short_of_memory and usage.rss_bytes < _RELIEF * limit:
+            self._is_short_of_memory = False
+            what = f"uses {_memory(usage)} again"
+            return _for_limit(Action.ACCEPT, what, "memory_soft_bytes", limit)
+        return None
+
+    def _hang(self, usage: Usage, since_last_s: float) -> Verdict | None:
+        timeout_s = self._settings.ping_timeout_s
+        if timeout_s is None or self._is_answered:
+            return None
+        # A server that stood still itself has left pongs unread: its own pause hardly counts.
+        self._alive_at += max(0.0, since_last_s - timeout_s / _STEPS_OF_A_HANG)
+        silent_s = usage.taken_at - self._alive_at
+        if usage.host_cpu_s - self._alive_cpu_s > _SHARE_OF_THE_LIVING * silent_s:
+            self._alive_at, self._alive_cpu_s = usage.taken_at, usage.host_cpu_s
+            return None
+        if silent_s < timeout_s:
+            return None
+        what = f"did not answer for {silent_s:.0f} s and computed nothing meanwhile"
+        return Verdict(Action.RESTART, Reason.HANG, f"{what} (ping_timeout_s is {timeout_s:g})")
+
+    def _outgrown(self, usage: Usage) -> Verdict | None:
+        if self._is_outgrown:
+            return None
+        age_s = usage.taken_at - self._born_at
+        for name, value, what in (
+            ("max_threads", usage.threads, f"has {usage.threads} threads"),
+            ("max_descriptors", usage.descriptors, f"has {usage.descriptors} open descriptors"),
+            ("max_age_s", age_s, f"has run for {age_s:.0f} s"),
+        ):
+            limit = getattr(self._settings, name)
+            if limit is not None and value is not None and value > limit:
+                self._is_outgrown = True
+                return _for_limit(Action.REPLACE, what, name, limit)
+        return None
+
+
+def _for_limit(action: Action, what: str, setting: str, limit: float) -> Verdict:
+    bound = _mib(limit) if setting.endswith("_bytes") else f"{limit:g}"
+    return Verdict(action, Reason.LIMIT, f"{what} ({setting} is {bound})")
+
+
+def _memory(usage: Usage) -> str:
+    among = f" in {usage.processes} processes" if usage.processes > 1 else ""
+    return f"{_mib(usage.rss_bytes)} of memory{among}"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB"

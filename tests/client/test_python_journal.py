@@ -1,0 +1,152 @@
+"""The journal of the embedded kernel's sessions: what is brought back after which death."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpkernel.client import python_kernel
+from mpkernel.client.python_journal import PythonJournal
+from mpkernel.errors import ProtocolError
+from mpkernel.kernel.messages import (
+    Command,
+    Execute,
+    Interrupt,
+    RunApp,
+    SetValues,
+    decode_command,
+)
+from mpkernel.wire.frames import Channel
+
+
+class Played(PythonJournal):
+    """A journal, and the commands that its kernel would get."""
+
+    def __init__(self, *, max_bytes: int = 10_000) -> None:
+        super().__init__(python_kernel(), max_bytes=max_bytes)
+
+    def send(self, *commands: Command) -> None:
+        for command in commands:
+            self.sent(Channel.CONTROL, command)
+
+    def replayed(self, *, guilty: bool = False) -> list[Command]:
+        rebuilt = self.rebuild(without_running=guilty)
+        return [decode_command(message.payload) for message in rebuilt.messages]
+
+
+def test_a_session_that_did_nothing_comes_back_so() -> None:
+    assert Played().replayed() == []
+
+
+def test_the_run_and_the_last_values_come_back() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1, "b": 1}), SetValues({"a": 2}))
+    journal.progressed(3, 3)
+    assert journal.replayed() == [RunApp(), SetValues({"b": 1, "a": 2})]
+
+
+def test_values_that_were_set_before_the_run_are_set_before_it_again() -> None:
+    journal = Played()
+    journal.send(SetValues({"a": 1, "b": 1}), RunApp(), SetValues({"b": 2}))
+    journal.progressed(3, 3)
+    assert journal.replayed() == [SetValues({"a": 1}), RunApp(), SetValues({"b": 2})]
+
+
+def test_a_kernel_that_claims_more_than_was_sent_is_not_believed() -> None:
+    journal = Played()
+    journal.send(RunApp())
+    with pytest.raises(ProtocolError):
+        journal.progressed(2**40, 2**40)
+    assert journal.replayed() == [RunApp()]
+
+
+def test_what_had_not_begun_comes_back_too() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}), Execute("x", "cell"), SetValues({"a": 2}))
+    journal.progressed(1, 0)
+    assert journal.replayed() == [RunApp(), SetValues({"a": 2}), Execute("x", "cell")]
+
+
+def test_code_that_had_begun_is_not_run_again() -> None:
+    journal = Played()
+    journal.send(RunApp(), Execute("x", "cell"))
+    journal.progressed(2, 1)
+    rebuilt = journal.rebuild(without_running=False)
+    assert [decode_command(message.payload) for message in rebuilt.messages] == [RunApp()]
+    assert "executed outside" in rebuilt.lost[0]
+
+
+def test_the_guilty_command_is_left_out() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}), SetValues({"a": 99}))
+    journal.progressed(3, 2)
+    assert journal.replayed(guilty=True) == [RunApp(), SetValues({"a": 1})]
+
+
+def test_a_suspect_value_is_left_out_when_bringing_it_back_ends_the_process_again() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}), SetValues({"a": 99}))
+    journal.progressed(3, 2)
+    assert journal.replayed() == [RunApp(), SetValues({"a": 99})]
+    journal.progressed(2, 1)
+    assert journal.replayed() == [RunApp(), SetValues({"a": 99})]  # somebody else's fault
+    journal.progressed(2, 1)
+    assert journal.replayed(guilty=True) == [RunApp(), SetValues({"a": 1})]
+
+
+def test_what_came_back_counts_as_done_once_it_ran() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"a": 1}))
+    journal.progressed(2, 1)
+    journal.replayed()
+    journal.progressed(2, 2)
+    journal.send(SetValues({"a": 99}))
+    journal.progressed(3, 2)
+    assert journal.replayed(guilty=True) == [RunApp(), SetValues({"a": 1})]
+
+
+def test_the_largest_values_go_when_there_are_too_many_bytes() -> None:
+    journal = Played(max_bytes=300)
+    journal.send(SetValues({"small": 1, "large": "x" * 200}), SetValues({"other": "y" * 20}))
+    journal.progressed(2, 2)
+    rebuilt = journal.rebuild(without_running=False)
+    assert decode_command(rebuilt.messages[0].payload) == SetValues({"small": 1, "other": "y" * 20})
+    assert rebuilt.lost == ("the value of large, which is too large",)
+
+
+def test_what_waits_for_a_process_has_room_up_to_the_bound_whatever_it_is() -> None:
+    for command in (SetValues({"a": "x" * 100}), Execute("x" * 100, "cell"), RunApp()):
+        journal = Played(max_bytes=1000)
+        sent = 0
+        while journal.has_room(Channel.CONTROL, command):
+            journal.send(command)
+            sent += 1
+        assert 3 <= sent <= 1000 // 64
+
+
+def test_there_is_room_again_when_the_kernel_has_done_what_waited() -> None:
+    journal = Played(max_bytes=1000)
+    command = Execute("x" * 800, "cell")
+    journal.send(command)
+    assert not journal.has_room(Channel.CONTROL, command)
+    assert journal.replayed() == [command]
+    assert not journal.has_room(Channel.CONTROL, command)
+    journal.progressed(1, 1)
+    assert journal.has_room(Channel.CONTROL, command)
+
+
+def test_what_is_never_kept_needs_no_room() -> None:
+    journal = Played(max_bytes=0)
+    assert journal.has_room(Channel.CONTROL, Interrupt())
+    assert not journal.has_room(Channel.CONTROL, RunApp())
+
+
+def test_names_count_as_well_as_their_values_and_few_are_listed() -> None:
+    journal = Played(max_bytes=10_000)
+    journal.send(SetValues({f"name_{number}": None for number in range(5_000)}))
+    journal.progressed(1, 1)
+    rebuilt = journal.rebuild(without_running=False)
+    (command,) = (decode_command(message.payload) for message in rebuilt.messages)
+    assert isinstance(command, SetValues)
+    assert 50 < len(command.values) < 200
+    assert len(rebuilt.lost) < 200
+    assert "more names" in rebuilt.lost[-1]

@@ -1,0 +1,35 @@
+"""Where the system tells of processes that it killed for lack of memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mpkernel.server.supervision.exit_status import _memory_groups
+
+V2 = "30 23 0:26 {top} /sys/fs/cgroup rw - cgroup2 cgroup2 rw"
+V1 = "35 31 0:32 {top} /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory"
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "found"),
+    [
+        ("0::/system.slice/a.service", V2.format(top="/"), "sys/fs/cgroup/system.slice/a.service"),
+        ("0::/", V2.format(top="/"), "sys/fs/cgroup"),
+        ("0::/docker/1f", V2.format(top="/docker/1f"), "sys/fs/cgroup"),
+        ("0::/docker/1f/app", V2.format(top="/docker/1f"), "sys/fs/cgroup/app"),
+        ("4:memory:/docker/1f", V1.format(top="/docker/1f"), "sys/fs/cgroup/memory"),
+        ("4:cpu,memory:/a\n3:cpuset:/b", V1.format(top="/"), "sys/fs/cgroup/memory/a"),
+        ("0::/elsewhere", V2.format(top="/docker/1f"), None),
+        ("3:cpuset:/a", V1.format(top="/"), None),
+    ],
+)
+def test_the_group_is_found_in_a_container_too(
+    tmp_path: Path, groups: str, mounts: str, found: str | None
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(groups + "\n")
+    (tmp_path / "proc/self/mountinfo").write_text(mounts + "\n")
+    expected = [] if found is None else [tmp_path / found]
+    assert _memory_groups(tmp_path) == expected
