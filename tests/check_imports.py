@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("mpkernel", "shm")
 SERVER_ROOMS = {
     "pool": 0,
+    "journal": 0,  # the name that version 0.1 had for sessions.journal
     "operations": 1,
     "apps": 2,
     "hosts": 3,

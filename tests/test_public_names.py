@@ -25,3 +25,9 @@ def test_only_what_is_used_is_loaded() -> None:
 
 def test_a_name_that_is_not_there_is_no_attribute() -> None:
     assert not hasattr(mpkernel, "Nothing")
+
+
+def test_journals_are_found_where_version_0_1_had_them() -> None:
+    from mpkernel.server import journal
+
+    assert (journal.Journal, journal.Rebuilt) == (mpkernel.Journal, mpkernel.Rebuilt)
