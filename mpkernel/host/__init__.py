@@ -13,7 +13,8 @@ psutil nor uvloop: every host pays for what stands here.
     kernels     the table of them
     import_path where imports look first
     stopping    kernels that do not end: interrupted, judged, given up
-    streams     whole frames onto the stream Pipe from any thread; windows
+    streams     whole frames onto the stream Pipe from any thread
+    windows     how much each session may have sent that its client has not taken
     console     `sys.stdout` and `sys.stderr`, by thread
     descriptors what is written to descriptors 1 and 2, back to the session that ran
     temporary   the directory of multiprocessing's temporary files, which goes with the host

@@ -18,7 +18,8 @@ from mpkernel.errors import ProtocolError
 from mpkernel.host.import_path import put_first
 from mpkernel.host.session_files import HostFiles, SessionFiles
 from mpkernel.host.stopping import thread_clock
-from mpkernel.host.streams import HostWindow, StreamWriter, Window
+from mpkernel.host.streams import StreamWriter
+from mpkernel.host.windows import HostWindow, Window
 from mpkernel.program import resolve
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
 from mpkernel.wire.messages import (
@@ -29,6 +30,7 @@ from mpkernel.wire.messages import (
     Running,
     UpMessage,
 )
+from mpkernel.wire.windows import credit_due
 
 __all__ = ["Kernel"]
 
@@ -70,7 +72,7 @@ class Kernel:
         self._entry = create.entry
         self._writer = writer
         self._window = Window(create.window_bytes, host_window)
-        self._credit_bytes = create.window_bytes // 4
+        self._credit_bytes = credit_due(create.window_bytes)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._deliver: Callable[[Message | None], None] = self._inbox.put
         self._delivery = (

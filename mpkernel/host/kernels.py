@@ -9,7 +9,8 @@ from mpkernel.errors import ProtocolError
 from mpkernel.host.kernel import Kernel
 from mpkernel.host.session_files import HostFiles
 from mpkernel.host.stopping import Stopper
-from mpkernel.host.streams import HostWindow, StreamWriter
+from mpkernel.host.streams import StreamWriter
+from mpkernel.host.windows import HostWindow
 from mpkernel.wire.frames import Channel, Frame, FrameLost, Message
 from mpkernel.wire.messages import CreateKernel, KernelExited, Stopping, WantDrain
 
