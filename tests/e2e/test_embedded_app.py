@@ -70,11 +70,16 @@ def children() -> list[psutil.Process]:
     return [child for child in found if "resource_tracker" not in " ".join(child.cmdline())]
 
 
+@pytest.fixture(scope="module")
+def first_client() -> None:
+    """With its first client, the process has made what it then keeps."""
+    with TestClient(mounted()) as client:
+        visit(client, "s_first0")
+
+
 class TestTestClients:
     @pytest.fixture(autouse=True)
-    def _nothing_is_left(self) -> Iterator[None]:
-        with TestClient(mounted()) as client:  # what the process makes once
-            visit(client, "s_first0")
+    def _nothing_is_left(self, first_client: None) -> Iterator[None]:
         before = left()
         yield
         assert left() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from e2e.harness import NOTEBOOKS, Server, Tab
 
 NOTEBOOK = NOTEBOOKS / "stuck.py"
 OPTIONS = ("--session-ttl", "0")
+CONSOLES = {"plain": (), "redirected": ("--redirect-console-to-browser",)}
+"""Options that say where the console goes."""
 
 
 class Log:
@@ -32,20 +35,16 @@ class Log:
         return self.path.read_text().split() if self.path.exists() else []
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Log:
-    return Log(tmp_path / "log")
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return Log(tmp_path_factory.mktemp("stopping") / "log")
 
 
-@pytest.fixture(params=[(), ("--redirect-console-to-browser",)], ids=["plain", "redirected"])
-def console(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Options that say where the console goes."""
-    return tuple(request.param)
-
-
-@pytest.fixture
-def server(log: Log) -> Iterator[Server]:
-    with Server(NOTEBOOK, options=OPTIONS, env={"STUCK_LOG": str(log.path)}) as server:
+@pytest.fixture(scope="module", params=[()])
+def server(request: pytest.FixtureRequest, log: Log) -> Iterator[Server]:
+    """Each test leaves it without a tab. The parameter is more options."""
+    options = (*OPTIONS, *request.param)
+    with Server(NOTEBOOK, options=options, env={"STUCK_LOG": str(log.path)}) as server:
         yield server
 
 
@@ -74,24 +73,26 @@ async def until_idle(process: psutil.Process) -> None:
         pass
 
 
+@pytest.mark.parametrize("server", CONSOLES.values(), ids=CONSOLES, indirect=True, scope="module")
 @pytest.mark.parametrize("action", ["spins", "prints", "spins async"])
 async def test_a_spinning_tab_that_is_closed_takes_no_cpu(
-    log: Log, console: tuple[str, ...], action: str
+    server: Server, log: Log, action: str
 ) -> None:
-    options = (*OPTIONS, *console)
-    async with Server(NOTEBOOK, options=options, env={"STUCK_LOG": str(log.path)}) as server:
-        other = await open_tab(server)
-        host = host_of(other)
-        threads = host.num_threads()
-        await closed_while(await open_tab(server), log, action)
-        async with asyncio.timeout(20):  # 5 s, where nothing else takes the CPU
-            await until_idle(host)
-            while host.num_threads() > threads:
-                await asyncio.sleep(0.05)
-        new = await open_tab(server)
-        assert host_of(new) == host
-        await other.close()
-        await new.close()
+    other = await open_tab(server)
+    host = host_of(other)
+    threads = host.num_threads()
+    await closed_while(await open_tab(server), log, action)
+    async with asyncio.timeout(20):  # 5 s, where nothing else takes the CPU
+        await until_idle(host)
+        while host.num_threads() > threads:
+            await asyncio.sleep(0.05)
+    new = await open_tab(server)
+    assert host_of(new) == host
+    await other.close()
+    await new.close()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while host.num_threads() >= threads:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("action", ["sleeps", "awaits"])
