@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from e2e.fidelity import Table
-from e2e.harness import NOTEBOOKS
+from e2e.harness import NOTEBOOKS, PATIENCE_MS
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 pytest.register_assert_rewrite(
@@ -28,9 +28,8 @@ _CHROMIUM_OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_PATIENCE_MS = 90_000
 
-expect.set_options(timeout=_PATIENCE_MS)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,7 +70,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """One profile for a module: the 300 files of marimo's page are fetched cold only once."""
     context = await browser.new_context(viewport={"width": 1200, "height": 1400})
-    context.set_default_timeout(_PATIENCE_MS)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     await context.close()
 

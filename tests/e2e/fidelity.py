@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from e2e.harness import NOTEBOOKS, PROGRAM, Server
+from e2e.harness import NOTEBOOKS, PATIENCE_MS, PROGRAM, Server
 from playwright.async_api import Browser, BrowserContext, Page
 
 __all__ = [
@@ -113,6 +113,7 @@ class Visit:
         """Another profile: no cookies, no storage."""
         assert self._context.browser is not None
         context = await self._context.browser.new_context()
+        context.set_default_timeout(PATIENCE_MS)
         self._stack.push_async_callback(context.close)
         return context
 
@@ -215,6 +216,7 @@ class Outcomes:
         )
         await stack.enter_async_context(server)
         context = await self._browser.new_context(viewport={"width": 1200, "height": 1400})
+        context.set_default_timeout(PATIENCE_MS)
         stack.push_async_callback(context.close)
         return server, folder, context
 

@@ -22,6 +22,7 @@ __all__ = [
     "EXAMPLES",
     "MARK",
     "NOTEBOOKS",
+    "PATIENCE_MS",
     "PROGRAM",
     "SERVER_OPTIONS",
     "Element",
@@ -33,6 +34,9 @@ __all__ = [
     "mapped_files",
     "open_tabs",
 ]
+
+PATIENCE_MS = 90_000
+"""How long a page may take to show something, on a machine that does much else."""
 
 EXAMPLES = Path(__file__).parents[2] / "mpkernel" / "examples"
 NOTEBOOKS = Path(__file__).parent / "notebooks"
