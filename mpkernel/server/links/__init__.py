@@ -6,6 +6,7 @@
                      └─▶ HostConsole ─▶ back to the process, which knows whose text it is
 
 pipe_link      the two Pipes: sends from any thread, reads on the loop, never blocks it
+backlog        what a Pipe has not taken yet
 console_relay  what processes write to their descriptors 1 and 2, to the log
 host_console   the same, back to the process that wrote it
 sockets        a connection of multiprocessing as the socket that it is

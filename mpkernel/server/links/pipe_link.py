@@ -1,7 +1,7 @@
 """`Link`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
 
 Nothing here blocks. A send writes what the Pipe takes at once and keeps the rest in a bounded
-backlog that the loop flushes. A wake-up reads once, or some of a large frame, and hands over as
+`backlog` that the loop flushes. A wake-up reads once, or some of a large frame, and hands over as
 many frames as the loop's turn has time for (`aio.turns`). The Pipe is not watched until the rest
 has been handed over, a few milliseconds later, so a process that floods it is held back. So no host
 starves the others, be it with large frames or with many small ones.
@@ -22,13 +22,13 @@ import os
 import sys
 import termios
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 from mpkernel.aio.loops import running_loop
 from mpkernel.aio.turns import turn_of
 from mpkernel.errors import HostUnresponsive, ProtocolError
+from mpkernel.server.links.backlog import Backlog
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
 
 __all__ = ["Link"]
@@ -82,7 +82,6 @@ class Link:
         self._turn = turn_of(loop)
         self._left_bytes: dict[int, int] | None = None  # by descriptor, what a dead host left
         self._received_bytes = 0
-        self._backlog_limit = backlog_bytes
         self._max_frame_bytes = max_frame_bytes
         self._control_fd = control.fileno()
         self._readers = {
@@ -90,8 +89,7 @@ class Link:
             stream.fileno(): FrameDecoder(max_frame_bytes=max_frame_bytes),
         }
         self._lock = threading.Lock()  # guards all below
-        self._backlog: deque[memoryview] = deque()
-        self._backlog_bytes = 0
+        self._backlog = Backlog(backlog_bytes)
         self._flushing = False
         self._closed = False
         self._sent_count = 0
@@ -106,7 +104,7 @@ class Link:
     @property
     def backlog_bytes(self) -> int:
         """Bytes that the Pipe has not taken yet."""
-        return self._backlog_bytes
+        return self._backlog.byte_count
 
     @property
     def sent_count(self) -> int:
@@ -141,23 +139,22 @@ class Link:
         with self._lock:
             if self._closed:
                 return  # the host's death is told to its sessions, not to each who sends
+            waiting_bytes = self._backlog.byte_count
             may_refuse = refusable and channel is not Channel.MANAGEMENT
-            if self._backlog and may_refuse and self._is_full(size):
+            if waiting_bytes and may_refuse and not self._backlog.has_room(size):
                 raise HostUnresponsive(
                     f"the process of {self._name} takes no input:"
-                    f" {self._backlog_bytes} bytes wait for it",
+                    f" {waiting_bytes} bytes wait for it",
                     remedy="wait until it answers again, or end it",
                 )
             self._sent_count += 1
-            if self._backlog:
-                self._keep(header, payload)
+            if waiting_bytes:
+                self._backlog.keep(header, payload)
                 return
             written = self._write([header, payload])
             if written == size:
                 return
-            # Uncopied: a payload may be hundreds of megabytes.
-            of_payload = max(0, written - len(header))
-            self._keep(memoryview(header)[written:], memoryview(payload)[of_payload:])
+            self._backlog.keep(header, payload, written=written)
             if self._flushing:
                 return
             self._flushing = True
@@ -198,18 +195,9 @@ class Link:
         with self._lock:
             self._closed = True
             self._backlog.clear()
-            self._backlog_bytes = 0
 
-    def _is_full(self, size: int) -> bool:
-        return self._backlog_bytes + size > self._backlog_limit
-
-    def _keep(self, *parts: bytes | memoryview) -> None:
-        for part in parts:
-            if len(part):
-                self._backlog.append(memoryview(part))
-                self._backlog_bytes += len(part)
-
-    def _write(self, parts: list[bytes]) -> int:
+    def _write(self, parts: Sequence[bytes | memoryview]) -> int:
+        """How much of it the Pipe took: as good as all, where the host is gone."""
         try:
             return os.writev(self._control_fd, parts)
         except BlockingIOError:
@@ -233,24 +221,9 @@ class Link:
             if self._closed:
                 self._stop_flushing()
                 return
-            try:
-                parts = list(self._backlog)[:64]
-                written = os.writev(self._control_fd, parts)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                written = self._backlog_bytes
-            self._backlog_bytes -= written
-            while written:
-                part = self._backlog[0]
-                if written < len(part):
-                    self._backlog[0] = part[written:]
-                    return
-                written -= len(part)
-                self._backlog.popleft()
-            if self._backlog:
-                return
-            self._stop_flushing()
+            self._backlog.written(self._write(self._backlog.first()))
+            if not self._backlog.byte_count:
+                self._stop_flushing()
 
     def _stop_flushing(self) -> None:
         self._flushing = False
