@@ -1,4 +1,5 @@
-"""What a peer may claim: numbers and texts beyond these are no message."""
+"""Which numbers and texts a message may hold. A message that goes beyond these bounds is
+refused."""
 
 from __future__ import annotations
 
@@ -18,12 +19,13 @@ __all__ = [
 ]
 
 LEAST_FRAME_BYTES, MOST_FRAME_BYTES = 64 * 1024, 0x7FFF_FFFF
-"""What may be set as the largest frame: management messages, and what starts a kernel, must fit."""
+"""Between which two numbers `max_frame_bytes` may lie. Into the smaller one, every management
+message and what starts a kernel must fit."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 FileSize: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**46)]
-"""The sum, for all files that there may be, fits into 64 bits."""
+"""Of one file. The sizes of as many files as there may be add up to a number of at most 64 bits."""
 
 FrameSize: TypeAlias = Annotated[int, msgspec.Meta(ge=LEAST_FRAME_BYTES, le=MOST_FRAME_BYTES)]
 
@@ -32,4 +34,4 @@ Room: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Key: TypeAlias = Annotated[str, msgspec.Meta(max_length=255)]
 
 Duration: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0)]
-"""In seconds; what is not a number is none."""
+"""In seconds. NaN is refused, too: it is not greater than or equal to 0."""

@@ -4,8 +4,8 @@ A frame is a length prefix as `multiprocessing.connection.Connection` writes it 
 big-endian), then the body: channel (1 byte), session number (4 bytes, unsigned, big-endian) and
 payload. Session 0 is the host itself.
 
-Everything about what may stand in a frame's head lives here; what a payload means does not
-(`messages` for the management channel, the kernel and its client for all others).
+This file says all that there is to say about the head of a frame. What a payload means is said
+elsewhere: by `messages` for the management channel, by the kernel and its client for all others.
 
 The design follows h11 (a protocol that owns no socket) and asyncio's `BufferedProtocol` (the
 protocol owns the buffer, the transport reads into it).
@@ -45,8 +45,9 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 """The largest body (channel, session number and payload) that is sent or accepted by default."""
 
 MESSAGE_COST_BYTES = 64
-"""What a message counts in the windows on the way up, beside its payload: about what it costs to
-keep one. So a window bounds memory however small messages are."""
+"""What a message on its way up counts against its window, beside the bytes of its payload. It is
+about the memory that it takes to keep one message. So a window bounds memory, however small the
+messages are."""
 
 MAX_SESSION = 0xFFFF_FFFF
 
@@ -84,7 +85,8 @@ class Message(NamedTuple):
 
 
 class FrameLost(ProtocolError):
-    """A frame was larger than the memory that was left, and was passed over. The decoder goes on.
+    """There was not enough memory for a frame, and the decoder skipped it. The decoder can be used
+    further.
 
     Attributes:
         channel, session: the frame's.
@@ -106,7 +108,8 @@ def encode_header(
 ) -> bytes:
     """The 9 bytes that stand before a payload of `payload_bytes` bytes.
 
-    The payload is left out on purpose: header and payload leave in one `writev`, uncopied.
+    The payload is not part of the result: the caller writes header and payload with one `writev`,
+    which needs no copy of the payload.
 
     Raises:
         ProtocolError: the frame would exceed `max_frame_bytes`, or the session number 32 bits.
@@ -126,20 +129,20 @@ def encode_header(
 class FrameDecoder:
     """Takes bytes in any chunks, gives whole frames.
 
-    Two ways to feed it. `feed(data)` copies the bytes in. A reader that wants no copy asks for
-    `get_buffer()`, reads into it and says how much with `received(n)`.
+    There are two ways to give it bytes. `feed(data)` copies them. A reader that wants no copy asks
+    for `get_buffer()`, reads into that buffer, and tells with `received(n)` how many bytes it read.
 
-    Small frames are read many at a time into one buffer, and copied out. A frame that is larger
-    than the buffer is read where it stays: memory for it is asked for when its length is known,
-    and used as its bytes arrive.
+    Small frames are read into one buffer, many at a time, and copied out of it. A frame that is
+    larger than the buffer is read into memory of its own, which then is the payload: it is
+    allocated when the frame's length is known.
 
     Args:
         max_frame_bytes: the largest body that is accepted; may be set later. Default 256 MiB.
         buffer_bytes: the buffer's size. Default 128 KiB: it stays in a core's own cache.
 
     Attributes:
-        has_frames_left: whether the last `received` left something that is to be asked for: frames,
-            when there were more than it was to give, or what is wrong after them.
+        has_frames_left: whether `received(0)` must be called for what the last `received` did not
+            give: frames beyond `most_frames`, or the error of a wrong frame behind good ones.
     """
 
     def __init__(
@@ -190,12 +193,12 @@ class FrameDecoder:
 
         Args:
             count: how many bytes; 0 to ask for the frames that an earlier call left.
-            most_frames: how many to give; the rest is left, and `has_frames_left` says so. Default:
-                all of them.
+            most_frames: how many to give at most. If there are more, `has_frames_left` says so.
+                Default: all of them.
 
         Raises:
-            FrameLost: there was no memory for one. What follows it can be received.
-            ProtocolError: what was received is no frame. The decoder is of no use from then on.
+            FrameLost: there was no memory for a frame. What follows it can be received.
+            ProtocolError: what was received is no frame. The decoder must not be used any more.
         """
         if self._large is not None:
             return self._received_of(self._large, count)
@@ -214,7 +217,7 @@ class FrameDecoder:
             ):
                 if frames:
                     self.has_frames_left = True
-                    break  # those before it are good; the next call says what is wrong
+                    break  # the frames before it are good; the next call raises the error
                 raise ProtocolError(self._fault_of(body_bytes, channel))
             payload_start = start + HEADER_BYTES
             frame_end = payload_start - _BODY_HEAD_BYTES + body_bytes
@@ -257,10 +260,11 @@ class FrameDecoder:
                 f"a frame claims {body_bytes} bytes;"
                 f" {_BODY_HEAD_BYTES} to {self.max_frame_bytes} are possible"
             )
-        return f"a frame names channel {channel}, which there is not"
+        return f"a frame names channel {channel}, which does not exist"
 
     def _make_room(self) -> None:
-        """Have half of the buffer free behind `_end`, or the pending bytes at its front."""
+        """Move the pending bytes to the buffer's front, unless half of the buffer is free
+        anyway."""
         pending = self._end - self._start
         if pending == 0:
             self._start = self._end = 0
@@ -270,11 +274,12 @@ class FrameDecoder:
 
 
 class _LargeFrame:
-    """A frame whose payload is received where it stays.
+    """A frame whose payload is received into the `bytes` object that the frame will carry.
 
-    A `BytesIO` is the one writable way to the memory of a `bytes` object that can be had without a
-    copy: it takes the object over, and gives the same one back at the end. Where there is no memory
-    for it, the bytes go over one another in the decoder's own buffer, and are lost.
+    A `BytesIO` makes that possible without a copy: it takes over the memory of a `bytes` object,
+    lets us write to it, and gives the same object back at the end. Where there is no memory for the
+    payload, its bytes are read into the decoder's own buffer, one part over the other, and are
+    lost.
     """
 
     def __init__(
@@ -300,13 +305,13 @@ class _LargeFrame:
 
     @property
     def rest(self) -> memoryview:
-        """Where what is missing goes, or a part of it."""
+        """Where to put the bytes that are missing, or the next part of them."""
         if self._payload is None:
             return self._view[: self._payload_bytes - self.received_bytes]
         return self._view[self.received_bytes :]
 
     def frame(self) -> Frame:
-        """The frame, when nothing is missing.
+        """The frame. To be called when no byte of it is missing.
 
         Raises:
             FrameLost: there was no memory for it.

@@ -1,10 +1,10 @@
 """The messages of the management channel: tagged msgspec Structs, in msgpack.
 
 Down (server to host) go `Warm`, `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`,
-`ConsoleText`, `Ping` and `Shutdown`; up come `Warmed`, `Ready`, `Pong` (control Pipe),
-`KernelCreated`, `KernelExited`, `Running`, `FileStored`, `FileRemoved`, `WantConsole`, `WantDrain`
-and `Credit` (stream Pipe, in order with the session's output). Which session a message speaks of
-stands in the frame that carries it.
+`GiveUpFree`, `ConsoleText`, `Ping` and `Shutdown`. Up come, on the control Pipe, `Warmed`, `Ready`
+and `Pong`; and on the stream Pipe, in order with the session's output, `KernelCreated`,
+`KernelExited`, `Running`, `FileStored`, `FileRemoved`, `ShortOfMemory`, `WantConsole`, `WantDrain`
+and `Credit`. The frame that carries a message says which session the message is about.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ __all__ = [
 ]
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be: the last for deep nesting."""
+"""What msgspec raises for bytes that do not decode. `RecursionError` is for values that are nested
+too deeply."""
 
 
 class FileStorage(msgspec.Struct, frozen=True):
-    """How a host keeps virtual files; see `Settings`, where each of these stands."""
+    """How a host keeps virtual files. `Settings` explains each of these."""
 
     kind: Literal["shared_memory", "temp_file"] | None
     fallback: Literal["temp_file"] | None
@@ -62,18 +63,19 @@ class FileStorage(msgspec.Struct, frozen=True):
 
 
 class Stopping(msgspec.Struct, frozen=True):
-    """How a host ends kernels; see `Settings`, where each of these stands."""
+    """How a host ends kernels. `Settings` explains each of these."""
 
     interrupt_grace_s: Duration
     max_abandoned: Count
 
 
 class Warm(msgspec.Struct, tag="warm", frozen=True):
-    """To a host that has no app yet: import these. `Warmed` answers it, `Setup` may come after.
+    """Asks a host that has no app yet to import modules. The host answers with `Warmed`; `Setup`
+    may come after that.
 
     Attributes:
         modules: what to import.
-        at_low_priority: whether that shall give way to what else runs.
+        at_low_priority: whether to import with a low priority, so that other processes go first.
     """
 
     modules: list[str]
@@ -81,16 +83,16 @@ class Warm(msgspec.Struct, tag="warm", frozen=True):
 
 
 class Setup(msgspec.Struct, tag="setup", frozen=True):
-    """What the host is for; nothing but `Warm` goes before it. The launch itself carries only
-    descriptors.
+    """Tells a host which app it is for, and how. Only `Warm` may be sent before it. The launch
+    itself hands over nothing but descriptors.
 
     Attributes:
         app: absolute path of the app's file.
-        argv: what `sys.argv` shall be.
-        max_frame_bytes: the largest frame either side may send.
-        host_window_bytes: how much of all sessions together may be on its way up.
+        argv: what `sys.argv` is to be.
+        max_frame_bytes: the largest frame that either side may send.
+        host_window_bytes: how many bytes of all sessions together may be sent up and not yet taken.
         files: how virtual files are kept.
-        stopping: how kernels are ended that do not end.
+        stopping: how kernels are ended that do not end by themselves.
     """
 
     app: str
@@ -108,7 +110,7 @@ class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):
         session_id: the client's own name for the session.
         entry: the function that runs the kernel, as "package.module:function".
         args: opaque to all but that function.
-        window_bytes: how much of this session may be on its way up.
+        window_bytes: how many bytes of this session may be sent up and not yet taken.
     """
 
     session_id: str
@@ -139,7 +141,7 @@ class ConsoleText(msgspec.Struct, tag="console_text", frozen=True):
     Attributes:
         stream: "stdout" for 1, "stderr" for 2.
         text: whole characters, not necessarily whole lines.
-        read_at_s: `time.monotonic()` when the server read it: the same clock for all processes.
+        read_at_s: `time.monotonic()` when the server read it. All processes have the same clock.
     """
 
     stream: Literal["stdout", "stderr"]
@@ -167,8 +169,8 @@ class Warmed(msgspec.Struct, tag="warmed", frozen=True):
     """The host has imported what it could, and waits for its app.
 
     Attributes:
-        names: the top-level modules that came with it.
-        slowed: whether threads that the imports started are left with a low priority.
+        names: the top-level modules that were imported, also by other modules.
+        slowed: whether threads that the imports started could not be given the usual priority back.
     """
 
     names: list[str]
@@ -176,13 +178,13 @@ class Warmed(msgspec.Struct, tag="warmed", frozen=True):
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
-    """The host takes kernels."""
+    """The host is ready for `CreateKernel`."""
 
     pid: int
 
 
 class Pong(msgspec.Struct, tag="pong", frozen=True):
-    """The dispatcher runs."""
+    """The answer to `Ping`: the host's dispatcher still runs."""
 
     number: int
 
@@ -194,15 +196,16 @@ class KernelCreated(msgspec.Struct, tag="created", frozen=True):
 
 
 class Running(msgspec.Struct, tag="running", frozen=True):
-    """How many commands the kernel has begun, and how many of these it has done: one more is begun
-    while one runs. Which messages are commands, the kernel and its client's journal agree on."""
+    """How many commands the kernel has begun so far, and how many of these it has finished. While a
+    command runs, `begun` is `done` + 1. Which messages count as commands is agreed between the
+    kernel and the journal of its client."""
 
     begun: Count
     done: Count
 
 
 class KernelExited(msgspec.Struct, tag="exited", frozen=True):
-    """The kernel's thread ended: nothing of the session follows.
+    """The kernel's thread ended. Nothing more of the session follows.
 
     Attributes:
         error: the traceback, when an exception ended it; else None.
@@ -215,11 +218,11 @@ class FileStored(msgspec.Struct, tag="file_stored", frozen=True):
     """A virtual file of the session that the frame names (0: the host itself) can be read.
 
     Attributes:
-        key: what it is asked for by.
+        key: what a client asks for it by.
         kind: what holds its bytes.
         location: the name of a block, or the path of a temporary file.
-        size: bytes.
-        media_type: what it is.
+        size: in bytes.
+        media_type: its MIME type.
     """
 
     key: str
@@ -230,37 +233,41 @@ class FileStored(msgspec.Struct, tag="file_stored", frozen=True):
 
 
 class FileRemoved(msgspec.Struct, tag="file_removed", frozen=True):
-    """A virtual file has ended. `FilesFreed` answers it, always."""
+    """A virtual file has ended. The server always answers with `FilesFreed`."""
 
     key: Key
 
 
 class ShortOfMemory(msgspec.Struct, tag="short_of_memory", frozen=True):
-    """Shared memory is full: what others keep of it to be used again is wanted."""
+    """Shared memory is full: the server should ask the other hosts to give up (`GiveUpFree`) the
+    blocks that they keep to be used again."""
 
 
 class WantConsole(msgspec.Struct, tag="want_console", frozen=True):
-    """Send the host what its process writes to descriptors 1 and 2, as `ConsoleText`."""
+    """Asks the server to send the host what its process writes to descriptors 1 and 2, as
+    `ConsoleText`."""
 
 
 class WantDrain(msgspec.Struct, tag="want_drain", frozen=True):
-    """Open no more sessions here: something holds the process back that only its end will end.
+    """Asks the server to open no more sessions here: something slows the process down or takes its
+    memory, and only the end of the process will end that.
 
     Attributes:
-        reason: what, for the log.
+        reason: what that is, for the log.
     """
 
     reason: str
 
 
 class FilesFreed(msgspec.Struct, tag="files_freed", frozen=True):
-    """Nobody reads these files' bytes any more: what holds them can be used again."""
+    """Nobody reads these files' bytes any more: the blocks that hold them can be used again."""
 
     keys: list[str]
 
 
 class GiveUpFree(msgspec.Struct, tag="give_up_free", frozen=True):
-    """Unlink the blocks that are kept to be used again: somebody is short of shared memory."""
+    """Asks a host to unlink the blocks that it keeps to be used again: another host is short of
+    shared memory."""
 
 
 DownMessage = (
@@ -301,7 +308,7 @@ def encode(message: DownMessage | UpMessage) -> bytes:
 
 
 def decode_down(payload: bytes) -> DownMessage:
-    """What the server says to a host.
+    """Decode what the server says to a host.
 
     Raises:
         ProtocolError: the payload is no such message.
@@ -313,7 +320,7 @@ def decode_down(payload: bytes) -> DownMessage:
 
 
 def decode_up(payload: bytes) -> UpMessage:
-    """What a host says to the server.
+    """Decode what a host says to the server.
 
     Raises:
         ProtocolError: the payload is no such message.

@@ -57,7 +57,7 @@ ENDS = {
     "eight_byte_length": "claims -1 bytes",
     "negative_length": "claims -5 bytes",
     "too_short": "claims 0 bytes",
-    "unknown_channel": "channel 77, which there is not",
+    "unknown_channel": "channel 77, which does not exist",
     "no_msgpack": "no management message",
     "wrong_type": "no management message",
     "unknown_type": "no management message",
