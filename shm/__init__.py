@@ -5,10 +5,10 @@
                       ├─▶ Recycler ─▶ Block   shared memory, used again when nobody reads it
                       └─▶ fallback            temporary files
 
-`files` gives bytes a URL and a life, `storage` keeps them, `registry` says what may be read and
-when bytes are free (`entries`: what it keeps of each file), `recycler` gives out blocks, `blocks`
-makes, writes and reads them, `names` says whose a block is and `sweep` removes what dead processes
-left.
+`files` gives bytes a URL, and frees them when no object shows them any more. `storage` keeps the
+bytes. `registry` knows which files may be read and when their bytes can be freed; `entries` is what
+it keeps of each file. `recycler` hands out blocks, `blocks` makes, writes and reads them. The name
+of a block says which process made it (`names`), and `sweep` removes what dead processes left.
 
     storage = shm.SharedMemoryStorage()
     file = shm.VirtualFile.create_and_register(png, storage=storage, media_type="image/png")

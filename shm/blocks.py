@@ -1,16 +1,17 @@
-"""Blocks of POSIX shared memory: the same that `multiprocessing.shared_memory.SharedMemory` names,
-made and read another way where its way fails.
+"""Blocks of POSIX shared memory. `multiprocessing.shared_memory.SharedMemory` can open the same
+blocks; they are made and read in another way here, for these reasons:
 
-- Space is reserved before it is written. `SharedMemory` truncates: on a full `/dev/shm` the first
-  write is then a SIGBUS, the end of the process. Here it is `NoSpace`.
-- A new block is written with `pwrite`, which makes its pages without faulting on each (2.5 times
-  the speed of a mapping here). Only a block that is used again is mapped: copying into pages that
-  exist costs no system call.
-- Reading never registers with the reader's resource tracker (before Python 3.13 `SharedMemory`
-  does, and the tracker then removes a block that is not the reader's), and never maps on Linux: a
-  block that somebody cuts short is an error here, and would be a SIGBUS there.
-- The maker's tracker is told of a block before the block is made: between the two the process may
-  be killed.
+- The space is reserved when the block is made. `SharedMemory` only sets the length: on a full
+  `/dev/shm`, the first write then ends the process with a SIGBUS. Here, `NoSpace` is raised.
+- A new block is written with `pwrite`, which makes the pages without a page fault for each (2.5
+  times as fast as through a mapping, as measured). A block is mapped only when it is used again:
+  copying into pages that exist costs no system call.
+- Reading does not register the block with the reader's resource tracker. Before Python 3.13
+  `SharedMemory` does that, and the tracker then removes a block that belongs to somebody else.
+- On Linux, reading does not map the block. If somebody cuts a block short, reading it raises an
+  error; reading it through a mapping would end the process with a SIGBUS.
+- The maker's resource tracker is told of a block before the block is made: the process may be
+  killed between the two.
 """
 
 from __future__ import annotations
@@ -43,17 +44,18 @@ _COPY_BYTES = 4 * 1024 * 1024
 _DIRECTORY = "/dev/shm"
 
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
-"""What a write that does not fit may say."""
+"""The error numbers of a write for which there is no space."""
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _MORE_DESCRIPTORS = "raise the limit of open files, or close some"
 
-# macOS can only map its shared memory, and shows it nowhere.
+# On macOS shared memory can only be mapped, and no directory lists it.
 _CAN_PREAD = _LISTABLE = sys.platform == "linux"
 
 
 class Block:
-    """A block that this process made and must unlink. Not thread-safe: it has one holder.
+    """A block that this process made and must unlink. Not thread-safe: one holder uses it at a
+    time.
 
     Attributes:
         name: its name, without a leading slash; 30 characters at most.
@@ -79,7 +81,7 @@ class Block:
 
         Raises:
             NoSpace: the shared memory of this machine is full.
-            Unavailable: it cannot be had at all.
+            Unavailable: shared memory cannot be used at all.
         """
         if capacity <= 0:
             raise ValueError(f"a block of {capacity} bytes: it must be over 0")
@@ -94,8 +96,9 @@ class Block:
 
     @property
     def linked(self) -> bool:
-        """Whether others can still open it: somebody may have removed it by its name (systemd does
-        at a logout). Taken for granted where shared memory is no file system."""
+        """Whether others can still open the block. Somebody may have removed its name, as systemd
+        does when the user logs out. Where shared memory is no file system, this is not looked
+        at."""
         return self._linked and (not _LISTABLE or os.path.exists(f"{_DIRECTORY}/{self.name}"))
 
     @property
@@ -104,14 +107,14 @@ class Block:
         return self._mapping is not None
 
     def write(self, data: memoryview) -> None:
-        """Write bytes to the block's beginning; what lies behind them is undefined.
+        """Write bytes to the block's beginning. What the block holds behind them is undefined.
 
         Args:
             data: bytes, contiguous (`format` "B"), at most `capacity` of them.
 
         Raises:
-            Unavailable: it cannot be opened any more.
-            ValueError: they do not fit.
+            Unavailable: the block cannot be opened any more.
+            ValueError: the bytes do not fit.
         """
         if len(data) > self.capacity:
             raise ValueError(f"{len(data)} bytes do not fit into a block of {self.capacity}")
@@ -122,12 +125,13 @@ class Block:
             except OSError as error:
                 raise Unavailable(f"block {self.name} cannot be written: {error}") from error
             return
-        # In pieces: other threads may run between them.
+        # In pieces, so that other threads can run between them.
         for start in range(0, len(data), _COPY_BYTES):
             mapping[start : min(start + _COPY_BYTES, len(data))] = data[start : start + _COPY_BYTES]
 
     def map(self) -> None:
-        """Map the block, so that `write` is a copy. Its pages exist: none is faulted in later.
+        """Map the block, so that `write` only has to copy. All pages are mapped at once, so that
+        the copy meets no page fault.
 
         Raises:
             Unavailable: there is no descriptor or no address space left.
@@ -140,32 +144,34 @@ class Block:
             flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
             self._mapping = mmap.mmap(self._fd, self.capacity, flags=flags)
         except OSError as error:
-            raise Unavailable(f"shared-memory block {self.name} not mapped: {error}") from error
+            raise Unavailable(
+                f"shared-memory block {self.name} cannot be mapped: {error}"
+            ) from error
         finally:
             self._close_fd()  # a mapping has a duplicate of its own
 
     def unmap(self) -> None:
-        """Let go of the mapping and its descriptor."""
+        """End the mapping, and close its descriptor."""
         mapping, self._mapping = self._mapping, None
         if mapping is not None:
             mapping.close()
 
     def unlink(self) -> None:
-        """Remove the block: no one can open it any more, and its memory is free once those that
-        read it are done. Idempotent. In a fork of the maker only the descriptors are closed."""
+        """Remove the block: nobody can open it any more, and its memory is freed when the last
+        reader closes it. Idempotent. In a fork of the maker, only the descriptors are closed."""
         self._close_fd()
         self.unmap()
         self.unlink_name()
 
     def discard(self) -> None:
-        """Remove a block that nobody reads any more, and free its memory at once: a reader may
-        still have it mapped, for the next file in it. Idempotent."""
+        """Remove a block that nobody reads any more, and free its memory at once, although a reader
+        may still keep a mapping of it (see `mappings`). Idempotent."""
         if self._linked and os.getpid() == self._maker_pid:
             _cut(self.name)
         self.unlink()
 
     def unlink_name(self) -> None:
-        """The same, while a thread may be writing: its descriptors stay."""
+        """Remove the block, but keep its descriptors open: a thread may be writing to it."""
         if not self._linked or os.getpid() != self._maker_pid:
             return
         self._linked = False
@@ -193,7 +199,7 @@ class Block:
 
 
 class AttachedBlock:
-    """A block, whichever process made it, open for reading; stays readable when it is unlinked.
+    """A block, whichever process made it, open for reading. It stays readable when it is unlinked.
 
     Args:
         name: the block's name, without a leading slash.
@@ -266,8 +272,8 @@ class AttachedBlock:
             start += len(chunk)
 
     def map(self) -> mmap.mmap | None:
-        """All of it, read-only, as it is at each moment. None where there is no address space for
-        it, or nothing in it."""
+        """A read-only mapping of the whole block. None where there is no address space for it, or
+        where the block is empty."""
         flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
         try:
             return mmap.mmap(self._fd, 0, flags=flags, prot=mmap.PROT_READ)
@@ -276,9 +282,10 @@ class AttachedBlock:
 
     @contextmanager
     def view(self) -> Iterator[memoryview]:
-        """The block's bytes without a copy, read-only, until the `with` ends. Only of a block whose
-        maker can be trusted not to cut it short: that is a SIGBUS."""
-        if not self.size:  # for mmap, a length of 0 is all there is
+        """The block's bytes without a copy, read-only, until the `with` ends. Use it only where the
+        maker can be trusted not to cut the block short: reading would then end this process with a
+        SIGBUS."""
+        if not self.size:  # mmap takes a length of 0 as the whole file
             yield memoryview(b"")
             return
         try:
@@ -306,7 +313,7 @@ def read_chunks(
 
 
 def _cut(name: str) -> None:
-    """Take a block's memory away."""
+    """Free a block's memory, whoever still has it open or mapped."""
     try:
         fd = _posixshmem.shm_open(f"/{name}", os.O_RDWR, mode=0)
     except OSError as error:  # somebody removed it, or no descriptor is left
@@ -321,7 +328,7 @@ def _cut(name: str) -> None:
 
 
 def unlink_stray(name: str) -> None:
-    """Remove a block by its name, whoever made it. One that is gone already is fine."""
+    """Remove a block by its name, whoever made it. If it is gone already, nothing is done."""
     try:
         _posixshmem.shm_unlink(f"/{name}")
     except FileNotFoundError:
@@ -339,7 +346,7 @@ def _create_linked() -> tuple[str, int]:
             return name, _posixshmem.shm_open(
                 f"/{name}", os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600
             )
-        except FileExistsError:  # the numbers came round, and this one is in use
+        except FileExistsError:  # the counter began again, and this number is in use: take the next
             continue
         except OSError as error:
             untrack(name)
@@ -350,10 +357,10 @@ def _create_linked() -> tuple[str, int]:
 
 
 def _raise_if_out_of_descriptors(error: Exception) -> None:
-    """A file that cannot be opened for that may be there all the same.
+    """If no descriptor is left, say that: the file may exist nevertheless.
 
     Raises:
-        Unavailable: it is this that the error says.
+        Unavailable: the error means that no descriptor is left.
     """
     if isinstance(error, OSError) and error.errno in _OUT_OF_DESCRIPTORS:
         raise Unavailable(f"no file can be opened: {error}; {_MORE_DESCRIPTORS}") from error

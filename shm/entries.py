@@ -1,4 +1,4 @@
-"""What a registry keeps of a virtual file: whose it is, where its bytes lie, who needs them."""
+"""What a registry keeps of a virtual file: its owner, where its bytes lie, and who needs them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def new_key(extension: str = "") -> str:
 
 
 class Owner(NamedTuple):
-    """Whose a file is.
+    """The owner of a file.
 
     Attributes:
         host: the process, by any name that its server gives it.
-        session: the session in it; None for what is the process's own.
+        session: the session in that process; None for a file of the process itself.
     """
 
     host: str | int
@@ -41,7 +41,7 @@ class FileInfo(NamedTuple):
         key, size, media_type, owner: as registered; the size in bytes.
         references: how many objects show it.
         leases: how many readers hold its bytes.
-        released: whether it is only there for those readers.
+        released: whether the file has ended and its bytes are kept for those readers only.
         registered_at: seconds since the epoch.
     """
 
@@ -56,7 +56,7 @@ class FileInfo(NamedTuple):
 
 
 class Entry:
-    """One registered file, as a lease gives it.
+    """One registered file. `Registry.lease` gives it to a reader.
 
     Attributes:
         key, size, media_type, owner: as registered; the size in bytes.
@@ -90,10 +90,10 @@ class Entry:
         self.registered_at = time.time()
 
     def open(self) -> Reader:
-        """Hold the bytes open, so that they can be read even when whoever made them is gone.
+        """Open the bytes. They can then be read even when the process that made them has ended.
 
         Raises:
-            BlockNotFound: they are gone already.
+            BlockNotFound: the bytes are gone already.
             Unavailable: no descriptor is left to open them.
         """
         return self.source.open(self.size)
@@ -102,11 +102,11 @@ class Entry:
         self, start: int = 0, length: int | None = None, *, chunk_bytes: int = 256 * 1024
     ) -> Iterator[bytes]:
         """`length` bytes from `start` (default: all), `chunk_bytes` at a time (default 256 KiB),
-        never past the end; opened with the first chunk.
+        never past the end. The file is opened when the first chunk is asked for.
 
         Raises:
             BlockNotFound, Unavailable: as `open`.
-            ValueError: chunks of no bytes.
+            ValueError: `chunk_bytes` is less than 1.
         """
         if chunk_bytes < 1:
             raise ValueError(f"chunks of {chunk_bytes} bytes: it must be over 0")
@@ -115,7 +115,7 @@ class Entry:
             yield from reader.chunks(max(0, start), end, chunk_bytes=chunk_bytes)
 
     def info(self) -> FileInfo:
-        """What an operator may see of it."""
+        """What an operator may see of the file."""
         return FileInfo(
             self.key,
             self.size,

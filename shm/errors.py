@@ -1,4 +1,4 @@
-"""What can go wrong with a virtual file, each with what the reader can do about it."""
+"""What can go wrong with a virtual file. Each message says what its reader can do."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class ShmError(Exception):
 
 
 class Unavailable(ShmError):
-    """This kind of storage cannot be had here."""
+    """This kind of storage cannot be used here, or not now."""
 
 
 class NoSpace(Unavailable):
-    """A file does not fit.
+    """There is no space for a file.
 
     Attributes:
-        asked_bytes: what was asked for.
-        free_bytes: what was free then; None where nobody can tell.
+        asked_bytes: how many bytes were asked for.
+        free_bytes: how many were free then; None where that is not known.
     """
 
     def __init__(self, where: str, asked_bytes: int, free_bytes: int | None) -> None:
@@ -40,15 +40,15 @@ class NoSpace(Unavailable):
 
 
 class QuotaExceeded(ShmError):
-    """A file is over what its session, or all sessions together, may store."""
+    """With this file, its session or all sessions together would store more than they may."""
 
 
 class KeyTaken(ShmError):
-    """A key is registered already."""
+    """The key is registered already."""
 
 
 class NotOwner(ShmError):
-    """A file belongs to somebody else."""
+    """The file belongs to somebody else."""
 
 
 class BlockNotFound(ShmError, KeyError):

@@ -18,14 +18,14 @@ __all__ = ["VirtualFile"]
 class VirtualFile:
     """A file that a client can fetch.
 
-    It lives as long as this object or any that it is bound to (`bind`): with the last of them its
-    bytes are freed.
+    It exists as long as this object, or any object that it is bound to (`bind`). When the last of
+    them is gone, its bytes are freed.
 
     Attributes:
-        key: what it is registered as; empty for a data URL.
+        key: the key that it is registered under; empty for a data URL.
         url: where a client finds it: "@file/<size>-<key>" relative to its server, or a data URL.
-        size: bytes.
-        media_type: what it is.
+        size: in bytes.
+        media_type: its MIME type.
     """
 
     __slots__ = ("__weakref__", "_storage", "key", "media_type", "size", "url")
@@ -54,10 +54,10 @@ class VirtualFile:
 
         Args:
             buffer: any object with bytes; not `str`.
-            storage: where to; None for a data URL.
-            media_type: what it is. Default "application/octet-stream".
-            extension: of its key, without the dot. Default: none.
-            owner: whose file it is. Default: this process's.
+            storage: where to store them; None for a data URL.
+            media_type: the MIME type. Default "application/octet-stream".
+            extension: with which the key is to end, without the dot. Default: none.
+            owner: the owner. Default: this process.
 
         Raises:
             As `RegisteredStorage.store`.
@@ -74,8 +74,12 @@ class VirtualFile:
         return file
 
     def bind(self, holder: object) -> None:
-        """Keep the file as long as `holder` lives, which shows it. `TypeError` for an object that
-        cannot be weakly referenced."""
+        """Keep the file as long as `holder` exists, an object that shows it.
+
+        Raises:
+            TypeError: `holder` cannot be weakly referenced.
+            KeyError: the file was removed.
+        """
         if self._storage is None:
             return
         registry, key = self._storage.registry, self.key
@@ -91,7 +95,7 @@ class VirtualFile:
         """All its bytes.
 
         Raises:
-            KeyError: it was removed.
+            KeyError: the file was removed.
         """
         if self._storage is None:
             return base64.b64decode(self.url.rpartition(",")[2])

@@ -1,4 +1,4 @@
-"""Locks that a forked child finds free, whatever thread of its parent held them."""
+"""Locks that are free in a forked child, even if a thread of the parent held them at the fork."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _locks: weakref.WeakSet[threading.RLock] = weakref.WeakSet()
 
 
 def fork_safe_rlock() -> threading.RLock:
-    """A re-entrant lock, written in C: `with` enters and leaves it without a gap in which an
-    asynchronous exception could land."""
+    """A re-entrant lock that is free in a forked child. The lock is written in C: there is no
+    moment in which an asynchronous exception could leave it locked after its `with`."""
     lock = threading.RLock()
     _locks.add(lock)
     return lock

@@ -1,11 +1,13 @@
-"""Read-only mappings of blocks that are used again and again, kept by who reads them.
+"""Read-only mappings of blocks that are used again and again. The reader of the blocks keeps them.
 
-Reading through a mapping that exists is twice as fast as `pread` on large files; making one costs
-more than it saves. So a block is mapped with its second file, and let go a while after its last.
+Reading a large file through a mapping that exists is twice as fast as `pread`. But to make a
+mapping for one file costs more than it saves. So a block is mapped when the second file lies in it,
+and its mapping ends some time after the last file.
 
-A block that its maker cuts short is a SIGBUS for who has it mapped. Its length is asked for before
-each chunk; what remains is a maker that cuts it within those microseconds, on purpose. Such a
-maker runs as the same user, and could end the reader by simpler means.
+If the maker of a block cuts it short, a reader that has it mapped gets a SIGBUS, which ends its
+process. Therefore the length is asked for before each chunk. Only a maker that cuts the block
+within the following microseconds, on purpose, can still end the reader. Such a maker runs as the
+same user, and could end the reader by simpler means.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _MOST_NOTED = 4096
 
 
 class _Used:
-    """What is known of a block."""
+    """How a block was used: how many files lay in it, when the last one came, its mapping."""
 
     __slots__ = ("at", "mapping", "times")
 
@@ -35,9 +37,11 @@ class _Used:
 
 
 class Mappings:
-    """The mappings of one reader. `note` and `expire` belong to one thread, all else to any.
+    """The mappings of one reader. One thread calls `note` and `expire`; any thread may call the
+    rest.
 
-    A mapping is never closed, only let go: it ends with the last reader that is inside.
+    A mapping is never closed, because a thread may be reading through it. Only the reference to it
+    is dropped: the mapping ends with its last reference.
 
     Args:
         max_bytes: how much may be mapped. Default 256 MiB.
@@ -66,7 +70,7 @@ class Mappings:
         return sum(len(used.mapping) for used in list(self._blocks.values()) if used.mapping)
 
     def note(self, name: str) -> None:
-        """A new file lies in the block of this name."""
+        """Say that a new file lies in the block of this name."""
         used = self._blocks.pop(name, None) or _Used()
         used.times += 1
         used.at = self._clock()
@@ -75,8 +79,8 @@ class Mappings:
             del self._blocks[next(iter(self._blocks))]
 
     def expire(self) -> float | None:
-        """Let go what was not used for long. Returns the seconds until that is due for the next,
-        None when there is none."""
+        """Drop the mappings of blocks that had no new file for `max_age_s`. Returns the seconds
+        until the next one is due; None when there is none."""
         deadline = self._clock() - self._max_age_s
         for name, used in list(self._blocks.items()):
             if used.at > deadline:
@@ -85,11 +89,11 @@ class Mappings:
         return None
 
     def clear(self) -> None:
-        """Let all go."""
+        """Drop all mappings."""
         self._blocks.clear()
 
     def open(self, name: str, size: int) -> AttachedBlock:
-        """A block, to be read through its mapping where it has one, or is worth one.
+        """Open a block. It is read through a mapping if two files or more have lain in it.
 
         Raises:
             BlockNotFound, Unavailable: as `AttachedBlock`.

@@ -1,11 +1,12 @@
-"""Names that say whose a block is, so that what a dead process left can be told from what a living
-one uses.
+"""Names of blocks that say which process made the block. So what a dead process left can be told
+from what a living process uses.
 
     mpk-<pid namespace>-<pid>-<start of the process>-<number>
 
-all in base 36, 30 characters at most: with the slash before it such a name is within the 31 that
-macOS allows. A pid alone is used again; with the time its process started it is not. The pid
-namespace is there because containers can share `/dev/shm` and not their pids.
+All numbers are in base 36. A name has 30 characters at most: with the slash before it, it is within
+the 31 that macOS allows. The system uses a pid again for another process; a pid together with the
+time when its process started stays unique. The name has the pid namespace in it because containers
+can share `/dev/shm` and still have pids of their own.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ _numbers = itertools.count()
 
 
 class ProcessTag(NamedTuple):
-    """Which process, on this machine, for as long as it is up.
+    """Says which process is meant, on this machine, until the machine is restarted.
 
     Attributes:
         namespace: the inode of its pid namespace; 0 where there are none.
-        pid: its id in there.
+        pid: its process ID in that namespace.
         start: when it started, in clock ticks (Linux) or hundredths of a second; 0 if unknown.
     """
 
@@ -44,13 +45,13 @@ class ProcessTag(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """How the names of all its blocks begin."""
+        """What the names of all its blocks begin with."""
         return f"{_PREFIX}-{_base36(self.namespace)}-{_base36(self.pid)}-{_base36(self.start)}-"
 
     @property
     def may_live(self) -> bool:
-        """False only when the process is known to be gone: one of another pid namespace, or one
-        whose start nobody could tell, may live."""
+        """False only when the process is known to be gone. A process of another pid namespace, or
+        one whose start is unknown, may still live."""
         if self.namespace != _namespace():
             return True
         now = _start_of(self.pid)
@@ -71,7 +72,8 @@ def own_tag() -> ProcessTag:
 
 
 def next_name() -> str:
-    """A name for a new block of the calling process. Names come again after 1,679,616."""
+    """A name for a new block of the calling process. After 1,679,616 names, the first comes
+    again."""
     global _own_prefix
     tag = own_tag()
     if _own_prefix[0] is not tag:
@@ -80,7 +82,7 @@ def next_name() -> str:
 
 
 def owner_of(name: str) -> ProcessTag | None:
-    """Whose a block of this name is; None for a name that is not of ours."""
+    """The process that made a block of this name; None for a name that is not one of ours."""
     match = _NAME.match(name)
     return ProcessTag(*(int(part, 36) for part in match.groups())) if match else None
 
@@ -102,7 +104,7 @@ def _start_of(pid: int) -> int | None:
         return _start_by_psutil(pid)
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
-            # The name before the last parenthesis may hold anything.
+            # The program's name, before the last parenthesis, may hold any characters.
             fields = stat.read().rpartition(b")")[2].split()
     except ProcessLookupError:
         return None
@@ -115,7 +117,7 @@ def _start_of(pid: int) -> int | None:
 
 
 def _start_by_psutil(pid: int) -> int | None:
-    import psutil  # late: a host on Linux must not pay for it
+    import psutil  # imported only here: a host on Linux does not need it
 
     try:
         return int(psutil.Process(pid).create_time() * 100) % _START_TICKS_WRAP

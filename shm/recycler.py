@@ -1,13 +1,13 @@
 """Blocks that are free, kept by size class to be used again.
 
-Making the pages of a fresh block costs more than all else that is done with it: 1 GB/s through page
-faults, 14 GB/s and more into pages that exist. So a freed block waits a while for the next file of
-its size class. Which other process may still read it is not known here: a block is given back when
-nobody does.
+To make the pages of a new block costs more than everything else that is done with it: 1 GB/s is
+written through page faults, 14 GB/s and more into pages that exist. So a freed block is kept for a
+while, for the next file of its size class. The recycler does not know who else reads a block: the
+caller gives a block back when nobody reads it any more.
 
-Nothing here takes a lock. `give_back` may be called from a `__del__` that the garbage collector
-runs in the middle of `take`, on the same thread; every step is a single operation on a `deque` or a
-`dict`, which the interpreter does not divide.
+Nothing here takes a lock. The garbage collector may run a `__del__` that calls `give_back` while
+the same thread is in the middle of `take`. Every step is a single operation on a `deque` or a
+`dict`, which the interpreter does not interrupt.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _MIB = 1024 * 1024
 
 
 def size_class(size: int) -> int:
-    """The capacity of blocks for files of `size` bytes: whole pages, then four classes for each
-    doubling, so that at most a fifth of a block is unused."""
+    """The capacity of blocks for files of `size` bytes: whole pages, and of larger sizes four
+    between one power of two and the next, so that at most a fifth of a block is unused."""
     size = max(1, size)
     step = max(_PAGE_BYTES, 1 << max(0, (size - 1).bit_length() - 3))
     return -(-size // step) * step
@@ -41,11 +41,12 @@ class _Free(NamedTuple):
 
 
 class Recycler:
-    """Gives out blocks, fresh ones or used ones. Safe from any thread and from `__del__`.
+    """Hands out blocks, new ones or used ones. Safe from any thread and from `__del__`.
 
     Args:
-        max_bytes: how much may wait to be used again. Default 64 MiB; 0 unlinks at once.
-        max_age_s: how long a block waits. Default 30.
+        max_bytes: how many bytes of free blocks are kept to be used again. Default 64 MiB; 0: none,
+            each is unlinked at once.
+        max_age_s: how long a free block is kept. Default 30.
         max_mapped: how many blocks are kept mapped, each with a descriptor. Default 64.
         clock: seconds, monotonic.
     """
@@ -63,7 +64,7 @@ class Recycler:
         self._max_mapped = max_mapped
         self._clock = clock
         self._free: dict[int, deque[_Free]] = {}
-        self._blocks: dict[str, Block] = {}  # all that live, free or not
+        self._blocks: dict[str, Block] = {}  # all that exist, free or in use
         self._out: dict[str, Block] = {}  # those in use
         self._owner_pid = os.getpid()
         self._closed = False
@@ -75,12 +76,12 @@ class Recycler:
 
     @property
     def free_blocks(self) -> int:
-        """How many blocks wait."""
+        """How many free blocks are kept."""
         return sum(len(free) for free in list(self._free.values()))
 
     @property
     def free_bytes(self) -> int:
-        """How much memory waits, in bytes."""
+        """How many bytes the free blocks hold."""
         return sum(capacity * len(free) for capacity, free in list(self._free.items()))
 
     @property
@@ -89,11 +90,11 @@ class Recycler:
         return len(self._blocks)
 
     def take(self, size: int) -> Block:
-        """A block for `size` bytes, with whatever bytes in it.
+        """A block for `size` bytes. What it holds is undefined.
 
         Raises:
-            NoSpace: there is no memory for it, not even after giving up all that wait.
-            Unavailable: shared memory cannot be had at all, or the recycler is closed.
+            NoSpace: there is no memory for it, not even after all free blocks were given up.
+            Unavailable: shared memory cannot be used at all, or the recycler is closed.
         """
         self._leave_parent()
         if self._closed:
@@ -109,14 +110,14 @@ class Recycler:
         else:
             self._map(block)
         self._out[block.name] = block
-        if self.closed:  # since we looked
+        if self.closed:  # another thread closed it meanwhile
             self._unlink(block)
             raise Unavailable("the storage is closed")
         return block
 
     def give_back(self, block: Block) -> None:
-        """Take a block back that nobody reads any more. Once for each that was taken; one that
-        is not out is left alone."""
+        """Take a block back that nobody reads any more. A block that is not in use is left
+        alone."""
         if os.getpid() != self._owner_pid or self._out.pop(block.name, None) is None:
             return
         if self._closed or block.capacity > self.max_bytes:
@@ -126,12 +127,12 @@ class Recycler:
         self._free.setdefault(block.capacity, deque()).append(_Free(block, self._clock()))
         while self.free_bytes > self.max_bytes and self._drop_oldest():
             pass
-        if self.closed:  # since we looked
+        if self.closed:  # another thread closed it meanwhile
             self.give_up_free()
 
     def expire(self) -> float | None:
-        """Unlink what waited for too long. Returns the seconds until that is due for the next
-        block, None when none waits."""
+        """Unlink the blocks that were free for `max_age_s`. Returns the seconds until the next one
+        is due; None when no block is free."""
         deadline = self._clock() - self.max_age_s
         while (oldest := self._oldest()) is not None:
             if oldest.since > deadline:
@@ -140,12 +141,12 @@ class Recycler:
         return None
 
     def give_up_free(self) -> None:
-        """Unlink every block that waits to be used again."""
+        """Unlink every free block."""
         while self._drop_oldest():
             pass
 
     def close(self) -> None:
-        """Unlink every block, those in use too. Idempotent; nothing can be taken any more."""
+        """Unlink every block, also those in use. Idempotent. No block can be taken any more."""
         self._closed = True
         if os.getpid() != self._owner_pid:
             return
@@ -159,7 +160,7 @@ class Recycler:
             block = Block.create(capacity)
         except NoSpace:
             self.give_up_free()
-            # Not a whole size class, when there is so little.
+            # When memory is this short, ask for no more than the file's own pages.
             block = Block.create(-(-size // _PAGE_BYTES) * _PAGE_BYTES)
         self._blocks[block.name] = block
         return block
@@ -171,11 +172,11 @@ class Recycler:
             try:
                 block.map()
             except Unavailable:
-                return  # it is written without a mapping then, only slower
+                return  # the block is then written without a mapping, which is only slower
 
     def _pop(self, capacity: int) -> Block | None:
         try:
-            return self._free[capacity].pop().block  # the newest: it is in the cache
+            return self._free[capacity].pop().block  # the newest: the processor's cache has it
         except (KeyError, IndexError):
             return None
 
@@ -195,7 +196,7 @@ class Recycler:
         try:
             self._free[oldest.block.capacity].remove(oldest)
         except (KeyError, ValueError, IndexError):
-            return True  # somebody took it meanwhile
+            return True  # another thread took it meanwhile
         self._unlink(oldest.block)
         return True
 
@@ -204,7 +205,7 @@ class Recycler:
             block.discard()
 
     def _leave_parent(self) -> None:
-        """In a fork: the blocks are the parent's, to write to them would be to write its files."""
+        """In a fork, forget the parent's blocks: who writes to them changes the parent's files."""
         if os.getpid() != self._owner_pid:
             self._free, self._blocks, self._out = {}, {}, {}
             self._owner_pid = os.getpid()

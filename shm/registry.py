@@ -1,4 +1,4 @@
-"""Which virtual files there are, whose they are, and who still needs their bytes.
+"""Which virtual files there are, who owns them, and who still needs their bytes.
 
 A file's life:
 
@@ -6,13 +6,14 @@ A file's life:
                  ▲        │              (by its owner, by the last reference,
                  └ lease ─┘               with its session, with its host)
 
-A lease is a reader's hold on the bytes: they are freed with the last lease, not before, so what a
-reader reads is never another file's. Keys are capabilities: 128 random bits, and nothing that is
-not registered can be read.
+A reader takes a lease of a file while it reads. The bytes are not freed before the last lease ends,
+so a reader never gets the bytes of another file. Who knows a key may read the file: keys have 128
+random bits. Only what is registered can be read.
 
-Any thread may call, and so may a `__del__` that the garbage collector runs while the same thread
-is inside: the lock is re-entrant, and each section is ordered so that coming back in does no harm
-(a key is taken by one `setdefault`, bytes are freed by the one who sets `freed`).
+Any thread may call. So may a `__del__` that the garbage collector runs while the same thread is in
+the middle of a call. Therefore the lock is re-entrant, and within it the steps have an order in
+which a second call between them does no harm: a key is taken with one `setdefault`, and whoever
+sets `freed` frees the bytes.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ class Snapshot(NamedTuple):
 
 
 class Registry:
-    """The files of one process, or those that a server knows of.
+    """The files of one process, or all those that a server knows.
 
     Args:
         session_quota_bytes: how much one session may hold. Default None: no bound.
-        quota_bytes: how much all may hold together. Default None: no bound.
-        max_files: how many files there may be, those not counted that hosts have for themselves.
+        quota_bytes: how much all sessions may hold together. Default None: no bound.
+        max_files: how many files there may be in all. The `host_files` of each host do not count.
             Default 100,000.
-        host_files: how many files each host has for itself beside these, which no other host can
-            take. Default 0.
+        host_files: how many files each host may have in addition to `max_files`, however many
+            others have. Default 0.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Registry:
         self._files: dict[str, Entry] = {}
         self._of_session: dict[Owner, dict[str, Entry]] = {}
         self._of_host: dict[str | int, dict[str, Entry]] = {}
-        self._held: dict[int, Entry] = {}  # released, and still leased
+        self._held: dict[int, Entry] = {}  # those that are released, and that readers still hold
         self._bytes_of: dict[Owner, int] = {}
         self._total_bytes = 0
 
@@ -85,24 +86,24 @@ class Registry:
 
     @property
     def total_bytes(self) -> int:
-        """What is registered or still being read, in bytes."""
+        """How many bytes are registered or still being read."""
         return self._total_bytes
 
     @property
     def free_files(self) -> int:
-        """How many files more there may be of hosts that have all that they have for themselves."""
+        """How many more files a host may make that has used up its own `host_files`."""
         if not self.host_files:
             return self.max_files - len(self._files)
         hosts = list(self._of_host.values())
         return self.max_files - sum(max(0, len(files) - self.host_files) for files in hosts)
 
     def bytes_held(self) -> dict[Owner, int]:
-        """The same by owner; those that hold none are left out."""
+        """How many bytes each owner holds. Owners that hold none are left out."""
         with self._lock:
             return dict(self._bytes_of)
 
     def check(self, key: str, size: int, owner: Owner) -> None:
-        """Raise what `register` would raise now: before the bytes are written anywhere."""
+        """Raise what `register` would raise. To be called before the bytes are written."""
         if not key or len(key) > MAX_KEY_CHARS or "/" in key or "\0" in key:
             raise ValueError(
                 f"{key[:40]!r} is no key: 1 to {MAX_KEY_CHARS} characters, none of them a slash"
@@ -136,15 +137,15 @@ class Registry:
         Args:
             key: see `new_key`.
             source: where the bytes lie.
-            size: how many of them are the file's.
-            owner: whose it is.
-            media_type: what it is.
-            leases: with how many readers it begins, each of which ends with `end_lease`.
+            size: how many bytes the file has.
+            owner: the owner.
+            media_type: the MIME type.
+            leases: how many readers hold the file from the beginning; each calls `end_lease`.
 
         Raises:
-            KeyTaken: the key is somebody's already.
-            QuotaExceeded: the session, or all sessions, would hold too much.
-            ValueError: the key is none.
+            KeyTaken: the key is registered already.
+            QuotaExceeded: the session, or all sessions together, would hold too much.
+            ValueError: the key is not valid.
         """
         with self._lock:
             self.check(key, size, owner)
@@ -166,7 +167,7 @@ class Registry:
 
     @contextmanager
     def lease(self, key: str) -> Iterator[Entry]:
-        """Hold a file's bytes while the `with` lasts, whoever releases it meanwhile.
+        """Keep a file's bytes while the `with` lasts, even if somebody releases the file meanwhile.
 
         Raises:
             KeyError: no such file is registered.
@@ -180,13 +181,13 @@ class Registry:
             self.end_lease(entry)
 
     def end_lease(self, entry: Entry) -> None:
-        """A reader is done."""
+        """Say that a reader is done with the file."""
         with self._lock:
             entry.leases -= 1
         self._free_when_unused(entry)
 
     def reference(self, key: str) -> None:
-        """One object more shows the file.
+        """Say that one more object shows the file.
 
         Raises:
             KeyError: no such file is registered.
@@ -195,8 +196,8 @@ class Registry:
             self._entry(key).references += 1
 
     def dereference(self, key: str) -> None:
-        """One object less shows the file; the last one releases it. A key that is not registered
-        (any more) is left alone."""
+        """Say that one object no longer shows the file. After the last one, the file is released.
+        If the key is not registered, nothing is done."""
         with self._lock:
             entry = self._files.get(key)
             if entry is None:
@@ -207,10 +208,11 @@ class Registry:
         self._release(entry)
 
     def release(self, key: str, owner: Owner | None = None) -> None:
-        """End a file: nobody finds it any more. A key that is not registered is left alone.
+        """End a file: nobody can read it by its key any more. If the key is not registered, nothing
+        is done.
 
         Raises:
-            NotOwner: an `owner` is given, and the file is somebody else's.
+            NotOwner: an `owner` is given, and the file belongs to somebody else.
         """
         entry = self._files.get(key)
         if entry is None:
@@ -224,15 +226,15 @@ class Registry:
         self._release_all(self._of_session.get(owner, {}))
 
     def keys_of_session(self, owner: Owner) -> list[str]:
-        """The files of a session, the oldest first."""
+        """The keys of a session's files, the oldest first."""
         return list(self._of_session.get(owner, {}))
 
     def keys_of_host(self, host: str | int) -> list[str]:
-        """The files of a host, whichever session's they are, the oldest first."""
+        """The keys of a host's files, of all its sessions, the oldest first."""
         return list(self._of_host.get(host, {}))
 
     def release_host(self, host: str | int) -> None:
-        """End all files of a host, whichever session's they are."""
+        """End all files of a host, of all its sessions."""
         self._release_all(self._of_host.get(host, {}))
 
     def release_all(self) -> None:
@@ -240,7 +242,7 @@ class Registry:
         self._release_all(self._files)
 
     def snapshot(self) -> Snapshot:
-        """What is registered now, and what is only held by readers."""
+        """All files that are registered now, and those that have ended and are still being read."""
         with self._lock:
             entries = [*self._files.values(), *self._held.values()]
             files = sorted((entry.info() for entry in entries), key=lambda i: i.registered_at)

@@ -1,4 +1,5 @@
-"""Where the bytes of a virtual file can lie: in a block, in a temporary file, in this process."""
+"""Where the bytes of a virtual file can lie: in a block of shared memory, in a temporary file, or
+in the memory of this process."""
 
 from __future__ import annotations
 
@@ -23,18 +24,19 @@ SourceKind: TypeAlias = Literal["block", "temp_file", "memory"]
 
 
 class Reader(Protocol):
-    """A file's bytes, held open: they stay readable when their name is removed."""
+    """A file's bytes, open for reading. They stay readable when the name of the block or file is
+    removed."""
 
     def chunks(self, start: int, end: int, *, chunk_bytes: int = ...) -> Iterator[bytes]:
-        """The bytes from `start` to `end`, so many at a time, never past the file's own.
+        """The bytes from `start` to `end`, `chunk_bytes` at a time, never past the file's end.
 
         Raises:
-            BlockNotFound: their maker cut them short.
+            BlockNotFound: the block or file was cut short.
         """
         ...
 
     def close(self) -> None:
-        """Done. Idempotent."""
+        """Close what was opened. Idempotent."""
         ...
 
 
@@ -56,25 +58,25 @@ class Source(Protocol):
         """Open the bytes of a file of this size.
 
         Raises:
-            BlockNotFound: they are gone.
+            BlockNotFound: the bytes are gone.
             Unavailable: no descriptor is left to open them.
         """
         ...
 
     def released(self) -> None:
-        """The file has ended; those that read it may still do so. Called once, before `free`."""
+        """Called once, before `free`: the file has ended. Those that read it may still do so."""
         ...
 
     def free(self) -> None:
-        """Nobody needs the bytes any more. Called once."""
+        """Called once: nobody needs the bytes any more."""
         ...
 
 
 class BlockSource:
-    """A block of this process's, to be used again when it is free.
+    """Bytes in a block of this process. When they are freed, the block can be used again.
 
     Attributes:
-        block: it.
+        block: the block.
     """
 
     __slots__ = ("_recycler", "block")
@@ -100,7 +102,7 @@ class BlockSource:
 
 
 class TempFileSource:
-    """A temporary file of this process's.
+    """Bytes in a temporary file of this process.
 
     Attributes:
         location: its absolute path.
@@ -125,12 +127,12 @@ class TempFileSource:
             return
         try:
             os.unlink(self.location)
-        except FileNotFoundError:  # somebody cleans temporary files up; it is gone, as it should
+        except FileNotFoundError:  # another program that cleans temporary files up has removed it
             return
 
 
 class BytesSource:
-    """Bytes in this process."""
+    """Bytes in the memory of this process."""
 
     __slots__ = ("_data",)
 
@@ -164,7 +166,7 @@ class _BytesReader:
 
 
 class AttachedFile(AttachedBlock):
-    """A temporary file of this user's, open for reading; stays readable when it is removed.
+    """A temporary file of this user, open for reading. It stays readable when it is removed.
 
     Args:
         name: its path.

@@ -1,13 +1,13 @@
-"""Storages of virtual files: bytes in, a key to read them by, gone when nobody wants them.
+"""Storages of virtual files: they keep bytes under a key, and free them when nobody needs them.
 
-Which one is the caller's explicit choice; `None` stands for none at all, files are then data URLs:
+The caller chooses which kind. `None` means that there is no storage: files are then data URLs.
 
-    "shared_memory"   other processes can read it; a fallback steps in where it is full or missing
-    "temp_file"       the same, on a disk
-    "in_memory"       this process alone
+    "shared_memory"   other processes can read it; a fallback is used where it is full or missing
+    "temp_file"       other processes can read it; it lies on a disk
+    "in_memory"       only this process can read it
 
-A storage is a `Registry` (which files there are) over places to put bytes. It closes itself when it
-is collected and when the process exits.
+A storage is a `Registry`, which knows the files, and one or more places where bytes can be put. It
+closes itself when it is garbage-collected, and when the process exits.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class VirtualFileStorage(Protocol):
 
     @property
     def stale(self) -> bool:
-        """Whether it was shut down as a whole and takes no more files."""
+        """Whether the whole storage was shut down, and takes no more files."""
         ...
 
     def store(self, key: str, buffer: Buffer) -> None:
@@ -63,22 +63,23 @@ class VirtualFileStorage(Protocol):
         ...
 
     def read(self, key: str, byte_length: int) -> bytes:
-        """The first `byte_length` bytes, or all if there are fewer. `KeyError` without the file."""
+        """The first `byte_length` bytes, or all if there are fewer. `KeyError` if there is no such
+        file."""
         ...
 
     def read_chunked(
         self, key: str, byte_length: int, chunk_size: int = _CHUNK_BYTES, start: int = 0
     ) -> Iterator[bytes]:
         """`byte_length` bytes from `start`, or fewer at the end, `chunk_size` at a time. `KeyError`
-        without the file."""
+        if there is no such file."""
         ...
 
     def remove(self, key: str) -> None:
-        """Forget a file. One that is not there is left alone."""
+        """Remove a file. If there is no such file, nothing is done."""
         ...
 
     def shutdown(self, keys: Iterable[str] | None = None) -> None:
-        """Forget these files; without `keys` all of them, and take no more."""
+        """Remove these files. Without `keys`: remove all files, and take no more."""
         ...
 
     def has(self, key: str) -> bool:
@@ -87,14 +88,14 @@ class VirtualFileStorage(Protocol):
 
 
 class Place(Protocol):
-    """Somewhere to put bytes."""
+    """A place where bytes can be put."""
 
     def put(self, data: memoryview) -> Source:
         """Keep a copy. Raises `Unavailable` (of which `NoSpace` is one) when it cannot."""
         ...
 
     def close(self) -> None:
-        """Remove all that is still kept."""
+        """Remove everything that is still kept."""
         ...
 
 
@@ -131,21 +132,21 @@ class TempFilePlace:
 
 
 class MemoryPlace:
-    """This process's own memory."""
+    """The memory of this process."""
 
     def put(self, data: memoryview) -> BytesSource:
         return BytesSource(data)
 
     def close(self) -> None:
-        """Nothing: the bytes go with what refers to them."""
+        """Nothing: the bytes are freed with the last reference to them."""
 
 
 class RegisteredStorage:
     """A `VirtualFileStorage` of registered files. Safe from any thread and from `__del__`.
 
     Args:
-        places: where bytes are put; the next one steps in when one is full or cannot be had.
-        registry: which files there are; closing the storage ends all of them. Default: a new one
+        places: where bytes are put. Where one is full or cannot be used, the next one is tried.
+        registry: knows the files. When the storage is closed, all of them end. Default: a new one
             without quotas.
     """
 
@@ -173,14 +174,14 @@ class RegisteredStorage:
         Args:
             key: see `shm.new_key`.
             buffer: any object with bytes; not `str`.
-            owner: whose file it is. Default: this process's.
-            media_type: what it is. Default "application/octet-stream".
+            owner: the owner. Default: this process.
+            media_type: the MIME type. Default "application/octet-stream".
 
         Raises:
             KeyTaken, QuotaExceeded, ValueError: see `Registry.register`.
-            NoSpace: it fits nowhere.
-            Unavailable: the storage is closed, or cannot be had here.
-            TypeError: `buffer` has no bytes.
+            NoSpace: no place has space for it.
+            Unavailable: the storage is closed, or cannot be used here.
+            TypeError: `buffer` is no object with bytes.
         """
         if self._closed:
             raise Unavailable("the storage is closed")
@@ -190,7 +191,7 @@ class RegisteredStorage:
             self.registry.check(key, size, owner)
             source = self._put(data)
         self._register(key, source, size, owner, media_type)
-        if self.stale:  # closed since we looked
+        if self.stale:  # another thread closed it meanwhile
             self.registry.release(key)
             raise Unavailable("the storage is closed")
 
@@ -219,7 +220,8 @@ class RegisteredStorage:
     def close(self) -> None:
         """Remove every file, and every block and directory. Idempotent."""
         self._closed = True
-        self._end.cancel()  # it would do nothing in a fork, which has files of its own
+        # Not `self._end()`: that does nothing in a fork, which has files of its own.
+        self._end.cancel()
         _end(self.registry, self._places)
 
     def _put(self, data: memoryview) -> Source:
@@ -241,7 +243,7 @@ class RegisteredStorage:
             raise
 
     def _register(self, key: str, source: Source, size: int, owner: Owner, media_type: str) -> None:
-        """Take over `source`, which is freed if that fails."""
+        """Register the file whose bytes `source` holds. If that fails, free the bytes."""
         try:
             self.registry.register(key, source, size, owner=owner, media_type=media_type)
         except BaseException:
@@ -254,9 +256,9 @@ class SharedMemoryStorage(RegisteredStorage):
 
     Args:
         registry: as for `RegisteredStorage`.
-        recycler: gives the blocks out. Default: one with its defaults.
-        fallback: what steps in, with one warning, when shared memory is full or cannot be had:
-            "temp_file" (default), "in_memory", or None: the error goes to who stores.
+        recycler: hands the blocks out. Default: a new one with its defaults.
+        fallback: what is used instead, with one warning, when shared memory is full or cannot be
+            used: "temp_file" (default), "in_memory", or None: `store` raises the error.
     """
 
     def __init__(
@@ -278,7 +280,8 @@ class TempFileStorage(RegisteredStorage):
 
     Args:
         registry: as for `RegisteredStorage`.
-        parent: where the directory is made. Default: where temporary files go.
+        parent: the folder in which the directory is made. Default: the system's for temporary
+            files.
     """
 
     def __init__(self, *, registry: Registry | None = None, parent: str | None = None) -> None:
@@ -302,12 +305,12 @@ def create_storage(
     registry: Registry | None = None,
     fallback: StorageKind | None = "temp_file",
 ) -> RegisteredStorage | None:
-    """The storage of this kind; None for None: no virtual files, but data URLs.
+    """The storage of this kind. None gives None: files are then data URLs.
 
     Args:
         kind: "shared_memory", "temp_file", "in_memory" or None.
         registry: as for `RegisteredStorage`.
-        fallback: as for `SharedMemoryStorage`; of no meaning for the others.
+        fallback: as for `SharedMemoryStorage`. The other kinds have none.
 
     Raises:
         ValueError: there is no such kind.
@@ -323,7 +326,7 @@ def view_of(buffer: Buffer) -> memoryview:
     """The bytes of any buffer, flat; copied only where they are not contiguous.
 
     Raises:
-        TypeError: it is a `str` (encode it), or no buffer.
+        TypeError: `buffer` is a `str` (encode it first), or no buffer.
     """
     if isinstance(buffer, str):
         raise TypeError("a virtual file takes bytes, not str: encode it first")

@@ -1,8 +1,9 @@
-"""Removing what dead processes left: blocks and temporary directories that carry their names.
+"""Removing what dead processes left: blocks and temporary directories. Their names say which
+process made them.
 
-Only what is this user's, and only what belongs to a process of this machine and pid namespace that
-is known to be gone, is touched. Nothing can be listed on macOS, where shared memory is no file
-system: there the resource tracker is the only one that cleans up.
+Something is removed only if it belongs to this user, and if the process that made it ran on this
+machine and in this pid namespace and is known to be gone. On macOS shared memory is no file system
+and blocks cannot be listed: there, only the resource tracker removes them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Swept(NamedTuple):
     """What was removed.
 
     Attributes:
-        names: of blocks and directories.
-        block_bytes: what the blocks held.
+        names: the names of blocks and directories.
+        block_bytes: how many bytes the blocks held.
     """
 
     names: list[str]
@@ -38,10 +39,11 @@ class Swept(NamedTuple):
 
 
 def sweep(*, remove: bool = True) -> Swept:
-    """Remove what processes left that are gone. May take a while: not for an event loop's thread.
+    """Remove what processes left that have ended. This may take some time: do not call it on the
+    thread of an event loop.
 
     Args:
-        remove: False to look only.
+        remove: False: only look, and remove nothing.
     """
     alive: dict[ProcessTag, bool] = {}
 
@@ -61,7 +63,7 @@ def sweep(*, remove: bool = True) -> Swept:
 
 
 def sweep_process(owner: ProcessTag) -> Swept:
-    """Remove what one process left, which the caller knows to be gone."""
+    """Remove what one process left. The caller must know that this process has ended."""
     return _sweep(lambda tag: tag == owner, remove=True)
 
 
@@ -94,7 +96,7 @@ def _sweep(is_left: Callable[[ProcessTag], bool], *, remove: bool) -> Swept:
 def _directories() -> list[str]:
     try:
         return list(dict.fromkeys((_BLOCKS, tempfile.gettempdir())))
-    except FileNotFoundError as error:  # none can be written to
+    except FileNotFoundError as error:  # there is no directory that this user may write to
         logger.debug("no temporary directories to sweep: %s", error)
         return [_BLOCKS]
 

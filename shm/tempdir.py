@@ -1,4 +1,5 @@
-"""A directory of temporary files that says, as blocks do, whose it is."""
+"""A directory of temporary files. Its name says which process made it, as the names of blocks
+do."""
 
 from __future__ import annotations
 
@@ -17,18 +18,18 @@ __all__ = ["TempDirectory"]
 
 
 class TempDirectory:
-    """Made with its first file (mode 0700, files 0600), gone with `close`.
+    """Made when the first file is written (mode 0700, files 0600), removed by `close`.
 
     Args:
-        parent: where. Default: the directory for temporary files, which is the only one that
-            `shm.sweep` looks into.
+        parent: the folder in which it is made. Default: the system's directory for temporary files.
+            `shm.sweep` looks only there.
     """
 
     def __init__(self, parent: str | None = None) -> None:
         self._parent = parent
         self._path: str | None = None
         self._maker_pid = os.getpid()
-        self._lock = fork_safe_rlock()  # guards the directory's making and its end
+        self._lock = fork_safe_rlock()  # guards `_path`, `_maker_pid` and `_closed`
         self._closed = False
         self._numbers = itertools.count()
 
@@ -38,11 +39,11 @@ class TempDirectory:
         return self._path
 
     def write(self, data: memoryview) -> TempFileSource:
-        """A new file with these bytes.
+        """Write these bytes to a new file.
 
         Raises:
             NoSpace: the disk is full.
-            Unavailable: no temporary file can be had.
+            Unavailable: no temporary file can be made.
         """
         try:
             path = os.path.join(self._make(), str(next(self._numbers)))
@@ -59,7 +60,7 @@ class TempDirectory:
         return TempFileSource(path)
 
     def close(self) -> None:
-        """Remove the directory and all in it. Idempotent; in a fork, nothing."""
+        """Remove the directory with everything in it. Idempotent. In a fork, nothing is removed."""
         with self._lock:
             self._closed = True
             path, self._path = self._path, None
@@ -71,7 +72,7 @@ class TempDirectory:
             if self._closed:
                 raise Unavailable("the storage is closed")
             foreign = os.getpid() != self._maker_pid
-            # Somebody may clean temporary files up.
+            # Another program, which cleans temporary files up, may have removed the directory.
             if self._path is None or foreign or not os.path.isdir(self._path):
                 self._path = tempfile.mkdtemp(prefix=own_tag().prefix, dir=self._parent)
                 self._maker_pid = os.getpid()

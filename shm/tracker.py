@@ -1,8 +1,9 @@
-"""multiprocessing's resource tracker, told of names: it removes what a dead process left.
+"""Tells multiprocessing's resource tracker which blocks there are. The tracker removes them when
+this process has died.
 
-A block's name is given back from wherever the last reader ends, a `__del__` too, and the garbage
-collector may run that while the same thread is inside the tracker's own lock. Told then, the
-tracker warns of a call from within; so the name waits until the lock is free.
+A block is removed where its last reader ends. That may be in a `__del__` which the garbage
+collector runs while the same thread holds the tracker's own lock. If the tracker is called then, it
+warns of a re-entrant call. So the name is kept in a queue until the lock is free.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ _waiting: deque[str] = deque()
 
 
 def track(name: str) -> None:
-    """Have a block of this name removed when this process is gone. `OSError` when no tracker can
-    be had."""
+    """Have the tracker remove the block of this name when this process has died.
+
+    Raises:
+        OSError: no tracker can be started.
+    """
     resource_tracker.register(f"/{name}", _KIND)
     _untrack_waiting()
 
 
 def untrack(name: str) -> None:
-    """The block is removed already."""
+    """Tell the tracker that the block is removed already."""
     _waiting.append(name)
     _untrack_waiting()
 
