@@ -9,7 +9,7 @@ import subprocess
 import termios
 from multiprocessing.connection import Connection
 
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.local_process import LocalProcess
 from mpkernel.server.supervision.strays import new_mark
 from mpkernel.wire.frames import Channel, FrameDecoder
 from mpkernel.wire.messages import decode_down
@@ -46,7 +46,7 @@ class HeldHost:
         )
         for fd in write_ends:
             os.close(fd)
-        self.process = HostProcess(sleeper, control, stream, list(read_ends), new_mark())
+        self.process = LocalProcess(sleeper, control, stream, list(read_ends), new_mark())
         self.ends = (host_control, host_stream)
         self.prefix = tag_of(self.process.pid).prefix
         self._server_ends = (control, stream)

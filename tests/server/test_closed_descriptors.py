@@ -15,7 +15,8 @@ import pytest
 from mpkernel import HostPool, PythonClient, Settings
 from mpkernel.errors import MPKernelError, PoolClosed, ProtocolError
 from mpkernel.server.links.console_relay import ConsoleRelay
-from mpkernel.server.links.pipe_link import Link
+from mpkernel.server.links.link import LinkEvents
+from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.wire.frames import Channel, Frame
 
 
@@ -33,13 +34,12 @@ class Linked:
     def __init__(self) -> None:
         self.control, self.far_control = multiprocessing.Pipe()
         self.stream, self.far_stream = multiprocessing.Pipe()
-        self.link = Link(
+        self.link = PipeLink(
             "app.py",
             self.control,
             self.stream,
             asyncio.get_running_loop(),
-            on_frames=ignore,
-            on_error=fail,
+            LinkEvents(ignore, fail),
             backlog_bytes=1 << 30,
             max_frame_bytes=1 << 20,
         )
@@ -100,13 +100,12 @@ async def test_a_link_that_cannot_watch_one_pipe_watches_neither() -> None:
         stream = Connection(os.dup(plain.fileno()))
         loop = asyncio.get_running_loop()
         with pytest.raises((OSError, RuntimeError)):
-            Link(
+            PipeLink(
                 "app.py",
                 control,
                 stream,
                 loop,
-                on_frames=ignore,
-                on_error=fail,
+                LinkEvents(ignore, fail),
                 backlog_bytes=0,
                 max_frame_bytes=1 << 20,
             )

@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection
 import pytest
 
 from mpkernel.errors import ProtocolError
-from mpkernel.server.links.pipe_link import Link
+from mpkernel.server.links.link import LinkEvents
+from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.wire.frames import Channel, Frame, encode_header
 
 COUNT = 10_000
@@ -28,14 +29,12 @@ class Peer:
         self.errors: list[ProtocolError] = []
         self.hung_up = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self.link = Link(
+        self.link = PipeLink(
             "app.py",
             ours,
             stream,
             self._loop,
-            on_frames=self._take,
-            on_error=self.errors.append,
-            on_hang_up=self.hung_up.set,
+            LinkEvents(self._take, self.errors.append, on_hang_up=self.hung_up.set),
             backlog_bytes=1024,
             max_frame_bytes=64 * 1024,
         )

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from mpkernel.errors import HostStartError
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.local_launcher import LocalLauncher
 
 
 def test_a_start_without_descriptors_names_the_app_and_the_limit() -> None:
@@ -15,7 +15,7 @@ def test_a_start_without_descriptors_names_the_app_and_the_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
         with pytest.raises(HostStartError) as refused:
-            HostProcess.launch("mpkernel sales.py")
+            LocalLauncher().launch("mpkernel sales.py")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert "mpkernel sales.py" in str(refused.value)

@@ -19,7 +19,7 @@ from mpkernel.errors import MPKernelError
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
 from mpkernel.server.hosts.session_table import SessionTable
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.process import Process
 from mpkernel.server.supervision.death_evidence import DeathEvidence
 from mpkernel.server.supervision.deaths import Reason
 from mpkernel.settings import Settings
@@ -49,7 +49,7 @@ class Departure:
         self,
         app: str,
         settings: Settings,
-        process: HostProcess,
+        process: Process,
         life: Lifecycle,
         table: SessionTable,
         evidence: DeathEvidence,

@@ -30,7 +30,7 @@ from mpkernel.process_tree import Identity
 from mpkernel.server.hosts.incoming import Incoming
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.hosts.session_table import SessionTable
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.process import Process
 from mpkernel.server.supervision.death_evidence import DeathEvidence
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.server.supervision.usage import Usage
@@ -60,7 +60,7 @@ class Ending(Generic[HostT]):
         self,
         host: HostT,
         owner: Owner[HostT],
-        process: HostProcess,
+        process: Process,
         table: SessionTable,
         incoming: Incoming,
         evidence: DeathEvidence,

@@ -20,7 +20,7 @@ from mpkernel.errors import HostDied, HostStartError, MPKernelError, ProtocolErr
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.lifecycle import Lifecycle, State
 from mpkernel.server.launching.interpreter import never_ready
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.process import Process
 from mpkernel.server.supervision.death_evidence import DeathEvidence
 from mpkernel.server.supervision.deaths import Reason
 from mpkernel.server.supervision.tallies import Tallies
@@ -60,7 +60,7 @@ class Health:
         app: str,
         name: str,
         settings: Settings,
-        process: HostProcess,
+        process: Process,
         life: Lifecycle,
         evidence: DeathEvidence,
         tallies: Tallies,

@@ -2,7 +2,7 @@
 
 Here meet what a process is made of:
 
-    HostProcess   what the operating system does
+    Process      what runs the app, see `launching.process`
     Incoming     what the process says
     Lifecycle     which state may follow which
     Health        whether the process is well, and its end where it is not
@@ -32,7 +32,7 @@ from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.hosts.session_table import SessionTable
 from mpkernel.server.hosts.setup import setup_of
 from mpkernel.server.launching.death_watch import DeathWatch
-from mpkernel.server.launching.local_process import KILLED_WITHIN_S, HostProcess
+from mpkernel.server.launching.process import KILLED_WITHIN_S, Process
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.death_evidence import DeathEvidence
@@ -84,7 +84,7 @@ class AppHost:
     def __init__(
         self,
         owner: Owner[AppHost],
-        process: HostProcess,
+        process: Process,
         loop: asyncio.AbstractEventLoop,
         relay: ConsoleRelay,
         files: Registry,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from mpkernel.errors import ProtocolError
 from mpkernel.server.hosts.session_table import SessionTable
-from mpkernel.server.links.pipe_link import Link
+from mpkernel.server.links.link import Link
 from mpkernel.wire.frames import HEADER_BYTES, MESSAGE_COST_BYTES, Channel, Frame
 from mpkernel.wire.windows import GUARANTEED_BYTES, credit_due, share_of
 

@@ -19,9 +19,9 @@ from mpkernel.server.hosts.credits import Credits
 from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host_limits import HostLimits
 from mpkernel.server.hosts.session_table import SessionTable
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.process import Process
 from mpkernel.server.links.host_console import HostConsole
-from mpkernel.server.links.pipe_link import Link
+from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.supervision.tallies import Traffic
 from mpkernel.settings import Settings
 from mpkernel.wire.frames import Channel, Frame, FrameLost
@@ -100,7 +100,7 @@ class Incoming:
         self,
         host: Listener,
         health: Health,
-        process: HostProcess,
+        process: Process,
         table: SessionTable,
         registry: Registry,
         loop: asyncio.AbstractEventLoop,
@@ -116,15 +116,10 @@ class Incoming:
             self._tell_freed,
             mapped_age_s=settings.recycled_files_age_s,
         )
-        self.link = Link(
+        self.link: Link = process.connect(
             host.name,
-            process.control,
-            process.stream,
             loop,
-            on_frames=self._on_frames,
-            on_error=health.condemn,
-            on_lost=self._on_lost,
-            on_hang_up=health.hung_up,
+            LinkEvents(self._on_frames, health.condemn, self._on_lost, health.hung_up),
             backlog_bytes=settings.backlog_bytes,
             max_frame_bytes=settings.max_frame_bytes,
         )

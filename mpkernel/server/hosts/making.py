@@ -17,7 +17,8 @@ from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.launching.environments import environment_for
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.local_launcher import LocalLauncher
+from mpkernel.server.launching.process import Launcher
 from mpkernel.server.launching.standby import Standby
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
@@ -60,7 +61,8 @@ class HostMaker:
             quota_bytes=settings.files_bytes,
             host_files=_HOST_FILES,
         )
-        self.standby = Standby(settings)
+        self._launcher: Launcher = LocalLauncher()
+        self.standby = Standby(settings, self._launcher)
         self._gave_up_at = float("-inf")  # shared memory, by the loop's time
         self._giving_up: asyncio.TimerHandle | None = None
         self._relay = ConsoleRelay(
@@ -94,7 +96,7 @@ class HostMaker:
             process = self.standby.take(app.path, app.settings, app.import_folders)
         if process is None:
             environment = environment_for(app.settings) if env is None else env
-            process = HostProcess.launch(f"mpkernel {app.name}", env=environment)
+            process = self._launcher.launch(f"mpkernel {app.name}", env=environment)
         loop = asyncio.get_running_loop()
         return AppHost(
             app,

@@ -1,11 +1,12 @@
-"""How a process of an app is started, kept ready and ended, as the operating system has it.
+"""How a process of an app is started, kept ready and ended.
 
     Standby ─ has some ready ─▶ WarmProcess ─┐
-                                             ├─▶ HostProcess ─▶ launch ─▶ the operating system
-    a host that needs a fresh one ───────────┘        │
-                                                      └─▶ DeathWatch: its end, on the event loop
+                                             ├─▶ Launcher ─▶ Process ─▶ DeathWatch: its end,
+    a host that needs a fresh one ───────────┘                          on the event loop
 
-local_process     a process on this machine: its Pipes, its status, its end
+process           what every process, and what launches one, offers to the server
+local_launcher    launches one on this machine
+local_process     that one: its Pipes, its status, its end
 launch            the spawn itself: command line, descriptors, environment
 interpreter       which Python is executed
 environments      which environment variables an app's process gets

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.process import Process
 
 __all__ = ["DeathWatch"]
 
@@ -38,7 +38,7 @@ class DeathWatch:
 
     def __init__(
         self,
-        process: HostProcess,
+        process: Process,
         loop: asyncio.AbstractEventLoop,
         on_death: Callable[[], None],
     ) -> None:

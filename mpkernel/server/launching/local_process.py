@@ -1,57 +1,44 @@
-"""`HostProcess`: an app host as the operating system sees it. Launch, death, reaping.
+"""`LocalProcess`: an app host on this machine, as the operating system sees it. Death, reaping.
 
 A host leads a process group of its own, and its descriptors 1 and 2 are pipes that the server
-reads. How it is spawned is `launch`'s, what goes over the Pipes `pipe_link`'s, when to start or end
-a host `host`'s.
+reads. How it is started is `local_launcher`'s, what goes over the Pipes `pipe_link`'s, when to
+start or end a host `host`'s.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import asyncio
 import os
 import signal
-import socket
 import subprocess
 import threading
-import time
-from collections.abc import Iterable, Mapping
-from multiprocessing import context
+from collections.abc import Iterable
 from multiprocessing.connection import Connection
-from typing import Any, cast
+from typing import cast
 
 from mpkernel.host_mark import HostMark
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity, Killed, kill_descendants
-from mpkernel.program import enter
-from mpkernel.server.launching.descriptor_limit import limit_of_apps
-from mpkernel.server.launching.interpreter import start_error
-from mpkernel.server.launching.launch import launch
-from mpkernel.server.links.sockets import socket_of
+from mpkernel.server.launching.process import KILLED_WITHIN_S
+from mpkernel.server.links.link import LinkEvents
+from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.server.supervision.exit_status import ExitStatus
-from mpkernel.server.supervision.strays import MARK, end_strays, new_mark, see_out
+from mpkernel.server.supervision.strays import end_strays, see_out
 
-__all__ = ["KILLED_WITHIN_S", "HostProcess"]
+__all__ = ["LocalProcess", "close_all"]
 
 logger = get_logger(__name__)
 
 _SYSTEM_TELLS_PARENTS = os.path.exists("/proc/self/task")
 """Else a process group has to do: what begins a session of its own outlives its host."""
 
-HOST_ENTRY = "mpkernel.host.main:main"
 
-KILLED_WITHIN_S = 5.0
-"""How long a process that was killed is waited for."""
-
-_SOCKET_BYTES = 512 * 1024
-
-
-class HostProcess:
-    """A spawned app host and the server's ends of its Pipes. Made by `launch`.
+class LocalProcess:
+    """A spawned app host and the server's ends of its Pipes. Made by `LocalLauncher`.
 
     Attributes:
         pid: its process id, which is its process group's and its session's too.
         python: the program that was launched.
-        started_at: `time.time()` of the launch.
         control: both ways.
         stream: up only.
         stdout, stderr: read ends of what the host writes to its descriptors 1 and 2.
@@ -69,7 +56,6 @@ class HostProcess:
         self._child = child
         self.pid = child.pid
         self.python = cast(list[str], child.args)[0]
-        self.started_at = time.time()
         self.control = control
         self.stream = stream
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends
@@ -82,70 +68,31 @@ class HostProcess:
         self._is_reaped = False
         self._closed = False
 
-    @classmethod
-    def launch(cls, name: str, *, env: Mapping[str, str] | None = None) -> HostProcess:
-        """Spawn a host. Returns in about a millisecond, long before the host is ready.
-
-        Args:
-            name: the process's name, for logs.
-            env: its environment, to which a mark is added. Default: the server's own.
-
-        Raises:
-            HostStartError: the operating system refused (out of processes, memory, descriptors), or
-                there is no Python to launch.
-        """
-        ours: list[Connection | int] = []
-        theirs: list[Connection | int] = []
-        try:
-            mark = new_mark()
-            control, host_control = multiprocessing.Pipe(duplex=True)
-            ours.append(control)
-            theirs.append(host_control)
-            # Used one way only, but a duplex Pipe moves large frames two to three times as fast.
-            stream, host_stream = multiprocessing.Pipe(duplex=True)
-            ours.append(stream)
-            theirs.append(host_stream)
-            console: list[int] = []
-            for _ in range(4):
-                read_end, write_end = os.pipe()
-                console.append(read_end)
-                ours.append(read_end)
-                theirs.append(write_end)
-            _enlarge(control, host_stream)
-            stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
-            child = launch(
-                name,
-                _program(
-                    name,
-                    (
-                        HOST_ENTRY,
-                        host_control.fileno(),
-                        host_stream.fileno(),
-                        faults,
-                        sentinel,
-                        os.getpid(),
-                        limit_of_apps(),
-                    ),
-                ),
-                descriptors=(host_control.fileno(), host_stream.fileno(), faults, sentinel),
-                stdio=(subprocess.DEVNULL, stdout, stderr),
-                env={**(os.environ if env is None else env), MARK: mark},
-                preparation={"name": name, "authkey": os.urandom(32)},
-            )
-        except OSError as error:
-            _close_all(ours)
-            raise start_error(name, error) from error
-        except BaseException:
-            _close_all(ours)
-            raise
-        finally:
-            _close_all(theirs)
-        return cls(child, control, stream, console, mark)
-
     @property
     def death_fd(self) -> int:
-        """A descriptor that becomes readable when the process ends."""
+        """See `Process.death_fd`. The pidfd; where there is none, a pipe that the process holds the
+        other end of."""
         return self._pidfd if self._pidfd is not None else self._sentinel
+
+    def connect(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        events: LinkEvents,
+        *,
+        backlog_bytes: int,
+        max_frame_bytes: int,
+    ) -> PipeLink:
+        """See `Process.connect`."""
+        return PipeLink(
+            name,
+            self.control,
+            self.stream,
+            loop,
+            events,
+            backlog_bytes=backlog_bytes,
+            max_frame_bytes=max_frame_bytes,
+        )
 
     def status(self) -> ExitStatus | None:
         """How the process ended; None while it lives. Leaves it unreaped."""
@@ -229,7 +176,7 @@ class HostProcess:
             self._closed = True
         if self._pidfd is not None:
             os.close(self._pidfd)
-        _close_all([self.control, self.stream, self._sentinel])
+        close_all([self.control, self.stream, self._sentinel])
 
     def _kill_with_descendants(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)  # it shall start nothing meanwhile
@@ -242,17 +189,7 @@ class HostProcess:
 
     def close_console(self) -> None:
         """Close the read ends of the console pipes, when their reader is done with them."""
-        _close_all([self.stdout, self.stderr, self.faults])
-
-
-def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:
-    """What is unpickled in the host: nothing that would import the server's half there."""
-    # No daemon, even where the server is one: an app may have children.
-    program = context.SpawnProcess(target=enter, args=entry_args, name=name, daemon=False)
-    program.authkey = os.urandom(32)
-    # With None, `_bootstrap` leaves the start method as a fresh interpreter has it.
-    program._start_method = None  # type: ignore[assignment]
-    return program
+        close_all([self.stdout, self.stderr, self.faults])
 
 
 def _open_pidfd(pid: int) -> int | None:
@@ -265,13 +202,6 @@ def _open_pidfd(pid: int) -> int | None:
         return None
 
 
-def _enlarge(*ends: Connection) -> None:
-    """Ask for larger Pipe buffers; what the system grants has to do."""
-    for connection in ends:
-        with socket_of(connection) as end:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-
-
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -282,7 +212,8 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _close_all(descriptors: list[Any]) -> None:
+def close_all(descriptors: Iterable[Connection | int]) -> None:
+    """Close descriptors, be they numbers or ends of Pipes."""
     for descriptor in descriptors:
         if isinstance(descriptor, int):
             os.close(descriptor)

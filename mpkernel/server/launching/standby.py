@@ -31,7 +31,7 @@ from importlib.machinery import (
 from mpkernel.errors import HostStartError
 from mpkernel.logs import get_logger
 from mpkernel.server.launching.environments import environment_for
-from mpkernel.server.launching.local_process import HostProcess
+from mpkernel.server.launching.process import Launcher, Process
 from mpkernel.server.launching.restart_policy import RestartPolicy
 from mpkernel.server.launching.warm_process import Inherited, WarmProcess
 from mpkernel.settings import Settings
@@ -53,10 +53,12 @@ class Standby:
         settings: `standby` is how many, `standby_imports` what they import; `start_timeout_s`
             how long that may take; `restart_*` when one follows those that died.
             After too many deaths in a row there are no more.
+        launcher: launches them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, launcher: Launcher) -> None:
         self._settings = settings
+        self._launcher = launcher
         self._policy = RestartPolicy(settings)
         self._processes: list[WarmProcess] = []
         self._ending: set[WarmProcess] = set()
@@ -82,7 +84,7 @@ class Standby:
 
     def take(
         self, app: str, settings: Settings, import_folders: Iterable[str] = ()
-    ) -> HostProcess | None:
+    ) -> Process | None:
         """A warm process for the app of this file, with these settings; None when there is none
         that fits. Whoever takes it says to it what it is for, and ends it.
 
@@ -149,6 +151,7 @@ class Standby:
         try:
             inherited = Inherited.now(self._settings)
             process = WarmProcess(
+                self._launcher,
                 warm,
                 inherited,
                 self._settings.start_timeout_s,

@@ -21,8 +21,8 @@ from mpkernel.logs import get_logger
 from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.interpreter import never_ready
-from mpkernel.server.launching.local_process import KILLED_WITHIN_S, HostProcess
-from mpkernel.server.links.pipe_link import Link
+from mpkernel.server.launching.process import KILLED_WITHIN_S, Launcher, Process
+from mpkernel.server.links.link import LinkEvents
 from mpkernel.settings import Settings
 from mpkernel.wire.frames import MAX_FRAME_BYTES, Channel, Frame
 from mpkernel.wire.messages import Warm, Warmed, decode_up, encode
@@ -61,6 +61,7 @@ class WarmProcess:
     """A host without an app.
 
     Args:
+        launcher: launches it.
         warm: what it shall import.
         inherited: what it shall have from the server.
         timeout_s: how long its imports may take. It is killed then, and `on_death` follows.
@@ -80,6 +81,7 @@ class WarmProcess:
 
     def __init__(
         self,
+        launcher: Launcher,
         warm: Warm,
         inherited: Inherited,
         timeout_s: float,
@@ -97,7 +99,7 @@ class WarmProcess:
         self._timeout_s = timeout_s
         self._is_too_slow = False
         payload = encode(warm)
-        self._process = HostProcess.launch("mpkernel standby", env=inherited.environment)
+        self._process = launcher.launch("mpkernel standby", env=inherited.environment)
         try:
             self._connect(len(payload))
         except OSError as error:
@@ -118,7 +120,7 @@ class WarmProcess:
         """Whether it is ready, and has not died a moment ago."""
         return self.is_ready and self._process.status() is None
 
-    def release(self) -> HostProcess:
+    def release(self) -> Process:
         """Give the process away. Both Pipes are at the end of a frame: nothing follows `Warmed`."""
         self._link.close()
         self._death_watch.close()
@@ -158,13 +160,10 @@ class WarmProcess:
         with ExitStack() as undo:
             undo.callback(process.close_console)
             undo.callback(process.close)
-            self._link = Link(
+            self._link = process.connect(
                 "a standby",
-                process.control,
-                process.stream,
                 self._loop,
-                on_frames=self._on_frames,
-                on_error=self._on_protocol_error,
+                LinkEvents(self._on_frames, self._on_protocol_error),
                 backlog_bytes=backlog_bytes,
                 max_frame_bytes=MAX_FRAME_BYTES,
             )

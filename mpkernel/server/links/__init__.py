@@ -5,7 +5,8 @@
     the log ◀── ConsoleRelay ◀═══ pipes of its descriptors 1 and 2
                      └─▶ HostConsole ─▶ back to the process, which knows whose text it is
 
-pipe_link      the two Pipes: sends from any thread, reads on the loop, never blocks it
+link           what every connection to a process offers
+pipe_link      the one over two Pipes: sends from any thread, reads on the loop, never blocks it
 backlog        what a Pipe has not taken yet
 console_relay  what processes write to their descriptors 1 and 2, to the log
 host_console   the same, back to the process that wrote it

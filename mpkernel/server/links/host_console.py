@@ -16,7 +16,7 @@ from collections import deque
 
 from mpkernel.errors import ProtocolError
 from mpkernel.server.links.console_relay import StreamName
-from mpkernel.server.links.pipe_link import Link
+from mpkernel.server.links.link import Link
 from mpkernel.wire.frames import Channel
 from mpkernel.wire.messages import ConsoleText, encode
 

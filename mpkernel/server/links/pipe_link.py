@@ -1,4 +1,4 @@
-"""`Link`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
+"""`PipeLink`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
 
 Nothing here blocks. A send writes what the Pipe takes at once and keeps the rest in a bounded
 `backlog` that the loop flushes. A wake-up reads once, or some of a large frame, and hands over as
@@ -29,9 +29,10 @@ from mpkernel.aio.loops import running_loop
 from mpkernel.aio.turns import turn_of
 from mpkernel.errors import HostUnresponsive, ProtocolError
 from mpkernel.server.links.backlog import Backlog
-from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
+from mpkernel.server.links.link import LinkEvents
+from mpkernel.wire.frames import Channel, FrameDecoder, FrameLost, encode_header
 
-__all__ = ["Link"]
+__all__ = ["PipeLink"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ _FRAMES_AT_ONCE = 128
 """After so many frames, the time that is left in the loop's turn is looked at."""
 
 
-class Link:
+class PipeLink:
     """A host's control Pipe (both ways) and stream Pipe (up only).
 
     Args:
@@ -48,10 +49,7 @@ class Link:
         control, stream: the server's ends. They stay their owner's to close, after `close`: the
             numbers of closed descriptors are given to others, and must not be used any more.
         loop: the loop on whose thread frames are handed over.
-        on_frames: called with the frames that came up, in order, some at a time.
-        on_error: called once, with what is wrong with the host's bytes; no frame follows.
-        on_lost: called with each frame for which there was no memory. Default: `on_error` is.
-        on_hang_up: called when the host has closed a Pipe, as one that dies does. Default: nothing.
+        events: whom it tells; of a hang-up when the host has closed one of the Pipes.
         backlog_bytes: how much that the Pipe does not take is kept.
         max_frame_bytes: the largest frame, both ways.
 
@@ -65,20 +63,17 @@ class Link:
         control: Connection,
         stream: Connection,
         loop: asyncio.AbstractEventLoop,
+        events: LinkEvents,
         *,
-        on_frames: Callable[[list[Frame]], None],
-        on_error: Callable[[ProtocolError], None],
-        on_lost: Callable[[FrameLost], None] | None = None,
-        on_hang_up: Callable[[], None] = lambda: None,
         backlog_bytes: int,
         max_frame_bytes: int,
     ) -> None:
         self._name = name
         self._loop = loop
-        self._on_frames = on_frames
-        self._on_error = on_error
-        self._on_lost = on_lost if on_lost is not None else self._fail
-        self._on_hang_up = on_hang_up
+        self._on_frames = events.on_frames
+        self._on_error = events.on_error
+        self._on_lost = events.on_lost if events.on_lost is not None else self._fail
+        self._on_hang_up = events.on_hang_up
         self._turn = turn_of(loop)
         self._left_bytes: dict[int, int] | None = None  # by descriptor, what a dead host left
         self._received_bytes = 0

@@ -1,0 +1,127 @@
+"""`Process` and `Launcher`: what the server needs of an app's process, and of what starts one.
+
+    Launcher ── launch ──▶ Process ── connect ──▶ Link            frames, both ways
+                              ├── stdout, stderr, faults          what it writes, as descriptors
+                              ├── death_fd, status                that it ended, and how
+                              └── kill, end_strays, reap, close   its end, and what is left of it
+
+The ones that there are run on this machine, `local_process` and `local_launcher`. What holds for
+every process is tested by `tests/server/process_contract.py`.
+
+The order at a process's end: `death_fd` is readable and `status` known, the link is drained and
+closed, then `close`, and `end_strays` for what it has left running. Its console is read to the end
+meanwhile; then `close_console`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from mpkernel.process_tree import Identity
+from mpkernel.server.links.link import Link, LinkEvents
+from mpkernel.server.supervision.exit_status import ExitStatus
+
+__all__ = ["KILLED_WITHIN_S", "Launcher", "Process"]
+
+KILLED_WITHIN_S = 5.0
+"""How long a process that was killed is waited for."""
+
+
+class Process(Protocol):
+    """A process that was launched, and whose owner ends it with `close` and `close_console`."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, where it runs."""
+
+    @property
+    def python(self) -> str:
+        """The program that was launched, for messages."""
+
+    @property
+    def stdout(self) -> int:
+        """A descriptor from which the server reads what the process, and what it started, write
+        to their descriptor 1. It is at its end when all of these are gone."""
+
+    @property
+    def stderr(self) -> int:
+        """The same for descriptor 2."""
+
+    @property
+    def faults(self) -> int:
+        """The same for what `faulthandler` writes."""
+
+    @property
+    def death_fd(self) -> int:
+        """A descriptor that becomes readable when the process ends, or a moment before."""
+
+    def connect(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        events: LinkEvents,
+        *,
+        backlog_bytes: int,
+        max_frame_bytes: int,
+    ) -> Link:
+        """Send to the process, and take what it sends, from now on. There is one link at a time:
+        when one is closed at the end of a frame, the next one goes on after it.
+
+        Args:
+            name: the app's name, for messages.
+            loop: the loop on whose thread frames are handed over.
+            events: whom the link tells.
+            backlog_bytes: how much that the process does not take is kept.
+            max_frame_bytes: the largest frame, both ways.
+
+        Raises:
+            OSError: the loop cannot watch what connects them.
+        """
+
+    def status(self) -> ExitStatus | None:
+        """How the process ended; None while it lives. Returns at once, and leaves it unreaped."""
+
+    def kill(self) -> None:
+        """Have the process, and all that it started, killed. From any thread; harmless when it is
+        gone."""
+
+    def end_strays(self, seen: Iterable[Identity] = ()) -> None:
+        """The process has ended: end what it has left running. Blocks for some milliseconds, for
+        2 s at the longest: off the loop.
+
+        Args:
+            seen: what is known to be the process's.
+        """
+
+    def reap(self, *, within_s: float = KILLED_WITHIN_S) -> None:
+        """Kill the process if it lives, and wait for its end; `end_strays` comes next. From any
+        thread. Idempotent.
+
+        Args:
+            within_s: after so long without its end, it is left as it is, with a warning.
+        """
+
+    def close(self, *, within_s: float = KILLED_WITHIN_S) -> None:
+        """`reap`, and close what its link and `death_fd` stand on. When nobody watches them any
+        more: the numbers of closed descriptors are given to others. Idempotent."""
+
+    def close_console(self) -> None:
+        """Close `stdout`, `stderr` and `faults`, once, when their reader is done with them."""
+
+
+class Launcher(Protocol):
+    """What starts processes."""
+
+    def launch(self, name: str, *, env: Mapping[str, str] | None = None) -> Process:
+        """Start a process that waits to be told what it is for. Returns at once, long before the
+        process is ready.
+
+        Args:
+            name: the process's name, for logs and messages.
+            env: its environment, to which marks of our own may be added. Default: the server's.
+
+        Raises:
+            HostStartError: it was refused, and why.
+        """
