@@ -1,7 +1,7 @@
-"""`Settings`: every figure that can be set, with its unit in its name and its default here.
+"""`Settings`: everything that can be set, with the unit in its name and the default here.
 
-Where values come from (flags, the environment, a file), and which apps have their own, is
-`configuration`'s.
+Where values come from (flags, the environment, a file), and which apps have their own, is told in
+`configuration`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["POOL_WIDE", "Settings"]
 
 _MIB = 1024 * 1024
 _MOST = 2**53
-"""Of seconds, bytes or a number: every timer and counter holds as much."""
+"""The largest value of any setting: every timer and counter can hold it."""
 _VARIABLES = re.compile(r"([^\s=,\0\[\]]|\[[^\s=,\0\]]+\])+")
-"""A glob of names: no blanks, no value, and every bracket closed."""
+"""A glob of variables' names: it has no blanks and no "=", and every bracket in it is closed."""
 
 POOL_WIDE = frozenset(
     {
@@ -49,27 +49,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a `HostPool` behaves.
 
     Attributes:
-        start_timeout_s: how long an app's process, or a standby's imports, may take until it is
-            ready. Default 60.
+        start_timeout_s: how long an app's process may take to start, and a standby to import its
+            modules. Default 60.
         stop_grace_s: how long a process that was asked to leave may take before it is killed.
             Default 1.
-        drain_grace_s: how long running commands may go on when the server leaves. Default 7:
-            with what follows it is over before the 10 s after which a container is killed.
+        drain_grace_s: how long running commands may go on when the server leaves. Default 7: the
+            server can then do the rest within the 10 s after which a container is killed.
         interrupt_grace_s: how long the code of a closed session is interrupted, again and again.
-            If its thread then still takes CPU time, its process drains: new sessions get a fresh
-            one, and it ends with its last other session. If it only waits, it is left to it, and
-            ends when it wakes. Default 2.
-        max_abandoned: per process, how many threads may wait like that before it drains. Default
-            16.
+            If the session's thread then still takes CPU time, its process drains: new sessions get
+            a fresh process, and the old one ends with its last other session. If the thread only
+            waits, it is left waiting, and ends when its wait ends. Default 2.
+        max_abandoned: per process, how many threads may be left waiting like that before the
+            process drains. Default 16.
         idle_retire_s: how long a process stays after its last session ended. Default 5; 0 retires
             it at once, None never.
-        window_bytes: per session and direction, how much may be sent and not yet taken; on the way
-            up each message counts 64 bytes more. Default 8 MiB.
-        host_window_bytes: the same for all sessions of a host together, on the way up, beyond
-            64 KiB that each session may always have. The more of it is in use, the less of its own
-            window each session may use. Default 64 MiB.
-        backlog_bytes: per host, how much that its Pipe does not take is kept in the server before
-            a send is refused. Default 64 MiB.
+        window_bytes: per session and direction, how many bytes may be sent and not yet taken. On
+            the way up, each message counts 64 bytes more. Default 8 MiB.
+        host_window_bytes: how many bytes all sessions of a process together may have sent to the
+            server and not yet taken there. The first 64 KiB of each session do not count. The more
+            of it is in use, the less of its own window each session may use. Default 64 MiB.
+        backlog_bytes: per process, how many bytes the server keeps that the process's Pipe does
+            not take now. When there are more, a send is refused. Default 64 MiB.
         sse_stall_timeout_s: how long a page of marimo's that is connected by server-sent events,
             not by a WebSocket, may take nothing of what is sent to it, before its connection ends.
             It may connect again. Default 60; None: for ever.
@@ -78,43 +78,45 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             to the server's, each line with the app's name before it. Default True.
         file_storage: where apps keep virtual files: "shared_memory" (default), "temp_file", or
             None: not at all, files are data URLs.
-        file_fallback: what steps in when shared memory is full or cannot be had: "temp_file"
-            (default), or None: the app gets the error.
+        file_fallback: what is used instead when shared memory is full or cannot be used:
+            "temp_file" (default), or None: the app gets the error.
         session_files_bytes: how much one session may keep in virtual files. Default None: no bound.
-        files_bytes: the same for all sessions of the pool together. Default None: no bound.
-        recycled_files_bytes: per host, how much freed shared memory is kept to be used again.
+        files_bytes: how much all sessions of the pool together may keep in virtual files. Default
+            None: no bound.
+        recycled_files_bytes: per process, how much freed shared memory is kept to be used again.
             Default 64 MiB.
         recycled_files_age_s: how long it is kept. Default 30.
         restart_limit: how many deaths of an app's process within `restart_window_s` are followed by
             a restart. After one more, the app is not started for `restart_cool_down_s`. Default 5.
-        restart_window_s: see there. Default 60.
-        restart_cool_down_s: see there. Default 60.
+        restart_window_s: see `restart_limit`. Default 60.
+        restart_cool_down_s: see `restart_limit`. Default 60.
         restart_backoff_s: how long the second restart within the window waits (the first does not);
             each further one twice as long, less a random part of up to a half. Default 0.5.
         restart_backoff_max_s: the longest such wait. Default 30.
-        journal_bytes: per session, how much is kept to bring it back after a death, and how much of
-            what is sent to it while it has no process; more is refused then. Default 1 MiB.
+        journal_bytes: per session, how much is kept to bring it back after a death. Also how much
+            may be sent to it while it has no process; more is refused. Default 1 MiB.
         journal_files_bytes: per session, how much of uploaded files and other long texts is kept
-            for that, in shared memory or temporary files, beside `journal_bytes`. Default 1 GiB; 0:
-            none.
-        watch_interval_s: how long after one look at what apps' processes use the next is taken.
-            Default 1; None: none is taken, and none of what follows is done.
+            to bring it back, in shared memory or temporary files, beside `journal_bytes`. Default
+            1 GiB; 0: none.
+        watch_interval_s: how often the server looks at what apps' processes use. Default 1; None:
+            it does not look, and `memory_soft_bytes` and all that follow up to `max_age_s` have no
+            effect.
         memory_soft_bytes: resident memory of an app's process and of all that it started, summed
             (pages that forked processes share count for each), over which it gets no new sessions
             until it uses a tenth less. Default None: no bound.
-        memory_hard_bytes: the same, over which it is ended and started again. Default None: no
-            bound.
+        memory_hard_bytes: resident memory, summed in the same way, over which the process is ended
+            and started again. Default None: no bound.
         ping_interval_s: how often a process is asked whether it still answers. Default 5.
-        ping_timeout_s: how long it may not answer, and compute nothing meanwhile, before it is
-            ended and started again. One that is stopped is ended too: set None to debug. Default
-            60; None asks nothing.
-        max_threads: over how many threads a process is replaced: new sessions go to a fresh one, it
-            leaves with its last. Default None: no bound.
-        max_descriptors: the same for its open descriptors. Default None: no bound.
-        max_age_s: the same for how long it has run. Default None: no bound.
+        ping_timeout_s: a process that has not answered for this long, and has computed nothing
+            meanwhile, is ended and started again. So is one that a debugger has stopped: set None
+            to debug. Default 60; None: no process is asked.
+        max_threads: a process with more threads is replaced: new sessions get a fresh process, and
+            the old one leaves with its last session. Default None: no bound.
+        max_descriptors: a process with more open descriptors is replaced. Default None: no bound.
+        max_age_s: a process that has run for longer is replaced. Default None: no bound.
         standby: how many warm processes wait for the next app that starts or restarts. Default 0.
-        standby_imports: the modules that they import beforehand: of installed libraries, what
-            most apps import anyway. Default: none.
+        standby_imports: the modules that these processes import beforehand: modules of installed
+            libraries that most apps import anyway. Default: none.
         snapshot: whether the server keeps a snapshot of itself, which `mpkernel status` and
             `mpkernel top` show. Default False; marimo's servers do.
         control: whether `mpkernel restart`, `drain` and `stop` reach the server, for its own user.
@@ -122,17 +124,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         crash_reports: how many reports of deaths of apps' processes are kept, of all servers of
             the user together. Default 0: none is written; marimo's servers keep 100.
         env_allow: which of the server's environment variables an app's process gets, as globs of
-            their names. Some it always gets: see `server.environments`. Default None: all.
-        env_deny: which of these it does not get; goes before `env_allow`. Default: none.
+            their names. Some it always gets: see `server.launching.environments`. Default None:
+            all.
+        env_deny: which of the server's environment variables it does not get, also where
+            `env_allow` matches. Default: none.
         log_format: how what apps' processes write to their descriptors 1 and 2 is relayed:
             "plain" (default), lines with the app's name before them, or "json", lines of JSON; see
             `json_lines`. `mpkernel run` writes its own log in the same way.
         log_level: from which level on mpkernel's own loggers are heard in `mpkernel run`: "debug",
             "info" (each process's start and end, among others), "warning" (default) or "error". A
             program of your own sets the level of the loggers "mpkernel" and "shm".
-        metrics_file: where numbers for monitoring are kept, for everybody to read: a file in the
-            OpenMetrics text format, gone with the server. Default None: none is.
-        metrics_interval_s: how often it is written. Default 15.
+        metrics_file: a file in the OpenMetrics text format, into which the server writes numbers
+            for monitoring. Everybody may read it. It is removed when the server ends. Default
+            None: no such file.
+        metrics_interval_s: how often the file is written. Default 15.
 
     Raises:
         SettingsError: a value is impossible.
@@ -186,7 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, float | int) and not abs(value) <= _MOST:  # not a number is not
+            if isinstance(value, float | int) and not abs(value) <= _MOST:  # rejects NaN, too
                 raise SettingsError(f"setting {name} is {value}; it must not be over {_MOST}")
         for name in (
             "start_timeout_s",
