@@ -62,6 +62,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
     return LoadFileScheduling(config, log)
 
 
+@pytest.hookimpl(trylast=True)  # when the workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     for directory in session.config.stash.get(_DIRECTORIES, []):
         shutil.rmtree(directory, ignore_errors=True)
