@@ -4,13 +4,38 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING, cast
+
+import pytest
 
 import mpkernel
+
+if TYPE_CHECKING:
+    from mpkernel.server.sessions.queued import QueuedSession
+
+SHOWN = {
+    "HostPool": "app apps close close_soon closed drain hosts kill open_session settings_of start",
+    "Journal": "has_room notice progressed rebuild received running sent",
+    "PythonClient": "answer close complete execute interrupt next open run_app set_values",
+    "Session": "app close over pid send session_id stop traffic",
+}
+"""What a class that users hold, or derive theirs from, shows them."""
 
 
 def test_every_public_name_is_there() -> None:
     for name in mpkernel.__all__:
         assert getattr(mpkernel, name) is not None
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_class_shows_its_users_names_only(name: str) -> None:
+    shown = {each for each in dir(getattr(mpkernel, name)) if not each.startswith("_")}
+    assert shown == set(SHOWN[name].split())
+
+
+def test_the_halves_of_a_session_that_are_its_apps_and_hosts_are_its_own_matter() -> None:
+    session = mpkernel.Session(cast("QueuedSession", None))
+    assert [each for each in vars(session) if not each.startswith("_")] == []
 
 
 def test_only_what_is_used_is_loaded() -> None:

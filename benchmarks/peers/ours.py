@@ -67,9 +67,9 @@ class OurHost:
 
     @property
     def pid(self) -> int:
-        host = self._sessions[0].host
-        assert host is not None
-        return host.pid
+        pid = self._sessions[0].pid
+        assert pid is not None
+        return pid
 
     async def open_session(self) -> OurSession:
         session = await self._pool.open_session(self._app, kernel=_SPEC)
@@ -77,8 +77,9 @@ class OurHost:
         return OurSession(session)
 
     async def close(self) -> None:
-        if host := self._sessions[0].host:
-            await host.close()
+        for host in self._pool.hosts:
+            if host.pid == self._sessions[0].pid:
+                await host.close()
 
 
 class OurSession:

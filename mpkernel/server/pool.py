@@ -21,6 +21,7 @@ from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.making import HostMaker
 from mpkernel.server.operations.operations import Operations
 from mpkernel.server.sessions.journal import Journal
+from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.server.sessions.session import Session
 from mpkernel.server.supervision.tallies import AppTotals
 from mpkernel.settings import Settings
@@ -158,14 +159,14 @@ class HostPool:
         while left := (found := self.app(app, kernel)).wait_s():
             await self._wait_open(left)
         name = session_id if session_id is not None else uuid.uuid4().hex
-        session = Session(found, name, journal)
-        found.open(session, kernel)
+        queued = QueuedSession(found, name, journal)
+        found.open(queued, kernel)
         try:
-            await session.started()
+            await queued.started()
         except BaseException:
-            session.stop()
+            queued.stop()
             raise
-        return session
+        return Session(queued)
 
     def app(self, app: str | os.PathLike[str], kernel: KernelSpec) -> App:
         """The app of this file, for a session with this kernel. On the loop's thread; returns at

@@ -24,6 +24,7 @@ from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.server.sessions.session import Session
 from mpkernel.server.supervision.deaths import Reason
 from mpkernel.server.supervision.watchdog import Watchdog
@@ -234,16 +235,16 @@ class _Life:
         self._sessions.append(session)
 
     def _open_plain(self) -> None:
-        session = Session(self._app, f"plain-{len(self._sessions)}")
+        session = QueuedSession(self._app, f"plain-{len(self._sessions)}")
         self._open(session, _KERNEL)
         self._tasks.append(self._loop.create_task(_consume(session)))
 
     def _open_python(self) -> None:
         kernel = python_kernel()
         journal = PythonJournal(kernel, max_bytes=_SETTINGS.journal_bytes)
-        session = Session(self._app, f"python-{len(self._sessions)}", journal)
+        session = QueuedSession(self._app, f"python-{len(self._sessions)}", journal)
         self._open(session, kernel)
-        client = PythonClient(session)
+        client = PythonClient(Session(session))
         self._clients.append(client)
         self._tasks.append(self._loop.create_task(_follow(client)))
 
@@ -289,7 +290,7 @@ class _NoPages:
         """There is none to show anything to."""
 
 
-async def _consume(session: Session) -> None:
+async def _consume(session: QueuedSession) -> None:
     try:
         async for _ in session:
             pass

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from halves import host_of
 from kernel.conftest import Client, OpenApp, printed
 
 from mpkernel import HostPool, Settings
@@ -126,7 +127,7 @@ async def test_where_two_sessions_run_neither_gets_it_and_the_log_does(
 async def test_what_comes_while_no_session_runs_is_the_logs_only(
     client: Client, pool: HostPool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    host = client.session.host
+    host = host_of(client.session)
     for fd, text in ((1, b"nobody's\n"), (2, b"nor this\n")):
         Path(f"/proc/{host.pid}/fd/{fd}").write_bytes(text)
     async with asyncio.timeout(30):
@@ -147,7 +148,7 @@ async def test_a_flood_that_is_not_read_holds_nobody_up_and_fills_no_memory(
     open_app: OpenApp, pool: HostPool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     flooded, other = await open_app(), await open_app()
-    server, host = psutil.Process(), psutil.Process(other.session.host.pid)
+    server, host = psutil.Process(), psutil.Process(other.session.pid)
     before = server.memory_info().rss, host.memory_info().rss
     done = fifo(tmp_path / "done")
     flooded.execute(f"import subprocess\nsubprocess.run({flood(done)})", cell="flood")
@@ -192,7 +193,7 @@ async def test_a_stopped_process_holds_up_no_other_and_is_told_what_it_missed(
         f"""import subprocess\nsubprocess.Popen({flood(done, after=go)})\ninput()""", cell="flood"
     )
     await stopped.wait_for(InputRequest)
-    os.kill(stopped.session.host.pid, signal.SIGSTOP)
+    os.kill(stopped.session.pid, signal.SIGSTOP)
     try:
         await asyncio.to_thread(go.write_bytes, b"go")
         assert await asyncio.to_thread(done.read_bytes) == b"done"
@@ -200,7 +201,7 @@ async def test_a_stopped_process_holds_up_no_other_and_is_told_what_it_missed(
         await wait_for_text(other, "here")
         assert server.memory_info().rss - before < 16 * 1024 * 1024
     finally:
-        os.kill(stopped.session.host.pid, signal.SIGCONT)
+        os.kill(stopped.session.pid, signal.SIGCONT)
     await wait_for_text(stopped, "[mpkernel:")
     stopped.answer("")
     assert (await stopped.wait_for(Done)).outcome == "ok"

@@ -18,7 +18,7 @@ async def test_a_session_that_prints_unread_holds_itself_alone(open_app: OpenApp
         "buffer": "sys.stdout.buffer.write(b'x' * 100_000)",
     }[how]
     flood, other = await open_app(), await open_app()
-    server, host = psutil.Process(), psutil.Process(other.session.host.pid)
+    server, host = psutil.Process(), psutil.Process(other.session.pid)
     before = server.memory_info().rss, host.memory_info().rss
     flood.execute(f"import sys\nprint('begun')\nfor _ in range(10**6): {line}", cell="flood")
     await flood.wait_for(Console)

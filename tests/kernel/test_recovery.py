@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from halves import host_of
 from kernel.conftest import Client, OpenApp, of
 
 from mpkernel import HostPool, Settings
@@ -65,14 +66,14 @@ async def restarted(client: Client, value: int) -> Restarted:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 async def test_every_session_has_its_values_again(open_app: OpenApp, number: int) -> None:
     clients = await opened(open_app, 5)
-    pid = clients[0].session.host.pid
+    pid = clients[0].session.pid
     os.kill(pid, number)
     for position, client in enumerate(clients):
         told = await restarted(client, 10 + position)
         assert signal.Signals(number).name in told.reason
         assert not told.guilty
         assert told.lost == []
-        assert client.session.host.pid != pid
+        assert client.session.pid != pid
     assert (await clients[0].text("print(n * 2)")) == "20\n"
 
 
@@ -128,8 +129,8 @@ async def test_the_third_time_only_the_guilty_session_is_closed(open_app: OpenAp
 
 async def test_what_is_sent_between_two_processes_is_not_lost(open_app: OpenApp) -> None:
     (client,) = await opened(open_app, 1)
-    os.kill(client.session.host.pid, signal.SIGKILL)
-    while client.session.host is not None:
+    os.kill(client.session.pid, signal.SIGKILL)
+    while client.session.pid is not None:
         await asyncio.sleep(0)
     client.set_values({"n": 20})
     client.execute("print('executed', n)", cell="scratch")
@@ -141,7 +142,7 @@ async def test_code_that_was_executed_is_not_run_again_and_that_is_told(
 ) -> None:
     (client,) = await opened(open_app, 1)
     await client.run(f"open({str(tmp_path / 'done')!r}, 'a').write('x'); extra = 1")
-    os.kill(client.session.host.pid, signal.SIGKILL)
+    os.kill(client.session.pid, signal.SIGKILL)
     told = await restarted(client, 10)
     assert told.lost == ["what was done by code that was executed outside the app's cells"]
     assert (tmp_path / "done").read_text() == "x"
@@ -156,7 +157,7 @@ async def test_a_value_that_is_too_large_to_keep_is_told(tmp_path: Path) -> None
         client.run_app()
         client.set_values({"n": 5, "large": "x" * 2000})
         await at(client, "n is 5")
-        os.kill(client.session.host.pid, signal.SIGKILL)
+        os.kill(client.session.pid, signal.SIGKILL)
         told = await restarted(client, 5)
         assert told.lost == ["the value of large, which is too large"]
         await client.close()
@@ -165,12 +166,12 @@ async def test_a_value_that_is_too_large_to_keep_is_told(tmp_path: Path) -> None
 async def test_another_app_does_not_notice(open_app: OpenApp) -> None:
     (client,) = await opened(open_app, 1)
     other = await open_app("other = 1", name="other.py")
-    pid = other.session.host.pid
-    os.kill(client.session.host.pid, signal.SIGKILL)
+    pid = other.session.pid
+    os.kill(client.session.pid, signal.SIGKILL)
     await restarted(client, 10)
     messages = await other.run("other")
     assert not of(messages, Restarted)
-    assert other.session.host.pid == pid
+    assert other.session.pid == pid
 
 
 async def test_a_restart_has_a_changed_module_imported_anew(
@@ -192,12 +193,12 @@ async def test_a_session_that_is_closed_between_two_processes_stays_closed(
     open_app: OpenApp,
 ) -> None:
     closing, other = await opened(open_app, 2)
-    os.kill(other.session.host.pid, signal.SIGKILL)
-    while closing.session.host is not None:
+    os.kill(other.session.pid, signal.SIGKILL)
+    while closing.session.pid is not None:
         await asyncio.sleep(0)
     await closing.close()
     await restarted(other, 11)
-    assert other.session.host.session_count == 1
+    assert host_of(other.session).session_count == 1
 
 
 async def test_an_app_that_dies_at_its_start_is_given_up_and_everybody_is_told(

@@ -48,7 +48,7 @@ async def test_the_cells_of_an_app_run_in_order_until_one_fails(open_app: OpenAp
     assert [done.outcome for done in of(messages, Done)] == ["ok", "ok", "error"]
     (failure,) = of(messages, Failure)
     assert (failure.error, failure.message) == ("LookupError", "on purpose")
-    app = client.session.host.app
+    app = client.session.app
     assert failure.traceback == (
         "Traceback (most recent call last):\n"
         f'  File "{app}", line 5, in <module>\n'
@@ -65,7 +65,7 @@ async def test_sessions_of_one_process_have_namespaces_of_their_own(open_app: Op
         assert await client.text("import __main__; print(name, __main__.name)") == (
             f"{number} {number}\n"
         )
-    assert len({client.session.host.pid for client in clients}) == 1
+    assert len({client.session.pid for client in clients}) == 1
 
 
 async def test_what_a_cell_defines_is_found_in_main(open_app: OpenApp, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def test_a_session_that_waits_with_its_journal_ends_with_the_pool(tmp_path
     os.kill(pool.hosts[0].pid, signal.SIGKILL)
     await client.next()
     os.kill(pool.hosts[0].pid, signal.SIGKILL)
-    while client.session.host is not None:
+    while client.session.pid is not None:
         await asyncio.sleep(0)
     await pool.close()
     assert client.session.over

@@ -16,6 +16,7 @@ from multiprocessing.connection import Client as connect
 from pathlib import Path
 
 import pytest
+from halves import host_of
 from kernel.conftest import Client
 from server.conftest import pipes_and_threads
 from server.operators import OperatedServer, until, user_directories
@@ -135,12 +136,12 @@ class TestDrain:
             "kernels.py drains: 1 process, 1 session; new sessions get a fresh process"
         )
         new = await server.open_session(APP, kernel=ECHO)
-        assert new.host is not host
+        assert host_of(new) is not host
         old.send(Channel.CONTROL, b"still here")
         assert (await anext(old)).payload == b"still here"
         await old.close()
         await host.wait_over()
-        assert server.hosts == [new.host]
+        assert server.hosts == [host_of(new)]
 
 
 class TestStop:

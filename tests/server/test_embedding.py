@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from halves import host_of
 from server.conftest import APPS, Open
 from server.operators import until, user_directories
 
@@ -43,7 +44,7 @@ class TestDefaultTimeout:
             got += len(payload)
             if got > 20_000_000:
                 break
-        assert session.host.is_alive
+        assert host_of(session).is_alive
 
     async def test_an_app_may_have_its_own(self, pool: HostPool) -> None:
         files = KernelSpec(entry="files:obey")
@@ -206,7 +207,7 @@ class TestInterpreter:
             another.chmod(0o700)
             multiprocessing.spawn.set_executable(str(another))
             session = await pool.open_session(APP, kernel=ECHO)
-            assert session.host.pid != standby
+            assert session.pid != standby
 
     async def test_an_app_that_names_another_for_its_own_keeps_its_shared_memory(
         self, pool: HostPool

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from halves import host_of
 from server.conftest import APPS
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
@@ -52,7 +53,7 @@ class Told:
     @property
     def prefix(self) -> str:
         """How the names of the host's blocks begin."""
-        return tag_of(self.session.host.pid).prefix
+        return tag_of(self.session.pid).prefix
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ async def test_what_is_read_when_its_host_dies_is_read_to_its_end(storage: Any) 
         told = Told(await pool.open_session(FILES, kernel=OBEY))
         for key in "ab":
             await told.do(f"kernel.files.store('{key}', b'{key}' * 1_000_000)")
-        host = told.session.host
+        host = host_of(told.session)
         with (
             pool.files.lease("a") as unread,
             pool.files.lease("b") as begun,
@@ -271,7 +272,7 @@ async def test_a_killed_host_leaves_nothing_that_it_stored_or_was_about_to(
     await told.do("from shm import Block; unannounced = Block.create(50_000)")
     prefix = told.prefix
     assert len(blocks(prefix)) == 3
-    host = psutil.Process(told.session.host.pid)
+    host = psutil.Process(told.session.pid)
     for process in [*host.children(recursive=True), host]:  # its tracker first
         process.send_signal(signal.SIGKILL)
     with pytest.raises(HostDied):
@@ -283,7 +284,7 @@ async def test_a_killed_host_leaves_nothing_that_it_stored_or_was_about_to(
 async def test_the_last_lines_of_a_killed_host_speak_of_no_leak(obeying: Obeying) -> None:
     told = await obeying()
     await told.do("kernel.files.store('a', b'a' * 100_000); print('last words', flush=True)")
-    host = told.session.host
+    host = host_of(told.session)
     os.kill(host.pid, signal.SIGKILL)
     with pytest.raises(HostDied):
         await told.do("pass")
@@ -325,7 +326,7 @@ async def test_a_fork_of_a_host_neither_announces_nor_removes(
 
 async def test_what_a_whole_dead_tree_left_is_swept_by_the_next(obeying: Obeying) -> None:
     told = await obeying()
-    host = psutil.Process(told.session.host.pid)
+    host = psutil.Process(told.session.pid)
     dead, place = await told.do(
         "import os, signal, subprocess, sys\n"
         "code = '''\n"
@@ -402,7 +403,7 @@ class TestSettings:
             assert b"".join(entry.chunks()) == bytes(range(256)) * 100
         await until(lambda: not path.exists())
         await told.do("kernel.files.store('b', b'x')")
-        os.kill(told.session.host.pid, signal.SIGKILL)
+        os.kill(told.session.pid, signal.SIGKILL)
         await until(lambda: not path.parent.exists())
 
     @pytest.mark.parametrize("settings", [{"file_storage": None}], indirect=True)

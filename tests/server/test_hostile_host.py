@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from halves import host_of, queued_of
 from server.conftest import APPS
 from server.operators import user_directories
 
@@ -160,13 +161,13 @@ def resident_bytes() -> int:
 async def beside(pool: HostPool) -> AsyncIterator[Neighbour]:
     """A neighbour, which must have heard every answer until the end."""
     session = await pool.open_session(NEIGHBOUR, kernel=KernelSpec(entry="kernels:echo"))
-    pid = session.host.pid
+    pid = session.pid
     gc.collect()
     neighbour = Neighbour(session)
     try:
         yield neighbour
         await neighbour.goes_on(20)
-        assert session.host.pid == pid
+        assert session.pid == pid
     finally:
         await neighbour.close()
 
@@ -191,9 +192,9 @@ async def works_again(pool: HostPool, than: int | None) -> None:
 async def end_of(session: Session) -> MPKernelError:
     """What ends the session; what it says before is not taken."""
     async with asyncio.timeout(PATIENCE_S):
-        await session._ended.wait()
-    assert session._error is not None
-    return session._error
+        await queued_of(session)._ended.wait()
+    assert queued_of(session)._error is not None
+    return queued_of(session)._error
 
 
 @pytest.mark.parametrize("attack", ENDS)
@@ -202,7 +203,7 @@ async def test_an_attack_costs_its_process_its_life(
 ) -> None:
     async with beside(pool) as neighbour:
         session = await hostile(pool, attack)
-        pid = session.host.pid
+        pid = session.pid
         session.send(Channel.CONTROL, b"go")
         error = await end_of(session)
         assert isinstance(error, ProtocolError)
@@ -228,7 +229,7 @@ async def test_an_attack_harms_nobody_as_long_as_it_goes_on(
     descriptors = len(os.listdir("/proc/self/fd"))
     async with beside(pool) as neighbour:
         session = await hostile(pool, attack)
-        pid = session.host.pid
+        pid = session.pid
         session.send(Channel.CONTROL, b"go")
         await neighbour.goes_on()
         for key in [info.key for info in pool.files.snapshot().files][:100]:
@@ -261,7 +262,7 @@ async def test_a_session_of_the_same_process_is_not_safe_and_another_app_is(
         kernel = KernelSpec(entry="hostile:idle")
         beside_it = await pool.open_session(HOSTILE, kernel=kernel)
         session = await hostile(pool, "ends_another_session")
-        assert beside_it.host is session.host
+        assert host_of(beside_it) is host_of(session)
         session.send(Channel.CONTROL, b"go")
         with pytest.raises(KernelFailed, match="ended by another"):
             raise await end_of(beside_it)
@@ -291,7 +292,7 @@ async def test_lines_that_a_reason_would_forge_are_one(
 async def test_a_host_that_dies_within_a_frame_is_as_dead_as_any(pool: HostPool) -> None:
     async with beside(pool):
         session = await hostile(pool, "dies_in_a_frame")
-        pid = session.host.pid
+        pid = session.pid
         session.send(Channel.CONTROL, b"go")
         with pytest.raises(HostDied, match="exit code 4|code 4"):
             raise await end_of(session)
@@ -301,7 +302,7 @@ async def test_a_host_that_dies_within_a_frame_is_as_dead_as_any(pool: HostPool)
 async def test_a_dead_hosts_pipes_are_not_read_for_ever(pool: HostPool) -> None:
     async with beside(pool):
         session = await hostile(pool, "leaves_a_writer_behind")
-        host = session.host
+        host = host_of(session)
         session.send(Channel.CONTROL, b"go")
         while (await anext(session)).payload != b"still here":
             pass
@@ -341,5 +342,5 @@ async def test_a_host_that_takes_nothing_costs_its_server_no_more_than_a_backlog
                 while session.traffic.waiting_bytes > 2 * 65536:
                     await asyncio.sleep(0.001)
                 session.send(Channel.CONTROL, bytes(65536))
-        assert session.host.backlog_bytes < 3 * SETTINGS.backlog_bytes
-        session.host.kill()
+        assert host_of(session).backlog_bytes < 3 * SETTINGS.backlog_bytes
+        host_of(session).kill()

@@ -98,7 +98,7 @@ async def test_a_fresh_host_has_imported_only_what_it_needs(open_kernel: Open) -
 
 async def test_no_process_listens_on_a_network_socket(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    for pid in (os.getpid(), session.host.pid):
+    for pid in (os.getpid(), session.pid):
         assert psutil.Process(pid).net_connections("inet") == []
 
 
@@ -116,7 +116,7 @@ async def test_ctrl_c_does_in_a_subprocess_what_it_always_does(open_kernel: Open
 
 async def test_a_sigint_leaves_a_host_running(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    os.kill(session.host.pid, signal.SIGINT)
+    os.kill(session.pid, signal.SIGINT)
     session.send(Channel.CONTROL, b"fine")
     assert (await anext(session)).payload == b"fine"
 
@@ -180,7 +180,7 @@ async def test_shared_memory_that_user_code_leaked_goes_with_a_killed_host(
     session = await open_kernel("leak_shared_memory")
     block = Path("/dev/shm", (await anext(session)).payload.decode())
     assert block.exists()
-    os.kill(session.host.pid, signal.SIGKILL)
+    os.kill(session.pid, signal.SIGKILL)
     with pytest.raises(HostDied):
         await anext(session)
     async with asyncio.timeout(10):
@@ -190,7 +190,7 @@ async def test_shared_memory_that_user_code_leaked_goes_with_a_killed_host(
 
 async def test_a_host_whose_death_somebody_else_reaped_is_still_noticed(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    pid = session.host.pid
+    pid = session.pid
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with pytest.raises(HostDied, match="could not be seen|SIGKILL"):
@@ -206,7 +206,7 @@ async def main():
     for number, name in enumerate(sys.argv[2:]):
         session = await pool.open_session(sys.argv[1], kernel=KernelSpec(entry="kernels:" + name))
         first = await anext(session)
-        print("kernel", session.host.pid, first.payload.decode(), flush=True)
+        print("kernel", session.pid, first.payload.decode(), flush=True)
     if os.environ.get("FORK") and os.fork() == 0:
         import time
         time.sleep(30)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from halves import host_of
 from kernel.conftest import Client
 
 from mpkernel import HostPool, Settings
@@ -51,12 +52,12 @@ async def test_a_host_over_its_hard_memory_limit_is_replaced_and_its_sessions_co
 ) -> None:
     pool = pool_with(pools, memory_hard_bytes=200 * MIB)
     client = await running(pool, app)
-    pid = client.session.host.pid
+    pid = client.session.pid
     client.execute("large = bytearray(300 * 2**20); import time; time.sleep(60)", cell="large")
     told = await client.wait_for(Restarted)
     assert "memory_hard_bytes is 200 MiB" in told.reason
     await client.wait_for(Console, text="ran\n")
-    assert client.session.host.pid != pid
+    assert client.session.pid != pid
 
 
 async def test_a_host_over_its_soft_memory_limit_takes_no_new_sessions_until_it_is_below(
@@ -66,16 +67,16 @@ async def test_a_host_over_its_soft_memory_limit_takes_no_new_sessions_until_it_
     client = await running(pool, app)
     await client.run("large = bytearray(300 * 2**20)")
     async with asyncio.timeout(20):
-        while client.session.host.refusal is None:
+        while host_of(client.session).refusal is None:
             await asyncio.sleep(0.01)
     with pytest.raises(AppUnavailable, match="memory_soft_bytes is 200 MiB"):
         await Client.open(pool, app)
     assert await client.text("print('as before')") == "as before\n"
     await client.run("del large")
     async with asyncio.timeout(20):
-        while client.session.host.refusal is not None:
+        while host_of(client.session).refusal is not None:
             await asyncio.sleep(0.01)
-    assert (await running(pool, app)).session.host is client.session.host
+    assert host_of((await running(pool, app)).session) is host_of(client.session)
 
 
 async def test_a_stopped_host_is_hung_and_its_sessions_come_back(
@@ -83,7 +84,7 @@ async def test_a_stopped_host_is_hung_and_its_sessions_come_back(
 ) -> None:
     pool = pool_with(pools, ping_interval_s=0.05, ping_timeout_s=0.5)
     client = await running(pool, app)
-    os.kill(client.session.host.pid, signal.SIGSTOP)
+    os.kill(client.session.pid, signal.SIGSTOP)
     told = await client.wait_for(Restarted)
     assert "did not answer" in told.reason
     await client.wait_for(Console, text="ran\n")
@@ -94,12 +95,12 @@ async def test_a_host_whose_code_keeps_the_interpreter_busy_is_not_hung(
 ) -> None:
     pool = pool_with(pools, ping_interval_s=0.05, ping_timeout_s=0.5)
     client = await running(pool, app)
-    pid = client.session.host.pid
+    pid = client.session.pid
     # One call in C that holds the interpreter's lock: no pong for as long as it takes.
     assert await client.text(
         "print(len(str(7**400_000)) if not __import__('sys').set_int_max_str_digits(0) else 0)"
     )
-    assert client.session.host.pid == pid
+    assert client.session.pid == pid
 
 
 @pytest.mark.parametrize(
@@ -122,14 +123,14 @@ async def test_a_host_that_outgrows_a_limit_is_left_to_its_sessions_and_replaced
 ) -> None:
     pool = pool_with(pools, **limit)
     client = await running(pool, app)
-    outgrown = client.session.host
+    outgrown = host_of(client.session)
     await client.run(code)
     async with asyncio.timeout(20):
         while outgrown.takes_sessions:
             await asyncio.sleep(0.01)
     assert await client.text("print('as before')") == "as before\n"
     fresh = await running(pool, app)
-    assert fresh.session.host is not outgrown
+    assert host_of(fresh.session) is not outgrown
     await client.close()
     async with asyncio.timeout(20):
         while outgrown.is_alive:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from halves import queued_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as as_openmetrics
@@ -312,7 +313,7 @@ class TestAServer:
             before = number(found, "host_messages_total") or 0
             host = pool.hosts[0]
             host.kill()
-            await session._ended.wait()
+            await queued_of(session)._ended.wait()
             await host.wait_over()
             found = await shown(
                 path,

@@ -67,7 +67,7 @@ async def test_a_name_is_held_between_two_processes(tmp_path: Path) -> None:
         os.kill(pool.hosts[0].pid, signal.SIGKILL)
         assert isinstance(await waits.next(), Restarted)
         os.kill(pool.hosts[0].pid, signal.SIGKILL)
-        while waits.session.host is not None:
+        while waits.session.pid is not None:
             await asyncio.sleep(0)
         second = asyncio.create_task(PythonClient.open(pool, app, session_id="alice"))
         pool.apps[0].restart()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from halves import host_of, queued_of
 from server.conftest import APPS, Open
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
@@ -24,6 +25,7 @@ from mpkernel.errors import (
     SessionClosed,
     SettingsError,
 )
+from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.wire.frames import MESSAGE_COST_BYTES
 
 
@@ -46,8 +48,8 @@ async def test_sessions_of_an_app_share_its_process_and_another_app_has_its_own(
     first, second = await open_kernel("pid"), await open_kernel("pid")
     third = await open_kernel("pid", app=other)
     pids = [int((await anext(session)).payload) for session in (first, second, third)]
-    assert pids[0] == pids[1] == first.host.pid
-    assert pids[2] == third.host.pid
+    assert pids[0] == pids[1] == first.pid
+    assert pids[2] == third.pid
     assert len({*pids, os.getpid()}) == 3
 
 
@@ -90,7 +92,7 @@ async def test_a_command_right_after_opening_is_never_lost(pool: HostPool) -> No
     await (await pool.open_session(APPS / "kernels.py", kernel=kernel)).close()
     app = pool.app(APPS / "kernels.py", kernel)
     for batch in range(25):
-        sessions = [Session(app, f"{batch}-{n}") for n in range(200)]
+        sessions = [QueuedSession(app, f"{batch}-{n}") for n in range(200)]
         for session in sessions:
             app.open(session, kernel)
             session.send(Channel.CONTROL, session.session_id.encode())
@@ -136,7 +138,7 @@ async def test_a_closed_session_ends_its_iteration_and_its_kernel(open_kernel: O
     await asyncio.sleep(0)
     await session.close()
     assert await reading is None
-    assert session.host.session_count == 0
+    assert host_of(session).session_count == 0
     await session.close()
 
 
@@ -144,7 +146,7 @@ async def test_closing_a_session_whose_kernel_spins_returns(open_kernel: Open) -
     session = await open_kernel("spin")
     assert (await anext(session)).payload == b"spinning"
     await session.close()
-    assert session.host.session_count == 1
+    assert host_of(session).session_count == 1
 
 
 async def test_a_cancelled_opening_leaves_no_session(pool: HostPool, open_kernel: Open) -> None:
@@ -155,11 +157,11 @@ async def test_a_cancelled_opening_leaves_no_session(pool: HostPool, open_kernel
     with pytest.raises(asyncio.CancelledError):
         await opening
     async with asyncio.timeout(20):
-        while warm.host.session_count > 1:
+        while host_of(warm).session_count > 1:
             await asyncio.sleep(0.001)
     assert await ask(warm, b"still here") == b"still here"
     await pool.close()
-    assert warm.host.session_count == 0
+    assert host_of(warm).session_count == 0
 
 
 @pytest.mark.parametrize("flood", ["flood", "flood_of_bytes"])
@@ -168,11 +170,11 @@ async def test_a_reader_that_is_behind_holds_back_its_own_kernel_only(
 ) -> None:
     flooding, neighbour = await open_kernel(flood), await open_kernel("echo")
     window = Settings().window_bytes
-    while flooding.unread_bytes < window - 65536 - MESSAGE_COST_BYTES:
+    while queued_of(flooding).unread_bytes < window - 65536 - MESSAGE_COST_BYTES:
         await asyncio.sleep(0.001)
     for turn in range(100):
         assert await ask(neighbour, str(turn).encode()) == str(turn).encode()
-    assert flooding.unread_bytes <= window
+    assert queued_of(flooding).unread_bytes <= window
     taken = 0
     while taken < 3 * window:
         taken += len((await anext(flooding)).payload) + MESSAGE_COST_BYTES
@@ -192,7 +194,7 @@ async def test_a_kernel_that_takes_nothing_fills_its_window_and_then_refuses(
 
 async def test_a_stopped_process_refuses_when_its_backlog_is_full(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    pid = session.host.pid
+    pid = session.pid
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(HostUnresponsive):
         for _ in range(200):
@@ -218,26 +220,26 @@ async def test_sends_from_many_threads_arrive_each_in_its_order(open_kernel: Ope
 
 async def test_a_killed_process_ends_its_sessions_with_the_reason(open_kernel: Open) -> None:
     session = await open_kernel("echo")
-    os.kill(session.host.pid, signal.SIGKILL)
+    os.kill(session.pid, signal.SIGKILL)
     with pytest.raises(HostDied, match=r"kernels\.py was killed by SIGKILL"):
         await anext(session)
     fresh = await open_kernel("echo")
     assert await ask(fresh, b"again") == b"again"
-    assert fresh.host is not session.host
+    assert host_of(fresh) is not host_of(session)
 
 
 async def test_the_last_lines_of_a_dead_process_are_kept(open_kernel: Open) -> None:
     session = await open_kernel("exit_the_process")
     with pytest.raises(HostDied, match="exit code 7"):
         await anext(session)
-    assert "about to leave" in session.host.last_lines()
+    assert "about to leave" in host_of(session).last_lines()
 
 
 async def test_a_crash_leaves_the_traceback_of_every_thread(open_kernel: Open) -> None:
     session = await open_kernel("segfault")
     with pytest.raises(HostDied, match="SIGSEGV"):
         await anext(session)
-    report = "\n".join(session.host.last_lines())
+    report = "\n".join(host_of(session).last_lines())
     assert "Segmentation fault" in report
     assert "in segfault" in report
 
@@ -321,7 +323,7 @@ class TestIdle:
         session = await open_kernel("echo")
         await session.close()
         async with asyncio.timeout(20):
-            await session.host.wait_over()
+            await host_of(session).wait_over()
         assert pool.hosts == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from halves import host_of, queued_of
 from server.conftest import Open
 from server.simulated import Client, SlowJournal
 from turns import Turns, work
@@ -22,13 +23,13 @@ async def test_a_snapshot_shows_the_sessions_that_are_there_at_its_end(
     pool: HostPool, open_kernel: Open
 ) -> None:
     session = await open_kernel("echo")
-    table = session.host._table
-    visitors = [Client(session.app, f"visitor {n}", SlowJournal()) for n in range(40)]
+    table = host_of(session)._table
+    visitors = [Client(queued_of(session).app, f"visitor {n}", SlowJournal()) for n in range(40)]
     for visitor in visitors:
         table.add(visitor)
     first, *staying, last = visitors
     staying[0]._outbox.outstanding_bytes = 1000
-    newcomer = Client(session.app, "newcomer", SlowJournal())
+    newcomer = Client(queued_of(session).app, "newcomer", SlowJournal())
     try:
         with Turns() as turns:
             looking = asyncio.ensure_future(snapshot_of(pool, Rates()))
@@ -60,7 +61,7 @@ async def test_credits_of_many_sessions_are_sent_in_many_turns(
         told[number] += credit.bytes
         turns_of_told.add(turns.count)
 
-    owed = Credits(asyncio.get_running_loop(), session.host._incoming.limits, tell)
+    owed = Credits(asyncio.get_running_loop(), host_of(session)._incoming.limits, tell)
     with Turns() as turns:
         for number in range(1000):
             owed.taken(number, 1)
@@ -75,7 +76,7 @@ async def test_credits_of_many_sessions_are_sent_in_many_turns(
 async def test_a_large_credit_is_sent_at_once_and_one_of_an_ended_session_never(
     open_kernel: Open,
 ) -> None:
-    limits = (await open_kernel("echo")).host._incoming.limits
+    limits = host_of(await open_kernel("echo"))._incoming.limits
     told: list[tuple[int, int]] = []
     owed = Credits(
         asyncio.get_running_loop(),

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from halves import host_of, queued_of
 from server.operators import OperatedServer, until, user_directories
 from server.simulated import Client, SlowJournal
 
@@ -84,7 +85,7 @@ class TestAServer:
     async def test_shows_how_its_last_process_died(self, user: Path, served: HostPool) -> None:
         session = await served.open_session(APP, kernel=ECHO)
         os.kill(served.hosts[0].pid, 9)
-        await session._ended.wait()
+        await queued_of(session)._ended.wait()
         [app] = (await seen_with('"deaths":1', user)).snapshot.pool.apps
         assert (app.last_reason, app.hosts) == ("killed", [])
         assert app.last_death == "the process of kernels.py was killed by SIGKILL"
@@ -123,7 +124,9 @@ async def test_a_server_that_leaves_while_it_looks_at_its_sessions_says_nothing_
         session = await pool.open_session(APP, kernel=ECHO)
         journals = [SlowJournal() for _ in range(40)]
         for number, journal in enumerate(journals):
-            session.host._table.add(Client(session.app, f"visitor {number}", journal))
+            host_of(session)._table.add(
+                Client(queued_of(session).app, f"visitor {number}", journal)
+            )
         while not any(journal.was_asked for journal in journals):
             await asyncio.sleep(0)
         assert not journals[-1].was_asked

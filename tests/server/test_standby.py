@@ -76,23 +76,23 @@ class TestAdoption:
         async with standing_by() as pool:
             for app in copies(tmp_path, 3):
                 pid = await ready(pool)
-                assert (await opened(pool, app)).host.pid == pid
+                assert (await opened(pool, app)).pid == pid
 
     async def test_an_app_that_restarts_adopts_it(self) -> None:
         async with standing_by() as pool:
             session = await opened(pool)
             pid = await ready(pool)
-            os.kill(session.host.pid, signal.SIGKILL)
+            os.kill(session.pid, signal.SIGKILL)
             with pytest.raises(HostDied):
                 async for _ in session:
                     pass
-            assert (await opened(pool)).host.pid == pid
+            assert (await opened(pool)).pid == pid
 
     async def test_an_app_with_an_environment_of_its_own_never_does(self) -> None:
         async with standing_by() as pool:
             pid = await ready(pool)
             session = await opened(pool, env=dict(os.environ))
-            assert session.host.pid != pid
+            assert session.pid != pid
             assert pool.standby.pids == [pid]
 
     async def test_one_that_still_warms_is_not_waited_for(
@@ -116,7 +116,7 @@ class TestAdoption:
             pids = pool.standby.pids
             assert len(pids) == 2
             sessions = [await opened(pool, app) for app in copies(tmp_path, 2)]
-            assert [session.host.pid for session in sessions] == pids
+            assert [session.pid for session in sessions] == pids
 
 
 def unmarked(fact: object) -> object:
@@ -132,7 +132,7 @@ class TestLikeness:
                 cold = await observed(await opened(cold_pool, **spec))
             pid = await ready(pool)
             session = await opened(pool, **spec)
-            assert session.host.pid == pid
+            assert session.pid == pid
             adopted = await observed(session)
             for name, fact in cold["facts"].items():
                 assert unmarked(adopted["facts"][name]) == unmarked(fact), name
@@ -164,7 +164,7 @@ class TestLikeness:
             session = await opened(pool, shadowing, "import_one")
             session.send(Channel.CONTROL, file.partition("/")[0].removesuffix(".py").encode())
             assert (await anext(session)).payload == bytes(own)
-            assert (await opened(pool, other)).host.pid == pid
+            assert (await opened(pool, other)).pid == pid
 
     async def test_so_does_one_in_a_folder_that_the_app_puts_before_the_libraries(
         self, tmp_path: Path
@@ -177,14 +177,14 @@ class TestLikeness:
                 str(tmp_path / "vendored"),
             )
             pid = await ready(pool)
-            assert (await opened(pool, app)).host.pid != pid
+            assert (await opened(pool, app)).pid != pid
 
     async def test_a_mere_folder_named_like_a_library_is_no_module(self, tmp_path: Path) -> None:
         async with standing_by() as pool:
             [app] = copies(tmp_path, 1)
             (app.parent / "sqlite3").mkdir()
             pid = await ready(pool)
-            assert (await opened(pool, app)).host.pid == pid
+            assert (await opened(pool, app)).pid == pid
 
     @pytest.mark.parametrize("change", ["environment", "directory", "import path"])
     async def test_what_changed_in_the_server_since_is_there(
@@ -207,7 +207,7 @@ class TestLikeness:
                 assert facts["directory"] == os.getcwd()
                 assert facts["import path"] == [str(app.parent), *sys.path]
                 following = await ready(pool)
-            assert pid not in {following, *(session.host.pid for session in sessions)}
+            assert pid not in {following, *(session.pid for session in sessions)}
 
 
 class TestPriority:
@@ -231,7 +231,7 @@ class TestPriority:
         async with standing_by(standby_imports=("mpk_threads",)) as pool:
             pid = await ready(pool)
             session = await opened(pool)
-            assert session.host.pid == pid
+            assert session.pid == pid
             facts = (await observed(session))["facts"]
             assert "of a library" in facts["threads"]
             assert facts["priorities"] == [os.getpriority(os.PRIO_PROCESS, 0)]
@@ -247,13 +247,13 @@ class TestEnd:
                     await asyncio.sleep(0)
             following = await ready(pool)
             assert following != pid
-            assert (await opened(pool)).host.pid == following
+            assert (await opened(pool)).pid == following
 
     async def test_an_import_that_fails_leaves_the_rest(self) -> None:
         async with standing_by(standby_imports=("mpk_missing", "mpk_plain")) as pool:
             pid = await ready(pool)
             session = await opened(pool)
-            assert session.host.pid == pid
+            assert session.pid == pid
             assert "mpk_plain" in (await observed(session))["modules"]
 
     async def test_an_import_that_crashes_is_given_up_with_one_warning(
@@ -275,7 +275,7 @@ class TestEnd:
         with caplog.at_level(logging.INFO, "mpkernel"):
             async with standing_by(standby_imports=("mpk_chatty", "mpk_plain")) as pool:
                 pid = await ready(pool)
-                assert (await opened(pool)).host.pid == pid
+                assert (await opened(pool)).pid == pid
         assert "the last line" in caplog.text
         assert len(caplog.text) < 64 * 1024
 

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import msgspec
 import psutil
 import pytest
+from halves import host_of
 from server.conftest import APPS
 
 from mpkernel import HostPool, KernelSpec, Session, Settings
@@ -46,15 +47,15 @@ async def restart(pool: HostPool, session: Session) -> None:
 
 
 async def break_a_limit(pool: HostPool, session: Session) -> None:
-    session.host.end_for(Reason.LIMIT, HostDied("it used too much", remedy="use less"))
+    host_of(session).end_for(Reason.LIMIT, HostDied("it used too much", remedy="use less"))
 
 
 async def kill(pool: HostPool, session: Session) -> None:
-    os.kill(session.host.pid, signal.SIGKILL)
+    os.kill(session.pid, signal.SIGKILL)
 
 
 async def crash(pool: HostPool, session: Session) -> None:
-    os.kill(session.host.pid, signal.SIGSEGV)
+    os.kill(session.pid, signal.SIGSEGV)
 
 
 def app_of(pool: HostPool) -> App:
@@ -92,7 +93,7 @@ async def test_all_that_was_started_ends_with_its_process(end: End) -> None:
             KERNELS, kernel=KernelSpec(entry="kernels:leave_children")
         )
         children = [identity_of(pid) for pid in msgspec.json.decode((await anext(session)).payload)]
-        host = session.host
+        host = host_of(session)
         now = time.monotonic()
         while not host.usages or host.usages[-1].taken_at < now:
             await asyncio.sleep(0.01)
@@ -121,7 +122,7 @@ async def test_nothing_is_as_quick_in_starting_others_as_in_being_ended(end: End
         chain = int((await anext(session)).payload)
         while not of_session(chain):  # one look may fall between two of them
             await asyncio.sleep(0)
-        host = session.host
+        host = host_of(session)
         await end(pool, session)
         await host.wait_over()
         assert not any(of_session(chain) for _ in range(10))
@@ -145,7 +146,7 @@ from mpkernel import HostPool, KernelSpec
 async def main():
     pool = HostPool()
     session = await pool.open_session(sys.argv[1], kernel=KernelSpec(entry=sys.argv[2]))
-    print(session.host.pid, (await anext(session)).payload.decode(), flush=True)
+    print(session.pid, (await anext(session)).payload.decode(), flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -222,7 +223,7 @@ async def main():
                 sys.argv[1], kernel=KernelSpec(entry="kernels:leave_children_and_a_file")
             )
             await anext(session)
-            host = session.host
+            host = host_of(session)
             while host.usages[-1:] == () or host.usages[-1].processes < 8:
                 await asyncio.sleep(0.01)
             if end == "close":

@@ -29,7 +29,7 @@ async def test_it_is_refused_by_the_sessions_name_when_the_journal_is_full(
     os.kill(pool.hosts[0].pid, signal.SIGKILL)
     await client.wait_for(Restarted)
     os.kill(pool.hosts[0].pid, signal.SIGKILL)
-    while client.session.host is not None:
+    while client.session.pid is not None:
         await asyncio.sleep(0)
     kept = 0
     with pytest.raises(HostUnresponsive, match=r"alice of app\.py .*journal_bytes is 20000"):

@@ -13,6 +13,7 @@ from server.simulated import SETTINGS, Client, World
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied, KernelFailed, ProtocolError
 from mpkernel.server.sessions.journal import Journal, Rebuilt
+from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.wire.frames import Message
 
@@ -205,7 +206,7 @@ async def test_an_error_with_what_the_process_says_of_itself_ends_it(
     assert not host.is_alive
 
 
-class Deaf(Session):
+class Deaf(QueuedSession):
     """A session whose client cannot be told of its end."""
 
     def on_end(self, error: Exception | None) -> None:
@@ -218,7 +219,7 @@ async def test_a_client_that_cannot_be_told_keeps_no_other_from_being_told(
 ) -> None:
     kernel = KernelSpec(entry="kernels:echo")
     app = pool.app(APPS / "kernels.py", kernel)
-    sessions: list[Session] = [Deaf(app, "deaf"), Session(app, "other")]
+    sessions: list[QueuedSession] = [Deaf(app, "deaf"), QueuedSession(app, "other")]
     for session in sessions:
         app.open(session, kernel)
         await session.started()

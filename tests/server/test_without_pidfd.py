@@ -8,6 +8,7 @@ import signal
 
 import msgspec
 import pytest
+from halves import host_of
 from server.conftest import APPS
 
 from mpkernel import HostPool, KernelSpec, Settings
@@ -31,11 +32,11 @@ async def test_a_hosts_death_is_seen_although_its_fork_lives(
             KERNELS, kernel=KernelSpec(entry="kernels:leave_children")
         )
         [fork, *_] = msgspec.json.decode((await anext(session)).payload)
-        sentinel = os.fstat(session.host._process.death_fd).st_ino
+        sentinel = os.fstat(host_of(session)._process.death_fd).st_ino
         async with asyncio.timeout(20):
             while sentinel in inodes_held_by(fork):
                 await asyncio.sleep(0.01)
-        os.kill(session.host.pid, signal.SIGKILL)
+        os.kill(session.pid, signal.SIGKILL)
         async with asyncio.timeout(20):
             with pytest.raises(HostDied):
                 async for _ in session:

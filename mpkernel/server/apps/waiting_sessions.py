@@ -36,7 +36,8 @@ from mpkernel.aio.patience import PatientTimer
 from mpkernel.errors import HostDied, KernelFailed, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.apps.recovery_plan import Involved, culprit_of, plan_of
-from mpkernel.server.sessions.base import BaseSession, HostOfSession
+from mpkernel.server.sessions.app_and_host import HostOfSession
+from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death, Reason
 
 __all__ = ["WaitingSessions"]
@@ -125,7 +126,7 @@ class WaitingSessions:
                 )
             )
 
-    def bring_back(self, host: HostOfSession) -> None:
+    def bring_back(self, host: HostOfSession[BaseSession]) -> None:
         """Have sessions come back on a live host: those that come together, for 5 ms, then the next
         suspect, unless one is on trial. While `anybody_next`, call it again, after the loop went
         round."""
@@ -151,7 +152,7 @@ class WaitingSessions:
         self._end_trial()
         return waiting
 
-    def _try_next(self, host: HostOfSession) -> None:
+    def _try_next(self, host: HostOfSession[BaseSession]) -> None:
         one = self._suspects.popleft()
         session = self._on_trial = one.session
         over = functools.partial(self._trial_over, session)
@@ -173,7 +174,7 @@ class WaitingSessions:
         self._on_trial = self._patience = None
 
 
-def _resume(one: _Waiting, host: HostOfSession, *, alone: bool) -> None:
+def _resume(one: _Waiting, host: HostOfSession[BaseSession], *, alone: bool) -> None:
     """Have the session come back on the host. What goes wrong in that ends this session alone."""
     session = one.session
     try:

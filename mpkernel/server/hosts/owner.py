@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from mpkernel.errors import MPKernelError
-from mpkernel.server.sessions.base import AppOfSession, BaseSession
+from mpkernel.server.sessions.app_and_host import AppOfSession
+from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death
 from mpkernel.server.supervision.usage import Usage
 
@@ -15,7 +16,7 @@ __all__ = ["Owner"]
 HostT = TypeVar("HostT", contravariant=True)
 
 
-class Owner(AppOfSession, Protocol[HostT]):
+class Owner(AppOfSession[BaseSession], Protocol[HostT]):
     """The app of a host. Called on the loop's thread.
 
     Of each process that ends, it is told in this order: `fell` and `died`, or `left`; then

@@ -1,15 +1,14 @@
 """`BaseSession`: what every session has: its number, its windows, its way to the host.
 
-What becomes of a message that arrives is its subclass's: `Session` keeps it for `async for`, a
-notebook server's backend hands it on.
+A subclass says what becomes of what arrives (`SessionEvents`): `QueuedSession` keeps messages until
+its client reads them; marimo's backend sends them on to a page.
 """
 
 from __future__ import annotations
 
-import abc
 import threading
 import time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from mpkernel.errors import (
     HostUnresponsive,
@@ -19,17 +18,15 @@ from mpkernel.errors import (
     SettingsError,
 )
 from mpkernel.logs import get_logger
+from mpkernel.server.sessions.app_and_host import AppOfSession, HostOfSession
+from mpkernel.server.sessions.events import SessionEvents
 from mpkernel.server.sessions.journal import Journal
-from mpkernel.server.sessions.outbox import Outbox, Sink
+from mpkernel.server.sessions.outbox import Outbox
 from mpkernel.server.sessions.recovery_record import RecoveryRecord
-from mpkernel.server.supervision.deaths import Death
-from mpkernel.server.supervision.tallies import Tallies
-from mpkernel.settings import Settings
-from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
 from mpkernel.wire.messages import StopKernel, encode
 
-__all__ = ["AppOfSession", "HostOfSession", "BaseSession", "SessionTraffic"]
+__all__ = ["BaseSession", "SessionTraffic"]
 
 logger = get_logger(__name__)
 
@@ -50,42 +47,7 @@ class SessionTraffic(NamedTuple):
     waiting_bytes: int
 
 
-class AppOfSession(Protocol):
-    """What a session needs of its app.
-
-    Attributes:
-        path: absolute path of the app's file.
-        name: its short name, for messages.
-        settings: the app's.
-        tallies: what has happened to it.
-    """
-
-    path: str
-    name: str
-    settings: Settings
-    tallies: Tallies
-
-    def forget(self, session: BaseSession) -> None:
-        """A session that waits for a process was closed. From any thread."""
-
-
-class HostOfSession(Sink, Protocol):
-    """What a session needs of the host that it is on. From any thread, but for `open`.
-
-    Attributes:
-        pid: its process id.
-    """
-
-    pid: int
-
-    def open(self, session: BaseSession, kernel: KernelSpec) -> None:
-        """Have the host start a kernel for the session. On the loop's thread."""
-
-    def taken(self, number: int, count: int) -> None:
-        """The client of the session of this number took so many bytes of messages."""
-
-
-class BaseSession(abc.ABC):
+class BaseSession(SessionEvents):
     """A session as its app and its host know it.
 
     The two windows: what is sent down and not yet taken by the kernel is bounded here (`send`
@@ -113,7 +75,9 @@ class BaseSession(abc.ABC):
         SettingsError: `session_id` cannot be written in UTF-8, and so not be told to a host.
     """
 
-    def __init__(self, app: AppOfSession, session_id: str, journal: Journal | None = None) -> None:
+    def __init__(
+        self, app: AppOfSession[BaseSession], session_id: str, journal: Journal | None = None
+    ) -> None:
         try:
             session_id.encode()
         except UnicodeEncodeError:
@@ -123,7 +87,7 @@ class BaseSession(abc.ABC):
             ) from None
         self.app = app
         self.session_id = session_id
-        self.host: HostOfSession | None = None
+        self.host: HostOfSession[BaseSession] | None = None
         self.number = 0
         self.thread: int | None = None
         self.acted_at = self._opened_at = time.monotonic()
@@ -174,12 +138,6 @@ class BaseSession(abc.ABC):
     def can_be_rebuilt(self) -> bool:
         """Whether the session can outlive its process."""
         return self._journal is not None
-
-    @property
-    def unread_bytes(self) -> int:
-        """Of messages, with `MESSAGE_COST_BYTES` each, that came and that the client has not said
-        to have taken. On the loop's thread."""
-        return 0
 
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
         """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
@@ -300,7 +258,9 @@ class BaseSession(abc.ABC):
         self.record.suspended_at = time.monotonic()
         self.record.end_trial()
 
-    def resume(self, host: HostOfSession, *, without_running: bool, alone: bool) -> tuple[str, ...]:
+    def resume(
+        self, host: HostOfSession[BaseSession], *, without_running: bool, alone: bool
+    ) -> tuple[str, ...]:
         """The app's: come back on another host. Returns what does not, in words.
 
         Raises:
@@ -346,26 +306,6 @@ class BaseSession(abc.ABC):
                     self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel()))
         finally:
             self.end(error)
-
-    def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
-        """A virtual file of the session was refused, and cannot be fetched; it is in the log."""
-
-    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:  # noqa: B027
-        """The session is coming back on another process.
-
-        Args:
-            death: how the one before it ended.
-            lost: what does not come back, in words.
-            guilty: whether it was a command of this session that ended it. It was left out.
-        """
-
-    @abc.abstractmethod
-    def on_message(self, channel: Channel, payload: bytes) -> None:
-        """A message arrived. On the loop's thread; must return at once."""
-
-    @abc.abstractmethod
-    def on_end(self, error: MPKernelError | None) -> None:
-        """The session is over. On the loop's thread, once, after the last `on_message`."""
 
     def _check_room(self, journal: Journal, channel: Channel, command: object) -> None:
         if journal.has_room(channel, command):

@@ -1,170 +1,117 @@
-"""`Session`: a client's end of a kernel, for asyncio."""
+"""`Session`: what a client of a kernel holds: its own half of the session, and nothing of the app's
+and the host's half.
+
+    client ─▶ Session ─ send · stop · close ─▶ QueuedSession ◀─ received · created · resume … ─ host
+       ▲         │                                  │
+       └─────────┴──── async for: its messages ─────┘
+"""
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections import deque
+from collections.abc import Awaitable
 from typing import Self
 
-from mpkernel.aio.patience import patient_timeout
-from mpkernel.errors import MPKernelError, ProtocolError, SessionClosed
-from mpkernel.logs import get_logger
-from mpkernel.server.sessions.base import AppOfSession, BaseSession
-from mpkernel.server.sessions.journal import Journal
-from mpkernel.server.supervision.deaths import Death
-from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
+from mpkernel.server.sessions.base import SessionTraffic
+from mpkernel.server.sessions.queued import QueuedSession
+from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["Session"]
 
-logger = get_logger(__name__)
 
-_TAKEN_IN_A_ROW = 256
-"""After so many messages without a wait, who iterates over a session lets the loop go round."""
-
-_UNTOLD_BYTES = 16 * 1024
-"""What may be taken before the host's window is told, while there is more to take."""
-
-_new_message = functools.partial(tuple.__new__, Message)  # half a named tuple's own price
-
-
-class Session(BaseSession):
-    """A client's end of a kernel, for asyncio. Opened by `HostPool.open_session`.
+class Session:
+    """A client's end of a kernel, for asyncio. `HostPool.open_session` opens one.
 
         async with await pool.open_session("app.py", kernel=spec) as session:
             session.send(Channel.CONTROL, b"hello")
             async for channel, payload in session: ...
 
-    One task iterates at a time. What it has not taken counts against the session's window: a
-    client that does not read holds its kernel's output back, and nothing else.
+    One task iterates at a time. What it has not taken counts against the session's window
+    (`Settings.window_bytes`): a client that does not read holds its own kernel's output back, and
+    nothing else. Leaving `async with` closes the session.
+
+    Args:
+        queued: the session as its app and its host know it.
     """
 
-    def __init__(self, app: AppOfSession, session_id: str, journal: Journal | None = None) -> None:
-        super().__init__(app, session_id, journal)
-        # Two queues in step, of what the garbage collector need not look at: where a hundred
-        # thousand messages are kept, it would stop the loop for a while.
-        self._channels: deque[Channel] = deque()
-        self._payloads: deque[bytes] = deque()
-        # As windows count, with some to spare. Empty messages without a bound would keep the loop
-        # waiting for Python's garbage collector.
-        self._most_messages_of_a_process = app.settings.window_bytes // MESSAGE_COST_BYTES + 1024
-        self._most_messages = self._most_messages_of_a_process
-        self._taken_in_a_row = 0
-        self._untold_bytes = 0
-        self._changed = asyncio.Event()
-        self._started = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._error: MPKernelError | None = None
-        self._closed = False
+    def __init__(self, queued: QueuedSession) -> None:
+        self._queued = queued
 
     @property
-    def unread_bytes(self) -> int:
-        kept = sum(len(payload) + MESSAGE_COST_BYTES for payload in self._payloads.copy())
-        return kept + self._untold_bytes
+    def app(self) -> str:
+        """The absolute path of the app's file."""
+        return self._queued.app.path
+
+    @property
+    def session_id(self) -> str:
+        """The client's name for the session; no other open session of the app has it."""
+        return self._queued.session_id
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process that the kernel is in; None while the session waits for one."""
+        host = self._queued.host
+        return None if host is None else host.pid
+
+    @property
+    def over(self) -> bool:
+        """Whether the kernel ended, or its process for good. Messages may still wait to be read."""
+        return self._queued.over
+
+    @property
+    def traffic(self) -> SessionTraffic:
+        """What is under way: commands that were done and the one that runs, as far as the journal
+        knows, and the bytes that the kernel has not taken. From any thread."""
+        return self._queued.traffic
+
+    def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
+        """Send bytes to the kernel, from any thread. Never waits. Messages keep their order,
+        whatever their channel.
+
+        Args:
+            channel: what the payload is for; see `Channel`.
+            payload: at most `Settings.max_frame_bytes` long.
+            command: what the session's journal is told of it. Default: the payload.
+
+        Raises:
+            SessionClosed: the session is over.
+            HostUnresponsive: the kernel is behind by more than `Settings.window_bytes` and
+                `Settings.backlog_bytes`; or the session waits for a process, and its journal has no
+                room for what is sent meanwhile.
+            ProtocolError: the payload is too long.
+        """
+        self._queued.send(channel, payload, command)
+
+    def __aiter__(self) -> QueuedSession:
+        return self._queued  # each message then costs one call less
+
+    def __anext__(self) -> Awaitable[Message]:
+        """The next message, for `await anext(session)`.
+
+        Raises:
+            StopAsyncIteration: the kernel has returned, or the session was closed.
+            KernelFailed: the kernel ended with an exception.
+            HostDied: its process ended, and the session cannot come back, or ended it again.
+            AppUnavailable: its process ended, and the app has died too often to be started again.
+            PoolClosed: the pool was closed.
+        """
+        return self._queued.__anext__()
+
+    def stop(self, *, patience_s: float = 0.0) -> None:
+        """Ask the kernel to end, from any thread, and return at once. What it still sends can be
+        read; the iteration ends with it.
+
+        Args:
+            patience_s: how many seconds its present command may go on before it is interrupted.
+        """
+        self._queued.stop(patience_s=patience_s)
+
+    async def close(self) -> None:
+        """End the kernel and wait for its end, for `Settings.stop_grace_s` at the longest: a kernel
+        that is busy for longer ends when it next looks. Nothing more can be read. Idempotent."""
+        await self._queued.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Message:
-        """The next message. Ends when the kernel has returned, or the session is closed.
-
-        Raises:
-            KernelFailed: the kernel ended with an exception.
-            HostDied: its process ended.
-        """
-        while not self._payloads:
-            if self._closed:
-                raise StopAsyncIteration
-            if self._ended.is_set():
-                if self._error is not None:
-                    raise self._error
-                raise StopAsyncIteration
-            self._changed.clear()
-            self._taken_in_a_row = 0
-            await self._changed.wait()
-        self._taken_in_a_row += 1
-        if self._taken_in_a_row > _TAKEN_IN_A_ROW:
-            self._taken_in_a_row = 0
-            await asyncio.sleep(0)
-        message = _new_message((self._channels.popleft(), self._payloads.popleft()))
-        self._untold_bytes += len(message.payload) + MESSAGE_COST_BYTES
-        if not self._payloads or self._untold_bytes > _UNTOLD_BYTES:
-            count, self._untold_bytes = self._untold_bytes, 0
-            self.taken(count)
-        return message
-
-    async def started(self) -> None:
-        """Wait until the kernel's thread runs.
-
-        Raises:
-            HostStartError, HostDied, KernelFailed, PoolClosed: it never will.
-            SessionClosed: the session was closed before.
-        """
-        await self._started.wait()
-        if self._has_run:
-            return
-        if self._error is not None:
-            raise self._error
-        raise SessionClosed(
-            f"session {self.session_id} of {self.app.name} was closed before its kernel ran",
-            remedy="open a new session",
-        )
-
-    async def close(self) -> None:
-        """End the kernel and wait for its end, for `Settings.stop_grace_s` at the longest: a kernel
-        that is busy for longer ends when it next looks. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        self._changed.set()
-        self.stop()
-        try:
-            async with patient_timeout(self.app.settings.stop_grace_s):
-                await self._ended.wait()
-        except TimeoutError:
-            logger.warning(
-                "a kernel is still busy after its session was closed",
-                app=self.app.path,
-                session=self.session_id,
-                pid=self.host.pid if self.host is not None else None,
-            )
-
-    def created(self, thread: int) -> None:
-        super().created(thread)
-        self._started.set()
-
-    def on_message(self, channel: Channel, payload: bytes) -> None:
-        if self._closed:
-            self.taken(len(payload) + MESSAGE_COST_BYTES)
-            return
-        if len(self._payloads) > self._most_messages:
-            raise ProtocolError(
-                f"{len(self._payloads)} messages of session {self.session_id} wait for a client"
-                " that does not read, beyond its window"
-            )
-        self._channels.append(channel)
-        self._payloads.append(payload)
-        self._changed.set()
-
-    def suspend(self) -> None:
-        super().suspend()
-        # What came from this process is kept beside what the next one may send.
-        self._most_messages = len(self._payloads) + self._most_messages_of_a_process
-
-    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
-        assert self._journal is not None
-        notice = self._journal.notice(death, lost, guilty=guilty)
-        if notice is not None:
-            self.on_message(Channel.STREAM, notice)
-
-    def on_end(self, error: MPKernelError | None) -> None:
-        self._error = error
-        self._ended.set()
-        self._started.set()
-        self._changed.set()

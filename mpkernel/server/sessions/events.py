@@ -1,0 +1,46 @@
+"""`SessionEvents`: what a session is told of its kernel, to pass on to its client."""
+
+from __future__ import annotations
+
+import abc
+
+from mpkernel.errors import MPKernelError
+from mpkernel.server.supervision.deaths import Death
+from mpkernel.wire.frames import Channel
+
+__all__ = ["SessionEvents"]
+
+
+class SessionEvents(abc.ABC):
+    """How one kind of client takes what happens to its session. On the loop's thread; each method
+    must return at once."""
+
+    @property
+    def unread_bytes(self) -> int:
+        """The bytes of the messages that came and that the client has not yet taken, with
+        `MESSAGE_COST_BYTES` for each message. Default: 0."""
+        return 0
+
+    @abc.abstractmethod
+    def on_message(self, channel: Channel, payload: bytes) -> None:
+        """A message arrived."""
+
+    @abc.abstractmethod
+    def on_end(self, error: MPKernelError | None) -> None:
+        """The session is over. Called once, after the last `on_message`.
+
+        Args:
+            error: why it ended; None when its kernel returned, or the client closed it.
+        """
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:  # noqa: B027 (not every client can be told)
+        """The session is coming back on another process.
+
+        Args:
+            death: how the process before it ended.
+            lost: what does not come back, in words.
+            guilty: whether a command of this session ended the process. That command was left out.
+        """
+
+    def on_file_refused(self, error: Exception) -> None:  # noqa: B027 (not every client can be told)
+        """A virtual file of the session was refused and cannot be fetched; the log says why."""

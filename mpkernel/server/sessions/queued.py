@@ -1,0 +1,159 @@
+"""`QueuedSession`: a session whose messages wait until a task of asyncio reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from typing import Self
+
+from mpkernel.aio.patience import patient_timeout
+from mpkernel.errors import MPKernelError, ProtocolError, SessionClosed
+from mpkernel.logs import get_logger
+from mpkernel.server.sessions.app_and_host import AppOfSession
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.sessions.journal import Journal
+from mpkernel.server.supervision.deaths import Death
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
+
+__all__ = ["QueuedSession"]
+
+logger = get_logger(__name__)
+
+_TAKEN_IN_A_ROW = 256
+"""After so many messages without a wait, who iterates over a session lets the loop go round."""
+
+_UNTOLD_BYTES = 16 * 1024
+"""What may be taken before the host's window is told, while there is more to take."""
+
+_new_message = functools.partial(tuple.__new__, Message)  # half a named tuple's own price
+
+
+class QueuedSession(BaseSession):
+    """As its app and its host know it; the library's user holds a `Session` of it. One task at a
+    time iterates.
+
+    Args:
+        app, session_id, journal: see `BaseSession`.
+    """
+
+    def __init__(
+        self, app: AppOfSession[BaseSession], session_id: str, journal: Journal | None = None
+    ) -> None:
+        super().__init__(app, session_id, journal)
+        # Two queues in step, of what the garbage collector need not look at: where a hundred
+        # thousand messages are kept, it would stop the loop for a while.
+        self._channels: deque[Channel] = deque()
+        self._payloads: deque[bytes] = deque()
+        # As windows count, with some to spare. Empty messages without a bound would keep the loop
+        # waiting for Python's garbage collector.
+        self._most_messages_of_a_process = app.settings.window_bytes // MESSAGE_COST_BYTES + 1024
+        self._most_messages = self._most_messages_of_a_process
+        self._taken_in_a_row = 0
+        self._untold_bytes = 0
+        self._changed = asyncio.Event()
+        self._started = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._error: MPKernelError | None = None
+        self._closed = False
+
+    @property
+    def unread_bytes(self) -> int:
+        kept = sum(len(payload) + MESSAGE_COST_BYTES for payload in self._payloads.copy())
+        return kept + self._untold_bytes
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        """See `Session.__anext__`."""
+        while not self._payloads:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._ended.is_set():
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            self._changed.clear()
+            self._taken_in_a_row = 0
+            await self._changed.wait()
+        self._taken_in_a_row += 1
+        if self._taken_in_a_row > _TAKEN_IN_A_ROW:
+            self._taken_in_a_row = 0
+            await asyncio.sleep(0)
+        message = _new_message((self._channels.popleft(), self._payloads.popleft()))
+        self._untold_bytes += len(message.payload) + MESSAGE_COST_BYTES
+        if not self._payloads or self._untold_bytes > _UNTOLD_BYTES:
+            count, self._untold_bytes = self._untold_bytes, 0
+            self.taken(count)
+        return message
+
+    async def started(self) -> None:
+        """Wait until the kernel's thread runs.
+
+        Raises:
+            HostStartError, HostDied, KernelFailed, PoolClosed: it never will.
+            SessionClosed: the session was closed before.
+        """
+        await self._started.wait()
+        if self._has_run:
+            return
+        if self._error is not None:
+            raise self._error
+        raise SessionClosed(
+            f"session {self.session_id} of {self.app.name} was closed before its kernel ran",
+            remedy="open a new session",
+        )
+
+    async def close(self) -> None:
+        """End the kernel and wait for its end, for `Settings.stop_grace_s` at the longest: a kernel
+        that is busy for longer ends when it next looks. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._changed.set()
+        self.stop()
+        try:
+            async with patient_timeout(self.app.settings.stop_grace_s):
+                await self._ended.wait()
+        except TimeoutError:
+            logger.warning(
+                "a kernel is still busy after its session was closed",
+                app=self.app.path,
+                session=self.session_id,
+                pid=self.host.pid if self.host is not None else None,
+            )
+
+    def created(self, thread: int) -> None:
+        super().created(thread)
+        self._started.set()
+
+    def on_message(self, channel: Channel, payload: bytes) -> None:
+        if self._closed:
+            self.taken(len(payload) + MESSAGE_COST_BYTES)
+            return
+        if len(self._payloads) > self._most_messages:
+            raise ProtocolError(
+                f"{len(self._payloads)} messages of session {self.session_id} wait for a client"
+                " that does not read, beyond its window"
+            )
+        self._channels.append(channel)
+        self._payloads.append(payload)
+        self._changed.set()
+
+    def suspend(self) -> None:
+        super().suspend()
+        # What came from this process is kept beside what the next one may send.
+        self._most_messages = len(self._payloads) + self._most_messages_of_a_process
+
+    def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
+        assert self._journal is not None
+        notice = self._journal.notice(death, lost, guilty=guilty)
+        if notice is not None:
+            self.on_message(Channel.STREAM, notice)
+
+    def on_end(self, error: MPKernelError | None) -> None:
+        self._error = error
+        self._ended.set()
+        self._started.set()
+        self._changed.set()
