@@ -19,9 +19,9 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
         entry: "package.module:function". The function is called on the session's own thread with
             one argument, a `mpkernel.Kernel`; the session ends when it returns. The
             app's own folder is importable.
-        args: bytes that only this function reads, as `kernel.args`.
-        argv: what `sys.argv` shall hold after the app's path. Counts when the session is the one
-            that starts the process.
+        args: bytes that only this function reads, as `kernel.args`. Default: none.
+        argv: what `sys.argv` shall hold after the app's path. Default: nothing. Counts when the
+            session is the one that starts the process.
         env: the whole environment of the process, whatever `env_allow` and `env_deny` say. None
             for the server's own, as far as these let it through. Counts when the session is the one
             that starts the process.

@@ -39,11 +39,18 @@ def python_kernel(*, argv: Sequence[str] = (), env: Mapping[str, str] | None = N
 
 
 class PythonClient:
-    """Commands down, messages up. Commands return at once, from any thread; they raise as
-    `Session.send` does. Messages: see `mpkernel.kernel.messages`.
+    """A session of the embedded kernel: commands down, messages up.
+
+    Commands return at once and may come from any thread. Each can raise what `Session.send` raises:
+    `SessionClosed`, `HostUnresponsive` or `ProtocolError`. What comes is
+    one of `mpkernel.kernel.messages.Message`. One task at a time reads. Leaving `async with` closes
+    the session.
 
     Args:
-        session: one that runs `python_kernel()`.
+        session: one whose kernel is `python_kernel()`. `open` makes it.
+
+    Attributes:
+        session: as given.
     """
 
     def __init__(self, session: Session) -> None:
@@ -59,9 +66,26 @@ class PythonClient:
         env: Mapping[str, str] | None = None,
         session_id: str | None = None,
     ) -> Self:
-        """Open a session of `app`; see `HostPool.open_session`. When the app's process dies, the
-        session comes back on another: `Restarted` says so, and what is lost; the app is run again
-        and the values that were set are set again."""
+        """Open a session of `app` in the app's process, which is started when there is none.
+        Returns when the kernel can be told something. Nothing of the app runs before `run_app`.
+
+        When the process dies, the session comes back on another one: `Restarted` says so, and what
+        is lost. If the app had been run, it is run again, and the values that were set are set
+        again. `Settings.journal_bytes` bounds how much is remembered for that.
+
+        Args:
+            pool: who starts the process.
+            app: the app's file: a Python script; "# %%" begins a cell.
+            argv: `sys.argv` after the app's path. Default: nothing. Only the session that starts
+                the process decides this, and `env`.
+            env: the whole environment of the process. Default: the server's, as far as
+                `Settings.env_allow` and `Settings.env_deny` let it through.
+            session_id: the client's name for the session. Default: a random one.
+
+        Raises:
+            AppNotFound, AppUnavailable, HostDied, HostStartError, KernelFailed, PoolClosed,
+            SessionClosed, SessionNameTaken, SettingsError: see `HostPool.open_session`.
+        """
         kernel = python_kernel(argv=argv, env=env)
         journal = PythonJournal(kernel, max_bytes=pool.settings_of(app).journal_bytes)
         return cls(
@@ -75,46 +99,84 @@ class PythonClient:
         await self.close()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
+        """The messages, until the session is over; raises as `next` does, but for
+        `StopAsyncIteration`."""
         async for _, payload in self.session:
             yield decode_message(payload)
 
     async def next(self) -> Message:
-        """The next message.
+        """The next message. Waits for it without a limit.
 
         Raises:
             StopAsyncIteration: the session is over.
-            HostDied: the app's process ended, and again on what it did.
+            HostDied: the app's process ended, and again on what this session did.
             AppUnavailable: the app's process ended too often.
-            KernelFailed: the kernel ended with an exception.
+            KernelFailed: the kernel ended with an exception, or was interrupted twice in a second.
+            PoolClosed: the pool was closed.
+            ProtocolError: the kernel sent what is no message.
         """
         return decode_message((await anext(self.session)).payload)
 
     def run_app(self) -> None:
-        """Run all cells of the app."""
+        """Run all cells of the app, in the order of the file, until one fails. The file is read
+        anew each time. `Done` tells the end of each cell."""
         self._send(Channel.CONTROL, RunApp())
 
     def execute(self, code: str, *, cell: str) -> None:
-        """Run code as the cell of this name."""
+        """Run code in the session's namespace.
+
+        Args:
+            code: statements. The value of a last expression is shown, as `Outputs`.
+            cell: the name that messages about this code have; what a cell of this name showed
+                before goes.
+        """
         self._send(Channel.CONTROL, Execute(code, cell))
 
     def set_values(self, values: dict[str, Any]) -> None:
-        """Assign names, and have what reads them run again. Values are what msgpack carries."""
+        """Assign names in the session's namespace. Then the cells of the app that read one of them
+        run again, in the order of the file, and the cells that read what those define. What is set
+        while a command runs is merged into one step.
+
+        Args:
+            values: by name. A value is what msgpack carries: None, bool, float, str, bytes, an int
+                from -2**63 to 2**64 - 1, or a list or dict of such. A tuple or set arrives as a
+                list.
+
+        Raises:
+            TypeError, OverflowError, UnicodeEncodeError: msgpack cannot carry one of them. Nothing
+                is sent then.
+        """
         self._send(Channel.UI_ELEMENT, SetValues(values))
 
     def complete(self, request: int, code: str, cursor: int) -> None:
-        """Ask how a name could go on; `Completions` with the same number answers."""
+        """Ask how a name could go on. `Completions` with the same number answers, also while a cell
+        runs; nothing of the user's code is called for it.
+
+        Args:
+            request: a number of your own, to know the answer by.
+            code: the text that is edited, whole or up to the cursor.
+            cursor: how many characters of `code` (code points, as Python counts a `str`) stand
+                before the cursor.
+        """
         self._send(Channel.COMPLETION, Complete(request, code, cursor))
 
     def answer(self, text: str | None) -> None:
-        """Answer an `InputRequest`; None is the end of input."""
+        """Answer an `InputRequest`. An answer that comes before its request waits for it.
+
+        Args:
+            text: the line, without its end. None is the end of input: `input()` raises `EOFError`.
+        """
         self._send(Channel.INPUT, Answer(text))
 
     def interrupt(self) -> None:
-        """Stop what runs. A second one within a second ends the session."""
+        """Stop what runs, as Ctrl-C does: it gets a `KeyboardInterrupt`, and its cell's `Done` says
+        "interrupted". When nothing runs, nothing happens. A second one within a second, while it
+        still runs, ends the session with `KernelFailed`. `InterruptPending` says that the code is
+        where no interrupt reaches it for now."""
         self._send(Channel.CONTROL, Interrupt())
 
     async def close(self) -> None:
-        """Close the session. Idempotent."""
+        """Close the session; see `Session.close`. Idempotent."""
         await self.session.close()
 
     def _send(self, channel: Channel, command: Command) -> None:

@@ -44,7 +44,12 @@ class RunApp(msgspec.Struct, tag="run_app", frozen=True):
 
 
 class Execute(msgspec.Struct, tag="execute", frozen=True):
-    """Run code in the session's namespace, as the cell of this name."""
+    """Run code in the session's namespace.
+
+    Attributes:
+        code: statements. The value of a last expression is shown.
+        cell: the name that messages about it have.
+    """
 
     code: str
     cell: str
@@ -52,13 +57,23 @@ class Execute(msgspec.Struct, tag="execute", frozen=True):
 
 class SetValues(msgspec.Struct, tag="set_values", frozen=True):
     """Assign names, then run again, in file order, the cells that read them and those that read
-    what these define. Sets that wait behind a running cell are merged."""
+    what these define. Sets that wait behind a running cell are merged.
+
+    Attributes:
+        values: by name; what msgpack carries.
+    """
 
     values: dict[str, Any]
 
 
 class Complete(msgspec.Struct, tag="complete", frozen=True):
-    """How could the name before `cursor` (in characters) go on? Answered at once."""
+    """How could the name before the cursor go on? Answered while a cell runs, too.
+
+    Attributes:
+        request: a number by which the client knows the answer.
+        code: the text that is edited.
+        cursor: how many characters (code points) of it stand before the cursor.
+    """
 
     request: int
     code: str
@@ -76,7 +91,12 @@ class Interrupt(msgspec.Struct, tag="interrupt", frozen=True):
 
 
 class Status(msgspec.Struct, tag="status", frozen=True):
-    """Whether a command runs."""
+    """Whether a command runs. Sent at each change, and once when the kernel is ready.
+
+    Attributes:
+        state: "busy" from before the first cell of a command until after its last one's `Done`,
+            else "idle".
+    """
 
     state: Literal["idle", "busy"]
 
@@ -88,6 +108,11 @@ class Console(msgspec.Struct, tag="console", frozen=True):
     the only session of the process that ran. That has no order with what was printed, and may come
     up to about 0.1 s after its cell's `Done`; where more comes at once than is taken, the rest is
     left out and the text says so.
+
+    Attributes:
+        stream: where it was written.
+        text: as it was written; a line may come in several messages.
+        cell: which cell wrote it.
     """
 
     stream: Literal["stdout", "stderr"]
@@ -99,9 +124,9 @@ class Figure(msgspec.Struct, frozen=True):
     """One thing to show.
 
     Attributes:
-        media_type: what it is.
-        data: text, or base64 for binary media types; a URL where `is_url`.
-        is_url: whether the data is so large that it is a virtual file.
+        media_type: what it is, such as "text/plain" or "image/png".
+        data: the text itself, base64 of it for binary media types; a URL where `is_url`.
+        is_url: whether the data was so large that it was made a virtual file. Default: it was not.
     """
 
     media_type: str
@@ -110,14 +135,26 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Outputs(msgspec.Struct, tag="outputs", frozen=True):
-    """All that a cell shows now, instead of what it showed before."""
+    """All that a cell shows now, instead of what it showed before.
+
+    Attributes:
+        cell: which.
+        figures: from top to bottom; empty when it shows nothing any more.
+    """
 
     cell: str
     figures: list[Figure]
 
 
 class Failure(msgspec.Struct, tag="failure", frozen=True):
-    """An exception ended a cell; `error` is its class's name."""
+    """An exception ended a cell. The cell's `Done` follows.
+
+    Attributes:
+        cell: which; "app" when the app's file could not be read.
+        error: the qualified name of the exception's class, without its module.
+        message: the exception's text.
+        traceback: as Python prints it, without the lines of the kernel itself.
+    """
 
     cell: str
     error: str
@@ -126,7 +163,13 @@ class Failure(msgspec.Struct, tag="failure", frozen=True):
 
 
 class InputRequest(msgspec.Struct, tag="input_request", frozen=True):
-    """The code waits for an `Answer`; `secret` is not to be shown while it is typed."""
+    """The code waits for an `Answer`: it called `input()` or `getpass.getpass()`.
+
+    Attributes:
+        prompt: what to ask.
+        secret: whether the answer must not be shown while it is typed.
+        cell: which cell asks.
+    """
 
     prompt: str
     secret: bool
@@ -164,8 +207,9 @@ class Done(msgspec.Struct, tag="done", frozen=True):
 
     Attributes:
         cell: which.
-        elapsed_s: how long it ran.
-        outcome: "ok", or what ended it.
+        elapsed_s: how many seconds it ran.
+        outcome: "ok", "error" (a `Failure` came before), "interrupted", or "exit" for
+            `SystemExit`.
         exit_code: for "exit", what `SystemExit` carried, as a process would end with it; else 0.
     """
 
@@ -176,7 +220,15 @@ class Done(msgspec.Struct, tag="done", frozen=True):
 
 
 class Completions(msgspec.Struct, tag="completions", frozen=True):
-    """What could stand from `start` (in characters) to the cursor of a `Complete`."""
+    """The answer to a `Complete`: what could stand before its cursor.
+
+    Attributes:
+        request: the number of the `Complete`.
+        start: how many characters of its `code` stand before what a match replaces. The
+            replacement ends at the cursor.
+        matches: at most 500 names, sorted, those that begin with an underscore last; none within
+            strings and comments.
+    """
 
     request: int
     start: int
@@ -184,7 +236,12 @@ class Completions(msgspec.Struct, tag="completions", frozen=True):
 
 
 class InterruptPending(msgspec.Struct, tag="interrupt_pending", frozen=True):
-    """The code is where no interrupt reaches (a C call, a raw lock); it ends when that returns."""
+    """An interrupt has not stopped the code within 0.3 s: it is where none reaches (a C call, a raw
+    lock), and stops when that returns.
+
+    Attributes:
+        cell: which cell runs.
+    """
 
     cell: str
 

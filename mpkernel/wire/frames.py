@@ -55,14 +55,26 @@ _BUFFER_BYTES = 128 * 1024
 
 
 class Channel(enum.IntEnum):
-    """Which of a session's queues a frame belongs to."""
+    """What a message of a session is for. Messages of one session keep their order, whatever their
+    channels.
+
+    The embedded kernel and marimo's know them by these meanings. For a kernel of your own they are
+    only names that the receiver sees.
+    """
 
     MANAGEMENT = 0
+    """Between the server and the process itself: a kernel starts, has ended, is paid credit. Not
+    for users."""
     CONTROL = 1
+    """To the kernel: commands, such as run, execute and interrupt."""
     UI_ELEMENT = 2
+    """To the kernel: new values of elements of the page."""
     COMPLETION = 3
+    """To the kernel: how could this name go on? Answered while a command runs."""
     INPUT = 4
+    """To the kernel: the line that `input()` waits for."""
     STREAM = 5
+    """From the kernel to its client: all that it says."""
 
 
 _CHANNELS = tuple(Channel)
@@ -78,7 +90,12 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(NamedTuple):
-    """What passes between a kernel and its client: the channel that the sender chose, and bytes."""
+    """What passes between a kernel and its client.
+
+    Attributes:
+        channel: what it is for, as its sender chose.
+        payload: the sender's bytes; at most `Settings.max_frame_bytes` of them.
+    """
 
     channel: Channel
     payload: bytes

@@ -47,7 +47,7 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
         pid: the process's id; 0 when it could not be launched.
         reason: why, in a word.
         what: the same in a sentence that names the app.
-        last_lines: what it wrote last to its descriptors 1 and 2.
+        last_lines: what it wrote last to its descriptors 1 and 2, a line each. Default: nothing.
         faults: what faulthandler wrote of the crash signal that ended the process: a traceback of
             every thread; empty after any other end.
     """
