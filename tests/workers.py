@@ -11,13 +11,12 @@ for temporary files, in which servers are registered too, and, where the system 
 from __future__ import annotations
 
 import functools
+import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -26,9 +25,8 @@ if TYPE_CHECKING:  # without it tests run one after the other
     from xdist.remote import Producer
     from xdist.scheduler import LoadFileScheduling
 
-__all__ = ["pytest_sessionfinish", "pytest_xdist_make_scheduler", "pytest_xdist_setupnodes"]
+__all__ = ["pytest_xdist_make_scheduler", "pytest_xdist_setupnodes"]
 
-_DIRECTORIES = pytest.StashKey[list[Path]]()
 _OWN = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
 
 
@@ -41,15 +39,14 @@ class _Worker(Protocol):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[_Worker]) -> None:
-    directories = config.stash.setdefault(_DIRECTORIES, [])
     for worker in specs:
         if not worker.popen or worker.python:
             continue
         # By a short path, for sockets; and open to the users that some tests become.
-        directory = Path(tempfile.mkdtemp(prefix="tests-"))
-        directory.chmod(0o1777)
-        directories.append(directory)
-        environment = ["env", "-u", "XDG_RUNTIME_DIR", f"TMPDIR={directory}"]
+        directory = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(directory.cleanup)  # when the workers have ended
+        os.chmod(directory.name, 0o1777)
+        environment = ["env", "-u", "XDG_RUNTIME_DIR", f"TMPDIR={directory.name}"]
         worker.python = shlex.join([*environment, *_own_shared_memory(), sys.executable])
 
 
@@ -60,12 +57,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
     # In the order of the folders: the long files come early, and the short ones fill the end.
     config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
-
-
-@pytest.hookimpl(trylast=True)  # when the workers have ended
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    for directory in session.config.stash.get(_DIRECTORIES, []):
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @functools.cache
