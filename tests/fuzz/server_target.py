@@ -207,7 +207,7 @@ class _Life:
                 case 9 if kind > 160:
                     self._is_deaf = not self._is_deaf
                 case 9:
-                    self._host.health.ping(channel)
+                    self._host._health.ping(channel)
         except (SessionClosed, HostUnresponsive, ProtocolError) as error:
             del error  # as `Session.send` says
 

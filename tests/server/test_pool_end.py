@@ -19,7 +19,7 @@ from server.conftest import APPS
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import PoolClosed
 from mpkernel.kernel.messages import Done
-from mpkernel.server.hosts import host as host_module
+from mpkernel.server.hosts import ending
 from mpkernel.server.supervision.watchdog import Watchdog
 
 _DEBUGGER = """
@@ -68,7 +68,7 @@ async def test_a_process_that_outlives_sigkill_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(host_module, "KILLED_WITHIN_S", 0.5)
+    monkeypatch.setattr(ending, "KILLED_WITHIN_S", 0.5)
     pool = HostPool(Settings(stop_grace_s=0.1))
     session = await pool.open_session(APPS / "kernels.py", kernel=KERNEL)
     other = await pool.open_session(APPS / "helpers.py", kernel=KernelSpec(entry="kernels:echo"))

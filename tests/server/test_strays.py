@@ -47,7 +47,8 @@ async def restart(pool: HostPool, session: Session) -> None:
 
 
 async def break_a_limit(pool: HostPool, session: Session) -> None:
-    host_of(session).end_for(Reason.LIMIT, HostDied("it used too much", remedy="use less"))
+    error = HostDied("it used too much", remedy="use less")
+    host_of(session)._health.end_for(Reason.LIMIT, error)
 
 
 async def kill(pool: HostPool, session: Session) -> None:

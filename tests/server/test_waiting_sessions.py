@@ -199,8 +199,8 @@ async def test_an_error_with_what_the_process_says_of_itself_ends_it(
 ) -> None:
     session = await pool.open_session(APPS / "kernels.py", kernel=KernelSpec(entry="kernels:echo"))
     host = pool.hosts[0]
-    monkeypatch.setattr(host.health, "ponged", lambda number: 1 / 0)
-    host.health.ping(1)
+    monkeypatch.setattr(host._health, "ponged", lambda number: 1 / 0)
+    host._health.ping(1)
     with pytest.raises(ProtocolError, match="ZeroDivisionError"):
         await anext(session)
     assert not host.is_alive

@@ -10,8 +10,8 @@
 
 host             the process from its launch to its end
 health           whether the process is well, and its end where it is not
-departure        how it comes to leave, and what it is given time for
-ending           what is done, and told, once the process is gone
+departure        how one that is well becomes ready and leaves, and what it is given time for
+ending           how its end is noticed, what is done and told then
 making           makes hosts, and has what all hosts of a pool share
 lifecycle        which state may follow which
 owner            what a host needs of its app

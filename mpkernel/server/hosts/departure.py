@@ -1,4 +1,4 @@
-"""`Departure`: how a host that is well comes to leave, and what it is given time for.
+"""`Departure`: how a host that is well becomes ready and leaves, and what it is given time for.
 
     drain ─▶ no new sessions; it leaves with the last ──┐
     idle for `idle_retire_s` ───────────────────────────┼─▶ told to end in order, killed after
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 
 from mpkernel.aio.patience import PatientTimer
@@ -20,9 +21,10 @@ from mpkernel.logs import get_logger
 from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
 from mpkernel.server.hosts.session_table import SessionTable
 from mpkernel.server.launching.process import Process
+from mpkernel.server.sessions.app_and_host import AppOfSession
+from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.death_evidence import DeathEvidence
 from mpkernel.server.supervision.deaths import Reason
-from mpkernel.settings import Settings
 from mpkernel.steps import run_each
 from mpkernel.wire.messages import Shutdown
 
@@ -30,13 +32,14 @@ __all__ = ["Departure"]
 
 logger = get_logger(__name__)
 
+_REASON_CHARS = 200
+
 
 class Departure:
     """One host's. On the loop's thread.
 
     Args:
-        app: absolute path of the app's file, for logs.
-        settings: the app's.
+        app: whose process it is.
         process: the host's process.
         life: the state that the host is in.
         table: its sessions.
@@ -47,8 +50,7 @@ class Departure:
 
     def __init__(
         self,
-        app: str,
-        settings: Settings,
+        app: AppOfSession[BaseSession],
         process: Process,
         life: Lifecycle,
         table: SessionTable,
@@ -56,8 +58,9 @@ class Departure:
         loop: asyncio.AbstractEventLoop,
         tell: Callable[[Shutdown], None],
     ) -> None:
-        self._app = app
-        self._settings = settings
+        self._app = app.path
+        self._settings = app.settings
+        self._tallies = app.tallies
         self._process = process
         self._life = life
         self._table = table
@@ -65,27 +68,39 @@ class Departure:
         self._loop = loop
         self._tell = tell
         self._timer: PatientTimer | None = None
+        self._started_at = time.monotonic()
 
     def starting(self, on_timeout: Callable[[], None]) -> None:
         """The process was told what it is for: it has `start_timeout_s` to be ready."""
         self._start_timer(self._settings.start_timeout_s, on_timeout)
 
-    def ready(self) -> None:
+    def became_ready(self) -> None:
         """The process takes sessions."""
+        if self._life.state is not State.STARTING:
+            return  # it is to leave already, and what it is given time for is that
+        self._life.apply(Event.READY)
+        self._tallies.host_start.observe(time.monotonic() - self._started_at)
         self.stop_timer()
         self._retire_when_idle()
+
+    def wanted(self, reason: str) -> None:
+        """The process itself wants no more sessions."""
+        if self._life.state in (State.STARTING, State.READY):
+            said = " ".join(reason[:_REASON_CHARS].split())
+            logger.warning("host drains: %s", said, app=self._app, pid=self._process.pid)
+            self.drain()
 
     def session_ended(self) -> None:
         """A session was taken off: it may have been the last."""
         self._leave_if_drained()
         self._retire_when_idle()
 
-    def drain(self, patience_s: float | None) -> None:
+    def drain(self, patience_s: float | None = None) -> None:
         """Take no more sessions, and leave with the last.
 
         Args:
             patience_s: have the sessions end with their present commands, and these be interrupted
-                after so long. None: they end when their clients close them.
+                after so long. Default: they end when their clients close them.
         """
         if self._life.is_over:
             return

@@ -1,7 +1,8 @@
-"""`Ending`: what is done, and told, once a host's process is gone.
+"""`Ending`: notices that a host's process is gone, and does and tells what follows from it.
 
     it died                          it left in order, or was given up
     ───────                          ─────────────────────────────────
+    take in what it said last        the same, but for one that was given up
     close its Pipes, end its files   the same
     kill what it started             the same, where it did not do so itself
     its sessions are suspended       ·
@@ -18,22 +19,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from mpkernel.aio.patience import patient_timeout
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
+from mpkernel.aio.turns import turn_of
 from mpkernel.errors import HostDied, PoolClosed
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
+from mpkernel.server.hosts.departure import Departure
+from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.incoming import Incoming
+from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.hosts.session_table import SessionTable
-from mpkernel.server.launching.process import Process
+from mpkernel.server.launching.death_watch import DeathWatch
+from mpkernel.server.launching.process import KILLED_WITHIN_S, Process
 from mpkernel.server.supervision.death_evidence import DeathEvidence
 from mpkernel.server.supervision.deaths import Death, Reason
-from mpkernel.server.supervision.usage import Usage
 from mpkernel.steps import run_each
 
 __all__ = ["Ending"]
@@ -44,16 +49,23 @@ HostT = TypeVar("HostT")
 
 
 class Ending(Generic[HostT]):
-    """One host's. On the loop's thread.
+    """One host's. On the loop's thread, but for `kill_and_reap`. It watches the process from the
+    moment it is made.
 
     Args:
         host: whose, as its owner knows it.
         owner: the app; it is told of the end.
         process: the host's process.
+        life: the state that the host is in.
         table: its sessions.
-        incoming: its Pipes and files.
         evidence: what the process leaves to be known of its end.
-        unwatch: has the watchdog look after it no more.
+        health: the watchdog looks after the process until it is gone.
+        departure: what the process was given time for ends with it.
+        incoming: its Pipes and files.
+        loop: the running loop.
+
+    Raises:
+        OSError: the process's end cannot be watched for.
     """
 
     def __init__(
@@ -61,10 +73,13 @@ class Ending(Generic[HostT]):
         host: HostT,
         owner: Owner[HostT],
         process: Process,
+        life: Lifecycle,
         table: SessionTable,
-        incoming: Incoming,
         evidence: DeathEvidence,
-        unwatch: Callable[[], None],
+        health: Health,
+        departure: Departure,
+        incoming: Incoming,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._host = host
         self._owner = owner
@@ -72,19 +87,48 @@ class Ending(Generic[HostT]):
         self._name = owner.name
         self._process = process
         self._pid = process.pid
+        self._life = life
         self._table = table
-        self._incoming = incoming
         self._evidence = evidence
-        self._unwatch = unwatch
+        self._health = health
+        self._departure = departure
+        self._incoming = incoming
+        self._loop = loop
         self._strays: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
+        self._death_watch = DeathWatch(process, loop, self._on_death)
 
     async def wait(self) -> None:
         """Wait until all is done."""
         await self._over.wait()
 
-    async def is_over_within(self, seconds: float) -> bool:
-        """Wait until all is done, for so long at the longest. Whether it is."""
+    async def force(self, grace_s: float) -> None:
+        """Wait until all is done. The process is killed after `grace_s`, and given up where SIGKILL
+        does not end it within 5 s."""
+        if not await self._is_over_within(grace_s):
+            self._process.kill()
+            if not await self._is_over_within(KILLED_WITHIN_S):
+                self._give_up()
+
+    def kill_and_reap(self) -> None:
+        """Kill the process and all that it started, and wait for it: for a server that leaves
+        without its loop. From any thread. The descriptors stay open where a loop may still watch
+        them."""
+        self._incoming.link.close_sending()
+        if self._loop.is_closed():
+            self._process.close()
+        else:
+            self._process.reap()
+        self._process.end_strays()
+        self._incoming.files.sweep()
+
+    def stop_watching(self) -> None:
+        """Wait no more for the end of the process, nor for what it was given time for. Before its
+        descriptors are closed; idempotent."""
+        self._departure.stop_timer()
+        self._death_watch.close()
+
+    async def _is_over_within(self, seconds: float) -> bool:
         try:
             async with patient_timeout(seconds):
                 await self._over.wait()
@@ -92,16 +136,45 @@ class Ending(Generic[HostT]):
             return False
         return True
 
-    def died(self, *, was_asked: bool, started: list[Identity], usages: Sequence[Usage]) -> None:
+    def _give_up(self) -> None:
+        """The process was killed and does not end: go on as if it had."""
+        if self._life.is_over:
+            return
+        self.stop_watching()
+        self._life.apply(Event.GIVE_UP)
+        logger.warning("host given up, SIGKILL does not end it", app=self._app, pid=self._pid)
+        steps: list[Callable[[], object]] = [
+            self._health.unwatch,
+            self._incoming.abandon,
+            functools.partial(self._process.close, within_s=0.0),
+        ]
+        run_each(steps, f"a process of {self._name} could not be given up in full")
+        self._end_in_order()
+        self._over.set()
+        self._owner.host_over(self._host)
+
+    def _on_death(self) -> None:
+        self.stop_watching()
+        if self._life.is_over:
+            return  # it was given up meanwhile
+        if not self._incoming.hear_out():
+            turn_of(self._loop).later(self._on_death)
+            return
+        self._health.died()
+        was_asked = self._life.state is State.LEAVING
+        started = self._health.started
+        self._life.apply(Event.DIED)
+        self._died(was_asked=was_asked, started=started)
+
+    def _died(self, *, was_asked: bool, started: list[Identity]) -> None:
         """The process is dead, and what it said last was taken in.
 
         Args:
             was_asked: whether it was to leave.
             started: the processes that it was seen to have started.
-            usages: the latest looks at what it used.
         """
         steps: list[Callable[[], object]] = [
-            self._unwatch,
+            self._health.unwatch,
             self._incoming.abandon,
             self._process.close,
         ]
@@ -119,22 +192,9 @@ class Ending(Generic[HostT]):
             by_operator = self._evidence.reason is Reason.OPERATOR
             self._owner.fell(self._host, by_operator=by_operator)
         supervised_task(
-            self._tell_of_closing() if was_asked else self._tell_of_death(usages),
+            self._tell_of_closing() if was_asked else self._tell_of_death(),
             name=f"mpkernel.death.{self._name}",
         )
-
-    def given_up(self) -> None:
-        """The process was killed and does not end: go on as if it had."""
-        logger.warning("host given up, SIGKILL does not end it", app=self._app, pid=self._pid)
-        steps: list[Callable[[], object]] = [
-            self._unwatch,
-            self._incoming.abandon,
-            functools.partial(self._process.close, within_s=0.0),
-        ]
-        run_each(steps, f"a process of {self._name} could not be given up in full")
-        self._end_in_order()
-        self._over.set()
-        self._owner.host_over(self._host)
 
     def _end_strays(self, started: list[Identity]) -> None:
         """On a thread: sessions do not wait for it, only who waits for the host's end does."""
@@ -148,7 +208,7 @@ class Ending(Generic[HostT]):
         finally:
             await self._clean_up()
 
-    async def _tell_of_death(self, usages: Sequence[Usage]) -> None:
+    async def _tell_of_death(self) -> None:
         """Let the last lines arrive, then hand the sessions over."""
         status = self._process.status()
         assert status is not None
@@ -165,7 +225,7 @@ class Ending(Generic[HostT]):
                 "last output of %s:\n%s", self._name, death.report, app=self._app, pid=self._pid
             )
         try:
-            self._owner.died(death, error, self._table.take_all(), usages)
+            self._owner.died(death, error, self._table.take_all(), self._health.usages)
         finally:
             await self._clean_up()
 

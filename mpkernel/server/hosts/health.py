@@ -18,16 +18,17 @@ from collections.abc import Callable
 from mpkernel.aio.patience import PatientTimer
 from mpkernel.errors import HostDied, HostStartError, MPKernelError, ProtocolError
 from mpkernel.logs import get_logger
+from mpkernel.process_tree import Identity
 from mpkernel.server.hosts.lifecycle import Lifecycle, State
 from mpkernel.server.launching.interpreter import never_ready
 from mpkernel.server.launching.process import Process
+from mpkernel.server.sessions.app_and_host import AppOfSession
+from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.death_evidence import DeathEvidence
 from mpkernel.server.supervision.deaths import Reason
-from mpkernel.server.supervision.tallies import Tallies
 from mpkernel.server.supervision.usage import Usage
 from mpkernel.server.supervision.verdicts import Action, HostWatch, Verdict
 from mpkernel.server.supervision.watchdog import Watchdog
-from mpkernel.settings import Settings
 
 __all__ = ["Health"]
 
@@ -40,13 +41,11 @@ class Health:
     """One host's. On the loop's thread, but for `end_for`.
 
     Args:
-        app: absolute path of the app's file.
-        name: its short name, for messages.
-        settings: the app's.
+        app: whose process it is.
         process: the host's process.
         life: the state that the host is in.
         evidence: told what the process is ended for.
-        tallies: told how long it takes to answer a ping.
+        watchdog: what looks after it.
         loop: the running loop.
         send_ping: called with the number of a ping that is to be sent to the process.
         drain: called when the host is to be replaced by another.
@@ -57,25 +56,24 @@ class Health:
 
     def __init__(
         self,
-        app: str,
-        name: str,
-        settings: Settings,
+        app: AppOfSession[BaseSession],
         process: Process,
         life: Lifecycle,
         evidence: DeathEvidence,
-        tallies: Tallies,
+        watchdog: Watchdog[Health],
         loop: asyncio.AbstractEventLoop,
         send_ping: Callable[[int], None],
         drain: Callable[[], None],
     ) -> None:
         self.refusal: str | None = None
-        self._app = app
-        self._name = name
-        self._settings = settings
+        self._app = app.path
+        self._name = app.name
+        self._settings = app.settings
+        self._tallies = app.tallies
         self._process = process
         self._life = life
         self._evidence = evidence
-        self._tallies = tallies
+        self._watchdog = watchdog
         self._loop = loop
         self._send_ping = send_ping
         self._drain = drain
@@ -87,13 +85,22 @@ class Health:
         """The latest looks at what the process uses, the oldest first."""
         return self._watch.history
 
-    def watch(self, watchdog: Watchdog[Health]) -> None:
+    @property
+    def started(self) -> list[Identity]:
+        """The processes that the process was seen to have started."""
+        return self._watchdog.processes_of(self)
+
+    def watch(self) -> None:
         """Have the watchdog look after the process from now on.
 
         Raises:
             OSError: no descriptor is left to look at it.
         """
-        self._watch = watchdog.watch(self, self._process.pid, self._settings)
+        self._watch = self._watchdog.watch(self, self._process.pid, self._settings)
+
+    def unwatch(self) -> None:
+        """Have the watchdog look after it no more. Idempotent."""
+        self._watchdog.unwatch(self)
 
     @property
     def answers_pings(self) -> bool:

@@ -2,12 +2,12 @@
 
 Here meet what a process is made of:
 
-    Process      what runs the app, see `launching.process`
-    Incoming     what the process says
+    Process       what runs the app, see `launching.process`
+    Incoming      what the process says
     Lifecycle     which state may follow which
     Health        whether the process is well, and its end where it is not
     Departure     how one that is well comes to leave
-    Ending        what is done once it is gone
+    Ending        how it is noticed that it is gone, and what follows
 
 Which host a session lands on is for the app to say, see `app`.
 """
@@ -15,24 +15,21 @@ Which host a session lands on is for the app to say, see `app`.
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from mpkernel.aio.turns import turn_of
 from mpkernel.errors import HostStartError, MPKernelError, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.departure import Departure
 from mpkernel.server.hosts.ending import Ending
 from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.incoming import Incoming
-from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
+from mpkernel.server.hosts.lifecycle import Lifecycle, State
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.hosts.session_table import SessionTable
 from mpkernel.server.hosts.setup import setup_of
-from mpkernel.server.launching.death_watch import DeathWatch
-from mpkernel.server.launching.process import KILLED_WITHIN_S, Process
+from mpkernel.server.launching.process import Process
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.death_evidence import DeathEvidence
@@ -48,8 +45,6 @@ from shm import Registry
 __all__ = ["AppHost"]
 
 logger = get_logger(__name__)
-
-_REASON_CHARS = 200
 
 
 class AppHost:
@@ -73,7 +68,6 @@ class AppHost:
         name: its short name, for messages.
         settings: the app's.
         pid: its process id.
-        health: whether the process is well.
         started_at: when it was launched, or adopted; `time.monotonic()`.
 
     Raises:
@@ -100,38 +94,26 @@ class AppHost:
         self._owner = owner
         self._process = process
         self._loop = loop
-        self._watchdog = watchdog
-        self._on_shortage = on_shortage
         self._incoming: Incoming
-        self._death_watch: DeathWatch
         self._life = Lifecycle()
         self._table = SessionTable(owner.path, loop, self._on_exit)
         self._evidence = DeathEvidence(owner.path, owner.name, loop)
         self._ending: Ending[AppHost]
         self._departure = Departure(
-            owner.path,
-            owner.settings,
-            process,
-            self._life,
-            self._table,
-            self._evidence,
-            loop,
-            tell=self._tell,
+            owner, process, self._life, self._table, self._evidence, loop, self._tell
         )
-        self.health = Health(
-            owner.path,
-            owner.name,
-            owner.settings,
+        self._health = Health(
+            owner,
             process,
             self._life,
             self._evidence,
-            owner.tallies,
+            watchdog,
             loop,
             send_ping=self._ping,
-            drain=self.drain,
+            drain=self._departure.drain,
         )
         try:
-            self._connect(relay, files, argv)
+            self._connect(relay, files, argv, on_shortage)
         except (OSError, RuntimeError) as error:
             raise HostStartError(
                 f"the process of {self.name} was started, but not connected: {error}",
@@ -182,12 +164,12 @@ class AppHost:
     @property
     def usages(self) -> tuple[Usage, ...]:
         """The latest looks at what it uses, the oldest first."""
-        return self.health.usages
+        return self._health.usages
 
     @property
     def refusal(self) -> str | None:
         """Why it takes no new sessions although it lives; None when it does."""
-        return self.health.refusal
+        return self._health.refusal
 
     @property
     def backlog_bytes(self) -> int:
@@ -238,10 +220,7 @@ class AppHost:
         Safe to call twice, and to cancel: what was begun goes on.
         """
         self.leave()
-        if not await self._ending.is_over_within(self.settings.stop_grace_s):
-            self.kill()
-            if not await self._ending.is_over_within(KILLED_WITHIN_S):
-                self._give_up()
+        await self._ending.force(self.settings.stop_grace_s)
 
     def drain(self, *, patience_s: float | None = None) -> None:
         """Take no more sessions, and leave with the last. On the loop's thread; returns at once.
@@ -265,10 +244,6 @@ class AppHost:
         journal come back on another process. On the loop's thread; returns at once."""
         self._departure.leave_for(reason, error)
 
-    def end_for(self, reason: Reason, error: MPKernelError) -> None:
-        """Kill the process for a reason that its sessions, and the log, shall be told."""
-        self.health.end_for(reason, error)
-
     def kill(self) -> None:
         """End the process and all that it started, now. From any thread."""
         self._process.kill()
@@ -276,61 +251,52 @@ class AppHost:
     def kill_and_reap(self) -> None:
         """The same, and wait for it: for a server that leaves without its loop. From any thread.
         The descriptors stay open where a loop may still watch them."""
-        self._incoming.link.close_sending()
-        if self._loop.is_closed():
-            self._process.close()
-        else:
-            self._process.reap()
-        self._process.end_strays()
-        self._incoming.files.sweep()
-
-    def became_ready(self) -> None:
-        """The process takes sessions."""
-        if self._life.state is State.STARTING:
-            self._life.apply(Event.READY)
-            self._owner.tallies.host_start.observe(time.monotonic() - self.started_at)
-            self._departure.ready()
-
-    def wants_drain(self, reason: str) -> None:
-        """The process wants no more sessions."""
-        if self._life.state in (State.STARTING, State.READY):
-            said = " ".join(reason[:_REASON_CHARS].split())
-            logger.warning("host drains: %s", said, app=self.app, pid=self.pid)
-            self.drain()
-
-    def short_of_memory(self) -> None:
-        """The process has found no shared memory."""
-        self._on_shortage()
+        self._ending.kill_and_reap()
 
     def give_up_free(self) -> None:
         """Have the process give up shared memory that it keeps to use again."""
         self._incoming.files.let_go()
-        if self.health.answers_pings and not self.backlog_bytes:  # else it takes nothing for now
+        if self._health.answers_pings and not self.backlog_bytes:  # else it takes nothing for now
             self._tell(GiveUpFree())
 
-    def _connect(self, relay: ConsoleRelay, files: Registry, argv: Sequence[str]) -> None:
+    def _connect(
+        self,
+        relay: ConsoleRelay,
+        files: Registry,
+        argv: Sequence[str],
+        on_shortage: Callable[[], None],
+    ) -> None:
         process = self._process
         with ExitStack() as undo:
             undo.callback(process.close_console)
             undo.callback(process.close)
-            self.health.watch(self._watchdog)
-            unwatch = functools.partial(self._watchdog.unwatch, self.health)
-            undo.callback(unwatch)
-            self._incoming = Incoming(self, self.health, process, self._table, files, self._loop)
+            self._health.watch()
+            undo.callback(self._health.unwatch)
+            self._incoming = Incoming(
+                self._owner,
+                process,
+                self._health,
+                self._departure,
+                self._table,
+                files,
+                self._loop,
+                on_shortage,
+            )
             undo.callback(self._incoming.link.close)
             self._ending = Ending(
                 self,
                 self._owner,
                 process,
+                self._life,
                 self._table,
-                self._incoming,
                 self._evidence,
-                unwatch,
+                self._health,
+                self._departure,
+                self._incoming,
+                self._loop,
             )
-            self._death_watch = DeathWatch(process, self._loop, self._on_death)
-            undo.callback(self._death_watch.close)
-            self._departure.starting(self.health.start_timed_out)
-            undo.callback(self._departure.stop_timer)
+            undo.callback(self._ending.stop_watching)
+            self._departure.starting(self._health.start_timed_out)
             setup = setup_of(self.settings, self.app, argv)
             self._tell(setup)
             # The last step: from then on it is the relay that closes these.
@@ -355,28 +321,6 @@ class AppHost:
     def _on_exit(self, number: int) -> None:
         self._incoming.session_ended(number)
         self._departure.session_ended()
-
-    def _on_death(self) -> None:
-        self._departure.stop_timer()
-        self._death_watch.close()
-        if self._life.is_over:
-            return  # it was given up meanwhile
-        if not self._incoming.hear_out():
-            turn_of(self._loop).later(self._on_death)
-            return
-        self.health.died()
-        was_asked = self._life.state is State.LEAVING
-        started = self._watchdog.processes_of(self.health)
-        self._life.apply(Event.DIED)
-        self._ending.died(was_asked=was_asked, started=started, usages=self.usages)
-
-    def _give_up(self) -> None:
-        if self._life.is_over:
-            return
-        self._departure.stop_timer()
-        self._death_watch.close()
-        self._life.apply(Event.GIVE_UP)
-        self._ending.given_up()
 
     def _on_console_end(self) -> None:
         """On the relay's thread."""

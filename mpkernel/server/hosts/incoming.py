@@ -1,29 +1,31 @@
 """`Incoming`: what a process says on its Pipes, taken in.
 
     Link ─frames─▶ HostLimits ─▶ SessionTable ─▶ sessions' clients
-                     │           └─news─▶ files · console · the host's own life
+                     │           └─news─▶ files · console · Health · Departure
                      └─ ProtocolError: it ends
 
-What it was told and what comes of its life is `host`'s; what it may send is `host_limits`'s.
+What it was told is `host`'s; what it may send is `host_limits`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Callable
 
 from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.server.hosts.credits import Credits
+from mpkernel.server.hosts.departure import Departure
 from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host_limits import HostLimits
 from mpkernel.server.hosts.session_table import SessionTable
 from mpkernel.server.launching.process import Process
 from mpkernel.server.links.host_console import HostConsole
 from mpkernel.server.links.link import Link, LinkEvents
+from mpkernel.server.sessions.app_and_host import AppOfSession
+from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.tallies import Traffic
-from mpkernel.settings import Settings
 from mpkernel.wire.frames import Channel, Frame, FrameLost
 from mpkernel.wire.messages import (
     Credit,
@@ -45,46 +47,23 @@ from mpkernel.wire.messages import (
 from shm import Registry, ShmError
 from shm.names import tag_of
 
-__all__ = ["Listener", "Incoming"]
+__all__ = ["Incoming"]
 
 logger = get_logger(__name__)
-
-
-class Listener(Protocol):
-    """Whose process it is: the host, which is told what concerns its life. On the loop's thread.
-
-    Attributes:
-        app: absolute path of the app's file.
-        name: its short name, for messages.
-        settings: the app's.
-        pid: the process's id.
-    """
-
-    app: str
-    name: str
-    settings: Settings
-    pid: int
-
-    def became_ready(self) -> None:
-        """The process takes sessions."""
-
-    def wants_drain(self, reason: str) -> None:
-        """The process wants no more sessions."""
-
-    def short_of_memory(self) -> None:
-        """The process has found no shared memory."""
 
 
 class Incoming:
     """One host's. On the loop's thread.
 
     Args:
-        host: whose; it is told what concerns its life.
-        health: told of answers to pings, and of what no honest process does.
+        app: whose process it is.
         process: its process.
+        health: told of answers to pings, and of what no honest process does.
+        departure: told that the process is ready, and that it wants to leave.
         table: its sessions.
         registry: where its virtual files are registered.
         loop: the running loop.
+        on_shortage: called when the process has found no shared memory.
 
     Attributes:
         link: its Pipes.
@@ -98,16 +77,22 @@ class Incoming:
 
     def __init__(
         self,
-        host: Listener,
-        health: Health,
+        app: AppOfSession[BaseSession],
         process: Process,
+        health: Health,
+        departure: Departure,
         table: SessionTable,
         registry: Registry,
         loop: asyncio.AbstractEventLoop,
+        on_shortage: Callable[[], None],
     ) -> None:
-        settings = host.settings
-        self._host = host
+        settings = app.settings
+        self._app = app.path
+        self._name = app.name
+        self._pid = process.pid
         self._health = health
+        self._departure = departure
+        self._on_shortage = on_shortage
         self._table = table
         self.files = AnnouncedFiles(
             registry,
@@ -117,7 +102,7 @@ class Incoming:
             mapped_age_s=settings.recycled_files_age_s,
         )
         self.link: Link = process.connect(
-            host.name,
+            app.name,
             loop,
             LinkEvents(self._on_frames, health.condemn, self._on_lost, health.hung_up),
             backlog_bytes=settings.backlog_bytes,
@@ -131,7 +116,7 @@ class Incoming:
             max_frame_bytes=settings.max_frame_bytes,
         )
         self.credits = Credits(loop, self.limits, self._tell_credit)
-        self.console = HostConsole(host.name, self.link)
+        self.console = HostConsole(app.name, self.link)
 
     @property
     def traffic(self) -> Traffic:
@@ -145,9 +130,7 @@ class Incoming:
         try:
             return self.link.drain()
         except Exception:
-            logger.exception(
-                "what a process said last is lost", app=self._host.app, pid=self._host.pid
-            )
+            logger.exception("what a process said last is lost", app=self._app, pid=self._pid)
             return True
 
     def session_ended(self, number: int) -> None:
@@ -175,7 +158,7 @@ class Incoming:
         match message:
             case Ready():
                 self.limits.ready()
-                self._host.became_ready()
+                self._departure.became_ready()
             case Pong():
                 self._health.ponged(message.number)
             case FileStored():
@@ -183,11 +166,11 @@ class Incoming:
             case FileRemoved():
                 self.files.removed(message.key)
             case ShortOfMemory():
-                self._host.short_of_memory()
+                self._on_shortage()
             case WantConsole():
                 self.console.want()
             case WantDrain():
-                self._host.wants_drain(message.reason)
+                self._departure.wanted(message.reason)
             case KernelCreated() | KernelExited() | Running() | Credit():
                 self._table.news(number, message)
             case Warmed():
@@ -201,8 +184,7 @@ class Incoming:
             if isinstance(error, ValueError):
                 self.limits.forged(error)
             if self.limits.refused():
-                host = self._host
-                logger.warning("virtual file refused: %s", error, app=host.app, pid=host.pid)
+                logger.warning("virtual file refused: %s", error, app=self._app, pid=self._pid)
             if session is not None:
                 session.on_file_refused(error)
 
@@ -226,14 +208,13 @@ class Incoming:
         session = self._table.get(lost.session)
         if session is None:
             return
-        host = self._host
         logger.warning(
-            "session ended: %s", lost, app=host.app, session=session.session_id, pid=host.pid
+            "session ended: %s", lost, app=self._app, session=session.session_id, pid=self._pid
         )
         session.stop()
         session.end(
             KernelFailed(
-                f"session {session.session_id} of {host.name}: {lost.what} of the server",
+                f"session {session.session_id} of {self._name}: {lost.what} of the server",
                 remedy="send less at once, or give the server more memory",
             )
         )
