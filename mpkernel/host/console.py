@@ -1,13 +1,13 @@
-"""The process's console, told apart by thread: one `sys.stdout` and `sys.stderr` for all sessions.
+"""The process's console: one `sys.stdout` and `sys.stderr` for all sessions, separated by thread.
 
-    print() ─▶ sys.stdout ─▶ ConsoleProxy ─┬▶ the stream that this thread set, or was left
+    print() ─▶ sys.stdout ─▶ ConsoleProxy ─┬▶ the stream that this thread set or inherited
                                            └▶ the process's own stdout (no stream, or a closed one)
 
-A thread that has set streams passes them on to the threads it starts. What goes to descriptors 1
-and 2 past `sys` (C code, `os.write`) is `descriptors`'s.
+Threads inherit the streams of the thread that starts them. What C code and `os.write` write to
+descriptors 1 and 2 does not pass through here; see `descriptors`.
 
-Nothing on the way of a write takes a lock: a `__del__` that prints may be run by the garbage
-collector in the middle of any of these methods.
+No write takes a lock: the garbage collector may run a `__del__` that prints in the middle of any of
+these methods.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _ThreadStart: TypeAlias = Callable[..., object]
 _STARTS = tuple(
     name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)
 )
-"""What the module `threading` starts a thread by: the first up to Python 3.12, the second since.
-These are its own names: `Thread.start`, which others know, wrap and look into, stays as it is."""
+"""The functions by which the module `threading` starts a thread: the first up to Python 3.12, the
+second since. They are private to it: `Thread.start`, which others wrap and inspect, stays as it
+is."""
 
 
 class ConsoleProxy(io.TextIOBase):
@@ -41,14 +42,15 @@ class ConsoleProxy(io.TextIOBase):
     """
 
     def __init__(self, original: TextIO, name: str) -> None:
-        # No super().__init__(): a subclass may put a notebook server's own proxy class behind us.
+        # No super().__init__(): in a subclass the next class may be a notebook server's own proxy.
         self._original: TextStream = original
         self._name = name
         self._local = threading.local()
         self._binary = _ConsoleBuffer(self)
 
     def set_stream(self, stream: TextStream) -> None:
-        """Send what the calling thread writes to `stream`; the original or the proxy: to none."""
+        """Send what the calling thread writes to `stream`. The proxy itself, and the
+        original, stand for none: what the thread writes goes to the original."""
         self._switch(None if stream is self else stream)
 
     def clear_stream(self) -> None:
@@ -100,8 +102,8 @@ class ConsoleProxy(io.TextIOBase):
     def buffer(self) -> BinaryIO:
         """A binary file onto this thread's stream (UTF-8), or the original's own without one.
 
-        The first kind looks for the stream at each write: threads may keep and share it.
-        `AttributeError` where the original has none.
+        The former looks for the calling thread's stream at each write, so threads may keep and
+        share it. Raises `AttributeError` where the original has no binary file.
         """
         if self.current() is self._original:
             return cast(BinaryIO, self._original.buffer)  # type: ignore[union-attr]
@@ -158,15 +160,15 @@ class ConsoleProxy(io.TextIOBase):
         finally:
             self._local.stream = stream
 
-    def _bequest(self) -> TextStream | None:
-        """The stream for a thread that the calling one starts, if it has one to leave."""
+    def _inherited_stream(self) -> TextStream | None:
+        """The stream that a thread inherits when the calling thread starts it, if any."""
         stream = self.current()
         for_thread: Callable[[], TextStream] = getattr(stream, "for_thread", lambda: stream)
         return None if stream is self._original else for_thread()
 
 
 class _ConsoleBuffer(io.BufferedIOBase):
-    """The binary side of a proxy: bytes in any pieces, whole characters out."""
+    """The binary file of a proxy: takes bytes in any pieces, and writes whole characters."""
 
     def __init__(self, proxy: ConsoleProxy) -> None:
         self._proxy = proxy
@@ -192,7 +194,7 @@ class _ConsoleBuffer(io.BufferedIOBase):
 
 
 class _Nowhere(io.TextIOBase):
-    """Takes text and keeps none of it."""
+    """Drops the text that is written to it."""
 
     def write(self, text: str) -> int:
         return len(text)
@@ -215,7 +217,7 @@ class _Installation:
             setattr(threading, name, start)
 
     def give_back_threads(self) -> None:
-        # Where somebody wrapped ours since, the wrapper stays; ours below it then does no harm.
+        # Where somebody has wrapped our function since, the wrapper stays, and ours does no harm.
         for name, start in self.starts.items():
             if getattr(threading, name) is start:
                 setattr(threading, name, self.starts_before[name])
@@ -257,14 +259,15 @@ def installed() -> bool:
 def plain_streams() -> None:
     """Give a forked child plain files on descriptors 1 and 2 for all four of `sys`'s streams.
 
-    For `os.register_at_fork(after_in_child=...)`. The proxies are uninstalled; who still holds one
-    (a logging handler) writes to the plain file too. Never raises and waits for no lock. A closed
-    descriptor gets a stream that discards, where Python itself would have None.
+    For `os.register_at_fork(after_in_child=...)`. The proxies are uninstalled; what still
+    holds one (a logging handler) writes to the plain file too. Never raises, and waits for no lock.
+    For a closed descriptor there is a stream that drops text, where Python itself would have None.
     """
     global _installation, _lock
     _lock = threading.Lock()
     left, _installation = _installation, None
-    # A file flushes when collected: here the parent's text, under a lock that may be held for ever.
+    # A file is flushed when it is collected: it would write the parent's text, and wait for a lock
+    # that may be held for ever. So none of them is collected.
     _kept_after_fork.extend((left, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__))
     plain = (_plain(1, sys.__stdout__), _plain(2, sys.__stderr__))
     for name, stream in zip(("stdout", "stderr"), plain, strict=True):
@@ -287,19 +290,24 @@ def _plain(fd: int, like: TextStream | None) -> TextStream:
 
 
 def _inheriting(start: _ThreadStart, proxies: Iterable[ConsoleProxy]) -> _ThreadStart:
-    """A start for threads that take over the streams of whoever starts them."""
+    """A replacement for `start`: threads inherit the streams of the thread that starts them."""
 
     @functools.wraps(start)
     def start_with_streams(
         function: Callable[..., object], *args: object, **options: object
     ) -> object:
-        bequests = [(proxy, left) for proxy in proxies if (left := proxy._bequest()) is not None]
-        if not bequests:
+        inherited = [
+            (proxy, stream)
+            for proxy in proxies
+            if (stream := proxy._inherited_stream()) is not None
+        ]
+        if not inherited:
             return start(function, *args, **options)
 
         def run_with_streams(*run_args: object) -> None:
-            # Not cleared after it: threading.excepthook prints in it, and the thread's end clears.
-            for proxy, stream in bequests:
+            # Not cleared at the end: threading.excepthook still prints, and a thread-local value
+            # ends with its thread.
+            for proxy, stream in inherited:
                 proxy.set_stream(stream)
             function(*run_args)
 

@@ -1,10 +1,10 @@
-"""What the process wrote to its descriptors 1 and 2, brought back to the session that ran.
+"""What the process wrote to its descriptors 1 and 2, given to the session whose code ran.
 
     os.write(1, …), printf, a subprocess ══ pipe ══▶ the server, and its log
     a session's console ◀─ hook ◀─ dispatcher ◀══ ConsoleText ═══┘
 
-The text says nothing of who wrote it. So a kernel keeps the `Runs` of its sessions, and gives text
-to the one that ran alone when it was written; where none or several ran, it is the log's only.
+The text does not say who wrote it. So `Runs` keeps which sessions ran when, and text is given to
+the session that ran alone when it was written. When none or several ran, it is only in the log.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _hook: Callable[[ConsoleText], None] | None = None
 def bring_back(kernel: Kernel, hook: Callable[[ConsoleText], None]) -> None:
     """Have `hook` called with what the process writes to descriptors 1 and 2. Once per process.
 
-    It is called on the dispatcher's thread: it must return at once, and neither print nor raise. C
-    code and Python's own files on these descriptors pass on whole lines from now on, as at a
-    terminal.
+    It is called on the dispatcher's thread: it must return at once, and neither print nor raise.
+    From now on C code and Python's own files write to these descriptors at the end of each line, as
+    they do at a terminal.
 
     Raises:
         OSError: the server is gone.
@@ -56,15 +56,17 @@ def bring_back(kernel: Kernel, hook: Callable[[ConsoleText], None]) -> None:
 
 
 def deliver(message: ConsoleText) -> None:
-    """The dispatcher's: text came back."""
+    """The dispatcher's: the server sent text of these descriptors back."""
     global _hook
     if _hook is None:
         return
     try:
         _hook(message)
     except Exception:
-        _hook = None  # first: the log goes to descriptor 2, and comes back
-        logger.exception("text of descriptors 1 and 2 is the log's only now pid=%d", os.getpid())
+        _hook = None  # before it is logged: the log goes to descriptor 2, and comes back
+        logger.exception(
+            "text of descriptors 1 and 2 goes only to the log from now on pid=%d", os.getpid()
+        )
 
 
 def _wait_until_read(within_s: float) -> bool:
@@ -79,7 +81,7 @@ def _wait_until_read(within_s: float) -> bool:
 def _unread_bytes(fd: int) -> int:
     try:
         return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
-    except OSError:  # the code has closed it, or put something else in its place
+    except OSError:  # user code has closed it, or put something else in its place
         return 0
 
 
@@ -99,7 +101,7 @@ class _Ended(NamedTuple):
     ran: Ran
     began_s: float
     ended_s: float
-    was_read: bool  # all that was written until the end
+    was_read: bool  # whether the server had read all that was written until the end
 
 
 class Runs:
@@ -124,9 +126,10 @@ class Runs:
 
     @contextmanager
     def running(self, session: int, cell: str) -> Iterator[None]:
-        """The session, which runs nothing else, runs this cell in the `with`. Its end waits, for
-        250 ms at the longest, until what the cell wrote is read: it would be the next one's else.
-        Where nobody could tell whose it is, nothing waits."""
+        """The session runs this cell, and nothing else, inside the `with`. The end of the `with`
+        waits, for at most 250 ms, until the server has read what the cell wrote: else it would be
+        taken for the next cell's. It does not wait when other sessions ran, too: then nobody can
+        tell whose text it is."""
         ran, began_s = Ran(session, cell), self._clock()
         with self._lock:
             self._running[session] = ran, began_s
@@ -143,11 +146,11 @@ class Runs:
                     self._ended.popleft()
 
     def alone_at(self, read_at_s: float) -> Ran | None:
-        """Whose text it is that was read then: the latest run of the only session that ran at any
-        time in the 0.1 s before, not counting those whose text was read before. None when there
-        were none or several."""
+        """Which run wrote the text that the server read at that time: the latest run of the only
+        session that ran in the 0.1 s before. Runs whose text had all been read before count only
+        when there are no others. None when no session ran, or several did."""
         written_s = read_at_s - _WRITTEN_WITHIN_S
-        late: list[tuple[float, Ran]] = []  # what these have written since can only be a child's
+        late: list[tuple[float, Ran]] = []  # if it is of these, their child processes wrote it
         with self._lock:
             found = [(s, ran) for ran, s in self._running.values() if s <= read_at_s]
             for ended in reversed(self._ended):
@@ -166,11 +169,11 @@ def _pass_lines_on() -> None:
     import ctypes
 
     if sys.__stdout__ is None or sys.__stdout__.write_through:
-        return  # they pass on everything: PYTHONUNBUFFERED holds for both
+        return  # PYTHONUNBUFFERED is set, for C code, too: nothing is held back
     sys.__stdout__.reconfigure(line_buffering=True)
     libc = ctypes.CDLL(None)
     try:
         stdout = ctypes.c_void_p.in_dll(libc, "__stdoutp" if sys.platform == "darwin" else "stdout")
         libc.setvbuf(stdout, None, _LINE_BUFFERED, ctypes.c_size_t(0))
     except (AttributeError, ValueError) as error:
-        logger.debug("what C code prints may come late, its stdout was not found: %s", error)
+        logger.debug("text that C code prints may appear late, its stdout was not found: %s", error)

@@ -8,13 +8,13 @@ itself ends in order. Then user code gets what Python gives to any program at it
 own order: threads that are no daemons are waited for, `atexit` runs (and with it `logging.shutdown`
 and the finalizers of temporary directories), files are flushed, modules are cleared.
 
-Each of these runs user code, which may hang. So kernels and threads each have a third of the time
-that the server grants; and when that time is over, an alarm ends the process, should the server not
-have killed it by then. If a thread goes on, the interpreter is not taken down under it: files are
-flushed, and that is all.
+Each of these steps runs user code, which may hang. So kernels and threads each have a third of the
+time that the server grants. When all of that time is over, an alarm ends the process, unless the
+server has killed it by then. If a thread still runs, the interpreter does not end in its own order,
+which could crash that thread: files are flushed, and the process exits.
 
-At once it ends when the server is gone, or what it says is no protocol. Nobody else would end then
-what user code has started.
+At once it ends when the server is gone, or does not follow the protocol. Then nobody else would end
+the processes that user code has started.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ _leave_hooks: list[Callable[[], None]] = []
 
 
 class Endable(Protocol):
-    """The kernels of a host, as far as they are ended here."""
+    """The kernels of a host: what is needed to end them."""
 
     def end_all(self) -> None:
-        """Have every kernel end, and nothing of what they send go anywhere."""
+        """Ask every kernel to end, and drop what they send from now on."""
         ...
 
     def run_due(self) -> bool:
-        """Interrupt those that shall be by now. Returns whether any of them lives."""
+        """Interrupt the kernels whose time for it has come. Returns whether any still runs."""
         ...
 
 
 class _TooLong(BaseException):
-    """What the main thread waits for takes too long."""
+    """The main thread has waited long enough for the threads."""
 
 
 def at_leave(hook: Callable[[], None]) -> None:
-    """Have `hook` called, on any thread, before the host leaves. It must not wait."""
+    """Have `hook` called before the host ends, on any thread. It must not wait."""
     _leave_hooks.append(hook)
 
 
@@ -103,11 +103,11 @@ def leave_at_once() -> NoReturn:
 
 def _run_leave_hooks() -> None:
     if not _leaving.acquire(blocking=False):
-        threading.Event().wait()  # another thread is at it, and ends this one too
+        threading.Event().wait()  # another thread is here already, and ends the whole process
     for hook in _leave_hooks:
         try:
             hook()
-        except Exception:  # the next hook has its own things to release
+        except Exception:  # the next hook must still release what it holds
             logger.exception("a hook at the host's end failed pid=%d", os.getpid())
     for stream in (sys.__stdout__, sys.__stderr__):
         try:
@@ -139,7 +139,7 @@ def _end_threads(within_s: float) -> bool:
 
 @contextmanager
 def _raising_after(seconds: float) -> Iterator[None]:
-    """Raise `_TooLong` in this `with`, on the main thread, after so long."""
+    """Raise `_TooLong` inside this `with`, on the main thread, after so many seconds."""
 
     def too_long(*_: object) -> NoReturn:
         raise _TooLong
@@ -154,8 +154,8 @@ def _raising_after(seconds: float) -> Iterator[None]:
 
 
 def _reap(killed: set[Identity]) -> None:
-    """Ask for the exit statuses of all children that have ended. Who is their parent next may never
-    ask: a container's first process is not made for it."""
+    """Take the exit statuses of all children that have ended. Their next parent may never do it:
+    the first process of a container often does not."""
     deadline_s = time.monotonic() + _REAPED_WITHIN_S
     try:
         while any(stat_of(one.pid) for one in killed) and time.monotonic() < deadline_s:
@@ -174,5 +174,5 @@ def _flush_files() -> None:
             continue
         try:
             one.flush()
-        except (OSError, ValueError):  # its disk is full, or its reader gone; or it is closed
+        except (OSError, ValueError):  # its disk is full, its reader is gone, or it is closed
             continue

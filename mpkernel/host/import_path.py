@@ -1,8 +1,8 @@
-"""`put_first`: the folder of an app at the head of the import path.
+"""`put_first`: puts the folder of an app at the beginning of the import path.
 
-Not before it is needed: what a kernel itself is made of is imported first, as it is where Python or
-marimo runs an app. A file beside the app that is named like one of these modules (`markdown.py`,
-`queue.py`) would be imported in its place.
+It is called late: the modules of a kernel itself are imported before, as they are when Python or
+marimo runs an app. Otherwise a file beside the app that is named like one of these modules
+(`markdown.py`, `queue.py`) would be imported in its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _put: set[str] = set()
 
 def put_first(folder: str) -> None:
     """Have modules of this folder imported before all others of their name, as in a script that
-    lies there. Once in a process, so that user code may take it out again."""
+    lies there. Done once in a process: when user code removes the folder, it stays removed."""
     with _lock:
         if folder not in _put:
             _put.add(folder)

@@ -1,8 +1,8 @@
 """`Kernel`: one session in a host, and the thread that it runs on.
 
-A kernel's entry function (`KernelSpec.entry`) is called on the kernel's thread with its `Kernel`
-and has it to talk to its client. What the entry does in there (a notebook's kernel, an embedded
-one) is no matter here.
+A kernel's entry function (`KernelSpec.entry`) is called on the kernel's thread. Through the
+`Kernel` that it is given it talks to its client. What the entry runs (a notebook's kernel, an
+embedded one) does not matter here.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ logger = logging.getLogger(__name__)
 _IDLE_CREDIT_BYTES = 64 * 1024
 
 _OURS = "mpkernel."
-"""How entries of mpkernel begin. These do not lie beside the app, and see to the import path
-themselves: it is marimo's, or that of a Python script."""
+"""How the names of mpkernel's own entries begin. They do not lie beside the app, and set the import
+path themselves: to marimo's, or to that of a Python script."""
 
 
 class Kernel:
-    """A kernel's link to its client: what the entry function gets.
+    """A kernel's connection to its client; what the entry function is given.
 
     Attributes:
         app: absolute path of the app's file.
@@ -75,11 +75,10 @@ class Kernel:
         self._credit_bytes = credit_due(create.window_bytes)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._deliver: Callable[[Message | None], None] = self._inbox.put
-        self._delivery = (
-            threading.Lock()
-        )  # held while a message is handed over, or _deliver changes
-        self._lock = threading.Lock()  # guards _withheld, _over
-        self._withheld = 0
+        # Held while a message is handed over, and while _deliver changes.
+        self._delivery = threading.Lock()
+        self._lock = threading.Lock()  # guards _uncredited_bytes, _over
+        self._uncredited_bytes = 0
         self._over = False
         self._stopped = threading.Event()
         self._watch = watch
@@ -95,18 +94,19 @@ class Kernel:
 
     @property
     def takes_nothing(self) -> bool:
-        """Whether what is sent goes nowhere: the session is over, or this is a fork of it."""
+        """Whether what is sent is dropped: the session is over, or this process is a fork of the
+        host."""
         return self._writer.forgotten or self._window.closed
 
     @property
     def is_inside(self) -> bool:
-        """Whether the calling thread is in the middle of sending: a `__del__` is, and must not wait
-        for anybody who sends."""
+        """Whether the calling thread is in the middle of sending. A `__del__` that runs there must
+        not wait for another thread that sends."""
         return self._writer.is_inside or self._window.is_inside
 
     def send(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
-        """Send bytes to the client, from any thread. Waits while the client is behind by more
-        than the session's window; what a closed session sends goes nowhere.
+        """Send bytes to the client, from any thread. Waits while the session's window is full of
+        bytes that the client has not taken. What a closed session sends is dropped.
 
         Raises:
             ProtocolError: the payload is over the maximum size.
@@ -122,8 +122,9 @@ class Kernel:
             raise
 
     def reserve(self, count: int, *, wait: bool = True) -> bool:
-        """The first half of `send`, the one that waits: room for a message of `count` bytes. False
-        when it will not be sent: the session is closed or, without `wait`, there is no room now."""
+        """The first half of `send`, the one that waits: reserve room for a message of `count`
+        bytes. Returns False when it must not be sent: the session is closed or, without `wait`,
+        there is no room now."""
         return not self._writer.forgotten and self._window.reserve(
             count + MESSAGE_COST_BYTES, wait=wait
         )
@@ -149,8 +150,9 @@ class Kernel:
         self._writer.send(message, session=self.number)
 
     def progressed(self, begun: int, done: int) -> None:
-        """Say how many commands were begun and done; see `wire.messages.Running`. It is on the Pipe
-        when this returns: should a command end the process, the server knows that it had begun.
+        """Tell the server how many commands were begun and done; see `wire.messages.Running`. This
+        is on the Pipe when the method returns: if the next command ends the process, the server
+        knows that it had begun.
 
         Raises:
             OSError: the server is gone.
@@ -180,10 +182,10 @@ class Kernel:
             yield message
 
     def redirect(self, deliver: Callable[[Message | None], None]) -> None:
-        """Have messages go to `deliver` instead of `receive`, those that wait already first.
+        """Have messages go to `deliver` instead of `receive`; first those that wait already.
 
         `deliver` is called on the dispatcher's thread and must return at once; None says that the
-        session is closed. Who takes a message from where `deliver` puts it calls `taken`.
+        session is closed. Whoever takes a message from where `deliver` put it must call `taken`.
         """
         with self._delivery:
             while not self._inbox.empty():
@@ -191,21 +193,21 @@ class Kernel:
             self._deliver = deliver
 
     def taken(self, count: int) -> None:
-        """Say that `count` bytes of messages were taken, so that the client may send more."""
+        """`count` bytes of messages were taken: the client may send as many more."""
         with self._lock:
-            self._withheld += count
-            due = self._withheld
+            self._uncredited_bytes += count
+            due = self._uncredited_bytes
             if due < self._credit_bytes and due < _IDLE_CREDIT_BYTES:
                 return
-            self._withheld = 0
+            self._uncredited_bytes = 0
         self.announce(Credit(due))
 
     def interruptible_by(self, interrupt: Callable[[], bool]) -> None:
-        """Say how the kernel's thread is interrupted when it shall stop.
+        """Set how the kernel's thread is interrupted when it must stop.
 
-        `interrupt` is called on the dispatcher's thread, again and again. It stops what the user's
-        code does, where that does no harm, and nothing else. It returns False when the kernel needs
-        more time: no such code runs, or it imports a module.
+        `interrupt` is called on the dispatcher's thread, again and again. It stops the user's code,
+        where that does no harm, and nothing else. It returns False when the kernel needs more time:
+        no such code runs, or it imports a module.
         """
         self._interrupt = interrupt
 
@@ -215,7 +217,7 @@ class Kernel:
             self._deliver(message)
 
     def stop(self) -> None:
-        """The dispatcher's: the session is closed, and the kernel shall end."""
+        """The dispatcher's: the session is closed; ask the kernel to end."""
         self._stopped.set()
         with self._delivery:
             self._deliver(None)
@@ -226,8 +228,8 @@ class Kernel:
         return self._ended
 
     def interrupt(self) -> bool:
-        """The dispatcher's: see `interruptible_by`. A kernel that did not say runs user's code from
-        the call of its entry on."""
+        """The dispatcher's: see `interruptible_by`. A kernel that set nothing counts as running
+        user code from the call of its entry on."""
         return self._entered if self._interrupt is None else self._interrupt()
 
     def cpu_s(self) -> float | None:
@@ -235,7 +237,7 @@ class Kernel:
         return self._cpu_s()
 
     def mute(self) -> None:
-        """The dispatcher's: what the kernel sends goes nowhere from now on."""
+        """The dispatcher's: drop what the kernel sends from now on."""
         self._window.close()
 
     def credit(self, count: int) -> None:
@@ -243,14 +245,14 @@ class Kernel:
         self._window.refund(count)
 
     def abandon(self, error: str) -> None:
-        """The dispatcher's: end the session now, though its thread goes on. That is looked after
-        as one that was asked to stop."""
+        """The dispatcher's: end the session now, though its thread still runs. From then on the
+        thread is handled like one that was asked to stop."""
         self._stopped.set()
         self._end(error)
         self._watch(self)
 
     def run(self) -> None:
-        """The kernel's thread: run the entry, say how it ended."""
+        """The kernel's thread: run the entry, and tell the server how it ended."""
         error: str | None = None
         try:
             self._cpu_s = thread_clock()
@@ -282,8 +284,12 @@ class Kernel:
     def _release_files(self) -> None:
         try:
             self.files.shutdown()
-        except OSError as gone:  # the server is gone, and the main thread about to leave
-            logger.debug("nobody to tell of files: %s session=%s", gone, self.session_id)
+        except OSError as gone:  # the main thread is about to end the host
+            logger.debug(
+                "the server is gone; it does not learn of removed files: %s session=%s",
+                gone,
+                self.session_id,
+            )
 
     def _announce_exit(self, error: str | None) -> None:
         if self._writer.forgotten:
@@ -293,5 +299,9 @@ class Kernel:
                 self.announce(KernelExited(error))
             except ProtocolError as too_large:
                 self.announce(KernelExited(f"its traceback is in the log only: {too_large}"))
-        except OSError as gone:  # the server is gone, and the main thread about to leave
-            logger.debug("nobody to tell of the end: %s session=%s", gone, self.session_id)
+        except OSError as gone:  # the main thread is about to end the host
+            logger.debug(
+                "the server is gone; it does not learn of the end: %s session=%s",
+                gone,
+                self.session_id,
+            )

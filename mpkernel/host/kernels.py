@@ -23,7 +23,7 @@ class Kernels:
     """The dispatcher's table of kernels, by session number.
 
     Attributes:
-        stopper: looks after those that were asked to stop.
+        stopper: interrupts those that were asked to stop, and do not.
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class Kernels:
             ProtocolError: the number is not a new one.
         """
         if number == 0 or number in self._kernels:
-            raise ProtocolError(f"a kernel shall have the number {number}, which is taken")
+            raise ProtocolError(
+                f"the server gave a new kernel the number {number}, which is in use"
+            )
         kernel = Kernel(
             self._app,
             number,
@@ -72,10 +74,12 @@ class Kernels:
             kernel.announce(KernelExited(f"no thread could be started: {error}"))
 
     def deliver(self, frame: Frame) -> None:
-        """Hand a client's frame to its kernel. Frames for no kernel are dropped."""
+        """Hand a client's frame to its kernel; drop it when there is no kernel of its number."""
         kernel = self._kernels.get(frame.session)
         if kernel is None:
-            logger.debug("dropped a frame for no kernel app=%s number=%d", self._app, frame.session)
+            logger.debug(
+                "dropped a frame: no such kernel app=%s number=%d", self._app, frame.session
+            )
             return
         kernel.deliver(Message(frame.channel, frame.payload))
 
@@ -83,7 +87,7 @@ class Kernels:
         """There was no memory for a client's frame: its session ends, the others go on.
 
         Raises:
-            FrameLost: it was no session's.
+            FrameLost: the frame was the server's own, and no session's.
         """
         if lost.channel is Channel.MANAGEMENT:
             raise lost
@@ -93,22 +97,22 @@ class Kernels:
             kernel.abandon(str(lost))
 
     def stop(self, number: int, patience_s: float) -> None:
-        """Close a session: its kernel ends when it next looks. What it does meanwhile is
-        interrupted after so long."""
+        """Close a session: its kernel ends when it next asks for a message. What it runs until then
+        is interrupted after `patience_s` seconds."""
         kernel = self._kernels.get(number)
         if kernel is not None:
             kernel.stop()
             self.stopper.stop(kernel, patience_s)
 
     def end_all(self) -> None:
-        """The host leaves: have every kernel end, and nothing of what they send go anywhere."""
+        """The host ends: ask every kernel to end, and drop what they send from now on."""
         self._writer.close()
         for number, kernel in list(self._kernels.items()):
             kernel.mute()
             self.stop(number, 0.0)
 
     def run_due(self) -> bool:
-        """See `Stopper.run_due`. Returns whether any kernel lives."""
+        """See `Stopper.run_due`. Returns whether any kernel still runs."""
         self.stopper.run_due()
         return bool(self._kernels)
 

@@ -2,8 +2,8 @@
 
 `main` is the first thing a spawned host calls, on its main thread, and never returns. Three things
 end a host: `Shutdown`, the end of its server (however that shows: end of file, ECONNRESET, a
-pidfd, or, while a C call holds the GIL, the parent-death signal) and bytes that are no protocol.
-How it then ends is `ending`'s.
+pidfd, or, while a C call holds the GIL, the parent-death signal) and bytes that do not follow the
+protocol. How it then ends is in `ending`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ __all__ = ["main"]
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_LONGEST_WAIT_S = 3600.0  # what `poll` takes is bounded; patience and ages are not
-_MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
+_LONGEST_WAIT_S = 3600.0  # `poll` has a longest time-out; the times in settings have none
+_MANAGEMENT = Channel.MANAGEMENT  # looking it up there costs more than comparing with it
 
 
 def main(
@@ -66,15 +66,16 @@ def main(
     server_pid: int,
     descriptor_limit: int | None,
 ) -> NoReturn:
-    """Be an app host until told to leave, or until the server is gone.
+    """Run as an app host until the server ends it, or is gone.
 
     Args:
         control_fd: the host's end of the control Pipe.
         stream_fd: the host's end of the stream Pipe.
-        faults_fd: where a crash writes its traceback.
-        sentinel_fd: a descriptor whose closing tells the server of the end, where no pidfd does.
-        server_pid: the process whose end is the host's.
-        descriptor_limit: the soft limit on descriptors to have; None for the one that is inherited.
+        faults_fd: where faulthandler writes the tracebacks of a crash.
+        sentinel_fd: a descriptor that is open as long as the host lives: where the system has no
+            pidfd, its closing tells the server of the host's end.
+        server_pid: the server's process; the host ends when it ends.
+        descriptor_limit: the soft limit on open descriptors to set; None keeps the inherited one.
     """
     faulthandler.enable(file=faults_fd, all_threads=True)
     _die_with(server_pid)
@@ -94,7 +95,8 @@ def main(
 
 
 class Dispatcher:
-    """The main thread: takes frames off the control Pipe and hands them where they belong."""
+    """What the main thread does: read frames from the control Pipe, and hand each to its
+    receiver."""
 
     def __init__(self, control_fd: int, stream_fd: int, server_pid: int) -> None:
         self._control_fd = control_fd
@@ -112,10 +114,10 @@ class Dispatcher:
             self._poll.register(self._server_fd, select.POLLIN)
 
     def run(self) -> NoReturn:
-        """Dispatch until the end; leave.
+        """Dispatch until the host ends.
 
         Raises:
-            SystemExit: in order, see `ending`.
+            SystemExit: the host ends in order; see `ending`.
         """
         os.register_at_fork(after_in_child=self._forget)
         try:
@@ -130,11 +132,11 @@ class Dispatcher:
             leave_at_once()
 
     def turn(self) -> None:
-        """Wait until there is something to do, do what there is.
+        """Wait until there is something to do, and do it.
 
         Raises:
             ConnectionError: the server is gone.
-            ProtocolError: what it says makes no sense.
+            ProtocolError: the server sent what does not follow the protocol.
         """
         for fd, _ in self._poll.poll(self._until_next_due_ms()):
             if fd == self._server_fd:
@@ -185,13 +187,15 @@ class Dispatcher:
 
     def _warm(self, warm: Warm) -> None:
         if self._warming is not None or self._kernels is not None:
-            raise ProtocolError("the server says what to import, and there is no time for it")
+            raise ProtocolError(
+                "the server sent Warm, which is only allowed once, and before Setup"
+            )
         self._warming = Warming(warm, self._answer)
         self._warming.start()
 
     def _set_up(self, setup: Setup) -> None:
         if self._kernels is not None:
-            raise ProtocolError("the server says once more what the host is for")
+            raise ProtocolError("the server sent Setup a second time")
         if self._warming is not None:
             self._warming.wait_gone()
             self._warming = None
@@ -210,7 +214,8 @@ class Dispatcher:
         self._answer(Ready(os.getpid()))
 
     def _until_next_due_ms(self) -> float | None:
-        """Asked for between two messages, while a kernel's thread waits for the GIL: quickly."""
+        """How long the main thread may wait for messages; None for ever. This runs between two
+        messages, while a kernel's thread waits for the GIL: it must be fast."""
         expiry_s = self._files.expire() if self._files is not None else None
         stop_s = self._kernels.stopper.run_due() if self._kernels is not None else None
         if expiry_s is None and stop_s is None:
@@ -220,18 +225,19 @@ class Dispatcher:
 
     def _require_kernels(self) -> Kernels:
         if self._kernels is None:
-            raise ProtocolError("the server speaks of sessions before it said what the host is for")
+            raise ProtocolError("the server sent a message about a session before Setup")
         return self._kernels
 
     def _answer(self, message: UpMessage) -> None:
         payload = encode(message)
-        # A few dozen bytes on a blocking socket. It is the main thread's alone, but for `Warmed`:
-        # nothing else is said before the app is known.
+        # A few dozen bytes on a blocking socket. Only the main thread writes here, but for
+        # `Warmed`: while that is awaited, the main thread has no app yet, and nothing to write but
+        # `Pong`.
         os.writev(self._control_fd, [encode_header(Channel.MANAGEMENT, 0, len(payload)), payload])
 
     def _forget(self) -> None:
-        """In a fork of user code: have plain descriptors 1 and 2, and none of the Pipes. In a fork
-        of that one these numbers, and the handlers, are its own."""
+        """In a fork that user code made: write plainly to descriptors 1 and 2, and close the Pipes.
+        A fork of that fork keeps its descriptors and handlers: they may be the user's by then."""
         if self._writer is not None:
             self._writer.forget()
         if self._is_forgotten:
@@ -247,12 +253,13 @@ class Dispatcher:
 
 
 def _point_at_stderr(fds: list[int]) -> None:
-    """In a fork of user code: make each of `fds` another descriptor 2, and forget it: in a fork of
-    that one the number may be another file's.
+    """In a fork that user code made: make each of `fds` a copy of descriptor 2, and empty the list:
+    in a fork of that fork, these numbers may belong to other files.
 
-    What faulthandler writes goes there, as in any program: the crash of a fork is no evidence for
-    the end of its host. And a fork that kept the sentinel open would hide that end from a server
-    that has no pidfd. Not closed: faulthandler would write to what has the number next.
+    What faulthandler writes then goes where it does in any program: the crash of a fork says
+    nothing about the end of its host. And a fork that kept the sentinel open would hide the host's
+    end from a server that has no pidfd. They are not closed: faulthandler would write to the file
+    that gets the number next.
     """
     while fds:
         fd = fds.pop()
@@ -295,7 +302,8 @@ def _be_a_main_process() -> None:
 
 
 def _pidfd(pid: int) -> int | None:
-    """None where the system has none, or a sandbox refuses it: then the Pipe's end has to do."""
+    """A pidfd of the process. None where the system has none, or a sandbox refuses it: then only
+    the end of file on the Pipe shows that the process is gone."""
     if not hasattr(os, "pidfd_open"):
         return None
     try:

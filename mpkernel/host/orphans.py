@@ -1,17 +1,19 @@
-"""Orphans: what user code started, and whose parent has ended. They stay with the host. Linux only.
+"""Orphans: processes of user code whose parent has ended. The host becomes their parent. Linux
+only.
 
 A program that puts itself into the background leaves its process session, and its parent ends. The
-system then gives it to the first process, and nobody knows any more where it came from. A host is a
-*subreaper*: it is the one that such orphans are given to. So whoever ends a host finds all that it
-started.
+system then makes it a child of the machine's first process, and nobody can tell any more where it
+came from. A host is a *subreaper*: orphans among its descendants become its own children. So
+whoever ends a host finds all that user code has started.
 
-Who adopts must also ask for the exit status, or a zombie stays. But user code asks for the status
-of what it has started itself, and must get it. Two facts tell the two kinds apart:
-- the system gives orphans to the first thread of a process, which starts nothing here. The same
-  thread gets the children of threads that have ended;
-- a child of the host is of the host's process session or leads one of its own.
+A parent must also ask for the exit status of its children, or each leaves a zombie. But user code
+asks for the status of what it has started itself, and must get it. Two facts tell the two kinds
+apart:
+- orphans become children of the host's first thread, which starts no process itself. So do the
+  children of threads that have ended;
+- a process that the host has started is in the host's process session, or leads one of its own.
 A zombie that is surely an orphan is reaped at once. Of the doubtful ones the latest are kept: a
-zombie costs a process id, a status that is lost may cost a result.
+zombie costs a process id, but user code may need a status.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def _has_zombie() -> bool:
 
 
 def _may_be_a_child(zombie: Stat) -> bool:
-    """Whether it may be one that this process has started, not an orphan."""
+    """Whether this process may have started it itself, so that it is no orphan."""
     return zombie.session in (zombie.identity.pid, os.getsid(0))
 
 

@@ -4,9 +4,9 @@
     remove ─▶ FileRemoved ══════════▶        │
     block used again ◀══ FilesFreed ═════════┘ when the last reader is done
 
-The server's interest in a file is a lease in the host's own registry: announced files begin with
-it, `FilesFreed` ends it, and only then are the bytes free. Nobody waits for an answer, and what is
-announced travels with the next output, in front of it.
+As long as the server may read a file, it has a lease on it in the host's own registry. The lease
+begins when the file is announced, `FilesFreed` ends it, and only then is the memory used again.
+Nobody waits for an answer. An announcement is sent with the next output, in front of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["HostFiles", "SessionFiles"]
 
 
 class HostFiles:
-    """The virtual files of all sessions of a host. The package `shm` is loaded with the first.
+    """The virtual files of all sessions of a host. The package `shm` is loaded with the first file.
 
     Args:
         writer: the stream Pipe.
@@ -71,8 +71,8 @@ class HostFiles:
             self._announced.give_up_free()
 
     def expire(self) -> float | None:
-        """The dispatcher's: give up memory that waited too long to be used again; returns the
-        seconds until it is due again, None when nothing waits."""
+        """The dispatcher's: give up memory that has waited too long to be used again. Returns the
+        seconds until the next call is due; None when no memory waits."""
         return self._announced.expire() if self._announced is not None else None
 
     def release_session(self, number: int) -> None:
@@ -81,7 +81,7 @@ class HostFiles:
             self._announced.release_session(number)
 
     def close(self) -> None:
-        """The host leaves: remove every block and temporary file, silently."""
+        """The host ends: remove every block and temporary file, without telling the server."""
         if self._announced is not None:
             self._announced.close()
 

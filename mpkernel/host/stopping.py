@@ -1,4 +1,4 @@
-"""What becomes of kernels that were asked to stop: interrupted, judged, given up.
+"""Kernels that were asked to stop and do not end: they are interrupted, and in the end given up.
 
     asked ─patience─▶ interrupted, again and again ─grace─▶ its CPU time ─ grows ──▶ deaf: drain
                             ▲                                    │
@@ -6,14 +6,15 @@
                             │                                    ▼
                             └─────────── grows again ─────── abandoned: counted, until it wakes
 
-An interrupt reaches user code only, and not what a first one has already set on its way out; which
-moments these are is the kernel's to know (`Kernel.interruptible_by`). While none of it runs, the
-kernel starts or ends by itself, and has more time for it; so it has while it imports a module,
-which other sessions would find broken if it were interrupted.
+An interrupt stops user code only, and not code that already ends because of an earlier interrupt.
+The kernel itself knows when that is (`Kernel.interruptible_by`). While no user code runs, the
+kernel starts or ends by itself, and has more time. So it has while it imports a module: if the
+import were interrupted, other sessions would find the module broken.
 
-A deaf thread takes CPU time from every other session of the process, and nothing else than the end
-of the process ends it: new sessions shall go elsewhere. One that only waits costs nothing but its
-memory. It is abandoned: to its client the session is over, and it ends when it wakes.
+A deaf thread (one that computes on, whatever interrupts it) takes CPU time from every other session
+of the process, and only the end of the process ends it: new sessions must go to another process. A
+thread that only waits costs nothing but its memory. It is abandoned: for its client the session is
+over, and the thread ends when it wakes.
 
 All of it happens on the dispatcher's thread, between two messages.
 """
@@ -38,12 +39,13 @@ _LOOK_S = 0.5
 _FIRST_LOOK_AGAIN_S = 1.0
 _LONGEST_LOOK_AGAIN_S = 30.0
 _GROWING_SHARE = 0.02
-"""Of one CPU. A thread that polls ten times a second takes a tenth of it; one that spins beside
-forty others that do takes more."""
+"""Of one CPU: a thread that takes more computes, one that takes less waits. A thread that polls ten
+times a second takes a tenth of this share; one in an endless loop takes more than the share even
+beside forty others in such loops."""
 
 
 class Stoppable(Protocol):
-    """A kernel, as far as it can be stopped."""
+    """A kernel: what is needed to stop it."""
 
     session_id: str
 
@@ -53,8 +55,8 @@ class Stoppable(Protocol):
         ...
 
     def interrupt(self) -> bool:
-        """Stop what its user's code does, if that is possible. False when the kernel needs more
-        time: none of that code runs, or it imports a module."""
+        """Stop the user's code, if that is possible now. Returns False when the kernel needs more
+        time: no such code runs, or it imports a module."""
         ...
 
     def cpu_s(self) -> float | None:
@@ -62,11 +64,11 @@ class Stoppable(Protocol):
         ...
 
     def mute(self) -> None:
-        """Have what it sends go nowhere from now on."""
+        """Drop what it sends from now on."""
         ...
 
     def abandon(self, error: str) -> None:
-        """End the session towards its client."""
+        """Tell the client that the session is over; `error` says why."""
         ...
 
 
@@ -103,12 +105,13 @@ class _Stop:
 
 
 class Stopper:
-    """Looks after kernels that were asked to stop. On the dispatcher's thread.
+    """Interrupts kernels that were asked to stop, and gives up those that do not end. All of it on
+    the dispatcher's thread.
 
     Args:
         grace_s: how long interrupts are repeated.
-        max_abandoned: how many threads may be abandoned before the host shall drain.
-        want_drain: called with the reason when the host shall drain.
+        max_abandoned: how many threads may be abandoned before the host is to be drained.
+        want_drain: called with the reason when the host is to be drained.
         clock: in seconds, for tests.
     """
 
@@ -135,15 +138,16 @@ class Stopper:
         )
 
     def stop(self, kernel: Stoppable, patience_s: float = 0.0) -> None:
-        """A kernel was asked to stop: interrupt it, if it has not ended in `patience_s` seconds.
-        Asked again, the shorter patience counts. Nothing is done before `run_due`."""
+        """A kernel was asked to stop: interrupt it when it has not ended after `patience_s`
+        seconds. When this is called again, the earlier of the two times counts. `run_due` does
+        it."""
         due = self._clock() + patience_s
         stop = self._stops.setdefault(kernel, _Stop(kernel, due))
         if due < stop.began:
             stop.due = stop.began = due
 
     def run_due(self) -> float | None:
-        """Do what is due. Returns in how many seconds there is more; None when there is nothing."""
+        """Do what is due. Returns the seconds until more is due; None when nothing will be."""
         if not self._stops:
             return None
         now = self._clock()
@@ -182,8 +186,8 @@ class Stopper:
 
     def _give_up(self, stop: _Stop) -> None:
         name = stop.kernel.session_id
-        self._want_drain(f"the thread of session {name} goes on whatever interrupts it")
-        stop.kernel.abandon("its thread goes on whatever interrupts it")
+        self._want_drain(f"the thread of session {name} computes on, whatever interrupts it")
+        stop.kernel.abandon("its thread computes on, whatever interrupts it")
         del self._stops[stop.kernel]
 
     def _abandon(self, stop: _Stop, now: float) -> None:
@@ -191,23 +195,23 @@ class Stopper:
         stop.measure_until(_Phase.ABANDONED, now, now + stop.pause_s)
         count = self.abandoned
         if count > self._max_abandoned:
-            self._want_drain(f"{count} threads of closed sessions wait in it")
-        waits = "its thread waits for something, and ends when it wakes"
-        logger.warning("closed, but %s session=%s", waits, stop.kernel.session_id)
+            self._want_drain(f"{count} threads of closed sessions still wait in this process")
+        waits = "its thread still waits for something; it ends when it wakes"
+        logger.warning("session closed, but %s session=%s", waits, stop.kernel.session_id)
         stop.kernel.abandon(waits)
 
     def _look_again(self, stop: _Stop, now: float) -> None:
-        stop.kernel.interrupt()  # it may wait where the first ones could not be sent
+        stop.kernel.interrupt()  # the first interrupts may have come where none could be raised
         stop.pause_s = min(2 * stop.pause_s, _LONGEST_LOOK_AGAIN_S)
         stop.measure_until(_Phase.ABANDONED, now, now + stop.pause_s)
 
 
 def thread_clock() -> Callable[[], float | None]:
-    """The CPU time of the calling thread, for any thread to read; None where there is no such
-    clock, or when the thread has ended."""
+    """Returns a function that any thread may call: the CPU time of the thread that called
+    `thread_clock`; None where there is no such clock, or when that thread has ended."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return lambda: None
-    # Asked for on the thread itself: for one that has ended, the C library may crash.
+    # Asked for on the thread itself: asked for a thread that has ended, the C library may crash.
     clock = time.pthread_getcpuclockid(threading.get_ident())
 
     def cpu_s() -> float | None:

@@ -15,8 +15,8 @@ from shm.tempdir import TempDirectory
 
 __all__ = ["HostStorage", "owner_of_session"]
 
-# Code that makes files and shows none writes nothing either: how much of them may wait for the
-# server to hear of their end.
+# The server is told of files, and of their end, with the next output. Code that makes files and
+# writes no output would leave it untold: after so many bytes of files it is told at once.
 _FLUSH_BYTES = 8 * 1024 * 1024
 
 _ASK_EVERY_S = 1.0
@@ -24,7 +24,7 @@ _PAUSES_S = (0.005, 0.01, 0.02, 0.04, 0.08)
 
 
 def owner_of_session(number: int) -> Owner:
-    """Whose the files of a session are, within the host's own registry."""
+    """The owner of a session's files, in the host's own registry."""
     return Owner(os.getpid(), number)
 
 
@@ -38,8 +38,8 @@ class HostStorage(RegisteredStorage):
 
     def __init__(self, writer: StreamWriter, settings: FileStorage) -> None:
         self._writer = writer
-        self._leases: dict[str, Entry] = {}  # the server's; single operations, each one atomic
-        self._posted_bytes = 0  # a hint: threads may lose a sum, and nothing with it
+        self._leases: dict[str, Entry] = {}  # the server's, by key; each operation is atomic
+        self._posted_bytes = 0  # roughly: threads may lose an addition, which does no harm
         self._recycler = Recycler(
             max_bytes=settings.recycled_bytes, max_age_s=settings.recycled_age_s
         )
@@ -61,7 +61,7 @@ class HostStorage(RegisteredStorage):
                 self.registry.end_lease(entry)
 
     def give_up_free(self) -> None:
-        """Another host is short of shared memory."""
+        """Another host is short of shared memory: give up what is not in use."""
         self._recycler.give_up_free()
 
     def expire(self) -> float | None:
@@ -73,8 +73,8 @@ class HostStorage(RegisteredStorage):
         self.registry.release_session(owner_of_session(number))
 
     def close(self) -> None:
-        """Remove every block and temporary file, and say nothing: the server sees the host go, or
-        is gone itself."""
+        """Remove every block and temporary file, without telling the server: it sees that the host
+        ends, or is gone itself."""
         self._closed = True
         for place in self._places:
             place.close()
@@ -98,8 +98,8 @@ class HostStorage(RegisteredStorage):
 
 
 class _SharedBlocks(BlockPlace):
-    """Blocks of shared memory. Where there is none left, other hosts may keep some that they do not
-    use: they are asked to give it up, once a second at most, and it is waited for.
+    """Blocks of shared memory. When none is left, other hosts may keep some that they do not
+    use: they are asked to give it up, at most once a second, and `put` waits for it a little.
 
     Args:
         recycler: gives the blocks out.
@@ -131,11 +131,11 @@ class _SharedBlocks(BlockPlace):
 
 
 class _AnnouncedSource:
-    """A source whose file the server knows of: its end is told too, after its beginning.
+    """A source whose file the server is told of: first of the file, later of its end.
 
-    Nothing here waits: both are posted, to go with the next output. A `released` that comes between
-    the two steps of `announce`, from another thread or a `__del__`, may have the end told twice,
-    which does no harm.
+    Nothing here waits: both messages are posted, and go with the next output. If `released` is
+    called between the two steps of `announce`, by another thread or a `__del__`, the server may be
+    told of the end twice, which does no harm.
     """
 
     def __init__(self, source: Source, key: str, session: int, writer: StreamWriter) -> None:

@@ -21,7 +21,7 @@ _KEY = "tempdir"  # by this, multiprocessing.util.get_temp_dir finds it
 
 
 def name_temporary_directory() -> None:
-    """Have this process's directory, which must not exist yet, be made under such a name."""
+    """Have this process's directory made under such a name. It must not exist yet."""
     current: Any = multiprocessing.process.current_process()
     current._config = _Configuration(current._config)
 
@@ -44,13 +44,13 @@ class _Configuration(dict[str, Any]):
         return dict(self)
 
     def _make(self) -> str:
-        import shutil  # a host that needs no such directory pays for none of it
+        import shutil  # imported here: few hosts need such a directory
         import tempfile
         from multiprocessing import util
 
         from shm.names import tag_of
 
-        # The host's name also where a fork of it is the first to ask: it ends with the host.
+        # Named after the host also when a fork of it asks first: it is removed with the host.
         path = tempfile.mkdtemp(prefix=tag_of(self._pid).prefix)
         util.Finalize(None, shutil.rmtree, args=(path, True), exitpriority=-100)
         return path

@@ -1,15 +1,16 @@
-"""multiprocessing's resource tracker, out of reach of the host's own end.
+"""multiprocessing's resource tracker, in a process session of its own.
 
-The tracker is a process that removes the shared memory which a dead process left. The stock one is
-started in the process group of its user; the group of a dead host is killed, the tracker with it,
-and then nothing removes anything. Here it leads a session of its own. It is started when it is
-first needed, as the stock one is, and ends by itself when the last holder of its pipe is gone.
+The tracker is a process that removes the shared memory which a dead process left. The stock tracker
+is in the process group of the process that it serves. The group of a dead host is killed, the
+tracker would be killed with it, and nothing would remove the memory. Here it leads a process
+session of its own. It is started when it is first needed, as the stock one is, and ends by itself
+when the last holder of its pipe is gone.
 
-A host that leaves in order ends its tracker itself, and asks for its exit status: the process that
-would be its parent next may be one that never asks. A container's first process is.
+A host that ends in order ends its tracker itself, and takes its exit status: the tracker's next
+parent may never do it. The first process of a container often does not.
 
-It removes without a word: whatever a host that dies had would be called a leak, among the last
-lines of a process that died of something else.
+It prints no warning about what it removes. Otherwise all that a dead host had would be called a
+leak, among the last lines of a process that died for another reason.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ _SILENCE = ("-W", "ignore::UserWarning:multiprocessing.resource_tracker")
 def detach_resource_tracker() -> None:
     """Have this process's resource tracker, which must not run yet, start in its own session."""
     _DetachedTracker.python = os.fsdecode(spawn.get_executable())
-    # All users hold bound methods of the one tracker object, so its class is what can change.
+    # All users hold bound methods of the one tracker object, so only its class can be changed.
     resource_tracker._resource_tracker.__class__ = _DetachedTracker
 
 
 def end_resource_tracker() -> None:
-    """Have it remove what is left, and wait for its end, where it runs. What this process still
-    says to it, it does not hear."""
+    """If the tracker runs, have it remove what is left, and wait for its end. What this process
+    would send to it from now on is dropped."""
     tracker: Any = resource_tracker._resource_tracker
     tracker.ended = True
     try:
@@ -44,7 +45,7 @@ def end_resource_tracker() -> None:
 
 
 class _DetachedTracker(resource_tracker.ResourceTracker):
-    python: ClassVar[str]  # user code may name another program for processes of its own
+    python: ClassVar[str]  # fixed here: user code may set another one for its own processes
     ended = False
 
     def getfd(self) -> int | None:
@@ -86,4 +87,4 @@ class _DetachedTracker(resource_tracker.ResourceTracker):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored)
                 os.close(reads)
             self._fd, self._pid = writes, child.pid
-            child.returncode = 0  # it outlives us, or is reaped by ResourceTracker itself
+            child.returncode = 0  # Popen forgets it: it outlives us, or ResourceTracker reaps it

@@ -1,11 +1,11 @@
 """`Warming`: what a host imports while it has no app yet.
 
-Nothing but the imported modules is left of it. It has a thread of its own, as imports have in any
-host, where a kernel's thread runs them; and for its low priority. On Linux a priority is the
-thread's own, and without a privilege it never rises again: the main thread, from which all kernels
-inherit theirs, must keep its own. So must what a library starts when it is imported (the pool of a
-BLAS): if such a thread is left with a low priority, the process is of no use, and its server is
-told.
+Only the imported modules remain of it. It runs on a thread of its own for two reasons. In any host
+imports run on a kernel's thread, not on the main thread. And it has a low priority: on Linux each
+thread has its own, and without a privilege nobody can raise it again, so the main thread, from
+which all kernels inherit theirs, must not lower its own. The threads that a library starts when it
+is imported (the pool of a BLAS) inherit the low one. If such a thread is left, the process is of no
+use, and the server is told.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ __all__ = ["Warming"]
 
 logger = logging.getLogger(__name__)
 
-# A tenth of a processor where others want it: with the lowest, 19, it would be a sixtieth, and on a
-# busy machine no standby would be ready in time.
+# This gives it a tenth of a processor that others want, too. The lowest, 19, would give a sixtieth,
+# and on a busy machine no standby would be ready in time.
 _LOW_PRIORITY = 10
 
 
 class Warming(threading.Thread):
-    """Imports what is asked for, answers, ends.
+    """Imports the modules that the server asked for, and answers.
 
     Args:
-        warm: what is asked for.
-        answer: called on this thread, last.
+        warm: what the server asked for.
+        answer: sends the answer; called on this thread, as its last step.
     """
 
     def __init__(self, warm: Warm, answer: Callable[[Warmed], None]) -> None:
@@ -54,8 +54,9 @@ class Warming(threading.Thread):
         self._answer(Warmed(sorted(names), slowed=_any_slower_than(priority)))
 
     def wait_gone(self) -> None:
-        """Wait until the thread has ended. It takes microseconds once it has answered; `join` alone
-        returns while the operating system still has the thread, with its low priority."""
+        """Wait until the thread has ended. This takes microseconds once the thread has answered.
+        `join` alone returns while the operating system still has the thread, with its low
+        priority."""
         self.join()
         while os.path.exists(f"/proc/self/task/{self.native_id}"):
             time.sleep(0.0005)
@@ -64,12 +65,12 @@ class Warming(threading.Thread):
 def _import(name: str) -> None:
     try:
         importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (an app that needs it meets it itself)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (an app that needs it gets the error itself)
         logger.warning("a standby could not import %s: %r", name, error)
 
 
 def _any_slower_than(priority: int) -> bool:
-    """Whether another thread than the calling one runs with less than this priority."""
+    """Whether any thread but the calling one has a lower priority than this."""
     if sys.platform != "linux":
         return False
     others = {int(name) for name in os.listdir("/proc/self/task")} - {threading.get_native_id()}

@@ -1,14 +1,14 @@
 """Interrupting a thread: an exception raised in it from outside, at a moment that does no harm.
 
-The embedded kernel and marimo's backend both stand on this; it knows neither.
+The embedded kernel and marimo's backend both use this; it knows neither of them.
 
     Interrupts.interrupt ─▶ safe_points: is the thread where it may be stopped? ─▶ the exception
                                 ▲                                                     │
                             half_done                                    waits ◀──────┘
                                                             (in slices, so that it arrives)
 
-sending      what can stop one session's code, and when that is asked for
+sending      stops the code of one session: when, how often, and until when it is tried
 safe_points  raising the exception at a moment when it harms no other session
-half_done    what a function may have begun and not ended
+half_done    whether a function may have begun something and not finished it
 waits        waits that an exception can reach
 """

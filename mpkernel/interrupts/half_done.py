@@ -1,8 +1,8 @@
-"""What a function may have begun and not ended, told from its code and from where it is in it.
+"""Whether a function may have begun something and not finished it, told from its bytecode.
 
-Two things are looked for. A lock that was acquired by a call and is to be released by another one:
-nobody can ask Python which locks a thread holds, but the calls have names. And a global variable
-that was set: what a module does once often sets one first and does the rest then.
+Two things are looked for. One is a lock that one call has acquired and another call will release:
+Python does not say which locks a thread holds, but the calls have names. The other is a global
+variable that was set: code that a process runs once often sets one first, and does the rest then.
 
 The code is read from its beginning to its end, as if it had no loops and branches. Where this is
 not enough to be sure, the answer is that something may be half-done.
@@ -29,7 +29,7 @@ _LEAVES_HANDLER = frozenset({"RERAISE", "RETURN_VALUE", "RETURN_CONST"})
 
 
 class _Handler(NamedTuple):
-    """Where an exception of the instructions from `start` to before `end` goes: to `target`."""
+    """A handler: an exception in the instructions from `start` to before `end` goes to `target`."""
 
     start: int
     end: int
@@ -68,8 +68,8 @@ def may_hold_a_lock(code: CodeType, offset: int, *, calls_in_c: bool) -> bool:
     """Whether an exception at `offset` may leave a lock held.
 
     Args:
-        calls_in_c: whether no other frame is above this one. A call that acquires may then be at
-            its end, with the lock held.
+        calls_in_c: whether this is the innermost frame. A call that acquires then runs in C, and
+            may be at its end, with the lock held.
     """
     if not _names_a_lock(code):
         return False
@@ -83,14 +83,14 @@ def may_hold_a_lock(code: CodeType, offset: int, *, calls_in_c: bool) -> bool:
     to_come = locking.calls[len(passed) :]
     last = passed[-1] if passed else None
     if last is not None and last.acquires and offset < last.end and not calls_in_c:
-        passed.pop()  # what it calls is above it and has not returned: nothing is acquired yet
+        passed.pop()  # the function that it calls has not returned: nothing is acquired yet
         last = passed[-1] if passed else None
     if last is None or not (last.acquires or _is_release(to_come[:1])):
         return False
     never_releases = not locking.handled and all(call.acquires for call in locking.calls)
     is_at_call = last.acquires and offset < last.end
     if never_releases and not locking.is_function and not is_at_call:
-        return False  # the code of a cell: nobody waits for its end to have the lock released
+        return False  # the code of a cell, whose own end does not release the lock either
     return not _is_released_by_handlers(locking, offset)
 
 
@@ -162,7 +162,8 @@ def _calls(code: CodeType, instructions: list[dis.Instruction]) -> Iterator[_Cal
 
 
 def _is_called(instructions: list[dis.Instruction], index: int) -> bool:
-    """Whether an instruction loads by name what is then called: there is a NULL beside it."""
+    """Whether an instruction loads a function by name to call it: there is a NULL beside it
+    then."""
     instruction = instructions[index]
     if not instruction.opname.startswith("LOAD_") or not isinstance(instruction.argval, str):
         return False
@@ -182,7 +183,8 @@ def _end_of_handler(instructions: list[dis.Instruction], target: int) -> int:
 
 
 def _first_check(instructions: list[dis.Instruction], target: int, end: int) -> int:
-    """Up to where a handler's code is for every exception: it may look at its type then."""
+    """Where a handler first checks the exception's type: its code up to there runs for every
+    one."""
     for kind, check in itertools.pairwise(instructions):
         is_inside = target <= check.offset < end
         if is_inside and check.opname in _CHECKS_TYPE and kind.argval != "BaseException":

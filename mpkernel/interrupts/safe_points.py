@@ -12,15 +12,16 @@ whole stack of the thread is looked at first, and no exception is raised while o
 - leaves a `with` block, or is a `__del__`, where exceptions are lost;
 
 and while the innermost one is in a module whose short steps belong together, `queue` for example:
-an item that is put and not announced would be waited for in vain. Waits for which no step is
-half-done are the exception (`waits`): there the frames below them decide alone.
+another thread would wait for ever for an item that was put but not announced. Waits are the
+exception, where they leave no step half-done (`waits`): there only the frames below them decide.
 
-How the look and the raising are made one step: the interpreter raises the exception where the
-thread gave up the GIL (it looks for exceptions once it has taken the GIL back), or when the C call
-returns that the thread is in. The look takes many steps of Python, between which the thread may
-have had the GIL and gone on. So at last one call in C, which gives up no GIL, compares the
-innermost frame and its instruction with those that were looked at, and only then has the exception
-raised. As long as the innermost frame has not moved, the frames below it have not.
+Between the check of the stack and the exception the thread must not move. The interpreter raises
+the exception where the thread gave up the GIL (it looks for exceptions once it has taken the GIL
+back), or when the C call returns that the thread is in. The check takes many steps of Python, and
+between them the thread may have had the GIL and gone on. So the last step is one call in C, which
+does not give up the GIL: it compares the innermost frame and its instruction with those that were
+checked, and has the exception raised only if they are the same. As long as the innermost frame has
+not moved, the frames below it have not.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ WAITING_CODE: set[CodeType] = {
     )
     if function is not None
 }
-"""The code of waits in which an exception does no harm; added to by who makes such waits."""
+"""The code of waits in which an exception does no harm. Whoever makes such waits adds to it."""
 
 _WAIT = threading.Condition.wait.__code__
-"""It leaves its lock as it found it, whatever ends the waiting that it calls."""
+"""`Condition.wait` leaves its lock as it found it, however the wait ends that it calls."""
 
 _IMPORTERS = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 _LEAVES = frozenset({"__exit__", "__aexit__", "__del__"})
@@ -66,18 +67,19 @@ _SHORT_STEPS = frozenset(
         "weakref",
     }
 )
-"""Modules and packages whose code does not run for long, but for what it calls."""
+"""Modules and packages whose own code never runs for long; what they call may."""
 
 _WRITES_FOR_LONG = "mpkernel.host.console"
-"""Code that prints all the time is nowhere else: its writes are where it lets others run."""
+"""The exception: code that prints all the time gives up the GIL only inside these writes, and could
+never be stopped otherwise."""
 
 _set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_exception.argtypes = [ctypes.c_ulong, ctypes.py_object]
 
 
 def throw(thread: int) -> bool:
-    """Have a KeyboardInterrupt raised in a thread, where it now is or when the C call that it is
-    in returns. False when that would do harm: the caller tries again later."""
+    """Have a KeyboardInterrupt raised in a thread, where it is now, or when the C call returns that
+    it is in. Returns False when that would do harm: the caller tries again later."""
     top = sys._current_frames().get(thread)
     if top is None:
         return False
@@ -101,8 +103,8 @@ def is_importing(thread: int) -> bool:
 
 
 def is_ending(thread: int) -> bool:
-    """Whether code that was interrupted, or cancelled, is on its way out: in an `except` or
-    `finally` block, or in an `__exit__`."""
+    """Whether code that was interrupted, or cancelled, is ending because of that: it is in an
+    `except` or `finally` block, or in an `__exit__`."""
     current: Any = sys._current_exceptions().get(thread)
     error: BaseException | None = current[1] if isinstance(current, tuple) else current
     while error is not None:
@@ -113,7 +115,7 @@ def is_ending(thread: int) -> bool:
 
 
 def _throw_if_still_at(thread: int, top: FrameType, instruction: int) -> bool:
-    """One call, `all`, of functions in C alone: while it runs, no other thread does."""
+    """Everything happens in one call, `all`, of functions in C: no other thread runs meanwhile."""
     frames = map(operator.call, [sys._current_frames])
     is_still_top = map(operator.is_, map(dict.get, frames, [thread]), [top])
     is_still_there = map(operator.eq, map(operator.attrgetter("f_lasti"), [top]), [instruction])
@@ -147,8 +149,8 @@ def _is_short_step(frame: FrameType) -> bool:
 
 
 def _is_shared(frame: FrameType) -> bool:
-    """Whether the frame's global variables are those of a module that all sessions see. That of a
-    session's own code has the name `__main__`."""
+    """Whether the frame's global variables are those of a module that all sessions see. The
+    module of a session's own code is named `__main__`."""
     name = _module_of(frame)
     module = sys.modules.get(name) if name != "__main__" else None
     return module is not None and vars(module) is frame.f_globals
@@ -160,5 +162,5 @@ def _module_of(frame: FrameType) -> str:
 
 
 def _ends() -> tuple[type[BaseException], ...]:
-    asyncio = sys.modules.get("asyncio.exceptions")  # a host must not pay for it
+    asyncio = sys.modules.get("asyncio.exceptions")  # not imported here: a host may not need it
     return (KeyboardInterrupt,) if asyncio is None else (KeyboardInterrupt, asyncio.CancelledError)

@@ -1,13 +1,13 @@
-"""Stopping what runs: an asynchronous exception, at a moment when it does no harm.
+"""Stopping code that runs: an asynchronous exception, at a moment when it does no harm.
 
-`PyThreadState_SetAsyncExc` reaches bytecode only. So the waits that can be reached are made of
-slices (`waits`). A raw lock, `SimpleQueue.get`, `Thread.join` or a C call sees the exception when
-it returns.
+`PyThreadState_SetAsyncExc` raises an exception between two instructions of bytecode. So waits that
+an exception must reach are made of slices (`waits`). A raw lock, `SimpleQueue.get`, `Thread.join`
+or a C call gets the exception when it returns.
 
-The exception never lands in the kernel's own steps: a thread that is inside one (`shield`) gets it
-at that step's end. What is torn otherwise: a frame taken from a buffer and not written. Nor does it
-land where it would harm other sessions, in an import for example (`safe_points`): it is tried again
-and again until the thread is out of there, or its code is at its end.
+The exception is never raised in the kernel's own steps: a thread that is inside one (`shield`) gets
+it at that step's end. Otherwise a frame could be taken from a buffer and never written. Nor is it
+raised where it would harm other sessions, in an import for example (`safe_points`): it is tried
+again and again until the thread is out of there, or its code is at its end.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _interruptible: dict[int, Interrupts] = {}
 
 
 class _Wish(enum.Enum):
-    """Why an exception is to be raised, which says how long it is tried.
+    """Why an exception is to be raised. This decides how long it is tried.
 
-    INTERRUPT: the client wants it. Until it is raised, or the code is at its end.
-    END: the session is closed, and `end` is called again and again. For half a second, and not
-        while code that was interrupted is on its way out.
+    INTERRUPT: the client wants it. It is tried until it is raised, or the code is at its end.
+    END: the session is closed, and `end` is called again and again. Each call tries for half a
+        second, and not while code that was interrupted is already ending.
     """
 
     INTERRUPT = "interrupt"
@@ -68,10 +68,10 @@ class Interrupts:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """User code runs in this `with`: interrupts reach it, and none reaches past its end.
+        """User code runs in this `with`. Interrupts stop it, and none is raised after the `with`.
 
         Raises:
-            KeyboardInterrupt: where the code was, or here at its end.
+            KeyboardInterrupt: inside the code, or at the end of the `with`.
         """
         ident = threading.get_ident()
         _interruptible[ident] = self
@@ -86,9 +86,9 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def throw_again(self) -> None:
-        """An exception was lost where Python can raise none: in a `__del__`, or in a callback of a
-        weak reference, that ran on this thread. It is thrown from another, when this one is out of
-        there."""
+        """The exception was raised in a `__del__` or in the callback of a weak reference, on this
+        thread, where Python drops exceptions. Another thread throws it again, once this thread is
+        out of there."""
         later(0.0, self._throw_soon)
 
     def _throw_soon(self) -> None:
@@ -126,11 +126,11 @@ class Interrupts:
 
     @property
     def running(self) -> bool:
-        """Whether there is something to interrupt."""
+        """Whether user code runs, which an interrupt can stop."""
         return self._thread is not None
 
     def interrupt(self) -> bool:
-        """Stop what runs, from another thread. False when nothing does."""
+        """Stop the code that runs, from another thread. Returns False when none runs."""
         with self._lock:
             if self._thread is None:
                 return False
@@ -142,9 +142,9 @@ class Interrupts:
             return True
 
     def end(self) -> bool:
-        """Stop what runs, for good: for who asks again and again. What an earlier interrupt has set
-        on its way out is left to it. False when the thread needs more time: nothing runs, or it
-        imports, which nothing may end but its own end."""
+        """Stop the code that runs, since the session is closed; to be called again and again. Code
+        that already ends because of an earlier interrupt is not disturbed. Returns False when the
+        thread needs more time: no code runs, or it imports a module, which must not be stopped."""
         with self._lock:
             thread = self._thread
             if thread is None:
@@ -157,14 +157,14 @@ class Interrupts:
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """No exception lands in this `with`; one that comes meanwhile is raised at its end. For
-        any thread: only that of `guarded` is shielded."""
+        """No exception is raised in this `with`; one that comes meanwhile is raised at its end. Any
+        thread may use it, but only that of `guarded` is shielded."""
         if threading.get_ident() != self._thread:
             yield
             return
         inside = pending = False
         try:
-            # An exception that is on its way already lands at the end of the inner `with`.
+            # An exception that was thrown before is raised at the end of the inner `with`.
             with self._lock:
                 self._shields += 1
                 inside = True
@@ -180,9 +180,10 @@ class Interrupts:
 
     @contextmanager
     def cancelled_by(self, cancel: _Cancel) -> Iterator[None]:
-        """An interrupt calls `cancel`, on another thread, instead of raising: for an event loop,
-        which sleeps where no exception reaches. What it returns tells whether the loop got there;
-        where code that does not await keeps it from that, an exception is raised after all."""
+        """In this `with` an interrupt calls `cancel`, on another thread, instead of raising: it is
+        for an event loop, which sleeps where no exception reaches it. The function that `cancel`
+        returns tells whether the loop has carried out the cancellation. If code that does not await
+        keeps the loop from it, an exception is raised after all."""
         with self._lock:
             self._cancel, self._was_cancelled = cancel, None
         try:
@@ -192,7 +193,8 @@ class Interrupts:
                 self._cancel = self._was_cancelled = None
 
     def _leave(self) -> bool:
-        """End the reach of interrupts. Returns whether one was on its way."""
+        """From now on no interrupt stops this thread. Returns whether one still had to be
+        raised."""
         late = False
         while True:
             try:
@@ -207,15 +209,15 @@ class Interrupts:
                     _interruptible.pop(thread, None)
                     if thrown:
                         _absorb(thread)
-            except KeyboardInterrupt:  # it landed here, and is the last: none is sent from now on
+            except KeyboardInterrupt:  # the last one: none is thrown from now on
                 late = True
                 continue
             return late
 
 
 def install_waits() -> None:
-    """Make the process's waits interruptible, for threads inside `Interrupts.guarded`, and let no
-    interrupt be lost. Once."""
+    """Make the process's waits interruptible for threads inside `Interrupts.guarded`, and repeat
+    interrupts that a `__del__` loses. To be called once."""
     global _later
     make_waits_interruptible(_is_interruptible)
     _later = _Later()
@@ -264,14 +266,14 @@ _later: _Later | None = None
 
 
 def later(delay_s: float, function: Callable[[], None]) -> None:
-    """Have `function` called on another thread, after so many seconds. For what must not start a
-    thread itself. `install_waits` comes first."""
+    """Have `function` called on another thread, after so many seconds. It is for callers that must
+    not start a thread themselves. `install_waits` must have been called before."""
     assert _later is not None
     _later.call(delay_s, function)
 
 
 def _renew_locks() -> None:
-    """In a fork, a lock may be held by a thread that is not there."""
+    """In a fork, a lock may be held by a thread that the fork does not have."""
     for interrupts in list(_interruptible.values()):
         interrupts._lock = threading.Lock()
 
@@ -280,11 +282,11 @@ os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _absorb(thread: int) -> None:
-    """On the thread itself: take an exception back that may be on its way.
+    """Called on the thread itself: take back an exception that was thrown and is not raised yet.
 
-    Another one replaces it and lands here. (Replaced by none, as the interpreter would have it,
-    Python 3.11 and 3.12 go on looking for it at every step: loops of all threads are half as slow
-    again, and `sys.settrace` may hang.)
+    Another exception replaces it, and is raised and caught here. (The interpreter also offers to
+    replace it by none. But then Python 3.11 and 3.12 go on looking for it at every step: loops of
+    all threads are half as slow again, and `sys.settrace` may hang.)
     """
     try:
         raise_in(thread)

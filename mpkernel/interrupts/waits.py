@@ -1,10 +1,10 @@
-"""Waits that an asynchronous exception can reach, made of slices: between two of them there is
-bytecode.
+"""Waits that an asynchronous exception can stop. They are made of slices, with bytecode between two
+of them, where the interpreter can raise the exception.
 
 `time.sleep` is replaced. The waits of `threading`, and with them those of `queue.Queue`, futures
-and all others that stand on `threading.Condition`, are not: each wait of a condition makes a lock
-and waits until somebody releases it, and it is these locks that wait in slices. They come from the
-name `_allocate_lock` of the module `threading`, which it keeps for itself.
+and all others that use `threading.Condition`, are not: each wait of a condition makes a lock and
+waits until somebody releases it, and these locks wait in slices. The module `threading` makes them
+through its private name `_allocate_lock`, and only that name is replaced.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["make_waits_interruptible"]
 
 _SLICE_S = 0.05
 _LONGEST_S = 9_223_372_036
-"""What is longer is no time for `time.sleep`, which says so."""
+"""`time.sleep` refuses a longer time, with an error of its own."""
 
 
 def make_waits_interruptible(is_interruptible: Callable[[], bool]) -> None:
     """Have waits end soon after an exception is set for their thread, on threads for which
-    `is_interruptible()` holds. Once."""
+    `is_interruptible()` is true. To be called once."""
     changed_time: Any = time
     changed_threading: Any = threading
     changed_time.sleep = builtin_like(time.sleep, _sliced_sleep(time.sleep, is_interruptible))
@@ -42,7 +42,7 @@ def _sliced_sleep(
     def sleep_unless_interrupted(*args: Any, **kwargs: Any) -> None:
         seconds = _seconds(*args) if len(args) == 1 and not kwargs and is_interruptible() else None
         if seconds is None or not 0 <= seconds <= _LONGEST_S:
-            sleep(*args, **kwargs)  # its own errors
+            sleep(*args, **kwargs)  # which raises its own errors
         else:
             _sleep_in_slices(sleep, seconds)
 
@@ -51,7 +51,7 @@ def _sliced_sleep(
 
 
 def _seconds(value: Any) -> float | None:
-    """What `time.sleep` takes a value for; None for no number of seconds."""
+    """The seconds that `time.sleep` would wait; None when the value is no number."""
     if isinstance(value, float):
         return value
     try:
@@ -91,7 +91,7 @@ class _Waiter:
                 pass
             return True
         if timeout > threading.TIMEOUT_MAX:
-            return self._lock.acquire(blocking, timeout)  # its own error
+            return self._lock.acquire(blocking, timeout)  # which raises its own error
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > _SLICE_S:
             if self._lock.acquire(timeout=_SLICE_S):

@@ -76,7 +76,9 @@ def up() -> list[list[Template]]:
     sequences.append([_to_server(m.Pong(1), CONTROL)])
     sequences.append([_to_server(m.Ready(4711), CONTROL)])
     sequences.append([_to_server(m.Warmed(["numpy", "pandas"], slowed=False), CONTROL)])
-    sequences.append([_to_server(m.WantDrain("3 threads of closed sessions wait in it"))])
+    sequences.append(
+        [_to_server(m.WantDrain("3 threads of closed sessions still wait in this process"))]
+    )
     sequences.append([_to_server(m.KernelExited(), session=_SESSIONS)])
     sequences.append([_to_server(m.KernelExited("Traceback…\nZeroDivisionError"), session=2)])
     return sequences

@@ -106,7 +106,7 @@ def test_a_capture_without_a_session_leaves_no_stream_behind():
 
         with capture_stdout() as buffer:
             print("captured")
-        copies = proxy()._bequest()
+        copies = proxy()._inherited_stream()
         print("after")
         assert copies is None
         assert (buffer.getvalue(), logged(log)) == ("captured\n", "after\n")
