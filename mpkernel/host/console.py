@@ -29,8 +29,8 @@ _STARTS = tuple(
     name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)
 )
 """The functions by which the module `threading` starts a thread: the first up to Python 3.12, the
-second since. They are private to it: `Thread.start`, which others wrap and inspect, stays as it
-is."""
+second since. They are private to it: `Thread.start`, which others wrap and inspect, is not
+replaced."""
 
 
 class ConsoleProxy(io.TextIOBase):

@@ -139,8 +139,8 @@ class Stopper:
 
     def stop(self, kernel: Stoppable, patience_s: float = 0.0) -> None:
         """A kernel was asked to stop: interrupt it when it has not ended after `patience_s`
-        seconds. When this is called again, the earlier of the two times counts. `run_due` does
-        it."""
+        seconds. When this is called again, the earlier of the two times counts. The interrupt
+        itself is sent in `run_due`."""
         due = self._clock() + patience_s
         stop = self._stops.setdefault(kernel, _Stop(kernel, due))
         if due < stop.began:

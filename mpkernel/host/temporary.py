@@ -1,12 +1,12 @@
 """The directory of `multiprocessing`'s temporary files, under a name that says whose it is.
 
 It holds the sockets of managers and the memory of shared objects. `multiprocessing` makes it when
-it is first needed, and removes it at the process's orderly end. Of a process that is killed it
-stays, and nobody can tell any more whose `pymp-…` it was. So a host's has a name as its virtual
-files have: the server removes it when the process is gone.
+it is first needed, and removes it at the process's orderly end. When the process is killed, the
+directory stays, and nobody can tell any more whose `pymp-…` it was. So a host's directory is named
+like its virtual files: the server removes it when the process is gone.
 
-Children of the host that are started through `multiprocessing` use the same one, as they always do
-where their parent has one already.
+Children that the host starts through `multiprocessing` use the same directory, as such children
+always use that of their parent.
 """
 
 from __future__ import annotations

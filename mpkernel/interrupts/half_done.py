@@ -162,8 +162,7 @@ def _calls(code: CodeType, instructions: list[dis.Instruction]) -> Iterator[_Cal
 
 
 def _is_called(instructions: list[dis.Instruction], index: int) -> bool:
-    """Whether an instruction loads a function by name to call it: there is a NULL beside it
-    then."""
+    """Whether an instruction loads a function by name to call it: then a NULL is beside it."""
     instruction = instructions[index]
     if not instruction.opname.startswith("LOAD_") or not isinstance(instruction.argval, str):
         return False
@@ -183,8 +182,7 @@ def _end_of_handler(instructions: list[dis.Instruction], target: int) -> int:
 
 
 def _first_check(instructions: list[dis.Instruction], target: int, end: int) -> int:
-    """Where a handler first checks the exception's type: its code up to there runs for every
-    one."""
+    """Where a handler first checks the exception's type: its code up to there always runs."""
     for kind, check in itertools.pairwise(instructions):
         is_inside = target <= check.offset < end
         if is_inside and check.opname in _CHECKS_TYPE and kind.argval != "BaseException":

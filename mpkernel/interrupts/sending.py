@@ -193,8 +193,7 @@ class Interrupts:
                 self._cancel = self._was_cancelled = None
 
     def _leave(self) -> bool:
-        """From now on no interrupt stops this thread. Returns whether one still had to be
-        raised."""
+        """From now on no interrupt stops this thread. Returns whether one was not raised yet."""
         late = False
         while True:
             try:

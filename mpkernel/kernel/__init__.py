@@ -1,4 +1,4 @@
-"""The embedded Python kernel: what a session runs when no notebook server is there.
+"""The embedded Python kernel: what a session runs without a notebook server.
 
     client ─ commands ─▶ PythonSession ─▶ runner ─▶ user code, on the session's thread
                              ▲   interrupts ──────────▶  ▲
@@ -7,9 +7,9 @@
 For clients and servers:
 
 messages    what crosses the Pipe
-main        the entry, and what it changes in its process, once
+main        the entry, and what it replaces in its process
 session     one session: its commands and where its messages go
-cell_run    one run of one cell, which its threads share
+cell_run    one run of one cell, shared by all its threads
 context     whose code runs on this thread
 script      an app as a program of its own, for `mpkernel exec`
 
@@ -17,10 +17,10 @@ For cells:
 
 outputs     showing values
 progress    progress bars and spinners
-threads     threads that know when their cell wants no more of them
-sysstreams  redirections and captures by thread
+threads     threads that can ask whether they are still wanted
+sysstreams  redirecting and capturing what one thread prints
 
-The kernel's own, private: `code` (running an app's code), `process` (what is replaced in the
-process), `shown` (how what is printed and shown becomes messages). Stopping what runs is
-`mpkernel.interrupts`.
+Three folders are private to the kernel: `code` (running an app's code), `process` (what the kernel
+replaces in its process), `shown` (turning what is printed and shown into messages). Stopping code
+that runs is in `mpkernel.interrupts`.
 """

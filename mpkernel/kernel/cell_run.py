@@ -21,13 +21,13 @@ __all__ = ["CellRun", "SessionOfRun"]
 
 
 class SessionOfRun(Protocol):
-    """What a run of a cell, and the code in it, need of the session.
+    """What a run of a cell, and the code in it, need from the session.
 
     Attributes:
-        kernel: its link to the client.
-        namespace: what its code's names mean.
-        console: what it prints.
-        last_run: the cell that ran last, or runs.
+        kernel: its connection to the client.
+        namespace: the global names of its code.
+        console: sends what its code prints.
+        last_run: the run of the cell that runs now, or else ran last.
     """
 
     kernel: Kernel
@@ -37,7 +37,7 @@ class SessionOfRun(Protocol):
 
     @property
     def standard_streams(self) -> Mapping[str, StreamOfSession]:
-        """What `sys.stdout` and `sys.stderr` are to its code, by these names."""
+        """What its code finds as `sys.stdout` and `sys.stderr`, by the names "stdout", "stderr"."""
         ...
 
     def send(self, message: Message) -> None:
@@ -48,7 +48,7 @@ class SessionOfRun(Protocol):
         """Ask the client for a line.
 
         Raises:
-            EOFError: the client has no more, or the session is closed.
+            EOFError: the client has no more input, or the session is closed.
         """
         ...
 
@@ -57,11 +57,11 @@ class CellRun:
     """One run of one cell: what its threads print, show and report goes through here.
 
     Attributes:
-        session: whose it is.
+        session: the session that runs the cell.
         cell: the cell's name.
         outputs: what the cell shows.
-        over: set when the cell runs again or the session closes.
-        streams: what `sys.stdout` and `sys.stderr` are to its threads.
+        over: set when the cell runs again, or the session is closed.
+        streams: where its threads write what they print to `sys.stdout` and `sys.stderr`.
     """
 
     def __init__(self, session: SessionOfRun, cell: str) -> None:
@@ -73,7 +73,7 @@ class CellRun:
             self._stream("stdout"),
             self._stream("stderr"),
         )
-        self._files: dict[str, VirtualFile] = {}  # by URL, those that are shown or will be
+        self._files: dict[str, VirtualFile] = {}  # by URL: those that are shown, or are about to be
         self._shown: set[str] = set()
 
     def send(self, message: Message) -> None:

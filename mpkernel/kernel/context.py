@@ -1,7 +1,8 @@
 """Which session's code runs on this thread, and in which cell.
 
-A thread carries its place in its console stream, which threads that it starts inherit: so a pool
-that a cell made, and what that pool starts, belong to the cell too.
+The console stream of a thread knows the place: the run of a cell that the thread belongs to.
+Threads inherit the stream from the thread that starts them. So a pool that a cell makes, and what
+that pool starts, belong to the cell too.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class Place(Protocol):
 
     @property
     def over(self) -> threading.Event:
-        """Set when the cell runs again or its session closes."""
+        """Set when the cell runs again, or its session is closed."""
         ...
 
     def send(self, message: Message) -> None:
-        """Send to the session's client, from any thread. Waits while the client is far behind; a
-        closed session's messages go nowhere."""
+        """Send to the session's client, from any thread. Waits while the client is far behind. The
+        messages of a closed session are dropped."""
         ...
 
 
@@ -48,7 +49,7 @@ _finder: Callable[[], Place | None] = _nowhere
 
 
 def set_finder(finder: Callable[[], Place | None]) -> None:
-    """The kernel's: how to find the calling thread's place."""
+    """Called by the kernel: `finder` finds the calling thread's place from now on."""
     global _finder
     _finder = finder
 

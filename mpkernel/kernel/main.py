@@ -1,9 +1,9 @@
-"""The entry of the embedded kernel, and what it changes in its process, once.
+"""The entry of the embedded kernel, and what it replaces in its process, once.
 
-`run` is the entry that a `KernelSpec` names. What is replaced tells sessions apart by thread and is
-what it was to every other thread, and cannot be told from it: `sys.modules["__main__"]`,
-`sys.stdout`, `sys.stderr`, `print`, `input`, `getpass.getpass`, the waits that an interrupt must
-reach, and what spawned processes are prepared with.
+`run` is the entry that a `KernelSpec` names. It replaces `sys.modules["__main__"]`, `sys.stdout`,
+`sys.stderr`, `print`, `input`, `getpass.getpass`, the waits that an interrupt must stop, and the
+data that spawned processes are prepared with. Each replacement looks like the original. On a thread
+of a session it acts for that session; on every other thread it does what the original does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["run"]
 _lock = threading.Lock()
 _is_prepared = False  # guarded by _lock
 _sessions: dict[int, PythonSession] = {}
-"""By the number that a session has on the wire; single operations, each one atomic."""
+"""By the number that a session has on the wire. Each operation on it is atomic."""
 
 _runs = descriptors.Runs()
 
@@ -70,7 +70,7 @@ def _prepare_process(kernel: Kernel) -> None:
         install_input(_run_with_client)
         install_spawning(lambda: proxies.current_run() is not None)
         install_debugger()
-        linecache.cache.pop("<string>", None)  # 3.13 shows a process's `-c` in tracebacks of exec
+        linecache.cache.pop("<string>", None)  # 3.13 would show our `-c` in tracebacks of exec
         context.set_finder(proxies.current_run)
         start_flusher()  # before the dispatcher, which must not wait for a thread's start
         descriptors.bring_back(kernel, _take_text)
@@ -84,7 +84,7 @@ def _in_place(cell_run: CellRun, body: Callable[[], None]) -> None:
 
 
 def _take_text(text: ConsoleText) -> None:
-    """On the dispatcher's thread: must return at once."""
+    """Runs on the dispatcher's thread, so it must return at once."""
     ran = _runs.alone_at(text.read_at_s)
     session = _sessions.get(ran.session) if ran is not None else None
     if ran is not None and session is not None:
@@ -97,7 +97,7 @@ def _current_namespace() -> Namespace | None:
 
 
 def _run_with_client() -> CellRun | None:
-    """The calling thread's run of a cell, where its session is in this process and has a client."""
+    """The calling thread's run of a cell. None in a fork, and outside of any session: no client."""
     return None if proxies.is_fork() else proxies.current_run()
 
 

@@ -1,4 +1,4 @@
-"""What user code calls to change what its cell shows. The values are kept in an `output_list`."""
+"""Functions by which user code changes what its cell shows. `output_list` keeps the values."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ __all__ = ["append", "clear", "remove", "replace", "replace_at_index"]
 
 
 def append(value: object) -> None:
-    """Show a value under what the running cell shows already.
+    """Show a value below those that the running cell already shows.
 
     Raises:
-        RuntimeError: this is no session's thread.
+        RuntimeError: the calling thread belongs to no session.
     """
     _outputs("append").append(value)
 
 
 def replace(value: object) -> None:
-    """Show a value instead of all that the running cell shows.
+    """Show a value instead of all that the running cell shows now.
 
     Raises:
-        RuntimeError: this is no session's thread.
+        RuntimeError: the calling thread belongs to no session.
     """
     _outputs("replace").replace(value)
 
@@ -30,17 +30,17 @@ def replace_at_index(value: object, index: int) -> None:
     """Show a value instead of the one at `index`. See `CellOutputList.replace_at`.
 
     Raises:
-        IndexError: the cell shows fewer.
-        RuntimeError: this is no session's thread.
+        IndexError: the cell shows fewer values.
+        RuntimeError: the calling thread belongs to no session.
     """
     _outputs("replace_at_index").replace_at(value, index)
 
 
 def clear() -> None:
-    """Show nothing any more in the running cell.
+    """Remove all that the running cell shows.
 
     Raises:
-        RuntimeError: this is no session's thread.
+        RuntimeError: the calling thread belongs to no session.
     """
     _outputs("clear").clear()
 
@@ -49,7 +49,7 @@ def remove(value: object) -> None:
     """Stop showing a value in the running cell. See `CellOutputList.remove`.
 
     Raises:
-        RuntimeError: this is no session's thread.
+        RuntimeError: the calling thread belongs to no session.
     """
     _outputs("remove").remove(value)
 
@@ -58,7 +58,7 @@ def _outputs(asked: str) -> CellOutputList:
     place = current_place()
     if place is None:
         raise RuntimeError(
-            f"{asked}() was called outside of a session, where no cell shows anything"
-            " (run the code in a session's cell, or use print)"
+            f"{asked}() was called outside of a session, where there is no cell to show a value"
+            " (run the code in a cell of a session, or use print)"
         )
     return place.outputs

@@ -1,9 +1,10 @@
 """An app as the main program of a process: what `python app.py` does, and top-level `await`.
 
-There is no session here, no thread of ours and no stream but the process's own: the app has the
-main thread, the standard descriptors and the interpreter's exit to itself. Who launched the process
-learns three things: how it ended, from the system; what `faulthandler` wrote; and whether the
-interpreter came to its end, or `os._exit` or the like cut it short (`program.ENDED`).
+There is no session here, no thread of mpkernel's, and no stream but the process's own: the app
+alone uses the main thread, the standard descriptors and the interpreter's exit. The launching
+process learns three things: how this one ended, from the system; what `faulthandler` wrote; and
+whether the interpreter ran to its end (`program.ENDED`), or was cut short by `os._exit` or the
+like.
 """
 
 from __future__ import annotations
@@ -38,31 +39,31 @@ def main(
     faults_fd: int,
     launcher_pid: int,
 ) -> int:
-    """Run an app to its end; gives the exit code.
+    """Run an app to its end. Returns the exit code.
 
     Args:
         app: the app's file, as the user named it.
         argv: its arguments.
         import_path: `sys.path` after the app's own folder.
-        mask: the signals that are blocked in the launcher's own shell.
+        mask: the signals to block: those that were blocked when `mpkernel exec` was started.
         faults_fd: a file, for `faulthandler` and `ENDED`.
-        launcher_pid: the process whose end is this one's. Linux only.
+        launcher_pid: the launching process: when it ends, this one ends too. Linux only.
 
     Raises:
-        BaseException: the app's own. The interpreter ends as it does with it, and tells it without
-            our frames.
+        BaseException: what the app raised. The interpreter ends with it as it always does, and
+            prints it without mpkernel's frames.
     """
     faulthandler.enable(file=faults_fd, all_threads=True)
     os.set_inheritable(faults_fd, False)
     _die_with(launcher_pid)
     atexit.register(_tell_end, faults_fd, os.getpid())
-    linecache.cache.pop("<string>", None)  # 3.13 shows the command that spawned us in tracebacks
+    linecache.cache.pop("<string>", None)  # else 3.13 shows our own command in tracebacks
     sys.argv = [app, *argv]
     sys.path[:] = [os.path.dirname(os.path.realpath(app)), *import_path]
     namespace = _main_namespace(os.path.abspath(app))
     context.set_finder(_place)
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # an early Ctrl-C comes here
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # an earlier Ctrl-C is raised here
         _run(app, namespace)
     except BaseException as error:
         _leave_us_out(error, of_user(error.__traceback__, namespace["__file__"]))
@@ -72,7 +73,7 @@ def main(
 
 @functools.cache
 def _place() -> context.Place:
-    from mpkernel.kernel.shown.terminal import TerminalPlace  # late: most apps show nothing
+    from mpkernel.kernel.shown.terminal import TerminalPlace  # here: most apps show nothing
 
     return TerminalPlace(os.path.basename(sys.argv[0]))
 
@@ -89,14 +90,14 @@ def _run(app: str, namespace: dict[str, Any]) -> None:
             for code in cell.codes:
                 eval(code, namespace)
             continue
-        import asyncio  # late: apps that do not await must not pay for it
+        import asyncio  # here: few apps await
 
         with asyncio.Runner() as runner:
             runner.run(awaited(cell, namespace))
 
 
 def _main_namespace(filename: str) -> dict[str, Any]:
-    """`__main__`'s, which held the command that spawned us, as a script finds it."""
+    """The namespace of `__main__`, as a script finds it: without the command that started us."""
     namespace: dict[str, Any] = vars(sys.modules["__main__"])
     namespace.clear()
     namespace.update(
@@ -114,7 +115,7 @@ def _main_namespace(filename: str) -> dict[str, Any]:
 
 
 def _leave_us_out(error: BaseException, frames: TracebackType | None) -> None:
-    """Have an exception that goes up to the interpreter told with these frames."""
+    """Have the interpreter print this exception with these frames alone."""
     hook = sys.excepthook
 
     def tell(kind: type[BaseException], value: BaseException, _: TracebackType | None) -> None:

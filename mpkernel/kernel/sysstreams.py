@@ -1,6 +1,6 @@
-"""Redirections and captures of what one thread prints, and the threads that it starts.
+"""Redirecting and capturing what one thread prints, and the threads that it starts.
 
-`contextlib.redirect_stdout` is for the whole session; how is in `session_streams`.
+`contextlib.redirect_stdout` redirects for the whole session instead; see `session_streams`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ def _redirected(name: str, target: TextIO) -> Iterator[TextIO]:
 
 
 def redirect_stdout(target: TextIO) -> contextlib.AbstractContextManager[TextIO]:
-    """What this thread, and threads it starts, print in the `with` goes to `target`; what the
-    session's others print does not. (`contextlib.redirect_stdout` is for the whole session.)"""
+    """In this `with`, what this thread and threads that it starts print to stdout goes to `target`.
+    Other threads of the session are not redirected. (`contextlib.redirect_stdout` redirects them,
+    too.)"""
     return _redirected("stdout", target)
 
 
@@ -34,7 +35,8 @@ def redirect_stderr(target: TextIO) -> contextlib.AbstractContextManager[TextIO]
 
 @contextlib.contextmanager
 def capture_stdout() -> Iterator[io.StringIO]:
-    """What this thread, and threads it starts, print in the `with`, as a `StringIO`."""
+    """Gives a `StringIO`, into which goes what this thread and threads that it starts print to
+    stdout in the `with`."""
     captured = io.StringIO()
     with redirect_stdout(captured):
         yield captured

@@ -1,7 +1,7 @@
-"""`Thread`: a thread that knows when the cell that made it wants no more of it.
+"""`Thread`: a thread that can ask whether the cell that made it still needs it.
 
-That it prints and shows at its cell needs nothing here: every thread that a cell starts inherits
-the cell's console, and with it the place (see `context`).
+What it prints and shows appears at its cell, but not because of this class: every thread that a
+cell starts inherits the cell's console, and with it the cell (see `context`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Thread", "current_thread"]
 
 class Thread(threading.Thread):
     """A `threading.Thread` with `should_exit`. What it prints and shows goes to the cell that
-    started it, after that cell's end too. The arguments are those of `threading.Thread`.
+    started it, even after that cell's end. The arguments are those of `threading.Thread`.
 
     Outside of a session it is a plain thread that is never asked to exit.
     """
@@ -38,20 +38,20 @@ class Thread(threading.Thread):
     @property
     def should_exit(self) -> bool:
         """Whether the cell that made the thread runs again, or its session is closed. A thread that
-        works for long looks here, and returns."""
+        works for long should ask this often, and return when it is true."""
         return self._over.is_set()
 
 
 def current_thread() -> Thread:
-    """The calling thread, where a thread's target can ask for `should_exit`.
+    """The calling thread, so that a thread's target can ask for `should_exit`.
 
     Raises:
-        RuntimeError: it is none of the kernel's `Thread`.
+        RuntimeError: the calling thread is no `Thread` of this module.
     """
     thread = threading.current_thread()
     if not isinstance(thread, Thread):
         raise RuntimeError(
-            f"thread {thread.name!r} is no mpkernel Thread but a {type(thread).__name__}"
-            " (call current_thread() in the target of a mpkernel.kernel.threads.Thread)"
+            f"thread {thread.name!r} is not an mpkernel Thread, but a {type(thread).__name__}"
+            " (call current_thread() in the target of an mpkernel.kernel.threads.Thread)"
         )
     return thread

@@ -1,9 +1,9 @@
-"""Private to the kernel: an app's file as cells, and running their code.
+"""Private to the kernel: splitting an app's file into cells, and running their code.
 
 cells        an app's file as cells
 names        which names a cell reads and defines
-runner       compiling and running a cell, and tracebacks without the kernel's own frames
-namespace    a `__main__` of each session's own
+runner       compiling and running a cell; tracebacks without the kernel's own frames
+namespace    a `__main__` for each session
 completion   how a name could go on
-forks        children that a cell forks
+forks        child processes that a cell forks
 """

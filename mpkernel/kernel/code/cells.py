@@ -1,4 +1,4 @@
-"""An app's file as cells, and which of them a changed name concerns."""
+"""An app's file as cells, and which cells must run again when a name has changed."""
 
 from __future__ import annotations
 import __future__
@@ -22,10 +22,10 @@ class Cell(NamedTuple):
     """A piece of an app's file.
 
     Attributes:
-        name: "cell-1", "cell-2", … by position.
-        code: its lines, without the marker.
+        name: "cell-1", "cell-2", …, by position in the file.
+        code: its lines, without the marker line.
         first_line: where `code` begins in the file, from 1.
-        title: what stands behind the marker.
+        title: the text after the marker.
     """
 
     name: str
@@ -38,8 +38,8 @@ def split(source: str) -> list[Cell]:
     """The cells of a file: each begins at a line that begins with `# %%`.
 
     A marker counts between statements only, not within a string, brackets or a block. Cells
-    without code are dropped. A file without markers is one cell; so is one that is no sequence of
-    tokens, for `compile` to say where.
+    without code are dropped. A file without markers is one cell; so is a file that cannot be split
+    into tokens: `compile` will say where its error is.
     """
     lines = io.StringIO(source, newline=None).readlines()
     markers = _marker_lines(lines)
@@ -54,8 +54,8 @@ def split(source: str) -> list[Cell]:
 
 
 def future_flags(cells: Iterable[Cell]) -> int:
-    """The flags for `compile` that the `from __future__` imports of a file mean: they hold for all
-    its cells."""
+    """The flags for `compile` that stand for the `from __future__` imports of a file. Such an
+    import is valid in all cells of the file."""
     flags = 0
     for cell in cells:
         if "__future__" not in cell.code:
@@ -72,9 +72,9 @@ def future_flags(cells: Iterable[Cell]) -> int:
 
 
 def to_rerun(cells: Sequence[Cell], changed: Iterable[str]) -> list[Cell]:
-    """The cells, in file order and each once, that read a changed name, and those that read what
-    these define, wherever they stand in the file. After `from … import *` in one of them, any name
-    may be another."""
+    """The cells that read a changed name, and those that read what these define, and so on,
+    wherever they are in the file; in file order, each once. After `from … import *` in one of them,
+    any name may have changed."""
     names_changed = set(changed)
     others = list(cells)
     while concerned := [cell for cell in others if all_names(cell.code).reads & names_changed]:
@@ -88,11 +88,11 @@ def to_rerun(cells: Sequence[Cell], changed: Iterable[str]) -> list[Cell]:
 
 
 def _marker_lines(lines: Sequence[str]) -> list[int]:
-    """Where, from 1, a marker stands between two statements of the file."""
+    """The lines, counted from 1, where a marker stands between two statements of the file."""
     if not any(line.startswith(_MARKER) for line in lines):
         return []
     found: list[int] = []
-    waiting: list[int] = []  # until it is known whether the statement before goes on
+    waiting: list[int] = []  # markers, until it is known whether the statement before them goes on
     depth = 0
     between = True
     opening = ""  # the first token of the line that is being read
@@ -121,9 +121,9 @@ def _marker_lines(lines: Sequence[str]) -> list[int]:
 
 
 def _tokens(lines: Sequence[str]) -> list[tokenize.TokenInfo]:
-    """All tokens, or none if there is anything among them that is no token."""
+    """All tokens; none at all if any part of the lines is no token."""
     try:
-        # Unlike a parser, this never warns: the warnings are for the one who compiles the cell.
+        # Unlike a parser, this never warns: warnings are given when the cell is compiled.
         tokens = list(tokenize.generate_tokens(iter(lines).__next__))
     except (tokenize.TokenError, SyntaxError, ValueError):
         return []

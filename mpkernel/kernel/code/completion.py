@@ -1,7 +1,7 @@
-"""How a name could go on, from what is there to be seen: no code of the user's runs for it.
+"""How a name could go on. To find that out, none of the user's code is run.
 
-A cell may be running meanwhile, so an answer must not wait for anything, change anything or fail.
-Attributes are therefore read from the dictionaries of objects and their classes: `__dir__`,
+A cell may run at the same time, so an answer must not wait for anything, change anything or fail.
+Therefore attributes are read from the dictionaries of objects and their classes: `__dir__`,
 `__getattr__` and properties are never called, and nothing is imported.
 """
 
@@ -29,7 +29,8 @@ from typing import Any, Final
 __all__ = ["complete"]
 
 _MOST_MATCHES = 500
-# In one pass: a quote in a comment opens no string, and a `#` in a string no comment.
+# Comments and strings in one pass: a quote in a comment opens no string, nor a `#` in a string a
+# comment.
 _QUIET = re.compile(
     r"""
     \# [^\n]*
@@ -48,25 +49,25 @@ _IMPORT_FROM = re.compile(
     r"(?:[ \t]*\((?:[^,();]*,)*\s*|[ \t](?:[^,();\n]*,)*[ \t]*)(?P<name>\w*)\Z",
     re.MULTILINE,
 )
-# A bound method has little more to show than these; they stand for it.
+# A bound method has few attributes more than these, so their attributes are shown for it.
 _FUNCTIONS = (FunctionType, MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
 
 
-# What only running code could tell.
+# An attribute that only running code could give.
 _UNKNOWN: Final = object()
 
 
 def complete(code: str, cursor: int, namespace: Mapping[str, object]) -> tuple[int, list[str]]:
-    """What the name before the cursor could be.
+    """The names that the one before the cursor could become.
 
     Args:
-        code: what is being written; it need not be complete.
-        cursor: where in it, in characters.
-        namespace: the global names that the code would see.
+        code: the code that is being written; it need not be complete.
+        cursor: the position in it, in characters.
+        namespace: the global names that the code would find.
 
-    Returns:
-        From where to the cursor a match would stand (after the last dot), and at most 500 matches,
-        sorted, names with an underscore in front last. None within strings and comments.
+    Returns: Where the part begins that a match would replace, up to the cursor (it begins after the
+        last dot); and at most 500 matches, sorted, names that begin with an underscore last. There
+        are no matches within strings and comments.
     """
     text = code[: max(cursor, 0)]
     if _is_quiet(text):
@@ -88,7 +89,7 @@ def complete(code: str, cursor: int, namespace: Mapping[str, object]) -> tuple[i
 
 
 def _is_quiet(text: str) -> bool:
-    """Whether its end is within a string or a comment."""
+    """Whether the end of the text is within a string or a comment."""
     last = None
     for last in _QUIET.finditer(text):  # noqa: B007
         pass
@@ -110,8 +111,8 @@ def _attributes_of(path: str, namespace: Mapping[str, object]) -> set[str]:
 
 
 def _attribute(value: object, name: str) -> object:
-    """What `value.name` is, where no code of the user's decides. (`inspect.getattr_static` asks a
-    metaclass's `__getattribute__`.)"""
+    """What `value.name` is, unless the user's code would decide that. (`inspect.getattr_static` is
+    not used: it calls a metaclass's `__getattribute__`.)"""
     kind = type(value)
     found = _looked_up(_mro(kind), name)
     if found is _UNKNOWN or not _is_descriptor(found, "__set__"):
@@ -131,15 +132,15 @@ def _looked_up(classes: Iterable[type], name: str) -> object:
 
 
 def _taken_from(instance: object, entry: object) -> object:
-    """What a class's entry is as an attribute."""
-    if type(entry) is MemberDescriptorType and instance is not None:  # of `__slots__`
+    """The value of the attribute for which a class's dictionary has this entry."""
+    if type(entry) is MemberDescriptorType and instance is not None:  # an attribute in `__slots__`
         try:
             return entry.__get__(instance)
         except AttributeError:
             return _UNKNOWN
     if type(entry) is staticmethod or type(entry) is classmethod:
         return entry.__func__
-    # Another descriptor could do anything.
+    # Any other descriptor runs code of its own.
     if type(entry) not in _FUNCTIONS and _is_descriptor(entry, "__get__"):
         return _UNKNOWN
     return entry
@@ -153,13 +154,13 @@ def _attributes(value: object) -> set[str]:
     found = set(_texts(_instance_dict(value)))
     if issubclass(type(value), ModuleType):
         return found
-    # What a metaclass defines is no attribute to look for, as `dir` has it.
+    # Like `dir`, this does not list what a metaclass defines.
     classes = _mro(value) if issubclass(type(value), type) else _mro(type(value))
     return found.union(*(_texts(_class_dict(each)) for each in classes))
 
 
 def _instance_dict(value: object) -> Mapping[object, object]:
-    """The attributes of its own, unless a class hides them behind a `__dict__` of its making."""
+    """The value's own attributes; none if its class replaces `__dict__` by something of its own."""
     for each in _mro(type(value)):
         entry = _class_dict(each).get("__dict__")
         if type(entry) is GetSetDescriptorType or type(entry) is MemberDescriptorType:
@@ -171,7 +172,7 @@ def _instance_dict(value: object) -> Mapping[object, object]:
 
 
 def _mro(kind: Any) -> tuple[type, ...]:
-    # A metaclass may have an `__mro__` or `__dict__` of its own.
+    # Asked of `type`: a metaclass may have its own `__mro__` or `__dict__`.
     found: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
     return found
 
@@ -182,12 +183,12 @@ def _class_dict(kind: type) -> Mapping[object, object]:
 
 
 def _texts(names: Iterable[object]) -> list[str]:
-    # A list at once: whatever runs may be adding names.
+    # Copied in one step: a running cell may add names meanwhile.
     return [name for name in list(names) if type(name) is str]
 
 
 def _modules(package: str) -> set[str]:
-    """The modules in a package, or at the top, that could be imported."""
+    """The modules that could be imported from a package, or without one."""
     found: set[str] = set()
     for folder in _folders(package):
         try:
@@ -203,7 +204,7 @@ def _modules(package: str) -> set[str]:
 
 
 def _folders(package: str) -> list[str]:
-    """Where the modules of a package are, without an import of it."""
+    """The folders with the modules of a package, found without importing it."""
     folders = _texts(sys.path)
     for depth, part in enumerate(parts := package.split(".") if package else []):
         module = sys.modules.get(".".join(parts[: depth + 1]))

@@ -1,6 +1,7 @@
-"""A child that user code forks and lets run on: it ends with its cell, as it does with a script.
+"""A child process that user code forks and does not end: it ends at the end of its cell, as the
+child of a script ends at the end of the script.
 
-It has none of the host's threads and Pipes, so there is nothing else for it to do.
+It has none of the host's threads and Pipes, so it could not do anything else.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ _OF_INTERRUPT = 130
 
 @contextmanager
 def ending_children(filename: str) -> Iterator[None]:
-    """A child that is forked in this `with` ends with it.
+    """A child process that is forked inside this `with` ends at the end of the `with`.
 
     Args:
-        filename: the cell's, for the traceback.
+        filename: the file that tracebacks name for the cell.
     """
     pid = os.getpid()
     try:
@@ -38,7 +39,7 @@ def ending_children(filename: str) -> Iterator[None]:
 
 def _leave(error: BaseException | None, filename: str) -> NoReturn:
     exit_code, text = _ending_of(error, filename)
-    try:  # as Python does, without `atexit`: those functions are the host's
+    try:  # as Python ends, but without `atexit`: its functions belong to the host
         sys.stderr.write(text)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,9 +1,10 @@
-"""Which names of its namespace code reads and defines.
+"""Which global names code reads and defines.
 
 They are found by reading the code, never by running it. Code reads a name if it may see the value
-that the name had before it ran: what it certainly binds itself first (an import, a loop's variable)
-it does not read, so cells that use the same name for themselves do not depend on each other. In
-doubt it reads. What `exec`, `globals()` and annotations in quotes name is not seen.
+that the name had before the code ran. It does not read a name that it certainly binds first itself
+(by an import, as a loop's variable). So cells that use the same name for themselves do not depend
+on each other. In doubt, code reads a name. Names in `exec`, `globals()` and quoted annotations are
+not seen.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _Comprehension: TypeAlias = ast.ListComp | ast.SetComp | ast.DictComp | ast.Gene
 
 
 class Names(NamedTuple):
-    """What code has to do with the namespace it runs in.
+    """The global names that code reads and defines.
 
     Attributes:
-        reads: names whose value from before it may see, now or when its functions are called.
-        defines: names that it may bind or delete.
-        defines_unknown: whether it also imports `*`.
+        reads: names whose earlier values the code may see, now or when its functions are called.
+        defines: names that the code may bind or delete.
+        defines_unknown: whether the code also imports `*`.
     """
 
     reads: frozenset[str]
@@ -37,15 +38,15 @@ class Names(NamedTuple):
 
 
 def names(code: str) -> Names:
-    """The global names that code reads and defines; none if it does not parse. Builtins do not
-    count unless the code defines them. Parsing may warn, as `compile` does, once for each code."""
+    """The global names that code reads and defines; none if it cannot be parsed. Builtins
+    count only if the code defines them. Parsing may warn, as `compile` does, once for each code."""
     found = all_names(code)
     return found._replace(reads=found.reads - (_BUILTINS - found.defines))
 
 
 @functools.lru_cache(maxsize=1024)
 def all_names(code: str) -> Names:
-    """As `names`, with the builtins that it reads."""
+    """As `names`, and also the builtins that the code reads."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -60,12 +61,12 @@ def all_names(code: str) -> Names:
 
 
 class _Scope(NamedTuple):
-    """Where a name leads to.
+    """What names refer to at one place of the code.
 
     Attributes:
-        local: the names of the functions around.
-        declared: the names that a `global` statement here declares.
-        outside: in a class body, the names that its methods find bound; None elsewhere.
+        local: the local names of the functions around it.
+        declared: the names that a `global` statement declares here.
+        outside: in the body of a class, the names that its methods find bound; None elsewhere.
     """
 
     local: frozenset[str] = frozenset()
@@ -74,8 +75,9 @@ class _Scope(NamedTuple):
 
 
 class _Flow(ast.NodeVisitor):
-    """Goes through code in the order in which it runs, and knows which names are its own by then:
-    certainly bound by itself. A function's body counts as run where it is defined."""
+    """Goes through code in the order in which it runs, and knows at each point which names are its
+    own: those that it has certainly bound itself. The body of a function counts as run where the
+    function is defined."""
 
     def __init__(self) -> None:
         self.reads: set[str] = set()
@@ -147,7 +149,7 @@ class _Flow(ast.NodeVisitor):
         self._branch(*node.orelse)
 
     def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
-        # The first manager may suppress whatever ends the rest early.
+        # The first context manager may suppress an exception that ends the rest early.
         self.visit(node.items[0])
         self._branch(*node.items[1:], *node.body)
 
@@ -232,7 +234,7 @@ class _Flow(ast.NodeVisitor):
                 self.visit(node)
 
     def _branch(self, *nodes: ast.AST) -> set[str]:
-        """Visit what may run or not. Return what is the code's own at its end."""
+        """Visit code that may or may not run. Returns the names that are its own at its end."""
         before, self._own = self._own, set(self._own)
         self._visit(*nodes)
         after, self._own = self._own, before
@@ -241,7 +243,7 @@ class _Flow(ast.NodeVisitor):
     def _call(
         self, local: set[str], *nodes: ast.AST, declared: frozenset[str] = frozenset()
     ) -> None:
-        """Visit the body of something with local names: it sees none of a class around it."""
+        """Visit a body with local names. It does not see the names of a class around it."""
         own, scope = self._own, self._scope
         self._own = set(own if scope.outside is None else scope.outside)
         self._scope = _Scope((scope.local - declared) | (local - declared), declared)
@@ -249,7 +251,7 @@ class _Flow(ast.NodeVisitor):
         self._own, self._scope = own, scope
 
     def _enter_type_parameters(self, node: Any) -> _Scope:
-        """Let the `T` of `def f[T]` be local (Python 3.12). Return the scope as it was."""
+        """Make the `T` of `def f[T]` local (Python 3.12). Returns the scope as it was before."""
         outer = self._scope
         parameters = getattr(node, "type_params", ())
         bound = frozenset(parameter.name for parameter in parameters)
@@ -259,7 +261,7 @@ class _Flow(ast.NodeVisitor):
 
 
 def _bound_by(node: ast.AST) -> list[str]:
-    """The names that this node, not what is in it, binds."""
+    """The names that this node itself binds, not those that nodes inside it bind."""
     match node:
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
             return [name]
@@ -290,7 +292,7 @@ def _bindings(nodes: Iterable[ast.AST]) -> tuple[set[str], frozenset[str]]:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
                 continue
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                # What `:=` binds there belongs to the scope around.
+                # A name that `:=` binds there belongs to the surrounding scope.
                 waiting += [part for part in ast.walk(node) if isinstance(part, ast.NamedExpr)]
                 continue
             case ast.Global():

@@ -1,9 +1,9 @@
 """`__main__` for many sessions in one process.
 
-Each session has a namespace, a dict. `sys.modules["__main__"]` is one module object that shows the
-namespace of whoever asks: so `pickle`, `dataclasses`, `inspect` and `multiprocessing`, all of which
-look names up there, find those of the calling session. Threads of no session see what was there
-before.
+Each session has a namespace, a dict. `sys.modules["__main__"]` is one module object that shows each
+thread the namespace of its session: so `pickle`, `dataclasses`, `inspect` and `multiprocessing`,
+all of which look names up there, find those of the calling session. Threads of no session see what
+`__main__` was before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = "__main__"
 
 
 def new_namespace(app: str) -> Namespace:
-    """What `python app.py` would begin with."""
+    """The global names with which `python app.py` would begin."""
     return {
         "__name__": _NAME,
         "__doc__": None,
@@ -38,14 +38,15 @@ def new_namespace(app: str) -> Namespace:
 
 
 def install_main(find: Callable[[], Namespace | None]) -> None:
-    """Have `__main__` show `find()`'s namespace, or, where that is None, what it shows now."""
+    """Have `__main__` show the namespace that `find` returns; where it returns None, what
+    `__main__` shows now."""
     before = sys.modules[_NAME].__dict__
 
     class Main(ModuleType):
-        """The main module, by session.
+        """The main module, which shows each session its own namespace.
 
-        Who pickles functions by value (cloudpickle) pickles modules by name, but such of exactly
-        the class `ModuleType` alone; hence `__reduce_ex__`.
+        What pickles functions by value (cloudpickle) pickles modules by name, but only those whose
+        class is exactly `ModuleType`. Therefore `__reduce_ex__`.
         """
 
         def __getattribute__(self, name: str) -> Any:

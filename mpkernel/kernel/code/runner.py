@@ -1,4 +1,5 @@
-"""Running the code of one cell: compiled with its own lines, awaited where it awaits."""
+"""Running the code of one cell: compiled with its line numbers in the file, and awaited if it
+awaits."""
 
 from __future__ import annotations
 
@@ -34,14 +35,14 @@ _KERNELS_FOLDERS = (_OWN_FOLDER + "kernel/", _OWN_FOLDER + "host/")
 
 
 class Compiled(NamedTuple):
-    """A cell's code: what it does, then the value that it ends with, if that is an expression."""
+    """A cell's code: its statements; then its last expression, if it ends with one."""
 
     body: CodeType
     value: CodeType | None
 
     @property
     def codes(self) -> list[CodeType]:
-        """What there is of both, in order."""
+        """Those of the two that exist, in order."""
         return [self.body] if self.value is None else [self.body, self.value]
 
     @property
@@ -51,15 +52,15 @@ class Compiled(NamedTuple):
 
 
 def compile_cell(cell: Cell, filename: str, *, flags: int = 0) -> Compiled:
-    """Compile a cell, its lines as in the file.
+    """Compile a cell, with its line numbers in the file.
 
     Args:
         cell: see `cells`.
-        filename: what tracebacks name.
-        flags: of `__future__`, for `compile`.
+        filename: the file that tracebacks name.
+        flags: those of `__future__` imports, for `compile`; see `future_flags`.
 
     Raises:
-        SyntaxError: it is no Python.
+        SyntaxError: the cell is not valid Python.
     """
     source = "\n" * (cell.first_line - 1) + cell.code
     tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -72,7 +73,7 @@ def compile_cell(cell: Cell, filename: str, *, flags: int = 0) -> Compiled:
 
 
 def remember_source(filename: str, code: str) -> None:
-    """Let tracebacks and `inspect` show code that is in no file."""
+    """Let tracebacks and `inspect` show the source of code that is in no file."""
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
 
 
@@ -82,7 +83,8 @@ def run(
     interrupts: Interrupts,
     scope: AbstractContextManager[None],
 ) -> Any:
-    """Run a cell, within `scope`; the value that it ends with. Raises what the code raises."""
+    """Run a cell, within `scope`. Returns the value of its last expression; raises what it
+    raises."""
     if compiled.awaits:
         return _await(_awaited_in(scope, compiled, namespace), interrupts)
     value = None
@@ -93,7 +95,8 @@ def run(
 
 
 async def awaited(compiled: Compiled, namespace: Namespace) -> Any:
-    """Run a cell that awaits, all of it on the loop that runs; the value that it ends with."""
+    """Run all of a cell that awaits on the running loop. Returns the value of its last
+    expression."""
     value = None
     for code in compiled.codes:
         value = eval(code, namespace)
@@ -110,8 +113,8 @@ async def _awaited_in(
 
 
 def _await(coroutine: Coroutine[Any, Any, Any], interrupts: Interrupts) -> Any:
-    """Await on a loop that lives for this cell; an interrupt cancels the task."""
-    import asyncio  # late: a host whose apps do not await must not pay for it
+    """Await on a loop that is made for this cell. An interrupt cancels the task."""
+    import asyncio  # imported here: few apps await
 
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
@@ -141,7 +144,7 @@ def _await(coroutine: Coroutine[Any, Any, Any], interrupts: Interrupts) -> Any:
 
 
 def exit_code_of(error: SystemExit) -> tuple[int, str]:
-    """What a process would end with, and what it would write to stderr."""
+    """The exit code with which a process would end, and what it would write to stderr."""
     match error.code:
         case None:
             return 0, ""
@@ -163,8 +166,8 @@ def traceback_of(error: BaseException, filename: str | None = None) -> str:
 
 
 def of_user(frames: TracebackType | None, filename: str | None = None) -> TracebackType | None:
-    """The frames from the first on that is of the user's `filename`; where none is, without the
-    kernel's own that lead there."""
+    """The frames that begin with the first one in the user's `filename`. If there is none, all
+    frames but the first ones that are the kernel's own."""
     first = frames
     while first is not None:
         if first.tb_frame.f_code.co_filename == filename:

@@ -1,9 +1,10 @@
-"""Private to the kernel: what it replaces in its process, once, so that sessions are told apart.
+"""Private to the kernel: what it replaces in its process, once, so that each session has its own.
 
-proxies          `sys.stdout` and `sys.stderr`: whose code runs on a thread
-session_streams  `sys.stdout = …` by session
-printing         a `print` whose lines are not torn
-asking           `input` and `getpass` ask the session's client
-debugger         `pdb` sees the user's code alone
-spawning         processes that a session spawns; lenient_main runs in them
+proxies          `sys.stdout` and `sys.stderr` for all sessions; which cell a thread belongs to
+session_streams  what a session sets `sys.stdout` and `sys.stderr` to
+printing         `print`, whose lines stay whole
+asking           `input` and `getpass`, which ask the session's client
+debugger         `pdb`, which sees the user's code alone
+spawning         processes that a session spawns
+lenient_main     what runs in these processes first
 """

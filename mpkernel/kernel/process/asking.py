@@ -1,4 +1,4 @@
-"""`input` and `getpass` of a session's code: the client is asked."""
+"""`input` and `getpass` in a session's code: they ask the session's client."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def install_input(find: Callable[[], CellRun | None]) -> None:
     """Have `input` and `getpass.getpass` ask the client of the calling thread's session. Once.
 
     Args:
-        find: the calling thread's run of a cell; None where there is no client to ask, and Python's
-            own function is called.
+        find: gives the calling thread's run of a cell. Where it gives None there is no client to
+            ask, and Python's own function is called.
     """
     import getpass
 
@@ -40,10 +40,10 @@ def install_input(find: Callable[[], CellRun | None]) -> None:
         try:
             given = inspect.signature(plain_getpass).bind(*args, **options)
         except TypeError:
-            return plain_getpass(*args, **options)  # its own error
+            return plain_getpass(*args, **options)  # which raises its own error
         given.apply_defaults()
         return cell_run.session.ask(given.arguments["prompt"], secret=True, cell=cell_run.cell)
 
     builtins.input = builtin_like(plain_input, asked_input)
-    for name in ("getpass", plain_getpass.__name__):  # which pickle looks it up by
+    for name in ("getpass", plain_getpass.__name__):  # pickle looks it up by either name
         setattr(getpass, name, asked_getpass)

@@ -1,8 +1,9 @@
-"""`pdb` in cells, and every debugger made of `bdb`: it sees the user's code alone.
+"""`pdb` in cells, and every debugger that uses `bdb`: they see the user's code alone.
 
-Stepping into `print`, or past the end of a cell, would lead into the kernel's own code, which holds
-locks that asking the client for the next command takes. So debuggers pass over what is the kernel's
-or called by it, and stacks begin with the user's code.
+Stepping into `print`, or past the end of a cell, would lead into the kernel's own code. A debugger
+that stops there asks the client for its next command, and waits for ever: the kernel's code holds
+locks that are needed to ask. So debuggers pass over the kernel's code and what it calls, and their
+stacks begin with the user's code.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _INSTALLED = f"{_LIBRARY}site-packages/"
 
 
 def install_debugger() -> None:
-    """Keep debuggers out of the kernel. Once."""
+    """Keep debuggers out of the kernel. To be called once."""
     plain_dispatch, plain_get_stack = bdb.Bdb.trace_dispatch, bdb.Bdb.get_stack
 
     @functools.wraps(plain_dispatch)
@@ -46,13 +47,13 @@ def install_debugger() -> None:
 
 
 def leave_debugger() -> None:
-    """The calling thread's code is at its end: a debugger that still steps through it is done."""
+    """The calling thread's user code has ended: stop a debugger that still steps through it."""
     if isinstance(getattr(sys.gettrace(), "__self__", None), bdb.Bdb):
         sys.settrace(None)
 
 
 def _is_of_kernel(frame: FrameType | None) -> bool:
-    """Whether it is the kernel's, or of the standard library and called by it."""
+    """Whether the code is the kernel's, or the standard library's and called by the kernel."""
     while frame is not None:
         filename = frame.f_code.co_filename
         if filename.startswith(_KERNELS):

@@ -1,10 +1,10 @@
-"""Runs in a process that an app has started by spawn or forkserver, before anything else does. It
-is sent there as text (see `spawning`), since mpkernel may not be importable there.
+"""The first code that runs in a process which an app has started by spawn or forkserver. It is sent
+there as text (see `spawning`), since mpkernel may not be importable there.
 
-A spawned process runs the app's file, under the name `__mp_main__`, to have what it defines. Python
-refuses to start processes from there, and has programs ask for `__name__ == "__main__"` before they
-start any. Cells do not ask. So here the app is run up to where it starts processes, and no further:
-what the parent gives to its children is defined above that.
+A spawned process runs the app's file under the name `__mp_main__`, to define its functions and
+classes. Python refuses to start processes during that: programs check `__name__ == "__main__"`
+before they start any. Cells do not check it. So here the app is run only up to where it starts
+processes. What the parent sends to its children is defined before that point.
 """
 
 import io
@@ -15,8 +15,8 @@ from typing import Any
 
 
 class _StartsProcesses(BaseException):
-    """Ends the app's code here. A `BaseException`: code of the app that handles errors shall not
-    go on."""
+    """Ends the app's code here. A `BaseException`, so that code of the app that handles errors does
+    not go on."""
 
 
 def _refuse() -> None:
@@ -24,7 +24,8 @@ def _refuse() -> None:
 
 
 def _run_app(path: str) -> None:
-    """As `multiprocessing.spawn._fixup_main_from_path`, but that what is defined is kept."""
+    """Does what `multiprocessing.spawn._fixup_main_from_path` does, but keeps what was defined when
+    the app is ended early."""
     main = ModuleType("__mp_main__")
     main.__file__ = path
     changed: Any = spawn

@@ -1,7 +1,7 @@
-"""`print`, a line in one piece.
+"""`print`, which writes each line in one piece.
 
-Python's own writes each value and the line's end by itself. What comes between two of these writes,
-another thread's text or a `__del__` that prints, tears the line.
+Python's own `print` writes each value and the line's end separately. Text of another thread, or of
+a `__del__` that prints, could come between two of these writes and split the line.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class SessionsProxy(Protocol):
     """`sys.stdout` or `sys.stderr` of all sessions."""
 
     def write_for(self, names: dict[str, Any], text: str) -> int:
-        """Write text that code with these globals prints."""
+        """Write text that was printed by code with the global names `names`."""
         ...
 
     def flush(self) -> None: ...
 
 
 def install_print(proxies: tuple[SessionsProxy, SessionsProxy]) -> None:
-    """Have `print` write once to `proxies` and to the streams that sessions find in `sys`, and to
-    every other file as before. Once."""
+    """Have `print` write each line at once to `proxies` and to the streams that sessions find in
+    `sys`, and to every other file as before. To be called once."""
     plain_print = builtins.print
     stdout, stderr = proxies
 
@@ -44,7 +44,7 @@ def install_print(proxies: tuple[SessionsProxy, SessionsProxy]) -> None:
         try:
             plain_print(*values, **{**options, "file": line})
         finally:
-            if text := line.getvalue():  # a value that cannot be printed leaves those before it
+            if text := line.getvalue():  # also when a later value could not be printed
                 if is_shared:
                     stream.write_for(sys._getframe(1).f_globals, text)
                 else:

@@ -1,6 +1,8 @@
-"""One `sys.stdout` and `sys.stderr` for all sessions, and whose code runs on a thread.
+"""One `sys.stdout` and `sys.stderr` for all sessions, and the run of a cell that a thread belongs
+to.
 
-A thread carries its cell's run in its console stream, which threads that it starts inherit.
+The console stream of a thread knows the run, and threads inherit the stream from the thread that
+starts them.
 """
 
 from __future__ import annotations
@@ -29,15 +31,15 @@ __all__ = [
 
 _proxies: tuple[_Proxy, _Proxy] | None = None
 _sessions: dict[int, SessionOfRun] = {}
-"""By the identity of their namespaces; single operations, each one atomic."""
+"""By the identity of their namespaces. Each operation on it is atomic."""
 
 _forked: CellRun | None = None
-"""In a fork of a session: the run that forked."""
+"""In a fork that a session's code made: the run that made it."""
 
 
 def install_proxies() -> tuple[_Proxy, _Proxy]:
-    """Put the proxies in the place of `sys.stdout` and `sys.stderr`, which they are, in this order.
-    Once."""
+    """Replace `sys.stdout` and `sys.stderr` by proxies; returns them in this order. To be called
+    once."""
     global _proxies
     console.install(_Proxy)
     _proxies = cast("tuple[_Proxy, _Proxy]", (sys.stdout, sys.stderr))
@@ -46,18 +48,18 @@ def install_proxies() -> tuple[_Proxy, _Proxy]:
 
 
 def session_begins(session: SessionOfRun) -> None:
-    """What code with this session's namespace prints is the session's from now on."""
+    """From now on, text printed by code with this session's namespace goes to this session."""
     _sessions[id(session.namespace)] = session
 
 
 def session_is_over(session: SessionOfRun) -> None:
-    """The session is forgotten."""
+    """The reverse of `session_begins`."""
     del _sessions[id(session.namespace)]
 
 
 @contextmanager
 def placed(cell_run: CellRun) -> Iterator[None]:
-    """In this `with`, the calling thread is that of a cell's run."""
+    """In this `with`, the calling thread belongs to this run of a cell."""
     assert _proxies is not None
     for proxy, stream in zip(_proxies, cell_run.streams, strict=True):
         proxy.set_stream(stream)
@@ -79,7 +81,7 @@ def current_run() -> CellRun | None:
 
 
 def is_fork() -> bool:
-    """Whether this process is a fork that a session's code made, with plain streams of its own."""
+    """Whether this process is a fork that a session's code made. It has plain streams."""
     return _forked is not None
 
 
@@ -102,14 +104,14 @@ def thread_stream(name: str, target: TextIO) -> Iterator[None]:
 
 
 class _Proxy(console.ConsoleProxy):
-    """Text of the calling thread's cell; but of the code's own session, where the garbage collector
-    runs a `__del__` of one session on a thread of another, or of none."""
+    """Text goes to the calling thread's cell. But the garbage collector may run a `__del__` of one
+    session on a thread of another, or of none: its text goes to its own session."""
 
     def write(self, text: str) -> int:
         return self.write_for(sys._getframe(1).f_globals, text)
 
     def write_for(self, names: dict[str, Any], text: str) -> int:
-        """Write text that code with these globals prints."""
+        """Write text that was printed by code with the global names `names`."""
         session = _sessions.get(id(names))
         if session is None or session.last_run is None or _forked is not None:
             return super().write(text)
@@ -120,7 +122,7 @@ class _Proxy(console.ConsoleProxy):
 
 
 class _Redirected(io.TextIOBase):
-    """A thread's stream that is `target`, and still says whose the thread is."""
+    """A thread's stream that writes to `target`, and still knows the run that the thread is of."""
 
     def __init__(self, target: TextIO, place: object) -> None:
         self.place = place
@@ -137,7 +139,7 @@ class _Redirected(io.TextIOBase):
 
 
 def _follow_forks() -> None:
-    """Let a forked child, whose console has no sessions, know whose child it is."""
+    """Let a forked child, whose console has no sessions, know which run made it."""
     forking: dict[int, CellRun | None] = {}  # by thread
 
     def before() -> None:

@@ -1,9 +1,10 @@
-"""`sys.stdout = …` by session.
+"""What `sys.stdout = …` sets, for each session separately.
 
 User code sets `sys.stdout` and `sys.stderr`, itself or through `contextlib.redirect_stdout`. There
-is one `sys` for all sessions; so its class is given two properties: a session's thread finds its
-session's own stream there, and what it sets is kept with the session. `print` looks into `sys`'s
-dict, which stays as it is: it finds the console's proxy, which asks the session what it has set.
+is one `sys` for all sessions, so its class gets two properties: a thread of a session finds its
+session's own stream there, and what it sets is kept with the session. `print` looks into the
+dictionary of `sys`, which does not change: it finds the console's proxy, which asks the session
+what it has set.
 
 The idea of a class for an existing module: the language reference, "Customizing module attribute
 access".
@@ -28,10 +29,11 @@ class StreamOfSession(Protocol):
 
 
 def install_sys_streams(find: Callable[[str], StreamOfSession | None]) -> None:
-    """Keep what sessions set.
+    """Have each session keep the `sys.stdout` and `sys.stderr` that it sets.
 
     Args:
-        find: for "stdout" or "stderr", the calling session's; None for a thread of no session.
+        find: gives, for "stdout" or "stderr", the stream of the calling thread's session; None for
+            a thread of no session.
     """
 
     class Sys(ModuleType):
@@ -39,8 +41,8 @@ def install_sys_streams(find: Callable[[str], StreamOfSession | None]) -> None:
         stderr = _property("stderr", find)
 
         def __reduce_ex__(self, protocol: Any) -> Any:
-            # Who pickles functions by value (cloudpickle) pickles modules by name, but such of
-            # exactly the class `ModuleType` alone.
+            # What pickles functions by value (cloudpickle) pickles modules by name, but only
+            # those whose class is exactly `ModuleType`.
             return importlib.import_module, ("sys",)
 
     Sys.__name__ = Sys.__qualname__ = ModuleType.__name__

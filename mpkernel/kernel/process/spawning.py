@@ -1,4 +1,4 @@
-"""Processes that a session's code starts by spawn or forkserver: `lenient_main` runs in them."""
+"""Has `lenient_main` run first in processes that a session's code starts by spawn or forkserver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LENIENT_MAIN = "lenient_main.py"
 
 
 class _ExecutedWhenUnpickled:
-    """Source that the process executes that unpickles this."""
+    """Source code; the process that unpickles this object executes it."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -24,8 +24,8 @@ class _ExecutedWhenUnpickled:
 
 
 def install_spawning(is_in_session: Callable[[], bool]) -> None:
-    """Have the processes that are started where `is_in_session()` holds run the app's file up to
-    where it starts processes. Once."""
+    """Have processes that are started while `is_in_session()` is true run the app's file only up to
+    where it starts processes. To be called once."""
     plain = spawn.get_preparation_data
     lenient_main = Path(__file__).with_name(_LENIENT_MAIN).read_text()
 
@@ -33,7 +33,7 @@ def install_spawning(is_in_session: Callable[[], bool]) -> None:
     def get_preparation_data(name: str) -> dict[str, Any]:
         data = plain(name)
         if is_in_session() and "init_main_from_path" in data:
-            # Unknown keys are ignored; this one does its work when it is unpickled.
+            # Unknown keys are ignored. This one takes effect when it is unpickled.
             data["mpkernel"] = _ExecutedWhenUnpickled(lenient_main)
         return data
 

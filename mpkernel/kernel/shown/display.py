@@ -1,7 +1,8 @@
-"""What a value looks like: the first of its own representations that works, as a `Figure`.
+"""Turning a value into a `Figure`: the first of its representations that works is used.
 
-Asked in this order: `_mime_`, `_repr_html_`, `_repr_png_`, `_repr_svg_`, `_repr_markdown_`,
-`_repr_json_`, matplotlib, `repr`. They are user code: each may fail, and then the next one counts.
+They are tried in this order: `_mime_`, `_repr_html_`, `_repr_png_`, `_repr_svg_`,
+`_repr_markdown_`, `_repr_json_`, matplotlib, `repr`. They are user code: when one fails, the next
+is tried.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ def figure_of(value: object, *, store: Store | None) -> Figure:
     """How to show a value. A `Figure` is shown as it is.
 
     Args:
-        value: any object. What its representations raise is logged and passed over, except for
-            what is no `Exception`, such as `KeyboardInterrupt`: that goes up.
-        store: is given data over 1 MiB and its media type, and returns a URL for it. None: all
-            data is in the figure.
+        value: any object. An `Exception` that one of its representations raises is logged, and the
+            next one is tried. What is no `Exception`, such as `KeyboardInterrupt`, is raised.
+        store: called with data over 1 MiB and its media type; returns a URL for it. With None, all
+            data is in the figure itself.
 
     Raises:
-        What `store` does.
+        What `store` raises.
     """
     if type(value) is Figure:
         return value
@@ -60,8 +61,8 @@ def text_figure_of(value: object) -> Figure:
 
 
 def stacked(figures: Sequence[Figure]) -> Figure | None:
-    """Figures as one, each under the one before it: HTML, unless there is only one. None for
-    none."""
+    """Several figures as one HTML figure, each below the one before. A single figure stays as it
+    is; without any there is None."""
     if len(figures) < 2:
         return figures[0] if figures else None
     return Figure("text/html", "".join(f"<div>{_html_of(figure)}</div>" for figure in figures))
@@ -73,14 +74,14 @@ def encodable(text: str) -> str:
 
 
 class _Shape(NamedTuple):
-    """What a representation gave: text is in UTF-8."""
+    """What a representation returned; text is encoded as UTF-8."""
 
     media_type: str
     data: bytes
 
 
 class _Unusable(Exception):
-    """A representation returned what it must not."""
+    """A representation returned something that cannot be shown."""
 
 
 def _shape_of(value: object) -> _Shape:
@@ -88,8 +89,8 @@ def _shape_of(value: object) -> _Shape:
         try:
             if (shape := read(value)) is not None:
                 return shape
-        except Exception as error:  # noqa: BLE001 (user code; what it lacks, the next one may have)
-            logger.debug("%s of a %s is broken: %s", name, type(value).__name__, _words(error))
+        except Exception as error:  # noqa: BLE001 (user code; the next representation may work)
+            logger.debug("%s of a %s cannot be used: %s", name, type(value).__name__, _words(error))
     return _text_shape(_safe_repr(value))
 
 
@@ -104,7 +105,7 @@ def _words(error: Exception) -> str:
     name = type(error).__name__
     try:
         return f"{name}: {error}"
-    except Exception as second:  # noqa: BLE001 (user code; its class says as much as there is)
+    except Exception as second:  # noqa: BLE001 (user code; only its class can be named)
         return f"{name}, which cannot be printed ({type(second).__name__})"
 
 
@@ -116,7 +117,8 @@ def _text_shape(text: str) -> _Shape:
 
 
 def _asked(value: object, method: str) -> object:
-    """What the value's method returns; None where it has none. Classes describe their objects."""
+    """What the value's method returns; None where it has no such method. A class is not asked: its
+    methods describe its objects."""
     if issubclass(type(value), type):
         return None
     found = getattr(value, method, None)
@@ -128,10 +130,10 @@ def _from_mime(value: object) -> _Shape | None:
     if answer is None:
         return None
     if not isinstance(answer, tuple) or len(answer) != 2:
-        raise _Unusable(f"it returned no (media type, data) but a {type(answer).__name__}")
+        raise _Unusable(f"it returned a {type(answer).__name__} instead of (media type, data)")
     media_type, data = answer
     if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
-        raise _Unusable(f"{media_type!r} is no media type")
+        raise _Unusable(f"{media_type!r} is not a media type")
     return _Shape(str(media_type), _bytes_of(media_type, data))
 
 
@@ -150,12 +152,12 @@ def _from_json(value: object) -> _Shape | None:
     if not isinstance(data, str):
         return _Shape("application/json", msgspec.json.encode(data))
     text = encodable(data).encode()
-    msgspec.json.decode(text)  # it is JSON, or the next one counts
+    msgspec.json.decode(text)  # raises if it is not JSON: then the next representation is tried
     return _Shape("application/json", text)
 
 
 def _without_metadata(answer: object) -> object:
-    """IPython lets its methods return (data, metadata)."""
+    """The data alone: as in IPython, a method may return (data, metadata)."""
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
         return answer[0]
     return answer
@@ -167,15 +169,15 @@ def _bytes_of(media_type: str, data: object) -> bytes:
             return encodable(data).encode()
         return base64.b64decode("".join(data.split()), validate=True)
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise _Unusable(f"its data is a {type(data).__name__}, neither str nor bytes")
+        raise _Unusable(f"its data is a {type(data).__name__}, and neither str nor bytes")
     content = bytes(data)
     if _is_text(media_type):
-        content.decode()  # it is UTF-8, or the next one counts
+        content.decode()  # raises if it is not UTF-8: then the next representation is tried
     return content
 
 
 class _Canvas(Protocol):
-    """A matplotlib figure; of a subfigure and of axes, `figure` leads to it."""
+    """A matplotlib figure, or a subfigure or axes, whose `figure` leads to the figure."""
 
     @property
     def figure(self) -> _Canvas: ...
@@ -197,7 +199,7 @@ def _from_matplotlib(value: object) -> _Shape | None:
 
 
 def _is_of(value: object, module: str, name: str) -> bool:
-    """Whether the class is in a module that user code has imported: we import none."""
+    """Whether the value is of this class, in a module that user code has imported already."""
     of = getattr(sys.modules.get(module), name, None)
     return isinstance(of, type) and isinstance(value, of)
 

@@ -1,6 +1,6 @@
-"""The thread that sends what was printed a while ago, for all sessions of the process.
+"""The thread that sends text which was printed some time ago, for all sessions of the process.
 
-It waits for no client: a session whose window is full comes again later.
+It waits for no client: when the window of a session is full, it tries that session again later.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ _FLUSH_AFTER_S = 0.02
 
 
 class Buffer(Protocol):
-    """What is flushed.
+    """A buffer that the thread flushes.
 
     Attributes:
-        is_waiting: the flusher's; False at first. To be flushed twice is harmless.
+        is_waiting: False at first; only the flusher changes it. Flushing twice does no harm.
     """
 
     is_waiting: bool
 
     def try_flush(self) -> bool:
-        """Send what can be sent without waiting; returns whether nothing is left."""
+        """Send what can be sent without waiting. Returns whether nothing is left."""
         ...
 
 
 class _Flusher:
     def __init__(self) -> None:
-        # Of this kind, not a lock of our own: `put` may be called from a `__del__` within `put`.
+        # A `SimpleQueue`, and not a lock: `put` may be called by a `__del__` that runs within
+        # `put`.
         self._dirty: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="mpkernel-console", daemon=True).start()
 
@@ -58,8 +59,8 @@ _flusher_lock = threading.Lock()
 
 
 def start_flusher() -> None:
-    """Have the thread run already when `flush_soon` is called: for callers that must not wait for
-    its start. Idempotent."""
+    """Start the thread before `flush_soon` is called, for callers that must not wait for its start.
+    Idempotent."""
     global _flusher
     with _flusher_lock:
         if _flusher is None:

@@ -1,7 +1,7 @@
 """`CellOutputList`: what a cell shows, a list that many threads change.
 
-The list outlives its cell's run, so threads that the cell left behind add to it as before. What
-user code calls to change it is in `outputs`.
+The list outlives the run of its cell, so threads that the cell has started can still add to it. The
+functions by which user code changes it are in `outputs`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["CellOutputList"]
 
 
 class _Shown(NamedTuple):
-    """A value that is shown, and how."""
+    """A value that is shown, and its figure."""
 
     value: object
     figure: Figure
@@ -29,14 +29,15 @@ class _Shown(NamedTuple):
 class CellOutputList:
     """The outputs of one run of a cell, for any thread.
 
-    Every change is told, in the order in which they were made. What changes while one is told, on
-    the same thread (a `__del__` that the garbage collector runs), is told right after it.
+    `on_change` is called for every change, in the order of the changes. If a `__del__` that the
+    garbage collector runs makes a change inside that call, on the same thread, `on_change` is
+    called for it right afterwards.
 
     Args:
-        on_change: is given all figures after each change, under the lock. What it raises goes to
-            whoever made the change, which stands, and is told with the next one.
-        to_figure: how to show a value. Called without the lock: a value's own code may wait for
-            other threads.
+        on_change: called with all figures after each change, under the lock. What it raises is
+            raised by the method that made the change. The change stays, and is in the next call.
+        to_figure: turns a value into a figure. Called without the lock: a value's own code may wait
+            for other threads.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class CellOutputList:
         return [shown.figure for shown in self._shown]
 
     def append(self, value: object) -> None:
-        """Show a value under the others."""
+        """Show a value below the others."""
         new = self._shown_as(value)
         self._change(lambda shown: [*shown, new])
 
@@ -66,18 +67,18 @@ class CellOutputList:
         self._change(lambda _: [new])
 
     def replace_at(self, value: object, index: int) -> None:
-        """Show a value instead of the one at `index`; negative ones count from the end, and the
-        number of outputs itself appends.
+        """Show a value instead of the one at `index`. A negative index counts from the end. If the
+        index is the number of outputs, the value is appended.
 
         Raises:
-            IndexError: there are fewer outputs. Nothing changed.
+            IndexError: there are fewer outputs. Nothing was changed.
         """
         new, index = self._shown_as(value), operator.index(index)
 
         def replaced(shown: list[_Shown]) -> list[_Shown]:
             count = len(shown)
             if not -count <= index <= count:
-                raise IndexError(f"no output {index} to replace: the cell shows {count}")
+                raise IndexError(f"there is no output {index} to replace: the cell shows {count}")
             at = index + count if index < 0 else index
             return [*shown[:at], new, *shown[at + 1 :]]
 
@@ -89,7 +90,7 @@ class CellOutputList:
 
     def remove(self, value: object) -> None:
         """Stop showing a value, wherever it is shown: this very object, or an equal text or number.
-        One that is not shown is no error: another thread may have been first."""
+        It is no error when the value is not shown: another thread may have removed it."""
 
         def removed(shown: list[_Shown]) -> list[_Shown]:
             kept = [one for one in shown if not _is_same(one.value, value)]
@@ -98,11 +99,11 @@ class CellOutputList:
         self._change(removed)
 
     def stack(self) -> Figure | None:
-        """All that is shown as one figure, one under another; None when nothing is."""
+        """All that is shown as one figure, one value below another; None when nothing is shown."""
         return stacked(self.figures)
 
     def flush(self) -> None:
-        """Tell of a change that could not be told when it was made: an interrupt came between."""
+        """Call `on_change` for a change after which it was not called, because of an interrupt."""
         with self._lock:
             self._tell()
 
@@ -117,7 +118,8 @@ class CellOutputList:
 
     def _change(self, edited: Callable[[list[_Shown]], list[_Shown]]) -> None:
         with self._lock:
-            # Held until the lock is not: with it go values, whose __del__ may wait for a thread.
+            # Kept until the lock is released: the values in it may have a `__del__` that waits for
+            # a thread.
             before = self._shown
             self._shown = edited(before)
             self._tell()
@@ -145,7 +147,7 @@ _living: weakref.WeakSet[CellOutputList] = weakref.WeakSet()
 
 
 def _renew_locks() -> None:
-    """In a fork, a lock may be held by a thread that is not there."""
+    """In a fork, a lock may be held by a thread that the fork does not have."""
     for outputs in list(_living):
         outputs._lock = threading.RLock()
         outputs._telling = False

@@ -1,4 +1,4 @@
-"""Progress and outputs where a terminal is all there is."""
+"""Progress and outputs of an app that has no client, but may have a terminal."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _ERASE_LINE = "\r\x1b[K"
 
 
 def progress_line(progress: Progress, columns: int) -> str:
-    """A message as one line of a terminal; empty for a spinner that goes away."""
+    """A message as one line of a terminal; an empty line for a spinner that is removed."""
     parts = [progress.title, *_numbers_of(progress), progress.subtitle]
     line = "  ".join(part for part in parts if part)
     return "".join(c if c.isprintable() else " " for c in line)[:columns]
 
 
 def terminal() -> Callable[[Progress], None] | None:
-    """Where to draw outside of a session; None where nobody looks."""
+    """What draws progress outside of a session; None where there is no terminal."""
     stream = sys.stderr
     try:
         return _Terminal(stream) if stream is not None and stream.isatty() else None
@@ -40,8 +40,8 @@ def terminal() -> Callable[[Progress], None] | None:
 
 
 class TerminalPlace:
-    """The place of an app that is its process's main program; see `context.Place`. What it shows
-    is printed once, as text; what it shows no more stays printed.
+    """The place of an app that is its process's main program; see `context.Place`. What the
+    app shows is printed once, as text; what it removes stays printed.
 
     Attributes:
         cell: its name.
@@ -80,11 +80,11 @@ class _Terminal:
         try:
             self._stream.write(f"{_ERASE_LINE}{line}{end}")
             self._stream.flush()
-        except (OSError, ValueError) as gone:  # no reason to end the loop that is drawn
-            logger.debug("cannot draw %s: %s", progress.id, gone)
+        except (OSError, ValueError) as gone:  # no reason to end the loop whose progress it is
+            logger.debug("the progress of %s cannot be drawn: %s", progress.id, gone)
 
     def _columns(self) -> int:
-        with contextlib.suppress(OSError, ValueError):  # it is gone, or no real one
+        with contextlib.suppress(OSError, ValueError):  # it is gone, or not a real terminal
             return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
         return _COLUMNS
 
