@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from mpkernel.kernel.code.namespace import Namespace
 from mpkernel.kernel.messages import Figure, Message, Outputs
 from mpkernel.kernel.process.session_streams import StreamOfSession
+from mpkernel.kernel.shown.console_files import CellStream
 from mpkernel.kernel.shown.display import figure_of
 from mpkernel.kernel.shown.output_list import CellOutputList
-from mpkernel.kernel.shown.session_console import CellStream, SessionConsole
+from mpkernel.kernel.shown.session_console import SessionConsole
 
 if TYPE_CHECKING:
     from mpkernel.host.kernels import Kernel

@@ -51,8 +51,9 @@ from mpkernel.kernel.messages import (
     encode,
 )
 from mpkernel.kernel.process.debugger import leave_debugger
+from mpkernel.kernel.shown.console_files import SessionStream
 from mpkernel.kernel.shown.display import encodable
-from mpkernel.kernel.shown.session_console import SessionConsole, SessionStream
+from mpkernel.kernel.shown.session_console import SessionConsole
 from mpkernel.wire.frames import Message as Frame
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import sys
 from typing import Any, Protocol
 
 from mpkernel.builtins_like import builtin_like
-from mpkernel.kernel.shown.session_console import SessionStream
+from mpkernel.kernel.shown.console_files import SessionStream
 
 __all__ = ["SessionsProxy", "install_print"]
 
