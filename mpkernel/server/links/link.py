@@ -4,7 +4,7 @@
     the loop ◀── on_frames ── ┘ ◀══
 
 The one that there is goes over Pipes, `pipe_link`. A process makes its own, see
-`launching.process`. What holds for every link is tested by `tests/server/link_contract.py`.
+`launching.process`. What holds for every link is tested by `tests/server/process_contract.py`.
 """
 
 from __future__ import annotations
