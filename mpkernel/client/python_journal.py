@@ -13,6 +13,7 @@ from mpkernel.server.sessions.journal import Journal, Rebuilt
 from mpkernel.server.supervision.deaths import Death
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.messages import UNDECODABLE
 
 __all__ = ["PythonJournal"]
 
@@ -68,6 +69,23 @@ class _State(NamedTuple):
         return [*before, *run, *after]
 
 
+class _Kept(msgspec.Struct, frozen=True, kw_only=True, tag="mpkernel-python-journal-1"):
+    """What a journal keeps for another server.
+
+    Attributes:
+        state, good, pending, executed, dropped, has_dropped_more: as the journal's.
+        begun: how many of the pending commands the kernel has begun.
+    """
+
+    state: _State
+    good: _State
+    pending: list[_Pending]
+    begun: int
+    executed: bool
+    dropped: list[str]
+    has_dropped_more: bool
+
+
 class PythonJournal(Journal):
     """The journal of a `PythonClient`.
 
@@ -83,7 +101,7 @@ class PythonJournal(Journal):
         self._kernel = kernel
         self._max_bytes = max_bytes
         self._state = _State(False, {}, {})
-        self._good = self._state  # what the kernel was in before what it may have died of
+        self._good = self._state  # before the command that may have ended the process
         self._sizes: dict[str, int] = {}
         self._bytes = 0
         self._dropped: set[str] = set()
@@ -154,6 +172,36 @@ class PythonJournal(Journal):
 
     def notice(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> bytes:
         return encode(Restarted(death.what, list(lost), guilty))
+
+    def kept(self) -> bytes:
+        return msgspec.msgpack.encode(
+            _Kept(
+                state=self._state,
+                good=self._good,
+                pending=list(self._pending),
+                begun=self._begun - self._done,
+                executed=self._executed,
+                dropped=sorted(self._dropped),
+                has_dropped_more=self._has_dropped_more,
+            )
+        )
+
+    def load(self, kept: bytes) -> None:
+        try:
+            found = msgspec.msgpack.decode(kept, type=_Kept)
+        except UNDECODABLE as error:
+            raise ProtocolError(
+                f"this is nothing that a journal of this version keeps: {error}",
+                remedy="open the session as a new one",
+            ) from error
+        self._state, self._good = found.state, found.good
+        self._dropped = set(found.dropped)
+        self._has_dropped_more = found.has_dropped_more
+        self._executed = found.executed
+        for pending in found.pending:
+            self._append(pending)
+        self._begun = found.begun
+        self._bound(found.state.before | found.state.after)
 
     @property
     def _is_replaying(self) -> bool:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import random
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 
 from mpkernel.client import python_kernel
@@ -150,3 +155,89 @@ def test_names_count_as_well_as_their_values_and_few_are_listed() -> None:
     assert 50 < len(command.values) < 200
     assert len(rebuilt.lost) < 200
     assert "more names" in rebuilt.lost[-1]
+
+
+def loaded_from(journal: Played) -> Played:
+    other = Played()
+    other.load(journal.kept())
+    return other
+
+
+def play_at_random(journal: Played, chance: random.Random) -> None:
+    """What sessions go through, in any order."""
+    sent = begun = done = 0
+    for _ in range(chance.randrange(30)):
+        match chance.randrange(6):
+            case 0:
+                journal.send(RunApp())
+                sent += 1
+            case 1:
+                size = chance.choice([1, 10, 3000])
+                journal.send(SetValues({chance.choice("abcdef"): "x" * size}))
+                sent += 1
+            case 2:
+                journal.send(Execute("1 / 0", chance.choice("ab")))
+                sent += 1
+            case 3 | 4:
+                begun = chance.randint(begun, sent)
+                done = chance.randint(max(done, begun - 1), begun) if begun else 0
+                journal.progressed(begun, done)
+            case 5 if chance.random() < 0.3:
+                sent = len(journal.replayed(guilty=chance.random() < 0.5))
+                begun = done = 0
+
+
+@pytest.mark.parametrize("guilty", [False, True])
+@pytest.mark.parametrize("seed", range(100))
+def test_a_journal_that_was_kept_and_loaded_brings_the_same_back(seed: int, guilty: bool) -> None:
+    journal = Played()
+    play_at_random(journal, random.Random(seed))
+    loaded = loaded_from(journal)
+    as_it_was = copy.deepcopy(journal)
+    rebuilt = [one.rebuild(without_running=guilty) for one in (loaded, as_it_was)]
+    said = [[decode_command(message.payload) for message in one.messages] for one in rebuilt]
+    assert said[0] == said[1]
+    assert rebuilt[0]._replace(messages=[]) == rebuilt[1]._replace(messages=[])
+    for one in (loaded, as_it_was):
+        one.send(SetValues({"later": 1}))
+        one.progressed(1, 0)
+    assert loaded.replayed(guilty=guilty) == as_it_was.replayed(guilty=guilty)
+
+
+def test_values_of_any_kind_that_a_kernel_can_be_sent_are_kept() -> None:
+    journal = Played()
+    values = {"at": datetime(2026, 1, 1, tzinfo=UTC), "raw": b"\xff", "deep": [{"a": [None, 1.5]}]}
+    journal.send(RunApp(), SetValues(values))
+    assert loaded_from(journal).replayed() == [RunApp(), SetValues(values)]
+
+
+def test_a_journal_with_less_room_takes_over_what_it_has_room_for() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"small": 1, "large": "x" * 5000}))
+    journal.progressed(2, 2)
+    smaller = Played(max_bytes=1000)
+    smaller.load(journal.kept())
+    rebuilt = smaller.rebuild(without_running=False)
+    assert decode_command(rebuilt.messages[1].payload) == SetValues({"small": 1})
+    assert rebuilt.lost == ("the value of large, which is too large",)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [b"", b"\xc1", msgspec.msgpack.encode({"type": "mpkernel-python-journal-0"})],
+    ids=["nothing", "no msgpack", "another version"],
+)
+def test_what_no_journal_keeps_is_refused_and_nothing_of_it_taken_over(kept: bytes) -> None:
+    journal = Played()
+    with pytest.raises(ProtocolError, match="open the session as a new one"):
+        journal.load(kept)
+    assert journal.replayed() == []
+
+
+def test_what_is_cut_off_is_refused() -> None:
+    journal = Played()
+    journal.send(RunApp(), SetValues({"n": 1}))
+    kept = journal.kept()
+    for size in range(len(kept)):
+        with pytest.raises(ProtocolError):
+            Played().load(kept[:size])

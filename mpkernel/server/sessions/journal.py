@@ -1,10 +1,17 @@
-"""What rebuilds a session in another process, kept while it lives."""
+"""What rebuilds a session in another process, kept while it lives.
+
+sent, progressed, received ─▶ Journal ─▶ rebuild: how the session comes back
+                                │ ▲
+                           kept ▼ │ load
+                      plain data, which outlives the server
+"""
 
 from __future__ import annotations
 
 import abc
 from typing import NamedTuple
 
+from mpkernel.errors import ProtocolError
 from mpkernel.server.supervision.deaths import Death
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
@@ -76,3 +83,23 @@ class Journal(abc.ABC):
             without_running: whether to leave out the command that runs, which has ended the
                 process.
         """
+
+    def kept(self) -> bytes | None:
+        """What `rebuild` needs, as data that another server can `load`: no pickle, and nothing that
+        ends with this server. None: this journal has nothing that can be written, the default."""
+        return None
+
+    def load(self, kept: bytes) -> None:
+        """Take over what another journal of the same class has `kept`. Of a new journal, as its
+        first call; `rebuild` is the next, and gives what the other's would have given. The kernel,
+        and the bounds, are those that this journal was made with.
+
+        Raises:
+            ProtocolError: it is not what a journal of this class and version keeps. Nothing was
+                taken over then.
+        """
+        del kept
+        raise ProtocolError(
+            f"a {type(self).__name__} cannot take over what another one kept",
+            remedy="open the session as a new one",
+        )
