@@ -1,7 +1,8 @@
-"""A process for every notebook app, a kernel thread for every client, and Pipes between.
+"""A process for every notebook app, a kernel thread for every client, and Pipes between them and
+their server.
 
-The public names are loaded when they are first used: an app's process imports this package too,
-and must not pay for the server's half.
+The public names are loaded when they are first used: an app's process imports this package too, and
+does not need the server's half.
 """
 
 from __future__ import annotations

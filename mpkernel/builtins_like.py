@@ -1,12 +1,12 @@
-"""A function of ours in the place of a built-in one, which nobody can tell from it.
+"""A function of ours that takes the place of a built-in one and looks like it in every way.
 
-A built-in function is pickled by its name, has no code to inspect, and is told from others by its
-type: `inspect.isbuiltin`, caches and libraries ask for it. So what replaces one is a built-in
-function, too: made by Python's C interface, with the name, the module and the documentation of the
-one that it replaces.
+A built-in function is pickled by its name, and has no code to inspect. Programs recognize it by its
+type: `inspect.isbuiltin`, caches and libraries look at that. So the function that replaces it is a
+built-in function, too. It is made with Python's C interface, and has the name, the module and the
+documentation of the one that it replaces.
 
-Its C function is `PyObject_Call(self, args, kwargs)`. So its `self`, which for the function of a
-module is that module, is a module that can be called.
+Its C function is `PyObject_Call(self, args, kwargs)`. The `self` of a module's function is the
+module. So here `self` is a module object that can be called.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class _MethodDef(ctypes.Structure):
 
 
 _definitions: list[_MethodDef] = []
-"""They must live as long as the functions: for ever."""
+"""Kept for ever: the functions refer to them."""
 
 
 def builtin_like(original: _F, function: Callable[..., Any]) -> _F:
     """A built-in function that calls `function` and says of itself what `original` says.
 
     Args:
-        original: a built-in function of a module. Any other is what a library has put there: it
-            stays a plain function, and so does what is returned.
+        original: a built-in function of a module. If it is another kind of function, a library has
+            put it there, and `function` is returned as it is.
         function: called with all arguments as they are.
     """
     if not isinstance(original, BuiltinFunctionType):

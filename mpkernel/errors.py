@@ -1,8 +1,8 @@
-"""Every exception that a caller of mpkernel can meet, each with what to do about it.
+"""Every exception that mpkernel raises to its callers, each with what to do about it.
 
-All of them derive from `MPKernelError`. A message names the thing (app, session, pid), says what
-happened and what the reader can do; `remedy` holds that last part alone, for tools that show it
-apart.
+All of them derive from `MPKernelError`. A message names the thing (app, session, pid), and says
+what happened and what the reader can do. `remedy` holds only what the reader can do, for tools that
+show it separately.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MPKernelError(Exception):
 
     Args:
         what: what happened, naming the thing it happened to.
-        remedy: what the reader can do about it; empty where there is nothing to do.
+        remedy: what the reader can do about it; empty if there is nothing to do.
     """
 
     def __init__(self, what: str, *, remedy: str = "") -> None:
@@ -64,8 +64,8 @@ class HostDied(MPKernelError):
 
 
 class HostUnresponsive(MPKernelError):
-    """An app's process takes no more input and its backlog is full; or there is no process, and no
-    more can be kept for the next one. Wait, or restart the app."""
+    """An app's process takes no input, and its backlog is full. Or there is no process, and no more
+    can be kept for the next one. Wait, or restart the app."""
 
 
 class SessionClosed(MPKernelError):
@@ -73,8 +73,8 @@ class SessionClosed(MPKernelError):
 
 
 class SessionNameTaken(MPKernelError):
-    """A session was to be opened under the name of another one of the same app, which is still
-    open. Close that one first, or choose another name."""
+    """Another session of the same app has this name, and is still open. Close that one first, or
+    choose another name."""
 
 
 class KernelFailed(MPKernelError):
@@ -86,4 +86,4 @@ class SettingsError(MPKernelError):
 
 
 class UnsupportedMarimo(MPKernelError):
-    """The marimo that is installed is missing, or outside the range that mpkernel supports."""
+    """marimo is not installed, or its version is outside the range that mpkernel supports."""

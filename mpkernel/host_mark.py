@@ -1,9 +1,10 @@
-"""`HostMark`: tells of any process from which app host it descends, whatever it has done since.
+"""`HostMark`: says of any process from which app host it descends, whatever it has done since.
 
-Every child inherits the limits of its parent, and `exec` keeps them. So a process that has cleared
-its environment, left its session, lost its parent and closed every descriptor still has them. One
-of them is free to carry a mark: the limit on file locks, which Linux has not enforced since 2.4.25
-and for which Python has no name. Of its two values only the soft one is set.
+Every child inherits the resource limits of its parent, and `exec` keeps them. So a process still
+has them when it has cleared its environment, left its process session, lost its parent and closed
+every descriptor. One of these limits is free to carry a mark: the limit on file locks, which Linux
+has not enforced since version 2.4.25, and for which Python has no name. A limit has two values;
+only the soft one is set.
 
     bit 62 ─ pid namespace (20 bits) ─ process id of the host (22) ─ its start in clock ticks (20)
 
@@ -47,14 +48,14 @@ class HostMark(NamedTuple):
 
     @classmethod
     def of_host(cls, pid: int) -> HostMark:
-        """The mark of the host with this process id, dead or alive, that nobody has reaped yet."""
+        """The mark of the host with this process id. It may be dead, but must not be reaped yet."""
         tag = tag_of(pid)
         return cls(tag.namespace & _SHORT, tag.pid & _PID, tag.start & _SHORT)
 
     @classmethod
     def on(cls, pid: int) -> HostMark | None:
-        """The mark that a process has; None for one that descends from no host, that has ended, or
-        that may not be looked at."""
+        """The mark that a process has. None if it descends from no host, if it has ended, or if
+        this user may not look at it."""
         if sys.platform != "linux":
             return None
         try:
@@ -68,19 +69,20 @@ class HostMark(NamedTuple):
 
     @property
     def number(self) -> int:
-        """The mark as a limit."""
+        """The mark as the number that the limit is set to."""
         return _IS_MARK | self.namespace << 20 + _PID_BITS | self.pid << 20 | self.start
 
     @property
     def is_of_dead_host(self) -> bool:
-        """Whether the host is known to be gone. One of another pid namespace may live."""
+        """Whether the host is known to have ended. A host of another pid namespace may still
+        live."""
         if self.namespace != own_tag().namespace & _SHORT:
             return False
         return HostMark.of_host(self.pid) != self
 
 
 def mark_own_process() -> None:
-    """Mark the calling process, a host, and all that it will start."""
+    """Mark the calling process, which is a host, and all processes that it will start."""
     if sys.platform != "linux":
         return
     try:

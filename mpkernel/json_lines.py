@@ -1,11 +1,12 @@
-"""`JsonFormatter`: a log as lines of JSON; and the same for what apps and others print.
+"""`JsonFormatter`: a log as lines of JSON; and lines of JSON for what processes print.
 
     {"time":"2026-01-31T12:00:00.123Z","level":"WARNING","logger":"mpkernel.server.apps.app",
      "message":"…","pid":123,"app":"/srv/sales.py","session":"s_1","exception":"Traceback …"}
     {"time":"2026-01-31T12:00:00.123Z","stream":"stdout","text":"…","pid":123,"app":"/srv/sales.py"}
 
-The `pid` is that of the app's process that a line is about, or else of who logs; what is not known
-is left out. Whatever is in a text, it is one line, in UTF-8.
+The `pid` is that of the app's process that the line is about; if it is about none, that of the
+process that logs. What is not known is left out. Each record is one line of UTF-8, whatever its
+text holds.
 """
 
 from __future__ import annotations
@@ -74,12 +75,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def printed_lines(stream: str, lines: Iterable[str], *, pid: int, app: str | None = None) -> str:
-    """Lines that a process has just printed, each as one of JSON.
+    """Lines that a process has just printed, each as one line of JSON.
 
     Args:
         stream: "stdout" or "stderr".
-        lines: without their ends.
-        pid: whose they are.
+        lines: without their line ends.
+        pid: the process that printed them.
         app: the app of the process.
     """
     now = _rfc3339(time.time())
@@ -87,10 +88,10 @@ def printed_lines(stream: str, lines: Iterable[str], *, pid: int, app: str | Non
 
 
 def _message(record: logging.LogRecord) -> str:
-    """What it says, without what it is about, which has fields of its own."""
+    """The message without its tail: app, session and pid have fields of their own."""
     try:
         return record.getMessage().removesuffix(tail_of(record.__dict__))
-    except (TypeError, ValueError, KeyError) as error:  # one line wrong is better than a traceback
+    except (TypeError, ValueError, KeyError) as error:  # a wrong line is better than a traceback
         return f"{record.msg} {record.args!r} (which do not fit: {error})"
 
 
@@ -102,7 +103,7 @@ def _rfc3339(at: float) -> str:
 def _encoded(line: msgspec.Struct) -> str:
     try:
         return msgspec.json.encode(line).decode()
-    except UnicodeEncodeError:  # a path can hold what is no text
+    except UnicodeEncodeError:  # a path may hold bytes that are no text
         fields = msgspec.structs.asdict(line)
         texts = {name: _as_utf8(text) for name, text in fields.items() if isinstance(text, str)}
         return msgspec.json.encode(msgspec.structs.replace(line, **texts)).decode()

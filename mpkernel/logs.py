@@ -2,8 +2,8 @@
 
     logger.info("host started", app=path, pid=pid)
 
-is logged as "host started app=… pid=…", and the record has the attributes `app` and `pid`, for
-handlers and formatters of whoever embeds mpkernel; see `json_lines`.
+is logged as "host started app=… pid=…". The record has the attributes `app` and `pid`, for the
+handlers and formatters of programs that embed mpkernel; see `json_lines`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def get_logger(name: str) -> AboutLogger:
 
 
 class AboutLogger(logging.LoggerAdapter[logging.Logger]):
-    """Takes `app`, `session` and `pid` with each call: the absolute path of an app's file, the name
-    of a session, the id of an app's process. One that is None is left out."""
+    """Takes three more arguments with each call: `app`, the absolute path of an app's file;
+    `session`, the name of a session; `pid`, the id of an app's process. One that is None is left
+    out."""
 
     def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
         if not self.isEnabledFor(level):
@@ -37,7 +38,7 @@ class AboutLogger(logging.LoggerAdapter[logging.Logger]):
         about = {name: options.pop(name, None) for name in ABOUT}
         known = {name: value for name, value in about.items() if value is not None}
         tail = "".join(f" {name}=%s" for name in known)
-        frames = options.pop("stacklevel", 1) + 1  # this one is not who logs
+        frames = options.pop("stacklevel", 1) + 1  # the record names our caller, not this function
         text = f"{msg}{tail}"
         self.logger.log(
             level, text, *args, *known.values(), extra=known, stacklevel=frames, **options

@@ -1,4 +1,4 @@
-"""Where a server keeps what operators read: directories and files for its user's eyes alone."""
+"""Where a server keeps what operators read: directories and files that only its user can read."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ _NAME = "mpkernel"
 
 
 def runtime_directories() -> list[Path]:
-    """Where servers of this user may keep what is gone with them, the best first: they need not
-    have been started with the same environment as whoever looks for them."""
+    """The directories in which servers of this user may keep files while they run, the preferred
+    one first. There are several because a server may have been started with another environment
+    than the program that looks for it."""
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     found = [Path(given) / _NAME] if os.path.isabs(given) else []
     try:
         found.append(Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
-    except FileNotFoundError as error:  # none can be written to
+    except FileNotFoundError as error:  # there is no directory that this user may write to
         logger.debug("no directory for temporary files: %s", error)
     return found
 
 
 def private_runtime_directory() -> Path:
-    """The first of them that can be had, made where there is none.
+    """The first of `runtime_directories` that can be used. It is made if it does not exist.
 
     Raises:
-        OSError: there is none; why the last one cannot be had.
+        OSError: none can be used; the error says why the last one cannot.
     """
     failure: OSError = FileNotFoundError(errno.ENOENT, "no directory can be written to")
     for directory in runtime_directories():
@@ -66,13 +67,13 @@ def crash_directory() -> Path:
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory that nobody else may enter, or see that this one is.
+    """Make a directory that nobody else may enter. If it exists, check that it is one.
 
     Raises:
-        PermissionError: it is a link, somebody else's, or open to others.
+        PermissionError: it is a link, belongs to another user, or is open to others.
         OSError: it cannot be made.
     """
-    if not directory.is_absolute():  # "~" stays where this user has no home
+    if not directory.is_absolute():  # it still begins with "~": this user has no home directory
         raise FileNotFoundError(errno.ENOENT, "this user has no home directory", directory)
     try:
         directory.mkdir(mode=0o700, parents=True)
@@ -81,11 +82,11 @@ def make_private(directory: Path) -> None:
 
 
 def check_private(directory: Path) -> None:
-    """See that a directory is the user's own, and closed to others.
+    """Check that a directory belongs to this user, and is closed to others.
 
     Raises:
         PermissionError: it is not.
-        OSError: there is none.
+        OSError: there is no such directory.
     """
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode):
@@ -106,7 +107,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def write_public(path: Path, content: bytes) -> None:
-    """Write a file that everybody may read who may enter its folder, whole or not at all.
+    """Write a file, whole or not at all. Everybody who may enter its folder may read it.
 
     Raises:
         OSError: it could not be written; what was there before stays.
@@ -115,7 +116,8 @@ def write_public(path: Path, content: bytes) -> None:
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:
-    # The name says whose it is, should this process be killed here.
+    # The name says which process made it. If this process is killed here, `remove_leftovers` of the
+    # next server can remove it.
     unfinished = path.with_name(f".{next_name()}")
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -129,7 +131,7 @@ def _write(path: Path, content: bytes, *, mode: int) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what servers left there that were killed.
+    """Remove the files that killed servers left in a directory.
 
     Raises:
         OSError: the directory cannot be read.
@@ -140,6 +142,6 @@ def remove_leftovers(directory: Path) -> None:
             continue
         try:
             os.unlink(directory / name)
-        except FileNotFoundError:  # somebody else was faster
+        except FileNotFoundError:  # another server has removed it meanwhile
             continue
         logger.info("removed what a dead server left file=%s", name, pid=owner.pid)

@@ -1,11 +1,13 @@
-"""What descends from a process, and the end of all of it. Linux, with `/proc`; where a system does
-not tell whose child a process is, nothing is found here, and a process group has to do.
+"""Finding and killing everything that descends from a process. This needs Linux and its `/proc`. On
+a system that does not tell the parent of a process, nothing is found here, and callers have to kill
+the process group instead.
 
-Processes go on starting others while they are looked for. But one that was sent SIGKILL starts no
-more. So `kill_all` looks again and again, kills what is new, and is done when nothing is.
+While we look for processes, these go on starting others. But a process that was sent SIGKILL starts
+no more. So `kill_all` looks again and again, kills what is new, and ends when nothing is new.
 
-Two kinds of orphans there are: those of a process that is a subreaper (see `host.orphans`) stay
-its descendants; those of any other one become the children of a process that has no part in this.
+What becomes of orphans depends: if a process above them is a subreaper (see `host.orphans`), they
+stay its descendants. Otherwise they become children of the system's first process, and are not
+found here.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ _LOOKS_IN_VAIN = 4
 
 
 class Identity(NamedTuple):
-    """A process, for as long as the machine is up: process ids are used again.
+    """Names one process for as long as the machine is up. Its id alone does not: the system uses
+    process ids again.
 
     Attributes:
         pid: its process id.
@@ -47,7 +50,7 @@ class Stat(NamedTuple):
     """What the system tells of a process.
 
     Attributes:
-        identity: which it is.
+        identity: which process it is.
         parent: its parent's process id.
         session: its process session.
         has_ended: whether it is a zombie: its parent has not asked for its exit status yet.
@@ -60,7 +63,7 @@ class Stat(NamedTuple):
 
 
 class Killed(NamedTuple):
-    """What came of a search for processes to kill.
+    """The result of a search for processes to kill.
 
     Attributes:
         processes: those that were killed, or had ended by themselves and were not reaped yet.
@@ -75,7 +78,7 @@ def stat_of(pid: int) -> Stat | None:
     """A process as it is now; None when there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name before the last parenthesis may hold anything.
+            # The program's name, before the last parenthesis, may hold any characters.
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
@@ -90,8 +93,9 @@ def children_of(pid: int, thread: int | None = None) -> list[int]:
 
     Args:
         pid: the process.
-        thread: only those of this thread: what it started, and for the process's first thread also
-            what threads that have ended had started, and adopted orphans.
+        thread: give only the children of this thread. Those that threads started which have ended,
+            and adopted orphans, are children of the process's first thread. Default: of all
+            threads.
     """
     found: list[int] = []
     try:
@@ -108,16 +112,17 @@ def children_of(pid: int, thread: int | None = None) -> list[int]:
 
 
 def kill_descendants(pid: int) -> Killed:
-    """SIGKILL all that descends from a process, which must not start more meanwhile: it is the
-    calling thread's own, or stopped. Returns once no descendant can start another one; they may
-    take a moment to end."""
+    """SIGKILL all that descends from a process. The process itself must not start more meanwhile:
+    it must be that of the calling thread, or stopped. When this returns, no descendant can start
+    another process; they may take a moment to end."""
     return kill_all(lambda: descendants_of(pid))
 
 
 def kill_all(find: Callable[[], Iterable[Identity]]) -> Killed:
-    """SIGKILL what is found, until nothing new is, several looks in a row: one look may fall
-    between the end of a process and the beginning of the next. Resource trackers are spared: they
-    remove what the others leave in shared memory, and end by themselves when these have."""
+    """SIGKILL what `find` gives, until several calls in a row give nothing new: a single call may
+    come between the end of one process and the start of the next. Resource trackers are not killed:
+    they remove what the other processes leave in shared memory, and end by themselves after
+    these."""
     found = Killed(set(), set())
     looks_in_vain = 0
     for _ in range(_MOST_LOOKS):
@@ -134,7 +139,7 @@ def kill_all(find: Callable[[], Iterable[Identity]]) -> Killed:
 
 
 def kill(process: Identity) -> None:
-    """SIGKILL a process, and no other one that has its number by now."""
+    """SIGKILL a process, and never another one that has got its process id meanwhile."""
     try:
         fd = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # it is gone, or there are no such descriptors
@@ -155,8 +160,8 @@ def kill(process: Identity) -> None:
 
 
 def descendants_of(pid: int) -> list[Identity]:
-    """All, parents before their children; also those that have ended and that nobody has reaped:
-    that one has come and gone since the last look says that there may be more."""
+    """All descendants of a process, parents before their children. Those that have ended and are
+    not reaped yet are included: if one has come and gone since the last call, there may be more."""
     found: list[Identity] = []
     parents = [pid]
     while parents:
@@ -171,7 +176,7 @@ def descendants_of(pid: int) -> list[Identity]:
 
 
 def _is_resource_tracker(pid: int) -> bool:
-    """multiprocessing's, or one made after it, as joblib's is."""
+    """Whether a process is multiprocessing's resource tracker, or a copy of it such as joblib's."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return b"resource_tracker import main" in file.read()

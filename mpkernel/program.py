@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["ENDED", "MainProgram", "enter", "resolve"]
 
 ENDED = b"\0"
-"""What a `MainProgram` that came to its interpreter's end says last."""
+"""What a `MainProgram` writes last, when it has come to the end of its interpreter."""
 
 
 def resolve(entry: str) -> Callable[..., Any]:
@@ -35,14 +35,15 @@ def resolve(entry: str) -> Callable[..., Any]:
 
 
 def enter(entry: str, *args: object) -> None:
-    """Call `entry`: the first thing a spawned process does, so that its launcher need not import
-    what runs there."""
+    """Call `entry`. A spawned process does this first, so that its launcher need not import what
+    runs in it."""
     resolve(entry)(*args)
 
 
 class MainProgram:
-    """What `spawn` unpickles in a process that is to be like a plain interpreter: standard input,
-    the main thread and the exit are left as they are, where a `Process` would settle them.
+    """What `spawn` unpickles in the new process. Unlike a `multiprocessing.Process`, it changes
+    neither standard input nor the main thread nor the exit: the process is like a plain
+    interpreter.
 
     Args:
         entry: "package.module:function", called with `args`.

@@ -1,4 +1,4 @@
-"""`run_each`: several things that must all be done, whatever becomes of each."""
+"""`run_each`: several steps that must all be done, even if one of them fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run_each(steps: Iterable[Callable[[], object]], failure: str) -> None:
 
     Args:
         steps: what to call.
-        failure: what the log says of one that failed.
+        failure: the message that is logged for a step that failed.
     """
     for step in steps:
         try:

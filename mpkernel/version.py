@@ -1,4 +1,5 @@
-"""The version, in its one place: the build reads it here, and so does whatever shows it."""
+"""The version. It is written only here: the build reads it from this file, as all other code
+does."""
 
 __all__ = ["__version__"]
 

@@ -3,14 +3,17 @@
 Who does what:
 
 - ``loops``: the one place that makes event loops, `run`, which uses it, and `running_loop`.
-- ``tasks``: a coroutine as a task that is kept, named and heard (`supervised_task`,
-  `fire_and_forget`), and its end (`cancel_and_wait`).
+- ``tasks``: a coroutine as a task that is referenced until it ends, has a name, and whose error is
+  logged (`supervised_task`, `fire_and_forget`); and its end (`cancel_and_wait`).
 - ``background``: `BackgroundTask`, work with a life of its own that can be stopped from the loop,
   from another thread, or after the loop has stopped.
 - ``slices``: `in_slices`, a long loop that lets the event loop go round every 5 ms.
 - ``patience``: `PatientTimer` and `patient_timeout`, time limits for another process that a pause
   of this one does not use up.
 - ``turns``: `Turn`, how much of the loop's present turn its many readers may still use.
+- ``threads``: `off_the_loop`, work that may wait, on a thread of its own.
+- ``signals``, ``loop_end``: what to do when a signal asks the program to end, and before a loop is
+  closed.
 - ``lifespans``: `Lifespans`, several async context managers around one application.
 - ``distributors``: one source, many consumers: `ConnectionDistributor` reads a Pipe on the loop,
   `QueueDistributor` drains a queue on a thread. They stand on ``consumers`` (who is listening),
@@ -23,8 +26,8 @@ Who does what:
     another thread             thread of its own
     queue.put ───────────────▶ queue.get ─────────────────────────────────────────▶ consumers
 
-The idea comes from the asyncio hardening of marimo (pull request 9552): tasks that are not lost,
-errors that are not swallowed, and a loop that is pinned where it is used instead of looked up.
+The idea comes from marimo's pull request 9552: tasks are not lost, errors are not swallowed, and an
+object keeps the loop that it uses, instead of looking it up at each use.
 """
 
 from mpkernel.aio.background import BackgroundTask

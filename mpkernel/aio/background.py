@@ -1,7 +1,7 @@
 """Work that runs beside everything else on a loop, and the ways to end it.
 
-Three threads of thought meet here: code on the loop (`BackgroundTask.stop`), code on other threads,
-and code that cleans up when the loop no longer runs (both `BackgroundTask.stop_sync`).
+It can be ended by code on the loop (`BackgroundTask.stop`), by code on another thread, and by code
+that cleans up when the loop no longer runs (both with `BackgroundTask.stop_sync`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ __all__ = ["BackgroundTask"]
 
 logger = logging.getLogger(__name__)
 
-# How long another thread's wait goes without asking whether the loop still turns.
+# How long another thread waits before it asks again whether the loop still runs.
 _LOOK_AGAIN_S = 0.1
 
 
 class BackgroundTask:
     """A coroutine function run as one supervised task at a time, with a start and a stop.
 
-    An error of the work takes one way only, however the work is stopped: it is logged once or
-    handed to ``on_exception``, and `exception` keeps it; no stop raises it. ``async with`` starts
-    on entry and stops, without a time limit, on exit.
+    An error of the work is logged once, or handed to ``on_exception``, and `exception` keeps it. No
+    stop raises it. ``async with`` starts the work on entry, and stops it on exit, without a time
+    limit.
 
     The idea is marimo's class of that name, as hardened in its pull request 9552.
 
@@ -166,7 +166,7 @@ class BackgroundTask:
             if run.loop.is_closed():
                 return
             raise
-        # The loop may be stopped or closed under the wait, and then nobody sets the event.
+        # The loop may be stopped or closed while we wait, and then nobody sets the event.
         while not run.ended.wait(_seconds_until(deadline, at_most=_LOOK_AGAIN_S)):
             if run.loop.is_closed():
                 return
@@ -177,7 +177,7 @@ class BackgroundTask:
                 try:
                     self._drive_to_the_end(run, remaining)
                 except RuntimeError:
-                    # Its own thread may have run it again a moment before us.
+                    # The loop's own thread may have begun to run it again a moment ago.
                     if not run.loop.is_running():
                         raise
 
@@ -187,7 +187,7 @@ class BackgroundTask:
                 f"the loop of background task {self.name!r} is stopped and this thread runs another"
                 " one; call stop_sync from a thread without a running loop"
             )
-        # A task: a coroutine would be left unawaited if the loop cannot be run here after all.
+        # As a task: a coroutine would never be awaited if the loop cannot be run here after all.
         stopping = run.loop.create_task(self.stop(timeout), name=f"stop {self.name}")
         run.loop.run_until_complete(stopping)
 
@@ -195,7 +195,7 @@ class BackgroundTask:
         run.stop_requested = False
         return TimeoutError(
             f"background task {self.name!r} still runs {timeout} s after it was told to stop;"
-            " it holds on to its cancellation or the loop is blocked"
+            " it does not end although it was cancelled, or the loop is blocked"
         )
 
 
@@ -206,7 +206,7 @@ class _Run:
     task: asyncio.Task[None]
     home: threading.Thread = field(default_factory=threading.current_thread)
     ended: threading.Event = field(default_factory=threading.Event)
-    # Set on the loop's thread only; whoever gave up waiting clears it, from any thread.
+    # Set on the loop's thread only. A stop that ran out of time clears it, from any thread.
     stop_requested: bool = False
 
     @property

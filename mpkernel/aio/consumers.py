@@ -1,6 +1,6 @@
 """Who is listening to a distributor: adding, removing, and handing an item to each.
 
-Shared by the distributors; where the items come from is theirs.
+All distributors use this. Where the items come from is told in `distributors`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Consumers(Generic[T]):
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._lock = threading.Lock()
-        # Replaced under the lock, never changed in place: handing out goes over a snapshot without
-        # the lock, so a consumer may add and remove while it is called.
+        # Replaced under the lock, never changed in place: `hand_out` goes over a tuple that stays
+        # as it is, without the lock. So a consumer may add and remove consumers while it is called.
         self._entries: tuple[_Entry[T], ...] = ()
 
     def add(self, consumer: Consumer[T], name: str | None) -> Disposable:
@@ -55,7 +55,7 @@ class Consumers(Generic[T]):
         return Disposable(lambda: self._remove(entry))
 
     def hand_out(self, item: T) -> None:
-        """Call every consumer with ``item``; an error of one is logged and stays with it."""
+        """Call every consumer with ``item``. An error of one is logged; the others are called."""
         for entry in self._entries:
             if entry.removed:
                 continue
@@ -68,7 +68,8 @@ class Consumers(Generic[T]):
                 )
 
     def clear(self) -> None:
-        """Remove all, including those that the item in hand has not reached yet."""
+        """Remove all. Those that `hand_out` has not called yet with its present item are not
+        called."""
         with self._lock:
             for entry in self._entries:
                 entry.removed = True

@@ -1,7 +1,7 @@
 """One source, many consumers: a Pipe read on the event loop, or a queue drained by a thread.
 
-Neither keeps what nobody consumes, and neither bounds a consumer: one that takes long holds up the
-loop, or the thread, and with it the others.
+An item that comes while there is no consumer is dropped. Consumers have no time limit: one that
+takes long blocks the loop, or the thread, and with it all other consumers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# A wake-up reads once: what one Pipe holds never keeps the loop from the others.
+# At each wake-up this is read once, so that one full Pipe does not keep the loop from the others.
 _READ_BYTES = 64 * 1024
 
 
@@ -244,7 +244,7 @@ class QueueDistributor(Generic[T]):
         try:
             self._source.put_nowait(None)
         except queue.Full:
-            # A thread with items before it does not sleep: it sees the flag by itself.
+            # The queue is full, so the thread does not wait in `get`: it will see the flag.
             logger.debug("queue is full at the stop distributor=%s", self.name)
         if thread is threading.current_thread():
             return

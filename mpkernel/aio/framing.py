@@ -1,8 +1,8 @@
 """Bytes to frames, as `multiprocessing.connection.Connection` writes them. No I/O in here.
 
-A frame is a length prefix and that many bytes. The prefix is 4 bytes, big-endian and signed; -1
-says that the length did not fit and follows in 8 bytes, big-endian and unsigned. What the bytes of
-a frame mean is the reader's affair.
+A frame is a length prefix and that many bytes. The prefix has 4 bytes, big-endian and signed. If it
+is -1, the length did not fit, and follows in 8 bytes, big-endian and unsigned. What the bytes of a
+frame mean, the reader has to know.
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ __all__ = ["LoopEnd"]
 
 class LoopEnd:
     """Has `last` awaited when the running loop is shut down: by `asyncio.run`, by a server, by a
-    test client. Not by a program that closes its loop without a word.
+    test client. A program that closes its loop without shutting it down does not await it.
 
-    A loop has one hook for its end: it closes the async generators that were begun on it
-    (`loop.shutdown_asyncgens`). So one is begun here. By then the loop's tasks are cancelled, and
-    it still runs: `last` may wait, and should not for long.
+    A loop tells nobody of its end, but it closes the async generators that were begun on it
+    (`loop.shutdown_asyncgens`). So one is begun here, and closing it awaits `last`. At that time
+    the loop's tasks are cancelled, and the loop still runs: `last` may wait, but should not wait
+    long.
 
     Args:
         last: awaited once, on the loop. What it raises is told to the loop's exception handler.
@@ -30,7 +31,7 @@ class LoopEnd:
         _step(self._generator.__anext__())
 
     def cancel(self) -> None:
-        """There is nothing left to do at the loop's end. From any thread. Idempotent."""
+        """Await nothing at the loop's end. From any thread. Idempotent."""
         if self._last is not None:
             self._last = None
             _step(self._generator.aclose())
@@ -45,7 +46,7 @@ class LoopEnd:
 
 
 def _step(awaitable: Awaitable[None]) -> None:
-    """Go on to where the generator yields or ends. It does not wait for anything before."""
+    """Run the generator until it yields or ends. Until then it awaits nothing."""
     try:
         awaitable.__await__().send(None)
     except StopIteration:

@@ -14,7 +14,7 @@ __all__ = ["call_on_loop", "new_event_loop", "result_on_loop", "run", "running_l
 
 T = TypeVar("T")
 
-# How long a wait for another thread's loop goes without asking whether that is closed.
+# How long to wait for another thread's loop before asking again whether the loop is closed.
 _LOOK_AGAIN_S = 0.1
 
 
@@ -46,7 +46,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that runs in this thread, or None: a question, where others raise."""
+    """Return the loop that runs in this thread, or None if none does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -54,8 +54,8 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def call_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    """Call on the loop's thread: now if this is it, else soon. Not at all on a closed loop: its
-    program is leaving."""
+    """Make a call on the loop's thread: at once if this is that thread, else soon. If the loop is
+    closed, the call is not made: the program is about to end."""
     if running_loop() is loop:
         call()
         return
@@ -67,10 +67,10 @@ def call_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) ->
 
 
 def result_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:
-    """The same, waiting for the result.
+    """Make a call on the loop's thread, and wait for its result.
 
     Raises:
-        RuntimeError: the loop was closed before it came to the call.
+        RuntimeError: the loop was closed before it made the call.
         BaseException: whatever ``call`` raises.
     """
     if running_loop() is loop:
@@ -83,15 +83,15 @@ def result_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:
         except BaseException as error:
             result.set_exception(error)
             if not isinstance(error, Exception):
-                raise  # the loop's own to know, too: KeyboardInterrupt, SystemExit
+                raise  # the loop must see KeyboardInterrupt and SystemExit, too
 
     loop.call_soon_threadsafe(on_loop)
     while True:
         try:
             return result.result(_LOOK_AGAIN_S)
         except TimeoutError:
-            # A closed loop calls nothing any more, and says so to nobody. The call's own error may
-            # be a TimeoutError too.
+            # A closed loop makes no more calls, and tells nobody. If `result` is done, the
+            # TimeoutError is that of the call itself.
             if result.done():
                 raise
             if loop.is_closed():

@@ -1,8 +1,9 @@
-"""Time limits for another process, in which a pause of this one does not count: `PatientTimer`
-calls when the time is over, `patient_timeout` is `asyncio.timeout` with such a timer.
+"""Time limits for another process, in which a pause of this process does not count. `PatientTimer`
+makes a call when the time is over; `patient_timeout` is `asyncio.timeout` with such a timer.
 
-A container or a virtual machine that is frozen stops a server and its processes together. When they
-go on, every timer of the loop is due at once, and the others have had no time to do anything.
+When a container or a virtual machine is frozen, a server and its processes stop together. When they
+go on, every timer of the server's loop is due at once, although the processes had no time to do
+anything.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from contextlib import asynccontextmanager
 __all__ = ["PatientTimer", "patient_timeout"]
 
 _STEPS = 4
-_LATE_S = 0.1  # less than that is an ordinary delay, and a loop's clock counts milliseconds
+_LATE_S = 0.1  # a step that is late by less than this has had an ordinary delay
 _MOST_LATE_STEPS = 16
 
 
 class PatientTimer:
-    """Calls once, after a delay that is waited for in four steps. A step that ends later than it
-    should by more than its own length, and by more than 0.1 s, is waited for again: the loop was
-    blocked, or its process did not run. That is done 16 times at most: a loop that is always late
-    does not put the end off for ever. On the loop's thread.
+    """Makes one call after a delay. On the loop's thread.
+
+    The delay is divided into four steps. If a step ends too late, by more than its own length and
+    by more than 0.1 s, then the loop was blocked or its process did not run, and the step is waited
+    for again. This is done 16 times at most, so that the call is made also on a loop that is always
+    late.
 
     Args:
-        loop: calls it, and tells the time.
+        loop: makes the call, and tells the time.
         delay_s: how long to wait.
         call: what to call.
     """
@@ -41,7 +44,7 @@ class PatientTimer:
         self._wait()
 
     def cancel(self) -> None:
-        """Call nothing any more. Idempotent."""
+        """Do not make the call. Idempotent."""
         self._handle.cancel()
 
     def cancelled(self) -> bool:

@@ -1,6 +1,6 @@
-"""Knowing on the loop when a descriptor can be read, its errors included.
+"""Tells the loop when a descriptor can be read, also when the read would report an error.
 
-The reading itself is the callback's.
+The callback does the reading.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ __all__ = ["ReadableWatch"]
 class ReadableWatch:
     """Calls back on ``loop`` whenever a read of ``descriptor`` would not block.
 
-    End of file and errors count, as a read reports them at once. Used instead of a bare
-    ``loop.add_reader``, which does not keep that promise on uvloop: for a descriptor in an error
-    state (a duplex Pipe whose peer closed it with data unread) the callback comes once and never
-    again, however much is left to read, so the last frames and the ECONNRESET behind them are
-    lost. The loop is given an epoll descriptor that watches the real one: it is readable whenever
-    there is news of any kind, and never in an error state itself.
+    This includes end of file and errors, because a read reports them at once. With
+    ``loop.add_reader`` alone, uvloop does not always call back: if a descriptor is in an error
+    state (a duplex Pipe whose peer closed it with data unread), the callback is called once and
+    never again, however much is left to read. The last frames, and the ECONNRESET behind them,
+    would be lost. So the loop is given an epoll descriptor that watches the real one. It is
+    readable whenever anything can be read from the real one, and it is never in an error state
+    itself.
 
     Args:
-        loop: pinned here; `close` goes back to it.
-        descriptor: stays the caller's, and its blocking mode as it is.
+        loop: the loop that calls back. `close` uses the same one.
+        descriptor: still belongs to the caller. Its blocking mode is not changed.
         callback: called again and again as long as there is something to read.
 
     Raises:

@@ -1,4 +1,5 @@
-"""Signals that ask a program to end: as an event, or with a word before."""
+"""Signals that ask a program to end: as an event, or with a call before the signal's own
+handler."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def ending_signals(numbers: tuple[signal.Signals, ...] = _ENDING) -> Iterator[asyncio.Event]:
-    """In this ``with``, each of these signals sets the event and does nothing else; the handlers of
-    before are back at its end. On a thread where no handler can be set, the event stays unset.
+    """While this ``with`` lasts, each of these signals sets the event and does nothing else. At its
+    end, the previous handlers are set again. Handlers can be set on the main thread only: on any
+    other, the event stays unset.
     """
     came = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -36,15 +38,15 @@ def ending_signals(numbers: tuple[signal.Signals, ...] = _ENDING) -> Iterator[as
 
 
 def before_ending(call: Callable[[], None]) -> Callable[[], None]:
-    """Have SIGINT and SIGTERM call `call` before they do what they do now, which must be to ask
-    the program to end: a signal that ends it at once, or that is ignored, stays as it is. So does
-    everything on a thread where no handler can be set.
+    """Have SIGINT and SIGTERM call `call` before they call their present handler. A signal that has
+    no handler of the program's own (it ends the program at once, or is ignored) stays as it is. On
+    a thread where no handler can be set, nothing is changed.
 
     Args:
-        call: quick, and safe wherever the main thread happens to be.
+        call: must be quick, and safe at any point of the main thread's code.
 
     Returns:
-        What takes it back: no signal calls it from then on. For the same thread.
+        A function that undoes this: afterwards no signal calls `call`. Call it on the same thread.
     """
     undo = ExitStack()
     if threading.current_thread() is not threading.main_thread():
@@ -59,7 +61,7 @@ def before_ending(call: Callable[[], None]) -> Callable[[], None]:
 
 
 class _Calling:
-    """A signal's handler that calls, and then does what the handler before it does."""
+    """A signal's handler that makes a call, and then calls the previous handler."""
 
     def __init__(
         self,
@@ -76,7 +78,8 @@ class _Calling:
 
 
 def _restore(number: signal.Signals, ours: _Calling) -> None:
-    """The handler of before; where somebody has set another since, that may call ours."""
+    """Set the previous handler again. If somebody has set another one since, it stays: it may call
+    ours, which from now on only calls the previous one."""
     ours.call = None
     now: object = signal.getsignal(number)
     if now is ours:

@@ -22,7 +22,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 SLICE_S = 0.005
-"""How long one slice lasts: short beside the 25 ms that nobody shall ever wait for the loop."""
+"""How long one slice lasts. It is short beside the 25 ms that no callback should ever have to wait
+for the loop."""
 
 
 async def in_slices(

@@ -1,8 +1,8 @@
-"""Tasks that are kept until they end, that have a name, and whose errors are heard.
+"""Tasks that are referenced until they end, that have a name, and whose errors are reported.
 
-The event loop itself holds its tasks weakly and mentions an error only when the task is collected;
-these helpers close both gaps. A task that has to be stopped from other threads is a
-`mpkernel.aio.background.BackgroundTask`.
+The event loop itself has only weak references to its tasks, and it mentions an error only when the
+task is garbage-collected. These helpers keep the task, and report the error at once. For a task
+that has to be stopped from other threads, use `mpkernel.aio.background.BackgroundTask`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def supervised_task(
     registry: set[asyncio.Task[Any]] | None = None,
     on_exception: Callable[[BaseException], object] | None = None,
 ) -> asyncio.Task[T]:
-    """Start ``coroutine`` as a task of the running loop and answer for it until it ends.
+    """Start ``coroutine`` as a task of the running loop, keep it until it ends, report its error.
 
     A strong reference is held while the task runs. An error that ends it is logged once, or handed
     to ``on_exception`` instead; a cancellation is neither. This holds for an awaited task too: when
@@ -91,10 +91,9 @@ def fire_and_forget(coroutine: Coroutine[Any, Any, Any], *, name: str) -> asynci
 async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Cancel ``task`` and return when it has ended.
 
-    The task's own cancellation is what was asked for and ends here, and so does a task that answers
-    the cancellation by returning. A task that was done before the call counts as looked after:
-    asyncio will not complain that its error was never retrieved, the error is not raised here, and
-    ``task.exception()`` still gives it. A task that resists is waited for without a bound; put
+    If the task is cancelled, or returns instead, nothing is raised. If it was done before the call,
+    its error is not raised here: ``task.exception()`` still gives it, and asyncio will not complain
+    that nobody retrieved it. A task that does not end is waited for without a bound; put
     `asyncio.timeout` around the call to have one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Work that may wait, off the loop, where there is a thread for it."""
+"""Work that may block, on a thread of its own if there can be one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 async def off_the_loop(work: Callable[[], T]) -> T:
-    """Do `work` on a thread of its own. Where the system gives none, the loop itself does it: what
-    ends a process, or cleans up after one, must not be left undone for that.
+    """Do `work` on a thread of its own. If no thread can be started, do it on the loop's thread:
+    work that ends a process, or cleans up after one, must be done in any case.
 
-    Not on the loop's own executor: that queues what it has no thread for, and a loop that has one
-    needs another thread for its end.
+    The loop's own executor is not used: it queues work while it has no thread, and a loop that has
+    an executor needs one more thread to shut it down.
 
     Raises:
         BaseException: whatever `work` raises.
@@ -39,5 +39,5 @@ async def off_the_loop(work: Callable[[], T]) -> T:
     except RuntimeError as error:
         logger.warning("the event loop has to wait for what a thread should do: %s", error)
         return work()
-    # A caller that is cancelled gives up the result, not the work.
+    # If the caller is cancelled, the work goes on, and only its result is given up.
     return await asyncio.shield(asyncio.wrap_future(future))

@@ -34,8 +34,8 @@ class Turn:
 
     @property
     def is_over(self) -> bool:
-        """Whether those who ask for much have used this turn up. Costs next to nothing where nobody
-        does."""
+        """Whether the readers that asked for time have used this turn up. Costs almost nothing when
+        no reader has asked."""
         return self._ends_at is not None and time.monotonic() >= self._ends_at
 
     def has_time_left(self) -> bool:
@@ -58,7 +58,7 @@ class Turn:
         self._timer = None
         try:
             for _ in range(len(self._waiting)):
-                self._waiting.popleft()()  # one in each turn at least, whoever uses it up
+                self._waiting.popleft()()  # at least one goes on in each turn
                 if self.is_over:
                     break
         finally:

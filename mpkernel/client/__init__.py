@@ -1,5 +1,5 @@
-"""A server's end of the embedded Python kernel: `PythonClient`, and the journal that brings its
-session back."""
+"""What a server uses to talk to the embedded Python kernel: `PythonClient`, and the journal with
+which its session comes back after a death."""
 
 from __future__ import annotations
 

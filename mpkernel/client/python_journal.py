@@ -1,4 +1,12 @@
-"""What brings a session of the embedded kernel back: that its app was run, and the values set."""
+"""What is kept to bring a session of the embedded kernel back: whether its app was run, and which
+values were set.
+
+The kernel reports how many commands it has begun and how many it has done (`progressed`). A command
+that is sent goes to the queue `_pending`. When the kernel has done it, it leaves the queue and
+changes `_state`. After a death, `rebuild` makes commands that lead to `_state`, and adds those that
+still waited. While the kernel works on these, `_good` keeps the state before the
+command that may have ended the process.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +28,7 @@ __all__ = ["PythonJournal"]
 _SHOWN_CHARS = 200
 _MOST_NAMED = 100
 _ENTRY_BYTES = 64
-"""What anything kept is taken to need beside its content."""
+"""How much memory each thing that is kept is assumed to need, beside its content."""
 
 
 class _Pending(NamedTuple):
@@ -29,7 +37,7 @@ class _Pending(NamedTuple):
     Attributes:
         channel, command: what was sent.
         size: about how many bytes it needs.
-        is_replay: whether `rebuild` sent it: what it does is in the state already.
+        is_replay: whether `rebuild` made it. What it does is part of the state already.
     """
 
     channel: Channel
@@ -39,12 +47,12 @@ class _Pending(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Where a session is, as far as it can be brought back there.
+    """The part of a session's state that can be brought back.
 
     Attributes:
         ran: whether the app was run.
-        before: values set before it was run last.
-        after: values set since then.
+        before: the values that were set before the app's last run.
+        after: the values that were set since then.
     """
 
     ran: bool
@@ -89,12 +97,13 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True, tag="mpkernel-python-jour
 class PythonJournal(Journal):
     """The journal of a `PythonClient`.
 
-    Code that was executed outside the app's cells is not run again: nobody knows what it did to the
-    world. What it or the cells left in names is what the app's run makes of them.
+    Code that was executed outside the app's cells is not run again, because it may have done
+    something that must not be done twice. Variables that it changed get the values that the app's
+    run gives them.
 
     Args:
-        kernel: what was started.
-        max_bytes: how much of the values is kept, and how much may wait for a process.
+        kernel: the kernel that was started.
+        max_bytes: how many bytes of values are kept, and how many bytes of commands may wait.
     """
 
     def __init__(self, kernel: KernelSpec, *, max_bytes: int) -> None:
@@ -220,7 +229,7 @@ class PythonJournal(Journal):
             self._bound(command.values)
 
     def _bound(self, values: dict[str, Any]) -> None:
-        """Keep within the size, by leaving out what is largest."""
+        """Keep the values within `max_bytes`: drop the largest ones."""
         for name, value in values.items():
             size = _size_of_value(name, value)
             self._bytes += size - self._sizes.get(name, 0)
@@ -250,7 +259,7 @@ class PythonJournal(Journal):
 
 def _replay_of(command: RunApp | SetValues) -> _Pending:
     channel = Channel.UI_ELEMENT if isinstance(command, SetValues) else Channel.CONTROL
-    return _Pending(channel, command, 0, is_replay=True)  # the state's bound is theirs
+    return _Pending(channel, command, 0, is_replay=True)  # size 0: its values count in the state
 
 
 def _size_of(command: RunApp | Execute | SetValues) -> int:

@@ -5,6 +5,6 @@
     [tool.mpkernel] ──┘                                                              an app's own
 
 `sources` gathers, `file` finds and reads the file, `apps` says what one app's settings are,
-`values` turns what is written into values and back, `names` knows what a setting is called where.
-Nothing here starts anything: a mistake is refused before the server runs.
+`values` turns written text into values and back, `names` knows the name of a setting in each place.
+All of this happens before the server starts: a mistake is reported, and nothing runs.
 """

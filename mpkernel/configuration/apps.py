@@ -16,7 +16,7 @@ __all__ = ["AppRule", "settings_for"]
 
 
 class AppRule(NamedTuple):
-    """What is different for the apps whose path matches.
+    """Settings that are different for the apps whose path matches.
 
     Attributes:
         path: a glob: "*", "?" and "[…]" stand for parts of one name, "**" for any number of
@@ -55,13 +55,13 @@ class AppRule(NamedTuple):
             if name in POOL_WIDE:
                 raise SettingsError(
                     f"setting {name} is one of the whole server, no app has its own",
-                    remedy="set it for all",
+                    remedy="set it for all apps",
                 )
         return msgspec.structs.replace(settings, **self.changes)
 
 
 def settings_for(app: str, settings: Settings, rules: Sequence[AppRule]) -> Settings:
-    """What holds for an app: the settings, with the changes of the first rule that matches.
+    """The settings of an app: `settings`, with the changes of the first rule that matches it.
 
     Raises:
         SettingsError: as `AppRule.applied`.

@@ -7,9 +7,9 @@
     path = "reports/**"           # relative to the file's folder
     ping_timeout_s = 600
 
-What is in it is checked here, each fault named with its file and key. One that is found, and was
-not named, counts only if it is the user's own or root's: in a folder above the notebooks, such as
-`/tmp`, anybody may have put it there.
+The content of the file is checked here; an error names the file and the key. A file that was found
+by searching, not named by the user, is used only if it belongs to the user or to root: in a folder
+above the notebooks, such as `/tmp`, anybody may have put it there.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class SettingsFile(msgspec.Struct, frozen=True):
 
 
 def find_settings_file(folder: str) -> SettingsFile | None:
-    """The nearest `pyproject.toml` with a `[tool.mpkernel]`, from a folder upward. Those of others
-    than the user and root are passed over, with a warning.
+    """The nearest `pyproject.toml` with a `[tool.mpkernel]`, from a folder upward. A file that
+    belongs to another user is skipped, with a warning.
 
     Raises:
         SettingsError: one on the way cannot be read, or what it sets is wrong.
@@ -90,7 +90,7 @@ def _is_trusted(path: str) -> bool:
     try:
         owners = {os.lstat(path).st_uid, os.stat(path).st_uid}
     except OSError:
-        return True  # whoever reads it says why it cannot be read
+        return True  # `_table_of` will report why it cannot be read
     others = owners - {0, os.geteuid()}
     for owner in others:
         _warn_of(path, owner)

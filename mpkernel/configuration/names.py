@@ -1,5 +1,6 @@
-"""How a setting is called where it is set: `ping_timeout_s`, `MPKERNEL_PING_TIMEOUT_S`,
-`--ping-timeout-s`; and what to say of a name that is none."""
+"""The names of a setting in each place where it can be set: `ping_timeout_s` in a file,
+`MPKERNEL_PING_TIMEOUT_S` in the environment, `--ping-timeout-s` as a flag; and the error for a name
+that is no setting's."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def variable_of(name: str) -> str:
 
 
 def named_by(variable: str) -> str | None:
-    """The name that a variable gives a setting by, known or not; None for any other variable."""
+    """The name of the setting that a variable sets, whether there is such a setting or not. None
+    for a variable that sets none."""
     if not variable.startswith(_PREFIX) or variable.startswith(_NO_SETTINGS):
         return None
     return None if variable == FILE_VARIABLE else variable.removeprefix(_PREFIX).lower()
@@ -45,9 +47,9 @@ def unknown(
     """The error for a name that is no setting's.
 
     Args:
-        place: the name, with where it stands.
+        place: the name, with the place where it is written.
         name: the name alone.
-        as_written: how the like of it is written there.
+        as_written: how a setting's name is written in that place.
     """
     close = difflib.get_close_matches(name, Settings.__struct_fields__, n=1)
     meant = f"did you mean {as_written(close[0])}? " if close else "remove it; "

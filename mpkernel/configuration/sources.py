@@ -1,9 +1,10 @@
 """`gather`: the settings that hold here, each with where it comes from.
 
-    flags ─▶ the environment ─▶ [tool.mpkernel] of a file ─▶ defaults      the first that has one
-                                      └▶ [[tool.mpkernel.apps]]: for an app that matches, above all
+    flags ─▶ the environment ─▶ [tool.mpkernel] of a file ─▶ defaults      the first with a value
 
-What is unknown or impossible is refused, with its place.
+For an app that matches a rule in `[[tool.mpkernel.apps]]`, the rule's values come before all of
+these. A name that is unknown, or a value that is impossible, is refused; the error says where it is
+written.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ class Sources(NamedTuple):
     """Where settings are looked for.
 
     Attributes:
-        environ: such as `os.environ`: `MPKERNEL_` and a setting's name in capitals.
-        folder: where the search for a `pyproject.toml` begins, upward. Default: none is looked for.
-        flags: texts by name of a setting.
-        file: the file instead. Default: the one that `MPKERNEL_SETTINGS` names, or the search.
+        environ: such as `os.environ`. Its variables are `MPKERNEL_` and a setting's name in
+        capitals. folder: where the search for a `pyproject.toml` begins; it goes upward. Default:
+        no search. flags: the text of each flag, by the setting's name.
+        file: the file to read. Default: the one that `MPKERNEL_SETTINGS` names, else the one that
+            the search finds.
     """
 
     environ: Mapping[str, str] = {}
@@ -61,9 +63,9 @@ class Gathered(msgspec.Struct, frozen=True):
     """The settings that hold, and those of some apps.
 
     Attributes:
-        settings: what holds where no rule says otherwise.
-        origins: of each setting.
-        rules: the first that matches an app changes its settings.
+        settings: the settings of an app that no rule matches.
+        origins: where the value of each setting comes from.
+        rules: the first rule that matches an app changes the app's settings.
         file: the file that was read, if any.
     """
 
@@ -73,7 +75,7 @@ class Gathered(msgspec.Struct, frozen=True):
     file: str | None = None
 
     def of_app(self, app: str) -> Gathered:
-        """The same for an app."""
+        """The settings of one app, and where they come from."""
         rule = next((rule for rule in self.rules if rule.matches(app)), None)
         if rule is None:
             return self
@@ -86,7 +88,7 @@ def gather(sources: Sources, defaults: Settings | None = None) -> Gathered:
 
     Args:
         sources: where they are looked for.
-        defaults: what holds where no source says otherwise. Default: `Settings()`.
+        defaults: the values of settings that no source sets. Default: `Settings()`.
 
     Raises:
         SettingsError: a name is unknown, a value is impossible, a file cannot be read.
@@ -145,7 +147,7 @@ def _check_rule(found: Gathered, rule: AppRule) -> None:
 
 
 def _placed(error: SettingsError, origins: Mapping[str, Origin]) -> SettingsError:
-    """The error with the places of the settings that it names."""
+    """The same error, which also says where the settings that it names were set."""
     named = (name for name in origins if re.search(rf"\b{name}\b", error.what))
     places = dict.fromkeys(str(origins[name]) for name in named)
     return SettingsError(f"{error.what}; set by: {', '.join(places)}", remedy=error.remedy)

@@ -1,7 +1,7 @@
-"""What is written for a setting, as text or in TOML, and the value that it stands for.
+"""Turns what is written for a setting, as text or in TOML, into its value, and back.
 
-Sizes are numbers of bytes or "2GiB", durations numbers of seconds; "none" is None, which TOML has
-no word for; names in text are separated by commas.
+A size is a number of bytes, or text such as "2GiB". A duration is a number of seconds. "none"
+stands for None, also in TOML, which has no word for it. Names in text are separated by commas.
 """
 
 from __future__ import annotations

@@ -15,5 +15,5 @@ standby           processes that wait for an app
 warm_process      one of these
 restart_policy    when a process may be started again after deaths
 death_watch       the end of one process, told once
-foreground        an app in place of its launcher, for `mpkernel exec`
+foreground        an app that takes the place of its launcher in the terminal, for `mpkernel exec`
 """

@@ -1,14 +1,15 @@
-"""`DeathWatch`: the end of one process, told once, on the event loop.
+"""`DeathWatch`: tells the end of one process, once, on the event loop.
 
-A descriptor says so, and is believed only when the system has an exit status:
+When the process ends, a descriptor becomes readable. But the end is told only when the system has
+an exit status, because the descriptor can be too early:
 
-- A sentinel Pipe closes a moment before its process is gone, or long before, where user code closes
-  its descriptors.
-- A process that a debugger holds is dead to its pidfd, but has no exit status until the debugger
-  lets it go.
+- A sentinel pipe closes a moment before its process is gone; or long before, if user code closes
+  all descriptors.
+- The pidfd of a process that a debugger holds is readable when the process is dead. But the process
+  has no exit status until the debugger lets it go.
 
-In both cases the descriptor stays readable, and a loop that went on watching it would spin: a timer
-looks instead.
+In both cases the descriptor stays readable, and a loop that went on watching it would use all of a
+CPU. So a timer asks for the exit status again and again instead.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class DeathWatch:
     """Watches from the moment it is made. On the loop's thread.
 
     Args:
-        process: whose end is told.
+        process: the process whose end is told.
         loop: the running loop.
         on_death: called once, when the process has an exit status; it is not reaped yet.
 
@@ -50,7 +51,8 @@ class DeathWatch:
         loop.add_reader(self._fd, self._look, _FIRST_LOOK_S)
 
     def close(self) -> None:
-        """Tell nothing from now on. Before the process's descriptors are closed; idempotent."""
+        """Tell nothing from now on. To be called before the process's descriptors are closed.
+        Idempotent."""
         self._stop_reading()
         if self._timer is not None:
             self._timer.cancel()

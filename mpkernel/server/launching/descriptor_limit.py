@@ -1,8 +1,8 @@
-"""The limit on open descriptors: a server may raise its own, and its apps get the one from before.
+"""The limit on open descriptors: a server may raise its own; its apps get the limit from before.
 
-The soft limit is often 1024, for programs that use `select()`, which knows no descriptor beyond.
-A server does not use it, and needs about seven for each app. What apps run may well be such a
-program.
+The soft limit is often 1024. This protects programs that use `select()`, which cannot handle larger
+descriptors. A server does not use `select()`, and needs about seven descriptors for each app. But
+an app may use it, or start a program that does.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ __all__ = ["limit_of_apps", "raise_limit"]
 
 logger = get_logger(__name__)
 
-_before: int | None = None  # as it would be without `raise_limit`
+_before: int | None = None  # the soft limit for apps; None while `raise_limit` has changed nothing
 
 
 def raise_limit(*, of_apps: int) -> None:
-    """Raise this process's soft limit to its hard one. Where that is refused it stays, with a line
-    in the log. For a whole program to decide, not for a pool in it.
+    """Raise this process's soft limit to its hard one. If the system refuses that, the limit stays,
+    and the log says so. This is for a program to call, not for a pool in it.
 
     Args:
-        of_apps: what an app's limit is raised to, if it is lower and that is allowed.
+        of_apps: the limit of an app is raised to this, if it is lower and the hard limit allows it.
     """
     global _before
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

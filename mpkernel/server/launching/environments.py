@@ -3,10 +3,10 @@
     what every process needs ─▶ kept        PATH, HOME, LANG, XDG_*, PYTHON* …
     the server's own secrets ─▶ left out
     env_deny matches         ─▶ left out
-    env_allow matches        ─▶ kept        where there is none: all the rest
+    env_allow matches        ─▶ kept        if env_allow is None: all the rest
 
-It is composed before the process is executed: what was left out is not in its `/proc/PID/environ`
-either, nor in that of anything that it starts.
+The environment is made before the process is executed. So what was left out is not in the process's
+`/proc/PID/environ` either, nor in that of anything that it starts.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ KEPT = (
     "VIRTUAL_ENV",
     "PYTHON*",
 )
-"""What is handed on whatever the settings say: without it, a process finds other programs, other
-modules or other folders than its server."""
+"""The variables that a process always gets, whatever the settings say. Without them, it would find
+other programs, other modules or other folders than its server."""
 
 LEFT_OUT = ("MARIMO_SESSION_SECRET",)
-"""What is never handed on: with it, an app could sign in to its server as anybody."""
+"""The variables that a process never gets. With them, an app could sign in to its server as any
+user."""
 
 
 def environment_for(settings: Settings) -> dict[str, str]:
@@ -56,5 +57,5 @@ def environment_for(settings: Settings) -> dict[str, str]:
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """What matches the names that one of the patterns matches."""
+    """A regular expression that matches the names that one of the globs matches."""
     return re.compile("|".join(map(fnmatch.translate, patterns)) or "(?!)")

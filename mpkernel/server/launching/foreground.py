@@ -1,8 +1,8 @@
 """An app as the program in the foreground: for `mpkernel exec`.
 
-The app's process has its launcher's standard descriptors and is of its process group, so that a
-terminal's Ctrl-C, Ctrl-\\ and Ctrl-Z reach it as they reach any program. Signals that somebody
-sends to the launcher alone are handed on. There are no Pipes: see `kernel.script`.
+The app's process has the standard descriptors of its launcher, and is in the same process group. So
+a terminal's Ctrl-C, Ctrl-\\ and Ctrl-Z reach it as they reach any program. A signal that somebody
+sends to the launcher alone is sent on to the app. There are no Pipes: see `kernel.script`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _REPORT_BYTES = 64 * 1024
 
 
 class ForegroundApp:
-    """A process that runs an app in place of its launcher. Made by `launch`, on the main thread;
-    then `wait`.
+    """A process that runs an app in the place of its launcher. It is made by `launch`, on the main
+    thread; then call `wait`.
 
     Attributes:
         name: the app, as its user named it.
@@ -61,7 +61,8 @@ class ForegroundApp:
 
     @classmethod
     def launch(cls, app: str, argv: Sequence[str] = ()) -> Self:
-        """Start an app. From here to the end of `wait` the calling thread takes no signals.
+        """Start an app. From this call to the end of `wait`, signals are blocked in the calling
+        thread.
 
         Args:
             app: its file, as the user named it.
@@ -101,26 +102,26 @@ class ForegroundApp:
         return cls(app, child, faults, mask)
 
     def wait(self) -> ExitStatus:
-        """Wait for the app's end; hand signals on meanwhile."""
+        """Wait for the app's end, and meanwhile send signals on to it."""
         while (status := self._ended()) is None:
             if hasattr(signal, "sigwaitinfo"):
                 came = signal.sigwaitinfo(_watched())
                 number, by_terminal = came.si_signo, came.si_code > 0
             else:
-                # Who sent it cannot be told; Ctrl-C is the one that comes from terminals.
+                # The sender is unknown here. Take SIGINT as sent by the terminal, at Ctrl-C.
                 number = signal.sigwait(_watched())
                 by_terminal = number == signal.SIGINT
             if number in _HANDED_ON and not by_terminal:
-                os.kill(self.pid, number)  # not reaped yet: the number is its own
+                os.kill(self.pid, number)  # not reaped yet, so the process id is still the app's
         self.status = status
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         return status
 
     def report(self, *, interactive: bool) -> str:
-        """What the user should know about the end; empty when that is nothing.
+        """What the user should know about the app's end; empty if there is nothing to say.
 
         Args:
-            interactive: whether to speak of an exit that a program may well have meant, too.
+            interactive: whether to mention also an exit that the app may have wanted.
         """
         assert self.status is not None
         self._faults.seek(0)
@@ -137,7 +138,7 @@ class ForegroundApp:
         return "\n".join(lines) + "\n"
 
     def close(self) -> None:
-        """End the app if it still runs, and give everything back. Idempotent."""
+        """End the app if it still runs, restore the signal mask, and close the file. Idempotent."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
@@ -165,7 +166,7 @@ class ForegroundApp:
             return ""
         size = f"it took {self._largest_bytes / 2**20:.0f} MiB"
         if self._oom.happened():
-            return f": memory was out, {size}"
+            return f": memory had run out, {size}"
         return f", by somebody or for lack of memory: {size}"
 
 

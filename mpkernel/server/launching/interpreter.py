@@ -1,9 +1,9 @@
-"""The Python that processes of apps are launched with: multiprocessing's.
+"""The Python with which processes of apps are launched: the one that multiprocessing uses.
 
 That is `sys.executable`, unless the server's program has called `multiprocessing.set_executable`.
-Where Python is embedded in another program (uWSGI, a plugin, a frozen application),
-`sys.executable` may be empty, or it names that other program: executed, it would not be a Python,
-but this server once more. Then nothing is launched.
+If Python is embedded in another program (uWSGI, a plugin, a frozen application), `sys.executable`
+may be empty, or may name that other program. To execute that would start this server once more, not
+a Python. Then nothing is launched.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _PYTHON = re.compile(r"python|pypy", re.IGNORECASE)
 
 
 def interpreter() -> str:
-    """The path, or the name, of the Python to launch. Whether this user may execute it shows when
-    it is executed: rights are more than what `os.access` looks at. See `start_error`.
+    """The path, or the name, of the Python to launch. Whether this user may execute it is not
+    checked here, because `os.access` does not look at all kinds of rights: see `start_error`.
 
     Raises:
-        HostStartError: there is none, or what is named is no Python.
+        HostStartError: there is none, or the program that is named is no Python.
     """
     given = spawn.get_executable()
     if not given:
@@ -55,11 +55,11 @@ def interpreter() -> str:
 
 
 def start_error(name: str, error: OSError) -> HostStartError:
-    """What to raise where the operating system refused to launch a process.
+    """The error to raise when the operating system refused to launch a process.
 
     Args:
-        name: what should have run there.
-        error: the refusal. It names a file where that could not be executed.
+        name: what should have run in it.
+        error: the refusal. If a file could not be executed, it names the file.
     """
     if error.errno in _NOT_EXECUTED and error.filename not in (None, os.devnull):
         return HostStartError(
@@ -81,11 +81,11 @@ def start_error(name: str, error: OSError) -> HostStartError:
 
 
 def never_ready(name: str, status: ExitStatus, python: str) -> HostStartError | None:
-    """What to tell of a process that ended before it was ready; None where something killed it,
-    which says nothing of what was launched.
+    """The error for a process that ended before it was ready. None if it was killed: then the
+    program that was launched is not to blame.
 
     Args:
-        name: what should have run there.
+        name: what should have run in it.
         status: how it ended.
         python: what was launched.
     """
@@ -98,10 +98,11 @@ def never_ready(name: str, status: ExitStatus, python: str) -> HostStartError | 
 
 
 def _embeds_python(path: str) -> bool:
-    """Whether a program that runs this very Python is another than a Python.
+    """Whether the program that runs this code is no Python, but has one embedded.
 
-    One that was started as a Python knows the command line that it was started with. Of the others
-    (mod_wsgi) some name a real Python in `sys.executable`.
+    A Python knows the command line with which it was started (`sys.orig_argv`). A program that
+    embeds one has none there, but may still name a real Python in `sys.executable`, as mod_wsgi
+    does.
     """
     if getattr(sys, "frozen", False):
         return True

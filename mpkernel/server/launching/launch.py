@@ -1,16 +1,17 @@
-"""Launching a process: `multiprocessing`'s *spawn*, without what the stock launch gets wrong here.
+"""Launching a process as `multiprocessing`'s *spawn* does, with these differences:
 
-- No `__main__` of the launcher is run in the child; `sys.argv`, the start method and the authkey
-  are those of a fresh interpreter. `spawn.get_preparation_data` is not asked: it settles the start
-  method of the launcher as well.
-- The child's resource tracker is its own: what it leaks goes when it does.
-- A daemonic process may launch one, too: `multiprocessing` forbids it to have children because
-  nobody would end them, and these end with their launcher.
-- It may lead a session of its own, and its standard descriptors and environment are given here.
-- Files of the current directory that are named like the standard library's are not imported: the
-  child reads a command that is given with `-c`, and would look there first.
+- The child does not run the launcher's `__main__`. Its `sys.argv`, start method and authkey are
+  those of a fresh interpreter. `spawn.get_preparation_data` is not called, because it would also
+  fix the start method of the launcher.
+- The child has a resource tracker of its own. So what the child leaks is removed when it ends.
+- A daemonic process may launch one, too. `multiprocessing` forbids daemonic processes to have
+  children, because nobody would end these; ours end with their launcher.
+- The child may lead a process session of its own. The caller gives its standard descriptors and its
+  environment.
+- Files in the current directory that have the same names as modules of the standard library are not
+  imported. A child that is started with `-c` would look there first.
 
-What the child is for, and what becomes of it, is its launcher's: `local_process`, `foreground`.
+`local_process` and `foreground` say what the child is for, and how it is ended.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mpkernel.server.launching.interpreter import interpreter
 
 __all__ = ["Stdio", "launch"]
 
-# The child does not read yet when this is written; more than a pipe takes would block the caller.
+# When this is written, the child does not read yet: more than a pipe holds would block the caller.
 _MAX_PREPARATION_BYTES = 60_000
 
 _PROGRAM = (
@@ -50,21 +51,21 @@ def launch(
     own_session: bool = True,
     preparation: Mapping[str, Any] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Launch a process; about a millisecond. Nobody but the caller ends it: `multiprocessing`
-    does not know it, and neither terminates nor joins it.
+    """Launch a process. This takes about a millisecond. The caller has to end the process:
+    `multiprocessing` does not know it, and neither terminates nor joins it.
 
     Args:
-        name: for messages.
+        name: what messages call it.
         program: what is unpickled in the child, and runs there.
-        descriptors: what the child shall have besides its standard ones.
-        stdio: those.
-        env: the environment. Default: the launcher's own.
-        own_session: whether the child leads a session and a process group.
-        preparation: what `spawn.prepare` shall set besides the import path.
+        descriptors: the descriptors that the child gets besides its standard ones.
+        stdio: its standard descriptors.
+        env: its environment. Default: the launcher's own.
+        own_session: whether the child leads a process session and a process group.
+        preparation: what `spawn.prepare` sets in the child besides the import path.
 
     Raises:
         OSError: the operating system refused (out of processes, memory, descriptors).
-        HostStartError: there is no Python to launch, or more to hand over than can be.
+        HostStartError: there is no Python to launch, or there is too much to hand over.
     """
     python = interpreter()
     payload = _pickled({**(preparation or {}), "sys_path": _import_path()}, program)
@@ -101,7 +102,7 @@ def launch(
 def _pickled(*objects: object) -> memoryview:
     """What `spawn` reads in the child. An authkey is pickled only while a process is spawned."""
     payload = io.BytesIO()
-    context.set_spawning_popen(cast(Any, object()))  # all that is asked is whether there is one
+    context.set_spawning_popen(cast(Any, object()))  # it is only asked whether there is one
     try:
         for one in objects:
             reduction.dump(one, payload)

@@ -1,6 +1,6 @@
 """`LocalLauncher`: starts app hosts on this machine, and makes their Pipes.
 
-The spawn itself is `launch`'s, the process from then on `local_process`'s.
+`launch` does the spawn itself. `local_process` is the process from then on.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class LocalLauncher:
 
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:
-    """What is unpickled in the host: nothing that would import the server's half there."""
-    # No daemon, even where the server is one: an app may have children.
+    """What is unpickled in the host. It must not import the server's half there."""
+    # The host is no daemonic process, even if the server is one: an app may have children.
     program = context.SpawnProcess(target=enter, args=entry_args, name=name, daemon=False)
     program.authkey = os.urandom(32)
     # With None, `_bootstrap` leaves the start method as a fresh interpreter has it.
@@ -98,7 +98,7 @@ def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:
 
 
 def _enlarge(*ends: Connection) -> None:
-    """Ask for larger Pipe buffers; what the system grants has to do."""
+    """Ask the system for larger Pipe buffers. It may grant less than was asked for."""
     for connection in ends:
         with socket_of(connection) as end:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)

@@ -1,8 +1,9 @@
-"""`LocalProcess`: an app host on this machine, as the operating system sees it. Death, reaping.
+"""`LocalProcess`: an app host on this machine, as a process of the operating system: how it is
+killed and reaped.
 
 A host leads a process group of its own, and its descriptors 1 and 2 are pipes that the server
-reads. How it is started is `local_launcher`'s, what goes over the Pipes `pipe_link`'s, when to
-start or end a host `host`'s.
+reads. `local_launcher` starts the process, `pipe_link` sends and receives over its Pipes, and
+`host` decides when it is started and ended.
 """
 
 from __future__ import annotations
@@ -30,17 +31,18 @@ __all__ = ["LocalProcess", "close_all"]
 logger = get_logger(__name__)
 
 _SYSTEM_TELLS_PARENTS = os.path.exists("/proc/self/task")
-"""Else a process group has to do: what begins a session of its own outlives its host."""
+"""If not, only the host's process group is killed: a process that has begun a process session of
+its own then outlives its host."""
 
 
 class LocalProcess:
     """A spawned app host and the server's ends of its Pipes. Made by `LocalLauncher`.
 
     Attributes:
-        pid: its process id, which is its process group's and its session's too.
+        pid: its process id, which is also that of its process group and its process session.
         python: the program that was launched.
-        control: both ways.
-        stream: up only.
+        control: the control Pipe, which goes both ways.
+        stream: the stream Pipe, which goes up only.
         stdout, stderr: read ends of what the host writes to its descriptors 1 and 2.
         faults: read end of what `faulthandler` writes.
     """
@@ -62,7 +64,7 @@ class LocalProcess:
         self._pidfd = _open_pidfd(self.pid)
         self._mark = mark
         self._host_mark = HostMark.of_host(self.pid)
-        self._lock = threading.RLock()  # guards all below: nobody reaps while another one kills
+        self._lock = threading.RLock()  # guards all below: no thread reaps while another one kills
         self._status: ExitStatus | None = None
         self._killed: Killed | None = None  # what it had started, if it was killed with it
         self._is_reaped = False
@@ -70,8 +72,8 @@ class LocalProcess:
 
     @property
     def death_fd(self) -> int:
-        """See `Process.death_fd`. The pidfd; where there is none, a pipe that the process holds the
-        other end of."""
+        """See `Process.death_fd`. It is the pidfd; where there is none, a pipe whose other end the
+        process holds."""
         return self._pidfd if self._pidfd is not None else self._sentinel
 
     def connect(
@@ -95,7 +97,7 @@ class LocalProcess:
         )
 
     def status(self) -> ExitStatus | None:
-        """How the process ended; None while it lives. Leaves it unreaped."""
+        """How the process ended; None while it lives. It is not reaped by this."""
         if self._status is None:
             if not hasattr(os, "waitid"):  # macOS before Python 3.13
                 code = self._child.poll()
@@ -112,13 +114,14 @@ class LocalProcess:
         return self._status
 
     def kill(self) -> None:
-        """SIGKILL the host and all that it started, from any thread. Harmless when it is gone."""
+        """SIGKILL the host and all that it started. From any thread. Does nothing when it is
+        gone."""
         with self._lock:
             if self._is_reaped:
                 return
             status = self.status()
             if status is not None and status.code is None and _exists(self.pid):
-                return  # reaped by somebody else, and the number belongs to another process by now
+                return  # somebody else reaped it, and another process has its id by now
             try:
                 if not _SYSTEM_TELLS_PARENTS:
                     os.killpg(self.pid, signal.SIGKILL)
@@ -126,7 +129,7 @@ class LocalProcess:
                     self._kill_with_descendants()
             except ProcessLookupError:
                 pass
-            except PermissionError as error:  # macOS says so of a group of zombies
+            except PermissionError as error:  # macOS raises this for a group of zombies
                 logger.debug("killpg refused: %s", error, pid=self.pid)
 
     def end_strays(self, seen: Iterable[Identity] = ()) -> None:
@@ -148,8 +151,9 @@ class LocalProcess:
         Blocks for as long as the system takes to end a killed process.
 
         Args:
-            within_s: after so long without its end, it is left as it is, with a warning: a process
-                that waits for a broken disk, or that a debugger holds, cannot be killed for now.
+            within_s: if it has not ended after so long, it is left as it is, and a warning is
+                logged: a process that waits for a broken disk, or that a debugger holds, cannot be
+                    ended.
         """
         with self._lock:
             if self._is_reaped:
@@ -167,8 +171,8 @@ class LocalProcess:
             self._is_reaped = True
 
     def close(self, *, within_s: float = KILLED_WITHIN_S) -> None:
-        """`reap`, and close every descriptor. When nobody watches them any more: their numbers are
-        others' from then on. Idempotent."""
+        """`reap`, and close every descriptor. To be called when nobody watches them any more: the
+        system gives their numbers to new ones. Idempotent."""
         self.reap(within_s=within_s)
         with self._lock:
             if self._closed:
@@ -179,26 +183,26 @@ class LocalProcess:
         close_all([self.control, self.stream, self._sentinel])
 
     def _kill_with_descendants(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)  # it shall start nothing meanwhile
+        os.kill(self.pid, signal.SIGSTOP)  # so that it starts nothing meanwhile
         if self._killed is None:
             self._killed = kill_descendants(self.pid)
         if self._killed.trackers:
             os.kill(self.pid, signal.SIGKILL)
-        else:  # with what it was about to start when it was stopped
+        else:  # the group: it includes what the host was about to start when it was stopped
             os.killpg(self.pid, signal.SIGKILL)
 
     def close_console(self) -> None:
-        """Close the read ends of the console pipes, when their reader is done with them."""
+        """Close the read ends of the console pipes. To be called when their reader is done."""
         close_all([self.stdout, self.stderr, self.faults])
 
 
 def _open_pidfd(pid: int) -> int | None:
-    if not hasattr(os, "pidfd_open"):  # no Linux, or a Python that was built on an old one
+    if not hasattr(os, "pidfd_open"):  # no Linux, or a Python that was built on an old Linux
         return None
     try:
         return os.pidfd_open(pid)
     except OSError as error:
-        logger.debug("no pidfd, the sentinel has to do: %s", error, pid=pid)
+        logger.debug("no pidfd, the sentinel pipe is used instead: %s", error, pid=pid)
         return None
 
 

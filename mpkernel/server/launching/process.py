@@ -5,8 +5,8 @@
                               ├── death_fd, status                that it ended, and how
                               └── kill, end_strays, reap, close   its end, and what is left of it
 
-The ones that there are run on this machine, `local_process` and `local_launcher`. What holds for
-every process is tested by `tests/server/process_contract.py`.
+Those of this machine are `local_process` and `local_launcher`. `tests/server/process_contract.py`
+tests what must hold for every process.
 
 The order at a process's end: `death_fd` is readable and `status` known, the link is drained and
 closed, then `close`, and `end_strays` for what it has left running. Its console is read to the end
@@ -26,7 +26,7 @@ from mpkernel.server.supervision.exit_status import ExitStatus
 __all__ = ["KILLED_WITHIN_S", "Launcher", "Process"]
 
 KILLED_WITHIN_S = 5.0
-"""How long a process that was killed is waited for."""
+"""How long to wait for the end of a process that was killed."""
 
 
 class Process(Protocol):
@@ -34,7 +34,7 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id, where it runs."""
+        """Its process id, on the machine where it runs."""
 
     @property
     def python(self) -> str:
@@ -47,11 +47,11 @@ class Process(Protocol):
 
     @property
     def stderr(self) -> int:
-        """The same for descriptor 2."""
+        """A descriptor like `stdout`, for what they write to their descriptor 2."""
 
     @property
     def faults(self) -> int:
-        """The same for what `faulthandler` writes."""
+        """A descriptor like `stdout`, for what `faulthandler` writes."""
 
     @property
     def death_fd(self) -> int:
@@ -72,8 +72,8 @@ class Process(Protocol):
         Args:
             name: the app's name, for messages.
             loop: the loop on whose thread frames are handed over.
-            events: whom the link tells.
-            backlog_bytes: how much that the process does not take is kept.
+            events: what the link calls.
+            backlog_bytes: how many bytes are kept that the process does not take.
             max_frame_bytes: the largest frame, both ways.
 
         Raises:

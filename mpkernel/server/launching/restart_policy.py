@@ -1,6 +1,6 @@
 """`RestartPolicy`: when a process may be started again after deaths.
 
-It decides from the facts that it is given, and owns no process, no clock and no loop.
+It decides only from what it is told, and has no process, no clock and no loop of its own.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["RestartPolicy"]
 
 
 class RestartPolicy:
-    """When an app's process may be started after deaths: at once after the first, then later and
-    later; after too many, not before a cool-down.
+    """When an app's process may be started after deaths: at once after the first, after a growing
+    wait after each further one, and after too many deaths not before a cool-down is over.
 
     Args:
         settings: `restart_limit`, `restart_window_s`, `restart_backoff_s`,
             `restart_backoff_max_s`, `restart_cool_down_s`.
-        jitter: gives a number from 0 to 1: so that apps that died together do not start together.
+        jitter: gives a number from 0 to 1, so that apps that died together do not start together.
     """
 
     def __init__(self, settings: Settings, jitter: Callable[[], float] = random.random) -> None:
@@ -34,7 +34,7 @@ class RestartPolicy:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the last process that was wanted could not be had."""
+        """Whether the system refused to start the last process that was asked for."""
         return self._refusals > 0
 
     def died(self, now: float) -> None:
@@ -56,8 +56,8 @@ class RestartPolicy:
         self._not_before = now + self._backoff_s(earlier) if earlier else now
 
     def refused(self, now: float) -> None:
-        """The system gave no process. That is no death: however often it happens, the app has not
-        failed, and is started when there is one again.
+        """The system refused to start a process. That is no death: however often it happens, the
+        app has not failed, and is started as soon as the system allows it.
 
         Args:
             now: seconds of a monotonic clock.
@@ -66,7 +66,7 @@ class RestartPolicy:
         self._not_before = now + self._backoff_s(self._refusals)
 
     def launched(self) -> None:
-        """There is a process."""
+        """A process was launched."""
         self._refusals = 0
 
     def wait_s(self, now: float) -> float:
@@ -77,12 +77,12 @@ class RestartPolicy:
         return left
 
     def is_calm(self, now: float) -> bool:
-        """Whether nothing that happened matters any more: a fresh policy would decide the same."""
+        """Whether nothing that happened matters any more: a new policy would decide the same."""
         has_died = bool(self._deaths) and self._deaths[-1] > now - self._settings.restart_window_s
         return not (has_died or self._refusals or self.wait_s(now))
 
     def _backoff_s(self, times: int) -> float:
         settings = self._settings
-        # A power of more is no number any more, and the longest wait comes long before.
+        # A float cannot hold much larger powers, and the longest wait is reached long before.
         longest = settings.restart_backoff_s * 2.0 ** min(times - 1, 100)
         return min(longest, settings.restart_backoff_max_s) * (0.5 + 0.5 * self._jitter())

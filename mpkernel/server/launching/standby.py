@@ -168,7 +168,10 @@ class Standby:
 
     def _on_warmed(self, process: WarmProcess) -> None:
         if process.slowed:
-            logger.info("standby ended, imports leave slow threads; the next one's shall not")
+            logger.info(
+                "standby ended: its imports left threads with a low priority; the next standby"
+                " imports at the usual priority"
+            )
             self._at_low_priority = False
             self._end(process)
         if len(self.pids) == self._settings.standby:
@@ -209,8 +212,8 @@ def _folders_of(app: str) -> set[str]:
 
 
 def _holds_any_of(folder: str, names: Iterable[str]) -> bool:
-    """Whether one of these modules, imported by an app in this folder, would come from there. A
-    finder of our own: the interpreter's remember what they have seen."""
+    """Whether an app in this folder would import one of these modules from the folder. A new finder
+    is used: those of the interpreter remember an earlier content of the folder."""
     finder = FileFinder(
         folder,
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
@@ -218,5 +221,5 @@ def _holds_any_of(folder: str, names: Iterable[str]) -> bool:
         (SourcelessFileLoader, BYTECODE_SUFFIXES),
     )
     found = (finder.find_spec(name) for name in names)
-    # A mere folder has no loader; a module further along the path comes before it.
+    # A folder without `__init__.py` has no loader. A module later on the path is preferred to it.
     return any(spec is not None and spec.loader is not None for spec in found)

@@ -1,6 +1,6 @@
-"""`WarmProcess`: one host without an app, from its launch until it is given away or gone.
+"""`WarmProcess`: one host without an app, from its launch until an app takes it or it is gone.
 
-How many of them there are, and who gets one, is `standby`'s.
+`standby` decides how many of them there are, and which app gets one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ _READS_AT_THE_END = 16
 
 
 class Inherited(NamedTuple):
-    """What a process has from its server: the folder, as device and inode, as much of the
-    environment as the settings let through, where imports look, and the Python to launch."""
+    """What a process gets from its server: the current directory, as device and inode; the
+    environment, as far as the settings let it through; the import path; and the Python that is
+    launched."""
 
     directory: tuple[int, int] | None
     environment: dict[str, str]
@@ -47,7 +48,7 @@ class Inherited(NamedTuple):
 
     @classmethod
     def now(cls, settings: Settings) -> Self:
-        """What one that is launched now would have."""
+        """What a process that is launched now would get."""
         try:
             found = os.stat(".")
         except OSError:
@@ -62,21 +63,21 @@ class WarmProcess:
 
     Args:
         launcher: launches it.
-        warm: what it shall import.
-        inherited: what it shall have from the server.
-        timeout_s: how long its imports may take. It is killed then, and `on_death` follows.
+        warm: what it is to import.
+        inherited: what it gets from the server.
+        timeout_s: how long its imports may take. After that it is killed, and `on_death` is called.
         on_warmed: called when it is ready.
-        on_death: called with how it ended, and its last output, when it is gone and reaped.
+        on_death: called when it is gone and reaped, with how it ended and its last output.
 
     Attributes:
         inherited: as given.
-        is_ready: whether it has imported it.
-        names: the top-level modules that this brought.
-        slowed: whether it has threads that are too slow for an app.
+        is_ready: whether its imports are done.
+        names: the top-level modules that were imported.
+        slowed: whether it has threads of a low priority, which are too slow for an app.
         over: set when it is gone and reaped.
 
     Raises:
-        HostStartError: the operating system refused it, or the descriptors to connect it.
+        HostStartError: the operating system refused to start it, or to watch its descriptors.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class WarmProcess:
 
     @property
     def can_be_taken(self) -> bool:
-        """Whether it is ready, and has not died a moment ago."""
+        """Whether it is ready, and has not died."""
         return self.is_ready and self._process.status() is None
 
     def release(self) -> Process:
@@ -128,12 +129,12 @@ class WarmProcess:
         return self._process
 
     def kill(self) -> None:
-        """Kill it; `on_death` follows."""
+        """Kill it. `on_death` is called later."""
         self._timer.cancel()
         self._process.kill()
 
     async def gone(self) -> None:
-        """Wait until it is gone, as it was told: for 5 s at the longest, then it is given up."""
+        """Wait until it is gone, after `kill`. After 5 s it is given up."""
         try:
             async with patient_timeout(KILLED_WITHIN_S):
                 await self.over.wait()
@@ -229,12 +230,12 @@ class WarmProcess:
 
 
 class _Output:
-    """The end of what a standby writes. It is read at once: a pipe that is full would stop the
-    imports.
+    """Keeps the end of what a standby writes. Its pipes are read all the time: a full pipe would
+    block the imports.
 
     Args:
         loop: the running loop.
-        pipes: read ends; they stay the caller's.
+        pipes: the read ends. The caller closes them.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pipes: Iterable[int]) -> None:
@@ -261,8 +262,8 @@ class _Output:
         self._watched.clear()
 
     def read_rest(self, pipes: Iterable[int]) -> None:
-        """Read what a process that has ended left in these pipes. Bounded: a child of its own may
-        still write."""
+        """Read what a process that has ended left in its pipes. The number of reads is bounded,
+        because a child of the process may go on writing."""
         for pipe in pipes:
             os.set_blocking(pipe, False)
             for _ in range(_READS_AT_THE_END):
@@ -278,7 +279,7 @@ class _Output:
             self._watched.discard(pipe)
 
     def _read(self, pipe: int) -> bool:
-        """Whether there was anything; a pipe that can be read is at its end otherwise."""
+        """Read once. False: the pipe is at its end."""
         found = os.read(pipe, _READ_BYTES)
         self._last = (self._last + found)[-_LAST_OUTPUT_BYTES:]
         return bool(found)

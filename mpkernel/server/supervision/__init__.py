@@ -11,10 +11,10 @@
 watchdog        samples and pings all hosts of a pool
 usage           what a host and all that it started use
 descendants     which processes of the machine are a host's
-verdicts        what shall be done about a host, from its samples and its pongs
+verdicts        what is to be done about a host, decided from its samples and its pongs
 exit_status     how a process ended, as the operating system tells it
 deaths          the record of a death, and the reasons there are
-death_evidence  what a process leaves to be known of its end
-strays          what a host that died by itself has left running
-tallies         what has happened to an app, for its operator's curves
+death_evidence  collects what is known about the end of a process
+strays          finds and ends what a dead host has left running
+tallies         counts what has happened to an app, for its operator's charts
 """

@@ -1,4 +1,4 @@
-"""`DeathEvidence`: what a host's process leaves to be known of its end."""
+"""`DeathEvidence`: collects what is known about the end of a host's process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE_S = 0.2
 
 
 class DeathEvidence:
-    """Collects them while the process lives. On the loop's thread, but for `console_ended`.
+    """Collects evidence while the process lives. On the loop's thread, except `console_ended`.
 
     Args:
         app: absolute path of the app's file.
@@ -27,7 +27,7 @@ class DeathEvidence:
         loop: the running loop.
 
     Attributes:
-        tail: what the process wrote last; None before it has a console.
+        tail: the last lines that the process wrote; None before it has a console.
     """
 
     def __init__(self, app: str, name: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -47,28 +47,30 @@ class DeathEvidence:
 
     @property
     def reason(self) -> Reason | None:
-        """What the process is being ended for; None where nobody ends it."""
+        """Why the server ends the process; None if the server does not end it."""
         return self._fault[0] if self._fault is not None else None
 
     def ended_for(self, reason: Reason, error: MPKernelError) -> None:
-        """The process is being ended for this; the first reason counts."""
+        """Note why the server ends the process. Only the first reason counts."""
         if self._fault is None:
             self._fault = (reason, error)
 
     def answers(self) -> None:
-        """The process lives: what the system killed for lack of memory until now was another."""
+        """The process has answered, so it lives. What the system has killed for lack of memory
+        until now was another process."""
         self._oom = OutOfMemory()
 
     def console_ended(self) -> None:
-        """Nothing more comes from its descriptors. From any thread."""
+        """Nothing more comes from the process's descriptors. From any thread."""
         try:
             self._loop.call_soon_threadsafe(self._ended.set)
-        except RuntimeError as error:  # the loop is closed, nobody waits for the last lines
+        except RuntimeError as error:  # the loop is closed: nobody waits for the last lines
             logger.debug("%s", error, app=self._app)
 
     async def arrived(self) -> None:
-        """Wait until the last line is there, for a moment at the longest; not at all while the loop
-        is shut down, which cancels what waits: the sessions are to be told all the same."""
+        """Wait until the last line has been read, for 0.2 s at the longest. If the loop is being
+        shut down and cancels this wait, return at once: the sessions must be told of the death in
+        any case."""
         try:
             async with patient_timeout(_PATIENCE_S):
                 await self._ended.wait()
@@ -78,12 +80,12 @@ class DeathEvidence:
             logger.debug("the loop is shut down before a dead host's last line", app=self._app)
 
     def death(self, pid: int, status: ExitStatus) -> tuple[Death, MPKernelError]:
-        """The record, and what sessions that do not come back are told."""
+        """The record, and the error for sessions that do not come back."""
         reason = reason_of(status, out_of_memory=self._oom.happened())
         faults = self.tail.faults() if self.tail is not None and reason is Reason.CRASH else ""
         what = f"the process of {self._name} {status}"
         if reason is Reason.OUT_OF_MEMORY:
-            what += ", for memory was out"
+            what += ", because memory had run out"
         error: MPKernelError = HostDied(what, remedy="open the session again")
         if self._fault is not None:
             reason, error = self._fault

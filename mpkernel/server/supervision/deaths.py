@@ -20,23 +20,23 @@ class Reason(enum.Enum):
     EXIT = "exit"
     """It left by itself: `os._exit`, a C library's `exit`."""
     CRASH = "crash"
-    """A signal that its own code raised: SIGSEGV and the like."""
+    """A signal that its own code caused, such as SIGSEGV."""
     KILLED = "killed"
-    """A signal from elsewhere, or one of which nobody knows the sender."""
+    """A signal that another process sent, or whose sender is unknown."""
     OUT_OF_MEMORY = "out of memory"
     """The system killed it for lack of memory."""
     LIMIT = "limit"
-    """It was ended for a limit of `Settings`."""
+    """It was ended because it exceeded a limit of `Settings`."""
     HANG = "hang"
     """It was ended because it did not answer."""
     PROTOCOL = "protocol"
-    """It was ended for what it sent."""
+    """It was ended because it sent something malformed."""
     OPERATOR = "operator"
     """An operator restarted it."""
     START = "start"
     """It was not ready in time, or could not be launched."""
     UNKNOWN = "unknown"
-    """Somebody else reaped it."""
+    """Another part of the program reaped the process, so that its exit status is lost."""
 
 
 class Death(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +45,8 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         app: absolute path of the app's file.
         pid: the process's id; 0 when it could not be launched.
-        reason: why, in a word.
-        what: the same in a sentence that names the app.
+        reason: why it ended, in a word.
+        what: why it ended, in a sentence that names the app.
         last_lines: what it wrote last to its descriptors 1 and 2, a line each. Default: nothing.
         faults: what faulthandler wrote of the crash signal that ended the process: a traceback of
             every thread; empty after any other end.
@@ -61,12 +61,12 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def report(self) -> str:
-        """All of it, for an operator's eyes."""
+        """Everything that is known, as text for an operator."""
         return "\n".join(part for part in (self.what, self.faults, *self.last_lines) if part)
 
 
 def reason_of(status: ExitStatus, *, out_of_memory: bool) -> Reason:
-    """The reason that an exit status tells, where nobody knows a better one."""
+    """The reason that follows from an exit status, for a process that the server did not end."""
     if status.code is None:
         return Reason.UNKNOWN
     if status.signal is None:

@@ -1,10 +1,10 @@
-"""`Descendants`: which processes of the machine are a host's, found out once for each. No I/O.
+"""`Descendants`: finds out, once for each process of the machine, which host it belongs to. No I/O.
 
     in the host's process session ─┐
     a child of one of the host's ──┼──▶ the host's, until it ends: an orphan keeps its host
     the host itself ───────────────┘
 
-Where the numbers come from is `usage`'s.
+`usage` reads the process ids from the system.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _NOBODY = 0
 class Descendants:
     """What is known of the machine's processes, by their ids.
 
-    A process whose parent ended, and that left its host's session, before anybody looked, is
-    nobody's: the system keeps no trace of where it came from.
+    If a process leaves its host's process session and its parent ends, both before it was first
+    looked at, it belongs to nobody here: the system does not tell where it came from.
 
     Args:
         parent_of: gives a process's parent, 0 for none. Asked once for each process, as it costs
@@ -34,7 +34,11 @@ class Descendants:
         self._known: dict[int, _Known] = {}
 
     def update(self, sessions: Mapping[int, int]) -> None:
-        """Take what runs now: by process id, the process session."""
+        """Take the processes that run now.
+
+        Args:
+            sessions: the process session of each, by process id.
+        """
         known = {}
         for pid, session in sessions.items():
             one = self._known.get(pid)
@@ -47,11 +51,12 @@ class Descendants:
         self._known = known
 
     def forget(self, pid: int) -> None:
-        """The number has become another process's."""
+        """Say that another process has got this process id meanwhile."""
         self._known.pop(pid, None)
 
     def groups(self, hosts: Container[int]) -> dict[int, list[int]]:
-        """Each host's processes, its own among them. A host on a host is its own."""
+        """The processes of each host, with the host itself. A host that another host has started
+        does not belong to the other one."""
         children: dict[int, list[int]] = defaultdict(list)
         groups: dict[int, list[int]] = defaultdict(list)
         found = []
@@ -80,7 +85,7 @@ class _Known:
     Attributes:
         session: the process session that it was in.
         parent: its parent; `_NOBODY` once that has ended.
-        host: whose it is; None for nobody's.
+        host: the host that it belongs to; None if it belongs to none.
     """
 
     session: int

@@ -1,4 +1,4 @@
-"""How processes end, and what can be known of it."""
+"""How a process ended, as far as the operating system tells it."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ class ExitStatus:
 
 
 class OutOfMemory:
-    """Whether the system killed processes of this cgroup for lack of memory since this was made, as
-    far as the cgroup tells. Source: the kernel's "Control Group v2", `memory.events`."""
+    """Tells whether, since it was made, the system has killed processes of this control group for
+    lack of memory. Source: "Control Group v2" of Linux's documentation, `memory.events`."""
 
     def __init__(self) -> None:
         self._before = _oom_kills()
 
     def happened(self) -> bool:
-        """Whether it did, until now."""
+        """Whether the system has done so until now."""
         now = _oom_kills()
         return now is not None and self._before is not None and now > self._before
 
 
 def _oom_kills() -> int | None:
-    """How many processes of this group the system has killed; of this group alone, where that is
-    told apart from the groups below it."""
+    """How many processes of this control group the system has killed. Where the system counts them
+    separately, those of the groups below it are not included."""
     for directory in _memory_groups():
         for name in ("memory.events.local", "memory.events", "memory.oom_control"):
             try:
@@ -65,8 +65,8 @@ def _oom_kills() -> int | None:
 
 
 def _memory_groups(root: Path = Path("/")) -> list[Path]:
-    """Where this process's group for memory is mounted, for either version of control groups. A
-    container sees a part of the tree: its mount says which."""
+    """The directories of this process's memory group, for both versions of control groups. A
+    container sees only a part of the tree; its mount tells which part."""
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
         mounts = (root / "proc/self/mountinfo").read_text().splitlines()

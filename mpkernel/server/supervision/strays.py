@@ -1,20 +1,21 @@
-"""What a host that died by itself has left running: found, and ended. Linux only.
+"""Finds and ends *strays*: processes that a host has left running when it died by itself. Linux
+only.
 
-While a host lives, all that its app started descends from it (see `host.orphans`), and who ends the
-host ends that first. When a host crashes, its descendants become the children of another process:
-the system's first one, as a rule. They are known then by what they have from their host:
+While a host lives, all that its app started descends from it (see `host.orphans`), and whoever ends
+the host ends these processes first. When a host crashes, its descendants become the children of
+another process, usually of the system's first one. They can then be recognized by:
 
-    its process session    unless they began one of their own
-    its mark               a variable in the environment that each process hands on to its children
-    its `HostMark`         a limit that nobody can lose but on purpose
-    the watchdog's look    which saw them when they were still the host's descendants
+    the process session of the host     unless they began one of their own
+    a variable in the environment       which each process hands on to its children
+    the host's `HostMark`               a resource limit, which is lost only on purpose
+    the watchdog's last sample          which saw them as descendants of the host
 
-So none escapes where the system lets a host set that limit. Elsewhere a process escapes that has
-cleared its environment, begun a session of its own and lost its parent since the watchdog's last
-look.
+Where the system lets a host set that limit, no process escapes. Elsewhere, a process escapes if it
+has cleared its environment, has begun a process session of its own, and has lost its parent since
+the watchdog's last sample.
 
-What is found may be the calling process's own child by now: a server that is the first process of
-its container gets all orphans. It is reaped then, for nobody else will.
+A stray may be a child of the calling process: if a server is the first process of its container,
+all orphans become its children. Such a stray is also reaped here, because nobody else does it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from shm.names import next_name, owner_of
 __all__ = ["MARK", "end_strays", "end_strays_of_dead_servers", "new_mark", "see_out"]
 
 MARK = "MPKERNEL_PROCESS_MARK"
-"""The variable."""
+"""The name of the environment variable."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,18 +50,19 @@ _LOOK_S = 0.002
 
 
 def new_mark() -> str:
-    """A mark for a new host: it names this server, so that others can tell when that is dead."""
+    """The value of the variable for a new host. It names this server, so that other servers can
+    tell when this one is dead."""
     return next_name()
 
 
 def end_strays(host: int, mark: str, host_mark: HostMark, seen: Iterable[Identity]) -> None:
-    """End what a host has left. Blocks for some milliseconds, for 2 s at the longest.
+    """End what a host has left running. Blocks for some milliseconds, for 2 s at the longest.
 
     Args:
-        host: the host's process id; it has ended.
-        mark: the host's, in the environment.
-        host_mark: the host's, in a limit.
-        seen: what the watchdog knows to be the host's.
+        host: the process id of the host, which has ended.
+        mark: the value of the variable `MARK` in the host's environment.
+        host_mark: the mark in the host's resource limit.
+        seen: the host's processes as of the watchdog's last sample.
     """
     marked = f"{MARK}={mark}".encode()
     known = set(seen)
@@ -76,8 +78,8 @@ def end_strays(host: int, mark: str, host_mark: HostMark, seen: Iterable[Identit
 
 
 def see_out(killed: Killed) -> None:
-    """Wait until these have ended, for 2 s at the longest, and reap those that are children of this
-    process. Resource trackers that do not end by themselves are killed."""
+    """Wait until killed processes have ended, for 2 s at the longest, and reap those that are
+    children of this process. Resource trackers that do not end by themselves are killed."""
     _wait_for(killed.processes | killed.trackers, _TRACKERS_WITHIN_S)
     for one in killed.trackers:
         kill(one)
@@ -85,7 +87,7 @@ def see_out(killed: Killed) -> None:
 
 
 def end_strays_of_dead_servers() -> None:
-    """End what hosts have left that were killed together with their servers."""
+    """End what hosts have left running that were killed together with their servers."""
     begins = f"{MARK}=".encode()
 
     def is_stray(stat: Stat) -> bool:
@@ -111,8 +113,8 @@ def _end(is_stray: Callable[[Stat], bool]) -> None:
 
 
 def _find(is_stray: Callable[[Stat], bool]) -> Iterator[Identity]:
-    """The strays and what descends from them; those that have ended, if they are this process's
-    children."""
+    """The strays and what descends from them. Strays that have ended are given only if they are
+    children of this process, which must reap them."""
     own_pid = os.getpid()
     for name in os.listdir("/proc"):
         stat = stat_of(int(name)) if name.isdecimal() else None
@@ -139,7 +141,7 @@ def _is_gone(process: Identity) -> bool:
     if stat.has_ended and stat.parent == os.getpid():
         try:
             os.waitpid(process.pid, os.WNOHANG)
-        except ChildProcessError:  # somebody waits for any child of this process
+        except ChildProcessError:  # another part of this program has reaped it
             return True
     return stat.has_ended
 

@@ -1,7 +1,7 @@
-"""`Tallies`: what has happened to an app since its first session, for its operator's curves.
+"""`Tallies`: counts what has happened to an app since its first session, for its operator's charts.
 
-Counts only ever grow: what a process that is gone had counted stays in them. Where the numbers are
-shown is `snapshot`'s and `metrics`'.
+Counts only grow: what was counted of a process stays in them when the process is gone. `snapshot`
+and `metrics` show the numbers.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ BOUNDS_S = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-"""Up to which each bucket of a histogram goes, in seconds; one more holds all above."""
+"""The upper bound of each bucket of a histogram, in seconds. One more bucket holds all that is
+above the last bound."""
 
 
 class Latencies(msgspec.Struct, frozen=True, kw_only=True):
-    """How long something took, as far as a histogram remembers.
+    """How long something took, each time that it happened, as a histogram.
 
     Attributes:
-        counts: how often it took up to each of `BOUNDS_S` and longer than the one before; the last
-            is for all above.
-        sum_s: all together.
+        counts: for each of `BOUNDS_S`, how often it took at most so long, and longer than the bound
+            before. The last count is for all that took longer than the last bound.
+        sum_s: the sum of all durations.
     """
 
     counts: tuple[int, ...]
@@ -38,7 +39,7 @@ class Latencies(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def sum(cls, latencies: Iterable[Latencies]) -> Latencies:
-        """All of them together."""
+        """The sum of several histograms."""
         known = [cls(counts=(0,) * (len(BOUNDS_S) + 1), sum_s=0.0), *latencies]
         counts = tuple(map(sum, zip(*(one.counts for one in known), strict=True)))
         return cls(counts=counts, sum_s=sum(one.sum_s for one in known))
@@ -52,7 +53,7 @@ class Histogram:
         self._sum_s = 0.0
 
     def observe(self, duration_s: float) -> None:
-        """Something took so long."""
+        """Count one duration."""
         self._counts[bisect_left(BOUNDS_S, duration_s)] += 1
         self._sum_s += duration_s
 
@@ -65,9 +66,9 @@ class Traffic(NamedTuple):
     """What went between processes and their server.
 
     Attributes:
-        messages: how many came.
-        sent: how many were sent, or wait for the Pipe.
-        output_bytes: what came for clients.
+        messages: how many messages came from the processes.
+        sent: how many were sent to them, or wait for their Pipe.
+        output_bytes: how many bytes came for clients.
     """
 
     messages: int = 0
@@ -76,7 +77,7 @@ class Traffic(NamedTuple):
 
     @classmethod
     def sum(cls, traffics: Iterable[Traffic]) -> Traffic:
-        """All of it together."""
+        """The sum of several."""
         return cls(*map(sum, zip(cls(), *traffics, strict=True)))
 
 
@@ -85,16 +86,16 @@ class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         starts: how many processes were started for it, or adopted.
-        deaths: how many ended unasked, were restarted or could not be started, by the reason in a
-            word; reasons that there were none of are left out.
-        sessions: how many were opened.
-        messages: how many came from its processes.
-        sent: how many were sent to them.
-        kernel_input_bytes: what was sent to its kernels.
-        kernel_output_bytes: what its kernels have sent.
-        host_start: from the launch of a process to its readiness.
-        session_start: from the opening of a session until its kernel's thread runs.
-        ping: from a ping of a process to its answer.
+        deaths: how many processes ended by themselves, were restarted or could not be started, by
+            the reason in a word. Reasons that have not occurred are left out.
+        sessions: how many sessions were opened.
+        messages: how many messages came from its processes.
+        sent: how many messages were sent to them.
+        kernel_input_bytes: how many bytes were sent to its kernels.
+        kernel_output_bytes: how many bytes its kernels have sent.
+        host_start: how long it took from the launch of a process until it was ready.
+        session_start: how long it took from the opening of a session until its kernel's thread ran.
+        ping: how long it took from a ping of a process to its answer.
     """
 
     starts: int
@@ -130,13 +131,13 @@ class AppTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tallies:
-    """Of one app. On the loop's thread.
+    """The counts of one app. On the loop's thread.
 
     Attributes:
         starts, sessions: see `AppTotals`.
-        deaths: by reason.
-        traffic: of processes that are gone.
-        kernel_input_bytes: what is outstanding no more of what was sent to kernels.
+        deaths: how many, by reason.
+        traffic: that of processes that are gone.
+        kernel_input_bytes: of what was sent to kernels, the bytes that they have taken.
         host_start, session_start, ping: see `AppTotals`.
     """
 
@@ -151,11 +152,11 @@ class Tallies:
         self.ping = Histogram()
 
     def totals(self, living: Iterable[Traffic], *, outstanding_bytes: int) -> AppTotals:
-        """All of it until now.
+        """All counts until now.
 
         Args:
-            living: of processes that live.
-            outstanding_bytes: of sessions that live.
+            living: the traffic of each process that lives.
+            outstanding_bytes: what was sent to kernels of sessions that live, and not yet taken.
         """
         traffic = Traffic.sum((self.traffic, *living))
         return AppTotals(

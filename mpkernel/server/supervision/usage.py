@@ -1,7 +1,8 @@
-"""`Sampler`: what hosts, and all that they started, use of the machine. psutil's one place.
+"""`Sampler`: measures what hosts, and all that they started, use of the machine, by psutil.
 
-One look over the machine's processes serves all hosts. Whose a process is, is `descendants`'s to
-say; what a sample means for a host, `verdicts`'; when one is taken, `watchdog`'s.
+The list of the machine's processes is read once for all hosts. `descendants` says which host a
+process belongs to, `verdicts` what a sample means for a host, and `watchdog` when a sample is
+taken.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What one host used at one moment.
 
     Attributes:
-        rss_bytes: resident memory of the host and of all that it started, summed: pages that forked
-            processes share count for each.
-        cpu_s: CPU time of the same, with what has ended and was waited for.
-        host_cpu_s: CPU time of the host's own process, in steps of 10 ms.
-        threads: of the host's own process.
-        descriptors: of the host's own process; None where the system does not tell.
-        processes: the host and all that it started.
-        taken_at: `time.monotonic()`.
+        rss_bytes: resident memory of the host and of all that it started, summed. Pages that forked
+            processes share count for each of them.
+        cpu_s: CPU time of the same processes, and of their children that have ended and were
+        reaped. host_cpu_s: CPU time of the host's own process, in steps of 10 ms.
+        threads: how many threads the host's own process has.
+        descriptors: how many descriptors it has open; None where the system does not tell.
+        processes: how many processes there are: the host and all that it started.
+        taken_at: the time of the sample, by `time.monotonic()`.
     """
 
     rss_bytes: int
@@ -44,8 +45,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def created_at(pid: int) -> int:
-    """When a process was created, as `Sampler.sample` wants it: by a clock that nobody sets, where
-    psutil's create time moves with the calendar. 0 where there is none, or it cannot be told.
+    """When a process was created, as `Sampler.sample` takes it. It is counted by a clock that
+    nobody can set; psutil's create time changes when the calendar is set. 0 if there is no such
+    process, or if the time is unknown.
 
     Raises:
         OSError: no descriptor is left to look.
@@ -54,17 +56,18 @@ def created_at(pid: int) -> int:
 
 
 class Sampler:
-    """Samples hosts; remembers from one sample to the next which processes it has looked at.
+    """Samples hosts. It remembers from one sample to the next which processes it has looked at. For
+    one thread at a time.
 
-    With 400 processes on the machine a sample of ten hosts with a child each costs 1.3 ms of CPU
-    time, the first one 14; psutil's `process_iter` with what it takes costs 13 each time, and
-    `children` of every host 27. For one thread at a time.
+    With 400 processes on the machine, a sample of ten hosts with a child each takes 1.3 ms of CPU
+    time, and the first one 14 ms. The same by psutil's `process_iter` takes 13 ms each time, and by
+    `children` of every host 27 ms.
 
     Attributes:
-        seen: by the process id of each host, its processes as of the last sample that it was in:
-            a host that has ended is in none, and what it has left is wanted then. From any thread.
-        unmeasured: by the process id of each host that lives and is not in the last sample, why;
-            from any thread.
+        seen: by the process id of each host, its processes as of the last sample that could be
+            taken of it. So they are still known after the host has ended. From any thread.
+        unmeasured: by the process id of each host that lives and could not be sampled last time,
+            the reason. From any thread.
     """
 
     def __init__(self) -> None:
@@ -76,12 +79,12 @@ class Sampler:
         self.unmeasured: dict[int, Exception] = {}
 
     def sample(self, hosts: Mapping[int, int]) -> dict[int, Usage]:
-        """What each host uses now. One that has ended, whose process id is another process's by
-        now, or that may not be looked at, is left out.
+        """What each host uses now. A host is left out if it has ended, if its process id belongs to
+        another process by now, or if this user may not look at it.
 
         Args:
-            hosts: by process id, when the host was created (see `created_at`). Each leads a process
-                session of its own.
+            hosts: the time when each host was created (see `created_at`), by process id. Each host
+                leads a process session of its own.
 
         Raises:
             OSError: the process table could not be read.
@@ -100,7 +103,7 @@ class Sampler:
                 usages[pid] = self._measure(pid, created, groups.get(pid, []), taken_at)
             except psutil.NoSuchProcess:
                 continue
-            except OSError:  # of this process, so of every host
+            except OSError:  # this process's own trouble, so that no host can be sampled
                 raise
             except Exception as error:  # noqa: BLE001 (the watchdog logs it)
                 unmeasured[pid] = error
@@ -120,8 +123,8 @@ class Sampler:
         """What the host and its processes use.
 
         Raises:
-            psutil.NoSuchProcess: it has ended, or it is another process.
-            psutil.Error: it may not be looked at.
+            psutil.NoSuchProcess: it has ended, or the process id belongs to another process.
+            psutil.Error: this user may not look at it.
         """
         host = self._same_host(pid, created)
         with host.oneshot():
@@ -145,7 +148,7 @@ class Sampler:
         """The host as it is now.
 
         Raises:
-            psutil.Error: there is none, or it is another process.
+            psutil.Error: it has ended, or the process id belongs to another process.
         """
         process = psutil.Process(pid)
         known = self._hosts.get((pid, created))
@@ -193,5 +196,5 @@ def _parent_of(pid: int) -> int:
 def _descriptors_of(process: psutil.Process) -> int | None:
     try:
         return int(process.num_fds())
-    except psutil.AccessDenied:  # it changed its user, or may not be traced
+    except psutil.AccessDenied:  # the process runs as another user by now, or may not be traced
         return None

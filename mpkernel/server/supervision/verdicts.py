@@ -1,11 +1,12 @@
-"""`HostWatch`: what shall be done about a host, decided from its samples and its pongs. No I/O.
+"""`HostWatch`: decides what is to be done about a host, from its samples and its pongs. No I/O.
 
-    memory over the soft limit     REFUSE, and ACCEPT when it is well below again
-    memory over the hard limit     RESTART: the next to suffer is every other app of the machine
-    no pong, and no CPU time used  RESTART: stopped or locked up; one that computes is busy
-    threads, descriptors, age      REPLACE: it still works, so its sessions may end on it in peace
+    memory over the soft limit     REFUSE new sessions, and ACCEPT them when it is well below again
+    memory over the hard limit     RESTART at once, before all other apps of the machine suffer
+    no pong, and no CPU time used  RESTART: it is stopped or blocked; one that computes is only busy
+    threads, descriptors, age      REPLACE: it still works, so its sessions may stay until they end
 
-It owns no clock and no process: `watchdog` feeds it, `host` and `app` do what it says.
+It has no clock and no process of its own: `watchdog` gives it the samples, and `host` and `app`
+carry out what it decides.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ __all__ = ["Action", "HostWatch", "Verdict"]
 
 _HISTORY_SAMPLES = 60
 _RELIEF = 0.9
-# Idle threads of libraries use less; whatever computes, however slow the machine, uses more.
+# Of the time that passed. Idle threads of libraries use less than this share of it; a process that
+# computes uses more, however slow the machine is.
 _SHARE_OF_THE_LIVING = 0.005
 _STEPS_OF_A_HANG = 4
 
@@ -35,18 +37,18 @@ class Action(enum.Enum):
     ACCEPT = "accept"
     """Open new sessions on it again."""
     REPLACE = "replace"
-    """Drain it: new sessions go to a fresh host, it leaves with its last one."""
+    """Drain it: new sessions go to a fresh host, and the old one leaves with its last session."""
     RESTART = "restart"
-    """End it now; its sessions come back on a fresh one."""
+    """End it now. Its sessions come back on a fresh host."""
 
 
 class Verdict(NamedTuple):
     """What to do about a host, and why.
 
     Attributes:
-        action: what.
-        reason: `LIMIT` or `HANG`.
-        what: the same as the end of a sentence about the host.
+        action: what to do.
+        reason: why: `LIMIT` or `HANG`.
+        what: why, as the end of a sentence that begins with the host.
     """
 
     action: Action
@@ -55,13 +57,13 @@ class Verdict(NamedTuple):
 
 
 class HostWatch:
-    """Judges one host. Each verdict is given once; after `RESTART` comes none.
+    """Judges one host. Each verdict is given once. After `RESTART` there are no more.
 
     Args:
         settings: `memory_soft_bytes`, `memory_hard_bytes`, `ping_interval_s`, `ping_timeout_s`,
             `max_threads`, `max_descriptors`, `max_age_s`.
-        born_at: when the host was launched, by the clock of `Usage.taken_at`, which is every time's
-            here.
+        born_at: when the host was launched, by the clock of `Usage.taken_at`. All times here are by
+            that clock.
     """
 
     def __init__(self, settings: Settings, born_at: float) -> None:
@@ -71,11 +73,11 @@ class HostWatch:
         self._is_short_of_memory = False
         self._is_outgrown = False
         self._is_ended = False
-        self._ping = 0  # the last one's number
+        self._ping = 0  # the number of the last ping
         self._pinged_at = float("-inf")
         self._is_answered = True
-        self._alive_at = born_at  # when it last showed life, while a ping is not answered
-        self._alive_cpu_s = 0.0  # what it had used by then
+        self._alive_at = born_at  # when a ping was sent, or the host was last seen to compute since
+        self._alive_cpu_s = 0.0  # the CPU time that it had used at `_alive_at`
 
     @property
     def history(self) -> tuple[Usage, ...]:
@@ -88,7 +90,7 @@ class HostWatch:
         return self._pinged_at
 
     def sampled(self, usage: Usage) -> list[Verdict]:
-        """Take a sample; give what follows from it."""
+        """Take a sample, and give the verdicts that follow from it."""
         since_last_s = usage.taken_at - self._history[-1].taken_at if self._history else 0.0
         self._history.append(usage)
         if self._is_ended:
@@ -101,14 +103,15 @@ class HostWatch:
         return [verdict for verdict in lesser if verdict is not None]
 
     def ping_is_due(self, now: float) -> bool:
-        """Whether to send a ping: one at a time, so that none pile up where none are read."""
+        """Whether to send a ping. No ping is sent while the last one is not answered, so that they
+        do not pile up in a Pipe that nobody reads."""
         settings = self._settings
         if settings.ping_timeout_s is None or not self._is_answered:
             return False
         return now - self._pinged_at >= settings.ping_interval_s
 
     def pinged(self, now: float) -> int:
-        """A ping is about to be sent; give its number."""
+        """Say that a ping is about to be sent. Returns its number."""
         self._ping += 1
         self._pinged_at = self._alive_at = now
         self._alive_cpu_s = self._history[-1].host_cpu_s if self._history else 0.0
@@ -116,7 +119,7 @@ class HostWatch:
         return self._ping
 
     def ponged(self, number: int) -> bool:
-        """The host answered. False: nobody waits for this number."""
+        """Say that the host answered. False if no answer with this number is waited for."""
         if number != self._ping or self._is_answered:
             return False
         self._is_answered = True
@@ -145,7 +148,7 @@ class HostWatch:
         timeout_s = self._settings.ping_timeout_s
         if timeout_s is None or self._is_answered:
             return None
-        # A server that stood still itself has left pongs unread: its own pause hardly counts.
+        # While the server itself did not run, it read no pongs: so its own pause hardly counts.
         self._alive_at += max(0.0, since_last_s - timeout_s / _STEPS_OF_A_HANG)
         silent_s = usage.taken_at - self._alive_at
         if usage.host_cpu_s - self._alive_cpu_s > _SHARE_OF_THE_LIVING * silent_s:

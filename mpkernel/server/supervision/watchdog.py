@@ -1,4 +1,4 @@
-"""`Watchdog`: samples and pings all hosts of a pool, and hands on what each one's watch says.
+"""`Watchdog`: samples and pings all hosts of a pool, and hands on the verdicts on each.
 
     event loop                                           thread "mpkernel-watchdog"
     watch(host) ─▶ every watch_interval_s: who ────────▶ Sampler.sample
@@ -6,8 +6,8 @@
                      ├─▶ on_verdict(host, verdict)
                      └─▶ host.ping(number) ···▶ the host ···▶ HostWatch.ponged(number)
 
-One sample at a time; the next is due an interval after the last one's end. What a sample is, is
-`usage`'s; what follows from it, `verdicts`'.
+One sample is taken at a time; the next is due an interval after the end of the last. `usage` says
+what a sample is, and `verdicts` what follows from it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class WatchedHost(Protocol):
 
     @property
     def answers_pings(self) -> bool:
-        """Whether its dispatcher runs. Before that, how long it may take is `start_timeout_s`."""
+        """Whether its dispatcher runs already. Until then, `start_timeout_s` bounds its start."""
 
     def ping(self, number: int) -> None:
-        """Send a `Ping`. Returns at once, and refuses none however much waits to be sent; the
-        `Pong` goes to the host's `HostWatch.ponged`."""
+        """Send a `Ping`. Returns at once, and never raises because too much waits to be sent. The
+        `Pong` is given to the host's `HostWatch.ponged`."""
 
 
 HostT = TypeVar("HostT", bound=WatchedHost)
@@ -55,8 +55,8 @@ class Watchdog(Generic[HostT]):
     A task runs while there are hosts, and a thread from the first sample on until `close`.
 
     Args:
-        settings: see `HostWatch`, for hosts without their own, and `watch_interval_s`: None
-            watches nothing.
+        settings: those that `HostWatch` uses, for hosts that have none of their own; and
+            `watch_interval_s`. If that is None, nothing is watched.
         on_verdict: called on the loop with each verdict. It may stop watching any host.
     """
 
@@ -75,14 +75,15 @@ class Watchdog(Generic[HostT]):
         """Watch a host from now on.
 
         Args:
-            host: it; `pid` is its process id. Nobody has reaped it yet.
-            settings: its own. Default: the watchdog's.
+            host: the host.
+            pid: its process id. The process must not be reaped yet.
+            settings: the host's own. Default: the watchdog's.
 
         Returns:
-            Where its pongs go, and where its latest samples can be had.
+            What judges the host: it takes the host's pongs, and has its latest samples.
 
         Raises:
-            OSError: no descriptor is left to look at it.
+            OSError: no descriptor is left to look at the host.
         """
         watch = HostWatch(settings or self._settings, born_at=time.monotonic())
         if self._settings.watch_interval_s is None or self._is_closed:
@@ -93,33 +94,34 @@ class Watchdog(Generic[HostT]):
         return watch
 
     def processes_of(self, host: HostT) -> list[Identity]:
-        """What a host had started as of the last sample. Reads nothing, so that a host's death is
-        dealt with also when no descriptor is left."""
+        """What a host had started as of the last sample. This reads nothing from the system, so
+        that a host's death can be dealt with also when no descriptor is left."""
         watched = self._watched.get(host)
         return self._sampler.seen.get(watched.pid, []) if watched is not None else []
 
     def unwatch(self, host: HostT) -> None:
-        """Watch the host no more: no verdict on it follows. Idempotent."""
+        """Stop watching a host: no verdict on it follows. Idempotent."""
         self._watched.pop(host, None)
         if not self._watched:
             self._unwatched.set()
 
     def close_soon(self) -> None:
-        """Watch nothing any more, without waiting."""
+        """Stop watching all hosts, without waiting for the task and the thread."""
         self.kill()
         self._unwatched.set()
 
     def kill(self) -> None:
-        """The same, without a loop. From any thread."""
+        """Stop watching all hosts, without a loop. From any thread."""
         self._is_closed = True
         self._watched.clear()
         self._thread.shutdown(wait=False)
 
     async def close(self) -> None:
-        """Watch nothing any more; return when task and thread have ended. Idempotent."""
+        """Stop watching all hosts, and return when the task and the thread have ended.
+        Idempotent."""
         self.close_soon()
         await self._task.stop()
-        # A sample may be under way that nobody waits for any more.
+        # The thread may still be taking a sample, whose result nobody needs any more.
         await off_the_loop(self._thread.shutdown)
 
     async def _run(self) -> None:
@@ -136,7 +138,7 @@ class Watchdog(Generic[HostT]):
                 continue
 
     async def _sample(self) -> dict[HostT, Usage]:
-        """By host, not by process id: another host may have the number by the sample's end."""
+        """A sample by host, not by process id: at its end, another host may have the same id."""
         pids = {host: watched.pid for host, watched in self._watched.items()}
         hosts = {watched.pid: watched.created_at for watched in self._watched.values()}
         loop = asyncio.get_running_loop()
@@ -164,7 +166,7 @@ class Watchdog(Generic[HostT]):
         if error is None:
             logger.warning("a process can be measured again", pid=watched.pid)
         else:
-            what = "a process cannot be measured, its limits do not hold: %s"
+            what = "a process cannot be measured, so its limits are not checked: %s"
             logger.warning(what, repr(error), pid=watched.pid)
 
     def _look_after(self, host: HostT, watched: _Watched, usage: Usage | None) -> None:
@@ -172,7 +174,7 @@ class Watchdog(Generic[HostT]):
             if usage is not None:
                 self._judge(host, watched, usage)
             self._ping(host)
-        except Exception:  # the others are watched on
+        except Exception:  # the others are still watched
             if not watched.is_failing:
                 logger.exception("a process could not be looked after", pid=watched.pid)
             watched.is_failing = True
@@ -184,7 +186,7 @@ class Watchdog(Generic[HostT]):
             try:
                 self._on_verdict(host, verdict)
             except Exception:
-                # The others are watched on.
+                # The others are still watched.
                 logger.exception("a verdict could not be carried out", pid=watched.pid)
 
     def _ping(self, host: HostT) -> None:
@@ -202,8 +204,8 @@ class _Watched:
         pid: its process id.
         created_at: when the process was created.
         watch: what judges it.
-        is_measured: whether the last sample could be taken of it.
-        is_failing: whether it could not be looked after once, which is logged once.
+        is_measured: whether the last sample of it could be taken.
+        is_failing: whether looking after it has failed before: only the first failure is logged.
     """
 
     pid: int
