@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN = {
     "HostPool": "app apps close close_soon closed drain hosts kill open_session settings_of start",
-    "Journal": "has_room notice progressed rebuild received running sent",
+    "Journal": "has_room kept load notice progressed rebuild received running sent",
     "PythonClient": "answer close complete execute interrupt next open run_app set_values",
     "Session": "app close over pid send session_id stop traffic",
 }

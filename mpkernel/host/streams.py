@@ -1,19 +1,49 @@
-"""Whole frames onto the stream Pipe, from any thread, under any interruption.
+"""`StreamWriter`: whole frames onto the stream Pipe, from any thread, under any interruption.
 
-Kernel threads write for themselves. A collector thread between would cost a switch interval
-(5 ms) a message whenever another thread is busy.
+Who takes part:
 
-What can come between, and what is done about it:
-- another thread: one lock, and one `writev` a frame on a blocking descriptor. Who finds the lock
-  taken leaves the frame to its owner, who sends what waits before going on: a small message waits
-  for no lock that a flood takes again and again ("flat combining": Hendler and others, 2010).
-- an asynchronous exception: it can land between any two bytecodes, so between a header and its
-  body if they were two writes. The frame is built before the lock is taken; `with` on a lock
-  written in C is entered and left without a gap.
-- the garbage collector: it can run a `__del__` that writes, on the thread that is inside. It finds
-  the lock taken.
-- a fork by user code: the child must never write here; see `forget`.
-- a reader that is behind: `Window` lets the session's writers wait, and no one else's.
+    kernel threads ─ write ──┐ each writes for itself
+    the dispatcher ─ send ───┼─▶ _lock ─▶ writev ══ stream Pipe ══▶ server
+    any `__del__`  ─ post ───┘     ▲
+                         _waiting ─┘ frames that their threads left to whoever has the lock
+
+There is no thread that collects frames from others: handing a frame over would cost a switch
+interval of Python (5 ms) whenever another thread computes.
+
+What a `write` does, in this order:
+1. It builds the frame's header, and fails here if the frame is too large. Nothing is written yet.
+2. If nobody has the lock and nothing waits, it takes the lock and writes.
+3. If somebody has the lock, it puts the frame into `_waiting` and goes on with its own work: a
+   small message does not wait for a lock that a flood takes again and again. Whoever has the lock
+   writes what waits ("flat combining": Hendler and others, 2010).
+4. If 64 frames wait already, it takes the lock itself, waiting for it, and writes all of them: no
+   thread has to write for all others for ever, and `_waiting` stays short.
+5. It looks at `_waiting` once more. A frame can be put there after the lock's owner has looked last
+   and before it has given the lock up; then the thread that left it finds the lock free, here.
+
+Why each rule is there:
+- One lock and one `writev` for a frame, on a blocking descriptor: frames of several threads never
+  mix, and the kernel lets a thread wait when the Pipe is full.
+- The frame is built before the lock is taken. An asynchronous exception, which interrupts user
+  code, can come between any two bytecodes: with two writes, it could come between a header and its
+  body. The lock is `threading.Lock`, which is written in C: `with` enters and leaves it with no gap
+  where an exception would leave it locked.
+- An exception could also come after a thread has taken frames off `_waiting` and before it has
+  written them; they would be lost. So a kernel that lets its user's code be interrupted sends
+  inside a shield, which holds exceptions back until the step is done: see `interrupts.sending`.
+- A garbage collection can run a `__del__` on the very thread that has the lock, and the `__del__`
+  may write. It must not wait for the lock, which would be for ever: it finds the lock taken and
+  leaves its frame (`is_inside` makes rule 4 leave it, too). `post` only ever leaves.
+- `settle` promises that what was written before is on the Pipe, for a command that may end the
+  process. It puts a locked lock among the waiting frames, as a mark. Whoever has written what is
+  before the mark opens it, even if that write failed. A thread that floods may get `_lock` again
+  and again, so waiting for `_lock` itself could take long; the mark's turn comes with the queue.
+  `settle` looks again each second, for an exception can have stopped the thread that took the
+  mark.
+- A fork by user code copies a lock that a thread may hold which the child does not have. The child
+  must never write to the server: see `forget`.
+- The kernel makes a thread wait only while the Pipe is full. How much a session whose client does
+  not read may send is bounded before that, in `windows`.
 """
 
 from __future__ import annotations

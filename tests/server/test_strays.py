@@ -224,7 +224,7 @@ async def main():
                 sys.argv[1], kernel=KernelSpec(entry="kernels:leave_children_and_a_file")
             )
             await anext(session)
-            host = host_of(session)
+            [host] = pool.hosts
             while host.usages[-1:] == () or host.usages[-1].processes < 8:
                 await asyncio.sleep(0.01)
             if end == "close":

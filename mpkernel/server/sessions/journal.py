@@ -1,9 +1,38 @@
-"""What rebuilds a session in another process, kept while it lives.
+"""`Journal`: what rebuilds a session in another process, kept while the session lives.
 
-sent, progressed, received ─▶ Journal ─▶ rebuild: how the session comes back
-                                │ ▲
-                           kept ▼ │ load
-                      plain data, which outlives the server
+    sent, progressed, received ─▶ Journal ─▶ rebuild: how the session comes back
+                                    │ ▲
+                               kept ▼ │ load
+                          plain data, which outlives the server
+
+The journal must know, at any moment, what the kernel has done of what it was sent. Both ends count
+the commands, from 1, in the order in which they were sent:
+
+    server                                        the app's process
+    client ─▶ sent(command)  1, 2, 3 …  ═════════▶ queue
+    progressed(begun=1, done=0) ◀════════════════  on the Pipe before command 1 runs
+    progressed(begun=1, done=1) ◀════════════════  command 1 has ended
+    progressed(begun=2, done=1) ◀════════════════  on the Pipe before command 2 runs
+                                                   the process dies
+
+After the death the numbers say what each command is:
+- up to `done`: it ran to its end. What it did is the state that has to be brought back.
+- above `done`, up to `begun`: it ran when the process ended. It may be what ended it, so it can be
+  left out (`rebuild(without_running=True)`).
+- above `begun`: it never ran. It is sent again; what the journal could not keep, `Rebuilt.lost`
+  names.
+
+Why it holds:
+- The kernel's count is on the Pipe before a command runs, for the command may end the process at
+  once. What the process wrote to its Pipes before it ended is read before anybody rebuilds.
+- `sent` and the sending itself are one step under the session's lock, so both ends have the same
+  order, whatever threads send. What is refused (`BaseSession.send` raises) is in neither.
+- The counts never go back, and `begun` is never below `done`; a kernel that says otherwise ends
+  with `ProtocolError`. `begun` can go up by more than one: commands that were merged begin as one.
+- With `rebuild` both ends start at 0 again: the new kernel counts what it is sent from 1.
+  `Rebuilt.commands` is the count at which the session is where it was.
+- Only what the kernel counts is counted. Answers, completions and interrupts are not: they belong
+  to the moment, and no journal brings them back.
 """
 
 from __future__ import annotations
