@@ -49,6 +49,7 @@ ANY_VERSION = "MPKERNEL_ALLOW_ANY_MARIMO"
 SERVER_NAMES = {
     "AlertNotification": "marimo._messaging.notification",
     "BannerNotification": "marimo._messaging.notification",
+    "CommandMessage": "marimo._runtime.commands",
     "CreateNotebookCommand": "marimo._runtime.commands",
     "DependencyManager": "marimo._dependencies.dependencies",
     "DynamicDirectoryMiddleware": "marimo._server.asgi",

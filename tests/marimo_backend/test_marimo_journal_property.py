@@ -21,7 +21,12 @@ steps = st.one_of(
     st.tuples(st.just("set"), st.sampled_from([*SLIDERS, *BUTTONS])),
     st.tuples(st.just("run"), st.integers(0, 3)),
     st.tuples(st.just("die"), st.booleans()),
+    st.tuples(st.just("move"), st.none()),
 )
+
+
+def new_journal() -> MarimoJournal:
+    return MarimoJournal(KernelSpec(entry="x:y"), {}, max_bytes=1 << 20)
 
 
 class Kernel:
@@ -57,6 +62,13 @@ class Kernel:
         self._begun = 0
         self.values = {}
 
+    def move(self) -> None:
+        """The server dies, too: another one goes on with what the journal has kept."""
+        kept = self._journal.kept()
+        self._journal = new_journal()
+        self._journal.load(kept)
+        self.die(guilty=False)
+
     def _do(self, command: Any) -> None:
         instantiates = isinstance(command, CreateNotebookCommand)
         update = command.set_ui_element_value_request if instantiates else command
@@ -74,8 +86,7 @@ class Kernel:
 def test_clicks_are_made_once_at_most_and_the_last_value_stays(
     script: list[tuple[str, Any]],
 ) -> None:
-    journal = MarimoJournal(KernelSpec(entry="x:y"), {}, max_bytes=1 << 20)
-    kernel = Kernel(journal)
+    kernel = Kernel(new_journal())
     kernel.send(CreateNotebookCommand((), (), UpdateUIElementCommand([], []), True))
     expected: dict[str, int] = {}
     made = 0
@@ -93,6 +104,8 @@ def test_clicks_are_made_once_at_most_and_the_last_value_stays(
             case "die":
                 kernel.die(guilty=argument)
                 has_guilty |= argument
+            case "move":
+                kernel.move()
     kernel.run(len(script) + 1)
     assert len(set(kernel.clicks)) == len(kernel.clicks)
     assert len(kernel.clicks) == made  # each had begun before a death, or begins after it

@@ -15,22 +15,34 @@ from __future__ import annotations
 import logging
 import pickle
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
-from mpkernel.marimo_backend.server.elements import (
-    ENTRY_BYTES,
-    ElementState,
-    size_of,
-    size_of_model,
-    texts_of,
-    too_large,
+from mpkernel.marimo_backend.server.elements import ElementState, too_large
+from mpkernel.marimo_backend.server.journal_entries import (
+    Clicks,
+    Entry,
+    Instantiation,
+    ModelState,
+    Other,
+    Unkept,
+    Values,
+    bytes_of,
+    size_of_entry,
+    texts_in,
 )
-from mpkernel.marimo_backend.spooled import Spooled
+from mpkernel.marimo_backend.server.kept_journal import (
+    KeptJournal,
+    KeptOther,
+    KeptState,
+    entries_from,
+    kept_entries,
+    refusing_others,
+)
 from mpkernel.server.sessions.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
@@ -50,49 +62,6 @@ class _Removed(msgspec.Struct, tag_field="op", tag="remove-ui-elements"):
     """What is read of marimo's notification that a cell's elements are gone."""
 
     cell_id: str
-
-
-class _Instantiation(NamedTuple):
-    """The cells were run for the first time, with these initial values."""
-
-    values: dict[str, Any]
-
-
-class _Values(NamedTuple):
-    """Elements were set, by their ids: to what the page sent, `Apart`, or `TooLarge`, which stands
-    for what there was no room for."""
-
-    values: dict[str, Any]
-
-
-class _Clicks(NamedTuple):
-    """The same, sent again: they count for buttons only."""
-
-    values: dict[str, Any]
-
-
-class _ModelState(NamedTuple):
-    """The model of a widget was set."""
-
-    model_id: str
-    update: RestoredModel
-
-
-class _Other(NamedTuple):
-    """Any other command, as it is."""
-
-    command: Any
-
-
-class _Unkept(NamedTuple):
-    """So many commands, one after the other, that there was no room for; and the long texts in
-    them, which stay until the kernel has taken them."""
-
-    commands: int
-    texts: tuple[Spooled, ...] = ()
-
-
-_Entry = _Instantiation | _Values | _Clicks | _ModelState | _Other | _Unkept
 
 
 class MarimoJournal(Journal):
@@ -122,38 +91,39 @@ class MarimoJournal(Journal):
         self._max_bytes = max_bytes
         self._instantiation: Any = None
         self._max_files_bytes = max_files_bytes
-        self._state = ElementState(max_bytes, max_files_bytes)
-        self._good = self._state  # where the kernel was before what it may have died of
+        self._state = self._new_state()
+        self._good = self._state  # before the command that may have ended the process
         self._widgets: dict[str, str] = {}  # element by model
-        self._pending: deque[_Entry] = deque()
+        self._pending: deque[Entry] = deque()
         self._pending_bytes = 0
         self.untaken_text_bytes = 0
         self._begun = self._done = 0
         self._unanswered: list[str] = []
         self._has_unkept = False
+        self._has_lost_request = False
 
     def sent(self, channel: Channel, command: object) -> None:
         if channel is not Channel.CONTROL:
             return
         entry = self._entry_of(command)
-        if isinstance(entry, _Instantiation):
+        if isinstance(entry, Instantiation):
             self._instantiation = command
-        if isinstance(entry, _Values) and not (
+        if isinstance(entry, Values) and not (
             self._can_keep(entry) and self._has_room_for_texts(entry)
         ):
-            entry = _Values({name: too_large(value) for name, value in entry.values.items()})
-        texts = _texts_in(entry)
-        self.untaken_text_bytes += _bytes_of(texts)
+            entry = Values({name: too_large(value) for name, value in entry.values.items()})
+        texts = texts_in(entry)
+        self.untaken_text_bytes += bytes_of(texts)
         if self._can_keep(entry):
             self._pending.append(entry)
-            self._pending_bytes += _size_of(entry)
+            self._pending_bytes += size_of_entry(entry)
             return
         self._give_up_call(entry)
         last = self._pending[-1] if self._pending else None
-        if isinstance(last, _Unkept):
-            self._pending[-1] = _Unkept(last.commands + 1, last.texts + texts)
+        if isinstance(last, Unkept):
+            self._pending[-1] = Unkept(last.commands + 1, last.texts + texts)
         else:
-            self._pending.append(_Unkept(1, texts))
+            self._pending.append(Unkept(1, texts))
 
     def has_room(self, channel: Channel, command: object) -> bool:
         if channel is not Channel.CONTROL:
@@ -185,15 +155,15 @@ class MarimoJournal(Journal):
         if self._begun == self._done or not self._pending:
             return ""
         match self._pending[0]:
-            case _Instantiation():
+            case Instantiation():
                 return "all cells"
-            case _Values(values) | _Clicks(values):
+            case Values(values) | Clicks(values):
                 return f"what depends on {', '.join(values)}"[:_SHOWN_CHARS]
-            case _ModelState(model_id):
+            case ModelState(model_id):
                 return f"the state of widget {model_id}"[:_SHOWN_CHARS]
-            case _Other(command):
+            case Other(command):
                 return type(command).__name__
-            case _Unkept():
+            case Unkept():
                 return "a command that was not kept"
 
     def rebuild(self, *, without_running: bool) -> Rebuilt:
@@ -205,9 +175,9 @@ class MarimoJournal(Journal):
         self._state = state
         self._widgets.clear()
         self._begun = self._done = 0
-        first = [_Instantiation({})] if self._instantiation is not None else []
+        first = [Instantiation({})] if self._instantiation is not None else []
         self._pending = deque([*first, *late])
-        self._pending_bytes = sum(map(_size_of, self._pending))
+        self._pending_bytes = sum(map(size_of_entry, self._pending))
         self.untaken_text_bytes = 0
         return Rebuilt(
             self._spec(),
@@ -216,26 +186,63 @@ class MarimoJournal(Journal):
             self._lost(),
         )
 
+    def kept(self) -> bytes:
+        """See `Journal.kept`, and `kept_journal` for what is not."""
+        first = self._instantiation
+        journal = KeptJournal(
+            instantiation=None if first is None else KeptOther.of(first),
+            state=KeptState.of(self._state),
+            good=None if self._good is self._state else KeptState.of(self._good),
+            widgets=self._widgets,
+            pending=kept_entries(self._pending),
+            begun=self._begun - self._done,
+            unanswered=self._unanswered,
+            has_unkept=self._has_unkept,
+            has_lost_request=self._has_lost_request
+            or (first is not None and first.request is not None),
+        )
+        return msgspec.msgpack.encode(journal)
+
+    def load(self, kept: bytes) -> None:
+        with refusing_others():
+            found = msgspec.msgpack.decode(kept, type=KeptJournal)
+            first = None if found.instantiation is None else found.instantiation.read()
+            state = found.state.read(self._new_state())
+            good = state if found.good is None else found.good.read(self._new_state())
+            pending = entries_from(found.pending)
+        self._instantiation = first
+        self._state, self._good = state, good
+        self._widgets = found.widgets
+        self._pending.extend(pending)
+        self._pending_bytes = sum(map(size_of_entry, pending))
+        self._begun = found.begun
+        self._unanswered = found.unanswered
+        self._has_unkept = found.has_unkept
+        self._has_lost_request = found.has_lost_request
+
     def unanswered(self) -> list[str]:
         """The calls of functions that nobody answers: they ran when the process ended, and are not
         made again. To be asked after `rebuild`, once."""
         calls, self._unanswered = self._unanswered, []
         return calls
 
+    def _new_state(self) -> ElementState:
+        return ElementState(self._max_bytes, self._max_files_bytes)
+
     @property
     def _is_instantiating(self) -> bool:
-        return bool(self._pending) and isinstance(self._pending[0], _Instantiation)
+        return bool(self._pending) and isinstance(self._pending[0], Instantiation)
 
-    def _can_keep(self, entry: _Entry) -> bool:
-        is_first = isinstance(entry, _Instantiation)  # there is one, and nothing without it
-        return is_first or self._pending_bytes + _size_of(entry) <= self._max_bytes
+    def _can_keep(self, entry: Entry) -> bool:
+        is_first = isinstance(entry, Instantiation)  # there is one, and nothing without it
+        return is_first or self._pending_bytes + size_of_entry(entry) <= self._max_bytes
 
-    def _has_room_for_texts(self, entry: _Entry) -> bool:
+    def _has_room_for_texts(self, entry: Entry) -> bool:
         """Whether the long texts in it can be kept, with those of all that is pending."""
-        texts = _texts_in(entry)
+        texts = texts_in(entry)
         if any(text.is_lost for text in texts):
             return False
-        return not texts or self.untaken_text_bytes + _bytes_of(texts) <= self._max_files_bytes
+        return not texts or self.untaken_text_bytes + bytes_of(texts) <= self._max_files_bytes
 
     def _show(self, shown: WidgetShown) -> None:
         self._widgets[shown.model_id] = shown.object_id
@@ -248,50 +255,50 @@ class MarimoJournal(Journal):
         for model in gone:
             del self._widgets[model]
 
-    def _entry_of(self, command: Any) -> _Entry:
+    def _entry_of(self, command: Any) -> Entry:
         if isinstance(command, seam.server("UpdateUIElementCommand")):
-            return _Values(dict(command.ids_and_values))
+            return Values(dict(command.ids_and_values))
         if isinstance(command, seam.server("ModelCommand")):
             message = command.message
             if isinstance(message, seam.server("ModelUpdateMessage")):
                 paths = [tuple(path) for path in message.buffer_paths]
                 buffers = dict(zip(paths, command.buffers, strict=False))
-                return _ModelState(command.model_id, RestoredModel(dict(message.state), buffers))
+                return ModelState(command.model_id, RestoredModel(dict(message.state), buffers))
         if isinstance(command, seam.server("CreateNotebookCommand")) and not self._instantiation:
-            return _Instantiation(dict(command.set_ui_element_value_request.ids_and_values))
-        return _Other(command)
+            return Instantiation(dict(command.set_ui_element_value_request.ids_and_values))
+        return Other(command)
 
-    def _taken(self) -> _Entry:
+    def _taken(self) -> Entry:
         """The next command that the kernel has done."""
         if not self._pending:
             raise ProtocolError("a kernel has done more commands than were sent")
         entry = self._pending.popleft()
-        if isinstance(entry, _Unkept) and entry.commands > 1:
-            self._pending.appendleft(_Unkept(entry.commands - 1, entry.texts))
+        if isinstance(entry, Unkept) and entry.commands > 1:
+            self._pending.appendleft(Unkept(entry.commands - 1, entry.texts))
         else:
-            self._pending_bytes -= _size_of(entry)
-            self.untaken_text_bytes -= _bytes_of(_texts_in(entry))
+            self._pending_bytes -= size_of_entry(entry)
+            self.untaken_text_bytes -= bytes_of(texts_in(entry))
         return entry
 
-    def _settle(self, state: ElementState, entry: _Entry) -> None:
+    def _settle(self, state: ElementState, entry: Entry) -> None:
         """Take what a command sets into the state."""
         match entry:
-            case _Instantiation(values) | _Values(values):
+            case Instantiation(values) | Values(values):
                 state.set(values)
-            case _ModelState(model_id, update):
+            case ModelState(model_id, update):
                 state.set_model(self._widgets.get(model_id), update)
-            case _Other(command) if isinstance(command, seam.server("UpdateUserConfigCommand")):
+            case Other(command) if isinstance(command, seam.server("UpdateUserConfigCommand")):
                 self._arguments["user_config"] = command.config
-            case _Unkept():
+            case Unkept():
                 self._has_unkept = True
 
-    def _settle_pending(self, state: ElementState, *, without_running: bool) -> list[_Entry]:
+    def _settle_pending(self, state: ElementState, *, without_running: bool) -> list[Entry]:
         """Take what is pending into the state; returns what is to be sent again."""
-        late: list[_Entry] = []
+        late: list[Entry] = []
         position = 0
         for entry in self._pending:
             had_begun = position < self._begun - self._done
-            position += entry.commands if isinstance(entry, _Unkept) else 1
+            position += entry.commands if isinstance(entry, Unkept) else 1
             if had_begun:
                 self._give_up_call(entry)
                 if not without_running:
@@ -301,29 +308,29 @@ class MarimoJournal(Journal):
             late += _again(entry)
         return late
 
-    def _give_up_call(self, entry: _Entry) -> None:
-        if isinstance(entry, _Other) and _is_call(entry.command):
+    def _give_up_call(self, entry: Entry) -> None:
+        if isinstance(entry, Other) and _is_call(entry.command):
             self._unanswered.append(entry.command.function_call_id)
 
     def _spec(self) -> KernelSpec:
         args = pickle.dumps(self._arguments, pickle.HIGHEST_PROTOCOL)
         return msgspec.structs.replace(self._kernel, args=args)
 
-    def _command_of(self, entry: _Entry) -> bytes:
+    def _command_of(self, entry: Entry) -> bytes:
         """A command for the kernel, pickled."""
         command: Any = None
         update = seam.server("UpdateUIElementCommand").from_ids_and_values
         request = self._instantiation.request if self._instantiation is not None else None
         match entry:
-            case _Instantiation():
+            case Instantiation():
                 command = msgspec.structs.replace(
                     self._instantiation,
                     set_ui_element_value_request=update(self._state.kept, request),
                 )
-            case _Clicks(values):
+            case Clicks(values):
                 clicks = [(object_id, Click(value)) for object_id, value in values.items()]
                 command = update(clicks, request)
-            case _Other(command):
+            case Other(command):
                 pass
         return pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
 
@@ -337,6 +344,7 @@ class MarimoJournal(Journal):
             (state.has_unlasting, "what was set in embedded apps"),
             (state.has_nameless, "the state of widgets that are not wrapped in mo.ui.anywidget"),
             (self._has_unkept, "some of what was set or clicked while the app was down"),
+            (self._has_lost_request, "what the app was told of the page's HTTP request"),
         )
         return tuple(what for is_lost, what in said if is_lost)
 
@@ -347,41 +355,17 @@ def _upload_again(files: list[str]) -> str:
     return f"the file{'s' if len(files) > 1 else ''} {shown} must be uploaded again"
 
 
-def _again(entry: _Entry) -> list[_Entry]:
+def _again(entry: Entry) -> list[Entry]:
     """What is to be sent again of a command that had not begun."""
     match entry:
-        case _Values(values):
+        case Values(values):
             # A button's value is the count of its clicks.
             counts = {name: value for name, value in values.items() if type(value) is int}
-            return [_Clicks(counts)] if counts else []
-        case _Clicks() | _Other():
+            return [Clicks(counts)] if counts else []
+        case Clicks() | Other():
             return [entry]
     return []
 
 
 def _is_call(command: Any) -> bool:
     return isinstance(command, seam.server("InvokeFunctionCommand"))
-
-
-def _texts_in(entry: _Entry) -> tuple[Spooled, ...]:
-    match entry:
-        case _Values(values):
-            return tuple(text for value in values.values() for text in texts_of(value))
-        case _Unkept(_, texts):
-            return texts
-    return ()
-
-
-def _bytes_of(texts: tuple[Spooled, ...]) -> int:
-    return sum(text.size for text in texts)
-
-
-def _size_of(entry: _Entry) -> int:
-    match entry:
-        case _Instantiation(values) | _Values(values) | _Clicks(values):
-            return ENTRY_BYTES + sum(ENTRY_BYTES + size_of(value) for value in values.values())
-        case _ModelState(_, update):
-            return ENTRY_BYTES + size_of_model(update)
-        case _Other(command):
-            return ENTRY_BYTES + len(pickle.dumps(command, pickle.HIGHEST_PROTOCOL))
-    return ENTRY_BYTES
