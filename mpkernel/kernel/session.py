@@ -12,7 +12,6 @@ import logging
 import os
 import queue
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from mpkernel.interrupts.sending import Interrupts, later
 from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.code import forks
 from mpkernel.kernel.code.cells import Cell, future_flags, split, to_rerun
-from mpkernel.kernel.code.completion import complete
 from mpkernel.kernel.code.namespace import new_namespace
 from mpkernel.kernel.code.runner import (
     compile_cell,
@@ -32,6 +30,7 @@ from mpkernel.kernel.code.runner import (
     run,
     traceback_of,
 )
+from mpkernel.kernel.completer import Completer
 from mpkernel.kernel.context import current_place
 from mpkernel.kernel.messages import (
     Answer,
@@ -117,8 +116,7 @@ class PythonSession:
         }
         self._commands: queue.Queue[_Queued | None] = queue.Queue()
         self._answers: queue.Queue[Answer | None] = queue.Queue()
-        self._completions: queue.SimpleQueue[Complete | None] = queue.SimpleQueue()
-        self._completer: threading.Thread | None = None  # made by the first `Complete`
+        self._completer = Completer(self.namespace, self.send)
         self._cells: list[Cell] = []
         self._flags = 0
         self._runs: dict[str, CellRun] = {}
@@ -153,7 +151,7 @@ class PythonSession:
             self.send(Status("idle"))
         for cell_run in list(self._runs.values()):
             cell_run.over.set()
-        self._completions.put(None)
+        self._completer.close()
 
     def _begin(self) -> None:
         self._begun += 1
@@ -239,7 +237,7 @@ class PythonSession:
             case Answer():
                 self._answers.put(command)
             case Complete():
-                self._complete_soon(command)
+                self._complete(command)
 
     def _interrupt(self) -> None:
         now = time.monotonic()
@@ -257,24 +255,12 @@ class PythonSession:
         if self.interrupts.running and (self._running, self._interrupted_at) == (running, since):
             self.try_send(encode(InterruptPending(running)))
 
-    def _complete_soon(self, command: Complete) -> None:
-        if self._completer is None:
-            completer = threading.Thread(
-                target=self._complete, name="mpkernel-completer", daemon=True
-            )
-            try:
-                completer.start()
-            except RuntimeError as error:  # out of threads; the next one tries again
-                logger.debug("nothing completed: %s session=%s", error, self.kernel.session_id)
-                self.try_send(encode(Completions(command.request, command.cursor, [])))
-                return
-            self._completer = completer
-        self._completions.put(command)
-
-    def _complete(self) -> None:
-        while (command := self._completions.get()) is not None:
-            start, matches = complete(command.code, command.cursor, self.namespace)
-            self.send(Completions(command.request, start, [encodable(m) for m in matches]))
+    def _complete(self, command: Complete) -> None:
+        try:
+            self._completer.put(command)
+        except RuntimeError as error:  # out of threads
+            logger.debug("nothing completed: %s session=%s", error, self.kernel.session_id)
+            self.try_send(encode(Completions(command.request, command.cursor, [])))
 
     def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
         """These, and those of the sets that wait right behind: the last of each name."""
