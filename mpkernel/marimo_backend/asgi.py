@@ -1,12 +1,13 @@
-"""`create_asgi_app`: marimo's ASGI application, each notebook of it in a process of its own.
+"""`create_asgi_app`: marimo's ASGI application, with each notebook in a process of its own.
 
     your server ─▶ your application ─▶ Starlette, with `KeptPool`'s lifespan
                                            └─▶ marimo's own for each notebook, with
                                                `IsolationMiddleware`
 
-marimo builds it; what is ours is that it is always isolated, that libzmq is not asked for, and the
-lifespan. Where the server runs it, or a lifespan of yours (`app.router.lifespan_context(app)`), the
-first process warms up when the server starts, and its end waits for cells that run.
+marimo builds the application. mpkernel adds three things: it is always isolated, libzmq is not
+needed, and it has a lifespan. Where the server runs that lifespan, or a lifespan of yours does
+(`app.router.lifespan_context(app)`), the first process warms up when the server starts, and the
+server's end waits for cells that run.
 """
 
 from __future__ import annotations
@@ -44,32 +45,34 @@ def create_asgi_app(
     html_head: str | None = None,
     execute_opengraph_generators: bool = False,
 ) -> AsgiAppBuilder:
-    """What `marimo.create_asgi_app` is, with every notebook in a process of its own.
+    """The same as `marimo.create_asgi_app`, with every notebook in a process of its own.
 
         notebooks = mpkernel.create_asgi_app().with_app(path="/sales", root="sales.py").build()
         app = FastAPI()
         app.mount("/notebooks", notebooks)
 
-    All applications that one event loop serves share one pool of processes, whoever mounts them. It
-    starts with the first request, or with the server where `build()` is what the server runs.
+    All applications that one event loop serves share one pool of processes, wherever they are
+    mounted. The pool starts with the first request; with the server if the server runs the result
+    of `build()` itself.
 
     Args: marimo's own, with its defaults.
         quiet: marimo prints nothing.
         include_code: pages show the notebook's code.
-        token: what a page has to give to be let in. Default: nothing.
-        skew_protection: refuse requests of pages that an earlier server process made.
+        token: what a page must present to be let in. Default: nothing.
+        skew_protection: refuse requests of pages that came from an earlier server process.
         session_ttl: how long, in seconds, the session of a closed tab is kept.
-        asset_url: where pages load marimo's files from; may contain `{version}`. Default: here.
+        asset_url: from where pages load marimo's files; may contain `{version}`. Default: from this
+            server.
         redirect_console_to_browser: what cells print is shown on the page too.
         show_tracebacks: pages show the tracebacks of cells.
-        html_head: put into the head of every page.
-        execute_opengraph_generators: run the functions of notebooks that describe their pages; in
-            this process.
+        html_head: HTML for the head of every page.
+        execute_opengraph_generators: run the functions by which notebooks describe their pages.
+            They run in the server's process.
 
     Raises:
-        UnsupportedMarimo: marimo is missing, or not one that mpkernel supports.
+        UnsupportedMarimo: marimo is missing, or mpkernel does not support its version.
         MPKernelError: the environment says that mpkernel must leave marimo alone.
-        SettingsError: the environment asks for what cannot be.
+        SettingsError: the environment has a setting that is not valid.
         TypeError: the marimo that is installed does not have an option that is given.
     """
     options = locals()
@@ -85,10 +88,10 @@ def create_asgi_app(
 
 
 class AsgiAppBuilder:
-    """Says what to serve where, then builds the application: marimo's builder, with its rules.
+    """Takes what to serve under which path, then builds the application; works as marimo's builder.
 
     Args:
-        builder: marimo's.
+        builder: marimo's builder.
     """
 
     def __init__(self, builder: Any) -> None:
@@ -100,10 +103,10 @@ class AsgiAppBuilder:
         """Serve a notebook.
 
         Args:
-            path: where: "/sales", or "/" or "" for the root.
+            path: under which path: "/sales", or "/" or "" for the root.
             root: the notebook's file.
-            middleware: each is called with the application and gives the one that is served, the
-                last outermost.
+            middleware: each is called with the application and returns the one to serve; the last
+                one is the outermost.
         """
         self._builder = self._builder.with_app(path=path, root=root, middleware=middleware)
         return self
@@ -116,14 +119,14 @@ class AsgiAppBuilder:
         validate_callback: Callable[[str, Any], Awaitable[bool] | bool] | None = None,
         middleware: list[Callable[[Any], Any]] | None = None,
     ) -> Self:
-        """Serve each notebook that is in a folder when it is asked for.
+        """Serve the notebooks of a folder: each that is there when a request asks for it.
 
         Args:
-            path: where; not the root.
+            path: under which path; not the root.
             directory: the folder.
-            validate_callback: called with the notebook's path and the scope; whether it may be
-                served. What it raises is the answer.
-            middleware: as `with_app`.
+            validate_callback: called with the notebook's path and the scope; returns whether it may
+                be served. An exception that it raises decides the answer.
+            middleware: see `with_app`.
         """
         self._builder = self._builder.with_dynamic_directory(
             path=path,
@@ -134,8 +137,8 @@ class AsgiAppBuilder:
         return self
 
     def build(self) -> Starlette:
-        """The application: to be served, or mounted in another. It is Starlette's, so that it takes
-        more routes and middleware, and a lifespan of yours around its own."""
+        """The application, to be served or to be mounted in another. It is a Starlette application:
+        you can add routes and middleware, and put a lifespan of yours around its own."""
         app = seam.as_starlette(self._builder.build())
         if all(middleware.cls is not _Telling for middleware in app.user_middleware):
             kept = KeptPool(app.router.lifespan_context)
@@ -145,7 +148,7 @@ class AsgiAppBuilder:
 
 
 class KeptPool:
-    """A lifespan around another one: keeps the pool from its beginning to its end, which waits for
+    """A lifespan around another one. It keeps the pool open until its end, and its end waits for
     cells that run.
 
     Args:
@@ -154,14 +157,15 @@ class KeptPool:
 
     def __init__(self, lifespan: Lifespan[Starlette]) -> None:
         self._lifespan = lifespan
-        # Of each loop on which the lifespan is run.
+        # By the loop on which the lifespan runs.
         self._leases: dict[asyncio.AbstractEventLoop, list[PoolLease]] = {}
 
     def __call__(self, app: Starlette) -> AbstractAsyncContextManager[object]:
         return self._around(app)
 
     def leases(self) -> list[PoolLease] | None:
-        """Where notebooks add their leases; None where the running loop runs no lifespan."""
+        """The list to which notebooks add their leases; None if the running loop runs no
+        lifespan."""
         return self._leases.get(asyncio.get_running_loop())
 
     @asynccontextmanager
@@ -184,7 +188,7 @@ class KeptPool:
 
 
 class _Telling:
-    """Middleware that tells notebooks of the lifespan which they are part of."""
+    """Middleware that gives notebooks the list of leases of their lifespan."""
 
     def __init__(self, app: AsgiApp, kept: KeptPool) -> None:
         self._app = app

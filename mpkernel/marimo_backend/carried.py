@@ -1,6 +1,6 @@
-"""What stands in an app for objects of the server's program, which no app's process imports.
+"""What an app has in place of objects of the server's program, which no app's process imports.
 
-`carrying` makes these in the server; `mo.app_meta().request` shows them to a notebook's cells.
+`carrying` makes them in the server. A notebook's cells find them in `mo.app_meta().request`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ logger = logging.getLogger(__name__)
 
 
 class Carried:
-    """A stand-in for an object: its data attributes, which are the state that `pickle` sets, and
-    nothing of its class.
+    """A copy of an object: its data attributes, which `pickle` sets as its state, and nothing of
+    its class.
 
     Args:
-        of: the name of its class, with the module.
+        of: the name of the object's class, with the module.
         missing: names of attributes that could not be carried.
     """
 
     def __init__(self, of: str, missing: Iterable[str] = ()) -> None:
-        # Past `__setattr__`, and under a name that no attribute has: those are the object's own.
+        # Not with `__setattr__`, and under a name that no attribute of the object has.
         self.__dict__["__carried__"] = (of, tuple(missing))
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
@@ -62,10 +62,11 @@ class Carried:
 
 
 class NotCarried:
-    """A stand-in for what cannot be in another process, or is the server's program.
+    """In place of an object that cannot exist in another process, or is code of the server's
+    program.
 
     Args:
-        of: the name of its class, or its own, with the module.
+        of: the name of its class, or its own name, with the module.
         reason: why it was not carried.
     """
 
@@ -83,14 +84,14 @@ class NotCarried:
 
 
 class Written:
-    """A value on its way, as `pickle` wrote it in the server, which never reads it again. In the
-    app's process, where the command is read that it is part of, it becomes the value; one that
-    cannot be read becomes `NotCarried`, and costs nothing else of the command.
+    """A value as bytes that `pickle` wrote in the server, which never reads them. In the app's
+    process it becomes the value when the command is unpickled that contains it. If that fails, it
+    becomes `NotCarried`, and the rest of the command is not affected.
 
     Args:
-        data: what was written.
+        data: the bytes.
         name: what the value is called in the log.
-        of: the name of its class, with the module.
+        of: the name of the value's class, with the module.
     """
 
     def __init__(self, data: bytes, name: str, of: str) -> None:
@@ -110,7 +111,7 @@ def _read(data: bytes, name: str, of: str) -> Any:
 
 def named_tuple(name: str, fields: Iterable[str], values: Iterable[Any]) -> tuple[Any, ...]:
     """A named tuple of a class that is made here."""
-    # `pickle` would look for the class in this module.
+    # Without `__reduce__`, `pickle` would look for the class in this module.
     made = type(name, (_named(tuple(fields)),), {"__slots__": (), "__reduce__": _reduced})
     return made(*values)  # type: ignore[no-any-return]
 

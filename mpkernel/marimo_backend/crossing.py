@@ -1,7 +1,7 @@
-"""What the server's journal and an app's process say to each other of elements and their values.
+"""What the server's journal and an app's process send each other about elements and their values.
 
-The journal wraps what it sends to a session that comes back in `RestoredValue`, `RestoredModel` and
-`Click`; what becomes of these is `restoring`'s. `WidgetShown` goes the other way.
+When a session is restored, the journal wraps values in `RestoredValue`, `RestoredModel` and
+`Click`; `restoring` decides what is done with each. `WidgetShown` goes the other way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class RestoredModel(NamedTuple):
 
     Attributes:
         state: traits and their values.
-        buffers: the bytes in it, by their path.
+        buffers: the bytes in the state, by their path.
     """
 
     state: dict[str, Any]
@@ -32,18 +32,18 @@ class RestoredModel(NamedTuple):
 
 
 class Click(NamedTuple):
-    """What an element was set to, if it is a button."""
+    """A value that counts only if the element is a button."""
 
     value: Any
 
 
 class WidgetShown(msgspec.Struct, tag_field="op", tag="mpkernel-widget", frozen=True):
-    """Up to the journal, as JSON among the kernel's messages: which element shows which model.
-    A model's id is another in each process, an element's is not."""
+    """Sent to the journal, as JSON among the kernel's messages: which element shows which model.
+    The id of a model is different in each process; the id of an element is not."""
 
     model_id: str
     object_id: str
 
 
 WIDGET_SHOWN = b'{"op":"mpkernel-widget"'
-"""How that begins."""
+"""How the JSON of `WidgetShown` begins."""

@@ -1,4 +1,4 @@
-"""What pools for marimo have where nothing else is set. Imports nothing of marimo."""
+"""The settings of pools for marimo where nothing else is set. Imports nothing of marimo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mpkernel.settings import Settings
 __all__ = ["DEFAULTS"]
 
 DEFAULTS = Settings(
-    max_frame_bytes=1024 * 1024 * 1024,  # marimo itself has no bound for what a page uploads
+    max_frame_bytes=1024 * 1024 * 1024,  # marimo itself does not limit what a page uploads
     standby=1,
     standby_imports=("mpkernel.marimo_backend.host.warm",),
     snapshot=True,

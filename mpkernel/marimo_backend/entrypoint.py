@@ -1,8 +1,8 @@
-"""What marimo loads by itself once mpkernel is installed: an ASGI middleware.
+"""The ASGI middleware that marimo loads by itself once mpkernel is installed.
 
-Middleware is the one hook that runs on every way marimo is served: the lifespans of mounted
-applications do not. At the first scope that passes it gives the application's session manager
-a lease on the pool, where that application shall be isolated:
+A middleware runs however marimo is served; the lifespans of mounted applications do not. With the
+first request it gives the application's session manager a lease on the pool, if the application is
+one to isolate:
 
     marimo run of several notebooks, create_asgi_app      always
     mpkernel run                                          always (`isolate_single_notebooks`)
@@ -52,25 +52,25 @@ _single_notebooks = False
 
 
 def isolate_single_notebooks() -> None:
-    """Isolate an application of one notebook too, in this process from now on."""
+    """From now on, isolate applications of one notebook in this process, too."""
     global _single_notebooks
     _single_notebooks = True
 
 
 def is_disabled() -> bool:
-    """Whether the environment says to leave marimo alone."""
+    """Whether the environment says that mpkernel must not change marimo."""
     return os.environ.get("MPKERNEL_DISABLE", "") not in ("", "0")
 
 
 def install(*, instead: str) -> None:
-    """Have the applications that marimo makes from now on load the middleware, be the package
+    """Have applications that marimo makes from now on load the middleware, whether the package is
     installed or only on `sys.path`.
 
     Args:
-        instead: what serves without mpkernel.
+        instead: what serves without mpkernel; named in the error.
 
     Raises:
-        MPKernelError: the environment says that it shall not be loaded.
+        MPKernelError: the environment says not to load it.
     """
     if is_disabled():
         raise MPKernelError(
@@ -87,7 +87,7 @@ def install(*, instead: str) -> None:
 
 
 class IsolationMiddleware:
-    """Leases the pool to the application's session manager; guards its virtual files."""
+    """Gives the application's session manager a lease on the pool, and serves its virtual files."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self._app = app
@@ -115,8 +115,8 @@ class IsolationMiddleware:
     async def _serve_page(
         self, lease: PoolLease, session_id: str, scope: Any, receive: Any, send: Any
     ) -> None:
-        """Let marimo send a page what its session shows. The session learns when the page takes
-        something of it, when it has connected again, and when it is gone."""
+        """Let marimo serve a page's connection. The session learns when the page has taken a
+        message, when it has connected again, and when it is gone."""
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             try:
@@ -141,8 +141,9 @@ class IsolationMiddleware:
             )
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
-        """Let marimo answer for a registered file, with the registered length in its path and the
-        bytes open until the last is sent. It would read whatever name and length the URL gives."""
+        """Let marimo answer for a registered file only, with the registered length in the path, and
+        keep the file open until its last byte is sent. marimo itself would read whatever name and
+        length the URL gives."""
         head, _, requested = scope["path"].rpartition(_FILE_ROUTE)
         name = requested.partition("-")[2]
         if name == _EMPTY_FILE:
@@ -150,7 +151,7 @@ class IsolationMiddleware:
             return
         with ExitStack() as held:
             try:
-                # marimo would open it after the head of its answer.
+                # Opened here: marimo would open it after it has sent the head of its answer.
                 entry = held.enter_context(opened(files, name))
             except KeyError:
                 refusal = PlainTextResponse("File not found", status_code=404)
@@ -168,8 +169,8 @@ class IsolationMiddleware:
             await (refusal if allowed else self._app)(scope, receive, send)
 
     def _lease_for(self, scope: Any) -> PoolLease | None:
-        """The lease on the pool of the running loop; None where the application is not isolated.
-        One application can be served by one loop after the other, or by several."""
+        """The lease on the pool of the running loop; None if the application is not isolated.
+        Several loops may serve one application, at once or one after the other."""
         if self._is_isolated is False:
             return None
         state = scope["app"].state
@@ -202,7 +203,7 @@ def _refuses_marimo() -> bool:
     try:
         seam.check_marimo()
     except UnsupportedMarimo as error:
-        logger.warning("mpkernel leaves this marimo alone: %s", error)
+        logger.warning("mpkernel does not isolate the notebooks of this marimo: %s", error)
         return True
     return False
 
@@ -211,10 +212,10 @@ def _shall_be_isolated(manager: Any, state: Any) -> bool:
     if manager.mode is not seam.server("SessionMode").RUN:
         return False
     if getattr(manager, "sandbox", None) or getattr(manager, "sandbox_mode", None):
-        logger.warning("a sandboxed server keeps marimo's own app hosts")
+        logger.warning("this server was started with --sandbox, so it keeps marimo's own app hosts")
         return False
-    # `marimo run` says to its application which port it listens on; an ASGI application that is
-    # mounted somewhere cannot know.
+    # `marimo run` tells its application on which port it listens. An ASGI application that is
+    # mounted somewhere cannot know that.
     served_by_marimo = hasattr(state, "port")
     one_notebook = manager.workspace.get_unique_file_key() is not None
     return _single_notebooks or not served_by_marimo or not one_notebook

@@ -1,8 +1,8 @@
-"""Every name of marimo that mpkernel touches, and the versions in which it was read.
+"""Every name of marimo that mpkernel uses, and the versions of marimo for which they were checked.
 
-None of these are public. A test looks each of them up, so that it is this file that breaks when
-marimo moves one. The functions import late: a server needs one half of them, a host the other, and
-neither may import anything that imports zmq.
+None of these names are public. A test looks up each of them, so when marimo moves one, that test
+fails, and only this file must change. The functions import marimo when they are called: a server
+needs one half of the names, a host the other, and neither may import anything that imports zmq.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SUPPORTED = ((0, 23, 8), (0, 26, 0))
 """The first version that is supported, and the first that is not."""
 
 ANY_VERSION = "MPKERNEL_ALLOW_ANY_MARIMO"
-"""Environment variable that makes a warning of an unsupported version."""
+"""Environment variable with which an unsupported version is a warning instead of an error."""
 
 SERVER_NAMES = {
     "AlertNotification": "marimo._messaging.notification",
@@ -103,23 +103,23 @@ LATE_MODULES = (
     "getpass",
     "webbrowser",
 )
-"""What kernels import when they start. One that a version does not have is left out."""
+"""Modules that kernels import when they start. One that the installed version lacks is skipped."""
 
 CLI_NAME = ("marimo._cli.cli", "main")
 
 
 def server(name: str) -> Any:
-    """One of `SERVER_NAMES`."""
+    """The object of this name in `SERVER_NAMES`."""
     return getattr(importlib.import_module(SERVER_NAMES[name]), name)
 
 
 def host(name: str) -> Any:
-    """One of `HOST_NAMES`."""
+    """The object of this name in `HOST_NAMES`."""
     return getattr(importlib.import_module(HOST_NAMES[name]), name)
 
 
 def command_line() -> Any:
-    """marimo's click group."""
+    """marimo's command line: a group of click."""
     module, name = CLI_NAME
     return getattr(importlib.import_module(module), name)
 
@@ -133,14 +133,14 @@ def options_with_value() -> frozenset[str]:
 
 
 def replace_random_filename(function: Any) -> None:
-    """Have virtual files of this process named by `function(extension)`."""
+    """Have `function(extension)` name the virtual files of this process."""
     module: Any = importlib.import_module(HOST_NAMES["random_filename"])
     module.random_filename = function
 
 
 def replace_storage_manager(storage: Callable[[], Any]) -> None:
-    """Have this process's one manager of virtual files give out what `storage()` returns in the
-    thread that asks, and where that is None, what marimo itself has set."""
+    """Have this process's one manager of virtual files return what `storage()` returns on the
+    asking thread; where that is None, what marimo itself has set."""
     manager_class = host("VirtualFileStorageManager")
 
     class Manager(manager_class):  # type: ignore[valid-type,misc]
@@ -157,26 +157,26 @@ def replace_storage_manager(storage: Callable[[], Any]) -> None:
 
 
 def wrap_initial_values(function: Callable[..., Any]) -> None:
-    """Have elements of this process ask `function(ask, context, object_id)` for their initial
-    values, where `ask(context, object_id)` is marimo's own answer."""
+    """Have elements of this process get their initial values from `function(ask, context,
+    object_id)`. `ask(context, object_id)` is marimo's own function."""
     _wrap(host("KernelRuntimeContext"), "get_ui_initial_value", function)
 
 
 def wrap_resolve_lens(function: Callable[..., Any]) -> None:
-    """Have `function(resolve, registry, object_id, value)` say where a value of the page goes,
-    where `resolve(registry, object_id, value)` is marimo's own answer."""
+    """Have `function(resolve, registry, object_id, value)` decide to which element a value of the
+    page goes. `resolve(registry, object_id, value)` is marimo's own function."""
     _wrap(host("UIElementRegistry"), "resolve_lens", function)
 
 
 def wrap_handle_message(function: Callable[..., Any]) -> None:
-    """Have `function(handle, kernel, request)` be awaited for each command of a kernel of this
-    process, where `handle(kernel, request)` is marimo's own."""
+    """Have `function(handle, kernel, request)` awaited for each command of a kernel of this
+    process. `handle(kernel, request)` is marimo's own function."""
     _wrap(host("Kernel"), "handle_message", function)
 
 
 def replace_queue_distributor(make_class: Callable[[Any], Any]) -> None:
     """Have sessions of this process distribute their kernels' messages with the class that
-    `make_class(QueueDistributor)` gives, which derives from marimo's own. Idempotent."""
+    `make_class(QueueDistributor)` returns. It must derive from marimo's own. Idempotent."""
     module: Any = importlib.import_module(SERVER_NAMES["NotificationListenerExtension"])
     original = server("QueueDistributor")
     if module.QueueDistributor is original:
@@ -184,10 +184,10 @@ def replace_queue_distributor(make_class: Callable[[Any], Any]) -> None:
 
 
 def as_starlette(app: Any) -> Any:
-    """What marimo's builder built, as one application of Starlette.
+    """What marimo's builder built, as one Starlette application.
 
-    It is one already, but for folders of notebooks: these are layers around it, each of which would
-    hide what a Starlette application has. Here they become its middleware, in the same order.
+    Folders of notebooks are layers that marimo puts around its Starlette application, and each
+    layer would hide that application's methods. Here they become its middleware, in the same order.
     """
     layers = []
     while isinstance(app, server("DynamicDirectoryMiddleware")):
@@ -213,13 +213,13 @@ def sessions_of(manager: Any, app_hosts: Sequence[Any]) -> list[str]:
 
 
 def messages_waiting(manager: Any, session_id: str) -> int:
-    """How many messages the slowest page of a session of this manager has not taken; 0 where there
-    is no such session, or no page of it."""
+    """How many messages the slowest page of a session of this manager has not taken; 0 if there is
+    no such session, or it has no page."""
     session = manager.get_session(session_id)
     if session is None:
         return 0
     consumers = session.room.consumers
-    # Before marimo 0.24 these are the keys, and later in the values.
+    # Before marimo 0.24 the pages are the keys; since then they are in the values.
     pages = [getattr(value, "consumer", key) for key, value in consumers.items()]
     queues = [getattr(page, "message_queue", None) for page in pages]
     return max((waiting.qsize() for waiting in queues if waiting is not None), default=0)
@@ -233,7 +233,7 @@ def has_page(manager: Any, session_id: str) -> bool:
 
 
 def show_again(manager: Any, session_id: str) -> None:
-    """Send the page of a session of this manager, and it alone, all that the session shows now."""
+    """Send all that a session of this manager shows now to its page, and to no other."""
     session = manager.get_session(session_id)
     page = session.room.main_consumer if session is not None else None
     if page is not None:
@@ -246,19 +246,19 @@ def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:
     setattr(owner, name, lambda self, *args: function(original, self, *args))
 
 
-_zmq_lock = threading.Lock()  # guards the replacing of marimo's record of zmq
+_zmq_lock = threading.Lock()  # guards the replacement of marimo's record of zmq
 
 
 def pass_zmq_checks() -> None:
-    """Have marimo's checks in this process, from now on, whether zmq can be imported, say yes: they
-    are for its own app hosts. An import of zmq goes on to fail."""
+    """From now on, marimo's checks in this process whether zmq can be imported succeed: zmq is only
+    needed for marimo's own app hosts. An import of zmq still fails."""
     manager = server("DependencyManager")
     manager.zmq = type(manager.zmq)("marimo")
 
 
 @contextmanager
 def passing_zmq_checks() -> Iterator[None]:
-    """The same for the length of this `with`."""
+    """The same as `pass_zmq_checks`, but only inside this `with`."""
     manager = server("DependencyManager")
     with _zmq_lock:
         before = manager.zmq
@@ -270,11 +270,11 @@ def passing_zmq_checks() -> Iterator[None]:
 
 
 def check_marimo() -> str:
-    """The version of the marimo that is installed. With `ANY_VERSION` in the environment any will
-    do, with a warning.
+    """The version of the marimo that is installed. With `ANY_VERSION` in the environment, an
+    unsupported version is only a warning.
 
     Raises:
-        UnsupportedMarimo: there is none, or it is outside `SUPPORTED`.
+        UnsupportedMarimo: marimo is not installed, or its version is outside `SUPPORTED`.
     """
     try:
         version = importlib.metadata.version("marimo")
@@ -295,7 +295,7 @@ def check_marimo() -> str:
             remedy=f"pip install 'marimo>={_dotted(first)},<{_dotted(end[:2])}', or set"
             f" {ANY_VERSION}=1 to try",
         )
-    logger.warning("%s; %s is set, so it is tried all the same", what, ANY_VERSION)
+    logger.warning("%s; %s is set, so this version is used all the same", what, ANY_VERSION)
     return version
 
 

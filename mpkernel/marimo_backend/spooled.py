@@ -1,16 +1,16 @@
 """Long texts that a page sent (uploaded files), kept outside of the server's own memory: in blocks
-of shared memory, and where that is full or cannot be had, in private temporary files.
+of shared memory or, where that is full or does not exist, in private temporary files.
 
     page ─▶ uploads ─▶ Spooled ─▶ blocks, files ─▶ the app's process
               │                                        ▲
               └─▶ marimo ─▶ the command ─▶ the journal ┘
 
 `uploads` writes a text while the page is still sending it. What marimo sees in its place is a short
-`placeholder`; in the command it becomes `Spooled` again, which goes to the app's process as the
-names of blocks and files, and is read there where `pickle` meets it. The journal keeps the same
-`Spooled` to bring the session back. The blocks and files hold the text as it stood in the page's
-JSON, without its quotes. They are removed with the last reference to `Spooled`; what a killed
-server leaves, at the next start of one.
+`placeholder`; in the command it becomes `Spooled` again. That goes to the app's process as the
+names of blocks and files, and when it is unpickled there, the text is read from them. The journal
+keeps the same `Spooled`, to restore the session. The blocks and files hold the text as it was in
+the page's JSON, without its quotes. They are removed with the last reference to `Spooled`; those of
+a server that was killed are removed when the next one starts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ _PLACEHOLDER = "mpkernel-text:"
 _PLACEHOLDER_CHARS = len(_PLACEHOLDER) + 32
 
 _Piece = tuple[str, str | bytes, int]
-"""Of what kind the place of a piece is, its name or path (or the piece itself), and its bytes."""
+"""A piece of a text: the kind of its place, its name or path there (or the piece itself), and its
+size in bytes."""
 
 _MEMORY = "memory"
 
@@ -53,11 +54,11 @@ class Spooled:
     """A text that is kept outside of this process's memory. Written by one thread at a time.
 
     Attributes:
-        placeholder: what stands for it while marimo handles the request that it came with; nobody
-            but the page and marimo knows it.
-        size: how many bytes it has.
-        is_lost: whether not all of it could be kept outside. It can be sent to a process, as long
-            as it is no larger than a message may be, and the journal does not keep it.
+        placeholder: a short text in its place, while marimo handles the request in which the text
+            came. Only the page and marimo know it.
+        size: its bytes.
+        is_lost: whether some of it could not be kept outside. Then it can be sent to a process, if
+            it is no larger than a message may be, but the journal does not keep it.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,8 @@ class Spooled:
         return read_spooled, (tuple(self._pieces),)
 
     def append(self, data: bytes) -> None:
-        """Write the next bytes. Where there is no room for them, they stay in memory."""
+        """Write the next bytes. When there is no room for them, they stay in this process's
+        memory."""
         self.size += len(data)
         try:
             place = _written(data)
@@ -89,7 +91,7 @@ class Spooled:
         self._pieces.append((kind, location, len(data)))
 
     def skip(self, count: int) -> None:
-        """So many more bytes came, which are over every bound: they are counted alone."""
+        """Count bytes that are over the limit of the request: they are not kept."""
         self.size += count
         self.is_lost = True
 
@@ -105,11 +107,12 @@ def _remove_all() -> None:
 
 
 class Apart:
-    """A value of a page with long texts, which are kept apart. In another process it is the value.
+    """A value of a page, whose long texts are kept apart. Unpickled in another process, it is the
+    whole value.
 
     Args:
-        value: the value, with `Spooled` in their places.
-        texts: all of these.
+        value: the value, with a `Spooled` in the place of each long text.
+        texts: all of these `Spooled`.
     """
 
     def __init__(self, value: Any, texts: Sequence[Spooled]) -> None:
@@ -126,23 +129,23 @@ class Apart:
 
     @property
     def is_lost(self) -> bool:
-        """Whether not all of it could be kept."""
+        """Whether some of it could not be kept."""
         return any(text.is_lost for text in self.texts)
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a text stands for another one."""
+    """Whether a text has the form of a placeholder."""
     return len(text) == _PLACEHOLDER_CHARS and text.startswith(_PLACEHOLDER)
 
 
 def spooled_of(placeholder: str) -> Spooled | None:
-    """What this stands for; None where that is kept no more."""
+    """The text that has this placeholder; None when it is not kept any more."""
     return _by_placeholder.get(placeholder)
 
 
 def read_spooled(pieces: Sequence[_Piece]) -> str | None:
-    """In the app's process: the text that is in these places. None where they are gone, or what is
-    in them is no text: an element that is given that as a file's contents keeps its own value."""
+    """In the app's process: the text that is in these places. None when a place is gone, or what it
+    holds is no text: an element that gets None as the contents of a file keeps its own value."""
     try:
         content = b"".join([b'"', *(_read(*piece) for piece in pieces), b'"'])
         text: str = msgspec.json.decode(content, type=str)
@@ -175,10 +178,10 @@ def _written(data: bytes) -> Block | TempFileSource:
 
 
 def _is_half_free() -> bool:
-    """Whether apps have room enough left in shared memory, for files and semaphores of theirs."""
+    """Whether shared memory has enough room left for files and semaphores of apps: half of it."""
     try:
         status = os.statvfs(_SHARED_MEMORY)
-    except OSError:  # it is no file system (macOS), or cannot be had
+    except OSError:  # it is not a file system (macOS), or does not exist
         return True
     return status.f_bavail * 2 >= status.f_blocks
 
@@ -194,14 +197,14 @@ def _written_block(data: bytes) -> Block:
 
 
 def _remove_soon(places: list[Block | TempFileSource]) -> None:
-    """Remove what nobody needs any more: on another thread where it takes long, since the last
-    reference is dropped on the event loop's."""
+    """Remove places that nobody needs any more. If this takes long, it is done on another thread,
+    since the last reference is dropped on the event loop's thread."""
     if len(places) > _MOST_REMOVED_AT_ONCE:
         try:
             threading.Thread(target=_remove, args=(places,), name="mpkernel-uploads").start()
             return
         except RuntimeError as error:
-            logger.debug("no thread can be had to remove an uploaded file: %s", error)
+            logger.debug("there is no thread to remove an uploaded file: %s", error)
     _remove(places)
 
 

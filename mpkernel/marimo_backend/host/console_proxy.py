@@ -1,8 +1,8 @@
-"""`sys.stdout` by session, in a form that marimo recognises.
+"""One `sys.stdout` for all sessions, of a class that marimo recognises.
 
 marimo's kernel asks whether `sys.stdout` is its own `ThreadLocalStreamProxy` and, if so, sets the
-stream of the calling thread there. Here that class is given mpkernel's dispatcher, whose streams
-are inherited by the threads that a cell starts.
+stream of the calling thread there. Here a subclass of it is also mpkernel's `ConsoleProxy`, whose
+streams are inherited by the threads that a cell starts.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ _bound = threading.local()
 
 
 class CellWatch(Protocol):
-    """Who wants to know when the kernel on a thread runs a cell."""
+    """Is told when the kernel on a thread runs a cell."""
 
     def began(self, name: Literal["stdout", "stderr"], stream: CellStream) -> None:
-        """The thread's stream was set; within a cell also when a capture of it has ended."""
+        """The thread's stream was set: a cell begins, or inside a cell a capture of it has
+        ended."""
 
     def ended(self) -> None:
-        """The thread's streams were taken away."""
+        """The thread's streams were removed: the cell has ended."""
 
 
 def watch_cells(watch: CellWatch) -> None:
@@ -40,7 +41,7 @@ def watch_cells(watch: CellWatch) -> None:
 
 
 def make_proxy(original: TextIO, name: str) -> ConsoleProxy:
-    """A `ConsoleProxy` that is a `ThreadLocalStreamProxy` too."""
+    """A `ConsoleProxy` that is also a `ThreadLocalStreamProxy`."""
     return _proxy_class()(original, name)  # type: ignore[no-any-return]
 
 
@@ -73,11 +74,11 @@ def _proxy_class() -> Any:
 class CellStream:
     """marimo's stdout or stderr of a kernel, as a thread of that kernel sees it.
 
-    marimo's own writes under the cell that is running. A thread outlives its cell, so that it gets
-    a copy which goes on writing under the cell that started it.
+    marimo's own stream writes under the cell that is running. A thread may outlive its cell, so it
+    gets a copy that writes under the cell which started the thread.
 
-    marimo takes text without bound, for a thread of its own that sends it. Here a writer waits when
-    more than 1 Mi characters are ahead of that thread: of a browser that does not read, say.
+    marimo buffers text without limit, for a thread of its own that sends it. Here a writer waits
+    when more than 1 Mi characters wait for that thread, for example when a browser does not read.
 
     Attributes:
         inner: marimo's stream object.
@@ -95,7 +96,7 @@ class CellStream:
         return not self.inner._stream.buffered_console_thread.is_alive()
 
     def for_thread(self) -> CellStream:
-        """The copy for a thread that is started now."""
+        """A copy for a thread that is started now."""
         pinned = _PinnedStream(self.inner._stream)
         return CellStream(type(self.inner)(pinned, forward_os_streams=False))
 
@@ -111,7 +112,7 @@ class CellStream:
         return self.inner.write(text)  # type: ignore[no-any-return]
 
     def offer(self, text: str) -> None:
-        """Write without waiting: where too much waits already, text is dropped, and this said."""
+        """Write without waiting. When too much text waits, more is dropped, and a line says so."""
         self._count(text)
         if not self._is_ahead:
             self._is_cut = False
@@ -137,7 +138,8 @@ class CellStream:
 
 
 class _PinnedStream:
-    """The console side of marimo's `ThreadSafeStream`, with the cell of its beginning."""
+    """What the console uses of marimo's `ThreadSafeStream`, but always with the cell that ran when
+    this was made."""
 
     def __init__(self, stream: Any) -> None:
         self.cell_id = stream.cell_id

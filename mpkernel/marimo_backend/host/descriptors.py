@@ -1,8 +1,9 @@
-"""What cells write past `sys` (C code, `os.write`, subprocesses), in the browser of their session.
+"""What cells write to descriptors 1 and 2 without `sys` (by C code, `os.write`, subprocesses),
+shown in the browser of their session.
 
-marimo gives that up in run mode, where its sessions share descriptors 1 and 2. Here it comes back
-from the server (`host.descriptors`) and is shown under the cell that ran alone when it was written;
-where none or several ran, it is in the server's log only.
+marimo does not show it in run mode, where its sessions share these descriptors. Here the server
+sends it back (`mpkernel.host.descriptors`), and it is shown under the cell that ran alone when it
+was written. When none or several ran, it is only in the server's log.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _StreamName: TypeAlias = Literal["stdout", "stderr"]
 _runs = Runs()
 _lock = threading.Lock()
 _is_brought_back = False
-_cells_of: dict[int, _SessionCells] = {}  # by session number: single dict operations
+_cells_of: dict[int, _SessionCells] = {}  # by session number; each operation is atomic
 
 
 def bind_thread(kernel: Kernel) -> None:
-    """Show in its browser what the kernel that starts on the calling thread has written there.
+    """From now on, show what the kernel on the calling thread writes there in its browser.
 
     Raises:
         OSError: the server is gone.
@@ -44,7 +45,7 @@ def bind_thread(kernel: Kernel) -> None:
 
 @contextmanager
 def released(kernel: Kernel) -> Iterator[None]:
-    """What is kept of the kernel is let go at the end of the `with`."""
+    """At the end of the `with`, what is kept here about the kernel is dropped."""
     try:
         yield
     finally:
@@ -60,20 +61,20 @@ class _SessionCells:
         self._run: ExitStack | None = None
 
     def began(self, name: _StreamName, stream: CellStream) -> None:
-        """marimo set the stream of the session's thread: it is about to run a cell, or amid one."""
+        """marimo set the stream of the session's thread: it is about to run a cell, or runs one."""
         self._streams[name, stream.cell] = stream.for_thread()
         if self._run is None:
             self._run = ExitStack()
             self._run.enter_context(_runs.running(self._session, stream.cell))
 
     def ended(self) -> None:
-        """marimo took the stream away: the cell has run."""
+        """marimo removed the stream: the cell has run."""
         run, self._run = self._run, None
         if run is not None:
             run.close()
 
     def offer(self, name: _StreamName, cell: str, text: str) -> None:
-        """Write under a cell. On the dispatcher's thread: it must not wait."""
+        """Write under a cell. This runs on the dispatcher's thread, so it must not wait."""
         stream = self._streams.get((name, cell))
         if stream is not None and not stream.closed:
             stream.offer(text)

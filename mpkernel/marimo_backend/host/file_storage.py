@@ -1,7 +1,7 @@
 """marimo's virtual files in a host.
 
-marimo keeps one storage per process and asks it by name. Here that storage becomes the calling
-session's (`SessionFiles`), so that each file has an owner.
+marimo keeps one storage per process and asks it by name. Here the storage depends
+on the calling thread's session (`SessionFiles`), so that each file has an owner.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _bound = threading.local()
 
 def store_by_session() -> None:
     """Have marimo's kernels of this process keep their files in the storage of their session, under
-    unguessable names."""
+    names that cannot be guessed."""
     seam.replace_storage_manager(_session_files)
     seam.replace_random_filename(new_key)
 
 
 def bind_thread(files: SessionFiles) -> None:
-    """Have the kernel that starts on the calling thread keep its files there. marimo asks when it
-    makes the kernel's registry of files (and that of an embedded app): later calls come from any
-    thread, through that registry."""
+    """Have the kernel that starts on the calling thread keep its files in `files`. marimo asks for
+    the storage when it makes the kernel's registry of files (and that of an embedded app). Later
+    calls come from any thread, through that registry."""
     _bound.files = files
 
 

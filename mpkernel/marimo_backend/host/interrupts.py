@@ -1,9 +1,9 @@
-"""Ending what a notebook's cells do when their session is closed.
+"""Ending the code of a notebook's cells when their session is closed.
 
-marimo runs a kernel as one task of an event loop on the session's thread. Only while that task is
-in a command may it be interrupted: what marimo does between two commands, and when it takes a
-kernel down, is its own. Code that awaits is cancelled, all other gets a KeyboardInterrupt, which
-marimo takes for an interrupt of the cell: it runs no further ones, and asks for the next command.
+marimo runs a kernel as one task of an event loop on the session's thread. The task may be
+interrupted only while it carries out a command: between two commands, and while a kernel ends,
+marimo's own code runs. Code that awaits is cancelled. Other code gets a KeyboardInterrupt, which
+marimo takes for an interrupt of the cell: it runs no further cells, and asks for the next command.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _bound = threading.local()
 
 
 def interrupt_commands() -> None:
-    """Have the commands of all kernels of this process be interruptible. Once."""
+    """Make the commands of all kernels of this process interruptible. To be called once."""
     install_waits()
     seam.wrap_handle_message(_handle)
 
 
 def bind_thread(kernel: Kernel) -> Interrupts:
-    """Have the kernel that starts on the calling thread be interrupted when it shall stop."""
+    """Have the kernel that starts on the calling thread interrupted when it must stop."""
     _bound.interrupts = interrupts = Interrupts()
     kernel.interruptible_by(interrupts.end)
     return interrupts
@@ -39,7 +39,7 @@ def bind_thread(kernel: Kernel) -> Interrupts:
 
 @contextmanager
 def ending_by_interrupt(kernel: Kernel) -> Iterator[None]:
-    """An interrupt that met marimo outside of a cell ends a kernel that shall stop, in order."""
+    """If an interrupt was raised outside of a cell, end the kernel in order, since it must stop."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -48,7 +48,7 @@ def ending_by_interrupt(kernel: Kernel) -> Iterator[None]:
 
 
 async def _handle(handle: Callable[..., Awaitable[None]], kernel: Any, request: Any) -> None:
-    """For marimo's kernel: do a command."""
+    """Called instead of marimo's own `handle_message`: carries out a command."""
     interrupts: Interrupts | None = getattr(_bound, "interrupts", None)
     if interrupts is None or interrupts.running:  # a command within a command
         await handle(kernel, request)
@@ -62,7 +62,7 @@ async def _handle(handle: Callable[..., Awaitable[None]], kernel: Any, request: 
 
 
 class _Command:
-    """The running task, as long as it is in one command."""
+    """The running task, while it carries out one command."""
 
     def __init__(self) -> None:
         self.over = False
@@ -71,7 +71,7 @@ class _Command:
         self._task = task
 
     def cancel(self) -> Callable[[], bool]:
-        """From another thread; see `Interrupts.cancelled_by`."""
+        """Called on another thread; see `Interrupts.cancelled_by`."""
         reached = threading.Event()
 
         def on_loop() -> None:

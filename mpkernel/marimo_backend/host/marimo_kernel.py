@@ -1,7 +1,7 @@
 """marimo's kernel on a thread of an app host.
 
-`run` is the entry that the server names. The commands that come down are pickled by the server,
-which a host trusts; what goes up is bytes already.
+`run` is the entry that the server names. The server pickles the commands that it sends, and a host
+trusts its server. marimo's messages to the page are bytes already.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _process_prepared = False
 
 
 def run(kernel: Kernel) -> None:
-    """Run marimo's kernel for one session until it is closed. It puts the notebook's folder into
-    the import path itself, before those of its setting `pythonpath`."""
+    """Run marimo's kernel for one session until it is closed. marimo puts the notebook's
+    folder into the import path itself, before the folders of its setting `pythonpath`."""
     _prepare_process()
     file_storage.bind_thread(kernel.files)
     restoring.bind_thread(kernel)
@@ -73,7 +73,7 @@ def run(kernel: Kernel) -> None:
 
 
 def _prepare_process() -> None:
-    """What a process needs once, before its first kernel."""
+    """Done once in a process, before its first kernel."""
     global _process_prepared
     with _process_lock:
         if _process_prepared:
@@ -90,18 +90,18 @@ def _prepare_process() -> None:
 def _write_in_order(stream: Any, message: bytes) -> None:
     """`ThreadSafeStream.write` without marimo's lock.
 
-    A thread renders the whole output of its cell and then writes it. Where threads wait for a lock
-    between, they overtake each other, and an older output is shown last. Ours takes messages as
-    they come.
+    A thread renders the whole output of its cell and then writes it. If threads waited for a lock
+    in between, one could overtake another, and an older output would be shown last. The stream here
+    needs no lock: it takes messages as they come.
     """
     try:
         stream.pipe.send(message)
     except OSError as error:
-        logger.debug("nobody takes the output any more: %s", error)
+        logger.debug("the server is gone; it does not take the output: %s", error)
 
 
 class Pickled(NamedTuple):
-    """A command as it came down the Pipe."""
+    """A command as the Pipe delivered it."""
 
     payload: bytes
 
@@ -111,7 +111,8 @@ class _Closed(NamedTuple):
 
 
 class CommandQueue:
-    """One of marimo's command queues: what came down the Pipe, and what the kernel puts itself."""
+    """One of marimo's command queues: commands from the Pipe, and those that the kernel puts
+    itself."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -128,7 +129,7 @@ class CommandQueue:
 
         Raises:
             queue.Empty: as `queue.Queue` does.
-            EOFError: the session is closed; for a kernel that waits in `input()`.
+            EOFError: the session is closed; this ends an `input()` of the kernel that waits.
         """
         item = self._items.get(block, timeout)
         if isinstance(item, _Closed):
@@ -147,8 +148,8 @@ class CommandQueue:
 
 
 class ControlQueue(CommandQueue):
-    """The queue whose commands the kernel runs one after the other: who asks for the next has done
-    those before. The client's are counted, for its journal."""
+    """The queue whose commands the kernel runs one after the other: when it asks for the next, it
+    has done those before. The client's commands are counted, for the journal."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
@@ -165,7 +166,7 @@ class ControlQueue(CommandQueue):
             if self.empty():
                 self._kernel.progressed(self._begun, self._done)
         if self._kernel.stopped:
-            return self._stop()  # what still waits is nobody's wish any more
+            return self._stop()  # the session is closed: drop the commands that wait
         if self._peeked is None:
             self._peeked = _opened(self._items.get(block, timeout))
         return self._begin()
@@ -182,18 +183,19 @@ class ControlQueue(CommandQueue):
         return self._peeked is not None and isinstance(self._peeked.command, self._updates)
 
     def get_update(self) -> Any:
-        """The next such update, which the kernel does together with the one before. Each comes once
-        more, `get`'s too: marimo awaits every update in two queues, and skips it the second time.
+        """The next such update, which the kernel carries out together with the one before. `get`
+        returns each of them once more, also the first: marimo expects every update in two queues,
+        and skips it the second time.
 
         Raises:
-            queue.Empty: none follows.
+            queue.Empty: no update follows.
         """
         if not self.has_update():
             raise queue.Empty
         return self._again.popleft() if self._again else self._begin()
 
     def _begin(self) -> Any:
-        """Hand out the command that was peeked at."""
+        """Return the command that was only looked at before."""
         assert self._peeked is not None
         (command, payload_bytes), self._peeked = self._peeked, None
         if isinstance(command, self._updates):
@@ -219,17 +221,17 @@ def _opened(item: Any) -> _Command:
 
 
 class MergeQueue:
-    """marimo's second queue, of updates alone: it does all that lie there as one. Here they are
-    taken from the first queue, so that each is counted when it begins."""
+    """marimo's second queue, which holds updates alone: marimo carries out all that are in it as
+    one. Here they are taken from the first queue, so that each is counted when it begins."""
 
     def __init__(self, control: ControlQueue) -> None:
         self._control = control
 
     def put(self, item: Any, /, block: bool = True, timeout: float | None = None) -> None:
-        """Nothing: what is put here is put into the first queue too."""
+        """Does nothing: marimo puts the same update into the first queue, too."""
 
     def put_nowait(self, item: Any, /) -> None:
-        """The same."""
+        """Does nothing, as `put`."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         del block, timeout
@@ -243,7 +245,7 @@ class MergeQueue:
 
 
 class OutputQueue:
-    """Where marimo's kernel puts its messages. Waits when the session's window is full."""
+    """The queue for messages of marimo's kernel. `put` waits when the session's window is full."""
 
     def __init__(self, kernel: Kernel, interrupts: Interrupts) -> None:
         self._kernel = kernel

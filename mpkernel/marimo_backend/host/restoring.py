@@ -1,14 +1,15 @@
-"""Values of a session that comes back, in the host: which element takes what.
+"""Restoring a session, in the host: which element gets which value.
 
-The server's journal knows ids and values and no kinds. It wraps what it sends to a session that
-comes back in the types of `crossing`; here, where the elements are made, it is decided what becomes
-of it:
+The server's journal knows the ids and values of elements, but not their kinds. It wraps values for
+a session that is restored in the types of `crossing`. Here, where the elements are made, it is
+decided what is done with each:
 
-    RestoredValue  an initial value: not for a button (its action would run again), not for an
-                   element that is made of others (these have their own), not what does not fit
-    RestoredModel  the state of an element's widget
-    Click          a value that was sent and had not begun: for a button alone, every other element
-                   has it as its initial value
+    RestoredValue  becomes an initial value. Not of a button (its action would run again), not of an
+                   element that is made of others (each of these has its own), and not if it does
+                   not fit
+    RestoredModel  becomes the state of an element's widget
+    Click          a value whose command had not begun. It goes to a button alone; any other element
+                   already has it as its initial value
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ _bound = threading.local()
 
 
 def restore_elements() -> None:
-    """Have the elements of all kernels of this process take what is restored."""
+    """Have the elements of all kernels of this process take the values that are restored."""
     seam.wrap_initial_values(_initial_value)
     seam.wrap_resolve_lens(_resolve_lens)
 
 
 def bind_thread(kernel: Kernel) -> None:
-    """Have the kernel that starts on the calling thread tell its journal of its widgets."""
+    """Have the kernel that starts on the calling thread tell the journal which widgets it shows."""
     _bound.kernel = kernel
 
 
 def _initial_value(ask: Callable[[Any, str], Any], context: Any, object_id: str) -> Any:
-    """For marimo's context: the initial value of the element that is being made.
+    """Called instead of marimo's own function: the initial value of the element that is made.
 
     Raises:
-        KeyError: the element's own.
+        KeyError: the element starts with its own value.
     """
     element = context.ui_element_registry.get_object(object_id)
     if isinstance(element, seam.host("anywidget")):
@@ -66,14 +67,16 @@ def _restored(context: Any, element: Any, object_id: str, value: Any) -> Any:
     if _is_button(element) or _is_composite(element) or _has_model(element):
         raise KeyError(object_id)
     if value == "" and getattr(element, "_masked", False):
-        raise KeyError(object_id)  # a password that the page does not know and says nothing of
-    # A form asks for the value of its own element, which marimo forbids while the cell runs.
+        raise KeyError(object_id)  # a password: the page does not know it, and sends an empty text
+    # A form asks for the value of the element in it, which marimo forbids while the cell runs.
     running = context.execution_context
     context.execution_context = dataclasses.replace(running, setting_element_value=True)
     try:
         converted = element._convert_value(value)
-    except Exception:  # the element is another than it was: it starts with its own
-        logger.warning("value of a UI element not restored object=%s", object_id, exc_info=True)
+    except Exception:  # the element is not what it was: it starts with its own value
+        logger.warning(
+            "the value of a UI element was not restored object=%s", object_id, exc_info=True
+        )
         raise KeyError(object_id) from None
     finally:
         context.execution_context = running
@@ -97,18 +100,18 @@ def _restore_model(element: Any, object_id: str, model: RestoredModel) -> None:
     try:
         message = {"content": {"data": content}, "buffers": list(model.buffers.values())}
         element.widget.comm.handle_msg(message)
-        element.widget.send_state(list(model.state))  # the page has what the model was made with
-    except Exception:  # the widget is another than it was: it starts with its own
-        logger.warning("state of a widget not restored object=%s", object_id, exc_info=True)
+        element.widget.send_state(list(model.state))  # the page has the model's first state
+    except Exception:  # the widget is not what it was: it starts with its own state
+        logger.warning("the state of a widget was not restored object=%s", object_id, exc_info=True)
 
 
 def _resolve_lens(
     resolve: Callable[[Any, str, Any], Any], registry: Any, object_id: str, value: Any
 ) -> Any:
-    """For marimo's registry: where a value goes that the page sent.
+    """Called instead of marimo's own function: the element to which a value of the page goes.
 
     Raises:
-        KeyError: nowhere.
+        KeyError: to none.
     """
     if not isinstance(value, Click):
         return resolve(registry, object_id, value)

@@ -1,6 +1,6 @@
-"""What marimo's first kernel imports late, imported at once: a standby imports this module.
+"""Imports at once what marimo's first kernel would import late. A standby imports this module.
 
-Only modules come of it: nothing is installed, no kernel is made.
+It only imports: nothing is installed, and no kernel is made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _warm() -> None:
         except ModuleNotFoundError as error:
             logger.debug("%s", error)
     seam.host("create_default_hooks")()
-    # The extensions of Markdown are imported, and their patterns compiled, by the first text.
+    # The first text imports the extensions of Markdown, and compiles their patterns.
     seam.host("md")("")
 
 

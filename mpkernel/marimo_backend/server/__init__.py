@@ -3,16 +3,16 @@
 shared_pool       leases on one pool, which marimo's session managers ask for app hosts
 app_host          the app host that marimo's sessions ask for kernels
 marimo_session    a session whose client is a page: its messages, its banners
-page_stream       these messages, to marimo
-outflow           how much of them its page has not taken
-carrying          what middleware put into a request, made ready for another process
-marimo_journal    what brings a session back
-elements          what the elements of a page were set to
-uploads           uploaded files, taken out of what a page sends as it arrives
-reconnecting      when a page has connected again
+page_stream       hands these messages to marimo
+outflow           counts how many of them the page has not taken
+carrying          prepares what middleware put into a request for another process
+marimo_journal    what is needed to restore a session
+elements          the values that a page's elements were set to
+uploads           takes uploaded files out of what a page sends, while it arrives
+reconnecting      tells when a page has connected again
 events            pages that are connected by server-sent events
-banner            the script that has marimo's page show banners
-registered_files  virtual files: the pool's registry, to read only
-leaving           how a pool leaves with its server
-loggers           how the loggers of marimo's server write their lines
+banner            the script with which marimo's page shows banners
+registered_files  virtual files: reading them from the pool's registry
+leaving           how a pool ends with its server
+loggers           the format in which the loggers of marimo's server write
 """

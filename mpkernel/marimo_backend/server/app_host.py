@@ -1,9 +1,9 @@
 """The app host that marimo's sessions ask for kernels, over `App`.
 
-marimo calls on its event loop's thread and from others. Every entry here returns at once; what goes
-wrong later reaches the page through the session's own stream.
+marimo calls these methods on its event loop's thread and on others. Each returns at once; the page
+learns of later errors through the session's own stream.
 
-marimo's own host (`marimo._session.app_host.host`) defines the surface; none of its code runs.
+The methods are those of marimo's own host (`marimo._session.app_host.host`); none of its code runs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ logger = get_logger(__name__)
 _ENTRY = "mpkernel.marimo_backend.host.marimo_kernel:run"
 
 _UI_ELEMENT = b"ui_element"
-"""marimo's second way for what it sends as control too: the host makes its own of that."""
+"""marimo's second queue, for commands that it also sends as control: a host does not need it."""
 
 _CHANNELS = {
     b"control": Channel.CONTROL,
@@ -46,12 +46,12 @@ _CHANNELS = {
 
 
 class Shared(Protocol):
-    """What an adapter needs of the pool that all apps of one event loop share.
+    """What an adapter needs from the pool that all apps of one event loop share.
 
     Attributes:
         loop: the event loop.
         hosts: the pool.
-        leaving: whether the server leaves.
+        leaving: whether and when the server ends.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -60,8 +60,8 @@ class Shared(Protocol):
 
 
 class AppHostAdapter:
-    """marimo's `AppHost`, for one notebook file of one session manager: it stays while processes
-    come and go.
+    """marimo's `AppHost`, for one notebook file of one session manager. It stays the same when
+    the app's process is replaced.
 
     Args:
         app: absolute path of the file.
@@ -75,7 +75,7 @@ class AppHostAdapter:
         self._pages = pages
         self._lock = threading.Lock()  # guards all below
         self._sessions: dict[str, MarimoSession] = {}
-        self._streams: dict[str, PageStream] = {}  # registered, and no kernel was created for it
+        self._streams: dict[str, PageStream] = {}  # registered, but without a kernel so far
         self._owner: App | None = None
 
     @property
@@ -85,15 +85,15 @@ class AppHostAdapter:
         return hosts[0].pid if hosts else None
 
     def start(self) -> None:
-        """Nothing: the process starts with the first kernel."""
+        """Does nothing: the process starts with the first kernel."""
 
     def is_alive(self) -> bool:
-        """Whether kernels can be created: always, the process is started when there is none."""
+        """Whether kernels can be created. They always can: the process is started when needed."""
         return True
 
     @property
     def is_idle(self) -> bool:
-        """Whether another adapter for the same notebook would do as well. From any thread."""
+        """Whether this adapter has no sessions, and a new one could replace it. From any thread."""
         with self._lock:
             is_used = self._sessions or self._streams or (self._owner and self._owner.hosts)
             return not is_used
@@ -104,8 +104,8 @@ class AppHostAdapter:
             self._streams[session_id] = PageStream(stream, self._shared.loop)
 
     def unregister_stream(self, session_id: str) -> None:
-        """Drop a session's messages from now on. A stream whose kernel was refused is given up
-        alone: another session of the same name keeps its own."""
+        """Drop a session's messages from now on. If the stream is that of a kernel that was
+        refused, only this stream is dropped: another session of the same name keeps its own."""
         with self._lock:
             if self._streams.pop(session_id, None) is not None:
                 return
@@ -120,8 +120,8 @@ class AppHostAdapter:
 
         Raises:
             KernelStartupError: (marimo's) no process could be launched, the app died too often, a
-                session of this name is open already, or whatever else went wrong: it is the only
-                error that the page is told.
+                session of this name is open already, or anything else went wrong: marimo tells the
+                page of no other error.
         """
         arguments |= {"app_metadata": app_metadata, "log_level": log_level}
         try:
@@ -133,7 +133,7 @@ class AppHostAdapter:
             result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
         except Exception as error:
             with self._lock:
-                if session_id not in self._sessions:  # else marimo gives the stream up, see there
+                if session_id not in self._sessions:  # else marimo calls `unregister_stream`
                     self._streams.pop(session_id, None)
             said = self._refused("no kernel could be created", error, session_id)
             raise seam.server("KernelStartupError")(said) from error
@@ -180,15 +180,17 @@ class AppHostAdapter:
             return
         session = self._sessions.get(session_id)
         if session is None:
-            logger.debug("a command for no session", app=self._app, session=session_id)
+            logger.debug(
+                "a command was dropped: there is no such session", app=self._app, session=session_id
+            )
             return
         try:
             command = with_uploads(with_carried_requests(payload))
             pickled = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
             session.send(_CHANNELS[channel.value], pickled, command=command)
         except SessionClosed as error:
-            logger.debug("a command came too late: %s", error)
-        except Exception as error:  # noqa: BLE001 (marimo would drop it without a word)
+            logger.debug("a command came after the end of its session: %s", error)
+        except Exception as error:  # noqa: BLE001 (marimo would ignore it)
             said = self._refused("command refused", error, session_id)
             if isinstance(payload, seam.server("CreateNotebookCommand")):
                 session.notify_of_failure("This app cannot run", said)
@@ -196,7 +198,7 @@ class AppHostAdapter:
                 session.notify_of_refusal("Not sent to the app", said)
 
     def _refused(self, what: str, error: Exception, session_id: str) -> str:
-        """Log why something was refused; what to say of it."""
+        """Log why something was refused. Returns what to tell the page."""
         ours = isinstance(error, MPKernelError)
         logger.warning(
             "%s: %s",
@@ -215,7 +217,7 @@ class AppHostAdapter:
             session.page_is_back()
 
     def page_cut_off(self, session_id: str) -> None:
-        """What waited for the page of a session is lost. On the loop's thread."""
+        """Messages that waited for the page of a session are lost. On the loop's thread."""
         session = self._sessions.get(session_id)
         if session is not None:
             session.page_cut_off()
@@ -232,6 +234,6 @@ class AppHostAdapter:
 
 
 def _pythonpath(arguments: dict[str, Any]) -> tuple[str, ...]:
-    """The folders that marimo's setting of this name adds to the import path."""
+    """The folders that marimo's setting `pythonpath` adds to the import path."""
     folders = arguments["user_config"]["runtime"].get("pythonpath") or ()
     return tuple(folder for folder in folders if isinstance(folder, str))

@@ -1,8 +1,9 @@
 """Banners on the page of an app.
 
-marimo's page of a running notebook hears of banners and shows none (its editor does), and its
-alerts go after five seconds. So a script is put into the page's head: it listens to the page's
-WebSocket, or its server-sent events, and shows the last banner at the top until it is dismissed.
+marimo's page of a running notebook receives banners but does not show them (its editor does), and
+its alerts disappear after five seconds. So a script is put into the page's head: it reads the
+messages of the page's WebSocket, or its server-sent events, and shows the last banner at the top
+until it is dismissed.
 """
 
 from __future__ import annotations
@@ -83,13 +84,13 @@ _SCRIPT = b"""<script data-mpkernel="banner">
 
 
 def showing_banners(send: Send) -> Send:
-    """An ASGI `send` that puts the script into a page that is sent whole, and nowhere else."""
+    """An ASGI `send` that puts the script into a page if the page is sent as one message."""
     start: dict[str, Any] | None = None
 
     async def send_page(message: Any) -> None:
         nonlocal start
         if message["type"] == "http.response.start" and _is_page(message):
-            start = message  # its length is about to change
+            start = message  # not sent yet: its length is about to change
             return
         if start is not None:
             held, start = start, None

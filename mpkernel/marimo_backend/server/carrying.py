@@ -1,7 +1,7 @@
-"""What the server's middleware put into a request (`user`, `meta`), made ready for another process.
+"""Prepares what the server's middleware put into a request (`user`, `meta`) for another process.
 
-In one process a notebook would get these objects themselves. An app's process never imports the
-server's program, so it gets data in their place:
+In the server's process a notebook would get these objects themselves. An app's process never
+imports the server's program, so it gets data in their place:
 
     plain values, containers of them         as they are
     objects of the standard library, of      as they are, where they can be pickled
@@ -11,8 +11,9 @@ server's program, so it gets data in their place:
     functions, classes and methods of any    `NotCarried`, which says why
     other module; connections, locks, …
 
-Each value is written here with pickle, by itself, and read in the app's process alone: the server
-unpickles nothing, not even what it wrote. What cannot be written, or read there, costs only itself.
+Each value is pickled here by itself, and unpickled only in the app's process: the server unpickles
+nothing, not even what it wrote. When one value cannot be pickled or unpickled, the others are not
+affected.
 """
 
 from __future__ import annotations
@@ -43,20 +44,21 @@ CommandT = TypeVar("CommandT")
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _SHARED_PACKAGES = frozenset({"marimo", "starlette", "mpkernel"})
 _MOST_OBJECTS = 1000
-"""Of other classes, in one value: a connection to a database may lead to half of a program."""
+"""How many objects of other classes one value may contain: a connection to a database, for example,
+may lead to half of the program's objects."""
 
 
 def with_carried_requests(command: CommandT) -> CommandT:
-    """A command of marimo's, with its HTTP requests made ready for another process."""
+    """A command of marimo's, with its HTTP requests prepared for another process."""
     return _Requests().in_value(command)  # type: ignore[no-any-return]
 
 
 def carried(value: Any, name: str) -> Any:
-    """A value made ready for another process; of a dict each value by itself.
+    """A value prepared for another process. Of a dict, each value is prepared by itself.
 
     Args:
         value: any object.
-        name: what it is called in the log.
+        name: the value's name in the log.
     """
     if type(value) is dict and all(type(key) is str for key in value):
         return {key: _copied(one, f"{name}[{key!r}]") for key, one in value.items()}
@@ -70,7 +72,7 @@ def _copied(value: Any, name: str) -> Any:
     pickler = _Pickler(written)
     try:
         pickler.dump(value)
-    except Exception as error:  # noqa: BLE001 (whatever the code of these objects raises)
+    except Exception as error:  # noqa: BLE001 (code of these objects may raise anything)
         _warn(name, _name_of(type(value)), _reason(error))
         return NotCarried(_name_of(type(value)), _reason(error))
     for of, reason in pickler.omitted:
@@ -79,7 +81,7 @@ def _copied(value: Any, name: str) -> Any:
 
 
 class _Requests:
-    """The requests of one command: each is made ready once, however often it stands there."""
+    """The requests in one command. Each is prepared once, however often the command contains it."""
 
     def __init__(self) -> None:
         self._type = seam.server("HTTPRequest")
@@ -108,10 +110,10 @@ def _carried_request(request: Any) -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes what an app's process can read without the server's program.
+    """Writes only what an app's process can read without the server's program.
 
     Attributes:
-        omitted: what was left out, by the name of its class, and why.
+        omitted: what was left out: the name of its class, and the reason.
     """
 
     def __init__(self, written: io.BytesIO) -> None:
@@ -123,7 +125,7 @@ class _Pickler(pickle.Pickler):
         """How `pickle` writes an object that is not of a plain type."""
         self._left -= 1
         if self._left < 0:
-            raise ValueError(f"it leads to more than {_MOST_OBJECTS} objects")
+            raise ValueError(f"it contains more than {_MOST_OBJECTS} objects")
         if isinstance(value, types.MethodType):
             return self._omit(value.__qualname__, "methods stay in the server")
         if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
@@ -140,7 +142,7 @@ class _Pickler(pickle.Pickler):
             if registered is not None:
                 return registered(value)
             return value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-        except Exception as error:  # noqa: BLE001 (whatever its class raises)
+        except Exception as error:  # noqa: BLE001 (code of its class may raise anything)
             return self._omit(_name_of(type(value)), _reason(error))
 
     def _as_data(self, value: Any) -> Any:
@@ -151,7 +153,7 @@ class _Pickler(pickle.Pickler):
         for name in _public_names(value):
             try:
                 attributes[name] = getattr(value, name)
-            except Exception as error:  # noqa: BLE001 (it is code of the server's program)
+            except Exception as error:  # noqa: BLE001 (code of the server's program may raise anything)
                 missing.append(name)
                 self.omitted.append((f"{of}.{name}", _reason(error)))
         return Carried, (of, tuple(missing)), attributes
@@ -162,7 +164,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _as_builtin(value: Any) -> Any:
-    """How an object is written whose class derives from a built-in one; None for any other."""
+    """The built-in value to write for an object whose class derives from it; None for any other."""
     match value:
         case str():
             return str, (str.__str__(value),)
@@ -186,7 +188,7 @@ def _as_builtin(value: Any) -> Any:
 
 
 def _public_names(value: Any) -> list[str]:
-    """The names of an object's data: of the object itself, its slots and its properties."""
+    """The names of an object's data: its own attributes, its slots and its properties."""
     names = dict.fromkeys(getattr(value, "__dict__", ()))
     kinds = (types.MemberDescriptorType, property, functools.cached_property)
     for owner in type(value).__mro__:
@@ -195,7 +197,7 @@ def _public_names(value: Any) -> list[str]:
 
 
 def _is_shared(module: str | None) -> bool:
-    """Whether a module is the same in an app's process, and none of the server's program."""
+    """Whether a module is the same in an app's process, and not one of the server's program."""
     package = (module or "").partition(".")[0]
     return package in _SHARED_PACKAGES or _is_of_the_standard_library(package)
 
@@ -224,6 +226,6 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
 
 
-@functools.lru_cache(maxsize=1000)  # once for all sessions, of which each has its request
+@functools.lru_cache(maxsize=1000)  # warn once, and not again for each session's request
 def _warn(name: str, of: str, reason: str) -> None:
     logger.warning("not carried to the app: %s in %s: %s", of, name, reason)

@@ -1,4 +1,5 @@
-"""`ElementState`: what the elements and widgets of a page were set to, bounded in size."""
+"""`ElementState`: the values that the elements and widgets of a page were set to; limited in
+size."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 ENTRY_BYTES = 64
-"""What anything kept is taken to need beside its content."""
+"""How many bytes each value that is kept is assumed to need besides its content."""
 
 _UUID_LENGTH = 36
 _MOST_ID_CHARS = 1000
@@ -32,11 +33,11 @@ _MOST_DEPTH = 20
 
 
 class TooLarge(NamedTuple):
-    """Stands for a value that there was no room for.
+    """Takes the place of a value for which there was no room.
 
     Attributes:
         files: the names of the uploaded files in it.
-        texts: those in it that were apart: they stay until the kernel has taken the value.
+        texts: its long texts that are kept apart: they stay until the kernel has taken the value.
     """
 
     files: tuple[str, ...]
@@ -44,19 +45,20 @@ class TooLarge(NamedTuple):
 
 
 class ElementState:
-    """Values by the ids of elements, the last one of each; over the bound the largest goes.
+    """The last value of each element, by the element's id. When all are over the limit, the largest
+    is dropped.
 
     Args:
-        max_bytes: the bound.
-        max_files_bytes: the bound for long texts (such as uploaded files), which are kept apart.
-            Default: none are.
+        max_bytes: the limit.
+        max_files_bytes: the limit for long texts (such as uploaded files), which are kept apart.
+            Default: none are kept.
 
     Attributes:
-        too_large: elements that are set to what is not kept; some of them, where they are many.
-        lost_files: the names of the uploaded files in these, by element.
-        has_more_too_large: whether there are others.
-        has_unlasting: whether elements were set whose ids are others in each process: those of
-            embedded apps, and those made after the cells' run.
+        too_large: elements whose values are not kept; only some of them when there are many.
+        lost_files: the names of the uploaded files in these values, by element.
+        has_more_too_large: whether there are more elements than those in `too_large`.
+        has_unlasting: whether elements were set whose ids are different in each process: those
+            of embedded apps, and those made after the cells' run.
         has_nameless: whether models were set that no element shows.
     """
 
@@ -74,7 +76,7 @@ class ElementState:
         self._bytes = 0
 
     def copy(self) -> Self:
-        """Another one that is the same."""
+        """A copy."""
         copied = type(self)(self._max_bytes, self._max_files_bytes)
         copied._apart = dict(self._apart)
         copied.too_large = set(self.too_large)
@@ -89,7 +91,7 @@ class ElementState:
 
     @property
     def kept(self) -> list[tuple[str, RestoredValue | RestoredModel]]:
-        """What to give the elements as initial values, in no order."""
+        """The initial values to give the elements, in no order."""
         return list(self._kept.items())
 
     def set(self, values: dict[str, Any]) -> None:
@@ -102,7 +104,7 @@ class ElementState:
                 self._keep(object_id, RestoredValue(value), size_of(value))
 
     def set_model(self, object_id: str | None, update: RestoredModel) -> None:
-        """The model of an element's widget was set, some of its traits."""
+        """Some traits of the model of an element's widget were set."""
         if object_id is None:
             self.has_nameless = True
             return
@@ -111,7 +113,7 @@ class ElementState:
             buffers = {p: b for p, b in before.buffers.items() if p[0] not in update.state}
             update = RestoredModel(before.state | update.state, buffers | update.buffers)
         elif object_id in self.too_large:
-            return  # a part of it is not it
+            return  # a part of the state is of no use without the rest
         self._keep(object_id, update, size_of_model(update))
 
     def remove(self, cell_id: str) -> None:
@@ -146,7 +148,7 @@ class ElementState:
         self._note_too_large(object_id, too_large(set_to))
 
     def _note_too_large(self, object_id: str, lost: TooLarge) -> None:
-        """A page chooses what it calls an element, and how many there are."""
+        """Keeps a limited number: a page decides which ids it sends, and how many."""
         if len(object_id) <= _MOST_ID_CHARS and len(self.too_large) < _MOST_TOO_LARGE:
             self.too_large.add(object_id)
             self.lost_files.pop(object_id, None)
@@ -166,31 +168,31 @@ class ElementState:
 
 
 def too_large(value: Any) -> TooLarge:
-    """What stands for a value of a page that there is no room for."""
+    """A `TooLarge` for a value of a page for which there is no room."""
     inner, texts = (value.value, value.texts) if isinstance(value, Apart) else (value, ())
     names = _names_of_files(inner)[:_MOST_NAMES]
     return TooLarge(tuple(name[:_MOST_NAME_CHARS] for name in names), texts)
 
 
 def texts_of(value: Any) -> tuple[Spooled, ...]:
-    """The texts of a value that are apart from it."""
+    """The long texts of a value that are kept apart."""
     return value.texts if isinstance(value, Apart | TooLarge) else ()
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes a value of a page needs, without what is kept apart of it."""
+    """About how many bytes a value of a page needs, without its texts that are kept apart."""
     if isinstance(value, str | bytes):
         return len(value)
     if value is None or isinstance(value, bool | int | float):
         return 8
     try:
         return len(msgspec.msgpack.encode(value, enc_hook=_encodable))
-    except (OverflowError, RecursionError):  # an integer over 64 bits, lists in lists in lists
+    except (OverflowError, RecursionError):  # an integer over 64 bits; lists nested too deeply
         return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 
 def size_of_model(model: RestoredModel) -> int:
-    """The same for a widget's model."""
+    """About how many bytes the state of a widget's model needs."""
     return size_of(model.state) + sum(map(len, model.buffers.values()))
 
 
@@ -199,7 +201,8 @@ def _encodable(value: object) -> object:
 
 
 def _names_of_files(value: Any, depth: int = 0) -> list[str]:
-    """The names of what `mo.ui.file` sends, alone or in forms, dictionaries, arrays and batches."""
+    """The names of files that `mo.ui.file` sends, by itself or inside of forms, dictionaries,
+    arrays and batches."""
     if type(value) is dict and depth <= _MOST_DEPTH:
         return [name for one in value.values() for name in _names_of_files(one, depth + 1)]
     is_upload = type(value) is list and all(

@@ -1,9 +1,9 @@
 """Pages that are connected by server-sent events.
 
-A page on a WebSocket is pinged: one that does not read is disconnected after a while. Server-sent
-events have no ping: a page that keeps its connection open and never reads would hold its kernel
-back for ever. So its connection ends when it has taken nothing for some time, although there was
-something to take. It may connect again, as any other page that lost its connection.
+The server pings a page on a WebSocket: if it does not read, it is disconnected after a while.
+Server-sent events have no ping: a page that keeps its connection open and never reads would make
+its kernel wait for ever. So its connection is ended when messages waited for it and it has taken
+nothing for some time. It may connect again, as any page that lost its connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 _PART_BYTES = 128 * 1024
-"""Large messages are sent in parts of this size: a page that reads slowly takes one in time."""
+"""Large messages are sent in parts of this size, so that a page that reads slowly takes each part
+in time."""
 
 
 async def serve_events(
@@ -40,14 +41,15 @@ async def serve_events(
     Args:
         app, scope, receive, send: as ASGI has them.
         stall_timeout_s: how long the page may take nothing. None: for ever.
-        on_stall: called when it has taken nothing for so long. What waits for it is lost.
+        on_stall: called when the page has taken nothing for so long. Messages that wait for it are
+            lost.
     """
     stalled = asyncio.Event()
 
     async def send_in_time(message: Any) -> None:
         for part in _parts_of(message):
             if stalled.is_set():
-                return  # as servers do with what is sent to a client that is gone
+                return  # servers, too, drop what is sent to a client that is gone
             try:
                 async with asyncio.timeout(stall_timeout_s):
                     await send(part)
@@ -62,15 +64,15 @@ async def serve_events(
             stall_timeout_s,
             session_of(scope),
         )
-        # The server has no way to break the connection off. This waits until the page reads again,
-        # and finds the end, or closes it.
+        # ASGI has no way to break off a connection. This waits until the page reads again and finds
+        # the end, or closes the connection.
         await send({"type": "http.response.body"})
 
 
 def _disconnected_by(stalled: asyncio.Event, receive: Receive) -> Receive:
-    """An ASGI `receive` that says too that the client is gone once the event is set. marimo ends in
-    order then; with an exception of `send` it would leave its generator to the garbage collector,
-    and the page would go on to hold its kernel back until that comes."""
+    """An ASGI `receive` that also reports a disconnected client when the event is set. Then marimo
+    ends in order. With an exception of `send` it would leave its generator to the garbage
+    collector, and until that runs, the kernel would go on waiting for the page."""
 
     async def receive_message() -> Any:
         received = asyncio.ensure_future(receive())

@@ -1,14 +1,16 @@
-"""How a pool leaves with its server, so that cells that run may come to their end.
+"""How a pool ends with its server, so that cells that run can be finished.
 
-Servers tell that they end to the outermost application alone, by its lifespan. What is mounted in
-it learns of it otherwise, and cannot answer; so there are two ways:
+A server tells only the outermost application that it ends, by its lifespan. An application that is
+mounted in it must learn of it in another way, and has no answer to give. So there are two ways:
 
-    lifespan   `leave_in_order` hears the shutdown, and has the server wait for its answer
-    mounted    the server's own signal says so; a server first disconnects its pages, then waits for
-               the tasks that served them, and `Leaving.connection` holds these until all has left
+    lifespan   `leave_in_order` receives the shutdown, and the server waits for its answer
+    mounted    the signal that ends the server tells it. A server first disconnects its pages, then
+               waits for the tasks that served them: `Leaving.connection` delays the end of these
+               tasks until all processes have ended
 
-A page that is told that its session has ended gives up, one that is disconnected connects again. So
-nothing ends while one is connected: after a reload it finds the server's next process.
+A page that is told that its session has ended does not try again; a page that is disconnected
+connects again. So no session ends while its page is connected: after a reload of the server the
+page finds the next process.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from mpkernel.server.pool import HostPool
 __all__ = ["LEASES", "Leaving", "leave_in_order"]
 
 LEASES = "mpkernel.leases"
-"""Where a scope carries the list to which applications add their leases, for the lifespan of the
-application that they are part of."""
+"""The key in a scope of the list to which applications add their leases, for the lifespan of the
+application that contains them."""
 
 
 class Leaving:
@@ -46,22 +48,23 @@ class Leaving:
         self._drain: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """The server is about to end: sessions that it closes may finish what they run."""
+        """The server is about to end: sessions that it closes may finish the code that they run."""
         self.begun = True
 
     def watch_signals(self) -> None:
-        """Begin with the signal that asks the server to end. Idempotent."""
+        """Call `begin` when a signal asks the server to end. Idempotent."""
         if self._unwatch is None:
             self._unwatch = before_ending(self.begin)
 
     def unwatch_signals(self) -> None:
-        """The pool is gone, and the program goes on."""
+        """Reverse `watch_signals`: the pool is gone, and the program goes on."""
         if self._unwatch is not None:
             self._unwatch()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[None]:
-        """While a page is connected; when the server ends it, until all processes have left."""
+        """Entered while a page is connected. If the server ends the connection because it ends
+        itself, this waits until all processes have ended."""
         self._connections += 1
         self._nobody.clear()
         try:
@@ -75,9 +78,9 @@ class Leaving:
                 await self._drained(hurry=(signal.SIGINT,))
 
     async def drained(self) -> None:
-        """Wait until every process has left, and no longer than `Settings.drain_grace_s` for the
-        commands that run; a further signal ends them at once. Of pages that are still connected
-        the server has washed its hands."""
+        """Wait until every process has ended. Commands that run have `Settings.drain_grace_s` for
+        it; a further signal ends them at once. This does not wait for pages that are still
+        connected: the server no longer does either."""
         self._nobody.set()
         await self._drained(hurry=(signal.SIGINT, signal.SIGTERM))
 
@@ -100,7 +103,7 @@ class _Lease(Protocol):
 async def leave_in_order(
     leases: Sequence[_Lease], app: Callable[..., Any], scope: Any, receive: Any, send: Any
 ) -> None:
-    """Run a lifespan of `app` whose end waits for the commands that run in what is leased."""
+    """Run a lifespan of `app`. Its end waits for the commands that run in the leased pools."""
 
     async def heard() -> Any:
         message = await receive()

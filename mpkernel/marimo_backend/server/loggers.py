@@ -1,4 +1,4 @@
-"""`format_loggers`: how the loggers of marimo's server write their lines."""
+"""`format_loggers`: sets the format in which the loggers of marimo's server write their lines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import uvicorn.config
 __all__ = ["format_loggers"]
 
 _CONSOLES = {"ext://sys.stdout": "ext://sys.__stdout__", "ext://sys.stderr": "ext://sys.__stderr__"}
-"""The process's own, whatever somebody puts in their place."""
+"""The process's own streams, even if `sys.stdout` or `sys.stderr` is replaced later."""
 
 
 def format_loggers(formatter: logging.Formatter) -> None:
-    """Have every logger of this process that writes to its console do it with this formatter:
-    those that there are, marimo's among them, and uvicorn's, which it will make."""
+    """Have every logger of this process that writes to its console use this formatter: those that
+    exist, marimo's among them, and those that uvicorn will make."""
     for present in _handlers():
         if getattr(present, "stream", None) in (sys.__stdout__, sys.__stderr__):
             present.setFormatter(formatter)

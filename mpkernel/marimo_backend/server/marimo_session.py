@@ -28,7 +28,7 @@ __all__ = ["MarimoSession"]
 logger = get_logger(__name__)
 
 _SPARE_MESSAGES = 1024
-"""How many more than windows allow, by their count, may be on their way."""
+"""How many messages more than the window allows may be on their way."""
 
 
 class Pages(Protocol):
@@ -53,11 +53,11 @@ class Pages(Protocol):
 
 @dataclasses.dataclass
 class _Missed:
-    """What a page has to be told when it connects again, if it was away.
+    """What to tell a page that was away, when it connects again.
 
     Attributes:
-        description, variant: of the banner.
-        restarted_at: when the session came back; `time.monotonic()`.
+        description, variant: those of the banner.
+        restarted_at: when the session was restored; `time.monotonic()`.
         was_away: whether no page was connected at some moment since then.
     """
 
@@ -70,17 +70,18 @@ class _Missed:
 class MarimoSession(BaseSession):
     """A session whose messages go to marimo's session of the same name.
 
-    marimo takes them at once and without bound, so credit is given by what has left for the page.
+    marimo takes every message at once and without limit. So credit is given for messages that have
+    been sent to the page.
 
     Args:
         app, session_id: see `BaseSession`.
-        stream: the way there; None for none.
-        journal: what brings the session back.
+        stream: leads to marimo's session; None when there is none.
+        journal: what is needed to restore the session.
         loop: the running loop.
-        pages: the pages of the session and others; called on the loop's thread.
+        pages: the pages of this and other sessions; called on the loop's thread.
 
     Attributes:
-        stream: as given; None when nobody listens any more.
+        stream: as given; None when marimo's session is gone.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class MarimoSession(BaseSession):
         return self._outflow.bytes_on_the_way
 
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
-        """See `BaseSession.send`. Long texts, which are no part of the payload, are bounded too."""
+        """See `BaseSession.send`. Long texts, which are not in the payload, are limited, too."""
         if not isinstance(command, seam.server("UpdateUIElementCommand")):
             super().send(channel, payload, command)
             return
@@ -157,7 +158,7 @@ class MarimoSession(BaseSession):
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
         if not self._was_created:
-            return  # it waited for its first process
+            return  # it had no process before, and nothing to restore
         logger.warning(
             "session restarted: %s guilty=%s",
             death.what,
@@ -178,16 +179,17 @@ class MarimoSession(BaseSession):
         self._show_restarted(self._missed)
 
     def page_cut_off(self) -> None:
-        """The connection of the page ends, and what waited for the page is lost."""
+        """The connection of the page is ended, and messages that waited for it are lost."""
         self._is_cut_off = True
 
     def page_is_back(self) -> None:
-        """The page has connected again. One that was cut off, or has not seen how the session came
-        back, is sent what the session shows now; the latter the banner too."""
+        """The page has connected again. If it was cut off, or was away while the session was
+        restored, it is sent all that the session shows now. In the second case it is sent the
+        banner, too."""
         missed, self._missed = self._missed, None
         was_cut_off, self._is_cut_off = self._is_cut_off, False
-        # Of a connection that is cut without a word the server may learn much later. A page that
-        # has acted since then was there.
+        # The server may learn much later that a connection was lost. But a page that has sent
+        # something since the restart was there.
         if missed is not None and not (missed.was_away or self.acted_at < missed.restarted_at):
             missed = None
         if missed is not None or was_cut_off:
@@ -218,7 +220,7 @@ class MarimoSession(BaseSession):
         self.notify_of_refusal("A file of this app cannot be shown", str(error))
 
     def notify_of_failure(self, title: str, description: str) -> None:
-        """Tell the page, until it is dismissed, that the app does not run."""
+        """Tell the page that the app does not run, until the user dismisses the banner."""
         self.notify(
             "BannerNotification",
             title=title,
@@ -228,7 +230,7 @@ class MarimoSession(BaseSession):
         )
 
     def notify_of_refusal(self, title: str, description: str) -> None:
-        """Tell the page, for some seconds, of one thing that was not done."""
+        """Tell the page for some seconds that one thing was not done."""
         self.notify(
             "AlertNotification",
             title=title,
@@ -250,12 +252,12 @@ class MarimoSession(BaseSession):
         )
 
     def _answer_calls(self) -> None:
-        """Answer for functions that ran when the process ended: the page waits for them."""
+        """Answer calls of functions that ran when the process ended: the page waits for answers."""
         status = seam.server("HumanReadableStatus")(
             code="error", title="This app was restarted", message="Please try again."
         )
         notification = seam.server("FunctionCallResultNotification")
-        # Since marimo 0.24 the page asks whether to try once more by itself.
+        # Since marimo 0.24 the page itself offers to call the function again.
         found = {"found": True} if "found" in notification.__struct_fields__ else {}
         for call in self._marimo_journal.unanswered():
             self.notify(

@@ -1,16 +1,17 @@
-"""`Outflow`: what a page has not taken yet counts against its session's window.
+"""`Outflow`: messages that a page has not taken yet count in its session's window.
 
     kernel ─▶ MarimoSession ─▶ marimo's queue ─▶ its thread ─▶ the page's own queue ─▶ WebSocket
-                  ▲                 └── no bound on the way ──────────┘ │
+                  ▲                 └── no limit on the way ──────────┘ │
                   └────── credit, when a message has left ◀── Outflow ◀─┘ how many wait
 
-marimo takes every message at once. So credit goes back when fewer wait than are on their way:
-messages keep their order, and what has left are the oldest. A page that does not read holds its
-kernel back, at the window's edge; a session without a page holds nothing back.
+marimo takes every message at once. So credit is given when the page has taken some: fewer messages
+wait for it than were sent. Messages keep their order, so those that it has taken are the oldest.
+When a page does not read, its kernel waits once the window is full; without a page, no kernel
+waits.
 
-While messages wait, nothing is done until a page has taken one, or is gone: its connection tells
-that (`telling_of_moves`). What no connection tells, such as a session that marimo has only now
-begun to distribute, is found by looking, less and less often.
+While messages wait, nothing is done until a page has taken one, or is gone: its connection calls us
+then (`telling_of_moves`). Other changes, for example that marimo only now begins to distribute the
+messages of a session, are found by looking again, less and less often.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Send = Callable[[Any], Awaitable[None]]
 _LOOK_AGAIN_S = 0.005
 _LONGEST_WAIT_S = 1.0
 _SENT_IN_A_ROW = 32
-"""After so many messages without a wait, a page's connection lets the loop go round."""
+"""After so many messages without a wait, a page's connection lets the loop do other work."""
 
 
 class Outflow:
@@ -38,10 +39,10 @@ class Outflow:
     Args:
         loop: the running loop.
         waiting: how many messages the slowest of the session's pages has not taken.
-        taken: told how many bytes have left.
+        taken: called with the number of bytes that the page has taken.
         when_moved: has `Outflow.moved` called, once, when a page of the session takes a message or
             is gone.
-        most_messages: how many may be on their way. As many fit into the session's window.
+        most_messages: how many may be on their way; as many as fit into the session's window.
     """
 
     def __init__(
@@ -64,26 +65,26 @@ class Outflow:
 
     @property
     def bytes_on_the_way(self) -> int:
-        """Of all messages that have not left."""
+        """The bytes of all messages that the page has not taken."""
         return sum(self._sizes)
 
     def sent(self, count: int) -> None:
         """A message of so many bytes is on its way.
 
         Raises:
-            ProtocolError: the kernel's process sends more than the window lets it.
+            ProtocolError: the kernel's process sends more than the window allows.
         """
         if len(self._sizes) >= self._most_messages:
             raise ProtocolError(
-                f"{len(self._sizes)} messages wait for a page that does not read, beyond the"
-                " session's window"
+                f"{len(self._sizes)} messages wait for a page that does not read, more than the"
+                " session's window allows"
             )
         self._sizes.append(count)
         if self._timer is None:
             self._look_in(_LOOK_AGAIN_S)
 
     def forget(self) -> None:
-        """Nobody wants to know any more what becomes of these."""
+        """Stop counting these messages: the session does not need it any more."""
         self._sizes.clear()
 
     def moved(self) -> None:
@@ -115,8 +116,9 @@ class Outflow:
 def telling_of_moves(send: Send, tell: Callable[[], None]) -> Send:
     """An ASGI `send` to a page that calls `tell` whenever the page has taken a message.
 
-    Servers wait in `send` only when the page's connection is full. A page that reads again after a
-    while finds room for thousands of small messages: these must not keep the loop from others.
+    Servers wait in `send` only when the page's connection is full. When a page reads
+    again after a while, there is room for thousands of small messages at once. They must not keep
+    the loop from other work.
     """
     sent_in_a_row = 0
 

@@ -1,8 +1,8 @@
-"""`PageStream`: a session's messages, straight to what marimo does with them.
+"""`PageStream`: hands a session's messages to marimo without a thread in between.
 
-marimo's server takes them from a queue, on a thread for each session, which hands each to the event
-loop. They arrive on the loop here already, so for these queues there is no such thread. A queue
-that is not ours keeps marimo's own way.
+In marimo's server a thread for each session takes messages from a queue, and hands each to the
+event loop. Here they arrive on the loop already, so for our queues there is no such thread. For any
+other queue marimo works as before.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _streams: weakref.WeakValueDictionary[int, PageStream] = weakref.WeakValueDictio
 
 
 class PageStream:
-    """Where a session's messages go. `put` is for any thread.
+    """The stream of one session. `put` is for any thread.
 
     Args:
-        messages: the queue that marimo registered for the session; it holds what comes before
-            marimo begins to distribute it.
+        messages: the queue that marimo registered for the session. It holds the messages that come
+            before marimo begins to distribute them.
         loop: the server's loop.
     """
 
@@ -48,11 +48,11 @@ class PageStream:
         return self._messages.qsize()
 
     def put(self, message: bytes) -> None:
-        """Hand a message over. Nobody wants it any more when the loop is closed."""
+        """Hand a message over. It is dropped when the loop is closed."""
         call_on_loop(self._loop, lambda: self._put(message))
 
     def start(self, consume: Callable[[bytes], None]) -> None:
-        """marimo begins to distribute. On the loop's thread."""
+        """marimo begins to distribute the messages. On the loop's thread."""
         self._consume = consume
         while not self._messages.empty():
             message = self._messages.get_nowait()
@@ -60,7 +60,7 @@ class PageStream:
                 self._put(message)
 
     def stop(self) -> None:
-        """marimo wants no more."""
+        """marimo takes no more messages."""
         self._consume = None
 
     def _put(self, message: bytes) -> None:
@@ -69,12 +69,12 @@ class PageStream:
             return
         try:
             self._consume(message)
-        except Exception:  # one page's message must not cost other sessions theirs
+        except Exception:  # other sessions must still get their messages
             logger.exception("a message of %d bytes did not reach its page", len(message))
 
 
 def distribute_on_the_loop() -> None:
-    """Have marimo's sessions take what comes from a `PageStream` on the loop. Idempotent."""
+    """Have marimo's sessions take messages of a `PageStream` on the loop. Idempotent."""
     seam.replace_queue_distributor(_distributor_class)
 
 

@@ -1,8 +1,9 @@
-"""When a page has connected again.
+"""Telling that a page has connected again.
 
-marimo's server says "reconnected" to a page whose session it still has, and nothing of what the
-session sent meanwhile. A page that was away while its app's process was replaced would go on to
-show what the process before made. So who wants to know is told when that message has left.
+When a page connects again and marimo's server still has its session, it sends the page the message
+"reconnected", but not what the session sent meanwhile. A page that was away while its app's process
+was replaced would still show what the old process had made. So here a function is called when that
+message has been sent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""marimo's virtual files in the server: the pool's registry, to read only.
+"""marimo's virtual files in the server: reading them from the pool's registry.
 
-marimo keeps one storage per process and asks it by name. A request has its file open from the first
-look at its name until its last byte, through `opened`: the process that made it may end meanwhile.
+marimo keeps one storage per process and asks it by name. A request opens its file with `opened`,
+from the check of its name until its last byte: the process that made it may end meanwhile.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _opened: ContextVar[tuple[str, Reader] | None] = ContextVar("mpkernel_opened_fil
 
 @contextmanager
 def opened(registry: Registry, key: str) -> Iterator[Entry]:
-    """Have a file open for the current task and the threads that it asks.
+    """Keep a file open for the current task and the threads that it calls.
 
     Raises:
         KeyError: no host announced such a file.
-        BlockNotFound: the host that did is gone.
-        Unavailable: no descriptor is left to open it.
+        BlockNotFound: the host that announced it is gone.
+        Unavailable: there is no descriptor left to open it.
     """
     with registry.lease(key) as entry, closing(entry.open()) as reader:
         token = _opened.set((key, reader))
@@ -36,10 +36,10 @@ def opened(registry: Registry, key: str) -> Iterator[Entry]:
 
 
 class RegisteredFiles:
-    """marimo's `VirtualFileStorage` for the server: what hosts announced, to read only.
+    """marimo's `VirtualFileStorage` for the server: reads the files that hosts have announced.
 
     Args:
-        registry: the pool's.
+        registry: the pool's registry.
     """
 
     stale = False
@@ -73,7 +73,7 @@ class RegisteredFiles:
         raise NotImplementedError("the server stores no virtual files")
 
     def remove(self, key: str) -> Any:
-        raise NotImplementedError("a virtual file is its host's to remove")
+        raise NotImplementedError("only its host removes a virtual file")
 
     def shutdown(self, keys: Iterable[str] | None = None) -> None:
-        """Nothing: the files are their hosts'."""
+        """Does nothing: the files belong to their hosts."""

@@ -1,6 +1,6 @@
 """The pool that marimo's session managers ask for app hosts by path: leases on one `HostPool`.
 
-marimo's own pool (`marimo._session.app_host.pool`) defines the surface; none of its code runs.
+The methods are those of marimo's own pool (`marimo._session.app_host.pool`); none of its code runs.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 
 class SharedPool:
-    """One `HostPool` for all apps that one event loop serves, and how many lease it. It ends with
-    its loop at the latest: a test client, for one, runs a loop of its own each time."""
+    """One `HostPool` for all apps that one event loop serves, with the number of its leases. It is
+    closed with its loop at the latest: a test client, for example, runs a new loop each time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         distribute_on_the_loop()
@@ -49,12 +49,12 @@ class SharedPool:
         return found if found is not None else PoolLease(self, manager)
 
     async def _end_with_loop(self) -> None:
-        """The loop is shut down, and nobody said so before.
+        """The loop is shut down, and nothing announced it.
 
-        On the main thread that is a server's end (hypercorn's worker, which gets no signal): cells
-        that run may come to their end. On another it is a test client's: they are interrupted.
-        Sessions are ended in marimo, too: the program may serve the application on another loop,
-        and they would wait there for ever.
+        On the main thread this is the end of a server (a worker of hypercorn, which gets no
+        signal): cells that run are finished. On another thread it is the end of a test client:
+        they are interrupted. Sessions are ended in marimo, too: the program may serve the
+        application on another loop, and they would wait there for ever.
         """
         self.leaving.unwatch_signals()
         if threading.current_thread() is threading.main_thread():
@@ -81,17 +81,17 @@ _shared: dict[asyncio.AbstractEventLoop, SharedPool] = {}
 
 
 def use_sources(sources: Sources) -> None:
-    """Have pools that are made from now on look there for their settings. Default: the environment,
-    and the `pyproject.toml` that is nearest to the current directory."""
+    """Have pools that are made from now on take their settings from `sources`. Default: the
+    environment, and the `pyproject.toml` that is nearest to the current directory."""
     global _sources
     _sources = sources
 
 
 def pool_settings() -> Gathered:
-    """What a pool for marimo is made with.
+    """The settings for a pool for marimo.
 
     Raises:
-        SettingsError: some source asks for what cannot be.
+        SettingsError: a source has a setting that is not valid.
     """
     return gather(_sources or Sources(os.environ, os.getcwd()), DEFAULTS)
 
@@ -111,7 +111,7 @@ def shared_pool() -> SharedPool:
 
 
 def _end_server() -> None:
-    """As its supervisor would: all that is mounted in it leaves in order."""
+    """Ask the server to end, as its supervisor would: all that is mounted in it ends in order."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -121,13 +121,13 @@ def _is_over(shared: SharedPool) -> bool:
 
 
 class PoolLease:
-    """What a `SessionManager` holds as its pool. Several mounted apps lease the same one, and it
-    is closed with the last of them. Names of sessions are a manager's own: two managers may serve
-    one notebook, and what one says of a session's name is never said of the other's.
+    """What a `SessionManager` has as its pool. Several mounted apps lease the same pool, and it is
+    closed with the last lease. Each manager has its own names of sessions: two managers may serve
+    one notebook, and a session of one is never taken for a session of the other.
 
     Args:
         shared: the pool.
-        manager: the session manager; None where the lease only keeps the pool open.
+        manager: the session manager; None if the lease only keeps the pool open.
     """
 
     def __init__(self, shared: SharedPool, manager: Any = None) -> None:
@@ -137,7 +137,7 @@ class PoolLease:
         self._ended = False
         self._lock = threading.Lock()  # guards _adapters
         self._adapters: dict[str, AppHostAdapter] = {}
-        self._most_adapters = _KEPT_ADAPTERS  # with more, those that are idle are forgotten
+        self._most_adapters = _KEPT_ADAPTERS  # with more, idle ones are dropped
         self._when_moved: dict[str, Callable[[], None]] = {}  # by session; on the loop's thread
         with shared.lock:
             shared.leases.add(self)
@@ -146,10 +146,10 @@ class PoolLease:
         return True
 
     def get_or_create(self, file_path: str) -> AppHostAdapter:
-        """The app host of a notebook; its process starts with the first kernel.
+        """The app host of a notebook. Its process starts with the first kernel.
 
-        marimo's session manager holds one lease. Where several loops serve one application, each
-        gets app hosts of its own.
+        marimo's session manager holds one lease. If several loops serve one application, each loop
+        gets its own app hosts.
 
         Raises:
             KernelStartupError: (marimo's) the pool is shut down.
@@ -168,7 +168,8 @@ class PoolLease:
             return adapter
 
     def _forget_idle_adapters(self) -> None:
-        """Under the lock. Notebooks that are made and served once must not add up."""
+        """Under the lock. Otherwise notebooks that are made and served only once would
+        accumulate."""
         if len(self._adapters) < self._most_adapters:
             return
         self._adapters = {path: one for path, one in self._adapters.items() if not one.is_idle}
@@ -182,16 +183,17 @@ class PoolLease:
             adapter.page_is_back(session_id)
 
     def page_cut_off(self, session_id: str) -> None:
-        """What waited for the page of one of the manager's sessions is lost. On the loop's
-        thread."""
+        """Messages that waited for the page of one of the manager's sessions are lost. On the
+        loop's thread."""
         with self._lock:
             adapters = list(self._adapters.values())
         for adapter in adapters:
             adapter.page_cut_off(session_id)
 
     def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
-        """Call this once when a page of one of the manager's sessions has taken a message, or is
-        gone. A later call for the session is in place of this one. On the loop's thread."""
+        """Have `call` called once, when a page of one of the manager's sessions has taken a
+        message, or is gone. A later `call` for the session replaces this one. On the loop's
+        thread."""
         self._when_moved[session_id] = call
 
     def page_moved(self, session_id: str) -> None:
@@ -224,7 +226,7 @@ class PoolLease:
         return self.shared.leaving
 
     def begin_shutdown(self) -> None:
-        """The application is about to leave; where all are, so is the server."""
+        """The application is about to end. When all applications are, the server is."""
         self._is_leaving = True
         with self.shared.lock:
             all_leave = all(lease._is_leaving for lease in self.shared.leases)
@@ -232,13 +234,13 @@ class PoolLease:
             self.shared.leaving.begin()
 
     async def drained(self) -> None:
-        """Where the server leaves, wait until every process has; then give the lease back."""
+        """If the server ends, wait until every process has ended; then give the lease back."""
         if self.shared.leaving.begun:
             await self.shared.leaving.drained()
         self.shutdown()
 
     def end_sessions(self) -> None:
-        """The loop is shut down: have marimo's session manager end the sessions that it served."""
+        """The loop is shut down: have marimo's session manager end the sessions of this loop."""
         if self.manager is None:
             return
         with self._lock:
@@ -247,7 +249,7 @@ class PoolLease:
             self.manager.close_session(session_id)
 
     def shutdown(self) -> None:
-        """Give the lease back; with the last, have every host leave. Idempotent."""
+        """Give the lease back. With the last lease, every host ends. Idempotent."""
         if self._ended:
             return
         self._ended = True

@@ -1,15 +1,15 @@
-"""Uploads on their way in: the long texts in what a page sends are taken out of it as it arrives.
+"""Taking uploaded files, and other long texts, out of what a page sends, while it arrives.
 
-An uploaded file reaches marimo as base64 in the JSON of a request. marimo joins all of it, decodes
-it at once on the event loop, and the command with it would be copied there again: nobody else is
-answered for about a second per 100 MB. So this stands between the web server and marimo, and looks
-through each chunk as it comes:
+An uploaded file reaches marimo as base64 in the JSON of a request. marimo joins all of it, and
+decodes it at once on the event loop. The command with it would be copied there once more. Nobody
+else would be answered for about a second per 100 MB. So this code is between the web server and
+marimo, and looks through each chunk as it comes:
 
     {"objectIds":["Hbol-0"],"values":[[["sales.csv","UEsDBBQ… (133 MB)"]]]}     from the page
     {"objectIds":["Hbol-0"],"values":[[["sales.csv","mpkernel-text:5ac8…"]]]}   to marimo
 
-The text itself is written to a `Spooled`, on a thread, some at a time, while the page is not read
-any further. `with_uploads` puts it back into the command that marimo makes of the request.
+The text itself is written to a `Spooled`, piece by piece, on a thread; meanwhile no more is read
+from the page. `with_uploads` puts the `Spooled` into the command that marimo makes of the request.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Receive = Callable[[], Awaitable[Any]]
 
 _ROUTE = "/api/kernel/set_ui_element_value"
 _LONG_BYTES = 64 * 1024
-_SLICE_BYTES = 64 * 1024  # looked through at once
-_PIECE_BYTES = 1024 * 1024  # written at once
+_SLICE_BYTES = 64 * 1024  # how much is looked through at a time
+_PIECE_BYTES = 1024 * 1024  # how much is written at a time
 
 _INSIDE_STRING = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _STRING_REST = re.compile(_INSIDE_STRING, re.DOTALL)
@@ -41,14 +41,14 @@ _WHOLE_STRINGS = re.compile(rb'(?:[^"]*+"' + _INSIDE_STRING + rb'")*+', re.DOTAL
 
 
 class Taker(Protocol):
-    """Who takes the long strings."""
+    """Receives the long strings."""
 
     def begin(self) -> str:
-        """A long string begins. What stands for it in the text, in ASCII."""
+        """A long string begins. Returns what replaces it in the text, in ASCII."""
         ...
 
     def take(self, data: bytes) -> None:
-        """The next bytes of the string, as they stand in the text."""
+        """The next bytes of the string, as they are in the text."""
         ...
 
     def end(self) -> None:
@@ -57,13 +57,13 @@ class Taker(Protocol):
 
 
 class LongStrings:
-    """Takes the long strings out of a JSON text that comes in chunks. It only looks for quotes:
-    whether the text is JSON, its reader finds out.
+    """Takes the long strings out of a JSON text that comes in chunks. It only looks for quotes; it
+    does not check whether the text is JSON.
 
     Args:
-        taker: is given the strings of at least `long_bytes`. One that lies within a single chunk is
-            passed on, so chunks should be no longer than that.
-        long_bytes: see there. Default: 64 KiB.
+        taker: receives the strings of at least `long_bytes`. A string within a single chunk stays
+            in the text, so chunks should not be longer than that.
+        long_bytes: see `taker`. Default: 64 KiB.
     """
 
     def __init__(self, taker: Taker, *, long_bytes: int = _LONG_BYTES) -> None:
@@ -71,11 +71,11 @@ class LongStrings:
         self._long_bytes = long_bytes
         self._is_inside = False
         self._is_long = False
-        self._held = b""  # of a string that may become long, with its first quote
+        self._held = b""  # the begin of a string that may become long, with its quote
         self._cut_escape = b""  # a backslash whose other half is in the next chunk
 
     def feed(self, chunk: bytes) -> bytes:
-        """The next of the text; returns what the reader is to have for it."""
+        """Give the next chunk of the text. Returns what replaces it."""
         chunk, self._cut_escape = self._cut_escape + chunk, b""
         out: list[bytes] = []
         position = 0
@@ -87,13 +87,13 @@ class LongStrings:
         return b"".join(out)
 
     def end(self) -> bytes:
-        """The text has ended; what is left for the reader, where that was inside a string."""
+        """The text has ended. Returns what is left of it, if it ended inside a string."""
         held, self._held = self._held + self._cut_escape, b""
         return held
 
     def _pass_whole_strings(self, chunk: bytes, position: int, out: list[bytes]) -> int:
         whole = _WHOLE_STRINGS.match(chunk, position)
-        assert whole is not None  # it matches nothing, too
+        assert whole is not None  # the pattern also matches an empty text
         opening = chunk.find(b'"', whole.end())
         if opening < 0:
             out.append(chunk[position:])
@@ -129,14 +129,14 @@ class LongStrings:
 
 
 def _end_of_string(chunk: bytes, position: int) -> int:
-    """Where the string that goes on here has its last quote, or a backslash that the chunk ends
-    with, or the chunk its end."""
+    """The position of the last quote of the string that continues here; or of a backslash that ends
+    the chunk; or the end of the chunk."""
     quote = chunk.find(b'"', position)
     end = len(chunk) if quote < 0 else quote
     if chunk.find(b"\\", position, end) < 0:
         return end
     rest = _STRING_REST.match(chunk, position)
-    assert rest is not None  # it matches nothing, too
+    assert rest is not None  # the pattern also matches an empty text
     return rest.end()
 
 
@@ -144,8 +144,8 @@ class _Spooler:
     """Collects the long strings of one request until there is enough to write.
 
     Args:
-        max_bytes: how much is written for one request. What comes beyond is counted alone: the
-            command that it is part of is refused.
+        max_bytes: how much is written for one request. What comes beyond it is only counted: the
+            command with it will be refused.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -173,7 +173,7 @@ class _Spooler:
             self._buffer.clear()
 
     async def write(self) -> None:
-        """Write what there is enough of."""
+        """Write the texts of which there is enough."""
         ready, self._ready = self._ready, []
         if ready:
             await asyncio.to_thread(_write, ready)
@@ -186,11 +186,11 @@ def _write(pieces: list[tuple[Spooled, bytes]]) -> None:
 
 def taking_out_long_texts(scope: Any, receive: Receive, *, max_bytes: int) -> Receive:
     """An ASGI `receive` that takes the long texts out of a request that sets elements. Their
-    placeholders are good for as long as it is referred to.
+    placeholders are valid as long as this `receive` exists.
 
     Args:
-        scope, receive: of a request.
-        max_bytes: the most that is taken of one request.
+        scope, receive: those of a request.
+        max_bytes: the most bytes of long texts that are taken from one request.
     """
     if not scope["path"].endswith(_ROUTE) or not _may_be_long(scope):
         return receive
@@ -219,10 +219,10 @@ def _may_be_long(scope: Any) -> bool:
 
 
 def with_uploads(command: CommandT) -> CommandT:
-    """A command of marimo's, with the values that have long texts as `Apart`.
+    """A command of marimo's, in which each value that has long texts is an `Apart`.
 
     Raises:
-        MPKernelError: it holds the placeholder of a text that is not kept any more.
+        MPKernelError: the command has the placeholder of a text that is not kept any more.
     """
     if not isinstance(command, seam.server("UpdateUIElementCommand")):
         return command
@@ -246,7 +246,7 @@ def _replaced(value: Any, texts: list[Spooled]) -> Any:
         text = spooled_of(value)
         if text is None:
             raise MPKernelError(
-                "the page sends an uploaded file that the server does not keep any more",
+                "the page sent an uploaded file that the server does not keep any more",
                 remedy="upload the file again",
             )
         texts.append(text)
