@@ -7,6 +7,8 @@ page_stream       hands these messages to marimo
 outflow           counts how many of them the page has not taken
 carrying          prepares what middleware put into a request for another process
 marimo_journal    what is needed to restore a session
+journal_entries   what the journal makes of each command
+kept_journal      the journal as bytes, for another server
 elements          the values that a page's elements were set to
 uploads           takes uploaded files out of what a page sends, while it arrives
 reconnecting      tells when a page has connected again

@@ -35,14 +35,14 @@ class Instantiation(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Elements were set, by their ids: to what the page sent, `Apart`, or `TooLarge`, which stands
-    for what there was no room for."""
+    """Elements were set. Values by their ids: what the page sent, an `Apart`, or a `TooLarge` in
+    the place of a value for which there was no room."""
 
     values: dict[str, Any]
 
 
 class Clicks(NamedTuple):
-    """The same, sent again: they count for buttons only."""
+    """The same as `Values`, but sent again: the values count for buttons only."""
 
     values: dict[str, Any]
 
@@ -55,14 +55,14 @@ class ModelState(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Any other command, as it is."""
+    """Any other command, unchanged."""
 
     command: Any
 
 
 class Unkept(NamedTuple):
-    """So many commands, one after the other, that there was no room for; and the long texts in
-    them, which stay until the kernel has taken them."""
+    """A number of commands, one after the other, for which there was no room; and the long texts in
+    them, which stay until the kernel has taken the commands."""
 
     commands: int
     texts: tuple[Spooled, ...] = ()

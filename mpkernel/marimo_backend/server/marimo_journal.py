@@ -1,13 +1,13 @@
-"""What brings a session of a marimo notebook back: its instantiation, with what its elements and
-widgets were set to as initial values.
+"""What is needed to restore a session of a marimo notebook: its instantiation, in which the values
+that its elements and widgets were set to are initial values.
 
-A command is pending until the kernel has done it; then what it sets is part of the state. A rebuild
-puts what is pending into the state too, but for the command that ended the process. What had not
-begun and is more than a value, a click, a call of a function, is sent again after the
-instantiation.
+A command is pending until the kernel has done it; then the values that it sets become part of the
+state. A rebuild puts the values of pending commands into the state, too, but not those of the
+command that ended the process. A pending command that had not begun and is more than a value (a
+click, a call of a function) is sent again after the instantiation.
 
-Which element is a button, or made of others, the server does not know: the host leaves those out
-(`restoring`).
+The server does not know which element is a button, or made of other elements: the host leaves these
+out (`restoring`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _MOST_FILES = 5
 
 
 class _Removed(msgspec.Struct, tag_field="op", tag="remove-ui-elements"):
-    """What is read of marimo's notification that a cell's elements are gone."""
+    """The fields that are read of marimo's notification that a cell's elements are gone."""
 
     cell_id: str
 
@@ -68,14 +68,14 @@ class MarimoJournal(Journal):
     """The journal of one session of a notebook.
 
     Args:
-        kernel: what was started.
-        arguments: what its `args` are made of.
-        max_bytes: how much is kept of what was set, and as much of what is pending.
+        kernel: the kernel that was started.
+        arguments: those from which its `args` are made.
+        max_bytes: how much is kept of the values that were set, and as much of pending commands.
         max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
-            Default: none are.
+            Default: none are kept.
 
     Attributes:
-        untaken_text_bytes: how many bytes of long texts the kernel has yet to take.
+        untaken_text_bytes: how many bytes of long texts the kernel has not taken yet.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MarimoJournal(Journal):
         self._max_files_bytes = max_files_bytes
         self._state = self._new_state()
         self._good = self._state  # before the command that may have ended the process
-        self._widgets: dict[str, str] = {}  # element by model
+        self._widgets: dict[str, str] = {}  # the element that shows each model
         self._pending: deque[Entry] = deque()
         self._pending_bytes = 0
         self.untaken_text_bytes = 0
@@ -143,12 +143,12 @@ class MarimoJournal(Journal):
             return
         try:
             message = msgspec.json.decode(payload, type=_Removed | WidgetShown)
-        except UNDECODABLE as error:  # of user code's own making
-            logger.debug("a notification that is none: %s", error)
+        except UNDECODABLE as error:  # user code can send anything
+            logger.debug("a message of the kernel is not a notification: %s", error)
             return
         if isinstance(message, WidgetShown):
             self._show(message)
-        elif not self._is_instantiating:  # the first run says it too
+        elif not self._is_instantiating:  # the first run of a cell sends this, too
             self._remove(message.cell_id)
 
     def running(self) -> str:
@@ -221,8 +221,8 @@ class MarimoJournal(Journal):
         self._has_lost_request = found.has_lost_request
 
     def unanswered(self) -> list[str]:
-        """The calls of functions that nobody answers: they ran when the process ended, and are not
-        made again. To be asked after `rebuild`, once."""
+        """The calls of functions that will not be answered: they ran when the process ended, and
+        are not repeated. To be called once after `rebuild`."""
         calls, self._unanswered = self._unanswered, []
         return calls
 
@@ -234,11 +234,11 @@ class MarimoJournal(Journal):
         return bool(self._pending) and isinstance(self._pending[0], Instantiation)
 
     def _can_keep(self, entry: Entry) -> bool:
-        is_first = isinstance(entry, Instantiation)  # there is one, and nothing without it
+        is_first = isinstance(entry, Instantiation)  # there is only one, and it is always needed
         return is_first or self._pending_bytes + size_of_entry(entry) <= self._max_bytes
 
     def _has_room_for_texts(self, entry: Entry) -> bool:
-        """Whether the long texts in it can be kept, with those of all that is pending."""
+        """Whether its long texts can be kept, besides those of all pending commands."""
         texts = texts_in(entry)
         if any(text.is_lost for text in texts):
             return False
@@ -281,7 +281,7 @@ class MarimoJournal(Journal):
         return entry
 
     def _settle(self, state: ElementState, entry: Entry) -> None:
-        """Take what a command sets into the state."""
+        """Put what a command sets into the state."""
         match entry:
             case Instantiation(values) | Values(values):
                 state.set(values)
@@ -293,7 +293,7 @@ class MarimoJournal(Journal):
                 self._has_unkept = True
 
     def _settle_pending(self, state: ElementState, *, without_running: bool) -> list[Entry]:
-        """Take what is pending into the state; returns what is to be sent again."""
+        """Put what pending commands set into the state. Returns what must be sent again."""
         late: list[Entry] = []
         position = 0
         for entry in self._pending:
@@ -350,13 +350,13 @@ class MarimoJournal(Journal):
 
 
 def _upload_again(files: list[str]) -> str:
-    """What to say of files that were not kept."""
+    """What to tell the user about files that were not kept."""
     shown = ", ".join(files[:_MOST_FILES]) + (" and others" if len(files) > _MOST_FILES else "")
     return f"the file{'s' if len(files) > 1 else ''} {shown} must be uploaded again"
 
 
 def _again(entry: Entry) -> list[Entry]:
-    """What is to be sent again of a command that had not begun."""
+    """What must be sent again of a command that had not begun."""
     match entry:
         case Values(values):
             # A button's value is the count of its clicks.
