@@ -197,7 +197,8 @@ class KernelCreated(msgspec.Struct, tag="created", frozen=True):
 
 class Running(msgspec.Struct, tag="running", frozen=True):
     """How many commands the kernel has begun so far, and how many of these it has finished. While a
-    command runs, `begun` is `done` + 1. Which messages count as commands is agreed between the
+    command runs, `begun` is `done` + 1, or more where commands that waited were merged into it: see
+    the server's `sessions.journal`. Which messages count as commands is agreed between the
     kernel and the journal of its client."""
 
     begun: Count
