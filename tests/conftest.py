@@ -1,4 +1,4 @@
-"""What holds for every test: it leaves no process and no shared memory of ours."""
+"""Applied to every test: it must leave no process and no shared memory of mpkernel behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests need to be somebody else: another user of this machine, who may not do much."""
+"""What tests need to run something as another user of this machine, who has few rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark suite's own behaviour. What it measures is nobody's business here."""
+"""How the benchmark suite itself behaves. What it measures is not checked here."""
 
 from __future__ import annotations
 

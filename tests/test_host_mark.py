@@ -1,4 +1,4 @@
-"""The mark that all that descends from a host has, whatever it does."""
+"""The mark that all descendants of a host have, whatever they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checker of the import rules holds the tree, and would notice."""
+"""The source keeps the import rules, and the checker finds code that breaks them."""
 
 from __future__ import annotations
 

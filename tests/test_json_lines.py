@@ -1,4 +1,4 @@
-"""Lines of JSON: for whatever is logged and printed, one line that says what is known."""
+"""Lines of JSON: whatever is logged or printed becomes one line with all that is known of it."""
 
 from __future__ import annotations
 

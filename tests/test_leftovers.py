@@ -1,4 +1,5 @@
-"""What tests and benchmarks take for left behind in shared memory is ours, and no stranger's."""
+"""What tests and benchmarks report as left behind in shared memory is mpkernel's own, and nobody
+else's."""
 
 from __future__ import annotations
 

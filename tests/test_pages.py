@@ -1,4 +1,4 @@
-"""README and the pages of documentation: what can be checked in them is so."""
+"""What README and the pages of documentation say is checked, as far as a test can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each commit is checked with what the whole check runs before its tests."""
+"""Each commit is checked by the same commands that the whole check runs before its tests."""
 
 from __future__ import annotations
 

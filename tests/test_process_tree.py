@@ -1,4 +1,4 @@
-"""Who descends from a process."""
+"""Which processes descend from a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What `import mpkernel` offers: every name, and nothing that it was not asked for."""
+"""What `import mpkernel` offers: every public name; and that it loads none of them before it is
+used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: what each takes, how it is written, and that the page of settings says so."""
+"""Settings: which values each takes, how it is written, and that the page of settings says so."""
 
 from __future__ import annotations
 

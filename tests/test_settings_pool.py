@@ -1,4 +1,4 @@
-"""Settings of some apps only, in a real pool and in marimo's real server."""
+"""Settings for some apps only, in a real pool and in marimo's real server."""
 
 from __future__ import annotations
 

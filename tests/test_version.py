@@ -1,4 +1,5 @@
-"""The version stands in one place; the package, the command and the build read it there."""
+"""The version is written in one place, from which the package, the command and the build read
+it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""For tests of what keeps the event loop from others: counts its turns, and keeps it busy."""
+"""For tests of work that keeps the event loop busy: counts the turns of the loop, and gives it
+work."""
 
 from __future__ import annotations
 

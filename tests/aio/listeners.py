@@ -1,4 +1,4 @@
-"""What tests put at the receiving side."""
+"""Receivers for tests, which keep what they are given."""
 
 from __future__ import annotations
 

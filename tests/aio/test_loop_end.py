@@ -1,4 +1,4 @@
-"""What is done last on a loop: once, on the loop, and only where it is shut down in order."""
+"""What is done last on a loop: once, on that loop, and only if the loop is shut down in order."""
 
 from __future__ import annotations
 

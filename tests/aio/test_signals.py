@@ -1,4 +1,5 @@
-"""A word before the signals that end a program: what they did, they do still."""
+"""A function is called before the signals that end a program take effect; their effect is the
+same."""
 
 from __future__ import annotations
 

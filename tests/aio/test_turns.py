@@ -1,4 +1,5 @@
-"""The time of a loop's turn is shared by those who ask for much, and each of them has its part."""
+"""When several ask for a lot of work in one turn of the loop, its time is shared, and each gets a
+part."""
 
 from __future__ import annotations
 

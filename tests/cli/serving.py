@@ -1,5 +1,6 @@
-"""`serving.py`: a pool with a real app in the environment that it is run in. The app answers, makes
-a virtual file of 16 MiB, is killed, and answers again; what came of it is printed as JSON."""
+"""`serving.py`: runs a pool with a real app in the environment in which it is started. The app
+answers, makes a virtual file of 16 MiB, is killed, and answers again. The results are printed as
+JSON."""
 
 from __future__ import annotations
 

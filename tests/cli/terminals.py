@@ -1,4 +1,4 @@
-"""A terminal for a command, as its user has one: what is typed goes in, what is shown comes out."""
+"""A terminal for a command, as a user has one: a test types into it, and reads what is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mpkernel crashes`: the reports that are there, and one of them."""
+"""`mpkernel crashes`: the list of reports, and a single report."""
 
 from __future__ import annotations
 

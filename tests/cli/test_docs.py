@@ -1,4 +1,4 @@
-"""`mpkernel docs`: the pages that came with the package, in the terminal."""
+"""`mpkernel docs`: shows the pages that came with the package in the terminal."""
 
 from __future__ import annotations
 

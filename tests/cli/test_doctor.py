@@ -1,4 +1,5 @@
-"""`mpkernel doctor` on hosts that lack something: right lines, and mpkernel serves all the same."""
+"""`mpkernel doctor` on hosts that lack something: its lines are right, and mpkernel serves all the
+same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor's judgement, from facts: which line each makes, and what it tells to do."""
+"""What the doctor concludes from facts: the line for each, and the remedy that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`mpkernel exec`: an app in the foreground, as `python` runs it, but for how a crash is told."""
+"""`mpkernel exec` runs an app in the foreground, as `python` does; only a crash is reported
+differently."""
 
 from __future__ import annotations
 

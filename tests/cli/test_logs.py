@@ -1,5 +1,5 @@
 """`mpkernel run --log-format json --metrics-file …`: what a log collector and a node exporter get
-of a real server, a real death, and a server that is killed."""
+from a real server, from the death of an app, and from a server that is killed."""
 
 from __future__ import annotations
 

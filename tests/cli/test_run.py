@@ -1,4 +1,4 @@
-"""The command line's errors, as its user meets them."""
+"""The errors of the command line, as a user sees them."""
 
 from __future__ import annotations
 

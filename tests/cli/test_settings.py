@@ -1,4 +1,4 @@
-"""`mpkernel settings`: what `mpkernel run` would have, and where each value comes from."""
+"""`mpkernel settings`: the settings that `mpkernel run` would use, and the source of each value."""
 
 from __future__ import annotations
 

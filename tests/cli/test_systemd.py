@@ -1,4 +1,5 @@
-"""`mpkernel systemd`: a unit that systemd takes, with all of the server's paths and options."""
+"""`mpkernel systemd`: writes a unit that systemd accepts, with all of the server's paths and
+options."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`without_pidfd.py COMMAND…`: runs a command in a sandbox that knows no `pidfd_open`, as some
-container runtimes' does not."""
+"""`without_pidfd.py COMMAND…`: runs a command in a sandbox without `pidfd_open`, as some container
+runtimes have none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of the embedded kernel's sessions: what is brought back after which death."""
+"""The journal of the embedded kernel's sessions: what is restored after which death."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where settings come from: which source counts, and that each mistake is told with its place."""
+"""Where settings come from: which source counts, and that an error names the place of the
+mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slider's steps, one at a time."""
+"""Moves a slider step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Notebooks in a web application of one's own: who is isolated, who shares, what ends with what."""
+"""Notebooks in a web application of the user's own: which are isolated, what they share, and what
+ends when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lifespans of applications of notebooks: several share one pool, and each leaves for itself."""
+"""Lifespans of applications of notebooks: several share one pool, and each ends separately."""
 
 from __future__ import annotations
 

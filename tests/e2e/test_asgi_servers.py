@@ -1,5 +1,5 @@
-"""Notebooks under hypercorn, whose workers are daemonic processes that get no signal, and granian,
-whose loop is driven from Rust; uvicorn and gunicorn have tests of their own."""
+"""Notebooks under hypercorn, whose workers are daemonic processes that get no signal, and under
+granian, whose loop is driven from Rust. uvicorn and gunicorn have tests of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notebook caches under plain marimo is found by one that mpkernel runs, and the reverse."""
+"""mpkernel finds what a notebook has cached under plain marimo, and the other way round."""
 
 from __future__ import annotations
 

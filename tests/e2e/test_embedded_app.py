@@ -1,4 +1,5 @@
-"""What `build()` gives is an application of Starlette, and a test client leaves nothing of it."""
+"""The result of `build()` is a Starlette application, and after a test client nothing of it is
+left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that show in one cell: what is rendered last is what the page shows last."""
+"""Threads that show values in one cell: the page shows last what was rendered last."""
 
 from __future__ import annotations
 

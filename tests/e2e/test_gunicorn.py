@@ -1,4 +1,4 @@
-"""Notebooks in FastAPI under gunicorn with uvicorn's worker: reloads, and its end."""
+"""Notebooks in FastAPI under gunicorn with uvicorn's worker: its reloads and its end."""
 
 from __future__ import annotations
 

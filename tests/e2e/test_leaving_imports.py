@@ -1,4 +1,4 @@
-"""Tabs that are closed while their notebook imports: what is imported is whole for the others.
+"""Tabs that are closed while their notebook imports: for other tabs the imported modules are whole.
 
 `MPKERNEL_TEST_IMPORT_TABS=200 python -m pytest -o faulthandler_timeout=0` of this file closes 200.
 """

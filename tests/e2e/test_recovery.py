@@ -1,4 +1,4 @@
-"""A notebook's process dies: every tab comes back as it was, over the connection that it has."""
+"""A notebook's process dies: every tab is restored as it was, over its existing connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A notebook's process dies under a real page: what it shows then, and that it works on."""
+"""A notebook's process dies under a real page: what the page shows then, and that it still
+works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What middleware puts into a request reaches a notebook, and the server's program does not."""
+"""A notebook gets what middleware puts into a request, without importing the server's program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a served notebook does not get from its server, and its server does not take from it."""
+"""What a notebook cannot get from its server, and what the server does not accept from a
+notebook."""
 
 from __future__ import annotations
 

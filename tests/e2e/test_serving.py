@@ -1,4 +1,4 @@
-"""A served folder of notebooks, from outside: isolation, ends, what user code may do."""
+"""A served folder of notebooks, from outside: isolation, how it ends, and what user code may do."""
 
 from __future__ import annotations
 

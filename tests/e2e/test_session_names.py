@@ -1,4 +1,4 @@
-"""Names of marimo's sessions, which pages choose: two of one name cost nobody anything."""
+"""Pages choose the names of marimo's sessions: when two have the same name, nobody is harmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a server: commands that run may finish, a second signal waits for nothing."""
+"""The end of a server: commands that run may finish; a second signal ends everything at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A standby of a real server: it is adopted, shows nothing of its past, and has all of marimo."""
+"""A standby of a real server: it is adopted, shows no trace of its past, and has all of marimo
+loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tabs that are closed while their notebook does not end by itself."""
+"""Tabs that are closed while the code of their notebook does not end by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser whose user keeps pressing reload, on three notebooks, while a long cell runs."""
+"""A user presses reload again and again, on three notebooks, while a long cell runs."""
 
 from __future__ import annotations
 

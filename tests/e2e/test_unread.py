@@ -1,4 +1,4 @@
-"""A browser that does not read: its notebook waits, and nobody else does."""
+"""A browser does not read: its notebook waits, and no other does."""
 
 from __future__ import annotations
 

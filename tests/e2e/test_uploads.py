@@ -1,4 +1,4 @@
-"""Uploaded files come back after a death; one that was not kept is named."""
+"""Uploaded files are restored after a death; a file that was not kept is named on the page."""
 
 from __future__ import annotations
 

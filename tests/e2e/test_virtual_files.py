@@ -1,4 +1,5 @@
-"""Virtual files of real notebooks: memory over a long drag, a small `/dev/shm`."""
+"""Virtual files of real notebooks: memory while a slider is dragged for long, and a small
+`/dev/shm`."""
 
 from __future__ import annotations
 

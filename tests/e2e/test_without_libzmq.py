@@ -1,4 +1,5 @@
-"""Where libzmq may not be installed: the install of the page of serving, made and used for real."""
+"""Where libzmq may not be installed: the installation that the page of serving describes is made
+and used."""
 
 from __future__ import annotations
 

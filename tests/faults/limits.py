@@ -1,4 +1,4 @@
-"""Limits of a process that runs, lowered for a while, and what it does meanwhile."""
+"""Lowers the limits of a running process for a while, and looks at what it does meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beginnings of commands that run in a mount namespace of their own."""
+"""The beginnings of commands that run in their own mount namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Served`: a server program (`server.py`) in a process of its own, as a test sees it."""
+"""`Served`: a server program (`server.py`) in its own process, as a test sees it."""
 
 from __future__ import annotations
 

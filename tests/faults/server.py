@@ -1,5 +1,6 @@
-"""`server.py SETTINGS`: a server program that does what it is told, a JSON line each, and answers
-with one. Its one session `steady` exchanges numbered messages with an app all the time."""
+"""`server.py SETTINGS`: a server program that carries out instructions, one JSON line each, and
+answers each with a line. Its one session `steady` exchanges numbered messages with an app all the
+time."""
 
 from __future__ import annotations
 

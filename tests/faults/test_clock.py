@@ -1,5 +1,5 @@
-"""A calendar that jumps by a day, forward or back: nothing is timed by it, nobody is taken for
-another."""
+"""The calendar jumps by a day, forward or back: no time-out depends on it, and no process is taken
+for another."""
 
 from __future__ import annotations
 

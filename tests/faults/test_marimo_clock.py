@@ -1,4 +1,4 @@
-"""A calendar that jumps under a marimo server: its tabs notice nothing."""
+"""The calendar jumps under a marimo server: its tabs notice nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EMFILE in a marimo server: its tabs go on, and what is new waits."""
+"""EMFILE in a marimo server: its tabs go on, and new ones wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""EAGAIN in a marimo server: its tabs go on, and those of a process that died wait for the next."""
+"""EAGAIN in a marimo server: its tabs go on, and the tabs of a process that died wait for a new
+one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ENOSPC in a marimo server: a cell that does not get its file says why; nothing else notices."""
+"""ENOSPC in a marimo server: a cell whose file cannot be stored says why; nothing else notices."""
 
 from __future__ import annotations
 

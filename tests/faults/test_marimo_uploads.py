@@ -1,4 +1,5 @@
-"""An uploaded file comes back after a death, too, where shared memory is small or cannot be had."""
+"""An uploaded file is restored after a death, also where shared memory is small or does not
+exist."""
 
 from __future__ import annotations
 

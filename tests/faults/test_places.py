@@ -1,4 +1,4 @@
-"""A home that cannot be written to, or none; no temporary directory; no `/dev/shm`."""
+"""A home directory that cannot be written to, or none; no temporary directory; no `/dev/shm`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ENOSPC: a full `/dev/shm`, a full disk under temporary files, states and snapshots."""
+"""ENOSPC: a full `/dev/shm`; a full disk for temporary files, states and snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another user, whom a limit on processes concerns: it does not concern the superuser."""
+"""Another user, for limits on the number of processes: they do not apply to the superuser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host that says what it is told to: a real process, whose ends of the Pipes are kept here."""
+"""A host that sends what a test says: a real process, whose ends of the Pipes are kept here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An input: what one life of a peer is fed, read by read; and how it is kept in a file."""
+"""An input: the bytes that one peer sends during its life, read by read; and how they are kept in a
+file."""
 
 from __future__ import annotations
 

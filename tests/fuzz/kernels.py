@@ -1,4 +1,4 @@
-"""What runs on the threads of kernels whose host is fuzzed."""
+"""What runs on the threads of kernels while their host is fuzzed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a peer should not send is taken, or ends in `ProtocolError`: nothing raises anything else,
-hangs, or grows. A small run of `campaign`, and what longer ones found."""
+"""What a peer should not send is accepted, or ends in `ProtocolError`: nothing raises anything
+else, hangs, or grows. A small run of `campaign`, with what longer runs have found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that programs get wrong."""
+"""Values that programs often handle wrongly."""
 
 from __future__ import annotations
 

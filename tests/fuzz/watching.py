@@ -1,4 +1,4 @@
-"""What is looked at beside a target: its log, and that it does not hang."""
+"""What is watched while a target runs: its log, and whether it hangs."""
 
 from __future__ import annotations
 

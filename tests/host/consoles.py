@@ -1,4 +1,5 @@
-"""What the console's tests share: a session's stream, a console of the test's own, its threads."""
+"""What the tests of the console share: a session's stream, a console for the test alone,
+threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console by thread: whose text goes where."""
+"""The console: the text of each thread goes to its own stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The binary side of the console: `sys.stdout.buffer` by thread."""
+"""The binary file of the console: `sys.stdout.buffer`, for each thread."""
 
 from __future__ import annotations
 

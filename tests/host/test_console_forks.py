@@ -1,4 +1,4 @@
-"""Forked children: plain descriptors, no proxies, no locks of a thread that is gone."""
+"""Forked children have plain descriptors, no proxies, and no lock that a missing thread holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proxies come and go, and cost a host little."""
+"""The proxies are installed and uninstalled, and cost a host little."""
 
 from __future__ import annotations
 

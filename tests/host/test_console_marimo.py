@@ -1,4 +1,4 @@
-"""The console as marimo takes it for its own."""
+"""marimo takes the console for its own class."""
 
 from __future__ import annotations
 

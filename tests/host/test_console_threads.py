@@ -1,4 +1,4 @@
-"""Threads that a session starts: their text is the session's."""
+"""Threads that a session starts: their text goes to the session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose text it is that was written to descriptor 1 or 2."""
+"""Which session wrote the text that was written to descriptor 1 or 2."""
 
 from __future__ import annotations
 

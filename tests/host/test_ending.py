@@ -1,4 +1,4 @@
-"""A process that ends in order runs what Python runs at its end, for as long as it is granted."""
+"""A process that ends in order runs what Python runs at its end, for as long as it is allowed."""
 
 from __future__ import annotations
 

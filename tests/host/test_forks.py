@@ -1,4 +1,5 @@
-"""What user code forks has nothing of its host's, and a fork of it keeps what is its own."""
+"""A process that user code forks has nothing of its host; a fork of that one keeps what is its
+own."""
 
 from __future__ import annotations
 

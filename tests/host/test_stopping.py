@@ -1,4 +1,4 @@
-"""What the stopper decides, with a clock that the tests turn, and what it sees of real threads."""
+"""What the stopper decides, with a clock that the tests set, and what it sees of real threads."""
 
 from __future__ import annotations
 

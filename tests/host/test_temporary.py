@@ -1,4 +1,5 @@
-"""The directory of multiprocessing's temporary files is gone with its host, however that ends."""
+"""The directory of multiprocessing's temporary files is removed with its host, however the host
+ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an exception from another thread lands, and where it waits for a better moment."""
+"""Where an exception from another thread is raised, and where it is delayed."""
 
 from __future__ import annotations
 

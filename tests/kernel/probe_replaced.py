@@ -1,5 +1,5 @@
-"""Run by `test_replaced.py`, as a program and in a session: what can be told of what a session
-replaces. Prints one JSON object, by name."""
+"""`test_replaced.py` runs this as a program and in a session. It prints, as one JSON object,
+everything by which code could tell what a session replaces in its process."""
 
 import bdb
 import builtins

@@ -1,5 +1,5 @@
-"""What goes on beside a cell and after it, in real sessions: progress and threads. (Their rules are
-in `test_progress` and `test_threads`.)"""
+"""What goes on beside a cell and after it, in real sessions: progress and threads. (`test_progress`
+and `test_threads` test their rules.)"""
 
 from __future__ import annotations
 

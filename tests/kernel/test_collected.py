@@ -1,4 +1,4 @@
-"""Objects that print when they are collected, wherever the collector runs."""
+"""Objects that print when they are collected, on whatever thread the garbage collector runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What code writes past Python's streams, to descriptors 1 and 2 of its process."""
+"""What code writes to descriptors 1 and 2 of its process, without Python's streams."""
 
 from __future__ import annotations
 

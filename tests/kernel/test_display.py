@@ -1,4 +1,4 @@
-"""How values are shown: the first of their own representations that works."""
+"""How values are shown: the first of their representations that works is used."""
 
 from __future__ import annotations
 

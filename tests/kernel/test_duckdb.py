@@ -1,4 +1,4 @@
-"""Two apps on one DuckDB file, as the page of troubleshooting tells it: an app is a process, and
+"""Two apps on one DuckDB file, as the page of troubleshooting says: each app is a process, and
 DuckDB lets one process write, or several read."""
 
 from __future__ import annotations

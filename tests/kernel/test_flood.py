@@ -1,4 +1,4 @@
-"""A session that prints without end, and nobody reads it."""
+"""A session that prints without end, while nobody reads it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a child that a cell forks does, and that its parent notices nothing of it. (A child that
-ends in the cell is in `test_storm`; pools are in `test_session`.)"""
+"""What a child process does that a cell forks, and that its parent is not affected. (`test_storm`
+tests a child that ends in the cell, and `test_session` tests pools.)"""
 
 from __future__ import annotations
 

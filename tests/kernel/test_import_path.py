@@ -1,4 +1,4 @@
-"""An app in the embedded kernel imports what it would as `python APP`."""
+"""An app in the embedded kernel imports what it would import as `python APP`."""
 
 from __future__ import annotations
 

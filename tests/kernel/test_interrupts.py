@@ -1,4 +1,4 @@
-"""Stopping what runs."""
+"""Interrupts: stopping the code that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pdb` in a session: its prompts are the client's to answer, and it sees the user's code alone."""
+"""`pdb` in a session: the client answers its prompts, and it sees the user's code alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`print` in a session: as Python's own, and a line in one piece."""
+"""`print` in a session: the same as Python's own, and each line in one piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Progress: what of many updates goes to the client, when, and how it ends; and in a terminal."""
+"""Progress: how many of the updates are sent, when, and how a bar ends; and progress in a
+terminal."""
 
 from __future__ import annotations
 

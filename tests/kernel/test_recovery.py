@@ -1,4 +1,4 @@
-"""A session of the embedded kernel when its app's process dies: it comes back as it was."""
+"""A session of the embedded kernel when its app's process dies: it is restored as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session replaces in its process is in every way that can be told what it replaces."""
+"""What a session replaces in its process cannot be told from the original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded kernel as its client has it: commands, namespaces, console."""
+"""The embedded kernel as a client sees it: commands, namespaces, console."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Ten seconds of everything at once: every line and every output arrives once, in its thread's
-order, at its own session, none torn, and nothing hangs."""
+"""Ten seconds of everything at once: every line and every output arrives once, in the order of its
+thread, at its own session and in one piece, and nothing hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Threads that cells start: what they show, and how they learn that it is over."""
+"""Threads that cells start: what they show, and how they learn that their cell no longer needs
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`create_asgi_app` has the face of marimo's, and refuses what it cannot isolate."""
+"""`create_asgi_app` takes what marimo's takes, and refuses what it cannot isolate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script for banners goes into marimo's page, and into nothing else."""
+"""The script for banners is put into marimo's page, and into nothing else."""
 
 from __future__ import annotations
 

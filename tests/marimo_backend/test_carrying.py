@@ -1,4 +1,4 @@
-"""What is made of an object so that another process can have it, without the server's program."""
+"""How an object is prepared for another process, which does not have the server's program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the middleware tells a session of its page's connection."""
+"""What the middleware tells a session about its page's connection."""
 
 from __future__ import annotations
 

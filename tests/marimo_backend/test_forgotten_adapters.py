@@ -1,4 +1,4 @@
-"""Notebooks that were opened once do not add up in what marimo holds as its pool."""
+"""Notebooks that were opened only once do not accumulate in the pool that marimo has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which a pool leaves with its server."""
+"""The order in which a pool ends with its server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of a marimo session: what it says to a kernel that takes the place of another."""
+"""The journal of a marimo session: which commands it gives to a kernel that replaces another."""
 
 from __future__ import annotations
 

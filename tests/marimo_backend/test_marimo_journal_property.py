@@ -1,4 +1,5 @@
-"""Whatever is sent, done and ended in whatever order: clicks are made once at most, inputs last."""
+"""Whatever is sent and done, in whatever order: a click is carried out at most once, and each input
+has its last value."""
 
 from __future__ import annotations
 

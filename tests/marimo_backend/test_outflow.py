@@ -1,4 +1,4 @@
-"""Credit for what has left for the page, by how much still waits for it."""
+"""Credit for messages that the page has taken, counted by how many still wait for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A session's messages on the way to marimo: on the loop, in order, without a thread each."""
+"""A session's messages on their way to marimo: on the loop, in order, without a thread for each
+session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""marimo's two queues of commands, with marimo's own reader of them."""
+"""marimo's two queues of commands, read by marimo's own reader."""
 
 from __future__ import annotations
 

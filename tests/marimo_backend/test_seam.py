@@ -1,4 +1,4 @@
-"""Everything of marimo that is touched is where it was read."""
+"""Every name of marimo that is used is where `seam` expects it."""
 
 from __future__ import annotations
 

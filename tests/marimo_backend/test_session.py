@@ -1,4 +1,5 @@
-"""A session whose messages go to marimo, beyond what its window lets its process send."""
+"""A session whose messages go to marimo: what happens when its process sends more than the
+window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which versions of marimo are taken, and what an install of it without libzmq consists of."""
+"""Which versions of marimo are accepted, and what an installation of it without libzmq contains."""
 
 from __future__ import annotations
 

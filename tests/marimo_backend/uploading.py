@@ -1,4 +1,4 @@
-"""A page's request as it passes `uploads`, without a server."""
+"""Sends a page's request through `uploads`, without a server."""
 
 from __future__ import annotations
 

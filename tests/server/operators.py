@@ -1,4 +1,4 @@
-"""What tests of operations share: a user with directories of its own, a server to look at."""
+"""What the tests of operations share: a user with directories of their own, a server to look at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of the operating system for tests of what is seen of them: plain Python programs."""
+"""Plain Python programs as processes, for tests of what is seen of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies between one app's process and another's, and between them and other users."""
+"""What separates one app's process from another's, and both from other users."""
 
 from __future__ import annotations
 

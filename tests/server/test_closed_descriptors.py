@@ -1,4 +1,5 @@
-"""The number of a closed descriptor is the next one's: nothing of ours uses it any more."""
+"""The number of a closed descriptor may be another file's soon: mpkernel does not use it any
+more."""
 
 from __future__ import annotations
 

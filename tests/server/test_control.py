@@ -1,4 +1,4 @@
-"""Orders of an operator, and what others can do at the socket that takes them: nothing."""
+"""Orders of an operator; and that other users can do nothing at the socket which takes them."""
 
 from __future__ import annotations
 

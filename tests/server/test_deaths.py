@@ -1,4 +1,4 @@
-"""What the exit status of a process tells of its death."""
+"""What the exit status of a process says about its death."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a process is, on a machine where processes start, end, and get each other's numbers."""
+"""To which app a process belongs, while processes start, end, and get the numbers of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a pool: commands that run may finish, for a while."""
+"""The end of a pool: commands that run may finish within a limited time."""
 
 from __future__ import annotations
 

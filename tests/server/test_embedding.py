@@ -1,4 +1,5 @@
-"""Programs that mpkernel is embedded in: what they set for their own process, and what they are."""
+"""Programs that embed mpkernel: what they have set for their process, and what kinds of programs
+they are."""
 
 from __future__ import annotations
 

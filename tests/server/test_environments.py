@@ -1,4 +1,4 @@
-"""What of the server's environment an app's process gets, and what it does not."""
+"""Which variables of the server's environment an app's process gets, and which it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the system tells of processes that it killed for lack of memory."""
+"""Where the system reports processes that it killed for lack of memory."""
 
 from __future__ import annotations
 

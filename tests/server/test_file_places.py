@@ -1,5 +1,5 @@
-"""How many virtual files a process may have: some for itself, and beside these as many as are
-free, so that the next has room too."""
+"""How many virtual files a process may have: a number of its own, and besides as many as are free,
+so that room for the next process is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apps that were opened once do not add up in a pool."""
+"""Apps that were opened only once do not accumulate in a pool."""
 
 from __future__ import annotations
 

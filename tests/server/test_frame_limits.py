@@ -1,4 +1,4 @@
-"""Messages over `max_frame_bytes`: whoever sends one is told, and nobody else notices."""
+"""Messages over `max_frame_bytes`: their sender is told, and nobody else notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What hosts write to descriptors 1 and 2: read, written to the server's own, sent back."""
+"""What hosts write to descriptors 1 and 2: the server reads it, writes it to its own descriptors,
+and sends it back."""
 
 from __future__ import annotations
 

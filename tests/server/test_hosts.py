@@ -1,4 +1,4 @@
-"""What user code finds in an app host, and what becomes of what it does there."""
+"""What user code finds in an app host, and what happens to what it does there."""
 
 from __future__ import annotations
 

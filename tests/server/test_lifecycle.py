@@ -1,4 +1,4 @@
-"""The table of a host's life, walked whole."""
+"""The whole table of a host's life."""
 
 from __future__ import annotations
 

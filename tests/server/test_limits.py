@@ -1,4 +1,4 @@
-"""Limits on apps' processes, end to end: what the watchdog sees, and what becomes of the host."""
+"""Limits on apps' processes, end to end: what the watchdog sees, and what happens to the host."""
 
 from __future__ import annotations
 

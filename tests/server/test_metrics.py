@@ -1,4 +1,4 @@
-"""Metrics: what is in the file, that its readers can read it, and who cleans up after it."""
+"""Metrics: what is in the file, that its readers can read it, and what removes it."""
 
 from __future__ import annotations
 

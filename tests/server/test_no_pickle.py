@@ -1,4 +1,5 @@
-"""Nothing that comes up is unpickled: servers whose unpickling is broken do all that they do."""
+"""The server unpickles nothing that a host sends: servers whose unpickling is broken still do all
+their work."""
 
 from __future__ import annotations
 

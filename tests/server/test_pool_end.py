@@ -1,4 +1,5 @@
-"""The end of a pool is bounded, and no part of it is left open for what went wrong with another."""
+"""The end of a pool takes a limited time, and an error in one part of it leaves no other part
+undone."""
 
 from __future__ import annotations
 

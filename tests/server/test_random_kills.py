@@ -1,4 +1,5 @@
-"""Sessions, hosts and servers ended at random moments, while files come and go: nothing stays."""
+"""Sessions, hosts and servers are ended at random moments, while files are made and removed:
+nothing is left."""
 
 from __future__ import annotations
 

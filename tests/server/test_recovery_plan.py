@@ -1,4 +1,4 @@
-"""What is decided after a death: whose fault it was, and who comes back how."""
+"""What is decided after a death: which session caused it, and how each session is restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kernel that cannot be started leaves no session and no process, and costs no other anything."""
+"""A kernel that cannot be started leaves no session and no process, and harms no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a process is started again after deaths."""
+"""When a process is started again after it has died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of sessions: the client's own, and one living session's of an app at a time."""
+"""Names of sessions: clients choose them, and in an app only one open session may have a name."""
 
 from __future__ import annotations
 

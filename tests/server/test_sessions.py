@@ -1,4 +1,4 @@
-"""Sessions as a library's user has them, with real hosts."""
+"""Sessions as a user of the library sees them, with real hosts."""
 
 from __future__ import annotations
 

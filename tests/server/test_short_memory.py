@@ -1,4 +1,4 @@
-"""Where shared memory is short, no host keeps what it does not use."""
+"""When shared memory is short, no host keeps what it does not use."""
 
 from __future__ import annotations
 

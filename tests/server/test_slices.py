@@ -1,4 +1,4 @@
-"""What grows with the number of sessions and files leaves the loop its turns."""
+"""Work that grows with the number of sessions and files lets the loop do other work in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server keeps for its operator to see, and who cleans up after it."""
+"""The snapshot that a server keeps for its operator, and what removes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Standby processes: who adopts one, what it is like, what becomes of it."""
+"""Standby processes: which app adopts one, how an adopted process behaves, and how an unused one
+ends."""
 
 from __future__ import annotations
 

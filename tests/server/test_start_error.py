@@ -1,4 +1,4 @@
-"""What is said where the operating system refuses a process."""
+"""The error when the operating system refuses to start a process."""
 
 from __future__ import annotations
 

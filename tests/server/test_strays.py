@@ -1,4 +1,4 @@
-"""Whatever an app has started ends with its process, and leaves no zombie, however that ends."""
+"""Whatever an app has started ends with its process, however that ends, and leaves no zombie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is seen of processes: memory, CPU time, threads, descriptors, and whose they are."""
+"""What is measured of processes: memory, CPU time, threads, descriptors, and to which app they
+belong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done about a host, from its samples and its pongs alone."""
+"""What is decided about a host, from its samples and pongs alone."""
 
 from __future__ import annotations
 

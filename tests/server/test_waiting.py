@@ -1,4 +1,4 @@
-"""Nobody waits for ever: a state machine over all that befalls an app and its sessions."""
+"""Nobody waits for ever: a state machine of all that can happen to an app and its sessions."""
 
 from __future__ import annotations
 

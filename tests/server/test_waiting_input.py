@@ -1,4 +1,4 @@
-"""What is sent to a session that has no process: kept for the next one, up to a bound."""
+"""What is sent to a session while it has no process is kept for the next one, up to a limit."""
 
 from __future__ import annotations
 

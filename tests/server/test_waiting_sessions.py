@@ -1,4 +1,5 @@
-"""How sessions come back after a death: in which order, and whatever becomes of one of them."""
+"""How sessions are restored after a death: in which order, and what happens when one of them
+fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The watchdog over real processes: what it sees, what it lets be, and what it leaves behind."""
+"""The watchdog with real processes: what it sees, what it does not touch, and what it leaves
+behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the system has no pidfd, the sentinel tells the server of a host's end."""
+"""Where the system has no pidfd, the sentinel tells the server that a host has ended."""
 
 from __future__ import annotations
 

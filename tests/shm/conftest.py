@@ -1,4 +1,5 @@
-"""Fresh interpreters, forks, what they leave behind, and code that is interrupted at every line."""
+"""Fresh interpreters, forks, what they leave behind, and code that is interrupted at each of its
+lines."""
 
 from __future__ import annotations
 

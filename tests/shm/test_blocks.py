@@ -1,4 +1,5 @@
-"""Blocks: what is written can be read, by whom, and what happens when they go or are cut short."""
+"""Blocks: what is written can be read, who may read it, and what happens when a block is removed or
+cut short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mappings that a reader keeps of blocks that are used again."""
+"""Mappings that a reader keeps while their blocks are used for other files."""
 
 from __future__ import annotations
 

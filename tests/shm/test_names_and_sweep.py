@@ -1,4 +1,5 @@
-"""Names say whose a block is, and the sweep removes what the dead left and nothing else."""
+"""Names say which process a block belongs to; the sweep removes what dead processes left, and
+nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quotas: how much a session, and all together, may hold, and what the error says."""
+"""Quotas: how much a session may keep, and all together, and what the error says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The recycler: which block comes for which file, what waits for how long, and who may share it."""
+"""The recycler: which block is used for which file, what waits for how long, and which files may
+share a block."""
 
 from __future__ import annotations
 

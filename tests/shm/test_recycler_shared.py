@@ -1,4 +1,5 @@
-"""The recycler under forks, threads and a `__del__` at any line: no two files share a block."""
+"""The recycler with forks, threads, and a `__del__` at any line: no two files get the same
+block."""
 
 from __future__ import annotations
 

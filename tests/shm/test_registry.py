@@ -1,4 +1,4 @@
-"""The registry: what can be found, by whom it is kept, and who may end it."""
+"""The registry: what can be found, who keeps it, and who may end it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry under threads, forks and a `__del__` at any line: each file ends exactly once."""
+"""The registry with threads, forks, and a `__del__` at any line: each file ends exactly once."""
 
 from __future__ import annotations
 

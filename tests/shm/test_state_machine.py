@@ -1,4 +1,4 @@
-"""No sequence of calls leaks a block, frees one twice, or shows bytes that are another file's."""
+"""No sequence of calls leaks a block, frees one twice, or shows another file's bytes."""
 
 from __future__ import annotations
 

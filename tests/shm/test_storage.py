@@ -1,4 +1,5 @@
-"""Storages: bytes in, the same bytes out, whatever holds them, and nothing left at the end."""
+"""Storages: they return the bytes that they were given, wherever they keep them, and leave nothing
+behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a storage ends: closed, collected, in a fork, or with its process. Nothing stays."""
+"""How a storage ends: closed, collected, in a fork, or with its process. Nothing is left."""
 
 from __future__ import annotations
 

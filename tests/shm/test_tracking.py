@@ -1,4 +1,4 @@
-"""Blocks among processes: ordinary readers, resource trackers, and makers that are killed."""
+"""Blocks of several processes: ordinary readers, resource trackers, and makers that are killed."""
 
 from __future__ import annotations
 

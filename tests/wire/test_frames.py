@@ -1,4 +1,4 @@
-"""The frame codec, with bytes alone."""
+"""The frame codec, tested with bytes alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules by which both ends of a Pipe judge what may be sent."""
+"""The rules by which both ends of a Pipe decide what may be sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kernel that does what it is told, for tests of virtual files."""
+"""A kernel that carries out instructions, for tests of virtual files."""
 
 from __future__ import annotations
 

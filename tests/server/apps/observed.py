@@ -1,4 +1,5 @@
-"""What a kernel can observe of its process and its surroundings: an adopted host shows the same."""
+"""All that a kernel can observe of its process and surroundings: it must be the same in an adopted
+host."""
 
 from __future__ import annotations
 
