@@ -15,7 +15,7 @@ import threading
 from collections import deque
 
 from mpkernel.errors import ProtocolError
-from mpkernel.server.links.console_relay import StreamName
+from mpkernel.server.links.console_source import StreamName
 from mpkernel.server.links.link import Link
 from mpkernel.wire.frames import Channel
 from mpkernel.wire.messages import ConsoleText, encode

@@ -7,7 +7,7 @@ import asyncio
 from mpkernel.aio.patience import patient_timeout
 from mpkernel.errors import HostDied, MPKernelError
 from mpkernel.logs import get_logger
-from mpkernel.server.links.console_relay import ConsoleTail
+from mpkernel.server.links.console_tail import ConsoleTail
 from mpkernel.server.supervision.deaths import Death, Reason, reason_of
 from mpkernel.server.supervision.exit_status import ExitStatus, OutOfMemory
 
