@@ -134,10 +134,12 @@ class Waiting(RuleBasedStateMachine):
                 look = app._next_look is not None and not app._next_look.cancelled()
                 trial = app._waiting._patience
                 due = trial is not None and not trial.cancelled()
-                assert look or due or app._untold_deaths, f"{client} waits for nothing"
+                assert look or due or app._processes.is_death_untold, f"{client} waits for nothing"
             else:
                 assert any(client in host.sessions for host in app.hosts), f"{client} is lost"
-                assert app._untold_deaths, f"{client} waits for a reason that nobody tells"
+                assert app._processes.is_death_untold, (
+                    f"{client} waits for a reason that nobody tells"
+                )
 
     @invariant()
     def nobody_is_told_twice_that_it_is_over(self) -> None:

@@ -4,7 +4,8 @@
              │ ◀── a host's end: its reason, and the sessions that were on it
              └───▶ WaitingSessions ─▶ the next host
 
-app                one app: its hosts, when one is launched, what becomes of its sessions
+app                one app: its sessions, and what becomes of them when a process ends
+processes          its processes: which one takes sessions, when another is started
 placement          which process of an app gets a session
 waiting_sessions   sessions without a process, and how each gets one again
 recovery_plan      after a death: whose fault it was, and in which order sessions come back

@@ -5,9 +5,9 @@
              └───▶ those with a journal come back on the next host, the others are told
 
 Whatever happens to an app while sessions wait for a process, `_look` looks at all of it anew and
-does the next thing that can be done; where nothing can be done yet, a timer leads there again. When
-a process may be started is decided in `restart_policy`, which one gets a session in `placement`;
-what sessions wait for is listed in `waiting_sessions`; the life of one process is `host`'s.
+does the next thing that can be done; where nothing can be done yet, a timer leads there again. What
+sessions wait for is listed in `waiting_sessions`; which process takes them, and when one may be
+started, is `processes`'; the life of one process is `host`'s.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ from mpkernel.errors import (
     SessionNameTaken,
 )
 from mpkernel.logs import get_logger
-from mpkernel.server.apps import placement
+from mpkernel.server.apps.processes import AppProcesses, OnDeath
 from mpkernel.server.apps.waiting_sessions import WaitingSessions
 from mpkernel.server.hosts.host import AppHost
-from mpkernel.server.launching.restart_policy import RestartPolicy
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death, Reason
-from mpkernel.server.supervision.tallies import Tallies, Traffic
+from mpkernel.server.supervision.tallies import Tallies
 from mpkernel.server.supervision.usage import Usage
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -47,7 +46,6 @@ __all__ = ["App"]
 logger = get_logger(__name__)
 
 LaunchHost: TypeAlias = Callable[["App", Sequence[str], Mapping[str, str] | None], AppHost]
-OnDeath: TypeAlias = Callable[[Death, Sequence[BaseSession], Sequence[Usage]], None]
 
 
 class App:
@@ -68,8 +66,6 @@ class App:
         import_folders: from which it imports before all others, beside its own; none unless whoever
             opens its sessions says so. A standby that has imported a module that would have come
             from there is not given to it.
-        last_death: how its last process died; None when none did.
-        death_count: how many did.
         tallies: what has happened to it.
     """
 
@@ -86,32 +82,31 @@ class App:
         self.name = os.path.basename(path)
         self.settings = settings
         self.import_folders: tuple[str, ...] = ()
-        self.last_death: Death | None = None
-        self.death_count = 0
         self.tallies = Tallies()
-        self._on_death = on_death
         self._loop = loop
-        self._clock = clock
-        self._launch_host = launch_host
-        self._policy = RestartPolicy(settings)
-        self._argv: tuple[str, ...] = ()
-        self._env: Mapping[str, str] | None = None
-        self._hosts: dict[AppHost, None] = {}  # in the order of their launch
+        launch = functools.partial(launch_host, self)
+        self._processes = AppProcesses(
+            path, self.name, settings, self.tallies, launch, on_death, clock
+        )
         self._named: WeakValueDictionary[str, BaseSession] = WeakValueDictionary()
         self._waiting = WaitingSessions(path, loop, self._look_soon)
-        self._untold_deaths = 0  # of these, `died` will say why
         self._next_look: asyncio.Handle | None = None
         self._closed = False
 
     @property
     def hosts(self) -> list[AppHost]:
         """The hosts that live, the one that takes sessions first."""
-        taking = self._host_that_takes_sessions
-        return sorted(self._hosts, key=lambda host: host is not taking)
+        return self._processes.all
 
     @property
-    def _host_that_takes_sessions(self) -> AppHost | None:
-        return placement.choose(tuple(self._hosts))
+    def last_death(self) -> Death | None:
+        """How its last process that died did; None when none did."""
+        return self._processes.last_death
+
+    @property
+    def death_count(self) -> int:
+        """How many of its processes died."""
+        return self._processes.death_count
 
     @property
     def waiting_count(self) -> int:
@@ -127,13 +122,12 @@ class App:
     def is_idle(self) -> bool:
         """Whether another object for the same app would do as well: there is no process, nobody
         waits for one, and no death of late would keep one from starting."""
-        is_used = self._hosts or self._waiting or self._untold_deaths
-        return not is_used and self._policy.is_calm(self._clock())
+        return not self._waiting and self._processes.is_calm
 
     @property
     def is_failed(self) -> bool:
         """Whether the app died too often, and is not started for a while."""
-        return self._policy.failed and self._policy.wait_s(self._clock()) > 0
+        return self._processes.is_failed
 
     def wait_s(self) -> float:
         """How long until a process may be started, if none runs; 0.0 for now.
@@ -141,39 +135,7 @@ class App:
         Raises:
             AppUnavailable: the app died too often.
         """
-        left = self._wait_s()
-        if left and self._policy.failed:
-            raise self._failure(left)
-        return left
-
-    def _wait_s(self) -> float:
-        if self._host_that_takes_sessions is not None:
-            return 0.0
-        return self._policy.wait_s(self._clock())
-
-    def host_for(self, kernel: KernelSpec) -> AppHost:
-        """The host that takes new sessions, launched now when there is none. Returns at once,
-        whatever state it is in.
-
-        Raises:
-            AppUnavailable: the app takes no sessions for now.
-            HostStartError: the operating system refused the process.
-        """
-        host = self._host_that_takes_sessions
-        if host is not None:
-            if host.refusal is not None:
-                raise AppUnavailable(
-                    f"{self.name} takes no new sessions: {host.refusal}",
-                    remedy="try again when others have closed theirs",
-                )
-            return host
-        left = self.wait_s()
-        if left:
-            raise AppUnavailable(
-                f"{self.name} is about to be started again after {self._last_words()}",
-                remedy=f"try again in {left:.1f} s",
-            )
-        return self._launch(kernel.argv, kernel.env)
+        return self._processes.wait_s()
 
     def open(self, session: BaseSession, kernel: KernelSpec) -> None:
         """Start a kernel for a session, now or, for one with a journal, when a process may be
@@ -182,7 +144,7 @@ class App:
         Raises:
             PoolClosed: the app was closed with its pool.
             SessionNameTaken: another session of the app that is still open has the same name.
-            AppUnavailable, HostStartError: as `host_for`.
+            AppUnavailable, HostStartError: as `AppProcesses.host_for`.
             ProtocolError: `kernel.args` is too large for a message.
         """
         if self._closed:
@@ -197,7 +159,11 @@ class App:
             self._waiting.add(session)
             self._look_soon()
         else:
-            self.host_for(kernel).open(session, kernel)
+            is_launch = self._processes.taking is None
+            host = self._processes.host_for(kernel)
+            if is_launch:
+                self._look_soon()  # who waits may come back on it, too
+            host.open(session, kernel)
         self._named[session.session_id] = session
         self.tallies.sessions += 1
 
@@ -229,7 +195,7 @@ class App:
     def restart(self) -> None:
         """Have every process leave in order; sessions with a journal come back on a fresh one. What
         died before is forgotten: an app that died too often may start again."""
-        self._policy = RestartPolicy(self.settings)
+        self._processes.forget_deaths()
         what = f"the process of {self.name} was restarted by the server's operator"
         for host in self.hosts:
             host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
@@ -241,11 +207,8 @@ class App:
         run_each([host.leave for host in self.hosts], "a process could not be told to leave")
 
     def fell(self, host: AppHost, *, by_operator: bool) -> None:
-        """A host's: its process ended, and `died` follows, with the reason. What an operator ended
-        is no sign of a crash loop."""
-        if not by_operator:
-            self._policy.died(self._clock())
-        self._untold_deaths += 1
+        """A host's: its process ended, and `died` follows, with the reason."""
+        self._processes.fell(by_operator=by_operator)
 
     def died(
         self,
@@ -255,8 +218,7 @@ class App:
         usages: Sequence[Usage],
     ) -> None:
         """A host's: why its process ended, who was on it, and what it had used."""
-        self._untold_deaths -= 1
-        self._note(death, sessions, usages)
+        self._processes.died(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
         coming_back, ending = self._sorted_out(sessions)
         _end_all(ending, error)
@@ -278,8 +240,7 @@ class App:
 
     def host_over(self, host: AppHost) -> None:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
-        self._hosts.pop(host, None)
-        self.tallies.traffic = Traffic.sum((self.tallies.traffic, host.traffic))
+        self._processes.over(host)
 
     def _sorted_out(
         self, sessions: list[BaseSession]
@@ -289,24 +250,6 @@ class App:
         for session in sessions:
             fates[session.can_be_rebuilt and not self._closed].append(session)
         return fates[True], fates[False]
-
-    def _launch(self, argv: tuple[str, ...], env: Mapping[str, str] | None) -> AppHost:
-        host = self._launch_host(self, argv, env)
-        self._argv, self._env = argv, env
-        self._policy.launched()
-        self._hosts[host] = None
-        self.tallies.starts += 1
-        self._look_soon()  # who waits may come back on it, too
-        return host
-
-    def _note(self, death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]) -> None:
-        self.last_death = death
-        self.death_count += 1
-        self.tallies.deaths[death.reason] += 1
-        try:
-            self._on_death(death, sessions, usages)
-        except Exception:
-            logger.exception("a death could not be reported", app=self.path, pid=death.pid)
 
     def _look_soon(self, delay_s: float = 0.0) -> None:
         """Have `_look` called, once, however often this was asked for: the last time counts."""
@@ -323,58 +266,37 @@ class App:
     def _look(self) -> None:
         """Do the next thing for the sessions that wait."""
         self._next_look = None
-        if self._closed or self._untold_deaths:  # `died` looks again
+        if self._closed or self._processes.is_death_untold:  # `died` looks again
             return
         if not self._waiting.anybody_next:  # the end of the trial looks again
             return
-        left = self._wait_s()
-        if left and self._policy.failed:
-            self._end_waiting(self._failure(left))
-        elif left:
-            logger.info("restart in %.1f s", left, app=self.path)
-            self._look_soon(left)
+        try:
+            left_s = self._processes.wait_s()
+        except AppUnavailable as error:
+            self._end_waiting(error)
+            return
+        if left_s:
+            logger.info("restart in %.1f s", left_s, app=self.path)
+            self._look_soon(left_s)
         else:
             self._bring_back()
 
     def _bring_back(self) -> None:
-        host = self._host_that_takes_sessions
-        if host is None:
-            try:
-                host = self._launch(self._argv, self._env)
-            except PoolClosed as error:
-                self._closed = True
-                self._end_waiting(error)
-                return
-            except HostStartError as error:
-                self._could_not_launch(error)
-                return
-            except Exception as error:
-                logger.exception("no process could be launched", app=self.path)
-                what = f"no process could be launched for {self.name}: {error!r}"
-                self._could_not_launch(HostStartError(what, remedy="look at the server's log"))
-                return
+        try:
+            host = self._processes.host_again()
+        except PoolClosed as error:
+            self._closed = True
+            self._end_waiting(error)
+            return
+        except HostStartError:
+            self._look_soon()  # the next look waits until it may be tried again
+            return
         self._waiting.bring_back(host)
-        self._look_soon()
-
-    def _could_not_launch(self, error: HostStartError) -> None:
-        if not self._policy.is_refused:  # once for all that follow
-            self._note(Death(app=self.path, pid=0, reason=Reason.START, what=str(error)), (), ())
-        logger.warning("%s", error, app=self.path)
-        self._policy.refused(self._clock())
         self._look_soon()
 
     def _end_waiting(self, error: MPKernelError | None) -> None:
         _end_all(self._waiting.take_all(), error)
         self._look_soon()
-
-    def _failure(self, left_s: float) -> AppUnavailable:
-        return AppUnavailable(
-            f"{self.name} ended again and again, last: {self._last_words()}",
-            remedy=f"try again in {left_s:.0f} s",
-        )
-
-    def _last_words(self) -> str:
-        return self.last_death.what if self.last_death is not None else "its end"
 
 
 def _end_all(sessions: list[BaseSession], error: MPKernelError | None) -> None:
