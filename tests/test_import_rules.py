@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from check_imports import breaches, circles
+from check_imports import ROOT, breaches, circles
 
 
 def test_the_import_rules_hold() -> None:
@@ -55,6 +55,16 @@ def test_an_import_for_types_alone_closes_a_circle(tmp_path: Path) -> None:
 def test_each_circle_is_told_once_by_its_shortest_way() -> None:
     graph = {"a": {"b", "c"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
     assert circles(graph) == [["a", "c", "a"], ["b", "c", "a", "b"]]
+
+
+def test_no_file_of_the_server_has_330_lines() -> None:
+    server = ROOT / "mpkernel" / "server"
+    counts = {
+        str(path.relative_to(server)): len(path.read_text("utf-8").splitlines())
+        for path in server.rglob("*.py")
+    }
+    assert "hosts/host.py" in counts
+    assert {name: count for name, count in counts.items() if count >= 330} == {}
 
 
 def test_mpkernel_status_pays_for_little_of_the_server() -> None:

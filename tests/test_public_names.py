@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SHOWN = {
     "AppRule": "applied changes matches path",
     "Death": "app faults last_lines pid reason report what",
-    "HostPool": "app apps close close_soon closed drain hosts kill open_session settings_of start",
+    "HostPool": "app apps close close_soon closed drain forgotten hosts kill open_session"
+    " settings_of start",
     "Journal": "has_room kept load notice progressed rebuild received running sent",
     "KernelSpec": "args argv entry env executable",
     "Message": "channel payload",

@@ -14,9 +14,10 @@ from typing import Self
 
 from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
-from mpkernel.configuration.apps import AppRule, settings_for
-from mpkernel.errors import AppNotFound, PoolClosed, SettingsError
+from mpkernel.configuration.apps import AppRule
+from mpkernel.errors import PoolClosed, SettingsError
 from mpkernel.server.apps.app import App
+from mpkernel.server.apps.app_table import AppTable
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.making import HostMaker
 from mpkernel.server.operations.operations import Operations
@@ -32,7 +33,6 @@ __all__ = ["HostPool"]
 
 logger = logging.getLogger(__name__)
 
-_KEPT_APPS = 64
 _END_WITHIN_S = 5.0
 
 
@@ -58,7 +58,6 @@ class HostPool:
         settings: as given.
         files: the virtual files of all its hosts: `pool.files.lease(key)` reads one.
         standby: the processes that wait for an app.
-        forgotten: what has happened to apps that are among `apps` no more.
     """
 
     def __init__(
@@ -69,13 +68,10 @@ class HostPool:
         sweeps: bool = True,
     ) -> None:
         self.settings = settings if settings is not None else Settings()
-        self._rules = tuple(rules)
         self._maker = HostMaker(self.settings, sweeps=sweeps, hosts=lambda: self.hosts)
         self.files = self._maker.files
         self.standby = self._maker.standby
-        self._apps: dict[str, App] = {}
-        self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten
-        self.forgotten = AppTotals.sum(())
+        self._table = AppTable(self.settings, rules, self._make_app)
         self._closed = False
         self._closing = asyncio.Event()
         self._operations = Operations(self)
@@ -119,13 +115,18 @@ class HostPool:
     def apps(self) -> list[App]:
         """The apps that sessions were opened for. Of many, those that have no process, and did not
         die of late, are forgotten."""
-        return list(self._apps.values())
+        return self._table.apps
+
+    @property
+    def forgotten(self) -> AppTotals:
+        """What has happened to apps that are among `apps` no more."""
+        return self._table.forgotten
 
     @property
     def hosts(self) -> list[AppHost]:
         """The hosts that live: one per app that takes sessions, and those that are on their way
         out."""
-        return [host for app in self._apps.values() for host in app.hosts]
+        return [host for app in self._table.apps for host in app.hosts]
 
     async def open_session(
         self,
@@ -184,34 +185,7 @@ class HostPool:
                 " not supported yet",
                 remedy="leave it None",
             )
-        path = os.path.abspath(app)
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise AppNotFound(f"the path {path!r} is not UTF-8", remedy="rename it") from None
-        found = self._apps.get(path)
-        if found is not None and found.hosts:
-            return found
-        if not os.path.exists(path):
-            raise AppNotFound(f"there is no app at {path}", remedy="check the path")
-        if found is None:
-            self._forget_idle_apps()
-            loop = self._belong_to_this_loop()
-            found = self._apps[path] = App(
-                path, self.settings_of(path), loop, self._launch_host, self._operations.died
-            )
-        return found
-
-    def _forget_idle_apps(self) -> None:
-        """Where notebooks are made and served again and again, each once, they must not add up."""
-        if len(self._apps) < self._most_apps:
-            return
-        idle = [app for app in self._apps.values() if app.is_idle]
-        totals = (app.tallies.totals((), outstanding_bytes=0) for app in idle)
-        self.forgotten = AppTotals.sum((self.forgotten, *totals))
-        for app in idle:
-            del self._apps[app.path]
-        self._most_apps = max(_KEPT_APPS, 2 * len(self._apps))
+        return self._table.app(app)
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
         """What holds for an app.
@@ -219,7 +193,11 @@ class HostPool:
         Raises:
             SettingsError: a rule for it names a setting that no app has, or an impossible value.
         """
-        return settings_for(os.fspath(app), self.settings, self._rules)
+        return self._table.settings_of(app)
+
+    def _make_app(self, path: str, settings: Settings) -> App:
+        loop = self._belong_to_this_loop()
+        return App(path, settings, loop, self._launch_host, self._operations.died)
 
     def _launch_host(self, app: App, argv: Sequence[str], env: Mapping[str, str] | None) -> AppHost:
         if self._closed:  # `kill` does not tell apps: it is for any thread

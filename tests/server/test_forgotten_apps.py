@@ -11,7 +11,7 @@ from server.simulated import SETTINGS, World
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied
-from mpkernel.server import pool as pool_module
+from mpkernel.server.apps import app_table
 from mpkernel.server.operations.observing import Rates, snapshot_of
 
 KERNEL = KernelSpec(entry="mpkernel.kernel.main:run")
@@ -25,8 +25,8 @@ def settings() -> Settings:
 async def test_of_many_apps_those_in_use_are_kept(
     pool: HostPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "_KEPT_APPS", 4)
-    pool._most_apps = 4
+    monkeypatch.setattr(app_table, "_KEPT_APPS", 4)
+    pool._table._most_apps = 4
     paths = [tmp_path / f"app{number}.py" for number in range(12)]
     for path in paths:
         path.write_text("")

@@ -4,6 +4,7 @@
              │ ◀── a host's end: its reason, and the sessions that were on it
              └───▶ WaitingSessions ─▶ the next host
 
+app_table          the apps of a pool, by their files
 app                one app: its sessions, and what becomes of them when a process ends
 processes          its processes: which one takes sessions, when another is started
 placement          which process of an app gets a session

@@ -31,7 +31,10 @@ class Observed(Protocol):
 
     files: Registry
     standby: Standby
-    forgotten: AppTotals
+
+    @property
+    def forgotten(self) -> AppTotals:
+        """What has happened to apps that are among `apps` no more."""
 
     @property
     def apps(self) -> Sequence[App]:

@@ -1,0 +1,88 @@
+"""`AppTable`: a pool's apps by their files: made when first asked for, forgotten when idle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from mpkernel.configuration.apps import AppRule, settings_for
+from mpkernel.errors import AppNotFound
+from mpkernel.server.apps.app import App
+from mpkernel.server.supervision.tallies import AppTotals
+from mpkernel.settings import Settings
+
+__all__ = ["AppTable"]
+
+_KEPT_APPS = 64
+
+
+class AppTable:
+    """One pool's. On the loop's thread.
+
+    Args:
+        settings: the pool's.
+        rules: what is different for some apps: the first that matches an app counts.
+        make: makes the app of this absolute path, with these settings.
+
+    Attributes:
+        forgotten: what has happened to apps that are among `apps` no more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Sequence[AppRule],
+        make: Callable[[str, Settings], App],
+    ) -> None:
+        self._settings = settings
+        self._rules = tuple(rules)
+        self._make = make
+        self._apps: dict[str, App] = {}
+        self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten
+        self.forgotten = AppTotals.sum(())
+
+    @property
+    def apps(self) -> list[App]:
+        """Those that were asked for, and are not forgotten, the oldest first."""
+        return list(self._apps.values())
+
+    def app(self, app: str | os.PathLike[str]) -> App:
+        """The app of this file.
+
+        Raises:
+            AppNotFound: there is no such file, and the app has no process.
+            SettingsError: as `settings_of`.
+        """
+        path = os.path.abspath(app)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise AppNotFound(f"the path {path!r} is not UTF-8", remedy="rename it") from None
+        found = self._apps.get(path)
+        if found is not None and found.hosts:
+            return found
+        if not os.path.exists(path):
+            raise AppNotFound(f"there is no app at {path}", remedy="check the path")
+        if found is None:
+            self._forget_idle_apps()
+            found = self._apps[path] = self._make(path, self.settings_of(path))
+        return found
+
+    def settings_of(self, app: str | os.PathLike[str]) -> Settings:
+        """What holds for an app.
+
+        Raises:
+            SettingsError: a rule for it names a setting that no app has, or an impossible value.
+        """
+        return settings_for(os.fspath(app), self._settings, self._rules)
+
+    def _forget_idle_apps(self) -> None:
+        """Where notebooks are made and served again and again, each once, they must not add up."""
+        if len(self._apps) < self._most_apps:
+            return
+        idle = [app for app in self._apps.values() if app.is_idle]
+        totals = (app.tallies.totals((), outstanding_bytes=0) for app in idle)
+        self.forgotten = AppTotals.sum((self.forgotten, *totals))
+        for app in idle:
+            del self._apps[app.path]
+        self._most_apps = max(_KEPT_APPS, 2 * len(self._apps))
