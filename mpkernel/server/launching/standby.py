@@ -3,13 +3,13 @@
     launch ─▶ warming ─▶ ready ─▶ taken: from then on the process of an app as any other
                  └────────┴──▶ died, or does not fit any more: ended; the next follows
 
-A process is given only to an app for which it is as a fresh one would be: what a process inherits
-from the server was the same when it was launched, and nothing that it has imported would have come
-from the app's own folder. One that is still warming is not given: its imports may crawl, for their
-priority is low, and an app's own start does not.
+An app gets such a process only if a fresh one would be the same: what a process inherits from the
+server has not changed since it was launched, and it has imported no module that the app would
+import from its own folder. A process that is still warming is not given: it imports at a low
+priority, which may take longer than the app's own start.
 
-One such process is `warm_process`'s, when one may follow a dead one `restart_policy`'s; the
-importing itself is the host's.
+`warm_process` is one such process. `restart_policy` says when one may follow a dead one. The
+importing itself is done in the host.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ __all__ = ["Standby"]
 
 logger = get_logger(__name__)
 
-# The app that was just started shall not share its processors with the next process's launch.
-# After that it may: the imports, nearly all there is to do, give way.
+# The launch of the next process must not take processor time from the app that was just started.
+# Its imports may begin soon after, because they run at a low priority.
 _REFILL_DELAY_S = 0.5
 
 
 class Standby:
-    """Keeps warm processes. On the loop's thread, but for `kill_and_reap`.
+    """Keeps warm processes. On the loop's thread, except `kill_and_reap`.
 
     Args:
-        settings: `standby` is how many, `standby_imports` what they import; `start_timeout_s`
-            how long that may take; `restart_*` when one follows those that died.
-            After too many deaths in a row there are no more.
+        settings: `standby` says how many, `standby_imports` what they import, `start_timeout_s` how
+            long that may take, and `restart_*` when one may follow those that died. After too many
+            deaths in a row, no more are started.
         launcher: launches them.
     """
 
@@ -73,11 +73,12 @@ class Standby:
         return [process.pid for process in self._processes if process.is_ready]
 
     def start(self) -> None:
-        """Launch the first one now: by itself that happens only after an app was started."""
+        """Launch the first one now. Without this call, that happens only after an app was
+        started."""
         self._fill_in(0.0)
 
     async def wait_ready(self) -> bool:
-        """Wait until as many are ready as there shall be. False: there will be none."""
+        """Wait until all of them are ready. False: there will be none."""
         if not self._closed:
             await self._settled.wait()
         return not self._closed
@@ -85,8 +86,8 @@ class Standby:
     def take(
         self, app: str, settings: Settings, import_folders: Iterable[str] = ()
     ) -> Process | None:
-        """A warm process for the app of this file, with these settings; None when there is none
-        that fits. Whoever takes it says to it what it is for, and ends it.
+        """A warm process for the app of this file, with these settings; None if no process fits.
+        The caller sends it `Setup`, and ends it.
 
         Returns at once. The next one is launched a little later.
 

@@ -1,8 +1,8 @@
 """`ControlSocket`: takes operators' orders, on threads of its own.
 
-A socket file that only the server's user may open, and a key of its own beside it. Who connects has
-a few seconds for all that it wants, is bounded in what it sends, and shares a bounded number of
-threads: whatever it does, it costs the server no more.
+There is a socket file that only the server's user may open, and beside it a file with a key. A
+client has a few seconds for everything, may send only a bounded number of bytes, and gets one of a
+bounded number of threads. So it cannot cost the server more than that, whatever it does.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _RETRY_S = 0.5
 
 
 class ControlSocket:
-    """Listens from its making on, until `close`.
+    """Listens from when it is made until `close`.
 
     Args:
-        path: where; what it needs there has this name with the suffixes .sock and .key.
-        obey: called with each order, on a thread; gives its answer within a few seconds.
+        path: the files of the socket and the key are named like this, with .sock and .key.
+        obey: called with each order, on a thread. It must answer within a few seconds.
         patience_s: how long a client may take for everything. Default 5.
 
     Raises:
@@ -62,7 +62,8 @@ class ControlSocket:
         self._path = path.with_suffix(".sock")
         write_private(self._key_path, self._key)
         try:
-            # Nobody else can enter the directory, so nobody is here before its mode is.
+            # Between these two lines the socket may be open to all; but others cannot enter its
+            # folder.
             self._listener = Listener(str(self._path), "AF_UNIX", backlog=_MAX_CLIENTS)
             os.chmod(self._path, 0o600)
         except OSError:
@@ -89,7 +90,8 @@ class ControlSocket:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """The same, and wait for its threads, for a moment at the longest: clients are cut off."""
+        """Take no orders any more, disconnect the clients, and wait a moment for the threads to
+        end."""
         self.close_soon()
         with self._lock:
             clients = list(self._clients)
@@ -146,7 +148,7 @@ class ControlSocket:
         connection.close()
 
     def _wake(self) -> None:
-        """Have the thread that accepts look whether it shall end."""
+        """Connect, so that the thread that accepts looks whether it must end."""
         with socket.socket(socket.AF_UNIX) as client:
             client.setblocking(False)
             try:

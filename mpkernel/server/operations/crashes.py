@@ -1,9 +1,9 @@
-"""Reports of deaths: one file for each, of which the latest are kept.
+"""Reports of deaths: one file for each death. Only the latest are kept.
 
-    <date>T<time>-<app>-<pid>.json, the user's alone, in `private_files.crash_directory`
+    <date>T<time>-<app>-<pid>.json, in `private_files.crash_directory`; only the user can read it
 
-A report is for the operator's eyes: why a process ended, what it wrote last, how its memory grew,
-who was on it. It is bounded however much the process wrote.
+A report tells an operator why a process ended, what it wrote last, how its memory grew, and which
+sessions were on it. Its size is bounded, however much the process wrote.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """One look at what a process used.
+    """What a process used at one moment.
 
     Attributes:
         before_s: how long before the report, in seconds.
-        rss_bytes: memory of it and all that it started.
-        processes: it and all that it started.
-        threads: of the process itself.
+        rss_bytes: the memory of the process and of all that it started.
+        processes: how many these are.
+        threads: how many threads the process itself had.
     """
 
     before_s: float
@@ -66,8 +66,8 @@ class SessionAtDeath(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         session_id: the client's name for it.
-        was_running: whether its kernel ran a command, as far as it said.
-        running: which, as far as its journal knows; "" where nobody knows.
+        was_running: whether its kernel had said that it runs a command.
+        running: which command, as far as the session's journal knows; "" if that is unknown.
         idle_s: how long ago its client had last sent something.
         thread: the ident of its kernel's thread, as faulthandler names it; None if there was none.
         comes_back: whether it can be rebuilt on another process.
@@ -86,13 +86,13 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at: when; seconds since the epoch.
-        server_pid: whose process it was.
-        version: mpkernel's.
+        server_pid: the process id of its server.
+        version: the version of mpkernel.
         app, pid, reason, what: see `Death`; the reason is a word.
         faults: faulthandler's traceback of every thread; empty when it wrote none.
-        last_lines: the last that it wrote to its descriptors 1 and 2.
-        memory: how its memory was, the oldest look first.
-        sessions: who was on it.
+        last_lines: the last lines that it wrote to its descriptors 1 and 2.
+        memory: what it used, the oldest sample first.
+        sessions: the sessions that were on it.
     """
 
     at: float
@@ -132,11 +132,11 @@ def report_of(
 
 
 class CrashReports:
-    """The user's, as one server adds to them. From any one thread at a time.
+    """Adds one server's reports to those of its user. For one thread at a time.
 
     Args:
-        count: how many are kept.
-        directory: where. Default: `private_files.crash_directory`.
+        count: how many reports are kept.
+        directory: the folder. Default: `private_files.crash_directory`.
     """
 
     def __init__(self, count: int, directory: Path | None = None) -> None:
@@ -146,13 +146,13 @@ class CrashReports:
         self._is_failing = False
 
     def keep(self, report: CrashReport) -> None:
-        """Write a report, and remove the oldest of too many. What stands in the way is warned of
-        once: the report waits then, with the latest before it."""
+        """Write a report, and remove the oldest if there are too many. If it cannot be written,
+        that is logged once, and the latest such reports wait."""
         self._waiting.append(report)
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Write what waits, as far as that can be done by now."""
+        """Write the reports that wait, if that is possible by now."""
         while self._waiting:
             report = self._waiting[0]
             try:
@@ -171,7 +171,7 @@ class CrashReports:
         path = self._directory / _name_of(report)
         write_private(path, msgspec.json.format(msgspec.json.encode(report)))
         remove_leftovers(self._directory)
-        # After the calendar was set back, the name of the latest is not the last.
+        # If the calendar was set back, the latest report does not have the last name.
         others = [kept for kept in kept_reports(self._directory) if kept != path]
         for old in others[: max(0, len(others) + 1 - self._count)]:
             old.unlink(missing_ok=True)
@@ -195,11 +195,11 @@ def kept_reports(directory: Path | None = None) -> list[Path]:
 
 
 def read_report(path: Path) -> CrashReport:
-    """One of them.
+    """Read one report.
 
     Raises:
-        OSError: it cannot be read; the latest reports supplant it.
-        msgspec.DecodeError: it is none, or of another version.
+        OSError: it cannot be read, for example because it was removed for a later one.
+        msgspec.DecodeError: it is no report, or one of another version.
     """
     return msgspec.json.decode(path.read_bytes(), type=CrashReport)
 
@@ -216,7 +216,7 @@ def _session(session: BaseSession, now: float) -> SessionAtDeath:
 
 
 def _name_of(report: CrashReport) -> str:
-    """A name by whose order the oldest is first; two of one process are the same death."""
+    """The report's file name. Ordered by name, the oldest report is first."""
     when = time.strftime("%Y%m%dT%H%M%S", time.gmtime(report.at))
     part = f"{report.at % 1:.3f}"[2:]
     app = _UNSAFE.sub("_", os.path.basename(report.app))[-_NAME_CHARS:]

@@ -1,9 +1,10 @@
-"""`Exposition`: numbers as text that both OpenMetrics 1.0 and Prometheus' text format allow.
+"""`Exposition`: writes numbers as text that is valid both in OpenMetrics 1.0 and in Prometheus'
+text format.
 
-Source: the OpenMetrics specification, 1.0. Prometheus' own parser, which a node exporter's textfile
-collector uses, knows neither `# UNIT` nor `# EOF` and takes them for comments; types that it does
-not know (info, stateset), time stamps, exemplars and empty lines are not written. Of a counter it
-sees the samples, named `…_total`, without their type.
+Source: the OpenMetrics specification, 1.0. The textfile collector of a node exporter uses
+Prometheus' own parser. That parser takes `# UNIT` and `# EOF` for comments. It does not know some
+types (info, stateset), time stamps, exemplars and empty lines; these are not written. It sees the
+samples of a counter, which are named `…_total`, without their type.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 class Exposition:
-    """Text that grows by one family of metrics after the other.
+    """The text, to which one family of metrics after the other is added.
 
     Args:
-        labels: what every sample has.
+        labels: the labels that every sample has.
     """
 
     def __init__(self, labels: Labels) -> None:
@@ -40,10 +41,10 @@ class Exposition:
         """Numbers that go up and down.
 
         Args:
-            name: of the family; where there is a unit, it ends with it.
-            what: in a sentence, without quotes, backslashes and line ends.
-            samples: for each its labels, which are no other's, and its value.
-            unit: such as "seconds".
+            name: the name of the family. If there is a unit, the name must end with it.
+            what: what the numbers mean, in a sentence without quotes, backslashes and line ends.
+            samples: the labels and the value of each. No two may have the same labels.
+            unit: the unit, such as "seconds".
         """
         self._begin(name, "gauge", what, unit)
         for labels, value in samples:
@@ -69,7 +70,7 @@ class Exposition:
             self._lines.append(f"{name}_sum{{{together}}} {latencies.sum_s!r}")
 
     def text(self) -> str:
-        """The whole."""
+        """The whole text."""
         return "\n".join([*self._lines, "# EOF\n"])
 
     def _begin(
@@ -90,5 +91,6 @@ class Exposition:
 
 @functools.lru_cache(maxsize=1024)
 def _escaped(text: str) -> str:
-    """A label's value. What of a path is no UTF-8 is shown as Python would."""
+    """A label's value. Bytes of a path that are no UTF-8 are written with backslashes, as Python
+    does."""
     return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)

@@ -1,7 +1,8 @@
-"""The servers that keep a snapshot: who looks for those of all servers of this user.
+"""Finds all servers of this user that keep a snapshot.
 
-A file's name and content say which process keeps it, so that one that was killed is recognised:
-what it left is removed by whoever looks next. How a server keeps its snapshot is `snapshot_file`'s.
+The name and the content of a snapshot's file say which process keeps it. So a file that a killed
+server has left is recognised, and removed by the next search. `snapshot_file` keeps a server's
+snapshot.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _SUFFIX = ".json"
 
 
 class PublishedServer(NamedTuple):
-    """A server that lives, as far as can be told.
+    """A server that is not known to have ended.
 
     Attributes:
-        path: its snapshot's; what else it keeps has the same name with another suffix.
-        snapshot: what it says.
-        process: it; None where it runs in another container.
+        path: the file of its snapshot. Its other files have the same name with another suffix.
+        snapshot: the content of that file.
+        process: its process; None if it runs in another container.
     """
 
     path: Path
@@ -39,7 +40,7 @@ class PublishedServer(NamedTuple):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether somebody stopped it, so that it answers nothing."""
+        """Whether its process is stopped (by SIGSTOP), so that it answers nothing."""
         try:
             return self.process is not None and self.process.status() == psutil.STATUS_STOPPED
         except psutil.Error:
@@ -47,8 +48,8 @@ class PublishedServer(NamedTuple):
 
 
 def published_servers() -> list[PublishedServer]:
-    """Every server of this user that keeps a snapshot, the oldest first. What killed ones left is
-    removed."""
+    """Every server of this user that keeps a snapshot, the oldest first. What killed servers left
+    is removed."""
     servers = []
     for directory in runtime_directories():
         try:

@@ -1,4 +1,4 @@
-"""What a metrics file says of a server: every name, with what it means. Made from a snapshot."""
+"""Makes the text of a metrics file from a snapshot: each metric with its name and what it means."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LIVING = (State.STARTING, State.READY, State.DRAINING, State.LEAVING)
 
 
 class ServerFacts(NamedTuple):
-    """What is so of a server's own process.
+    """What the metrics say of the server's own process.
 
     Attributes:
-        name: what tells its metrics from those of other servers of the machine.
+        name: the label that tells its metrics from those of other servers of the machine.
         pid, version, python: as in `snapshot.ServerSnapshot`.
         created_at: when the process was created; seconds since the epoch.
         rss_bytes: its resident memory.
@@ -37,12 +37,12 @@ class ServerFacts(NamedTuple):
 
 
 def metrics_of(pool: PoolSnapshot, server: ServerFacts) -> str:
-    """A snapshot in the OpenMetrics text format, taken to be of now."""
+    """A snapshot of this moment, in the OpenMetrics text format."""
     page = Exposition({"server": server.name})
     _add_server(page, pool, server)
     _add_apps(page, pool.apps)
     _add_totals(page, "mpkernel", [(_app(app), app.totals) for app in pool.apps])
-    # Apps that are forgotten are in these: a sum over those above would fall.
+    # These include apps that are forgotten. A sum over the apps above would fall when one is.
     _add_totals(page, "mpkernel_server", [({}, pool.totals)])
     _add_hosts(page, pool.apps)
     return page.text()
@@ -202,14 +202,15 @@ def _hosts_by_state(apps: list[AppSnapshot]) -> Iterator[tuple[Labels, int]]:
 
 
 def _deaths_by_reason(totals: list[tuple[Labels, AppTotals]]) -> Iterator[tuple[Labels, int]]:
-    """Those that there were none of, too: a counter that begins with 1 has never grown."""
+    """Reasons that have not occurred are included with 0: if a counter first appears with 1,
+    monitoring does not see that it grew."""
     for labels, one in totals:
         for reason in Reason:
             yield {**labels, "reason": reason.value}, one.deaths.get(reason.value, 0)
 
 
 def _living(apps: list[AppSnapshot]) -> Iterator[tuple[AppSnapshot, HostSnapshot]]:
-    """Not those that are gone and not cleaned up yet: their numbers may be others' by now."""
+    """The processes that live. Of one that has ended, the process id may be another's by now."""
     states = {state.value for state in _LIVING}
     return ((app, host) for app in apps for host in app.hosts if host.state in states)
 

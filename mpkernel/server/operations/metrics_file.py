@@ -1,8 +1,9 @@
-"""`MetricsFile`: metrics where a node exporter's textfile collector reads them.
+"""`MetricsFile`: writes metrics to a file that a node exporter's textfile collector reads.
 
-It is another user's program, so everybody may read the file, whatever the umask is; its folder says
-who may enter. It is replaced as a whole, and gone with the server. One that was killed leaves it
-behind: what it says of when it was written grows old.
+The node exporter may run as another user. So everybody may read the file, whatever the umask is;
+the rights of its folder say who may enter. The file is always replaced as a whole, and removed when
+the server ends. A server that was killed leaves it behind: the time of writing in it then shows its
+age.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ logger = logging.getLogger(__name__)
 
 _INTERVALS_OF_THE_DEAD = 3
 _SLACK_S = 0.1
-"""A timer may be early by the resolution of its clock."""
+"""A timer may fire a little early, by the resolution of its clock."""
 
 
 class MetricsFile:
-    """One server's own: of two that are given the same, the one that began last keeps it, and the
-    other waits until it is gone, or has not been written for three intervals. `write` and `remove`
-    from any thread.
+    """The file of one server. If two servers are given the same file, the one that started last
+    writes it. The other waits until the file is removed, or has not been written for three
+    intervals. `write` and `remove` may be called from any thread.
 
     Args:
-        path: where.
-        interval_s: how often it is written, at the most.
+        path: the file.
+        interval_s: how much time is between two writes, at least.
     """
 
     def __init__(self, path: Path, interval_s: float) -> None:
@@ -50,7 +51,7 @@ class MetricsFile:
         self._trouble = ""
 
     def write(self, pool: PoolSnapshot) -> None:
-        """Write it, if it is time. What stands in the way is warned of once, and tried again."""
+        """Write the file, if it is due. If that fails, it is logged once, and tried again later."""
         with self._lock:
             now = time.monotonic()
             if self._is_removed or now < self._due_at - _SLACK_S:
@@ -74,7 +75,7 @@ class MetricsFile:
             self._trouble = ""
 
     def remove(self) -> None:
-        """Remove it, if it is this server's; nothing is written any more. Idempotent."""
+        """Remove the file, if this server has written it, and write no more. Idempotent."""
         with self._lock:
             self._is_removed = True
             if self._own is None:
@@ -96,7 +97,7 @@ class MetricsFile:
             logger.debug("what dead servers left beside metrics stays: %s", error)
 
     def _is_anothers(self) -> bool:
-        """Whether somebody else has written it, and may do so again."""
+        """Whether another server has written the file, and may do so again."""
         try:
             found = os.stat(self._path)
         except FileNotFoundError:

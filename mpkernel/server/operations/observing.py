@@ -1,4 +1,4 @@
-"""How a snapshot of a pool is taken. What is in one is `snapshot`'s to say."""
+"""Takes a snapshot of a pool. `snapshot` says what is in one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Observed", "Rates", "snapshot_of"]
 
 
 class Observed(Protocol):
-    """What a snapshot is taken of: a pool, of which this much is needed."""
+    """What is needed of a pool to take a snapshot of it."""
 
     files: Registry
     standby: Standby
@@ -38,7 +38,7 @@ class Observed(Protocol):
 
     @property
     def apps(self) -> Sequence[App]:
-        """The apps that had a session once, but for those that are forgotten."""
+        """The apps that have had a session, except those that are forgotten."""
 
     @property
     def closed(self) -> bool:
@@ -46,10 +46,10 @@ class Observed(Protocol):
 
 
 class Rates:
-    """How often something happens, told from counts at two moments.
+    """How often something happens, computed from counts at two moments.
 
     Args:
-        window_s: a rate is over so long, or a little more. Default 2.
+        window_s: how long there is between these moments, at least. Default 2.
     """
 
     def __init__(self, *, window_s: float = 2.0) -> None:
@@ -69,7 +69,7 @@ class Rates:
         return self._rates.get(key, (0.0,) * len(counts))
 
     def keep(self, keys: set[int]) -> None:
-        """Forget all others."""
+        """Forget all but these."""
         for gone in self._marks.keys() - keys:
             del self._marks[gone]
             self._rates.pop(gone, None)
@@ -78,13 +78,13 @@ class Rates:
 async def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
     """What the pool looks like now. On the loop's thread.
 
-    Sessions are looked at in slices of the loop's time, all else in one go after that: so apps,
-    processes and which sessions they have are as at the end. A session that is opened meanwhile is
-    in the next snapshot.
+    First, sessions are looked at in slices of the loop's time; then everything else, at once. So
+    the apps, the processes and the lists of their sessions are as of the end. A session that is
+    opened meanwhile is only in the next snapshot.
 
     Args:
-        pool: which.
-        rates: what was counted before.
+        pool: the pool.
+        rates: keeps the counts of earlier snapshots.
     """
     seen: dict[BaseSession, SessionSnapshot] = {}
 
@@ -188,7 +188,8 @@ def _cpu(usages: Sequence[Usage]) -> float | None:
 
 
 def _bytes_by_pid(files: Registry) -> Counter[int]:
-    """What the files of each process hold: their owner's name says whose they are."""
+    """How many bytes the files of each process hold. The name of their owner says which process it
+    is."""
     held: Counter[str | int] = Counter()
     for owner, size in files.bytes_held().items():
         held[owner.host] += size

@@ -5,8 +5,8 @@
          ◀── orders ──────── ControlSocket       mpkernel restart, drain, stop
          ── each death ────▶ CrashReports        mpkernel crashes
 
-What is written is written on one thread of its own. None of this is needed to serve: what cannot be
-had is warned of, and left out.
+One thread writes all files. The server can do without all of this: if a part of it is not possible,
+a warning is logged, and the part is left out.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _LOOP_PATIENCE_S = 3.0
 
 
 class Operated(Observed, Protocol):
-    """What operators see and order: a pool, of which this much is needed."""
+    """What is needed of a pool so that operators can see it and give it orders."""
 
     settings: Settings
 
 
 class Operations:
-    """On the loop's thread, but for `kill`.
+    """Shows a pool to operators, and carries out their orders. On the loop's thread, except `kill`.
 
     Args:
-        pool: whose. Its settings `snapshot`, `control`, `crash_reports` and `metrics_file` say what
-            there is.
+        pool: the pool. Its settings `snapshot`, `control`, `crash_reports` and `metrics_file` say
+            which of these parts there are.
     """
 
     def __init__(self, pool: Operated) -> None:
@@ -77,7 +77,7 @@ class Operations:
         """Show the pool, and take orders, as far as its settings say. Idempotent.
 
         Args:
-            stop: what to do when it shall leave. Returns at once.
+            stop: called when an operator orders the server to leave. Must return at once.
         """
         settings = self._pool.settings
         if self._task.running or not (settings.snapshot or settings.metrics_file):
@@ -97,29 +97,29 @@ class Operations:
             self._task.start()
 
     def died(self, death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]) -> None:
-        """An app's process ended unasked, with these on it. Returns at once."""
+        """Say that an app's process ended by itself, with these sessions on it. Returns at once."""
         if self._crashes is None or self._is_over:
             return
         if death.reason is not Reason.OPERATOR:
             report = report_of(death, sessions, usages)
             try:
                 self._thread.submit(self._crashes.keep, report)
-            except RuntimeError as error:  # it stays queued
+            except RuntimeError as error:  # no thread could be started; the report stays queued
                 logger.warning("a report of a death is kept with the next one: %s", error)
 
     async def close(self) -> None:
-        """Leave nothing that operators would take for a living server. Idempotent."""
+        """Remove the files and the socket, and end the thread. Idempotent."""
         self.close_soon()
         await self._task.stop()
         await off_the_loop(self._join)
 
     def close_soon(self) -> None:
-        """The same, without waiting."""
+        """Remove the files and the socket, without waiting for the threads."""
         self.kill()
         self._awake.set()
 
     def kill(self) -> None:
-        """The same, without a loop. From any thread."""
+        """Remove the files and the socket, without a loop. From any thread."""
         self._is_over = True
         if self._control is not None:
             self._control.close_soon()
@@ -149,14 +149,14 @@ class Operations:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        interval_s = min(  # metrics are written as they fall due
+        interval_s = min(  # `MetricsFile` itself knows when it is due
             _INTERVAL_S if self._snapshot is not None else math.inf,
             self._pool.settings.metrics_interval_s if self._metrics is not None else math.inf,
         )
         while True:
             self._awake.clear()
             picture = await snapshot_of(self._pool, self._rates)
-            if self._is_over:  # the thread takes nothing any more
+            if self._is_over:  # the thread takes no more work
                 return
             await loop.run_in_executor(self._thread, self._write, picture)
             try:
@@ -182,11 +182,11 @@ class Operations:
             return None
 
     def _obey_on(self, loop: asyncio.AbstractEventLoop, order: Order) -> Answer:
-        """On a thread of the control socket."""
+        """Carry out an order on the loop. Called on a thread of the control socket."""
 
         async def obey() -> Answer:
             answer = self._obey(order)
-            self._awake.set()  # the operator looks next
+            self._awake.set()  # take a snapshot now: the operator will look at it next
             return answer
 
         obeying = obey()

@@ -1,4 +1,4 @@
-"""What an operator can tell a server, and how it is told.
+"""The orders that an operator can give a server, and how they are sent.
 
     operator                                       server
     connect to <name>.sock, 0600
@@ -6,8 +6,8 @@
     Restart, Drain or Stop ─────────────────▶
                     ◀──────────────── Answer
 
-Both sides send one message in msgpack, of known types and bounded size. Nobody waits for ever for
-the other: the connection is cut off.
+Each side sends one message in msgpack, of known types and bounded size. Neither waits for ever for
+the other: after a time limit, the connection is shut down.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ BROKEN = (
     ValueError,
     msgspec.DecodeError,
 )
-"""What a peer's silence, end or nonsense is raised as by `multiprocessing.connection`, whose
-challenges assert in Python 3.11, and by msgspec."""
+"""What is raised when a peer is silent, ends the connection, or sends something wrong: by
+`multiprocessing.connection`, whose challenges use `assert` in Python 3.11, and by msgspec."""
 
 
 class Restart(msgspec.Struct, tag="restart", frozen=True):
@@ -68,7 +68,8 @@ class Restart(msgspec.Struct, tag="restart", frozen=True):
 
 
 class Drain(msgspec.Struct, tag="drain", frozen=True):
-    """Have an app's new sessions get a fresh process; its present ones end with their last.
+    """Give an app's new sessions a fresh process. Its present processes end with their last
+    session.
 
     Attributes:
         app: absolute path of its file.
@@ -78,7 +79,7 @@ class Drain(msgspec.Struct, tag="drain", frozen=True):
 
 
 class Stop(msgspec.Struct, tag="stop", frozen=True):
-    """Leave, once the commands that run have come to their end."""
+    """Leave when the commands that run have ended."""
 
 
 Order: TypeAlias = Restart | Drain | Stop
@@ -88,8 +89,8 @@ class Answer(msgspec.Struct, frozen=True):
     """What became of an order.
 
     Attributes:
-        done: whether it is carried out, or about to be.
-        text: that in a sentence.
+        done: whether the order is carried out, or about to be.
+        text: what happened, in a sentence.
     """
 
     done: bool
@@ -108,8 +109,8 @@ def decode_order(data: bytes) -> Order:
 
 @contextmanager
 def cut_off_after(connection: Connection, patience_s: float) -> Iterator[None]:
-    """In this `with`, have a connection end after so long, however slowly its peer goes on: who
-    reads or writes then meets its end."""
+    """In this `with`, shut a connection down after `patience_s`, even if its peer goes on slowly.
+    Who reads or writes then sees the end of the connection."""
     timer = threading.Timer(patience_s, cut_off, (connection,))
     timer.daemon = True
     timer.start()
@@ -121,7 +122,7 @@ def cut_off_after(connection: Connection, patience_s: float) -> Iterator[None]:
 
 
 def cut_off(connection: Connection) -> None:
-    """End a connection that is open here, whoever reads or writes it meanwhile."""
+    """Shut a connection down, even while another thread reads or writes it."""
     with socket_of(connection) as same:
         try:
             same.shutdown(socket.SHUT_RDWR)
@@ -130,11 +131,11 @@ def cut_off(connection: Connection) -> None:
 
 
 def give_order(order: Order, snapshot: Path, *, patience_s: float = 10.0) -> Answer:
-    """Tell a server; returns its answer.
+    """Give a server an order. Returns its answer.
 
     Args:
-        order: what.
-        snapshot: the server's, beside which lie its socket and key.
+        order: the order.
+        snapshot: the file of the server's snapshot. Its socket and its key lie beside it.
         patience_s: how long the server may take.
 
     Raises:

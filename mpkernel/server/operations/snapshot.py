@@ -1,8 +1,8 @@
 """What a server looks like at one moment, for its operator: apps, processes, sessions.
 
-Moments are seconds of the machine's monotonic clock (`time.monotonic()`), which is the same for
-every process and which nobody sets; where it is the calendar's, the name says so. How a snapshot is
-taken is `observing`'s, how it reaches the operator `snapshot_file`'s and `finding`'s.
+Times are seconds of the machine's monotonic clock (`time.monotonic()`), which is the same for every
+process and which nobody can set. Only `created_at` is a time of the calendar. `observing` takes a
+snapshot; `snapshot_file` and `finding` bring it to the operator.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         session_id: the client's name for it.
         is_running: whether its kernel runs a command, as far as it says.
-        running: what it runs, as far as its journal knows; "" where nobody knows.
-        done: commands that its kernel has done, since its process started.
-        window_used_bytes: sent down, and not yet taken by the kernel.
-        waiting_bytes: kept in the server until the window has room.
+        running: what it runs, as far as its journal knows; "" if that is unknown.
+        done: how many commands its kernel has done since its process started.
+        window_used_bytes: how many bytes were sent down, and not yet taken by the kernel.
+        waiting_bytes: how many bytes the server keeps until the window has room.
         acted_at: when its client last sent something.
         strikes: how often it has ended its process.
     """
@@ -43,19 +43,19 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pid: its id.
-        state: where it stands in its life, see `lifecycle.State`.
-        refusal: why it takes no new sessions although it lives; None when it does.
-        started_at: when it was launched, or adopted.
-        rss_bytes: memory of it and all that it started; None where nothing is sampled, or not yet.
-        cpu: processors in use by the same, 1.0 for one of them wholly; None as above.
-        threads, descriptors: of the process itself; None as above.
-        processes: it and all that it started; None as above.
-        messages: how many came from it.
-        sent: how many were sent to it.
-        messages_per_s, sent_per_s: the same per second, lately.
-        backlog_bytes: what waits in the server because the process does not take it.
-        files_bytes: what its virtual files hold.
-        sessions: those whose kernels have not ended.
+        state: its state, see `lifecycle.State`.
+        refusal: why it takes no new sessions although it lives; None if it takes them.
+        started_at: when it was launched, or taken from the standby.
+        rss_bytes: the memory of it and of all that it started; None while it has not been sampled.
+        cpu: how many processors these use, 1.0 for one processor at full load; None likewise.
+        threads, descriptors: how many the process itself has; None likewise.
+        processes: how many processes there are, itself and all that it started; None likewise.
+        messages: how many messages came from it.
+        sent: how many messages were sent to it.
+        messages_per_s, sent_per_s: how many per second, lately.
+        backlog_bytes: how many bytes wait in the server because the process does not take them.
+        files_bytes: how many bytes its virtual files hold.
+        sessions: the sessions whose kernels have not ended.
     """
 
     pid: int
@@ -83,10 +83,10 @@ class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         path: absolute path of its file.
         name: the short name.
         is_failed: whether it died too often, and is not started for a while.
-        waiting: sessions that wait for a process.
-        deaths: how often a process of its ended unasked, or was restarted.
-        last_reason: why the last one did, in a word; None when none did.
-        last_death: the same in a sentence.
+        waiting: how many sessions wait for a process.
+        deaths: how often one of its processes ended by itself, or was restarted.
+        last_reason: why the last of these ended, in a word; None if there was none.
+        last_death: why it ended, in a sentence.
         hosts: its processes, the one that takes sessions first.
         totals: what has happened to it since its first session.
     """
@@ -106,8 +106,9 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A pool, and so a server.
 
     Attributes:
-        apps: those that had a session once, by their paths. Of many, the idle ones are left out.
-        totals: what has happened to all apps together, those that are left out among them.
+        apps: the apps that have had a session, by their paths. If there are many, idle ones are
+            left out.
+        totals: what has happened to all apps together, also to those that are left out.
         standby: ids of the processes that are ready for an app.
         files: how many virtual files there are.
         files_bytes: what they hold together.
@@ -123,17 +124,17 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A server, as its file says.
+    """A server, as its snapshot's file describes it.
 
     Attributes:
         pid: its process id.
         created_at: when the process was created; seconds since the epoch.
-        program: what was started, without its arguments.
-        version: mpkernel's.
-        python: Python's.
-        started_at: when its pool was started; `time.monotonic()` on the same machine.
-        taken_at: when this was so; the same.
-        has_control: whether orders reach it.
+        program: the program that was started, without its arguments.
+        version: the version of mpkernel.
+        python: the version of Python.
+        started_at: when its pool was started, by the machine's `time.monotonic()`.
+        taken_at: when this snapshot was taken, by the same clock.
+        has_control: whether it takes orders.
         pool: its apps and processes.
     """
 

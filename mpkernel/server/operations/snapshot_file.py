@@ -3,7 +3,7 @@
     event loop, once a second          the pool's own writer          anybody of the same user
     snapshot_of(pool) ─ changed? ────▶ write_private ─▶ <name>.json ─▶ published_servers()
 
-Who finds the files of all servers is `finding`.
+`finding` finds the files of all servers.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 class SnapshotFile:
-    """One server's own. `write` and `remove` from any thread.
+    """The file of one server. `write` and `remove` may be called from any thread.
 
     Args:
-        path: where.
+        path: the file.
         has_control: see `ServerSnapshot`.
     """
 
@@ -63,7 +63,7 @@ class SnapshotFile:
         )
 
     def write(self, pool: PoolSnapshot) -> None:
-        """Write it, unless nothing has changed. What stands in the way is warned of once."""
+        """Write the file, unless nothing has changed. If that fails, it is logged once."""
         with self._lock:
             if self._is_removed or (pool == self._written and self._path.exists()):
                 return
@@ -79,7 +79,7 @@ class SnapshotFile:
             self._is_failing = False
 
     def remove(self) -> None:
-        """Remove it; nothing is written any more. Idempotent."""
+        """Remove the file, and write no more. Idempotent."""
         with self._lock:
             self._is_removed = True
             try:
