@@ -24,7 +24,7 @@ SHOWN = {
     "Message": "channel payload",
     "PythonClient": "answer close complete execute interrupt next open run_app set_values",
     "Rebuilt": "commands kernel lost messages",
-    "Session": "app close over pid send session_id stop traffic",
+    "Session": "app close host over pid send session_id stop traffic",
 }
 """What a class that users hold, or derive theirs from, shows them."""
 

@@ -9,7 +9,7 @@ from mpkernel.server.supervision.tallies import Tallies
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 
-__all__ = ["AppOfSession", "HostOfSession"]
+__all__ = ["AppOfSession", "HostOfClient", "HostOfSession"]
 
 _SessionT = TypeVar("_SessionT", contravariant=True)
 
@@ -31,6 +31,16 @@ class AppOfSession(Protocol[_SessionT]):
 
     def forget(self, session: _SessionT) -> None:
         """A session that waits for a process was closed. From any thread."""
+
+
+class HostOfClient(Protocol):
+    """What a client sees of the host that its session is on.
+
+    Attributes:
+        pid: the process's id.
+    """
+
+    pid: int
 
 
 class HostOfSession(Sink, Protocol[_SessionT]):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Self
 
+from mpkernel.server.sessions.app_and_host import HostOfClient
 from mpkernel.server.sessions.base import SessionTraffic
 from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.wire.frames import Channel, Message
@@ -47,8 +48,14 @@ class Session:
         return self._queued.session_id
 
     @property
+    def host(self) -> HostOfClient | None:
+        """The process that the kernel is in, one of `HostPool.hosts`; None while the session waits
+        for one."""
+        return self._queued.host
+
+    @property
     def pid(self) -> int | None:
-        """The id of the process that the kernel is in; None while the session waits for one."""
+        """The id of that process; None while the session waits for one."""
         host = self._queued.host
         return None if host is None else host.pid
 
