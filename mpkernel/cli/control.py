@@ -35,7 +35,9 @@ def order_app(name: str, does: str, order: Callable[[str], Order], arguments: Se
     """
     parser = argparse.ArgumentParser(prog=f"mpkernel {name}", description=does)
     parser.add_argument("app", metavar="APP", help="its file: a path, or its name alone")
-    parser.add_argument("--server", type=int, metavar="PID", help="which, where several have it")
+    parser.add_argument(
+        "--server", type=int, metavar="PID", help="which server, if several have the app"
+    )
     given = parser.parse_args(arguments)
     deadline = time.monotonic() + _SNAPSHOT_AGE_S
     while not (found := _having(given.app, _servers(given.server))):
@@ -64,7 +66,9 @@ def stop_server(name: str, does: str, arguments: Sequence[str]) -> int:
         MPKernelError: it is not clear which, or it does not answer, or does not leave in time.
     """
     parser = argparse.ArgumentParser(prog=f"mpkernel {name}", description=does)
-    parser.add_argument("server", type=int, nargs="?", metavar="PID", help="which, of several")
+    parser.add_argument(
+        "server", type=int, nargs="?", metavar="PID", help="which server, if there are several"
+    )
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="how long to wait; default 60"
     )

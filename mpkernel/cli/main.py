@@ -18,7 +18,7 @@ _COMMANDS = {
     "run": "serve marimo notebooks, each in a process of its own (mpkernel run --help)",
     "exec": "run an app in a process of its own, in this terminal (mpkernel exec --help)",
     "status": "show the servers that run (mpkernel status --help)",
-    "top": "the same, again and again (mpkernel top --help)",
+    "top": "show the servers that run, again and again (mpkernel top --help)",
     "restart": "end an app's process; its sessions come back (mpkernel restart --help)",
     "drain": "have an app's new sessions get a fresh process (mpkernel drain --help)",
     "stop": "have a server leave (mpkernel stop --help)",
@@ -32,7 +32,7 @@ _COMMANDS = {
 """Each a module of this package, whose `run` takes the arguments that follow."""
 
 _SERVE = ("run", "exec")
-"""Those whose standard output is not all there is to them."""
+"""These commands do more than write to standard output: they go on when nobody reads it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = int(importlib.import_module(f"mpkernel.cli.{command}").run(given[1:]))
         if command not in _SERVE:
-            sys.stdout.flush()  # not at the interpreter's end, which has no way to say
+            sys.stdout.flush()  # an error at the interpreter's end could not be reported
     except MPKernelError as error:
         print(f"mpkernel: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         if command in _SERVE:
             raise
-        # Who reads has seen enough, as `head` has: what is left to write goes nowhere.
+        # The reader has ended, as `head` does: the rest of the output is dropped.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
