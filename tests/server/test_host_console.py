@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -226,6 +227,65 @@ def test_a_selector_whose_descriptor_is_closed_ends_no_console(
             continue
     other.end()
     assert caplog.text.count("the consoles of all apps could not be waited for") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the selector of Linux has a descriptor")
+def test_a_console_that_comes_while_the_selector_is_closed_is_relayed_too() -> None:
+    is_handling, may_go_on = threading.Event(), threading.Event()
+    texts: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+
+    def on_text(stream: str, text: str, _: float) -> None:
+        is_handling.set()
+        may_go_on.wait(WAIT_S)
+        texts.put((stream, text))
+
+    first = ARelay(forward=False, on_text=on_text)
+    os.write(first.writes[0], b"before")
+    assert is_handling.wait(WAIT_S)
+    number = a_selector_of(first.relay)
+    os.close(number)
+    with open(os.devnull, "rb") as somebody_s_own:
+        assert somebody_s_own.fileno() == number
+        other = ARelay(forward=False, relay=first.relay)
+        may_go_on.set()
+        os.write(first.writes[1], b"after")
+        os.write(other.writes[1], b"after")
+        assert other.texts.get(timeout=WAIT_S) == ("stderr", "after")
+        assert [texts.get(timeout=WAIT_S) for _ in range(2)] == [
+            ("stdout", "before"),
+            ("stderr", "after"),
+        ]
+        other.end()
+        first.close()
+        os.fstat(number)  # still open: it was not the relay's to close
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux refuses to wait for a file")
+def test_a_console_that_cannot_be_read_ends_alone(
+    relay: ARelay, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_pipe = os.open(tmp_path / "file", os.O_CREAT | os.O_RDONLY)
+    (stdout, _), (stderr, _) = pipes = [os.pipe() for _ in range(2)]
+    ended = threading.Event()
+    tail = relay.relay.add(
+        "broken.py",
+        app="/broken.py",
+        pid=os.getpid(),
+        stdout=stdout,
+        stderr=stderr,
+        faults=no_pipe,
+        on_text=lambda *_: None,
+        on_end=ended.set,
+    )
+    for _, write in pipes:
+        os.close(write)
+    assert tail.ended.wait(WAIT_S)
+    assert ended.wait(WAIT_S)
+    os.write(relay.writes[0], b"relayed")
+    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "relayed")
+    assert "the console of broken.py cannot be read" in caplog.text
+    for fd in (stdout, stderr, no_pipe):
+        os.close(fd)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the selector of Linux forgets what is closed")

@@ -8,6 +8,7 @@ once, and goes on waiting when somebody has closed what it waits with.
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 OnText: TypeAlias = Callable[[StreamName, str, float], None]
 
 _TRY_AGAIN_S = 0.1
+_OUT_OF_MEMORY = (errno.ENOMEM, errno.ENOSPC)
+_SELECTOR_OF_LINUX = getattr(selectors, "EpollSelector", ())
+_DESCRIPTORS = "/proc/self/fd"
 
 
 class ConsoleRelay:
@@ -42,6 +46,7 @@ class ConsoleRelay:
         self._thread: threading.Thread | None = None
         self._waiting: deque[ConsoleSource] = deque()
         self._sources: dict[int, ConsoleSource] = {}  # what is read, by descriptor; the thread's
+        self._lost_selectors: list[selectors.BaseSelector] = []
         self._is_failing = False
         self._closed = False
 
@@ -132,6 +137,8 @@ class ConsoleRelay:
 
     def _read_what_comes(self) -> None:
         assert self._selector is not None
+        while self._waiting:
+            self._register(self._waiting.popleft())
         for key, _ in self._selector.select():
             if key.data is None:
                 os.read(key.fd, 4096)
@@ -139,8 +146,6 @@ class ConsoleRelay:
                 self._selector.unregister(key.fd)
                 del self._sources[key.fd]
                 key.data.end()
-        while self._waiting:
-            self._register(self._waiting.popleft())
 
     def _register(self, source: ConsoleSource) -> None:
         assert self._selector is not None
@@ -148,28 +153,20 @@ class ConsoleRelay:
             # Its end is not told: its descriptors would be closed then, and this one is another's.
             logger.error("the console of %s was closed by somebody else", before.name)
             self._selector.unregister(source.fd)
-        try:
-            self._selector.register(source.fd, selectors.EVENT_READ, source)
-        except (OSError, ValueError):
-            logger.exception("the console of %s cannot be read", source.name)
-            source.end()
-        else:
-            self._sources[source.fd] = source
+        self._sources[source.fd] = source
+        # Whether the selector or this descriptor is at fault, `_wait_anew` finds out.
+        self._selector.register(source.fd, selectors.EVENT_READ, source)
 
     def _wait_anew(self) -> None:
         """Replace a selector that fails. Where that fails too, the next turn tries it again."""
         assert self._selector is not None
         time.sleep(_TRY_AGAIN_S)
-        _close(self._selector)
+        self._close(self._selector)
         selector = None
         try:
             selector = selectors.DefaultSelector()
-            for fd, source in list(self._sources.items()):
-                if _is_open(fd):
-                    selector.register(fd, selectors.EVENT_READ, source)
-                else:
-                    del self._sources[fd]
-                    source.end()
+            for source in list(self._sources.values()):
+                self._register_again(source, selector)
             if not _is_open(self._wake_read):
                 with self._lock:
                     self._wake_read, self._wake_write = os.pipe()
@@ -179,7 +176,23 @@ class ConsoleRelay:
         except (OSError, ValueError) as error:
             logger.debug("the consoles of all apps cannot be waited for: %s", error)
             if selector is not None:
-                _close(selector)
+                self._close(selector)
+
+    def _register_again(self, source: ConsoleSource, selector: selectors.BaseSelector) -> None:
+        try:
+            selector.register(source.fd, selectors.EVENT_READ, source)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _OUT_OF_MEMORY:
+                raise
+            logger.warning("the console of %s cannot be read: %s", source.name, error)
+            del self._sources[source.fd]
+            source.end()
+
+    def _close(self, selector: selectors.BaseSelector) -> None:
+        if _is_closed_by_another(selector):
+            self._lost_selectors.append(selector)  # to be forgotten would close the number, too
+            return
+        selector.close()
 
     def _give_up(self) -> None:
         self._sources.update((source.fd, source) for source in self._waiting)
@@ -188,7 +201,7 @@ class ConsoleRelay:
                 pass
             source.end()
         assert self._selector is not None
-        _close(self._selector)
+        self._close(self._selector)
         with self._lock:
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -202,8 +215,11 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def _close(selector: selectors.BaseSelector) -> None:
+def _is_closed_by_another(selector: selectors.BaseSelector) -> bool:
+    """Whether the selector's descriptor was closed, and its number may be another's. Linux only."""
+    if not (isinstance(selector, _SELECTOR_OF_LINUX) and os.path.isdir(_DESCRIPTORS)):
+        return False
     try:
-        selector.close()
-    except OSError as error:  # somebody else has closed its descriptor
-        logger.debug("%s", error)
+        return os.readlink(f"{_DESCRIPTORS}/{selector.fileno()}") != "anon_inode:[eventpoll]"
+    except OSError:
+        return True
