@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 from urllib.parse import urlencode, urlsplit
 
+import pytest
 from e2e.harness import Tab
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 
-__all__ = ["EventStream", "EventsTab"]
+__all__ = ["EventStream", "EventsTab", "needs_server_sent_events"]
+
+needs_server_sent_events = pytest.mark.skipif(
+    importlib.util.find_spec("marimo._server.sse") is None,
+    reason="older versions of marimo have no server-sent events",
+)
 
 
 class EventStream:

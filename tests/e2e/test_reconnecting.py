@@ -8,12 +8,14 @@ import re
 import signal
 
 import pytest
-from e2e.events import EventsTab
+from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import NOTEBOOKS, Server, Tab
 
 SLIDER = str(NOTEBOOKS / "slider.py")
 
-on_each_transport = pytest.mark.parametrize("new_tab", [Tab, EventsTab])
+on_each_transport = pytest.mark.parametrize(
+    "new_tab", [Tab, pytest.param(EventsTab, marks=needs_server_sent_events)]
+)
 
 
 def pid_of(tab: Tab) -> int:

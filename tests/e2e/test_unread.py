@@ -7,7 +7,7 @@ import itertools
 
 import psutil
 import pytest
-from e2e.events import EventsTab
+from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import NOTEBOOKS, Server, Tab, open_tabs
 
 NOTEBOOK = NOTEBOOKS / "unread.py"
@@ -90,6 +90,7 @@ async def test_ten_tabs_that_stopped_reading_leave_the_eleventh_its_answers() ->
             await tab.drop()
 
 
+@needs_server_sent_events
 async def test_a_page_that_takes_no_server_sent_events_is_disconnected_and_may_come_back() -> None:
     async with (
         Server(NOTEBOOK, env={"MPKERNEL_SSE_STALL_TIMEOUT_S": "0.5"}) as server,
@@ -109,6 +110,7 @@ async def test_a_page_that_takes_no_server_sent_events_is_disconnected_and_may_c
         assert "Traceback" not in server.output()
 
 
+@needs_server_sent_events
 async def test_a_page_that_reads_late_but_in_time_loses_nothing_of_its_server_sent_events() -> None:
     async with Server(NOTEBOOK) as server, EventsTab(server.url, history=1) as tab:
         await tab.wait_for("shown 0 words")
