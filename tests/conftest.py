@@ -23,8 +23,10 @@ __all__ = ["pytest_xdist_make_scheduler", "pytest_xdist_setupnodes"]
 # Properties are about bytes, not about how busy the machine is.
 settings.register_profile("mpkernel", deadline=None)
 settings.load_profile("mpkernel")
-# Who is run in the background of a shell ignores it, and so would all that tests start.
+# What is run in the background of a shell ignores SIGINT, and with `nohup` SIGHUP, and so would all
+# that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _SHM = Path("/dev/shm")
 _OF_OURS = ("spawn_main", "mpkernel")

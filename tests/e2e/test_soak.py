@@ -149,7 +149,9 @@ async def test_the_server_stays_what_it_was(tmp_path: Path) -> None:
     apps = [tmp_path / f"app{number}.py" for number in range(APPS)]
     for app in apps:
         shutil.copy(NOTEBOOKS / "soak.py", app)
-    async with Server(tmp_path, cwd=tmp_path, options=("--session-ttl", "5")) as server:
+    # Blocks are kept to be used again, and add up until the first of them have this age.
+    options = ("--session-ttl", "5", "--recycled-files-age-s", f"{SECONDS / 9:g}")
+    async with Server(tmp_path, cwd=tmp_path, options=options) as server:
         soak = Soak(server, apps)
         await soak.run()
         print(f"{soak.visits} visits, {soak.deaths} deaths; the medians of each quarter:")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from halves import queued_of
 from other_user import as_nobody, require_root
 from server.conftest import APPS
 
@@ -187,7 +188,7 @@ async def test_another_user_neither_sees_nor_orders_nor_reads_reports(open_folde
         died = await pool.open_session(
             APPS / "kernels.py", kernel=KernelSpec(entry="kernels:exit_the_process")
         )
-        await died._ended.wait()
+        await queued_of(died)._ended.wait()
         await pool.open_session(APPS / "kernels.py", kernel=ECHO)
         while not (published_servers() and kept_reports()):
             await asyncio.sleep(0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from halves import queued_of
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostStartError, ProtocolError, SettingsError
@@ -27,7 +28,7 @@ async def test_arguments_over_the_largest_message_leave_no_session(
     (host,) = pool.hosts
     with pytest.raises(ProtocolError, match="over the limit"):
         await pool.open_session(APP, kernel=TOO_LARGE, session_id="alice")
-    assert host.sessions == [session]
+    assert host.sessions == [queued_of(session)]
     again = await pool.open_session(
         APP, kernel=KernelSpec(entry="kernels:echo"), session_id="alice"
     )
