@@ -3,6 +3,7 @@ and sends it back."""
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import queue
@@ -257,6 +258,8 @@ def test_a_console_that_comes_while_the_selector_is_closed_is_relayed_too() -> N
         ]
         other.end()
         first.close()
+        del first, other
+        gc.collect()
         os.fstat(number)  # still open: it was not the relay's to close
 
 

@@ -32,6 +32,8 @@ _TRY_AGAIN_S = 0.1
 _OUT_OF_MEMORY = (errno.ENOMEM, errno.ENOSPC)
 _SELECTOR_OF_LINUX = getattr(selectors, "EpollSelector", ())
 _DESCRIPTORS = "/proc/self/fd"
+_lost_selectors: list[selectors.BaseSelector] = []
+"""Kept for ever: when one is collected, Python closes its number, which is another's by now."""
 
 
 class ConsoleRelay:
@@ -46,7 +48,6 @@ class ConsoleRelay:
         self._thread: threading.Thread | None = None
         self._waiting: deque[ConsoleSource] = deque()
         self._sources: dict[int, ConsoleSource] = {}  # what is read, by descriptor; the thread's
-        self._lost_selectors: list[selectors.BaseSelector] = []
         self._is_failing = False
         self._closed = False
 
@@ -190,7 +191,7 @@ class ConsoleRelay:
 
     def _close(self, selector: selectors.BaseSelector) -> None:
         if _is_closed_by_another(selector):
-            self._lost_selectors.append(selector)  # to be forgotten would close the number, too
+            _lost_selectors.append(selector)
             return
         selector.close()
 
