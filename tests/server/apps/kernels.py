@@ -57,6 +57,13 @@ def _crash_in_a_child(fork):
     os.waitpid(child, 0)
 
 
+def _fork_by_c_code():
+    # A thread that waits for the interpreter has it handed over. There is none in the fork, which
+    # would wait for ever for somebody to take it.
+    sys.setswitchinterval(60)
+    return ctypes.PyDLL(None).fork()
+
+
 def exit_after_a_fork_crashed(kernel):
     _crash_in_a_child(os.fork)
     os._exit(7)
@@ -68,12 +75,12 @@ def segfault_after_a_fork_crashed(kernel):
 
 
 def exit_after_a_fork_by_c_code_crashed(kernel):
-    _crash_in_a_child(ctypes.PyDLL(None).fork)
+    _crash_in_a_child(_fork_by_c_code)
     os._exit(7)
 
 
 def segfault_after_a_fork_by_c_code_crashed(kernel):
-    _crash_in_a_child(ctypes.PyDLL(None).fork)
+    _crash_in_a_child(_fork_by_c_code)
     segfault(kernel)
 
 
