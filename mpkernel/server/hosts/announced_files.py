@@ -43,6 +43,9 @@ class AnnouncedFiles:
         tell_freed: called on the loop's thread with the keys of files that nobody reads any more,
             1,000 at most, once per turn of the loop.
         mapped_age_s: how long a block that is used again stays mapped.
+
+    Attributes:
+        mappings: the host's blocks that the server has mapped.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class AnnouncedFiles:
         *,
         mapped_age_s: float,
     ) -> None:
-        self._mappings = Mappings(max_age_s=mapped_age_s)
+        self.mappings = Mappings(max_age_s=mapped_age_s)
         self._registry = registry
         self._host = host
         self._prefix = host.prefix
@@ -64,6 +67,7 @@ class AnnouncedFiles:
         self._expiry: asyncio.TimerHandle | None = None
         self._freed: deque[str] = deque()  # single operations, each one atomic
         self._will_tell = False
+        self._last_owner = Owner(self._prefix)
         self._live: set[_HostSource] = set()  # single operations, each one atomic
         self._releasing: set[asyncio.Task[None]] = set()
         self._is_over = False
@@ -80,7 +84,7 @@ class AnnouncedFiles:
         if len(message.media_type) > _MOST_CHARS:
             raise ValueError(f"{message.media_type[:80]!r}… is no media type")
         self._check_count()
-        source = _HostSource(message, self._on_source_freed, self._mappings)
+        source = _HostSource(message, self)
         self._registry.register(
             message.key,
             source,
@@ -90,7 +94,7 @@ class AnnouncedFiles:
         )
         self._live.add(source)
         if message.kind == "block":
-            self._mappings.note(message.location)
+            self.mappings.note(message.location)
             if self._expiry is None:
                 self._expire_in(self._mapped_age_s)
 
@@ -107,7 +111,7 @@ class AnnouncedFiles:
 
     def let_go(self) -> None:
         """Keep nothing mapped that nobody reads: memory that a host gives up is free only then."""
-        self._mappings.clear()
+        self.mappings.clear()
 
     def release_session(self, session: int) -> None:
         """End the files of a session; many of them in slices of the loop's time."""
@@ -118,7 +122,7 @@ class AnnouncedFiles:
         slices of the loop's time, see `released`."""
         self._is_over = True
         self._release(self._registry.keys_of_host(self._prefix))
-        self._mappings.clear()
+        self.mappings.clear()
         if self._expiry is not None:
             self._expiry.cancel()
 
@@ -164,7 +168,8 @@ class AnnouncedFiles:
             registry=self._releasing,
         )
 
-    def _on_source_freed(self, source: _HostSource) -> None:
+    def source_freed(self, source: _HostSource) -> None:
+        """Nobody reads this file any more. On any thread."""
         self._live.discard(source)
         self._on_freed(source.key)
 
@@ -198,12 +203,16 @@ class AnnouncedFiles:
 
     def _expire(self) -> None:
         self._expiry = None
-        due_s = self._mappings.expire()
+        due_s = self.mappings.expire()
         if due_s is not None:
             self._expire_in(due_s)
 
     def _owner(self, session: int) -> Owner:
-        return Owner(self._prefix, session)
+        """One object for all files in a row of one session: the garbage collector, which stops the
+        loop, goes through each object that is kept."""
+        if self._last_owner.session != session:
+            self._last_owner = Owner(self._prefix, session)
+        return self._last_owner
 
     def _is_of_host(self, message: FileStored) -> bool:
         path = message.location
@@ -219,25 +228,21 @@ class AnnouncedFiles:
 class _HostSource:
     """A file's bytes, held by its host."""
 
-    def __init__(
-        self,
-        message: FileStored,
-        on_freed: Callable[[_HostSource], None],
-        mappings: Mappings,
-    ) -> None:
+    __slots__ = ("_files", "key", "kind", "location")
+
+    def __init__(self, message: FileStored, files: AnnouncedFiles) -> None:
         self.kind: SourceKind = message.kind
         self.location = message.location
         self.key = message.key
-        self._on_freed = on_freed
-        self._mappings = mappings
+        self._files = files
 
     def open(self, size: int) -> Reader:
         if self.kind == "block":
-            return self._mappings.open(self.location, size)
+            return self._files.mappings.open(self.location, size)
         return AttachedFile(self.location, size)
 
     def released(self) -> None:
         """Nothing: it was the host that said so, or the host is gone."""
 
     def free(self) -> None:
-        self._on_freed(self)
+        self._files.source_freed(self)
