@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
+from mpkernel.aio.turns import turn_of
 from mpkernel.errors import ProtocolError
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.links.pipe_link import PipeLink
@@ -106,6 +107,22 @@ async def test_what_a_dead_host_left_is_taken_in_turns_too(peer: Peer) -> None:
         await asyncio.sleep(0)
     assert len(peer.frames) == COUNT
     assert turns >= 5
+
+
+async def test_what_a_dead_host_left_is_taken_also_where_others_use_up_every_turn(
+    peer: Peer,
+) -> None:
+    peer.write(COUNT)
+    turn = turn_of(asyncio.get_running_loop())
+    while True:
+        assert turn.has_time_left()
+        time.sleep(0.003)  # more than a turn
+        before = len(peer.frames)
+        if peer.link.drain():
+            break
+        assert len(peer.frames) > before
+        await asyncio.sleep(0)
+    assert len(peer.frames) == COUNT
 
 
 async def test_nothing_is_taken_after_the_close(peer: Peer) -> None:

@@ -161,18 +161,18 @@ class PipeLink:
 
         Returns:
             Whether all is read. False: the loop's turn has no more time for it; call it again in a
-            later one.
+            later one. Each call reads some of it, also where others use up every turn.
         """
         if self._left_bytes is None:
             self._left_bytes = {fd: _waiting_in(fd) for fd in self._readers}
         for fd, decoder in list(self._readers.items()):
             while self._left_bytes[fd] > 0 or decoder.has_frames_left:
-                if self._turn.is_over:
-                    return False
                 before = self._received_bytes
                 if not self._read(fd):
                     break
                 self._left_bytes[fd] -= self._received_bytes - before
+                if self._turn.is_over:
+                    return False
         return True
 
     def close(self) -> None:
