@@ -32,8 +32,9 @@ class Sources(NamedTuple):
 
     Attributes:
         environ: such as `os.environ`. Its variables are `MPKERNEL_` and a setting's name in
-        capitals. folder: where the search for a `pyproject.toml` begins; it goes upward. Default:
-        no search. flags: the text of each flag, by the setting's name.
+            capitals.
+        folder: where the search for a `pyproject.toml` begins; it goes upward. Default: no search.
+        flags: the text of each flag, by the setting's name.
         file: the file to read. Default: the one that `MPKERNEL_SETTINGS` names, else the one that
             the search finds.
     """

@@ -28,7 +28,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         rss_bytes: resident memory of the host and of all that it started, summed. Pages that forked
             processes share count for each of them.
         cpu_s: CPU time of the same processes, and of their children that have ended and were
-        reaped. host_cpu_s: CPU time of the host's own process, in steps of 10 ms.
+            reaped.
+        host_cpu_s: CPU time of the host's own process, in steps of 10 ms.
         threads: how many threads the host's own process has.
         descriptors: how many descriptors it has open; None where the system does not tell.
         processes: how many processes there are: the host and all that it started.
