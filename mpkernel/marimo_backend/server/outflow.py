@@ -116,9 +116,9 @@ class Outflow:
 def telling_of_moves(send: Send, tell: Callable[[], None]) -> Send:
     """An ASGI `send` to a page that calls `tell` whenever the page has taken a message.
 
-    Servers wait in `send` only when the page's connection is full. When a page reads
-    again after a while, there is room for thousands of small messages at once. They must not keep
-    the loop from other work.
+    Servers wait in `send` only when the page's connection is full. When a page reads again after a
+    while, there is room for thousands of small messages at once. They must not keep the loop from
+    other work.
     """
     sent_in_a_row = 0
 

@@ -24,6 +24,7 @@ from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
 from mpkernel.server.supervision.watchdog import Watchdog
 from mpkernel.settings import Settings
+from mpkernel.steps import run_each
 from shm import Registry, sweep
 
 __all__ = ["HostMaker"]
@@ -146,8 +147,10 @@ class HostMaker:
 
     def _give_up_free(self) -> None:
         self._gave_up_at, self._giving_up = asyncio.get_running_loop().time(), None
-        for host in self._hosts():
-            host.give_up_free()
+        run_each(
+            [host.give_up_free for host in self._hosts()],
+            "a process could not be told to give up shared memory",
+        )
 
 
 @functools.cache
