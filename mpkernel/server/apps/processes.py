@@ -113,7 +113,7 @@ class AppProcesses:
         left_s = self._policy.wait_s(self._clock())
         if left_s and self._policy.failed:
             raise AppUnavailable(
-                f"{self._name} ended again and again, last: {self._last_words()}",
+                f"{self._name} ended again and again, last: {self._last_death_in_words()}",
                 remedy=f"try again in {left_s:.0f} s",
             )
         return left_s
@@ -137,7 +137,7 @@ class AppProcesses:
         left_s = self.wait_s()
         if left_s:
             raise AppUnavailable(
-                f"{self._name} is about to be started again after {self._last_words()}",
+                f"{self._name} is about to be started again after {self._last_death_in_words()}",
                 remedy=f"try again in {left_s:.1f} s",
             )
         return self._launch(kernel.argv, kernel.env)
@@ -212,5 +212,5 @@ class AppProcesses:
         except Exception:
             logger.exception("a death could not be reported", app=self._path, pid=death.pid)
 
-    def _last_words(self) -> str:
+    def _last_death_in_words(self) -> str:
         return self.last_death.what if self.last_death is not None else "its end"
