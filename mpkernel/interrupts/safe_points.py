@@ -31,6 +31,7 @@ import itertools
 import operator
 import sys
 import threading
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
@@ -77,13 +78,23 @@ _set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_exception.argtypes = [ctypes.c_ulong, ctypes.py_object]
 
 
-def throw(thread: int) -> bool:
+def throw(thread: int, was_cancelled: Callable[[], bool] | None = None) -> bool:
     """Have a KeyboardInterrupt raised in a thread, where it is now, or when the C call returns that
-    it is in. Returns False when that would do harm: the caller tries again later."""
+    it is in. Returns False when that would do harm, or is not needed: the caller tries again later.
+
+    Args:
+        thread: its ident.
+        was_cancelled: where the thread's event loop was told to cancel its task: tells whether it
+            has done so. No exception is needed then, nor while the loop sleeps: what told it wakes
+            it. Default: no loop was told.
+    """
     top = sys._current_frames().get(thread)
     if top is None:
         return False
     instruction = top.f_lasti
+    # Asked after the look at the frame: if the loop cancels the task later, the frame has moved.
+    if was_cancelled is not None and (was_cancelled() or _sleeps_in_its_loop(top)):
+        return False
     return not _would_harm(top) and _throw_if_still_at(thread, top, instruction)
 
 
@@ -146,6 +157,19 @@ def _would_harm(top: FrameType) -> bool:
 def _is_short_step(frame: FrameType) -> bool:
     module = _module_of(frame)
     return module.partition(".")[0] in _SHORT_STEPS and module != _WRITES_FOR_LONG
+
+
+def _sleeps_in_its_loop(top: FrameType) -> bool:
+    """Whether the thread waits in the `select` of its event loop, and no other loop runs within
+    that one, which nobody would wake."""
+    if _module_of(top) != "selectors":
+        return False
+    turns = 0
+    frame: FrameType | None = top
+    while frame is not None:
+        turns += frame.f_code.co_name == "_run_once"
+        frame = frame.f_back
+    return turns == 1
 
 
 def _is_shared(frame: FrameType) -> bool:

@@ -63,6 +63,7 @@ class Interrupts:
         self._thrown = False
         self._wish: _Wish | None = None
         self._tries = 0  # the number of the last series of tries: older ones stop
+        self._wish_met: Callable[[], bool] | None = None  # whether a loop did what is wished
         self._cancel: _Cancel | None = None
         self._was_cancelled: Callable[[], bool] | None = None  # by `end`
 
@@ -98,13 +99,13 @@ class Interrupts:
     def _throw_unless(self, was_reached: Callable[[], bool], cancel: _Cancel) -> None:
         with self._lock:
             if self._cancel is cancel and not was_reached():
-                self._begin_tries(_Wish.INTERRUPT)
+                self._begin_tries(_Wish.INTERRUPT, was_reached)
 
-    def _begin_tries(self, wish: _Wish) -> None:
-        """Under the lock."""
+    def _begin_tries(self, wish: _Wish, met: Callable[[], bool] | None = None) -> None:
+        """Under the lock. `met` tells whether an event loop has cancelled its task meanwhile."""
         self._tries += 1
         if self._thread is not None and self._wish is not _Wish.INTERRUPT:
-            self._wish = wish
+            self._wish, self._wish_met = wish, met
         self._try(self._tries, _FIRST_PAUSE_S)
 
     def _try_again(self, number: int, pause_s: float) -> None:
@@ -116,9 +117,12 @@ class Interrupts:
         thread, wish = self._thread, self._wish
         if thread is None or wish is None or number != self._tries:
             return
-        if self._shields:
+        met = self._wish_met
+        if met is not None and met():
+            self._wish = None
+        elif self._shields:
             self._pending, self._wish = True, None
-        elif not (wish is _Wish.END and is_ending(thread)) and throw(thread):
+        elif not (wish is _Wish.END and is_ending(thread)) and throw(thread, met):
             self._thrown, self._wish = True, None
         elif wish is _Wish.INTERRUPT or pause_s < _LONGEST_PAUSE_S:
             next_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -152,7 +156,7 @@ class Interrupts:
             if self._cancel is not None and self._was_cancelled is None:
                 self._was_cancelled = self._cancel()
             elif self._was_cancelled is None or not self._was_cancelled():
-                self._begin_tries(_Wish.END)
+                self._begin_tries(_Wish.END, self._was_cancelled)
             return not is_importing(thread)
 
     @contextmanager
