@@ -81,7 +81,7 @@ async def reconnect(tab: Tab) -> None:
 
 
 async def use(tab: Tab, used: Counter[Tab]) -> None:
-    """Move the slider, ten times a second at most: faster ones only take time from the reloads."""
+    """Move the slider, five times a second at most: faster ones only take time from the reloads."""
     while True:
         try:
             await works(tab, 1 + used[tab] % 999)
@@ -89,7 +89,7 @@ async def use(tab: Tab, used: Counter[Tab]) -> None:
             await reconnect(tab)
         else:
             used[tab] += 1
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
 
 
 async def everyone_uses(

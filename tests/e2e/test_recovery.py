@@ -149,6 +149,7 @@ async def test_a_click_that_ran_is_not_made_again_and_one_that_waited_is_made_on
         assert await wait_for_lines(log, 3) == ["tab0 quick", "tab1 quick", "tab1 slow"]
 
 
+@pytest.mark.any_marimo
 async def test_a_tab_that_ends_the_app_again_and_again_is_closed_alone(tmp_path: Path) -> None:
     async with Server(RECOVERY) as server, numbered_tabs(server, tmp_path / "log") as tabs:
         guilty = tabs[4]

@@ -35,7 +35,7 @@ async def shown_by(server: Server) -> tuple[dict[str, Any], dict[str, str], int]
     """What the notebook saw, what it missed, and its process."""
     async with Tab(server.url) as tab:
         await tab.wait_for("in process")
-        found = re.search(r"seen (.*) missing (.*) in process (\d+) end", tab.text)
+        found = re.search(r"seen (.*?) missing (.*?) in process (\d+) end", tab.text)
         assert found is not None
         return json.loads(found[1]), json.loads(found[2]), int(found[3])
 

@@ -33,7 +33,7 @@ async def test_a_notebook_has_no_secret_that_is_denied_to_it() -> None:
     with Server(SECURITY, options=options, env=SECRETS) as server:
         async with Tab(server.url, SECURITY) as tab:
             await tab.wait_for("hushed: ")
-            found = re.search(r"hushed: (.*) of (.*) of (.*) end", tab.text)
+            found = re.search(r"hushed: (\S*) of (\S*) of (\S*) end", tab.text)
             assert found is not None, tab.text
             assert found.groups() == ("NOT_SECRET", "NOT_SECRET", "NOT_SECRET")
             hosts = hosts_of(server)

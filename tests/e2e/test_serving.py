@@ -56,7 +56,7 @@ async def act(tab: Tab, action: str) -> str:
     await tab.wait_for("nothing gave")
     await tab.set_ui("Action", [action])
     await tab.wait_for(f"{action} gave")
-    found = re.search(rf"{action} gave (.*) in process (\d+) end", tab.text)
+    found = re.search(rf"{action} gave (.*?) in process (\d+) end", tab.text)
     assert found is not None, tab.text
     return found[1]
 

@@ -34,6 +34,7 @@ def assert_bounded(before: dict[psutil.Process, int], allowed_bytes: int) -> Non
     assert max(grown.values()) < allowed_bytes, shown
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("slider", FLOODS)
 async def test_a_browser_that_does_not_read_costs_no_memory_and_nobody_else(slider: str) -> None:
     options = ["--redirect-console-to-browser"]
@@ -68,6 +69,7 @@ async def test_nothing_is_lost_of_what_a_browser_reads_late() -> None:
             assert process.memory_info().rss - before < ALLOWED_BYTES
 
 
+@pytest.mark.any_marimo
 async def test_ten_tabs_that_stopped_reading_leave_the_eleventh_its_answers() -> None:
     options = ["--redirect-console-to-browser"]
     env = {"MPKERNEL_HOST_WINDOW_BYTES": str(16 * MEBI)}  # two of the ten could fill it

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import psutil
+import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client
 from e2e.test_serving import hosts_of
 
@@ -41,6 +42,7 @@ def private_bytes(process: psutil.Process) -> int:
     return int(process.memory_full_info().uss)
 
 
+@pytest.mark.any_marimo
 async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
     with Server(NOTEBOOKS, options=["--standby", "0"]) as server:
         async with http_client() as client:
@@ -107,6 +109,7 @@ async def test_a_file_whose_process_dies_while_it_is_fetched_arrives_whole() -> 
             assert (await tab.get(url)).status_code == 404
 
 
+@pytest.mark.any_marimo
 async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:
     with Server(NOTEBOOKS, program=IN_A_SMALL_SHM, options=["--standby", "0"]) as server:
         async with Tab(server.url, str(NOTEBOOKS / "download.py")) as tab:

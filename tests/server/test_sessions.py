@@ -330,13 +330,16 @@ class TestIdle:
 class TestStart:
     @pytest.fixture
     def settings(self) -> Settings:
-        return Settings(start_timeout_s=0.001)
+        return Settings(start_timeout_s=0.5)
 
-    async def test_a_process_that_is_not_ready_in_time_is_ended(self, open_kernel: Open) -> None:
+    async def test_a_process_that_is_not_ready_in_time_is_ended(
+        self, open_kernel: Open, tmp_path: Path
+    ) -> None:
         from mpkernel.errors import HostStartError
 
+        (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(600)\n")
         with pytest.raises(HostStartError, match="not ready within"):
-            await open_kernel("echo")
+            await open_kernel("echo", env={"PYTHONPATH": str(tmp_path)})
 
 
 class TestPauseOfTheServer:
