@@ -17,6 +17,7 @@ __all__ = [
     "MPKernelError",
     "PoolClosed",
     "ProtocolError",
+    "SandboxError",
     "SessionClosed",
     "SessionNameTaken",
     "SettingsError",
@@ -57,6 +58,11 @@ class AppUnavailable(MPKernelError):
 
 class HostStartError(MPKernelError):
     """An app's process could not be launched, or was not ready in time. See its last output."""
+
+
+class SandboxError(HostStartError):
+    """The environment that an app's header names could not be made. The message has the words of
+    the header's reader, or of uv."""
 
 
 class HostDied(MPKernelError):

@@ -18,6 +18,7 @@ __all__ = [
     "private_runtime_directory",
     "remove_leftovers",
     "runtime_directories",
+    "sandbox_directory",
     "write_private",
     "write_public",
 ]
@@ -64,6 +65,14 @@ def crash_directory() -> Path:
     given = os.environ.get("XDG_STATE_HOME", "")
     base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.local/state"))
     return base / _NAME / "crashes"
+
+
+def sandbox_directory() -> Path:
+    """Where environments of apps are kept: `$XDG_CACHE_HOME/mpkernel/sandboxes`, by default under
+    `~/.cache`. It may not exist."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.cache"))
+    return base / _NAME / "sandboxes"
 
 
 def make_private(directory: Path) -> None:

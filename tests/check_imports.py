@@ -109,6 +109,13 @@ def _broken_rule(importer: str, imported: str) -> str | None:
     private = tuple(f"mpkernel.kernel.{room}" for room in ("code", "process", "shown"))
     if is_in(imported, *private) and not is_in(importer, "mpkernel.kernel"):
         return "code, process and shown are the kernel's own"
+    for_sandboxes = is_in(
+        imported, "mpkernel.sandboxes", "mpkernel.errors", "mpkernel.private_files"
+    )
+    if is_in(importer, "mpkernel.sandboxes") and ours and not for_sandboxes:
+        return "sandboxes imports only itself, errors and private_files"
+    if is_in(importer, "mpkernel.sandboxes") and is_in(imported, "asyncio"):
+        return "sandboxes blocks, and needs no event loop"
     if is_in(importer, "mpkernel.host") and is_in(imported, "asyncio", "psutil", "uvloop"):
         return "a host pays for neither asyncio, psutil nor uvloop"
     backend = is_in(importer, "mpkernel.marimo_backend")

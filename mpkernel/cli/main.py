@@ -23,6 +23,7 @@ _COMMANDS = {
     "drain": "have an app's new sessions get a fresh process (mpkernel drain --help)",
     "stop": "have a server leave (mpkernel stop --help)",
     "crashes": "the reports of deaths of apps' processes (mpkernel crashes --help)",
+    "sandbox": "the environments that --sandbox has made for apps (mpkernel sandbox --help)",
     "doctor": "what this host allows, and what to do (mpkernel doctor --help)",
     "settings": "show each setting and where it comes from (mpkernel settings --help)",
     "systemd": "print a unit for systemd (mpkernel systemd --help)",

@@ -1,0 +1,102 @@
+"""`Header`: what an app says of itself in a block of comments, as PEP 723 has it.
+
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["polars==1.20"]
+# ///
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+
+import msgspec
+
+from mpkernel.errors import SandboxError
+
+__all__ = ["Header", "read_header"]
+
+# The expression of the specification itself, which allows no other reading.
+_BLOCK = re.compile(
+    r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$",
+)
+_TYPE = "script"
+_PLACE = re.compile(r" ?\(at line (\d+), column \d+\)")
+
+_ASK = "correct the header of the app"
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The header of an app.
+
+    Attributes:
+        dependencies: the packages that it needs, as requirements (PEP 508).
+        requires_python: the versions of Python that it runs on; None for any.
+        table: the whole header as TOML has it, with what tools such as uv read in it.
+    """
+
+    dependencies: tuple[str, ...]
+    requires_python: str | None
+    table: Mapping[str, object]
+
+
+def read_header(app: str | os.PathLike[str]) -> Header | None:
+    """The header of an app; None if its file has none, or is no Python file.
+
+    Raises:
+        SandboxError: the header is not what the specification allows. The message names the line.
+        OSError: the file cannot be read.
+    """
+    path = os.fspath(app)
+    if not path.endswith(".py"):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise SandboxError(f"{path} is not written in UTF-8: {error}", remedy=_ASK) from error
+    return _header_in(text, path)
+
+
+def _header_in(text: str, path: str) -> Header | None:
+    blocks = [found for found in _BLOCK.finditer(text) if found["type"] == _TYPE]
+    if not blocks:
+        return None
+    lines = [1 + text.count("\n", 0, block.start()) for block in blocks]
+    if len(blocks) > 1:
+        raise SandboxError(
+            f"{path} has several headers, in the lines {', '.join(map(str, lines))}",
+            remedy="leave one of them",
+        )
+    content = "".join(
+        line[2:] if line.startswith("# ") else line[1:]
+        for line in blocks[0]["content"].splitlines(keepends=True)
+    )
+    try:
+        table = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        # What ends in the middle is said to be at the end, for which there is no line.
+        line = lines[0] + (int(place[1]) if place else content.count("\n"))
+        reason = _PLACE.sub("", str(error))
+        raise SandboxError(
+            f"{path}, line {line}: the header is no TOML: {reason}", remedy=_ASK
+        ) from error
+    return _checked(table, path, lines[0])
+
+
+def _checked(table: dict[str, object], path: str, line: int) -> Header:
+    dependencies = table.get("dependencies", [])
+    if not isinstance(dependencies, list) or not all(isinstance(one, str) for one in dependencies):
+        raise SandboxError(
+            f"{path}, line {line}: dependencies in the header is no list of texts", remedy=_ASK
+        )
+    python = table.get("requires-python")
+    if python is not None and not isinstance(python, str):
+        raise SandboxError(
+            f"{path}, line {line}: requires-python in the header is no text", remedy=_ASK
+        )
+    return Header(dependencies=tuple(dependencies), requires_python=python, table=table)

@@ -1,0 +1,144 @@
+"""The program `uv`: where it is, which variables it gets, and one run of it.
+
+uv is the user's, and so are its settings: all variables that begin with `UV_`, its files, proxies
+and certificates reach it. What says where the *server* lives does not, because uv would take that
+for the environment that it shall change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sysconfig
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from mpkernel.errors import SandboxError
+
+__all__ = ["find_uv", "run_uv", "uv_environment"]
+
+_PASSED_ON = re.compile(
+    r"UV|UV_.*|(https?|all|no|ftp)_proxy|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|NETRC|GIT_.*|SSH_.*"
+    r"|PATH|HOME|USER|LOGNAME|TMPDIR|LANG|LC_.*|XDG_.*|LD_LIBRARY_PATH|KEYRING_.*|AWS_.*|CC|CXX"
+    r"|CARGO_.*|RUST.*|MPKERNEL_PROCESS_MARK",
+    re.IGNORECASE,
+)
+_OF_THE_SERVER = frozenset(
+    {"VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "UV_PROJECT"}
+)
+
+_ERROR = re.compile(r"error\b|\s*[x\u00d7] ", re.IGNORECASE)
+_KEPT_LINES = 60
+
+_INSTALL = "pip install 'mpkernel[sandbox]', or put uv on the PATH"
+
+
+def find_uv(env: Mapping[str, str] | None = None) -> str | None:
+    """The path of uv: what the variable `UV` names, the first on the PATH, or the one that was
+    installed beside the server's Python. None if there is none.
+
+    Args:
+        env: where `UV` and `PATH` are looked up. Default: the server's environment.
+    """
+    env = os.environ if env is None else env
+    given = env.get("UV")
+    beside = os.path.join(sysconfig.get_path("scripts"), "uv")
+    for name in (given, "uv", beside):
+        found = shutil.which(name, path=env.get("PATH")) if name else None
+        if found is not None:
+            return os.path.abspath(found)
+    return None
+
+
+def uv_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Of these variables, those that uv gets. Packages that are built run code of others, and shall
+    not see more of the server than they need.
+
+    Args:
+        env: the server's.
+    """
+    passed = {
+        name: value
+        for name, value in env.items()
+        if _PASSED_ON.fullmatch(name) and name not in _OF_THE_SERVER
+    }
+    return {**passed, "NO_COLOR": "1"}
+
+
+def run_uv(
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    folder: str,
+    held: int,
+    say: Callable[[str], None],
+) -> None:
+    """Run one command of uv to its end. uv is in the process group of its caller, and is ended with
+    it.
+
+    Args:
+        arguments: what follows `uv`.
+        env: its variables: what `uv_environment` gave, and more.
+        folder: where it runs, and looks for settings.
+        held: a descriptor that uv, and all that it starts, keep open as long as they live.
+        say: called with each line that uv writes.
+
+    Raises:
+        SandboxError: there is no uv, or the command failed; with uv's own words.
+    """
+    program = find_uv(env)
+    if program is None:
+        raise SandboxError(
+            "the app has a header that names its packages, and uv, which gets them, is missing",
+            remedy=_INSTALL,
+        )
+    try:
+        process = subprocess.Popen(
+            [program, *arguments],
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            pass_fds=(held,),
+        )
+    except OSError as error:
+        raise SandboxError(
+            f"uv could not be started: {error}", remedy=f"look at {program}"
+        ) from error
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    assert process.stdout is not None
+    try:
+        with process.stdout:
+            for line in process.stdout:
+                if line.strip():
+                    lines.append(line.rstrip())
+                    say(line.strip())
+        code = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if code:
+        raise _failure(arguments[0], code, list(lines))
+
+
+def _failure(command: str, code: int, lines: list[str]) -> SandboxError:
+    if code < 0:
+        name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
+        return SandboxError(
+            f"uv was ended by {name} while it made the environment of the app",
+            remedy="open the app again",
+        )
+    first = next((at for at, line in enumerate(lines) if _ERROR.match(line)), 0)
+    said = "\n".join(lines[first:]) or f"it ended with exit code {code}, and said nothing"
+    return SandboxError(
+        f"uv could not make the environment of the app (uv {command}): {said}",
+        remedy="correct the header of the app, or what uv is set to",
+    )

@@ -1,0 +1,206 @@
+"""Environments that the real uv makes, and what becomes of those that it cannot make."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from faults.namespaces import with_small
+from sandboxes.makers import Maker, version_in
+from sandboxes.wheels import write_app, write_wheel
+
+from mpkernel.errors import SandboxError
+
+
+def test_two_apps_have_two_versions_of_a_package(maker: Maker, tmp_path: Path) -> None:
+    one, other = (
+        maker.make(write_app(tmp_path / f"{version}.py", f'dependencies = ["tiny=={version}"]'))
+        for version in ("1.0", "2.0")
+    )
+    assert version_in(one) == "1.0"
+    assert version_in(other) == "2.0"
+    assert "+ tiny==2.0" in maker.said
+    assert stat.S_IMODE(os.stat(maker.store.directory).st_mode) == 0o700
+
+
+def test_the_second_time_nothing_is_made(maker: Maker, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
+    first = maker.make(app)
+    maker.env["UV"] = "/nowhere/uv"
+    maker.env["PATH"] = "/nowhere"
+    again = maker.make(app)
+    assert again.python == first.python
+    assert maker.said == []
+    found = maker.store.find(maker.recipe(app).key)
+    assert found is not None
+    assert found.python == first.python
+
+
+def test_what_the_server_adds_is_chosen_together_with_what_the_header_names(
+    maker: Maker, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
+    environment = maker.make(app, ["overlay==1.0"])
+    assert version_in(environment, "overlay") == "1.0"
+    assert version_in(environment) == "2.0"  # and not 3.0, which `overlay` cannot use
+
+
+def test_what_cannot_be_had_together_is_said_in_the_words_of_uv(
+    maker: Maker, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny==3.0"]')
+    with pytest.raises(SandboxError, match=r"overlay.* depends on tiny<3"):
+        maker.make(app, ["overlay==1.0"])
+    assert os.listdir(maker.store.directory) == []
+
+
+def test_a_version_that_the_server_pins_holds_against_the_header(
+    maker: Maker, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["overlay==2.0"]')
+    assert version_in(maker.make(app, ["overlay==1.0"]), "overlay") == "1.0"
+
+
+def test_a_package_that_is_left_out_is_not_installed_unless_the_header_names_it(
+    maker: Maker, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path / "app.py", "dependencies = []")
+    maker.make(app, ["overlay==1.0"], ["tiny"])
+    assert "+ overlay==1.0" in maker.said
+    assert not any("tiny" in line for line in maker.said)
+    other = write_app(tmp_path / "other.py", 'dependencies = ["tiny"]')
+    assert version_in(maker.make(other, ["overlay==1.0"], ["tiny"])) == "2.0"
+
+
+def test_the_table_of_uv_holds_as_uv_has_it(maker: Maker, tmp_path: Path) -> None:
+    write_wheel(tmp_path / "own", "tiny", "9.0")
+    app = write_app(
+        tmp_path / "apps" / "app.py",
+        'dependencies = ["tiny"]\n[tool.uv.sources]\n'
+        'tiny = { path = "../own/tiny-9.0-py3-none-any.whl" }',
+    )
+    assert version_in(maker.make(app)) == "9.0"
+
+
+def test_a_lock_file_beside_the_app_holds(maker: Maker, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny<3"]')
+    Path(f"{app}.lock").write_text("version = 1\n")
+    with pytest.raises(SandboxError, match=r"error: .*lock"):
+        maker.make(app)
+    assert Path(f"{app}.lock").read_text() == "version = 1\n"
+
+
+def test_the_python_of_the_server_is_taken_if_it_fits(maker: Maker, tmp_path: Path) -> None:
+    own = "{}.{}".format(*sys.version_info)
+    app = write_app(tmp_path / "app.py", f'requires-python = "=={own}.*"\ndependencies = []')
+    base = Path(os.path.realpath(maker.make(app).python))
+    assert base == Path(os.path.realpath(sys.executable))
+
+
+def test_a_python_that_nobody_has_is_named(maker: Maker, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app.py", 'requires-python = ">=3.99"\ndependencies = []')
+    with pytest.raises(SandboxError, match=r"No interpreter found.*3\.99"):
+        maker.make(app)
+
+
+def test_a_package_that_nobody_has_is_named_and_the_next_try_is_a_new_one(
+    maker: Maker, tmp_path: Path, wheels: Path
+) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["late"]')
+    with pytest.raises(SandboxError, match="late was not found"):
+        maker.make(app)
+    write_wheel(wheels, "late", "1.0")
+    assert version_in(maker.make(app), "late") == "1.0"
+
+
+def test_without_uv_the_error_says_how_to_get_it(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpkernel.sandboxes.uv.sysconfig.get_path", lambda _: "/nowhere")
+    maker.env["PATH"] = "/nowhere"
+    app = write_app(tmp_path / "app.py", "dependencies = []")
+    with pytest.raises(SandboxError, match=r"pip install 'mpkernel\[sandbox\]'"):
+        maker.make(app)
+
+
+def test_a_uv_that_is_killed_half_way_leaves_nothing(maker: Maker, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
+    maker.env["UV"] = _stopping_uv(tmp_path, "kill -KILL $$")
+    with pytest.raises(SandboxError, match="uv was ended by SIGKILL"):
+        maker.make(app)
+    assert os.listdir(maker.store.directory) == []
+    del maker.env["UV"]
+    assert version_in(maker.make(app)) == "3.0"
+
+
+def test_a_maker_that_is_killed_while_its_uv_lives_on_keeps_others_waiting(
+    maker: Maker, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
+    os.mkfifo(tmp_path / "reached")
+    os.mkfifo(tmp_path / "go on")
+    uv = _stopping_uv(tmp_path, f"echo > '{tmp_path}/reached'; cat '{tmp_path}/go on'")
+    maker.env["UV"] = uv
+    with maker.elsewhere(app) as first:
+        (tmp_path / "reached").read_text()
+        first.kill()
+    del maker.env["UV"]
+    with maker.elsewhere(app) as second:
+        assert second.stdout is not None
+        assert maker.store.find(maker.recipe(app).key) is None
+        (tmp_path / "go on").write_text("")
+        said = second.communicate(timeout=60)[0].splitlines()
+    assert said[0].startswith("another process makes the same environment")
+    assert "+ tiny==3.0" in said  # it was made anew
+    assert version_in(maker.make(app)) == "3.0"
+
+
+def test_two_that_make_the_same_at_once_make_one(maker: Maker, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
+    makers = [maker.elsewhere(app) for _ in range(3)]
+    said = [one.communicate(timeout=60)[0].splitlines() for one in makers]
+    assert len({lines[-1] for lines in said}) == 1
+    assert sum("+ tiny==3.0" in lines for lines in said) == 1
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(maker: Maker, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
+    maker.store.directory.mkdir(mode=0o700)
+    before = with_small({maker.store.directory: "16k,mode=700"})
+    with maker.elsewhere(app, before=before) as one:
+        said = one.communicate(timeout=60)[0]
+    assert said.startswith("SandboxError: ")
+    assert "No space left on device" in said
+
+
+def test_a_folder_that_is_open_to_others_is_not_used(maker: Maker, tmp_path: Path) -> None:
+    maker.store.directory.mkdir(mode=0o777)
+    os.chmod(maker.store.directory, 0o777)
+    app = write_app(tmp_path / "app.py", "dependencies = []")
+    with pytest.raises(SandboxError, match="open to others"):
+        maker.make(app)
+
+
+def test_a_header_that_changes_meanwhile_is_not_taken_for_the_old_one(
+    maker: Maker, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny==1.0"]')
+    key = maker.recipe(app).key
+    maker.env["UV"] = _stopping_uv(tmp_path, f'sed -i s/1.0/2.0/ \'{app}\'; exec "$uv" "$@"')
+    with pytest.raises(SandboxError, match="was changed while its environment was made"):
+        maker.make(app)
+    assert maker.store.find(key) is None
+
+
+def _stopping_uv(folder: Path, script: str) -> str:
+    """A program that does as uv does, but this script in the place of `uv sync`."""
+    uv = os.path.join(os.path.dirname(sys.executable), "uv")
+    program = folder / "stopping-uv"
+    program.write_text(
+        f'#!/bin/sh\nuv=\'{uv}\'\nif [ "$1" = sync ]; then {script}; fi\nexec "$uv" "$@"\n'
+    )
+    program.chmod(0o755)
+    return str(program)
