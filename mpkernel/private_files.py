@@ -19,6 +19,7 @@ __all__ = [
     "remove_leftovers",
     "runtime_directories",
     "sandbox_directory",
+    "session_directory",
     "write_private",
     "write_public",
 ]
@@ -62,9 +63,19 @@ def private_runtime_directory() -> Path:
 def crash_directory() -> Path:
     """Where reports of deaths are kept: `$XDG_STATE_HOME/mpkernel/crashes`, by default under
     `~/.local/state`. It may not exist."""
+    return _state_directory() / "crashes"
+
+
+def session_directory() -> Path:
+    """Where sessions are stored unless a setting says so: `$XDG_STATE_HOME/mpkernel/sessions`, by
+    default under `~/.local/state`. It may not exist."""
+    return _state_directory() / "sessions"
+
+
+def _state_directory() -> Path:
     given = os.environ.get("XDG_STATE_HOME", "")
     base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.local/state"))
-    return base / _NAME / "crashes"
+    return base / _NAME
 
 
 def sandbox_directory() -> Path:

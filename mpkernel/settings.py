@@ -35,6 +35,12 @@ POOL_WIDE = frozenset(
         "metrics_interval_s",
         "relay_console",
         "session_files_bytes",
+        "session_store",
+        "session_store_bytes",
+        "session_store_delay_s",
+        "session_store_directory",
+        "session_store_sessions",
+        "session_store_ttl_s",
         "snapshot",
         "sse_stall_timeout_s",
         "standby",
@@ -98,6 +104,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         journal_files_bytes: per session, how much of uploaded files and other long texts is kept
             to bring it back, in shared memory or temporary files, beside `journal_bytes`. Default
             1 GiB; 0: none.
+        session_store: whether what brings sessions back is kept on the disk, too, so that a session
+            comes back after the end of the server. Default False; marimo's servers do it.
+        session_store_directory: where: a directory that no other user may enter. Servers that share
+            it take over what those among them that died have left. Default None:
+            `$XDG_STATE_HOME/mpkernel/sessions`, which is `~/.local/state/mpkernel/sessions` where
+            that variable is not set.
+        session_store_delay_s: how long after a change it is written. Default 0.1; 0: what is sent
+            to a kernel is on the disk before `send` returns, which waits for the disk.
+        session_store_ttl_s: how long a session that has ended, or whose server has, can come back.
+            Default 3600.
+        session_store_sessions: how many sessions are kept there. Of more, the oldest are removed.
+            Default 10,000.
+        session_store_bytes: how large their files may be together. Default 1 GiB.
         watch_interval_s: how often the server looks at what apps' processes use. Default 1; None:
             it does not look, and `memory_soft_bytes` and all that follow up to `max_age_s` have no
             effect.
@@ -168,6 +187,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     restart_backoff_max_s: float = 30.0
     journal_bytes: int = _MIB
     journal_files_bytes: int = 1024 * _MIB
+    session_store: bool = False
+    session_store_directory: str | None = None
+    session_store_delay_s: float = 0.1
+    session_store_ttl_s: float = 3600.0
+    session_store_sessions: int = 10_000
+    session_store_bytes: int = 1024 * _MIB
     watch_interval_s: float | None = 1.0
     memory_soft_bytes: int | None = None
     memory_hard_bytes: int | None = None
@@ -239,6 +264,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "restart_backoff_max_s",
             "journal_bytes",
             "journal_files_bytes",
+            "session_store_delay_s",
+            "session_store_ttl_s",
+            "session_store_sessions",
+            "session_store_bytes",
             "standby",
             "crash_reports",
         ):
@@ -250,10 +279,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"setting max_frame_bytes is {self.max_frame_bytes};"
                 f" {LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES} are possible"
             )
-        if self.metrics_file is not None and (not self.metrics_file or "\0" in self.metrics_file):
-            raise SettingsError(
-                f"setting metrics_file is {self.metrics_file!r}; it must name a file"
-            )
+        for name, kind in (("metrics_file", "file"), ("session_store_directory", "directory")):
+            value = getattr(self, name)
+            if value is not None and (not value or "\0" in value):
+                raise SettingsError(f"setting {name} is {value!r}; it must name a {kind}")
         for name in ("env_allow", "env_deny"):
             for pattern in getattr(self, name) or ():
                 if not _VARIABLES.fullmatch(pattern):

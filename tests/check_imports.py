@@ -23,6 +23,7 @@ SERVER_ROOMS = {
     "launching": 4,
     "sessions": 4,
     "supervision": 5,
+    "store": 5,
     "links": 6,
 }
 """How far down each room of the server stands: it uses only those below it."""

@@ -65,6 +65,7 @@ class PythonClient:
         argv: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         session_id: str | None = None,
+        authority: str = "",
     ) -> Self:
         """Open a session of `app` in the app's process, which is started when there is none.
         Returns when the kernel can be told something. Nothing of the app runs before `run_app`.
@@ -80,7 +81,10 @@ class PythonClient:
                 the process decides this, and `env`.
             env: the whole environment of the process. Default: the server's, as far as
                 `Settings.env_allow` and `Settings.env_deny` let it through.
-            session_id: the client's name for the session. Default: a random one.
+            session_id: the client's name for the session. Default: a random one. With
+                `Settings.session_store`, a session of this name that an earlier server had comes
+                back: `Restarted` is its first message.
+            authority: to whom it is given back; see `HostPool.open_session`.
 
         Raises:
             AppNotFound, AppUnavailable, HostDied, HostStartError, KernelFailed, PoolClosed,
@@ -89,7 +93,9 @@ class PythonClient:
         kernel = python_kernel(argv=argv, env=env)
         journal = PythonJournal(kernel, max_bytes=pool.settings_of(app).journal_bytes)
         return cls(
-            await pool.open_session(app, kernel=kernel, session_id=session_id, journal=journal)
+            await pool.open_session(
+                app, kernel=kernel, session_id=session_id, journal=journal, authority=authority
+            )
         )
 
     async def __aenter__(self) -> Self:

@@ -212,6 +212,9 @@ class PythonJournal(Journal):
         self._begun = found.begun
         self._bound(found.state.before | found.state.after)
 
+    def count_all_as_begun(self) -> None:
+        self._begun = self._done + len(self._pending)
+
     @property
     def _is_replaying(self) -> bool:
         return bool(self._pending) and self._pending[0].is_replay

@@ -9,15 +9,17 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 
+from mpkernel.aio.ends import end_within
 from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.configuration.apps import AppRule
 from mpkernel.errors import PoolClosed, SettingsError
 from mpkernel.server.apps.app import App
 from mpkernel.server.apps.app_table import AppTable
+from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.making import HostMaker
 from mpkernel.server.operations.operations import Operations
@@ -58,6 +60,7 @@ class HostPool:
         settings: as given.
         files: the virtual files of all its hosts: `pool.files.lease(key)` reads one.
         standby: the processes that wait for an app.
+        stored: the sessions that come back after the end of the server.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class HostPool:
         self._maker = HostMaker(self.settings, sweeps=sweeps, hosts=lambda: self.hosts)
         self.files = self._maker.files
         self.standby = self._maker.standby
+        self.stored = StoredSessions(self.settings)
         self._table = AppTable(self.settings, rules, self._make_app)
         self._closed = False
         self._closing = asyncio.Event()
@@ -135,6 +139,7 @@ class HostPool:
         kernel: KernelSpec,
         session_id: str | None = None,
         journal: Journal | None = None,
+        authority: str = "",
     ) -> Session:
         """Start a kernel for a client of `app`, in the app's process, which is started when there
         is none. Returns when the kernel's thread runs; never waits for another app's start.
@@ -145,6 +150,9 @@ class HostPool:
             session_id: the client's name for the session. Default: a random one.
             journal: what brings the session back when the app's process dies. Default: nothing
                 does, and the session ends with `HostDied`.
+            authority: to whom a session of this `session_id` is given back that an earlier server
+                stored (`Settings.session_store`): the name of a user, for example. Default: whoever
+                knows its `session_id`.
 
         Raises:
             PoolClosed: the pool is closed, or was while the app waited for its process.
@@ -161,11 +169,14 @@ class HostPool:
             await self._wait_open(left)
         name = session_id if session_id is not None else uuid.uuid4().hex
         queued = QueuedSession(found, name, journal)
-        found.open(queued, kernel)
+        if journal is None or session_id is None:
+            found.open(queued, kernel)
+        else:
+            await self.stored.open(found, queued, kernel, journal, authority)
         try:
             await queued.started()
         except BaseException:
-            queued.stop()
+            queued.stop(may_come_back=True)
             raise
         return Session(queued)
 
@@ -238,9 +249,10 @@ class HostPool:
         for failure in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(failure, Exception):
                 logger.error("a process could not be ended in order", exc_info=failure)
-        await _bounded(self._maker.stop_watching(), "the watchdog")
-        await _bounded(self._operations.close(), "what operators see")
+        await end_within(_END_WITHIN_S, self._maker.stop_watching(), "the watchdog")
+        await end_within(_END_WITHIN_S, self._operations.close(), "what operators see")
         await self._maker.close_console()
+        await end_within(_END_WITHIN_S, self.stored.close(), "the store of sessions")
         if self._loop_end is not None:
             self._loop_end.cancel()
 
@@ -294,17 +306,6 @@ class HostPool:
 async def _wait_over(hosts: Sequence[AppHost]) -> None:
     for host in hosts:
         await host.wait_over()
-
-
-async def _bounded(end: Coroutine[None, None, None], what: str) -> None:
-    """One part of a pool's end: the next one follows, whatever becomes of it."""
-    try:
-        async with asyncio.timeout(_END_WITHIN_S):
-            await end
-    except TimeoutError:
-        logger.warning("%s did not end within %g s, and is left", what, _END_WITHIN_S)
-    except Exception:
-        logger.exception("%s could not be ended", what)
 
 
 _pools: weakref.WeakSet[HostPool] = weakref.WeakSet()

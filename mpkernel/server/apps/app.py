@@ -147,14 +147,7 @@ class App:
             AppUnavailable, HostStartError: as `AppProcesses.host_for`.
             ProtocolError: `kernel.args` is too large for a message.
         """
-        if self._closed:
-            raise PoolClosed(f"{self.name} was closed with its pool", remedy="open a new pool")
-        namesake = self._named.get(session.session_id)
-        if namesake is not None and namesake.holds_its_name:
-            raise SessionNameTaken(
-                f"a session {session.session_id} of {self.name} is open already",
-                remedy="close that one first, or choose another session_id",
-            )
+        self._check_new(session)
         if session.can_be_rebuilt and self.wait_s():
             self._waiting.add(session)
             self._look_soon()
@@ -166,6 +159,35 @@ class App:
             host.open(session, kernel)
         self._named[session.session_id] = session
         self.tallies.sessions += 1
+
+    def open_again(self, session: BaseSession, kernel: KernelSpec, death: Death) -> None:
+        """Bring a session back that an earlier server had: its journal has taken over what that one
+        kept.
+
+        Args:
+            session, kernel: as for `open`.
+            death: what to tell its client; see `BaseSession.on_recovered`.
+
+        Raises:
+            PoolClosed, SessionNameTaken, AppUnavailable, HostStartError: as `open`.
+        """
+        self._check_new(session)
+        if not self.wait_s():
+            self._processes.host_for(kernel)
+        self._waiting.add(session, death)
+        self._look_soon()
+        self._named[session.session_id] = session
+        self.tallies.sessions += 1
+
+    def _check_new(self, session: BaseSession) -> None:
+        if self._closed:
+            raise PoolClosed(f"{self.name} was closed with its pool", remedy="open a new pool")
+        namesake = self._named.get(session.session_id)
+        if namesake is not None and namesake.holds_its_name:
+            raise SessionNameTaken(
+                f"a session {session.session_id} of {self.name} is open already",
+                remedy="close that one first, or choose another session_id",
+            )
 
     def forget(self, session: BaseSession) -> None:
         """A session that waits for a process was closed. From any thread."""

@@ -90,9 +90,10 @@ class WaitingSessions:
         although sessions wait, a trial is under way, and its end is told to `look`."""
         return bool(self._together or (self._suspects and self._on_trial is None))
 
-    def add(self, session: BaseSession) -> None:
-        """This session waits for a process, for no death."""
-        self._together.append(_Waiting(session))
+    def add(self, session: BaseSession, death: Death | None = None) -> None:
+        """This session waits for a process, and has ended none. Its client is told of `death`, if
+        there was one."""
+        self._together.append(_Waiting(session, death))
 
     def plan(self, death: Death, sessions: list[BaseSession]) -> None:
         """These were on a process that died: order them, and end the one that has done it too

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import NamedTuple
 
 from mpkernel.errors import (
     HostUnresponsive,
@@ -19,32 +18,18 @@ from mpkernel.errors import (
 )
 from mpkernel.logs import get_logger
 from mpkernel.server.sessions.app_and_host import AppOfSession, HostOfSession
+from mpkernel.server.sessions.copies import Copies
 from mpkernel.server.sessions.events import SessionEvents
 from mpkernel.server.sessions.journal import Journal
 from mpkernel.server.sessions.outbox import Outbox
 from mpkernel.server.sessions.recovery_record import RecoveryRecord
+from mpkernel.server.sessions.traffic import SessionTraffic
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
 from mpkernel.wire.messages import StopKernel, encode
 
-__all__ = ["BaseSession", "SessionTraffic"]
+__all__ = ["BaseSession"]
 
 logger = get_logger(__name__)
-
-
-class SessionTraffic(NamedTuple):
-    """What is under way in a session.
-
-    Attributes:
-        done: commands that its kernel has done, since its process started.
-        running: what it runs, as far as its journal knows; "" for nothing, or nobody knows.
-        outstanding_bytes: sent, and not yet taken by the kernel: so much of the window is used.
-        waiting_bytes: kept in the server until the window has room.
-    """
-
-    done: int
-    running: str
-    outstanding_bytes: int
-    waiting_bytes: int
 
 
 class BaseSession(SessionEvents):
@@ -70,6 +55,7 @@ class BaseSession(SessionEvents):
         thread: the ident of the kernel's thread there; None until it runs.
         acted_at: when the client last sent something; `time.monotonic()`.
         record: what recovery knows of it.
+        copies: the copy of it on the disk, if there is one. Used under the lock.
 
     Raises:
         SettingsError: `session_id` cannot be written in UTF-8, and so not be told to a host.
@@ -92,6 +78,7 @@ class BaseSession(SessionEvents):
         self.thread: int | None = None
         self.acted_at = self._opened_at = time.monotonic()
         self.record = RecoveryRecord()
+        self.copies = Copies(self.kept)
         self._journal = journal
         self._max_frame_bytes = app.settings.max_frame_bytes
         self._lock = threading.RLock()  # guards all below, the journal and the host
@@ -139,6 +126,11 @@ class BaseSession(SessionEvents):
         """Whether the session can outlive its process."""
         return self._journal is not None
 
+    def kept(self) -> bytes | None:
+        """What the journal keeps for another server; see `Journal.kept`. From any thread."""
+        with self._lock:
+            return None if self._journal is None else self._journal.kept()
+
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
         """Send bytes to the kernel, from any thread. Never waits; messages keep their order.
 
@@ -176,6 +168,7 @@ class BaseSession(SessionEvents):
                 outbox.send(self.host, self.number, channel, payload)
             if self._journal is not None:
                 self._journal.sent(channel, told)
+            self.copies.changed(by_client=True)
             if self.host is not None and keep:
                 outbox.keep(Message(channel, payload))
 
@@ -191,13 +184,15 @@ class BaseSession(SessionEvents):
                 return
         host.taken(number, count)
 
-    def stop(self, *, patience_s: float = 0.0) -> None:
+    def stop(self, *, patience_s: float = 0.0, may_come_back: bool = False) -> None:
         """Ask the kernel to end, from any thread. What it still sends is delivered.
 
         Args:
             patience_s: how long its present command may go on before it is interrupted.
+            may_come_back: whether its copy on the disk stays.
         """
         with self._lock:
+            self.copies.end(may_come_back=may_come_back)
             self._journal = None  # nobody wants it back
             self._is_stopped = True
             if self._over:
@@ -235,6 +230,7 @@ class BaseSession(SessionEvents):
                 )
             if self._journal is not None:
                 self._journal.progressed(begun, done)
+            self.copies.changed(by_client=False)
             self._begun, self._done = begun, done
         if done >= self.record.settled_after:
             self.record.settle()
@@ -285,6 +281,7 @@ class BaseSession(SessionEvents):
                 return
             self._over = True
             self._outbox.clear()
+            self.copies.end_with(error)
         try:
             self.on_end(error)
         except Exception:  # others end after this one
@@ -301,6 +298,7 @@ class BaseSession(SessionEvents):
         thread."""
         try:
             with self._lock:
+                self.copies.end(may_come_back=False)
                 self._journal = None
                 if self.host is not None and not self._over:
                     self.host.send(Channel.MANAGEMENT, self.number, encode(StopKernel()))

@@ -118,6 +118,10 @@ class Journal(abc.ABC):
         ends with this server. None: this journal has nothing that can be written, the default."""
         return None
 
+    def count_all_as_begun(self) -> None:  # noqa: B027 (a journal that loads nothing needs none)
+        """Nobody knows which of the commands that `load` took over the kernel had begun when it
+        ended with its server: `rebuild` sends none of them again that does more than set values."""
+
     def load(self, kept: bytes) -> None:
         """Take over what another journal of the same class has `kept`. Of a new journal, as its
         first call; `rebuild` is the next, and gives what the other's would have given. The kernel,

@@ -12,8 +12,8 @@ from collections.abc import Awaitable
 from typing import Self
 
 from mpkernel.server.sessions.app_and_host import HostOfClient
-from mpkernel.server.sessions.base import SessionTraffic
 from mpkernel.server.sessions.queued import QueuedSession
+from mpkernel.server.sessions.traffic import SessionTraffic
 from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["Session"]

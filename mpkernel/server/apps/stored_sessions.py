@@ -1,0 +1,100 @@
+"""`StoredSessions`: the sessions of a pool that come back after the end of its server."""
+
+from __future__ import annotations
+
+from mpkernel.errors import ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.apps.app import App
+from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.sessions.journal import Journal
+from mpkernel.server.store.session_store import SessionStore, Taken, key_of
+from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
+
+__all__ = ["StoredSessions"]
+
+logger = get_logger(__name__)
+
+
+class StoredSessions:
+    """Where `Settings.session_store` is not set, nothing is stored, and nothing is found.
+
+    Args:
+        settings: the pool's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._store = SessionStore.of(settings)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether sessions are stored."""
+        return self._store is not None
+
+    async def take(self, app: str, session_id: str, authority: str) -> Taken | None:
+        """What is stored of a session that does not live; see `SessionStore.take`.
+
+        Args:
+            app: absolute path of the app's file.
+            session_id: the client's name for the session.
+            authority: see `key_of`.
+        """
+        if self._store is None:
+            return None
+        return await self._store.take(key_of(app, session_id, authority), app)
+
+    def keep(self, session: BaseSession, authority: str) -> None:
+        """Store a session that has just been opened, from its next change on."""
+        if self._store is None:
+            return
+        path = session.app.path
+        key = key_of(path, session.session_id, authority)
+        copy = self._store.keep(key, path, session.kept)
+        if copy is not None:
+            session.copies.keep(copy)
+
+    async def open(
+        self, app: App, session: BaseSession, kernel: KernelSpec, journal: Journal, authority: str
+    ) -> None:
+        """Open a session of the app: as it was, if it is stored, else as a new one.
+
+        Args:
+            app: the app.
+            session, kernel: see `App.open`.
+            journal: the session's, which is new.
+            authority: see `key_of`.
+
+        Raises: what `App.open` raises.
+        """
+        taken = await self.take(app.path, session.session_id, authority)
+        if taken is not None and _is_loaded(journal, taken.content, session):
+            what = f"the server of {app.name} was restarted"
+            if taken.is_of_this_server:
+                what = f"the session {session.session_id} of {app.name} had ended"
+            app.open_again(
+                session, kernel, Death(app=app.path, pid=0, reason=Reason.UNKNOWN, what=what)
+            )
+        else:
+            app.open(session, kernel)
+        self.keep(session, authority)
+
+    async def close(self) -> None:
+        """Write what has changed. Idempotent."""
+        if self._store is not None:
+            await self._store.close()
+
+
+def _is_loaded(journal: Journal, content: bytes, session: BaseSession) -> bool:
+    try:
+        journal.load(content)
+    except ProtocolError as error:
+        logger.info(
+            "a stored session cannot come back: %s",
+            error,
+            app=session.app.path,
+            session=session.session_id,
+        )
+        return False
+    journal.count_all_as_begun()
+    return True

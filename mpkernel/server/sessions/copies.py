@@ -1,0 +1,63 @@
+"""`Copies`: a session's side of the copy of it that is kept on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mpkernel.errors import AppUnavailable, MPKernelError, PoolClosed
+
+__all__ = ["Copies", "SessionCopy"]
+
+
+class SessionCopy(Protocol):
+    """Whoever keeps a copy of a session. Called under the session's lock, from any thread."""
+
+    def changed(self, *, by_client: bool) -> None:
+        """The session has changed.
+
+        Args:
+            by_client: whether its client has sent something. Otherwise its kernel has done it.
+        """
+
+    def leave(self, content: bytes | None) -> None:
+        """The session is over here, and may come back with this content."""
+
+    def forget(self) -> None:
+        """The session is over for good."""
+
+
+class Copies:
+    """What a session does with its copy, if there is one. Under the session's lock.
+
+    Args:
+        content: what there is to keep of the session now; None: nothing.
+    """
+
+    def __init__(self, content: Callable[[], bytes | None]) -> None:
+        self._content = content
+        self._copy: SessionCopy | None = None
+
+    def keep(self, copy: SessionCopy) -> None:
+        """Keep this one up to date from now on."""
+        self._copy = copy
+
+    def changed(self, *, by_client: bool) -> None:
+        """See `SessionCopy.changed`."""
+        if self._copy is not None:
+            self._copy.changed(by_client=by_client)
+
+    def end(self, *, may_come_back: bool) -> None:
+        """The session is over: its copy stays for the next one of its name, or is removed."""
+        copy, self._copy = self._copy, None
+        if copy is None:
+            return
+        if may_come_back:
+            copy.leave(self._content())
+        else:
+            copy.forget()
+
+    def end_with(self, error: MPKernelError | None) -> None:
+        """The session has ended in this way. If that was its own fault, it would end the next
+        process, too."""
+        self.end(may_come_back=error is None or isinstance(error, PoolClosed | AppUnavailable))

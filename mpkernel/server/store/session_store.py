@@ -1,0 +1,276 @@
+"""`SessionStore`: the copies of a server's sessions on the disk, for the server after it.
+
+A session says that it has changed; a thread of the store asks it for its content a little later,
+and writes it. So what the disk does never keeps a session waiting, and of many changes within that
+time only the last is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.logs import get_logger
+from mpkernel.private_files import session_directory
+from mpkernel.server.store.owners import Folders
+from mpkernel.server.store.records import UnknownVersion, content_of
+from mpkernel.server.store.session_file import read_file
+from mpkernel.server.store.stored_session import StoredSession
+from mpkernel.settings import Settings
+
+__all__ = ["SessionStore", "Taken", "key_of"]
+
+logger = get_logger(__name__)
+
+_SWEEP_INTERVAL_S = 60.0
+_RETRY_AFTER_S = 30.0
+_CLOSE_WITHIN_S = 4.0
+
+
+class Taken(NamedTuple):
+    """What was stored of a session.
+
+    Attributes:
+        content: what `Journal.kept` gave.
+        is_of_this_server: whether this server has stored it.
+    """
+
+    content: bytes
+    is_of_this_server: bool
+
+
+def key_of(app: str, session_id: str, authority: str = "") -> str:
+    """The name of a session in the store. Whoever reads it learns none of these.
+
+    Args:
+        app: absolute path of the app's file.
+        session_id: the client's name for the session.
+        authority: who may have it back. Default: whoever knows the other two.
+    """
+    digest = hashlib.sha256()
+    for part in (app, session_id, authority):
+        encoded = part.encode(errors="surrogateescape")
+        digest.update(b"%d:" % len(encoded) + encoded)
+    return digest.hexdigest()[:40]
+
+
+class SessionStore:
+    """Methods may be called from any thread.
+
+    Args:
+        directory: where. Default: `private_files.session_directory()`.
+        delay_s: how long after a change it is written. 0: `StoredSession.changed` writes, and
+            returns when it is on the disk itself.
+        ttl_s: how long the copy of a session that does not live is kept.
+        most_sessions: how many copies are kept, of this server and of dead ones.
+        most_bytes: how large they may be together.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        delay_s: float,
+        ttl_s: float,
+        most_sessions: int,
+        most_bytes: int,
+    ) -> None:
+        self._directory = directory if directory is not None else session_directory()
+        self.delay_s = delay_s
+        self._ttl_s = ttl_s
+        self._most_sessions = most_sessions
+        self._most_bytes = most_bytes
+        self._opening = threading.Lock()  # guards _folders; held while the disk is used
+        self._folders: Folders | None = None
+        self._changes = threading.Condition()  # guards all below
+        self._sessions: dict[str, StoredSession] = {}
+        self._changed: dict[StoredSession, None] = {}
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._retry_at = 0.0
+        self._is_failing = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> SessionStore | None:
+        """The store that these settings ask for."""
+        if not settings.session_store:
+            return None
+        given = settings.session_store_directory
+        return cls(
+            Path(given).expanduser().absolute() if given is not None else None,
+            delay_s=settings.session_store_delay_s,
+            ttl_s=settings.session_store_ttl_s,
+            most_sessions=settings.session_store_sessions,
+            most_bytes=settings.session_store_bytes,
+        )
+
+    async def take(self, key: str, app: str) -> Taken | None:
+        """What this server or one that is dead has stored of a session that does not live. From now
+        on it is this server's. None: there is nothing, or it is too old, damaged, not for this
+        user, or of another version of mpkernel.
+
+        Args:
+            key: see `key_of`.
+            app: absolute path of the app's file.
+        """
+        with self._changes:
+            if self._is_closed or key in self._sessions or time.monotonic() < self._retry_at:
+                return None
+        return await off_the_loop(lambda: self._take(key, app))
+
+    def keep(self, key: str, app: str, content: Callable[[], bytes | None]) -> StoredSession | None:
+        """Store a session from its next change on. None where the store has a session of this key
+        that lives.
+
+        Args:
+            key, app: as `take`.
+            content: what to write, when it is asked for, on the store's thread; None: nothing.
+        """
+        with self._changes:
+            if self._is_closed or key in self._sessions:
+                return None
+            stored = StoredSession(self, key, app, content)
+            self._sessions[key] = stored
+            return stored
+
+    async def close(self) -> None:
+        """Write what has changed, and leave the files to the next server. Idempotent."""
+        await off_the_loop(self.close_now)
+
+    def close_now(self) -> None:
+        """`close`, for a thread that may wait for the disk."""
+        with self._changes:
+            self._is_closed = True
+            self._changes.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(_CLOSE_WITHIN_S)
+        with self._opening:
+            if self._folders is not None:
+                self._folders.close()
+
+    def note(self, session: StoredSession) -> None:
+        """A session has changed."""
+        with self._changes:
+            is_first = not self._changed
+            self._changed[session] = None
+            if self._thread is None and not self._start():
+                self._changed.clear()
+            if is_first:  # the others are found with it
+                self._changes.notify_all()
+
+    def write(self, session: StoredSession, content: bytes | None) -> None:
+        """Write the content of a session now, unless the store has failed of late."""
+        with self._changes:
+            is_pausing = time.monotonic() < self._retry_at
+        if not is_pausing:
+            try:
+                folders = self._opened()
+                session.write_into(folders.own, content, durable=self.delay_s == 0)
+            except OSError as error:
+                self._failed(error)
+            else:
+                self._worked()
+        if session.is_over:
+            with self._changes:
+                self._sessions.pop(session.key, None)
+
+    def _start(self) -> bool:
+        self._thread = threading.Thread(target=self._run, name="mpkernel.store", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            logger.debug("no thread for the session store: %s", error)
+            return False
+        return True
+
+    def _run(self) -> None:
+        sweep_at = 0.0
+        while True:
+            with self._changes:
+                if not self._changed and not self._is_closed:
+                    self._changes.wait(max(0.0, sweep_at - time.monotonic()))
+                if self._changed and not self._is_closed:
+                    self._changes.wait_for(lambda: self._is_closed, self.delay_s)
+                changed, self._changed = self._changed, {}
+                is_last = self._is_closed
+            for session in changed:
+                self.write(session, session.content())
+            if is_last:
+                return
+            if time.monotonic() >= sweep_at:
+                self._sweep()
+                sweep_at = time.monotonic() + _SWEEP_INTERVAL_S
+
+    def _opened(self) -> Folders:
+        with self._opening:
+            if self._folders is None:
+                self._folders = Folders(self._directory)
+            return self._folders
+
+    def _take(self, key: str, app: str) -> Taken | None:
+        try:
+            folders = self._opened()
+            with folders.found(key) as path:
+                return None if path is None else self._taken_from(path, folders.own / key, app)
+        except OSError as error:
+            self._failed(error)
+            return None
+
+    def _taken_from(self, path: Path, ours: Path, app: str) -> Taken | None:
+        try:
+            is_old = time.time() - path.lstat().st_mtime > self._ttl_s
+            found = None if is_old else content_of(read_file(path, self._most_bytes))
+        except UnknownVersion:
+            logger.info("a stored session is of another version of mpkernel", app=app)
+            return None
+        except OSError as error:
+            logger.warning("a stored session cannot be read: %s", error, app=app)
+            return None
+        if found is None or (found[0].key, found[0].app) != (ours.name, app):
+            path.unlink()
+            return None
+        if path != ours:
+            path.rename(ours)
+        return Taken(found[1], path == ours)
+
+    def _sweep(self) -> None:
+        with self._changes:
+            live = set(self._sessions)
+        try:
+            removed = self._opened().sweep(
+                live=live,
+                ttl_s=self._ttl_s,
+                most_files=self._most_sessions,
+                most_bytes=self._most_bytes,
+            )
+        except OSError as error:
+            self._failed(error)
+            return
+        if removed:
+            logger.info("stored sessions were removed count=%d", len(removed))
+
+    def _failed(self, error: OSError) -> None:
+        with self._changes:
+            self._retry_at = time.monotonic() + _RETRY_AFTER_S
+            is_known, self._is_failing = self._is_failing, True
+        if not is_known:
+            logger.warning(
+                "sessions are not stored for now, and would not come back after the end of this"
+                " server: %s directory=%s",
+                error,
+                self._directory,
+            )
+
+    def _worked(self) -> None:
+        if not self._is_failing:
+            return
+        with self._changes:
+            self._is_failing = False
+        logger.info("sessions are stored again directory=%s", self._directory)

@@ -1,0 +1,109 @@
+"""`StoredSession`: one session of a store, as the session itself sees it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from mpkernel.server.store.records import About
+from mpkernel.server.store.session_file import SessionFile
+
+__all__ = ["StoredSession"]
+
+
+class Writer(Protocol):
+    """What it needs of its store.
+
+    Attributes:
+        delay_s: how long after a change it is written.
+    """
+
+    delay_s: float
+
+    def note(self, session: StoredSession) -> None:
+        """Have a session written after `delay_s`."""
+        ...
+
+    def write(self, session: StoredSession, content: bytes | None) -> None:
+        """Write a session now."""
+        ...
+
+
+class StoredSession:
+    """One session that is stored; `SessionStore.keep` makes it. Its methods return at once, unless
+    the store's delay is 0.
+
+    Attributes:
+        key, app: as given to `keep`.
+        is_over: whether the session is over.
+    """
+
+    def __init__(
+        self, writer: Writer, key: str, app: str, content: Callable[[], bytes | None]
+    ) -> None:
+        self.key = key
+        self.app = app
+        self.is_over = False
+        self._writer = writer
+        self._content = content
+        self._began_at = time.time()
+        self._last: bytes | None = None
+        self._is_unwanted = False
+        self._is_noted = False
+        self._writing = threading.Lock()  # guards _file
+        self._file: SessionFile | None = None
+
+    def changed(self, *, by_client: bool) -> None:
+        """The session has changed.
+
+        Args:
+            by_client: whether its client has sent something. Otherwise its kernel has only done it:
+                a store that is never behind has it already.
+        """
+        if self.is_over:
+            return
+        if self._writer.delay_s == 0:
+            if by_client:
+                self._writer.write(self, self._content())
+        elif not self._is_noted:
+            self._is_noted = True
+            self._writer.note(self)
+
+    def leave(self, content: bytes | None) -> None:
+        """The session is over here, and may come back: keep its last content."""
+        if not self.is_over:
+            self._last = content
+            self._end()
+
+    def forget(self) -> None:
+        """The session is over for good: remove its copy."""
+        self._is_unwanted = True
+        self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._writer.note(self)
+
+    def content(self) -> bytes | None:
+        """The store's: what to write now."""
+        self._is_noted = False  # what changes from here on is written next time
+        return self._last if self.is_over else self._content()
+
+    def write_into(self, folder: Path, content: bytes | None, *, durable: bool) -> None:
+        """The store's: write it, or remove it.
+
+        Raises:
+            OSError: that was not possible.
+        """
+        with self._writing:
+            if self._file is None or self._file.path.parent != folder:
+                self._file = SessionFile(
+                    folder / self.key, About(self.key, self.app, self._began_at)
+                )
+            if self._is_unwanted:
+                self._file.remove()
+            elif content is not None:
+                self._file.write(content, durable=durable)
