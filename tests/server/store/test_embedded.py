@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from server.operators import until
 
 SERVER = Path(__file__).parent / "embedded_server.py"
 APP = """\
@@ -53,7 +54,9 @@ class EmbeddedServer:
         pytest.fail(f"it never came: {self.messages}", pytrace=False)
 
     def wait_for_text(self, text: str) -> None:
-        self.wait_for(lambda message: "console" in message and text in message["text"])
+        self.wait_for(
+            lambda message: isinstance(message, dict) and text in str(message.get("text"))
+        )
 
     @property
     def restarted(self) -> list[Any]:
@@ -87,20 +90,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def has(folder: Path, content: bytes) -> bool:
-    return any(content in path.read_bytes() for path in (folder / "sessions").glob("*-*/*"))
-
-
 def stored(folder: Path, server: EmbeddedServer) -> None:
-    """Set a value, and wait until it is on the disk."""
+    """Run the app, set a value, and wait until it is on the disk."""
     server.send("run")
     server.wait_for_text("number 1 of old")
     server.send(["values", {"number": 77}])
     server.wait_for_text("number 77 of old")
-    server.send(["values", {"mark": "on the disk"}])
-    while not has(folder, b"on the disk"):
-        server.send(["values", {"other": 1}])
-        server.wait_for(lambda message: "status" in str(message))
+    set_mark(folder, server, "on the disk")
+
+
+def set_mark(folder: Path, server: EmbeddedServer, mark: str) -> None:
+    """Set a value, and wait until it is on the disk."""
+    server.send(["values", {"mark": mark}])
+    until(
+        lambda: any(
+            mark.encode() in path.read_bytes() for path in (folder / "sessions").glob("*-*/*")
+        )
+    )
 
 
 def is_done(message: Any) -> bool:
@@ -115,10 +121,7 @@ def test_it_comes_back_with_its_values_and_the_files_as_they_are_now(
         stored(folder, server)
         server.send(["execute", "left = 'out'"])
         server.wait_for(lambda message: is_done(message) and message["cell"] == "extra")
-        server.send(["values", {"mark": "and more"}])
-        while not has(folder, b"and more"):
-            server.send(["values", {"other": 2}])
-            server.wait_for(lambda message: "status" in str(message))
+        set_mark(folder, server, "and more")
         end(server)
     (folder / "helper.py").write_text("NAME = 'new'\nEXTRA = 1\n")
     with embedded(folder) as server:
@@ -138,6 +141,7 @@ def test_who_closes_it_has_a_new_one_next_time(folder: Path) -> None:
         stored(folder, server)
         server.send("close")
         server.wait_for(lambda message: message == "closed")
+        server.end()
     with embedded(folder) as server:
         server.send("run")
         server.wait_for_text("number 1 of old")
