@@ -70,8 +70,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
         prog=program, description="mpkernel beside its peers, by turns, on the same work."
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all of them")
-    parser.add_argument("--list", action="store_true", help="name the scenarios and end")
-    parser.add_argument("--quick", action="store_true", help="less of all, under two minutes")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer measurements, under two minutes"
+    )
     parser.add_argument(
         "--repetitions", type=_positive, metavar="N", help="turns of each (default 5; quick: 2)"
     )
@@ -85,7 +87,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"write the table of targets into it, between {' and '.join(markdown.MARKERS)}",
     )
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="what moved since this one")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="compare with these figures")
     parser.add_argument(
         "--loop", choices=("uvloop", "asyncio"), default="uvloop", help="default: uvloop"
     )
@@ -101,12 +103,12 @@ def _read(path: Path, parser: argparse.ArgumentParser) -> suite.Report:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number over 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0")
     return int(text)
 
 
 def _writable(text: str) -> Path:
-    """Said before the run, not after a quarter of an hour of it."""
+    """Errors in the paths are reported before the run, not after a quarter of an hour."""
     path = Path(text)
     if not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")

@@ -1,10 +1,10 @@
-"""The JSON file, and what moved between two of them beyond the noise.
+"""The JSON file of a run, and the figures that differ between two runs by more than the noise.
 
-A figure moved when the least-to-greatest ranges of the two runs do not touch, and the medians are
-further apart than the wider of the two ranges and than a tenth of the smaller one; a quarter where
-one of the runs has fewer than five repetitions, and as much again as itself below three, for so few
-tell little of the noise. Ratios are compared beside the figures: where only the figures of all
-contenders moved, it was the machine.
+A figure has moved if the ranges (least to greatest) of the two runs do not overlap, and the medians
+differ by more than the wider range and by more than a tenth of the smaller median. With fewer than
+five repetitions it is a quarter instead of a tenth, and with fewer than three the whole median,
+because few repetitions say little about the noise. Ratios are compared too: if the figures of all
+contenders moved and the ratios did not, the machine has changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .suite import Report
 __all__ = ["Move", "moves", "print_moves", "read", "write"]
 
 _LEAST_CHANGE = {5: 0.1, 3: 0.25, 1: 1.0}
-"""By repetitions: of the smaller median."""
+"""The least change that counts, as a part of the smaller median, by the number of repetitions."""
 
 
 def write(report: Report, path: Path) -> None:
@@ -40,17 +40,17 @@ def read(path: Path) -> Report:
 
     Raises:
         OSError: there is no such file.
-        msgspec.ValidationError, msgspec.DecodeError: it is not one of these.
+        msgspec.ValidationError, msgspec.DecodeError: the file is not a run's figures.
     """
     return msgspec.json.decode(path.read_bytes(), type=Report)
 
 
 class Move(msgspec.Struct, frozen=True):
-    """A figure that is not what it was.
+    """A figure that has moved.
 
     Attributes:
         where: scenario and measure.
-        what: the contender, or the ratio.
+        what: the name of the contender, or of the ratio.
         before, after: the figures.
         change: the medians' quotient.
         verdict: for whom less, or more, is better.
@@ -65,7 +65,7 @@ class Move(msgspec.Struct, frozen=True):
 
 
 def moves(before: Report, after: Report) -> list[Move]:
-    """All that both runs measured and that moved."""
+    """The figures that both runs measured and that have moved."""
     then = dict(_series(before))
     repetitions = min(before.options.repetitions, after.options.repetitions)
     least = next(change for count, change in _LEAST_CHANGE.items() if repetitions >= count)

@@ -1,7 +1,7 @@
 """`Contender`: a server process in which one peer is measured, idle between its turns.
 
-A process for each: what one of them leaves running (threads, allocated memory, a watchdog) is in
-nobody else's figures, and the process's CPU time and memory are the server's.
+Each peer has a process of its own, so that what it leaves running (threads, memory, a watchdog)
+does not change the others' figures, and the process's CPU time and memory are the server's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from . import peers
 __all__ = ["Contender", "Figures", "LoopKind", "run_loop"]
 
 Figures = dict[str, float]
-"""What a turn gave, by what was measured."""
+"""The figures of a turn, by the name of the measure."""
 
 LoopKind = Literal["uvloop", "asyncio"]
 P = ParamSpec("P")
@@ -74,7 +74,7 @@ class Contender:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pipe.close()
         if kind is not None:
-            self._process.terminate()  # it may be in the middle of a turn
+            self._process.terminate()  # the process may be in the middle of a turn
         self._process.join(_END_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
@@ -105,11 +105,11 @@ class Contender:
 
 @contextlib.contextmanager
 def _interruptible_afterwards() -> Iterator[None]:
-    """Ctrl-C breaks off no launch, which would tell of it, and reaches no process before that
-    ignores it."""
-    resource_tracker.ensure_running()  # its start would end the block
+    """Ctrl-C does not interrupt a launch (that would print an error), and does not reach a new
+    process before that ignores Ctrl-C."""
+    resource_tracker.ensure_running()  # its start later on would unblock SIGINT
     arrived: list[int] = []
-    # Another thread may be the one that takes the signal: to block it is not enough.
+    # To block the signal is not enough: another thread may receive it.
     before = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

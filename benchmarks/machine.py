@@ -1,4 +1,4 @@
-"""What the figures were measured on: they mean little without."""
+"""The machine and the versions that the figures were measured with."""
 
 from __future__ import annotations
 

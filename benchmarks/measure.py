@@ -1,4 +1,4 @@
-"""What is measured: a `Measure` of all contenders, repeated by turns; a `Spread` of what it gave.
+"""A `Measure` of all contenders, repeated by turns, and the `Spread` of its values.
 
 A ratio is taken within each repetition, between two turns that follow one another, so that what the
 machine does besides hits both; then come its median and its least and greatest value.
@@ -17,7 +17,7 @@ __all__ = ["Measure", "Spread", "Target", "percentile"]
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Of the repetitions: the median, the least, the greatest."""
+    """The median, the least and the greatest value of the repetitions."""
 
     median: float
     least: float
@@ -32,7 +32,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What the project wants of a measure.
+    """The value that the project wants a measure to have.
 
     Attributes:
         limit: of the median; the most where less is better, else the least.
@@ -63,7 +63,7 @@ class Measure(msgspec.Struct):
     values: dict[str, list[float]] = {}
 
     def add(self, contender: str, value: float) -> None:
-        """One more repetition."""
+        """Add the value of one more repetition."""
         self.values.setdefault(contender, []).append(value)
 
     def spread(self, contender: str) -> Spread:
@@ -71,8 +71,8 @@ class Measure(msgspec.Struct):
         return Spread.of(self.values[contender])
 
     def ratio(self, contender: str, to: str) -> Spread | None:
-        """One contender's figures divided by another's, of the same repetition; None where there is
-        none of one of them."""
+        """One contender's figures divided by another's, of the same repetition; None where one
+        of them has no values."""
         pairs = zip(self.values.get(contender, []), self.values.get(to, []), strict=False)
         ratios = [mine / other for mine, other in pairs if other]
         return Spread.of(ratios) if ratios else None
@@ -91,6 +91,6 @@ class Measure(msgspec.Struct):
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """The value that so many percent of the values are not over."""
+    """The value that the given percentage of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

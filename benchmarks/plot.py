@@ -25,7 +25,7 @@ def draw(report: Report, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    matplotlib.rcParams["svg.fonttype"] = "none"  # letters as letters: less than half the size
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text, not paths: half the size
     from matplotlib import pyplot
 
     rows = [

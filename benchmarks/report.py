@@ -1,4 +1,4 @@
-"""In the terminal: how far the suite is, the figures of each scenario, the machine."""
+"""What the terminal shows: a progress bar, the figures of each scenario, the machine."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Bar:
 
 
 def print_head(console: Console, machine: dict[str, str], options: Options) -> None:
-    """What is measured on, and how much."""
+    """The machine, and how many repetitions are measured."""
     machine_line = "; ".join(f"{name} {value}" for name, value in machine.items())
     console.print(machine_line, style="dim", highlight=False)
     console.print(
@@ -83,7 +83,7 @@ def print_result(console: Console, result: Result) -> None:
 
 
 def print_summary(console: Console, report: Report) -> None:
-    """How many targets are met, and which are not."""
+    """How many targets are met, and the names of those that are not."""
     met, missed = 0, []
     for result in report.results:
         for measure in result.measures:

@@ -127,7 +127,7 @@ class Report(msgspec.Struct):
 
 
 class Progress(Protocol):
-    """Who is told how far the suite is."""
+    """Is told how far the suite is."""
 
     def scenario(self, scenario: Scenario) -> None:
         """It begins."""
@@ -136,14 +136,14 @@ class Progress(Protocol):
         """So many more turns will be taken."""
 
     def turn(self, who: str) -> None:
-        """A turn begins."""
+        """A turn has begun."""
 
     def done(self) -> None:
-        """It has ended."""
+        """The turn has ended."""
 
 
 class Run:
-    """What a scenario measures with.
+    """The options, contenders and turns of a scenario.
 
     Attributes:
         options: as given.
@@ -156,17 +156,17 @@ class Run:
         self._progress = progress
 
     def choose(self, full: T, quick: T) -> T:
-        """One of two, by what is wanted."""
+        """The value for a quick run or the one for a full run."""
         return quick if self.options.quick else full
 
     def note(self, text: str) -> None:
-        """Say something beside the figures, once."""
+        """Add a note to the figures; the same note only once."""
         if text not in self.notes:
             self.notes.append(text)
 
     @contextlib.contextmanager
     def contenders(self, *names: str) -> Iterator[list[Contender]]:
-        """The contenders of these names that can be had, each with its process."""
+        """The contenders of these names that are installed, each with its process."""
         with contextlib.ExitStack() as stack:
             found = []
             for name in names:
@@ -179,7 +179,7 @@ class Run:
     def by_turns(
         self, those: Sequence[T], name: Callable[[T], str], *, most: int | None = None
     ) -> Iterator[T]:
-        """All of these, as often as there are repetitions, each time another of them first.
+        """All contenders, once for each repetition, each time with another one first.
 
         Args:
             those: who takes turns.

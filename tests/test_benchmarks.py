@@ -73,7 +73,7 @@ def test_an_unknown_scenario_is_refused_by_name(capsys: pytest.CaptureFixture[st
         ("--json", "nowhere/figures.json", "there is no folder nowhere"),
         ("--compare", "nothing.json", "nothing.json has no figures of this suite"),
         ("--markdown", "nothing.md", "nothing.md has no lines <!-- benchmarks -->"),
-        ("--repetitions", "0", "no number over 0"),
+        ("--repetitions", "0", "is not a number greater than 0"),
     ],
 )
 def test_what_cannot_be_done_in_the_end_is_said_at_once(

@@ -1,4 +1,4 @@
-"""Ways from a kernel's thread to a client's task and back: mpkernel, and what it is measured by.
+"""The peers: ways from a kernel's thread to a client's task and back. mpkernel is one of them.
 
 All have the same small surface and end at the same two places: `benchmarks.workload` on a thread
 of the host's process, and a coroutine of the server's loop. One file each:
@@ -27,7 +27,7 @@ OURS = "mpkernel"
 
 
 class PeerSession(Protocol):
-    """One client's end of one kernel."""
+    """The client's end of a session with one kernel."""
 
     def send(self, payload: bytes) -> None:
         """Send a command to the kernel."""
@@ -51,7 +51,7 @@ class Host(Protocol):
 
 
 class Peer(Protocol):
-    """A way to start hosts. What is left of them ends with the `async with` block."""
+    """A way to start hosts. Hosts that still run end with the `async with` block."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -76,11 +76,11 @@ PEERS = {
     "marimo's files": _Entry("ours:MPKernel", ("marimo",)),
     "memcpy": _Entry("memcpy:MemoryCopy"),
 }
-"""By the name that the tables show."""
+"""The peers, by the name that the tables show."""
 
 
 def missing(name: str) -> str | None:
-    """Which module this peer needs that is not installed; None when it can be had."""
+    """The module that this peer needs and that is not installed; None when all are."""
     for module in PEERS[name].needs:
         if importlib.util.find_spec(module) is None:
             return module

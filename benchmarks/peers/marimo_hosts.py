@@ -1,5 +1,5 @@
-"""marimo's own app hosts, for what they take to start. Their sessions are notebooks, which the
-scenarios with a real server measure.
+"""marimo's own app hosts, to measure how long they take to start. Their sessions are notebooks; the
+scenarios with a real server measure those.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One copy in memory for each message, in one process: what no transport of large data can beat."""
+"""One copy in memory for each message, in one process: no transport of large data can be faster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MemoryCopy:
         return self
 
     def send(self, payload: bytes) -> None:
-        """Only `flood` means something."""
+        """Only the command `flood` is supported."""
         _, _, size = payload.split()
         self._source = bytearray(os.urandom(1)) * int(size)
         self._target = memoryview(bytearray(int(size)))

@@ -1,4 +1,4 @@
-"""mpkernel: a `HostPool`, its default settings."""
+"""The peer mpkernel: a `HostPool` with its default settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MPKernel:
     """See `Peer`.
 
     Args:
-        settings: of the pool. Default: its defaults, but that idle hosts stay.
+        settings: of the pool. Default: the pool's defaults, except that idle hosts are kept.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -44,7 +44,7 @@ class MPKernel:
 
 
 class WithStandby(MPKernel):
-    """With a process that waits, as marimo's servers have it; it is warm when the block begins."""
+    """With a standby process, as marimo's servers use it; it is warm when the block begins."""
 
     def __init__(self) -> None:
         marimo = importlib.util.find_spec("marimo")
@@ -87,7 +87,7 @@ class OurSession:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        # The method itself: a coroutine around it would be our adapter's cost, not mpkernel's.
+        # The method itself: a coroutine around it would add the adapter's cost to mpkernel's.
         self.receive = session.__anext__
 
     def send(self, payload: bytes) -> None:

@@ -1,7 +1,7 @@
 """Two bare Pipes, one for each direction, and blocking calls at both ends: the floor.
 
-No threads, no sessions, no loop: `receive` blocks the loop that it is awaited on, so that one
-session at a time is all that it can be measured with.
+No threads, no sessions, no loop: `receive` blocks the loop that it is awaited on, so that
+only one session at a time can be measured.
 """
 
 from __future__ import annotations

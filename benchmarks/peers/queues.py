@@ -1,4 +1,4 @@
-"""A pair of `multiprocessing.Queue` for each host, every message with its session's number.
+"""A pair of `multiprocessing.Queue` for each host; each message carries its session's number.
 
 A thread of the server takes from the queue and hands each message to the loop; in the host the main
 thread hands commands to the kernels' queues.
@@ -73,7 +73,7 @@ class QueuesHost:
     async def close(self) -> None:
         self._process.kill()
         await asyncio.to_thread(self._process.join)
-        # The last writer besides the process was this end: the thread sees the end of the file,
+        # With this end closed, nobody can write any more: the thread sees the end of the file,
         # also where the process died in the middle of a message.
         self._up._writer.close()
         await asyncio.to_thread(self._receiver.join)
@@ -105,7 +105,7 @@ class QueuesSession:
 
 
 def _serve(down: Any, up: Any) -> None:
-    # Both queues are open for writing at both ends: their end says nothing of the server's.
+    # Both processes hold both writing ends: no end of file tells that the server has ended.
     threading.Thread(target=_leave_with_the_server, daemon=True).start()
     inboxes: dict[int, queue.Queue[bytes]] = {}
     while True:

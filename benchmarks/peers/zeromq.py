@@ -1,4 +1,4 @@
-"""ZeroMQ as marimo's app host has it: four sockets over TCP on the loopback, pickle both ways.
+"""ZeroMQ as marimo's app host uses it: four sockets over TCP on the loopback, pickle both ways.
 
     loop ─send_multipart─▶ PUSH ══▶ PULL poller ─▶ session's queue.Queue ─▶ kernel thread
                                                                                   │
@@ -117,7 +117,7 @@ class ZeroMQHost:
         self._process.stdin.close()
         for socket in (self._management, self._response, self._command):
             socket.close(linger=0)
-        # Wakes the receiver, which may stand at the loop's door with a message: the loop goes on.
+        # Wakes the receiver. It may be handing a message to the loop, so the loop must go on.
         await asyncio.to_thread(self._context.term)
         await asyncio.to_thread(self._receiver.join)
         with self._lock:

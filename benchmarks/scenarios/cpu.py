@@ -1,4 +1,4 @@
-"""What a message costs the server's process, its consumer included, at a steady pace."""
+"""The server's CPU time for each message at a steady rate, the consumer's time included."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Virtual files: stored in a host, named to the server, read there in chunks, removed.
 
-First: every block is fresh. Again: blocks of the size are free and warm, as when a cell runs again.
-marimo's storage knows no difference. All over the same Pipes with the same messages; two files are
+"First": every block is new. "Again": freed blocks of that size are used again, as when a cell runs
+again. marimo's storage makes no such difference.
+All over the same Pipes with the same messages; two files are
 alive at a time.
 """
 
@@ -59,7 +60,7 @@ async def our_files(_: Peer, name: str, size: int, count: int) -> Figures:
 
 
 async def marimo_files(_: Peer, name: str, size: int, count: int) -> Figures:
-    """The same, through marimo's storage on both sides."""
+    """Bytes a second through marimo's storage on both sides."""
     read = _MarimoReads()
     async with HostPool() as pool:
         rate = await _rate(pool, read, True, size, count)

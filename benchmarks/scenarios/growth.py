@@ -1,7 +1,7 @@
 """What each further session of one host costs, up to 1,000, and each further host, up to 40.
 
-In time until it runs, and in unique memory of the server and its hosts. The last section beside the
-one before it tells whether the cost of one grows with how many there are.
+Costs are the time until it runs, and the unique memory of the server and its hosts. The last
+section is compared with the one before: this tells whether the cost of one grows with their number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..peers import Host, Peer
 from ..suite import Run
 
 _NOISE = 1.25
-_MOST_REPETITIONS = 2  # the steps within each repetition tell as much
+_MOST_REPETITIONS = 2  # each repetition has many steps, so that few repetitions are enough
 
 
 def run(run: Run) -> list[Measure]:

@@ -1,6 +1,6 @@
-"""How soon an interrupt of the embedded kernel is seen at its client, by what it interrupts.
+"""How soon an interrupt of the embedded kernel shows at its client, for several kinds of code.
 
-From `client.interrupt()` to the cell's `Done`. The peers have no kernel of their own.
+From `client.interrupt()` to the cell's `Done`. The peers have no kernel that could be interrupted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WAITS = {
     "top-level await": "import asyncio; await asyncio.sleep(60)",
     "printing": "while True: print('x' * 1000)",
 }
-_SETTLE_S = 0.05  # until it is inside its wait
+_SETTLE_S = 0.05  # until the code is inside its wait
 
 
 def run(run: Run) -> list[Measure]:

@@ -1,5 +1,5 @@
-"""A notebook's process in a real marimo server is killed: when its tabs have run again, and what
-others notice meanwhile. marimo's own hosts bring nothing back.
+"""A notebook's process in a real marimo server is killed: how long until its tabs have run again,
+and how much slower other requests are meanwhile. marimo's own hosts bring nothing back.
 
 Each app is killed once: a second death within a minute is followed by a wait.
 """

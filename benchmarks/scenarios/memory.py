@@ -1,4 +1,4 @@
-"""What a host and a session take of memory: the unique set size, which nobody shares.
+"""The memory of a host and of a session: the unique set size, which no other process shares.
 
 A marimo host's is among the figures of the scenario `marimo`.
 """
@@ -27,7 +27,7 @@ def run(run: Run) -> list[Measure]:
 
 
 async def opened(peer: Peer, count: int) -> Figures:
-    """One session, then so many more, each used once."""
+    """Measure one session, then further sessions, each used once."""
     host = await peer.open_host()
     await _use(await host.open_session())
     before = _unique(host.pid), _unique()

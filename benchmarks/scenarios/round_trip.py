@@ -32,7 +32,7 @@ def run(run: Run) -> list[Measure]:
 
 
 async def round_trips(peer: Peer, name: str, sessions: int, trips: int) -> Figures:
-    """So many trips of each session, all at the same time; microseconds."""
+    """Round trips of all sessions at the same time, in microseconds."""
     host = await peer.open_host()
     opened = [await host.open_session() for _ in range(sessions)]
     for session in opened:

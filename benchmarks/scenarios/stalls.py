@@ -1,8 +1,7 @@
-"""How long the server's event loop stands still, at the longest, beside its own idle time.
+"""The longest time in which the server's event loop does not run, beside the same when it is idle.
 
-A task of the loop wakes every millisecond; what it comes late by is a gap. Starts are made as the
-server that the peer is taken from makes them: with ZeroMQ the loop waits for the host, as marimo's
-does.
+A task of the loop wakes every millisecond; the delay of its wake-up is a gap. Each peer starts
+hosts as the server it is taken from does: with ZeroMQ the loop waits for the host, as in marimo.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def run(run: Run) -> list[Measure]:
 
 
 async def gaps(peer: Peer, seconds: float) -> Figures:
-    """Milliseconds, by what goes on meanwhile."""
+    """The longest gaps in milliseconds, by what the server does at that time."""
     host = await peer.open_host()
     session = await host.open_session()
     async with _watched() as idle:

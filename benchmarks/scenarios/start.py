@@ -1,6 +1,6 @@
 """A host's start, until its first session's kernel has answered; and a session's on a live host.
 
-With marimo: what a kernel of marimo's needs is imported by then. A standby has done that before.
+"With marimo" includes the import of what marimo's kernel needs. A standby has imported it before.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _NEEDED = ("rich", "matplotlib", "httpx", "websockets")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the suite; give the exit code, 2 where what it needs is not installed.
+    """Run the suite; give the exit code: 2 where a package that it needs is missing.
 
     Args:
         arguments: what follows `mpkernel bench`.

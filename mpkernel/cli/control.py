@@ -1,4 +1,4 @@
-"""What `mpkernel restart`, `drain` and `stop` share: whom an order goes to, and giving it."""
+"""What `mpkernel restart`, `drain` and `stop` share: find the server, and send it the order."""
 
 from __future__ import annotations
 
@@ -57,13 +57,14 @@ def order_app(name: str, does: str, order: Callable[[str], Order], arguments: Se
 
 
 def stop_server(name: str, does: str, arguments: Sequence[str]) -> int:
-    """Have a server leave, and wait until it has; give the exit code.
+    """Tell a server to stop, and wait until it has stopped; give the exit code.
 
     Args:
         name, does, arguments: as `order_app`.
 
     Raises:
-        MPKernelError: it is not clear which, or it does not answer, or does not leave in time.
+        MPKernelError: no server or several could be meant, or it does not answer, or does not stop
+            in time.
     """
     parser = argparse.ArgumentParser(prog=f"mpkernel {name}", description=does)
     parser.add_argument(
@@ -124,14 +125,15 @@ def _give(server: PublishedServer, order: Order) -> int:
 
 
 def _wait_gone(server: PublishedServer, timeout_s: float) -> None:
-    """Wait until nothing of a server is left to be seen: its process, or its pool in a process
-    that goes on."""
+    """Wait until a server has stopped: its process has ended, or its pool is closed in a process
+    that continues."""
     deadline = time.monotonic() + timeout_s
     while _is_there(server):
         if time.monotonic() > deadline:
             raise MPKernelError(
-                f"server {server.snapshot.pid} has not left within {timeout_s:g} s",
-                remedy="see its log; a second `mpkernel stop` hurries nothing, kill does",
+                f"server {server.snapshot.pid} has not stopped within {timeout_s:g} s",
+                remedy="see its log; a second `mpkernel stop` does not make it faster, "
+                f"kill -KILL {server.snapshot.pid} ends it at once",
             )
         time.sleep(_LOOK_AGAIN_S)
 

@@ -34,16 +34,16 @@ def run(arguments: Sequence[str]) -> int:
         arguments: what follows `mpkernel crashes`.
 
     Raises:
-        MPKernelError: they cannot be read, or there is no such report.
+        MPKernelError: the reports cannot be read, or there is no such report.
     """
     parser = argparse.ArgumentParser(
         prog="mpkernel crashes",
         description=f"List the reports of deaths in {crash_directory()}, or show one.",
     )
     parser.add_argument(
-        "report", nargs="?", metavar="REPORT", help="which: its number in the list; 1 is the last"
+        "report", nargs="?", metavar="REPORT", help="its number in the list; 1 is the latest"
     )
-    parser.add_argument("--app", metavar="NAME", help="those of this app alone")
+    parser.add_argument("--app", metavar="NAME", help="only the reports of this app")
     parser.add_argument("--json", action="store_true", help="for programs")
     given = parser.parse_args(arguments)
     reports = [report for report in _reports() if given.app in (None, os.path.basename(report.app))]
@@ -72,7 +72,7 @@ def _reports() -> list[CrashReport]:
 def _read(path: Path) -> CrashReport | None:
     try:
         return read_report(path)
-    except FileNotFoundError:  # later ones have just supplanted it
+    except FileNotFoundError:  # a newer report has just replaced it
         return None
     except (OSError, msgspec.DecodeError) as error:
         print(f"mpkernel: not a report that can be read: {path}: {error}", file=sys.stderr)
@@ -134,7 +134,7 @@ def _session_line(session: SessionAtDeath) -> str:
 
 
 def _memory_lines(report: CrashReport) -> list[str]:
-    """The looks at its memory, a dozen at the most, the last among them."""
+    """At most twelve of the measurements of its memory, the last one among them."""
     step = max(1, len(report.memory) // _MEMORY_LINES)
     looks = list(reversed(report.memory[::-step]))
     return [

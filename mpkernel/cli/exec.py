@@ -23,7 +23,7 @@ Usage: mpkernel exec APP [ARGS...]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run an app to its end; give its exit code, or end by the signal that ended it.
+    """Run an app to its end; give its exit code, or end by the signal that ended the app.
 
     Args:
         arguments: what follows `mpkernel exec`.
@@ -44,11 +44,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _end_as(status: ExitStatus) -> int:
-    """The exit code; by a signal, so that who waits for us sees what became of the app."""
+    """The app's exit code. If a signal ended the app, this process ends by the same signal, so
+    that its parent process sees how the app ended."""
     number = status.signal
     if number is None:
         return status.code or 0
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the app has left its own
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the app has written its own core file
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

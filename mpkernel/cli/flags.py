@@ -25,12 +25,12 @@ _SWITCHED_OFF = {
 
 
 class Taken(NamedTuple):
-    """What is said of settings on a command line.
+    """The settings that a command line contains.
 
     Attributes:
-        others: all that is left.
-        flags: texts by name of a setting; of several the last.
-        file: what `--settings` names.
+        others: all other words of the command line.
+        flags: the text of each setting by its name; the last one where a flag is repeated.
+        file: the file that `--settings` names.
     """
 
     others: list[str]
@@ -47,7 +47,7 @@ def take_settings(options: Sequence[str]) -> Taken:
     """Split the options of a command.
 
     Raises:
-        SettingsError: one lacks its value.
+        SettingsError: an option lacks its value.
     """
     taken = Taken([], {}, None)
     rest = iter(options)
@@ -70,7 +70,7 @@ def take_settings(options: Sequence[str]) -> Taken:
 
 
 def paths_in(options: Sequence[str], with_value: Collection[str]) -> list[str]:
-    """What is served: what is no option, and no value of one.
+    """The paths to serve: the words that are neither an option nor the value of an option.
 
     Args:
         options: of `mpkernel run`.

@@ -1,12 +1,12 @@
-"""How this process speaks to its operator: `log_as_json`, `log_from`.
+"""The format and the level of this process's log: `log_as_json`, `log_from`.
 
-`log_as_json` makes a line of JSON of whatever it says from now on.
+`log_as_json` turns each line of output into a line of JSON from now on.
 
     loggers ────────────────────▶ JsonFormatter ─┐
     warnings, exceptions that nobody took ──▶ a logger of ours
     print() ────────────────────▶ PrintedAsJson ─┴─▶ descriptors 1 and 2
 
-Not so what bypasses Python: the interpreter's own last words, what C code writes.
+Output that bypasses Python stays as it is: fatal errors of the interpreter, and what C code writes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 
 def log_as_json() -> None:
-    """Begin. Loggers whose records reach no handler of their own keep to what they would say
-    without one: warnings, and what is worse."""
+    """Write JSON from now on. Loggers without a handler of their own log only warnings and worse,
+    as Python does without this function."""
     from mpkernel.marimo_backend.server.loggers import format_loggers
 
     formatter = JsonFormatter()
@@ -50,7 +50,7 @@ def log_as_json() -> None:
 
 
 def log_from(level: str, formatter: logging.Formatter | None = None) -> None:
-    """Have mpkernel's own loggers be heard from this level on, and those of others as they are.
+    """Log records of mpkernel's loggers from this level on; other loggers keep their levels.
 
     Args:
         level: "debug", "info", "warning" or "error".
@@ -66,8 +66,8 @@ def log_from(level: str, formatter: logging.Formatter | None = None) -> None:
 
 
 class PrintedAsJson(io.TextIOBase):
-    """In place of `sys.stdout` or `sys.stderr`: a line of JSON for each that is printed, and for
-    what is flushed without an end. Empty ones are left out.
+    """Stands in for `sys.stdout` or `sys.stderr`: writes a line of JSON for each printed line, and
+    for an unfinished line that is flushed. Empty lines are left out.
 
     Args:
         name: "stdout" or "stderr".
@@ -80,7 +80,8 @@ class PrintedAsJson(io.TextIOBase):
     def __init__(self, name: str, target: TextIO) -> None:
         self._name = name
         self._target = target
-        self._lock = threading.RLock()  # guards all below; a signal's handler may print, too
+        # Guards what follows. Reentrant, because a signal's handler may print, too.
+        self._lock = threading.RLock()
         self._partial = ""
 
     def writable(self) -> bool:

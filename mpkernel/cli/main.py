@@ -20,11 +20,11 @@ _COMMANDS = {
     "status": "show the servers that run (mpkernel status --help)",
     "top": "show the servers that run, again and again (mpkernel top --help)",
     "restart": "end an app's process; its sessions come back (mpkernel restart --help)",
-    "drain": "have an app's new sessions get a fresh process (mpkernel drain --help)",
-    "stop": "have a server leave (mpkernel stop --help)",
-    "crashes": "the reports of deaths of apps' processes (mpkernel crashes --help)",
+    "drain": "give an app's new sessions a fresh process (mpkernel drain --help)",
+    "stop": "stop a server (mpkernel stop --help)",
+    "crashes": "show the reports of app processes that died (mpkernel crashes --help)",
     "sandbox": "the environments that --sandbox has made for apps (mpkernel sandbox --help)",
-    "doctor": "what this host allows, and what to do (mpkernel doctor --help)",
+    "doctor": "check this machine for what mpkernel needs (mpkernel doctor --help)",
     "settings": "show each setting and where it comes from (mpkernel settings --help)",
     "systemd": "print a unit for systemd (mpkernel systemd --help)",
     "docs": "show the documentation (mpkernel docs --help)",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit code.
 
     Exit codes: 0 all went well, 1 it could not be done, 2 the command line is wrong; `exec` ends
-    as its app does, `doctor` says by it how bad things are.
+    as its app does, and `doctor` gives 0, 1 or 2 by its worst line.
 
     Args:
         arguments: what follows the program's name. Default: `sys.argv`.

@@ -1,4 +1,4 @@
-"""A page in Markdown for a terminal: as it is, but with its tables in columns that fit."""
+"""A page in Markdown for a terminal: unchanged, except that its tables fit the terminal's width."""
 
 from __future__ import annotations
 

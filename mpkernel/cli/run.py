@@ -40,7 +40,7 @@ _EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 _MARIMOS_DESCRIPTORS = 4096
-"""What marimo's own server raises its soft limit on descriptors to, and with it its notebooks'."""
+"""marimo's own server raises its soft limit on descriptors to this; its notebooks inherit it."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         UnsupportedMarimo: marimo is missing, or not one that mpkernel supports.
-        MPKernelError: the command line asks for what cannot be had.
+        MPKernelError: the command line asks for something that is not available.
         SettingsError: some setting is unknown or impossible.
     """
     from mpkernel.marimo_backend import seam
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
     use_sources(taken.sources(os.environ, paths_in(ours, seam.options_with_value())))
-    # What is wrong with them is said here, and not in the middle of marimo's start.
+    # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
     if settings.log_format == "json":
         log_as_json()
@@ -91,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The options, and what `--` and all behind it hand to the notebooks."""
+    """The options before `--`, and the arguments for the notebooks: `--` and all that follows."""
     if "--" not in arguments:
         return arguments, []
     position = arguments.index("--")
@@ -99,10 +99,10 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _check_port(options: list[str]) -> None:
-    """Say that a port is taken before marimo has said where it serves."""
+    """Refuse a port that is in use, before marimo prints the address that it serves."""
     port = _value(options, "--port", "-p")
     if port is None or not port.isdigit():
-        return  # marimo finds a free one, or says what is wrong with this
+        return  # marimo finds a free port, or reports what is wrong with this one
     host = (_value(options, "--host") or "127.0.0.1").strip("[]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -137,8 +137,8 @@ def _marimo(arguments: list[str]) -> int:
             return leaving.code or os.EX_OK
         raise
     finally:
-        # Python's end would look through all that is still in use, and find that it is: a quarter
-        # of a second of the ten that `docker stop` waits, and seconds on a busy machine.
+        # Otherwise the interpreter examines all live objects again at its end: that takes a
+        # quarter of a second of the ten that `docker stop` waits, and seconds on a busy machine.
         gc.collect()
         gc.freeze()
     return os.EX_OK

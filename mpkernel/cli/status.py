@@ -24,7 +24,7 @@ _NUMBERS = frozenset(range(len(_HEAD))) - {0, 2, len(_HEAD) - 1}
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Show them; give the exit code: 0, or 1 where none runs.
+    """Show the servers; give the exit code: 0, or 1 where no server runs.
 
     Args:
         arguments: what follows `mpkernel status`.
@@ -49,7 +49,7 @@ def report(servers: Sequence[PublishedServer], *, with_sessions: bool = False) -
     """The servers, in lines.
 
     Args:
-        servers: which.
+        servers: the snapshots to show.
         with_sessions: whether a line for each session follows its process.
     """
     now = time.monotonic()

@@ -8,7 +8,7 @@ from mpkernel.cli.control import stop_server
 
 __all__ = ["run"]
 
-_DOES = "Have a server leave, once the commands that run have come to their end, and wait for that."
+_DOES = "Stop a server after the commands that now run have ended, and wait until it has stopped."
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -41,7 +41,7 @@ _FORMS = {
     "--unit-memory": re.compile(r"\d+[KMGT]?|\d{1,3}%"),
 }
 _SLACK_S = 5
-"""For what comes after the last app has gone: marimo's own end, files, the interpreter's."""
+"""Time for what follows the last app's end: marimo's shutdown, files, the interpreter's end."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         SettingsError: some setting is unknown or impossible.
-        MPKernelError: a path is missing, or an option cannot be had.
+        MPKernelError: a path is missing, or an option is not available.
     """
     own, rest = _split(arguments)
     if not rest or rest[0] in ("-h", "--help"):
@@ -94,12 +94,12 @@ def _split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 def _own_user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a number that has no name
+    except KeyError:  # a user id without a user name
         return str(os.geteuid())
 
 
 def _settings_of(arguments: Sequence[str]) -> Settings:
-    """What the server will have: of the environment it gets none of the present one."""
+    """The settings that the server will have. It inherits nothing of the present environment."""
     from mpkernel.marimo_backend import seam
 
     seam.check_marimo()
@@ -114,7 +114,7 @@ def _settings_of(arguments: Sequence[str]) -> Settings:
 
 
 def _headless(arguments: Sequence[str]) -> list[str]:
-    """Nobody sits before a service: no browser is opened."""
+    """A service has nobody at its screen: no browser is opened."""
     is_said = {"--headless", "--no-headless"} & set(_before_dashes(arguments))
     return [] if is_said else ["--headless"]
 

@@ -1,4 +1,4 @@
-"""Text for a terminal: columns, sizes, ages, and words of apps that cannot steer it."""
+"""Text for a terminal: columns, sizes, ages, and apps' texts without control characters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
 
 
 def plain(text: str) -> str:
-    """A text on one line, with nothing in it that a terminal obeys."""
+    """A text on one line, without control characters that a terminal would carry out."""
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
         for one in text
@@ -36,7 +36,7 @@ def plain(text: str) -> str:
 
 
 def memory(size: int | None) -> str:
-    """A size in bytes, in three digits or so; "-" for None."""
+    """A size in bytes, in about three digits; "-" for None."""
     if size is None:
         return "-"
     amount, units = float(size), ["TiB", "GiB", "MiB", "KiB", "B"]

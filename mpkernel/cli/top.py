@@ -50,8 +50,8 @@ def run(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _screen() -> Iterator[None]:
-    """A screen of our own, on which single keys are heard; the one of before is back at the end,
-    that by SIGTERM too."""
+    """Use the terminal's alternate screen and read single keys; restore the terminal at the end,
+    also when SIGTERM ends the command."""
     before = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.stdout.write(_ALTERNATE)

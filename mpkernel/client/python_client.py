@@ -42,9 +42,9 @@ class PythonClient:
     """A session of the embedded kernel: commands down, messages up.
 
     Commands return at once and may come from any thread. Each can raise what `Session.send` raises:
-    `SessionClosed`, `HostUnresponsive` or `ProtocolError`. What comes is
-    one of `mpkernel.kernel.messages.Message`. One task at a time reads. Leaving `async with` closes
-    the session.
+    `SessionClosed`, `HostUnresponsive` or `ProtocolError`. Each message is one of
+    `mpkernel.kernel.messages.Message`. One task at a time reads. Leaving `async with` closes the
+    session.
 
     Args:
         session: one whose kernel is `python_kernel()`. `open` makes it.
@@ -68,7 +68,7 @@ class PythonClient:
         authority: str = "",
     ) -> Self:
         """Open a session of `app` in the app's process, which is started when there is none.
-        Returns when the kernel can be told something. Nothing of the app runs before `run_app`.
+        Returns when the kernel takes commands. Nothing of the app runs before `run_app`.
 
         When the process dies, the session comes back on another one: `Restarted` says so, and what
         is lost. If the app had been run, it is run again, and the values that were set are set
@@ -115,11 +115,11 @@ class PythonClient:
 
         Raises:
             StopAsyncIteration: the session is over.
-            HostDied: the app's process ended, and again on what this session did.
+            HostDied: the app's process ended more than once because of what this session did.
             AppUnavailable: the app's process ended too often.
             KernelFailed: the kernel ended with an exception, or was interrupted twice in a second.
             PoolClosed: the pool was closed.
-            ProtocolError: the kernel sent what is no message.
+            ProtocolError: the kernel sent something that is not a message.
         """
         return decode_message((await anext(self.session)).payload)
 
@@ -134,7 +134,7 @@ class PythonClient:
         Args:
             code: statements. The value of a last expression is shown, as `Outputs`.
             cell: the name that messages about this code have; what a cell of this name showed
-                before goes.
+                before is removed.
         """
         self._send(Channel.CONTROL, Execute(code, cell))
 

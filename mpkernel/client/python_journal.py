@@ -1,4 +1,4 @@
-"""What is kept to bring a session of the embedded kernel back: whether its app was run, and which
+"""The journal that brings a session of the embedded kernel back: whether its app was run, and which
 values were set.
 
 The kernel reports how many commands it has begun and how many it has done (`progressed`). A command
@@ -131,7 +131,7 @@ class PythonJournal(Journal):
 
     def progressed(self, begun: int, done: int) -> None:
         if done - self._done > len(self._pending):
-            raise ProtocolError(f"a kernel has done {done} commands, more than were sent")
+            raise ProtocolError(f"a kernel has done {done} commands, but fewer were sent")
         for _ in range(done - self._done):
             pending = self._pending.popleft()
             self._pending_bytes -= pending.size
@@ -200,7 +200,7 @@ class PythonJournal(Journal):
             found = msgspec.msgpack.decode(kept, type=_Kept)
         except UNDECODABLE as error:
             raise ProtocolError(
-                f"this is nothing that a journal of this version keeps: {error}",
+                f"the kept journal cannot be read by this version of mpkernel: {error}",
                 remedy="open the session as a new one",
             ) from error
         self._state, self._good = found.state, found.good

@@ -3,7 +3,8 @@
     the machine ─▶ gathering ─▶ Facts ─▶ checks.lines_of ─▶ Lines: OK, WARN, FAIL ─▶ cli.doctor
                    trial.converse ─▶ Trial ─────┘
 
-`gathering` looks, and finds no fault: what could not be had is a fact too. `cgroups` is the part of
-it that knows control groups. `checks` and `software` judge from facts alone, each check one line.
-`trial` starts a real app, `echo`. Nothing here needs marimo, uvloop, `/proc` or `/dev/shm`.
+`gathering` collects facts and does not judge them; that something is missing is a fact too.
+`cgroups` is the part of it that reads control groups. `checks` and
+`software` judge from facts alone, each check one line. `trial` starts a real app, `echo`. Nothing
+here needs marimo, uvloop, `/proc` or `/dev/shm`.
 """

@@ -1,5 +1,5 @@
-"""What control groups, of either version, grant this process: of its group and of all above it the
-one that leaves the least. Of a container only that part is seen which is mounted in it."""
+"""The limits that control groups (version 1 or 2) set for this process: of its group and all groups
+above it, the limit that leaves the least. In a container only the groups mounted there are seen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 __all__ = ["CgroupLimits", "cgroup_limits"]
 
 _NO_LIMIT = 2**62
-"""Version 1 says so with the largest number of whole pages."""
+"""Version 1 writes "no limit" as the largest number of whole pages."""
 
 
 class CgroupLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +21,7 @@ class CgroupLimits(msgspec.Struct, frozen=True, kw_only=True):
         memory_used_bytes: of the same group, now.
         processes: how many processes and threads.
         processes_now: how many there are in the same group.
-        dies_whole: whether want of memory kills all of the group at once.
+        dies_whole: whether all processes of the group are killed when it has no memory left.
     """
 
     memory_bytes: int | None = None
@@ -56,7 +56,7 @@ def cgroup_limits(root: str = "/") -> CgroupLimits:
 
 
 def _tightest(pairs: list[tuple[int, int]]) -> tuple[int | None, int | None]:
-    """The limit and the use of it that leave the least."""
+    """The limit that leaves the least, and how much of it is used."""
     return min(pairs, key=lambda pair: pair[0] - pair[1], default=(None, None))
 
 
@@ -104,5 +104,5 @@ def _lines(path: str) -> list[str]:
     try:
         with open(path) as file:
             return file.read().splitlines()
-    except OSError:  # not here, or not for us
+    except OSError:  # the file is missing, or this user may not read it
         return []

@@ -1,6 +1,6 @@
 """`lines_of`: from facts to lines. Each check judges one thing, and looks at nothing itself.
 
-Here are those of what the system grants; those of what is installed are in `software`.
+The checks here concern the system's limits; those of installed packages are in `software`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
 
 _SERVER_DESCRIPTORS = 32
-"""Of a server itself, about; then come those of hosts and of pages."""
+"""About what the server itself uses; hosts and pages come on top."""
 _HOST_DESCRIPTORS = 7
 _FEW_DESCRIPTORS = 512
 _HOST_THREADS = 4
@@ -62,7 +62,7 @@ def lines_of(facts: Facts) -> list[Line]:
 
 
 def trial_line(trial: Trial) -> Line:
-    """How a real app fared."""
+    """The line about the trial of a real app."""
     if trial.error is not None:
         return fail(
             "app",
@@ -248,7 +248,7 @@ def leftovers_line(facts: Facts) -> Line:
 
 
 def _really_free(facts: Facts) -> int:
-    """What of `/dev/shm` can be filled: it is memory, which may be scarcer."""
+    """How much of `/dev/shm` can be filled: its files are memory, of which less may be free."""
     bounds = [facts.shared_memory.free_bytes]
     if facts.memory_available_bytes is not None:
         bounds.append(facts.memory_available_bytes)

@@ -1,4 +1,4 @@
-"""The app that `mpkernel doctor` starts: it says back what it is told."""
+"""The app that `mpkernel doctor` starts: it sends every message back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Facts`: what the checks want to know. That something could not be had is a fact too."""
+"""`Facts`: what the checks judge. That something is missing is a fact too."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mpkernel.doctor.cgroups import CgroupLimits
 __all__ = ["ASKED_SOCKET_BYTES", "Facts", "Limits", "Place", "Proc", "Software"]
 
 ASKED_SOCKET_BYTES = 256 * 1024
-"""What a Pipe is asked to hold."""
+"""The size of buffer that is asked for a Pipe."""
 
 
 class Software(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs here.
+    """The interpreter and the packages of this process.
 
     Attributes:
         python: the version.
@@ -24,8 +24,8 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
         versions: of packages, by name; None for one that is not installed.
         uvloop_error: why it cannot be imported; None when it can.
         marimo_error: why `mpkernel run` refuses the marimo that is here; None when it does not.
-        marimo_is_tried: whether the marimo that is here is none that is supported, and is allowed
-            all the same.
+        marimo_is_tried: whether the installed marimo is not a supported version, but is allowed
+            nevertheless.
         settings_error: what is wrong with the settings; None when nothing is.
     """
 

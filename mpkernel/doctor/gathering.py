@@ -1,4 +1,4 @@
-"""`gather`: looks at this host, and finds no fault: that is the checks'."""
+"""`gather`: collects facts about this host. `checks` judges them."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _settings_error() -> str | None:
 
 
 def _place(path: str) -> Place:
-    """A directory, by writing into it."""
+    """What a directory offers; tried by writing a file into it."""
     try:
         with _scratch_file(path) as fd:
             status = os.fstatvfs(fd)
@@ -138,7 +138,8 @@ def _temporary() -> Place:
 
 @contextlib.contextmanager
 def _scratch_file(directory: str) -> Iterator[int]:
-    path = os.path.join(directory, next_name())  # should this process be killed, it can be swept
+    # A name that a later sweep knows, should this process be killed before it removes the file.
+    path = os.path.join(directory, next_name())
     fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         yield fd
@@ -165,11 +166,11 @@ def _limit(kind: int) -> int | None:
 
 def _threads_of_user() -> int | None:
     if not os.path.exists("/proc/self/stat"):
-        return None  # psutil counts on seeing a process
+        return None  # psutil fails where it cannot see this process
     threads = 0
     try:
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):  # gone, or hidden from us
+            with contextlib.suppress(psutil.Error):  # it has ended, or is hidden
                 if process.uids().real == os.getuid():
                     threads += process.num_threads()
     except (OSError, psutil.Error):
@@ -219,7 +220,8 @@ def _socket_bytes() -> int | None:
         return None
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ASKED_SOCKET_BYTES)
-        return ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2  # Linux tells the double
+        # Linux reports twice the size.
+        return ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
 
 
 def _pipe_bytes() -> int | None:

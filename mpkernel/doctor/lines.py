@@ -1,4 +1,4 @@
-"""`Line`: one thing that was looked at, how it stands, and what to do."""
+"""`Line`: one thing that was checked, its level, and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ORDER: tuple[Level, ...] = ("OK", "WARN", "FAIL")
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What was found of one thing.
+    """The result of one check.
 
     Attributes:
         name: the thing.
@@ -31,17 +31,17 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def ok(name: str, says: str) -> Line:
-    """A line about what is well."""
+    """A line with the level OK."""
     return Line(name, "OK", says)
 
 
 def warn(name: str, says: str, remedy: str) -> Line:
-    """A line about what could be better."""
+    """A line with the level WARN."""
     return Line(name, "WARN", says, remedy)
 
 
 def fail(name: str, says: str, remedy: str) -> Line:
-    """A line about what must be changed."""
+    """A line with the level FAIL."""
     return Line(name, "FAIL", says, remedy)
 
 

@@ -55,7 +55,7 @@ def settings_line(facts: Facts) -> Line:
     error = facts.software.settings_error
     if error is not None:
         return fail("settings", error, "correct it: a server in this folder refuses to start")
-    return ok("settings", "can all be had (`mpkernel settings` shows them)")
+    return ok("settings", "are valid (`mpkernel settings` shows them)")
 
 
 def start_method_line(facts: Facts) -> Line:

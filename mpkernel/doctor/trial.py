@@ -22,7 +22,7 @@ _MESSAGE = b"are you well?"
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """How it went.
+    """The result of the trial.
 
     Attributes:
         took_s: from the launch to the answer.
@@ -52,7 +52,7 @@ def converse(timeout_s: float = 30.0) -> Trial:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong; not what went wrong with cleaning up after it."""
+    """The first error; not the errors of the cleaning up after it."""
     while isinstance(error, RuntimeError) and error.__context__ is not None:
         error = error.__context__
     return str(error) or type(error).__name__

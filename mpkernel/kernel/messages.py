@@ -6,7 +6,8 @@ Down go `RunApp`, `Execute`, `Interrupt` (control channel), `SetValues` (ui_elem
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -102,7 +103,7 @@ class Status(msgspec.Struct, tag="status", frozen=True):
 
 
 class Console(msgspec.Struct, tag="console", frozen=True):
-    """Text that was printed. Many prints are few messages.
+    """Text that was printed. Several prints may come in one message.
 
     Also what was written to descriptors 1 and 2 (`os.write`, C code, subprocesses) while this was
     the only session of the process that ran. That has no order with what was printed, and may come
@@ -177,7 +178,7 @@ class InputRequest(msgspec.Struct, tag="input_request", frozen=True):
 
 
 class Progress(msgspec.Struct, tag="progress", frozen=True):
-    """How far something is.
+    """The state of a progress bar.
 
     Attributes:
         id: which bar of the session.
@@ -220,7 +221,7 @@ class Done(msgspec.Struct, tag="done", frozen=True):
 
 
 class Completions(msgspec.Struct, tag="completions", frozen=True):
-    """The answer to a `Complete`: what could stand before its cursor.
+    """The answer to a `Complete`: the names that fit before its cursor.
 
     Attributes:
         request: the number of the `Complete`.
@@ -236,8 +237,8 @@ class Completions(msgspec.Struct, tag="completions", frozen=True):
 
 
 class InterruptPending(msgspec.Struct, tag="interrupt_pending", frozen=True):
-    """An interrupt has not stopped the code within 0.3 s: it is where none reaches (a C call, a raw
-    lock), and stops when that returns.
+    """An interrupt has not stopped the code within 0.3 s: the code is in a call that no interrupt
+    reaches (a C call, a raw lock), and stops when that call returns.
 
     Attributes:
         cell: which cell runs.
@@ -247,12 +248,12 @@ class InterruptPending(msgspec.Struct, tag="interrupt_pending", frozen=True):
 
 
 class Restarted(msgspec.Struct, tag="restarted", frozen=True):
-    """The app's process ended, and the session is being brought back on another: what it showed is
-    no more, what it shows now follows. Said by the server in the kernel's place.
+    """The app's process ended, and the session is being brought back on another: what the
+    session showed before is void, and what it shows now follows. The server sends this message.
 
     Attributes:
         reason: how the process ended, in a sentence.
-        lost: what is not brought back, in words.
+        lost: what is not brought back, as a text for the user.
         guilty: whether a command of this session ended it. It was left out.
     """
 
@@ -290,24 +291,34 @@ def encode(message: Command | Message) -> bytes:
 
 
 def decode_command(payload: bytes) -> Command:
-    """What a client says.
+    """Read a client's command.
 
     Raises:
-        ProtocolError: the payload is no command.
+        ProtocolError: the payload is not one of the commands above.
     """
     try:
         return _command_decoder.decode(payload)
     except UNDECODABLE as error:
-        raise ProtocolError(f"no command for the kernel: {error}") from error
+        raise ProtocolError(
+            f"a payload of {len(payload)} bytes is not a command that the embedded kernel takes "
+            f"({_names(Command)}): {error}"
+        ) from error
 
 
 def decode_message(payload: bytes) -> Message:
-    """What a kernel says.
+    """Read a kernel's message.
 
     Raises:
-        ProtocolError: the payload is no message.
+        ProtocolError: the payload is not one of the messages above.
     """
     try:
         return _message_decoder.decode(payload)
     except UNDECODABLE as error:
-        raise ProtocolError(f"no message of a kernel: {error}") from error
+        raise ProtocolError(
+            f"a payload of {len(payload)} bytes is not a message of the embedded kernel "
+            f"({_names(Message)}): {error}"
+        ) from error
+
+
+def _names(kinds: UnionType) -> str:
+    return ", ".join(kind.__name__ for kind in get_args(kinds))
