@@ -26,6 +26,7 @@ from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.banner import showing_banners
 from mpkernel.marimo_backend.server.events import serve_events
+from mpkernel.marimo_backend.server.file_answers import FileAnswer, with_valid_range
 from mpkernel.marimo_backend.server.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.server.outflow import telling_of_moves
 from mpkernel.marimo_backend.server.reconnecting import session_of, telling_of_reconnection
@@ -142,8 +143,8 @@ class IsolationMiddleware:
 
     async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
         """Let marimo answer for a registered file only, with the registered length in the path, and
-        keep the file open until its last byte is sent. marimo itself would read whatever name and
-        length the URL gives."""
+        keep the file open until its last byte is sent; see `file_answers`. marimo itself would read
+        whatever name and length the URL gives."""
         head, _, requested = scope["path"].rpartition(_FILE_ROUTE)
         name = requested.partition("-")[2]
         if name == _EMPTY_FILE:
@@ -152,7 +153,7 @@ class IsolationMiddleware:
         with ExitStack() as held:
             try:
                 # Opened here: marimo would open it after it has sent the head of its answer.
-                entry = held.enter_context(opened(files, name))
+                file = held.enter_context(opened(files, name))
             except KeyError:
                 refusal = PlainTextResponse("File not found", status_code=404)
             except Unavailable as error:
@@ -161,9 +162,10 @@ class IsolationMiddleware:
                     "File cannot be read for now", status_code=503, headers={"Retry-After": "1"}
                 )
             else:
-                path = f"{head}{_FILE_ROUTE}{entry.size}-{name}"
+                path = f"{head}{_FILE_ROUTE}{file.entry.size}-{name}"
                 registered = {**scope, "path": path, "raw_path": path.encode()}
-                await self._app(registered, receive, send)
+                answer = FileAnswer(scope, send, file)
+                await self._app(with_valid_range(registered, file.entry), receive, answer.send)
                 return
             allowed = "read" in scope["auth"].scopes
             await (refusal if allowed else self._app)(scope, receive, send)

@@ -42,6 +42,31 @@ def private_bytes(process: psutil.Process) -> int:
     return int(process.memory_full_info().uss)
 
 
+async def answers_as_http_says(tab: Tab, content: bytes) -> None:
+    url = file_in(tab)
+    whole = await tab.get(url)
+    tag, length = whole.headers["ETag"], len(content)
+    assert whole.content == content
+    assert whole.headers["Content-Length"] == str(length)
+    assert whole.headers["Content-Type"] == "image/png"
+    part = await tab.get(url, {"Range": "bytes=5-9", "If-Range": tag})
+    assert (part.status_code, part.content) == (206, content[5:10])
+    assert part.headers["Content-Range"] == f"bytes 5-9/{length}"
+    assert (part.headers["ETag"], part.headers["Content-Length"]) == (tag, "5")
+    assert (await tab.get(url, {"Range": "bytes=-3"})).content == content[-3:]
+    other = await tab.get(url, {"Range": "bytes=5-9", "If-Range": '"another file"'})
+    assert (other.status_code, other.content) == (200, content)
+    beyond = await tab.get(url, {"Range": f"bytes={length}-"})
+    assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{length}")
+    for known in (tag, f'"another file", W/{tag}', "*"):
+        unchanged = await tab.get(url, {"If-None-Match": known})
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        assert unchanged.headers["ETag"] == tag
+    assert (await tab.get(url, {"If-None-Match": '"another file"'})).content == content
+    saved = await tab.get(f"{url}?download=1&filename=plot.png")
+    assert "plot.png" in saved.headers["Content-Disposition"]
+
+
 @pytest.mark.any_marimo
 async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
     with Server(NOTEBOOKS, options=["--standby", "0"]) as server:
@@ -74,6 +99,7 @@ async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> No
     with Server(NOTEBOOKS) as server:
         async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
             await tab.wait_for("frame 0 end")
+            await answers_as_http_says(tab, picture(0))
             await tab.set_ui("Frame", 10_000)
             await tab.wait_for("frame 10000 end")
             url = file_in(tab)

@@ -1,7 +1,8 @@
 """marimo's virtual files in the server: reading them from the pool's registry.
 
 marimo keeps one storage per process and asks it by name. A request opens its file with `opened`,
-from the check of its name until its last byte: the process that made it may end meanwhile.
+from the check of its name until its last byte: the process that made it may end meanwhile. What
+marimo then wants to read is only noted, and `file_answers` sends it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,30 @@ from typing import Any
 
 from shm import Entry, Reader, Registry
 
-__all__ = ["RegisteredFiles", "opened"]
+__all__ = ["OpenFile", "RegisteredFiles", "opened"]
 
-_opened: ContextVar[tuple[str, Reader] | None] = ContextVar("mpkernel_opened_file", default=None)
+
+class OpenFile:
+    """The file of one request.
+
+    Attributes:
+        entry: the file, as it is registered.
+        reader: its bytes.
+        wanted: the first byte of what marimo answers with, and the one behind its last; None until
+            marimo has said so.
+    """
+
+    def __init__(self, entry: Entry, reader: Reader) -> None:
+        self.entry = entry
+        self.reader = reader
+        self.wanted: tuple[int, int] | None = None
+
+
+_opened: ContextVar[OpenFile | None] = ContextVar("mpkernel_opened_file", default=None)
 
 
 @contextmanager
-def opened(registry: Registry, key: str) -> Iterator[Entry]:
+def opened(registry: Registry, key: str) -> Iterator[OpenFile]:
     """Keep a file open for the current task and the threads that it calls.
 
     Raises:
@@ -28,9 +46,10 @@ def opened(registry: Registry, key: str) -> Iterator[Entry]:
         Unavailable: there is no descriptor left to open it.
     """
     with registry.lease(key) as entry, closing(entry.open()) as reader:
-        token = _opened.set((key, reader))
+        file = OpenFile(entry, reader)
+        token = _opened.set(file)
         try:
-            yield entry
+            yield file
         finally:
             _opened.reset(token)
 
@@ -48,20 +67,22 @@ class RegisteredFiles:
         self._registry = registry
 
     def read(self, key: str, byte_length: int) -> bytes:
-        return b"".join(self.read_chunked(key, byte_length))
+        with self._registry.lease(key) as entry:
+            return b"".join(entry.chunks(0, byte_length))
 
     def read_chunked(
         self, key: str, byte_length: int, chunk_size: int = 256 * 1024, start: int = 0
     ) -> Iterator[bytes]:
-        """Bytes of an announced file, never past its end.
+        """Bytes of an announced file, never past its end. None for the request that has opened the
+        file: what it wants is noted.
 
         Raises:
             KeyError: no host announced such a file.
         """
         opened = _opened.get()
-        if opened is not None and opened[0] == key:
+        if opened is not None and opened.entry.key == key:
             start = max(0, start)
-            yield from opened[1].chunks(start, start + byte_length, chunk_bytes=chunk_size)
+            opened.wanted = (start, start + byte_length)
             return
         with self._registry.lease(key) as entry:
             yield from entry.chunks(start, byte_length, chunk_bytes=chunk_size)
