@@ -41,5 +41,20 @@ def _(flood, mo):
     return
 
 
+@app.cell
+def _(mo):
+    file = mo.ui.slider(0, 1_000_000, value=0, label="File")
+    file
+    return (file,)
+
+
+@app.cell
+def _(file, mo, os):
+    content = os.urandom(1024) * file.value
+    mo.output.append(mo.download(content, filename="file.bin") if content else "no file")
+    mo.output.append(f"file of {file.value} KiB")
+    return
+
+
 if __name__ == "__main__":
     app.run()
