@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 import mpkernel
+from mpkernel import HostPool, KernelSpec
 
 if TYPE_CHECKING:
+    from mpkernel.host.hosted_kernel import HostedKernel
     from mpkernel.server.sessions.queued import QueuedSession
 
 SHOWN = {
@@ -20,6 +23,7 @@ SHOWN = {
     "HostPool": "app apps close close_soon closed drain forgotten hosts kill open_session"
     " settings_of start",
     "Journal": "has_room kept load notice progressed rebuild received running sent",
+    "Kernel": "app args files interruptible_by number progressed receive send session_id stopped",
     "KernelSpec": "args argv entry env executable",
     "Message": "channel payload",
     "PythonClient": "answer close complete execute interrupt next open run_app set_values",
@@ -45,6 +49,19 @@ def test_a_class_shows_its_users_names_only(name: str) -> None:
 def test_the_halves_of_a_session_that_are_its_apps_and_hosts_are_its_own_matter() -> None:
     session = mpkernel.Session(cast("QueuedSession", None))
     assert [each for each in vars(session) if not each.startswith("_")] == []
+
+
+def test_the_half_of_a_kernel_that_is_its_hosts_is_its_own_matter() -> None:
+    kernel = mpkernel.Kernel(cast("HostedKernel", None))
+    assert [each for each in vars(kernel) if not each.startswith("_")] == []
+
+
+async def test_an_entry_is_given_this_class_and_none_derived_from_it(tmp_path: Path) -> None:
+    app = tmp_path / "names.py"
+    app.write_text("def main(kernel):\n    kernel.send(repr(type(kernel)).encode())\n")
+    async with HostPool() as pool:
+        session = await pool.open_session(app, kernel=KernelSpec(entry="names:main"))
+        assert (await anext(session)).payload.decode() == repr(mpkernel.Kernel)
 
 
 def test_only_what_is_used_is_loaded() -> None:

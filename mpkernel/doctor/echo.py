@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpkernel.host.kernels import Kernel
+from mpkernel.host.kernel import Kernel
 
 __all__ = ["main"]
 

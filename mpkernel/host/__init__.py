@@ -10,7 +10,8 @@
     orphans       processes whose parent has ended: they become the host's children
     warming       what a standby imports before it is known which app it is for
     kernels       the table of the host's kernels
-    kernel        one session: its queue and its thread
+    kernel        what a session's entry function is given
+    hosted_kernel one session: its queue and its thread
     stopping      kernels that do not end when asked: interrupted, and in the end given up
     import_path   the app's folder, first in the import path
     streams       whole frames onto the stream Pipe from any thread

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mpkernel.wire.messages import ConsoleText, WantConsole
 
 if TYPE_CHECKING:
-    from mpkernel.host.kernels import Kernel
+    from mpkernel.host.hosted_kernel import HostedKernel
 
 __all__ = ["Ran", "Runs", "bring_back", "deliver"]
 
@@ -39,7 +39,7 @@ _LINE_BUFFERED = 1  # libc's _IOLBF
 _hook: Callable[[ConsoleText], None] | None = None
 
 
-def bring_back(kernel: Kernel, hook: Callable[[ConsoleText], None]) -> None:
+def bring_back(kernel: HostedKernel, hook: Callable[[ConsoleText], None]) -> None:
     """Have `hook` called with what the process writes to descriptors 1 and 2. Once per process.
 
     It is called on the dispatcher's thread: it must return at once, and neither print nor raise.

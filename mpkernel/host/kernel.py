@@ -1,307 +1,129 @@
-"""`Kernel`: one session in a host, and the thread that it runs on.
-
-A kernel's entry function (`KernelSpec.entry`) is called on the kernel's thread. Through the
-`Kernel` that it is given it talks to its client. What the entry runs (a notebook's kernel, an
-embedded one) does not matter here.
+"""`Kernel`: what a session's entry function is given: the client's messages, the way back to the
+client, and what the session is called. What the host does with the session is `HostedKernel`'s.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import queue
-import threading
-import traceback
 from collections.abc import Callable, Iterator
 
-from mpkernel.errors import ProtocolError
-from mpkernel.host.import_path import put_first
-from mpkernel.host.session_files import HostFiles, SessionFiles
-from mpkernel.host.stopping import thread_clock
-from mpkernel.host.streams import StreamWriter
-from mpkernel.host.windows import HostWindow, Window
-from mpkernel.program import resolve
-from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
-from mpkernel.wire.messages import (
-    CreateKernel,
-    Credit,
-    KernelCreated,
-    KernelExited,
-    Running,
-    UpMessage,
-)
-from mpkernel.wire.windows import credit_due
+from mpkernel.host.hosted_kernel import HostedKernel
+from mpkernel.host.session_files import SessionFiles
+from mpkernel.wire.frames import Channel, Message
 
-__all__ = ["Kernel"]
-
-logger = logging.getLogger(__name__)
-
-_IDLE_CREDIT_BYTES = 64 * 1024
-
-_OURS = "mpkernel."
-"""How the names of mpkernel's own entries begin. They do not lie beside the app, and set the import
-path themselves: to marimo's, or to that of a Python script."""
+__all__ = ["Kernel", "hosted_half"]
 
 
 class Kernel:
-    """A kernel's connection to its client; what the entry function is given.
+    """A session, as the function sees it that `KernelSpec.entry` names.
 
-    Attributes:
-        app: absolute path of the app's file.
-        session_id: the client's name for the session.
-        number: the session's number on the wire.
-        args: `KernelSpec.args`.
-        files: the session's virtual files, which its client can fetch.
+        def main(kernel):
+            for message in kernel:  # until the session is closed
+                kernel.send(message.payload)
+
+    The function is called in the app's process, on a thread of the session's own. When it returns,
+    the session ends; when it raises an exception, the client gets `KernelFailed` with the
+    traceback. Nothing interrupts a function that goes on after its session was closed, unless it
+    has called `interruptible_by`; what becomes of it says `Settings.interrupt_grace_s`.
+
+    Args:
+        hosted: the session as its host knows it.
     """
 
-    def __init__(
-        self,
-        app: str,
-        number: int,
-        create: CreateKernel,
-        writer: StreamWriter,
-        host_window: HostWindow,
-        files: HostFiles,
-        watch: Callable[[Kernel], None],
-    ) -> None:
-        self.app = app
-        self.files = SessionFiles(files, number)
-        self.session_id = create.session_id
-        self.number = number
-        self.args = create.args
-        self._entry = create.entry
-        self._writer = writer
-        self._window = Window(create.window_bytes, host_window)
-        self._credit_bytes = credit_due(create.window_bytes)
-        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._deliver: Callable[[Message | None], None] = self._inbox.put
-        # Held while a message is handed over, and while _deliver changes.
-        self._delivery = threading.Lock()
-        self._lock = threading.Lock()  # guards _uncredited_bytes, _over
-        self._uncredited_bytes = 0
-        self._over = False
-        self._stopped = threading.Event()
-        self._watch = watch
-        self._interrupt: Callable[[], bool] | None = None
-        self._entered = False
-        self._cpu_s: Callable[[], float | None] = lambda: None
-        self._ended = False
+    def __init__(self, hosted: HostedKernel) -> None:
+        self._hosted = hosted
+
+    @property
+    def app(self) -> str:
+        """The absolute path of the app's file."""
+        return self._hosted.app
+
+    @property
+    def session_id(self) -> str:
+        """The client's name for the session; no other open session of the app has it."""
+        return self._hosted.session_id
+
+    @property
+    def number(self) -> int:
+        """A number from 1 on that no other open session of the process has."""
+        return self._hosted.number
+
+    @property
+    def args(self) -> bytes:
+        """`KernelSpec.args`, or, after a restart, that of the spec which the journal has rebuilt.
+        Default: empty."""
+        return self._hosted.args
+
+    @property
+    def files(self) -> SessionFiles:
+        """The session's virtual files, which its client can fetch. They end with the session."""
+        return self._hosted.files
 
     @property
     def stopped(self) -> bool:
-        """Whether the session was closed: the kernel should return soon."""
-        return self._stopped.is_set()
-
-    @property
-    def takes_nothing(self) -> bool:
-        """Whether what is sent is dropped: the session is over, or this process is a fork of the
-        host."""
-        return self._writer.forgotten or self._window.closed
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether the calling thread is in the middle of sending. A `__del__` that runs there must
-        not wait for another thread that sends."""
-        return self._writer.is_inside or self._window.is_inside
+        """Whether the session was closed: the function should return soon. From any thread."""
+        return self._hosted.stopped
 
     def send(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
-        """Send bytes to the client, from any thread. Waits while the session's window is full of
-        bytes that the client has not taken. What a closed session sends is dropped.
+        """Send bytes to the client, from any thread. Waits while the session's window
+        (`Settings.window_bytes`), or that of all sessions of the process, is full of bytes that
+        their clients have not taken. What a closed session sends is dropped, as is what a fork of
+        the process sends.
+
+        Args:
+            payload: at most `Settings.max_frame_bytes` long, less 5 bytes.
+            channel: what the client sees as `Message.channel`.
 
         Raises:
-            ProtocolError: the payload is over the maximum size.
+            ProtocolError: the payload is too long.
             OSError: the server is gone.
         """
-        size = len(payload) + MESSAGE_COST_BYTES
-        if self._writer.forgotten or not self._window.reserve(size):
-            return
-        try:
-            self._writer.write(channel, self.number, payload)
-        except BaseException:
-            self._window.refund(size)
-            raise
-
-    def reserve(self, count: int, *, wait: bool = True) -> bool:
-        """The first half of `send`, the one that waits: reserve room for a message of `count`
-        bytes. Returns False when it must not be sent: the session is closed or, without `wait`,
-        there is no room now."""
-        return not self._writer.forgotten and self._window.reserve(
-            count + MESSAGE_COST_BYTES, wait=wait
-        )
-
-    def wait_for_room(self, count: int) -> None:
-        """Wait until `reserve` might take `count` bytes, or until the session is closed."""
-        self._window.wait_for_room(count + MESSAGE_COST_BYTES)
-
-    def write_reserved(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
-        """The second half of `send`; raises as it does."""
-        try:
-            self._writer.write(channel, self.number, payload)
-        except BaseException:
-            self._window.refund(len(payload) + MESSAGE_COST_BYTES)
-            raise
-
-    def announce(self, message: UpMessage) -> None:
-        """Send a management message, in order with `send`, without waiting.
-
-        Raises:
-            OSError: the server is gone.
-        """
-        self._writer.send(message, session=self.number)
-
-    def progressed(self, begun: int, done: int) -> None:
-        """Tell the server how many commands were begun and done; see `wire.messages.Running`. This
-        is on the Pipe when the method returns: if the next command ends the process, the server
-        knows that it had begun.
-
-        Raises:
-            OSError: the server is gone.
-        """
-        self.announce(Running(begun, done))
-        self._writer.settle()
+        self._hosted.send(payload, channel)
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
-        """Wait for the next message of the client; None when the session is closed.
+        """Wait for the client's next message. Returns None when the session is closed, and again
+        at each further call.
+
+        Args:
+            timeout_s: how many seconds to wait at the longest. Default: no limit.
 
         Raises:
-            TimeoutError: none came within `timeout_s` seconds. Default: wait for ever.
+            TimeoutError: no message came in that time.
+            OSError: the server is gone.
         """
-        try:
-            message = self._inbox.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"no message within {timeout_s} s") from None
-        if message is None:
-            self._inbox.put(None)
-            return None
-        self.taken(len(message.payload))
-        return message
+        return self._hosted.receive(timeout_s)
 
     def __iter__(self) -> Iterator[Message]:
         """The client's messages, until the session is closed."""
-        while (message := self.receive()) is not None:
-            yield message
+        return iter(self._hosted)
 
-    def redirect(self, deliver: Callable[[Message | None], None]) -> None:
-        """Have messages go to `deliver` instead of `receive`; first those that wait already.
+    def progressed(self, begun: int, done: int) -> None:
+        """Tell the session's journal how many of the client's commands were begun and done
+        (`Journal.progressed`). This has left the process when the method returns. So if the next
+        command ends the process, the journal knows that it had begun. From any thread.
 
-        `deliver` is called on the dispatcher's thread and must return at once; None says that the
-        session is closed. Whoever takes a message from where `deliver` put it must call `taken`.
+        Args:
+            begun: how many commands have begun since the function was called.
+            done: how many of these are done.
+
+        Raises:
+            OSError: the server is gone.
         """
-        with self._delivery:
-            while not self._inbox.empty():
-                deliver(self._inbox.get())
-            self._deliver = deliver
-
-    def taken(self, count: int) -> None:
-        """`count` bytes of messages were taken: the client may send as many more."""
-        with self._lock:
-            self._uncredited_bytes += count
-            due = self._uncredited_bytes
-            if due < self._credit_bytes and due < _IDLE_CREDIT_BYTES:
-                return
-            self._uncredited_bytes = 0
-        self.announce(Credit(due))
+        self._hosted.progressed(begun, done)
 
     def interruptible_by(self, interrupt: Callable[[], bool]) -> None:
-        """Set how the kernel's thread is interrupted when it must stop.
+        """Set how the function is interrupted when its session is closed and it goes on. Default:
+        not at all.
 
-        `interrupt` is called on the dispatcher's thread, again and again. It stops the user's code,
-        where that does no harm, and nothing else. It returns False when the kernel needs more time:
-        no such code runs, or it imports a module.
+        Args:
+            interrupt: called on the process's main thread, again and again, until the function
+                has returned; it must return at once and raise nothing. It stops the user's code,
+                where that does no harm, and nothing else. It returns False when the function needs
+                more time, five times `Settings.interrupt_grace_s` in all: no such code runs, or it
+                imports a module.
         """
-        self._interrupt = interrupt
+        self._hosted.interruptible_by(interrupt)
 
-    def deliver(self, message: Message) -> None:
-        """The dispatcher's: hand a message over."""
-        with self._delivery:
-            self._deliver(message)
 
-    def stop(self) -> None:
-        """The dispatcher's: the session is closed; ask the kernel to end."""
-        self._stopped.set()
-        with self._delivery:
-            self._deliver(None)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the kernel's thread is done."""
-        return self._ended
-
-    def interrupt(self) -> bool:
-        """The dispatcher's: see `interruptible_by`. A kernel that set nothing counts as running
-        user code from the call of its entry on."""
-        return self._entered if self._interrupt is None else self._interrupt()
-
-    def cpu_s(self) -> float | None:
-        """CPU time of the kernel's thread in seconds; None where that is not known."""
-        return self._cpu_s()
-
-    def mute(self) -> None:
-        """The dispatcher's: drop what the kernel sends from now on."""
-        self._window.close()
-
-    def credit(self, count: int) -> None:
-        """The dispatcher's: the client took `count` bytes."""
-        self._window.refund(count)
-
-    def abandon(self, error: str) -> None:
-        """The dispatcher's: end the session now, though its thread still runs. From then on the
-        thread is handled like one that was asked to stop."""
-        self._stopped.set()
-        self._end(error)
-        self._watch(self)
-
-    def run(self) -> None:
-        """The kernel's thread: run the entry, and tell the server how it ended."""
-        error: str | None = None
-        try:
-            self._cpu_s = thread_clock()
-            self.announce(KernelCreated(threading.get_ident()))
-            if not self._entry.startswith(_OURS):
-                put_first(os.path.dirname(self.app))
-            entry = resolve(self._entry)
-            self._entered = True
-            entry(self)
-        except SystemExit:
-            pass  # a kernel that exits is a kernel that returns
-        except BaseException:  # noqa: BLE001 (the traceback goes to the client)
-            error = traceback.format_exc()
-            logger.warning("kernel failed app=%s session=%s\n%s", self.app, self.session_id, error)
-        finally:
-            self._entered = False
-            self._end(error)
-            self._ended = True
-
-    def _end(self, error: str | None) -> None:
-        with self._lock:
-            if self._over:
-                return
-            self._over = True
-        self._window.close()
-        self._release_files()
-        self._announce_exit(error)
-
-    def _release_files(self) -> None:
-        try:
-            self.files.shutdown()
-        except OSError as gone:  # the main thread is about to end the host
-            logger.debug(
-                "the server is gone; it does not learn of removed files: %s session=%s",
-                gone,
-                self.session_id,
-            )
-
-    def _announce_exit(self, error: str | None) -> None:
-        if self._writer.forgotten:
-            return
-        try:
-            try:
-                self.announce(KernelExited(error))
-            except ProtocolError as too_large:
-                self.announce(KernelExited(f"its traceback is in the log only: {too_large}"))
-        except OSError as gone:  # the main thread is about to end the host
-            logger.debug(
-                "the server is gone; it does not learn of the end: %s session=%s",
-                gone,
-                self.session_id,
-            )
+def hosted_half(kernel: Kernel) -> HostedKernel:
+    """The session as its host knows it, for mpkernel's own entries."""
+    return kernel._hosted

@@ -6,6 +6,7 @@ import logging
 import threading
 
 from mpkernel.errors import ProtocolError
+from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.host.kernel import Kernel
 from mpkernel.host.session_files import HostFiles
 from mpkernel.host.stopping import Stopper
@@ -14,7 +15,7 @@ from mpkernel.host.windows import HostWindow
 from mpkernel.wire.frames import Channel, Frame, FrameLost, Message
 from mpkernel.wire.messages import CreateKernel, KernelExited, Stopping, WantDrain
 
-__all__ = ["Kernel", "Kernels"]
+__all__ = ["Kernels"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Kernels:
         self._files = files
         self._writer = writer
         self._host_window = HostWindow(host_window_bytes)
-        self._kernels: dict[int, Kernel] = {}  # changed by dict operations, each one atomic
+        self._kernels: dict[int, HostedKernel] = {}  # changed by dict operations, each one atomic
         self.stopper = Stopper(
             grace_s=stopping.interrupt_grace_s,
             max_abandoned=stopping.max_abandoned,
@@ -55,7 +56,7 @@ class Kernels:
             raise ProtocolError(
                 f"the server gave a new kernel the number {number}, which is in use"
             )
-        kernel = Kernel(
+        kernel = HostedKernel(
             self._app,
             number,
             create,
@@ -125,8 +126,8 @@ class Kernels:
     def _want_drain(self, reason: str) -> None:
         self._writer.send(WantDrain(reason))
 
-    def _run(self, kernel: Kernel) -> None:
+    def _run(self, kernel: HostedKernel) -> None:
         try:
-            kernel.run()
+            kernel.run(Kernel(kernel))
         finally:
             self._kernels.pop(kernel.number, None)

@@ -7,7 +7,7 @@
                             └─────────── grows again ─────── abandoned: counted, until it wakes
 
 An interrupt stops user code only, and not code that already ends because of an earlier interrupt.
-The kernel itself knows when that is (`Kernel.interruptible_by`). While no user code runs, the
+The kernel itself knows when that is (`HostedKernel.interruptible_by`). While no user code runs, the
 kernel starts or ends by itself, and has more time. So it has while it imports a module: if the
 import were interrupted, other sessions would find the module broken.
 

@@ -15,7 +15,7 @@ from mpkernel.kernel.shown.output_list import CellOutputList
 from mpkernel.kernel.shown.session_console import SessionConsole
 
 if TYPE_CHECKING:
-    from mpkernel.host.kernels import Kernel
+    from mpkernel.host.hosted_kernel import HostedKernel
     from shm import VirtualFile
 
 __all__ = ["CellRun", "SessionOfRun"]
@@ -31,7 +31,7 @@ class SessionOfRun(Protocol):
         last_run: the run of the cell that runs now, or else ran last.
     """
 
-    kernel: Kernel
+    kernel: HostedKernel
     namespace: Namespace
     console: SessionConsole
     last_run: CellRun | None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from mpkernel.host import descriptors
 from mpkernel.host.import_path import put_first
+from mpkernel.host.kernel import hosted_half
 from mpkernel.interrupts.sending import install_waits
 from mpkernel.kernel import context
 from mpkernel.kernel.cell_run import CellRun
@@ -30,7 +31,8 @@ from mpkernel.kernel.session import PythonSession
 from mpkernel.kernel.shown.flusher import start_flusher
 
 if TYPE_CHECKING:
-    from mpkernel.host.kernels import Kernel
+    from mpkernel.host.hosted_kernel import HostedKernel
+    from mpkernel.host.kernel import Kernel
     from mpkernel.wire.messages import ConsoleText
 
 __all__ = ["run"]
@@ -43,8 +45,9 @@ _sessions: dict[int, PythonSession] = {}
 _runs = descriptors.Runs()
 
 
-def run(kernel: Kernel) -> None:
+def run(given: Kernel) -> None:
     """Run the embedded kernel for one session until it is closed."""
+    kernel = hosted_half(given)
     _prepare_process(kernel)
     session = PythonSession(kernel, _in_place)
     proxies.session_begins(session)
@@ -56,7 +59,7 @@ def run(kernel: Kernel) -> None:
         del _sessions[kernel.number]
 
 
-def _prepare_process(kernel: Kernel) -> None:
+def _prepare_process(kernel: HostedKernel) -> None:
     global _is_prepared
     with _lock:
         if _is_prepared:

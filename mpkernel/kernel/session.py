@@ -56,7 +56,7 @@ from mpkernel.kernel.shown.session_console import SessionConsole
 from mpkernel.wire.frames import Message as Frame
 
 if TYPE_CHECKING:
-    from mpkernel.host.kernels import Kernel
+    from mpkernel.host.hosted_kernel import HostedKernel
 
 __all__ = ["PythonSession"]
 
@@ -103,7 +103,7 @@ class PythonSession:
     """
 
     def __init__(
-        self, kernel: Kernel, in_place: Callable[[CellRun, Callable[[], None]], None]
+        self, kernel: HostedKernel, in_place: Callable[[CellRun, Callable[[], None]], None]
     ) -> None:
         self.kernel = kernel
         self._in_place = in_place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 
 from mpkernel.host.descriptors import bring_back
-from mpkernel.host.kernels import Kernel
+from mpkernel.host.kernel import Kernel, hosted_half
 from mpkernel.wire.frames import Message
 from shm import ShmError
 
@@ -31,8 +31,9 @@ def files(kernel: Kernel) -> None:
         kernel.send(file.url.encode())
 
 
-def redirected(kernel: Kernel) -> None:
+def redirected(given: Kernel) -> None:
     """Has messages go to a queue of its own, as marimo's kernels do."""
+    kernel = hosted_half(given)
     inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     kernel.interruptible_by(lambda: False)
     kernel.redirect(inbox.put)
@@ -51,7 +52,7 @@ def flood(kernel: Kernel) -> None:
 
 def console(kernel: Kernel) -> None:
     """Wants the process's text."""
-    bring_back(kernel, lambda text: None)
+    bring_back(hosted_half(kernel), lambda text: None)
     echo(kernel)
 
 

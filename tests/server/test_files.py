@@ -241,7 +241,7 @@ async def test_a_place_that_is_not_the_hosts_is_refused(
         for kind, place in (("block", location), ("temp_file", f"/tmp/{location}/0")):
             await told.do(
                 "from mpkernel.wire.messages import FileStored\n"
-                f"kernel.announce(FileStored('forged', {kind!r}, {place!r}, 10, 'text/plain'))"
+                f"hosted.announce(FileStored('forged', {kind!r}, {place!r}, 10, 'text/plain'))"
             )
             assert "forged" not in pool.files
     finally:
@@ -256,7 +256,7 @@ async def test_a_file_that_says_it_is_longer_than_its_block_gives_an_error(
         "from mpkernel.wire.messages import FileStored\n"
         "from shm import Block\n"
         "block = Block.create(4096)\n"
-        "kernel.announce(FileStored('long', 'block', block.name, 1 << 40, 'text/plain'))"
+        "hosted.announce(FileStored('long', 'block', block.name, 1 << 40, 'text/plain'))"
     )
     with pytest.raises(KeyError, match="shorter"):
         bytes_of(pool, "long", 0, 10)

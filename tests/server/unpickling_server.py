@@ -97,6 +97,7 @@ def send_a_pickle(kernel: Any) -> None:
     """In a host: send one up, where the server expects a message of its own."""
     import pickle
 
+    from mpkernel.host.kernel import hosted_half
     from mpkernel.wire.frames import encode_header
 
     class Bomb:
@@ -104,7 +105,7 @@ def send_a_pickle(kernel: Any) -> None:
             return os._exit, (66,)
 
     payload = pickle.dumps(Bomb())
-    kernel._writer._write(
+    hosted_half(kernel)._writer._write(
         (encode_header(Channel.MANAGEMENT, kernel.number, len(payload)), payload),
         len(payload) + 9,
     )

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Literal, TypeAlias
 
 from mpkernel.host.descriptors import Runs, bring_back
-from mpkernel.host.kernels import Kernel
+from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.marimo_backend.host.console_proxy import CellStream, watch_cells
 from mpkernel.wire.messages import ConsoleText
 
@@ -28,7 +28,7 @@ _is_brought_back = False
 _cells_of: dict[int, _SessionCells] = {}  # by session number; each operation is atomic
 
 
-def bind_thread(kernel: Kernel) -> None:
+def bind_thread(kernel: HostedKernel) -> None:
     """From now on, show what the kernel on the calling thread writes there in its browser.
 
     Raises:
@@ -44,7 +44,7 @@ def bind_thread(kernel: Kernel) -> None:
 
 
 @contextmanager
-def released(kernel: Kernel) -> Iterator[None]:
+def released(kernel: HostedKernel) -> Iterator[None]:
     """At the end of the `with`, what is kept here about the kernel is dropped."""
     try:
         yield

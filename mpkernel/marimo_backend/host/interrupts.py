@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mpkernel.host.kernels import Kernel
+from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.interrupts.sending import Interrupts, install_waits
 from mpkernel.marimo_backend import seam
 
@@ -30,7 +30,7 @@ def interrupt_commands() -> None:
     seam.wrap_handle_message(_handle)
 
 
-def bind_thread(kernel: Kernel) -> Interrupts:
+def bind_thread(kernel: HostedKernel) -> Interrupts:
     """Have the kernel that starts on the calling thread interrupted when it must stop."""
     _bound.interrupts = interrupts = Interrupts()
     kernel.interruptible_by(interrupts.end)
@@ -38,7 +38,7 @@ def bind_thread(kernel: Kernel) -> Interrupts:
 
 
 @contextmanager
-def ending_by_interrupt(kernel: Kernel) -> Iterator[None]:
+def ending_by_interrupt(kernel: HostedKernel) -> Iterator[None]:
     """If an interrupt was raised outside of a cell, end the kernel in order, since it must stop."""
     try:
         yield

@@ -14,7 +14,8 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from mpkernel.host import console
-from mpkernel.host.kernels import Kernel
+from mpkernel.host.hosted_kernel import HostedKernel
+from mpkernel.host.kernel import Kernel, hosted_half
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.host import descriptors, file_storage, interrupts, restoring
@@ -29,9 +30,10 @@ _process_lock = threading.Lock()
 _process_prepared = False
 
 
-def run(kernel: Kernel) -> None:
+def run(given: Kernel) -> None:
     """Run marimo's kernel for one session until it is closed. marimo puts the notebook's
     folder into the import path itself, before the folders of its setting `pythonpath`."""
+    kernel = hosted_half(given)
     _prepare_process()
     file_storage.bind_thread(kernel.files)
     restoring.bind_thread(kernel)
@@ -114,7 +116,7 @@ class CommandQueue:
     """One of marimo's command queues: commands from the Pipe, and those that the kernel puts
     itself."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: HostedKernel) -> None:
         self._kernel = kernel
         self._items: queue.Queue[Any] = queue.Queue()
 
@@ -151,7 +153,7 @@ class ControlQueue(CommandQueue):
     """The queue whose commands the kernel runs one after the other: when it asks for the next, it
     has done those before. The client's commands are counted, for the journal."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: HostedKernel) -> None:
         super().__init__(kernel)
         self._stop = seam.host("StopKernelCommand")
         self._updates = (seam.host("UpdateUIElementCommand"), seam.host("ModelCommand"))
@@ -247,7 +249,7 @@ class MergeQueue:
 class OutputQueue:
     """The queue for messages of marimo's kernel. `put` waits when the session's window is full."""
 
-    def __init__(self, kernel: Kernel, interrupts: Interrupts) -> None:
+    def __init__(self, kernel: HostedKernel, interrupts: Interrupts) -> None:
         self._kernel = kernel
         self._interrupts = interrupts
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from mpkernel.host.kernels import Kernel
+from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import Click, RestoredModel, RestoredValue, WidgetShown
 
@@ -39,7 +39,7 @@ def restore_elements() -> None:
     seam.wrap_resolve_lens(_resolve_lens)
 
 
-def bind_thread(kernel: Kernel) -> None:
+def bind_thread(kernel: HostedKernel) -> None:
     """Have the kernel that starts on the calling thread tell the journal which widgets it shows."""
     _bound.kernel = kernel
 
@@ -122,7 +122,7 @@ def _resolve_lens(
 
 
 def _tell_of_widget(element: Any, object_id: str) -> None:
-    kernel: Kernel | None = getattr(_bound, "kernel", None)
+    kernel: HostedKernel | None = getattr(_bound, "kernel", None)
     model_id = getattr(element.widget, "_model_id", None)
     if kernel is not None and model_id:
         kernel.send(msgspec.json.encode(WidgetShown(model_id, object_id)))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import traceback
 
+from mpkernel.host.kernel import hosted_half
+
 
 def obey(kernel):
     """Execute each message; answer with the repr of what it left in `result`."""
-    names = {"kernel": kernel}
+    names = {"kernel": kernel, "hosted": hosted_half(kernel)}
     for message in kernel:
         try:
             exec(message.payload.decode(), names)

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 
+from mpkernel.host.kernel import hosted_half
 from mpkernel.host.main import Dispatcher
 from mpkernel.wire.messages import (
     Credit,
@@ -65,7 +66,7 @@ class Host:
 
     def __init__(self, kernel, dispatcher):
         self.kernel = kernel
-        self.number = kernel.number
+        self.number = hosted_half(kernel).number
         self.dispatcher = dispatcher
         self.control_fd = dispatcher._control_fd
         self.stream_fd = dispatcher._stream_fd
