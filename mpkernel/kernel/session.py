@@ -1,4 +1,5 @@
-"""One session of the embedded kernel: its commands, and where its messages go.
+"""One session of the embedded kernel: what each of its commands does. How commands come, and how
+messages go, is `transport`'s.
 
 control, ui_element ─▶ queue ─▶ the session's thread: run, execute, set values
 input ─────────────────────────▶ answers, for who waits in `input()`
@@ -15,9 +16,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
-from mpkernel.errors import ProtocolError
 from mpkernel.interrupts.sending import Interrupts, later
 from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.code import forks
@@ -46,14 +46,13 @@ from mpkernel.kernel.messages import (
     RunApp,
     SetValues,
     Status,
-    decode_command,
     encode,
 )
 from mpkernel.kernel.process.debugger import leave_debugger
 from mpkernel.kernel.shown.console_files import SessionStream
 from mpkernel.kernel.shown.display import encodable
 from mpkernel.kernel.shown.session_console import SessionConsole
-from mpkernel.wire.frames import Message as Frame
+from mpkernel.kernel.transport import Immediate, Transport
 
 if TYPE_CHECKING:
     from mpkernel.host.hosted_kernel import HostedKernel
@@ -64,11 +63,6 @@ logger = logging.getLogger(__name__)
 
 _PENDING_AFTER_S = 0.3
 _ENDS_SESSION_WITHIN_S = 1.0
-
-
-class _Queued(NamedTuple):
-    command: RunApp | Execute | SetValues
-    size: int
 
 
 class _StandardStream:
@@ -114,7 +108,7 @@ class PythonSession:
             "stdout": _StandardStream("stdout", self._write_past),
             "stderr": _StandardStream("stderr", self._write_past),
         }
-        self._commands: queue.Queue[_Queued | None] = queue.Queue()
+        self._transport = Transport(kernel, self.interrupts, self._act_now)
         self._answers: queue.Queue[Answer | None] = queue.Queue()
         self._completer = Completer(self.namespace, self.send)
         self._cells: list[Cell] = []
@@ -122,21 +116,15 @@ class PythonSession:
         self._runs: dict[str, CellRun] = {}
         self._running = ""
         self.last_run: CellRun | None = None
-        self._begun = self._done = 0  # commands, for the client's journal
         self._interrupted_at = float("-inf")
         self._pid = os.getpid()
 
     def serve(self) -> None:
         """Carry commands out until the session is closed."""
         self.kernel.interruptible_by(self.interrupts.end)
-        self.kernel.redirect(self._deliver)
+        self.kernel.redirect(self._transport.deliver)
         self.send(Status("idle"))
-        while (queued := self._commands.get()) is not None:
-            if self.kernel.stopped:
-                break  # what still waits is nobody's wish any more
-            command, size = queued
-            self.kernel.taken(size)
-            self._begin()
+        while (command := self._transport.take()) is not None:
             self.send(Status("busy"))
             match command:
                 case RunApp():
@@ -144,18 +132,13 @@ class PythonSession:
                 case Execute():
                     self._execute(Cell(command.cell, command.code, 1))
                 case SetValues():
-                    self._set_values(self._merged(command.values))
+                    self._set_values(self._transport.merged(command.values))
             self.console.flush()
-            self._done = self._begun
-            self.kernel.progressed(self._begun, self._done)
+            self._transport.ended()
             self.send(Status("idle"))
         for cell_run in list(self._runs.values()):
             cell_run.over.set()
         self._completer.close()
-
-    def _begin(self) -> None:
-        self._begun += 1
-        self.kernel.progressed(self._begun, self._done)
 
     def _write_past(self, name: Literal["stdout", "stderr"], text: str) -> int:
         if self._is_fork:
@@ -168,21 +151,12 @@ class PythonSession:
     def send(self, message: Message) -> None:
         """Send to the client, from any thread. Waits while the client is far behind; what a closed
         session sends goes nowhere."""
-        payload = encode(message)
-        while not self.try_send(payload):
-            self.kernel.wait_for_room(len(payload))
+        self._transport.send(message)
 
     def try_send(self, payload: bytes, then: Callable[[], None] = lambda: None) -> bool:
-        """Send a message if the client takes it now, and do what comes `then`, both or neither
-        whatever interrupts there are. Returns whether; for a closed session, which takes and
-        forgets, it is done."""
-        with self.interrupts.shield():
-            if self.kernel.reserve(len(payload), wait=False):
-                self.kernel.write_reserved(payload)
-            elif not self.kernel.takes_nothing:
-                return False
-            then()
-            return True
+        """Send a message if the client takes it now, and then call `then`; see
+        `Transport.try_send`."""
+        return self._transport.try_send(payload, then)
 
     @property
     def may_wait(self) -> bool:
@@ -211,27 +185,11 @@ class PythonSession:
             raise EOFError("end of input")
         return answer.text
 
-    def _deliver(self, frame: Frame | None) -> None:
+    def _act_now(self, command: Immediate | None) -> None:
         """On the dispatcher's thread: must return at once."""
-        if frame is None:
-            self._commands.put(None)
-            self._answers.put(None)
-            return
-        size = len(frame.payload)
-        try:
-            command = decode_command(frame.payload)
-        except ProtocolError as error:
-            logger.warning("dropped: %s session=%s", error, self.kernel.session_id)
-            self.kernel.taken(size)
-            return
-        if isinstance(command, RunApp | Execute | SetValues):
-            self._commands.put(_Queued(command, size))
-        else:
-            self.kernel.taken(size)
-            self._take_now(command)
-
-    def _take_now(self, command: Interrupt | Answer | Complete) -> None:
         match command:
+            case None:
+                self._answers.put(None)
             case Interrupt():
                 self._interrupt()
             case Answer():
@@ -261,21 +219,6 @@ class PythonSession:
         except RuntimeError as error:  # out of threads
             logger.debug("nothing completed: %s session=%s", error, self.kernel.session_id)
             self.try_send(encode(Completions(command.request, command.cursor, [])))
-
-    def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
-        """These, and those of the sets that wait right behind: the last of each name."""
-        merged, taken = dict(values), 0
-        with self._commands.mutex:
-            waiting = self._commands.queue
-            while waiting and waiting[0] and isinstance(waiting[0].command, SetValues):
-                following = waiting.popleft()
-                merged |= following.command.values
-                taken += following.size
-                self._begun += 1
-        if taken:
-            self.kernel.progressed(self._begun, self._done)
-            self.kernel.taken(taken)
-        return merged
 
     def _run_app(self) -> None:
         try:

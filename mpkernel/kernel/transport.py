@@ -1,0 +1,142 @@
+"""`Transport`: a session's messages to its client, and the commands that the client sent.
+
+    client ─▶ Kernel.redirect ─▶ deliver ─┬─▶ queue ─▶ take, merged: the session's thread
+                                          └─▶ act_now: answers, completions, interrupts
+    client ◀─ send, try_send ◀─ any thread
+    journal ◀─ begun and done ◀─ take, ended
+
+What a command means is the session's.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from mpkernel.errors import ProtocolError
+from mpkernel.interrupts.sending import Interrupts
+from mpkernel.kernel.messages import (
+    Answer,
+    Complete,
+    Execute,
+    Interrupt,
+    Message,
+    RunApp,
+    SetValues,
+    decode_command,
+    encode,
+)
+from mpkernel.wire.frames import Message as Frame
+
+if TYPE_CHECKING:
+    from mpkernel.host.hosted_kernel import HostedKernel
+
+__all__ = ["Immediate", "Queued", "Transport"]
+
+logger = logging.getLogger(__name__)
+
+Queued: TypeAlias = RunApp | Execute | SetValues
+"""Commands that are carried out one after the other."""
+
+Immediate: TypeAlias = Interrupt | Answer | Complete
+"""Commands that are carried out at once, beside the one that runs."""
+
+
+class _Waiting(NamedTuple):
+    command: Queued
+    size: int
+
+
+class Transport:
+    """The messages of one session, both ways.
+
+    Args:
+        kernel: the session's connection to its client.
+        interrupts: kept back while a message is sent.
+        act_now: carries out such a command, on the dispatcher's thread; it must return at once.
+            None says that the session is closed.
+    """
+
+    def __init__(
+        self,
+        kernel: HostedKernel,
+        interrupts: Interrupts,
+        act_now: Callable[[Immediate | None], None],
+    ) -> None:
+        self._kernel = kernel
+        self._interrupts = interrupts
+        self._act_now = act_now
+        self._commands: queue.Queue[_Waiting | None] = queue.Queue()
+        self._begun = self._done = 0  # commands, for the client's journal
+
+    def send(self, message: Message) -> None:
+        """Send to the client, from any thread. Waits while the client is far behind; what a closed
+        session sends goes nowhere."""
+        payload = encode(message)
+        while not self.try_send(payload):
+            self._kernel.wait_for_room(len(payload))
+
+    def try_send(self, payload: bytes, then: Callable[[], None] = lambda: None) -> bool:
+        """Send a message if the client takes it now, and do what comes `then`, both or neither
+        whatever interrupts there are. Returns whether; for a closed session, which takes and
+        forgets, it is done."""
+        with self._interrupts.shield():
+            if self._kernel.reserve(len(payload), wait=False):
+                self._kernel.write_reserved(payload)
+            elif not self._kernel.takes_nothing:
+                return False
+            then()
+            return True
+
+    def take(self) -> Queued | None:
+        """Wait for the next command, which begins with that. None when the session is closed: the
+        commands that still wait are dropped."""
+        waiting = self._commands.get()
+        if waiting is None or self._kernel.stopped:
+            return None
+        self._kernel.taken(waiting.size)
+        self._begun += 1
+        self._kernel.progressed(self._begun, self._done)
+        return waiting.command
+
+    def merged(self, values: dict[str, Any]) -> dict[str, Any]:
+        """These values, and those of the `SetValues` that wait right behind: the last of each name.
+        These commands begin, too."""
+        merged, taken = dict(values), 0
+        with self._commands.mutex:
+            waiting = self._commands.queue
+            while waiting and waiting[0] and isinstance(waiting[0].command, SetValues):
+                following = waiting.popleft()
+                merged |= following.command.values
+                taken += following.size
+                self._begun += 1
+        if taken:
+            self._kernel.progressed(self._begun, self._done)
+            self._kernel.taken(taken)
+        return merged
+
+    def ended(self) -> None:
+        """All commands that have begun are done."""
+        self._done = self._begun
+        self._kernel.progressed(self._begun, self._done)
+
+    def deliver(self, frame: Frame | None) -> None:
+        """The dispatcher's, for `HostedKernel.redirect`: the client sent this."""
+        if frame is None:
+            self._commands.put(None)
+            self._act_now(None)
+            return
+        size = len(frame.payload)
+        try:
+            command = decode_command(frame.payload)
+        except ProtocolError as error:
+            logger.warning("dropped: %s session=%s", error, self._kernel.session_id)
+            self._kernel.taken(size)
+            return
+        if isinstance(command, RunApp | Execute | SetValues):
+            self._commands.put(_Waiting(command, size))
+        else:
+            self._kernel.taken(size)
+            self._act_now(command)
