@@ -94,7 +94,7 @@ class Message(NamedTuple):
 
     Attributes:
         channel: what it is for, as its sender chose.
-        payload: the sender's bytes; at most `Settings.max_frame_bytes` of them.
+        payload: the sender's bytes; at most `Settings.max_frame_bytes` of them, less 5.
     """
 
     channel: Channel

@@ -54,9 +54,10 @@ class Rebuilt(NamedTuple):
     Attributes:
         kernel: what to start.
         messages: what to send to it, in this order.
-        commands: how many of these the kernel counts until it is where it was; see
-            `wire.messages.Running`.
-        lost: what does not come back, in words for the client.
+        commands: how many commands the kernel must have done (see `Kernel.progressed`) until the
+            session is where it was: those at the beginning of `messages`.
+        lost: what does not come back, in words for the client, a phrase for each thing. Default:
+            nothing is lost.
     """
 
     kernel: KernelSpec
@@ -72,7 +73,12 @@ class Journal(abc.ABC):
 
     @abc.abstractmethod
     def sent(self, channel: Channel, command: object) -> None:
-        """The client sends a command; `command` is what `BaseSession.send` was given for it."""
+        """The client sends a command.
+
+        Args:
+            channel: the one that it is sent on.
+            command: what `Session.send` was given as `command`; its payload where that was None.
+        """
 
     def has_room(self, channel: Channel, command: object) -> bool:
         """Whether `sent` would keep this command, or has no need to. Asked while the session has no
@@ -91,7 +97,11 @@ class Journal(abc.ABC):
         """
 
     def received(self, payload: bytes) -> None:  # noqa: B027 (most need not look)
-        """The kernel sent a message to its client."""
+        """The kernel sent a message to its client.
+
+        Args:
+            payload: the message's bytes.
+        """
 
     def running(self) -> str:
         """What the kernel runs, in words for an operator; empty where it runs nothing, or nobody

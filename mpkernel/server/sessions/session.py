@@ -76,7 +76,7 @@ class Session:
 
         Args:
             channel: what the payload is for; see `Channel`.
-            payload: at most `Settings.max_frame_bytes` long.
+            payload: at most `Settings.max_frame_bytes` long, less 5 bytes.
             command: what the session's journal is told of it. Default: the payload.
 
         Raises:
