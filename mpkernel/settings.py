@@ -142,6 +142,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             Needs `snapshot`. Default False; marimo's servers are reached.
         crash_reports: how many reports of deaths of apps' processes are kept, of all servers of
             the user together. Default 0: none is written; marimo's servers keep 100.
+        sandbox: whether an app whose file has a header that names its packages (PEP 723) runs in an
+            environment of its own, which uv makes; see `docs/sandboxes.md`. Default False: all apps
+            use the server's packages.
         env_allow: which of the server's environment variables an app's process gets, as globs of
             their names. Some it always gets: see `server.launching.environments`. Default None:
             all.
@@ -206,6 +209,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: bool = False
     control: bool = False
     crash_reports: int = 0
+    sandbox: bool = False
     env_allow: tuple[str, ...] | None = None
     env_deny: tuple[str, ...] = ()
     log_format: Literal["plain", "json"] = "plain"

@@ -27,6 +27,14 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
             that starts the process.
         executable: another Python for the process. Reserved: only None is accepted for now.
 
+        sandbox: whether the app, if its file has a header that names its packages (PEP 723), runs
+            in an environment of its own; see `docs/sandboxes.md`. Default: as `Settings.sandbox`
+            says. Counts when the session is the one that starts the process.
+        requirements: the packages that this function needs in such an environment, as requirements
+            (PEP 508). Default: none but mpkernel's own.
+        left_out: packages that others ask for, and that are not installed in such an environment,
+            unless the header names them. Default: none.
+
     Raises:
         SettingsError: a text in it cannot be handed to a process.
     """
@@ -36,6 +44,9 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...] = ()
     env: Mapping[str, str] | None = None
     executable: str | None = None
+    sandbox: bool | None = None
+    requirements: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, text in (("entry", self.entry), *(("argv", one) for one in self.argv)):

@@ -24,7 +24,7 @@ SHOWN = {
     " settings_of start",
     "Journal": "has_room kept load notice progressed rebuild received running sent",
     "Kernel": "app args files interruptible_by number progressed receive send session_id stopped",
-    "KernelSpec": "args argv entry env executable",
+    "KernelSpec": "args argv entry env executable left_out requirements sandbox",
     "Message": "channel payload",
     "PythonClient": "answer close complete execute interrupt next open run_app set_values",
     "Rebuilt": "commands kernel lost messages",

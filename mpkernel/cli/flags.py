@@ -10,12 +10,14 @@ from typing import NamedTuple
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.sources import Sources
 from mpkernel.configuration.values import kind_of
-from mpkernel.errors import SettingsError
+from mpkernel.errors import MPKernelError, SettingsError
 from mpkernel.settings import Settings
 
 __all__ = ["Taken", "paths_in", "take_settings"]
 
 _FILE = "--settings"
+_SANDBOX = "--sandbox"
+_SWITCHES = ("true", "false")
 _NAMES = {flag_of(name): name for name in Settings.__struct_fields__}
 _SWITCHED_OFF = {
     f"--no{flag_of(name)[1:]}": name
@@ -48,9 +50,10 @@ def take_settings(options: Sequence[str]) -> Taken:
 
     Raises:
         SettingsError: an option lacks its value.
+        MPKernelError: another program than uv is to make environments.
     """
     taken = Taken([], {}, None)
-    rest = iter(options)
+    rest = iter(_with_sandbox_said(options))
     for option in rest:
         if option in _SWITCHED_OFF:
             taken.flags[_SWITCHED_OFF[option]] = "false"
@@ -67,6 +70,27 @@ def take_settings(options: Sequence[str]) -> Taken:
         else:
             taken.flags[_NAMES[flag]] = text
     return taken
+
+
+def _with_sandbox_said(options: Sequence[str]) -> list[str]:
+    """The options, with a value for each `--sandbox`: it needs none, and takes that of marimo."""
+    said = []
+    rest = list(options)
+    while rest:
+        option = rest.pop(0)
+        flag, separator, value = option.partition("=")
+        if flag != _SANDBOX:
+            said.append(option)
+            continue
+        if not separator and rest and rest[0] in ("uv", "pixi", *_SWITCHES):
+            value = rest.pop(0)
+        if value not in ("", "uv", *_SWITCHES):
+            raise MPKernelError(
+                f"--sandbox is {value!r}: environments of apps are made by uv",
+                remedy="say --sandbox alone",
+            )
+        said.append(f"{_SANDBOX}={value if value in _SWITCHES else 'true'}")
+    return said
 
 
 def paths_in(options: Sequence[str], with_value: Collection[str]) -> list[str]:

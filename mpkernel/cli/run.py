@@ -1,7 +1,7 @@
 """`mpkernel run PATH… [marimo's options]`: marimo's own server with mpkernel as its backend.
 
-The command line is marimo's: only `--examples` and what sets a setting are ours; `--sandbox` is
-refused.
+The command line is marimo's: only `--examples` and what sets a setting are ours, `--sandbox` among
+them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ Usage: mpkernel run PATH... [OPTIONS] [-- ARGS...]
 
   --examples       serve the notebooks that ship with mpkernel
   --standby N      keep N processes warm for the next notebook that starts (default 1; 0: none)
+  --sandbox        run each notebook whose header names its packages (PEP 723) in an environment of
+                   its own, which uv makes (mpkernel docs sandboxes)
   --no-control     take no orders from mpkernel restart, drain and stop
   --NAME VALUE     any other setting, as in --memory-hard-bytes 2GiB; `mpkernel settings` shows all
   --settings FILE  read settings from [tool.mpkernel] of this file (default: the pyproject.toml that
                    has one and is nearest, from the folder of the notebooks upward)
 
-All options of `marimo run` follow; those that choose a sandbox are refused.
+All options of `marimo run` follow.
 """
 
 _EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -61,11 +63,6 @@ def run(arguments: Sequence[str]) -> int:
     if "--help" in ours:
         print(_USAGE)
         return _marimo(["run", "--help"])
-    if any(option.partition("=")[0] == "--sandbox" for option in ours):
-        raise MPKernelError(
-            "--sandbox is not supported yet: all notebooks run on this interpreter",
-            remedy="leave it out, or use marimo run --sandbox",
-        )
     if "--examples" in ours:
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
     taken = take_settings(ours)
@@ -74,6 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from mpkernel.marimo_backend import entrypoint
     from mpkernel.marimo_backend.server.shared_pool import pool_settings, use_sources
+    from mpkernel.sandboxes.uv import find_uv, no_uv
     from mpkernel.server.launching.descriptor_limit import raise_limit
 
     entrypoint.install(instead="marimo run")
@@ -81,6 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     use_sources(taken.sources(os.environ, paths_in(ours, seam.options_with_value())))
     # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
+    if settings.sandbox and find_uv() is None:
+        raise no_uv("--sandbox is said")
     if settings.log_format == "json":
         log_as_json()
     if settings.log_level != "warning":

@@ -15,6 +15,7 @@ from mpkernel.doctor.software import (
     python_line,
     settings_line,
     start_method_line,
+    uv_line,
     uvloop_line,
 )
 from mpkernel.doctor.trial import Trial
@@ -57,6 +58,7 @@ def lines_of(facts: Facts) -> list[Line]:
         uvloop_line(facts),
         libzmq_line(facts),
         marimo_line(facts),
+        uv_line(facts),
         leftovers_line(facts),
     ]
 

@@ -26,6 +26,9 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
         marimo_error: why `mpkernel run` refuses the marimo that is here; None when it does not.
         marimo_is_tried: whether the installed marimo is not a supported version, but is allowed
             nevertheless.
+        uv: the path of uv, which makes environments of apps; None where there is none.
+        uv_version: what uv says of itself; None where it does not run.
+        wants_uv: whether the settings ask for environments.
         settings_error: what is wrong with the settings; None when nothing is.
     """
 
@@ -38,6 +41,9 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
     marimo_error: str | None = None
     marimo_is_tried: bool = False
     settings_error: str | None = None
+    uv: str | None = None
+    uv_version: str | None = None
+    wants_uv: bool = False
     interpreter: str = ""
     interpreter_error: str | None = None
 

@@ -25,7 +25,9 @@ from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc
 from mpkernel.errors import HostStartError, SettingsError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.sandboxes.uv import find_uv, version_of_uv
 from mpkernel.server.launching.interpreter import interpreter
+from mpkernel.settings import Settings
 from shm.names import next_name
 
 __all__ = ["gather"]
@@ -63,6 +65,8 @@ def _software() -> Software:
     versions = {name: _version(name) for name in names}
     marimo, marimo_error = versions["marimo"], _marimo_error()
     python, python_error = _interpreter()
+    settings, settings_error = _settings()
+    uv = find_uv()
     return Software(
         python=sys.version_info[:3],
         implementation=platform.python_implementation(),
@@ -72,7 +76,10 @@ def _software() -> Software:
         uvloop_error=_uvloop_error(),
         marimo_error=marimo_error,
         marimo_is_tried=bool(marimo and not marimo_error and not seam.is_supported(marimo)),
-        settings_error=_settings_error(),
+        settings_error=settings_error,
+        uv=uv,
+        uv_version=version_of_uv(uv) if uv is not None else None,
+        wants_uv=settings is not None and settings.sandbox,
         interpreter=python,
         interpreter_error=python_error,
     )
@@ -108,12 +115,12 @@ def _marimo_error() -> str | None:
     return None
 
 
-def _settings_error() -> str | None:
+def _settings() -> tuple[Settings | None, str | None]:
+    """The settings of a server in this folder, and what is wrong with them."""
     try:
-        gather_settings(Sources(os.environ, os.getcwd()), DEFAULTS)
+        return gather_settings(Sources(os.environ, os.getcwd()), DEFAULTS).settings, None
     except SettingsError as error:
-        return str(error)
-    return None
+        return None, str(error)
 
 
 def _place(path: str) -> Place:

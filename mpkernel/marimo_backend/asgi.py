@@ -22,7 +22,12 @@ from starlette.applications import Starlette
 from mpkernel.aio.lifespans import Lifespan
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.leaving import LEASES
-from mpkernel.marimo_backend.server.shared_pool import PoolLease, pool_settings, shared_pool
+from mpkernel.marimo_backend.server.shared_pool import (
+    SANDBOX,
+    PoolLease,
+    pool_settings,
+    shared_pool,
+)
 
 __all__ = ["AsgiAppBuilder", "KeptPool", "create_asgi_app"]
 
@@ -44,6 +49,7 @@ def create_asgi_app(
     show_tracebacks: bool = False,
     html_head: str | None = None,
     execute_opengraph_generators: bool = False,
+    sandbox: bool = False,
 ) -> AsgiAppBuilder:
     """The same as `marimo.create_asgi_app`, with every notebook in a process of its own.
 
@@ -55,7 +61,7 @@ def create_asgi_app(
     mounted. The pool starts with the first request; with the server if the server runs the result
     of `build()` itself.
 
-    Args: marimo's own, with its defaults.
+    Args: marimo's own, with its defaults, and `sandbox`.
         quiet: marimo prints nothing.
         include_code: pages show the notebook's code.
         token: what a page must present to be let in. Default: nothing.
@@ -68,6 +74,8 @@ def create_asgi_app(
         html_head: HTML for the head of every page.
         execute_opengraph_generators: run the functions by which notebooks describe their pages.
             They run in the server's process.
+        sandbox: notebooks with a header that names their packages (PEP 723) run in environments of
+            their own; see `docs/sandboxes.md`. Default: as the setting `sandbox` says.
 
     Raises:
         UnsupportedMarimo: marimo is missing, or mpkernel does not support its version.
@@ -75,7 +83,7 @@ def create_asgi_app(
         SettingsError: the environment has a setting that is not valid.
         TypeError: the marimo that is installed does not have an option that is given.
     """
-    options = locals()
+    options = {name: value for name, value in locals().items() if name != "sandbox"}
     defaults = create_asgi_app.__kwdefaults__ or {}
     given = {name: value for name, value in options.items() if value != defaults[name]}
     seam.check_marimo()
@@ -84,7 +92,7 @@ def create_asgi_app(
     entrypoint.install(instead="marimo.create_asgi_app")
     pool_settings()
     with seam.passing_zmq_checks():
-        return AsgiAppBuilder(seam.server("create_asgi_app")(**given))
+        return AsgiAppBuilder(seam.server("create_asgi_app")(**given), sandbox=sandbox)
 
 
 class AsgiAppBuilder:
@@ -92,10 +100,12 @@ class AsgiAppBuilder:
 
     Args:
         builder: marimo's builder.
+        sandbox: see `create_asgi_app`.
     """
 
-    def __init__(self, builder: Any) -> None:
+    def __init__(self, builder: Any, *, sandbox: bool = False) -> None:
         self._builder = builder
+        self._sandbox = sandbox
 
     def with_app(
         self, *, path: str, root: str, middleware: list[Callable[[Any], Any]] | None = None
@@ -143,7 +153,7 @@ class AsgiAppBuilder:
         if all(middleware.cls is not _Telling for middleware in app.user_middleware):
             kept = KeptPool(app.router.lifespan_context)
             app.router.lifespan_context = kept
-            app.add_middleware(_Telling, kept=kept)
+            app.add_middleware(_Telling, kept=kept, sandbox=self._sandbox)
         return app
 
 
@@ -188,12 +198,15 @@ class KeptPool:
 
 
 class _Telling:
-    """Middleware that gives notebooks the list of leases of their lifespan."""
+    """Middleware that gives notebooks the list of leases of their lifespan, and says whether they
+    run in environments of their own."""
 
-    def __init__(self, app: AsgiApp, kept: KeptPool) -> None:
+    def __init__(self, app: AsgiApp, kept: KeptPool, sandbox: bool) -> None:
         self._app = app
         self._kept = kept
+        self._sandbox = sandbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         leases = self._kept.leases() if scope["type"] != "lifespan" else None
-        await self._app(scope if leases is None else {**scope, LEASES: leases}, receive, send)
+        told: Scope = {**scope, SANDBOX: self._sandbox}
+        await self._app(told if leases is None else {**told, LEASES: leases}, receive, send)

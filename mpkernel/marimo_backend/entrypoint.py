@@ -6,7 +6,8 @@ one to isolate:
 
     marimo run of several notebooks, create_asgi_app      always
     mpkernel run                                          always (`isolate_single_notebooks`)
-    marimo run of one notebook, marimo edit, a sandbox    never
+    marimo run of one notebook, marimo edit               never
+    marimo run --sandbox=pixi                             never
     MPKERNEL_DISABLE=1                                    never
 """
 
@@ -31,7 +32,7 @@ from mpkernel.marimo_backend.server.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.server.outflow import telling_of_moves
 from mpkernel.marimo_backend.server.reconnecting import session_of, telling_of_reconnection
 from mpkernel.marimo_backend.server.registered_files import RegisteredFiles, opened
-from mpkernel.marimo_backend.server.shared_pool import PoolLease, shared_pool
+from mpkernel.marimo_backend.server.shared_pool import SANDBOX, PoolLease, shared_pool
 from mpkernel.marimo_backend.server.uploads import taking_out_long_texts
 from shm import Registry, Unavailable
 
@@ -189,7 +190,8 @@ class IsolationMiddleware:
         return lease
 
     def _take_lease(self, manager: Any, scope: Any) -> PoolLease:
-        lease = shared_pool().lease_for(manager)
+        sandbox = seam.asks_for_sandboxes(manager) or scope.get(SANDBOX, False)
+        lease = shared_pool().lease_for(manager, sandbox=sandbox)
         manager._app_host_pool = lease
         leases = scope.get(LEASES, [])
         if lease not in leases:
@@ -213,8 +215,10 @@ def _refuses_marimo() -> bool:
 def _shall_be_isolated(manager: Any, state: Any) -> bool:
     if manager.mode is not seam.server("SessionMode").RUN:
         return False
-    if getattr(manager, "sandbox", None) or getattr(manager, "sandbox_mode", None):
-        logger.warning("this server was started with --sandbox, so it keeps marimo's own app hosts")
+    if seam.asks_for_sandboxes(manager) and seam.sandboxes_are_pixis():
+        logger.warning(
+            "this server was started with --sandbox=pixi, so it keeps marimo's own app hosts"
+        )
         return False
     # `marimo run` tells its application on which port it listens. An ASGI application that is
     # mounted somewhere cannot know that.

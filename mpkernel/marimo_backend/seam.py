@@ -25,6 +25,7 @@ __all__ = [
     "SERVER_NAMES",
     "SUPPORTED",
     "as_starlette",
+    "asks_for_sandboxes",
     "check_marimo",
     "has_page",
     "host",
@@ -33,6 +34,7 @@ __all__ = [
     "options_with_value",
     "pass_zmq_checks",
     "passing_zmq_checks",
+    "sandboxes_are_pixis",
     "server",
     "show_again",
     "sessions_of",
@@ -239,6 +241,17 @@ def show_again(manager: Any, session_id: str) -> None:
     if page is not None:
         for notification in session.session_view.notifications:
             page.notify(server("serialize_kernel_message")(notification))
+
+
+def asks_for_sandboxes(manager: Any) -> bool:
+    """Whether the server of this session manager was started with `--sandbox`."""
+    # Before marimo 0.25 it is the mode that says so.
+    return bool(getattr(manager, "sandbox", None) or getattr(manager, "sandbox_mode", None))
+
+
+def sandboxes_are_pixis() -> bool:
+    """Whether `marimo run --sandbox` was told to have its environments made by pixi, not by uv."""
+    return os.environ.get("MARIMO_SANDBOX_BACKEND") == "pixi"
 
 
 def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:

@@ -223,6 +223,10 @@ class Store:
         """Where the environment of this key lies, or would."""
         return self.directory / key
 
+    def python_of(self, key: str) -> Path:
+        """The Python of that environment."""
+        return _python_in(self.folder_of(key))
+
     def lock(self, key: str) -> Lock:
         """The lock of this key, not held.
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mpkernel.errors import SandboxError
 
-__all__ = ["find_uv", "run_uv", "uv_environment"]
+__all__ = ["find_uv", "no_uv", "run_uv", "uv_environment", "version_of_uv"]
 
 _PASSED_ON = re.compile(
     r"UV|UV_.*|(https?|all|no|ftp)_proxy|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|NETRC|GIT_.*|SSH_.*"
@@ -32,6 +32,7 @@ _OF_THE_SERVER = frozenset(
 
 _ERROR = re.compile(r"error\b|\s*[x\u00d7] ", re.IGNORECASE)
 _KEPT_LINES = 60
+_VERSION_WITHIN_S = 10
 
 _INSTALL = "pip install 'mpkernel[sandbox]', or put uv on the PATH"
 
@@ -51,6 +52,27 @@ def find_uv(env: Mapping[str, str] | None = None) -> str | None:
         if found is not None:
             return os.path.abspath(found)
     return None
+
+
+def version_of_uv(program: str) -> str | None:
+    """The version that this uv says it is; None if it does not run."""
+    try:
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=_VERSION_WITHIN_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = said.stdout.split()
+    return words[1] if said.returncode == 0 and len(words) > 1 else None
+
+
+def no_uv(why: str) -> SandboxError:
+    """The error for the want of uv.
+
+    Args:
+        why: what it is needed for.
+    """
+    return SandboxError(f"{why}, and uv, which makes environments, is missing", remedy=_INSTALL)
 
 
 def uv_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -91,10 +113,7 @@ def run_uv(
     """
     program = find_uv(env)
     if program is None:
-        raise SandboxError(
-            "the app has a header that names its packages, and uv, which gets them, is missing",
-            remedy=_INSTALL,
-        )
+        raise no_uv("the app has a header that names its packages")
     try:
         process = subprocess.Popen(
             [program, *arguments],

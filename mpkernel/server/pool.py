@@ -9,7 +9,7 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
 from mpkernel.aio.ends import end_within
@@ -210,10 +210,10 @@ class HostPool:
         loop = self._belong_to_this_loop()
         return App(path, settings, loop, self._launch_host, self._operations.died)
 
-    def _launch_host(self, app: App, argv: Sequence[str], env: Mapping[str, str] | None) -> AppHost:
+    def _launch_host(self, app: App, kernel: KernelSpec) -> AppHost:
         if self._closed:  # `kill` does not tell apps: it is for any thread
             raise PoolClosed(f"{app.name} was closed with its pool", remedy="open a new pool")
-        return self._maker.make(app, argv, env)
+        return self._maker.make(app, kernel)
 
     def _belong_to_this_loop(
         self, last: Callable[[], Awaitable[None]] | None = None

@@ -2,9 +2,10 @@
 
 Down (server to host) go `Warm`, `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`,
 `GiveUpFree`, `ConsoleText`, `Ping` and `Shutdown`. Up come, on the control Pipe, `Warmed`, `Ready`
-and `Pong`; and on the stream Pipe, in order with the session's output, `KernelCreated`,
-`KernelExited`, `Running`, `FileStored`, `FileRemoved`, `ShortOfMemory`, `WantConsole`, `WantDrain`
-and `Credit`. The frame that carries a message says which session the message is about.
+and `Pong`; and on the stream Pipe, in order with the session's output, `Preparing`, `Prepared`,
+`NotPrepared`, `KernelCreated`, `KernelExited`, `Running`, `FileStored`, `FileRemoved`,
+`ShortOfMemory`, `WantConsole`, `WantDrain` and `Credit`. The frame that carries a message says
+which session the message is about.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ __all__ = [
     "FileStored",
     "KernelCreated",
     "KernelExited",
+    "NotPrepared",
     "Ping",
     "Pong",
+    "Prepared",
+    "Preparing",
     "Ready",
     "Running",
     "Setup",
@@ -177,6 +181,32 @@ class Warmed(msgspec.Struct, tag="warmed", frozen=True):
     slowed: bool
 
 
+class Preparing(msgspec.Struct, tag="preparing", frozen=True):
+    """The process makes the environment in which the app shall run, and is no host yet.
+
+    Attributes:
+        text: what is done now, a line for people.
+    """
+
+    text: str
+
+
+class Prepared(msgspec.Struct, tag="prepared", frozen=True):
+    """The environment is whole: the process becomes a host, in that environment."""
+
+
+class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
+    """The environment could not be made. The process ends.
+
+    Attributes:
+        what: why.
+        remedy: what the reader can do about it.
+    """
+
+    what: str
+    remedy: str
+
+
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """The host is ready for `CreateKernel`."""
 
@@ -285,6 +315,9 @@ DownMessage = (
 )
 UpMessage = (
     Warmed
+    | Preparing
+    | Prepared
+    | NotPrepared
     | Ready
     | Pong
     | KernelCreated

@@ -233,3 +233,13 @@ def test_without_a_python_to_launch_no_app_starts() -> None:
     assert line("interpreter") == ok("interpreter", "apps run with /usr/bin/python3.12")
     found = line("interpreter", software=software(interpreter_error="sys.executable was None"))
     assert (found.level, found.says) == ("FAIL", "sys.executable was None")
+
+
+def test_uv_is_looked_for_where_environments_are_wanted() -> None:
+    found = software(uv="/usr/bin/uv", uv_version="0.9.1", wants_uv=True)
+    assert line("uv", software=found) == ok(
+        "uv", "0.9.1 makes environments for --sandbox (/usr/bin/uv)"
+    )
+    assert line("uv").level == "OK"
+    assert line("uv", software=software(wants_uv=True)).level == "FAIL"
+    assert line("uv", software=software(uv="/usr/bin/uv")).level == "WARN"

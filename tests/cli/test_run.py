@@ -74,12 +74,28 @@ def test_a_notebook_with_a_syntax_error_is_shown_where(tmp_path: Path) -> None:
     assert "broken.py:" in refused.stderr
 
 
-def test_the_sandbox_is_refused_with_what_to_do_instead() -> None:
-    for option in (["--sandbox", "uv"], ["--sandbox=uv"], ["--sandbox"]):
-        refused = mpkernel("run", EXAMPLE, *option)
-        assert refused.returncode == 1
-        assert "--sandbox is not supported yet" in refused.stderr
-        assert "marimo run --sandbox" in refused.stderr
+@pytest.mark.parametrize("option", [["--sandbox", "pixi"], ["--sandbox=pixi"]])
+def test_a_sandbox_that_uv_does_not_make_is_refused(option: list[str]) -> None:
+    refused = mpkernel("run", EXAMPLE, *option)
+    assert refused.returncode == 1
+    assert "--sandbox is 'pixi': environments of apps are made by uv" in refused.stderr
+
+
+@pytest.mark.parametrize("option", [["--sandbox", "uv"], ["--sandbox=uv"], ["--sandbox"]])
+def test_without_uv_a_sandbox_is_refused_at_the_start(tmp_path: Path, option: list[str]) -> None:
+    """There is a uv beside this Python, so another program is run in its place: none."""
+    program = (
+        "import sys; import mpkernel.sandboxes.uv as uv; uv.find_uv = lambda *_: None;"
+        " from mpkernel.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    refused = subprocess.run(
+        [sys.executable, "-c", program, "run", str(EXAMPLE), *option],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert refused.returncode == 1
+    assert "pip install 'mpkernel[sandbox]'" in refused.stderr
 
 
 @pytest.mark.parametrize("form", [["--standby=-1"], ["--standby", "many"], ["--standby"]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mpkernel.sandboxes import Environment, Making, Recipe, Store, recipe_for
@@ -18,13 +18,13 @@ import json, sys
 from pathlib import Path
 from sandboxes.makers import Maker
 folder, env, app, overlay = json.loads(sys.argv[1])
-maker = Maker(Path(folder), env)
+maker = Maker(Path(folder), env, say=lambda line: print(line, flush=True))
 try:
     environment = maker.make(app, overlay)
 except Exception as error:
     print(type(error).__name__, error, sep=": ", flush=True)
 else:
-    print(*maker.said, environment.python, sep="\\n", flush=True)
+    print(environment.python, flush=True)
 sys.stdin.read()
 """
 
@@ -38,10 +38,13 @@ class Maker:
         said: what it was told of the last one.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, env: Mapping[str, str], say: Callable[[str], None] | None = None
+    ) -> None:
         self.store = Store(folder)
         self.env = dict(env)
         self.said: list[str] = []
+        self._say = say if say is not None else self.said.append
 
     def recipe(self, app: str, overlay: Sequence[str] = (), left_out: Sequence[str] = ()) -> Recipe:
         found = recipe_for(app, overlay=overlay, left_out=left_out, env=uv_environment(self.env))
@@ -56,7 +59,7 @@ class Maker:
             self.recipe(app, overlay, left_out),
             self.store,
             env=uv_environment(self.env),
-            say=self.said.append,
+            say=self._say,
         )
         return making.environment()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from turns import work
 
@@ -350,9 +350,7 @@ class World:
                     if kernel.is_stopping:
                         host.end_kernel(session)
 
-    def _launch(
-        self, app: App, argv: Sequence[str], env: Mapping[str, str] | None
-    ) -> SimulatedHost:
+    def _launch(self, app: App, kernel: KernelSpec) -> SimulatedHost:
         if self.refusals:
             self.refusals -= 1
             raise HostStartError("no process is left")

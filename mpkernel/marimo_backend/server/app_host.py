@@ -18,6 +18,7 @@ from mpkernel.aio.loops import call_on_loop, result_on_loop
 from mpkernel.errors import MPKernelError, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.server import overlay
 from mpkernel.marimo_backend.server.carrying import with_carried_requests
 from mpkernel.marimo_backend.server.leaving import Leaving
 from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
@@ -67,12 +68,15 @@ class AppHostAdapter:
         app: absolute path of the file.
         shared: the pool.
         pages: the pages of the manager's sessions.
+        sandbox: whether the notebook, if it has a header, runs in an environment of its own,
+            whatever the setting `sandbox` says.
     """
 
-    def __init__(self, app: str, shared: Shared, pages: Pages) -> None:
+    def __init__(self, app: str, shared: Shared, pages: Pages, *, sandbox: bool = False) -> None:
         self._app = app
         self._shared = shared
         self._pages = pages
+        self._sandbox = sandbox
         self._lock = threading.Lock()  # guards all below
         self._sessions: dict[str, MarimoSession] = {}
         self._streams: dict[str, PageStream] = {}  # registered, but without a kernel so far
@@ -129,6 +133,9 @@ class AppHostAdapter:
                 entry=_ENTRY,
                 args=pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL),
                 argv=tuple(app_metadata.argv or ()),
+                sandbox=True if self._sandbox else None,
+                requirements=overlay.requirements(),
+                left_out=overlay.left_out(),
             )
             result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
         except Exception as error:

@@ -24,6 +24,7 @@ _SCRIPT = b"""<script data-mpkernel="banner">
   const show = ({ title, description, variant }) => {
     if (title === "Kernel stopped") return; // marimo's, after ours, which says why
     document.getElementById("mpkernel-banner")?.remove();
+    if (title === "") return; // what the last one said is over
     const banner = document.createElement("div");
     banner.id = "mpkernel-banner";
     banner.setAttribute("role", variant === "danger" ? "alert" : "status");

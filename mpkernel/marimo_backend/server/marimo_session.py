@@ -10,7 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mpkernel.errors import AppUnavailable, HostUnresponsive, MPKernelError, ProtocolError
+from mpkernel.errors import (
+    AppUnavailable,
+    HostUnresponsive,
+    MPKernelError,
+    ProtocolError,
+    SandboxError,
+)
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
@@ -212,9 +218,22 @@ class MarimoSession(BaseSession):
         if error is None or self.stream is None:
             return
         logger.warning("session ended: %s", error.what, app=self.app.path, session=self.session_id)
+        if isinstance(error, SandboxError):
+            self.notify_of_failure("The packages of this app cannot be installed", str(error))
+            return
         reload = "reload the page to start it again"
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload
         self.notify_of_failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
+
+    def on_preparing(self, text: str) -> None:
+        self.notify(
+            "BannerNotification",
+            title="The packages of this app are being installed:",
+            description=html.escape(text),
+        )
+
+    def on_prepared(self) -> None:
+        self.notify("BannerNotification", title="", description="")  # the page removes the last
 
     def on_file_refused(self, error: Exception) -> None:
         self.notify_of_refusal("A file of this app cannot be shown", str(error))

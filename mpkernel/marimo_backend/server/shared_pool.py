@@ -23,9 +23,12 @@ from mpkernel.marimo_backend.server.page_stream import distribute_on_the_loop
 from mpkernel.server.pool import HostPool
 from shm import Registry
 
-__all__ = ["PoolLease", "pool_settings", "shared_pool", "use_sources"]
+__all__ = ["SANDBOX", "PoolLease", "pool_settings", "shared_pool", "use_sources"]
 
 logger = logging.getLogger(__name__)
+
+SANDBOX = "mpkernel.sandbox"
+"""The key in a scope that says whether notebooks with a header run in environments of their own."""
 
 
 class SharedPool:
@@ -42,11 +45,16 @@ class SharedPool:
         self.lock = threading.Lock()  # guards leases
         self.leases: set[PoolLease] = set()
 
-    def lease_for(self, manager: Any) -> PoolLease:
-        """The lease of a session manager. On the loop's thread."""
+    def lease_for(self, manager: Any, *, sandbox: bool = False) -> PoolLease:
+        """The lease of a session manager. On the loop's thread.
+
+        Args:
+            manager: the session manager.
+            sandbox: see `PoolLease`; counts for a new lease.
+        """
         with self.lock:
             found = next((lease for lease in self.leases if lease.manager is manager), None)
-        return found if found is not None else PoolLease(self, manager)
+        return found if found is not None else PoolLease(self, manager, sandbox=sandbox)
 
     async def _end_with_loop(self) -> None:
         """The loop is shut down, and nothing announced it.
@@ -128,11 +136,14 @@ class PoolLease:
     Args:
         shared: the pool.
         manager: the session manager; None if the lease only keeps the pool open.
+        sandbox: whether notebooks with a header run in environments of their own, whatever the
+            setting `sandbox` says.
     """
 
-    def __init__(self, shared: SharedPool, manager: Any = None) -> None:
+    def __init__(self, shared: SharedPool, manager: Any = None, *, sandbox: bool = False) -> None:
         self.shared = shared
         self.manager = manager
+        self._sandbox = sandbox
         self._is_leaving = False
         self._ended = False
         self._lock = threading.Lock()  # guards _adapters
@@ -155,7 +166,8 @@ class PoolLease:
             KernelStartupError: (marimo's) the pool is shut down.
         """
         if running_loop() not in (None, self.shared.loop):
-            return shared_pool().lease_for(self.manager).get_or_create(file_path)
+            lease = shared_pool().lease_for(self.manager, sandbox=self._sandbox)
+            return lease.get_or_create(file_path)
         if self._ended:
             raise seam.server("KernelStartupError")("This server is shutting down.")
         path = os.path.abspath(file_path)
@@ -163,7 +175,7 @@ class PoolLease:
             adapter = self._adapters.get(path)
             if adapter is None:
                 self._forget_idle_adapters()
-                adapter = AppHostAdapter(path, self.shared, self)
+                adapter = AppHostAdapter(path, self.shared, self, sandbox=self._sandbox)
                 self._adapters[path] = adapter
             return adapter
 

@@ -16,7 +16,7 @@ import asyncio
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
@@ -27,6 +27,7 @@ from mpkernel.errors import (
     HostStartError,
     MPKernelError,
     PoolClosed,
+    SandboxError,
     SessionNameTaken,
 )
 from mpkernel.logs import get_logger
@@ -45,7 +46,7 @@ __all__ = ["App"]
 
 logger = get_logger(__name__)
 
-LaunchHost: TypeAlias = Callable[["App", Sequence[str], Mapping[str, str] | None], AppHost]
+LaunchHost: TypeAlias = Callable[["App", KernelSpec], AppHost]
 
 
 class App:
@@ -55,7 +56,7 @@ class App:
         path: absolute path of its file.
         settings: see `Settings`.
         loop: the running loop.
-        launch_host: launches a host of this app, with these arguments and this environment.
+        launch_host: launches a host of this app, for this kernel.
         on_death: called with each death, the sessions that were on the process, and the latest
             looks at what it used. Default: nothing is.
         clock: seconds, as `time.monotonic`, which is the default.
@@ -242,6 +243,9 @@ class App:
         """A host's: why its process ended, who was on it, and what it had used."""
         self._processes.died(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
+        if isinstance(error, SandboxError):  # the next process would have the same header
+            _end_all(sessions, error)
+            sessions = []
         coming_back, ending = self._sorted_out(sessions)
         _end_all(ending, error)
         try:

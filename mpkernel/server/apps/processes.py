@@ -9,8 +9,10 @@ Every death is counted and reported here; what becomes of the sessions is `app`'
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
+
+import msgspec
 
 from mpkernel.errors import AppUnavailable, HostStartError, PoolClosed
 from mpkernel.logs import get_logger
@@ -28,7 +30,7 @@ __all__ = ["AppProcesses", "OnDeath"]
 
 logger = get_logger(__name__)
 
-Launch: TypeAlias = Callable[[Sequence[str], Mapping[str, str] | None], AppHost]
+Launch: TypeAlias = Callable[[KernelSpec], AppHost]
 OnDeath: TypeAlias = Callable[[Death, Sequence[BaseSession], Sequence[Usage]], None]
 
 
@@ -40,7 +42,7 @@ class AppProcesses:
         name: its short name, for messages.
         settings: the app's.
         tallies: starts and deaths are counted there.
-        launch: launches a host of the app, with these arguments and this environment.
+        launch: launches a host of the app, for this kernel.
         on_death: called with each death, the sessions that were on the process, and the latest
             looks at what it used.
         clock: seconds, as `time.monotonic`, which is the default.
@@ -70,8 +72,7 @@ class AppProcesses:
         self._on_death = on_death
         self._clock = clock
         self._policy = RestartPolicy(settings)
-        self._argv: tuple[str, ...] = ()
-        self._env: Mapping[str, str] | None = None
+        self._kernel: KernelSpec | None = None  # of the session that started the last one
         self._hosts: dict[AppHost, None] = {}  # in the order of their launch
         self._untold_deaths = 0  # of these, `died` will say why
 
@@ -140,7 +141,7 @@ class AppProcesses:
                 f"{self._name} is about to be started again after {self._last_death_in_words()}",
                 remedy=f"try again in {left_s:.1f} s",
             )
-        return self._launch(kernel.argv, kernel.env)
+        return self._launch(kernel)
 
     def host_again(self) -> AppHost:
         """The host that takes sessions, for those that have lost theirs: launched as the last one
@@ -155,7 +156,8 @@ class AppProcesses:
         if host is not None:
             return host
         try:
-            return self._launch(self._argv, self._env)
+            assert self._kernel is not None, "a session that waits had a process, or waits for one"
+            return self._launch(self._kernel)
         except PoolClosed:
             raise
         except HostStartError as error:
@@ -189,9 +191,9 @@ class AppProcesses:
         self._hosts.pop(host, None)
         self._tallies.traffic = Traffic.sum((self._tallies.traffic, host.traffic))
 
-    def _launch(self, argv: tuple[str, ...], env: Mapping[str, str] | None) -> AppHost:
-        host = self._launch_host(argv, env)
-        self._argv, self._env = argv, env
+    def _launch(self, kernel: KernelSpec) -> AppHost:
+        host = self._launch_host(kernel)
+        self._kernel = msgspec.structs.replace(kernel, args=b"")
         self._policy.launched()
         self._hosts[host] = None
         self._tallies.starts += 1

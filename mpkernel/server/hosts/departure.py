@@ -4,8 +4,9 @@
     idle for `idle_retire_s` ───────────────────────────┼─▶ told to end in order, killed after
     leave, with all sessions ───────────────────────────┘   `stop_grace_s`
 
-There is one timer, and what it is for follows from the state: while it starts, how long that may
-take; while it is idle, when it retires; while it leaves, when it is killed.
+There is one timer, and what it is for follows from the state: while the environment of its app is
+made, when to look whether anybody still waits for that; while it starts, how long that may take;
+while it is idle, when it retires; while it leaves, when it is killed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = ["Departure"]
 logger = get_logger(__name__)
 
 _REASON_CHARS = 200
+_LOOK_EVERY_S = 0.5
 
 
 class Departure:
@@ -69,10 +71,30 @@ class Departure:
         self._tell = tell
         self._timer: PatientTimer | None = None
         self._started_at = time.monotonic()
+        self._on_start_timeout: Callable[[], None] = lambda: None
+        self._is_preparing = False
 
     def starting(self, on_timeout: Callable[[], None]) -> None:
         """The process was told what it is for: it has `start_timeout_s` to be ready."""
+        self._on_start_timeout = on_timeout
         self._start_timer(self._settings.start_timeout_s, on_timeout)
+
+    def preparing(self) -> None:
+        """The environment of the app is made: that may take as long as somebody waits for it."""
+        if self._is_preparing or self._life.state not in (State.STARTING, State.DRAINING):
+            return
+        self._is_preparing = True
+        logger.info("the environment is made", app=self._app, pid=self._process.pid)
+        self._start_timer(_LOOK_EVERY_S, self._look_who_waits)
+
+    def prepared(self) -> None:
+        """The environment is whole: the process starts only now."""
+        if not self._is_preparing:
+            return
+        self._is_preparing = False
+        if self._life.state in (State.STARTING, State.DRAINING):
+            self._started_at = time.monotonic()
+            self._start_timer(self._settings.start_timeout_s, self._on_start_timeout)
 
     def became_ready(self) -> None:
         """The process takes sessions."""
@@ -148,6 +170,18 @@ class Departure:
         if self._table or idle_s is None or self._life.state is not State.READY:
             return
         self._start_timer(idle_s, self._retire)
+
+    def _look_who_waits(self) -> None:
+        """The process reads nothing while it makes the environment: it is ended here when all who
+        waited for it have gone."""
+        if any(session.holds_its_name for session in self._table.sessions):
+            self._start_timer(_LOOK_EVERY_S, self._look_who_waits)
+            return
+        logger.info("nobody waits for the environment", app=self._app, pid=self._process.pid)
+        for session in self._table.take_all():
+            session.end(None)
+        self.leave()
+        self._process.kill()
 
     def _retire(self) -> None:
         if not self._table and self._life.state is State.READY:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mpkernel.errors import KernelFailed, ProtocolError
+from mpkernel.errors import KernelFailed, ProtocolError, SandboxError
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.server.hosts.credits import Credits
@@ -25,6 +25,7 @@ from mpkernel.server.links.host_console import HostConsole
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.sessions.app_and_host import AppOfSession
 from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.supervision.deaths import Reason
 from mpkernel.server.supervision.tallies import Traffic
 from mpkernel.wire.frames import Channel, Frame, FrameLost
 from mpkernel.wire.messages import (
@@ -34,7 +35,10 @@ from mpkernel.wire.messages import (
     FileStored,
     KernelCreated,
     KernelExited,
+    NotPrepared,
     Pong,
+    Prepared,
+    Preparing,
     Ready,
     Running,
     ShortOfMemory,
@@ -50,6 +54,9 @@ from shm.names import tag_of
 __all__ = ["Incoming"]
 
 logger = get_logger(__name__)
+
+_LINE_CHARS = 500
+"""How much of a line about an environment that is made reaches a page."""
 
 
 class Incoming:
@@ -156,6 +163,16 @@ class Incoming:
         message = decode_up(payload)
         self.limits.managed(payload)
         match message:
+            case Preparing():
+                self._departure.preparing()
+                self._table.tell_of_preparation(message.text[:_LINE_CHARS])
+            case Prepared():
+                self._departure.prepared()
+                self._table.tell_of_preparation(None)
+            case NotPrepared():
+                self._health.end_for(
+                    Reason.ENVIRONMENT, SandboxError(message.what, remedy=message.remedy)
+                )
             case Ready():
                 self.limits.ready()
                 self._departure.became_ready()

@@ -1,6 +1,6 @@
 """`HostMaker`: makes hosts, and has what all hosts of a pool share.
 
-app, argv, environment ─▶ a standby process, or a fresh one ─▶ AppHost
+app, kernel ─▶ a standby process, or a fresh one ─▶ AppHost
                                 shared: console relay · watchdog · virtual files · the sweep
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.server.hosts.health import Health
@@ -18,12 +18,14 @@ from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.local_launcher import LocalLauncher
+from mpkernel.server.launching.other_python import environment_of
 from mpkernel.server.launching.process import Launcher
 from mpkernel.server.launching.standby import Standby
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
 from mpkernel.server.supervision.watchdog import Watchdog
 from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
 from mpkernel.steps import run_each
 from shm import Registry, sweep
 
@@ -71,16 +73,14 @@ class HostMaker:
         )
         self._watchdog: Watchdog[Health] | None = None
 
-    def make(
-        self, app: Owner[AppHost], argv: Sequence[str], env: Mapping[str, str] | None
-    ) -> AppHost:
+    def make(self, app: Owner[AppHost], kernel: KernelSpec) -> AppHost:
         """Start a process for an app, or give it one that waits.
 
         Args:
             app: whose.
-            argv: `sys.argv` in the process.
-            env: its environment. Default: what the app's settings make of the server's; only with
-                that may it be a process that waits.
+            kernel: what is going to run there; its `argv` becomes `sys.argv`. Only if it names no
+                variables, and the app has no environment of its own, may it be a process that
+                waits.
 
         Raises:
             HostStartError: no process could be started, or connected.
@@ -92,12 +92,15 @@ class HostMaker:
                 logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
             self._watchdog = Watchdog(self._settings, Health.judged)
+        environment = environment_of(app.path, app.settings, kernel)
         process = None
-        if env is None:
+        if kernel.env is None and environment is None:
             process = self.standby.take(app.path, app.settings, app.import_folders)
         if process is None:
-            environment = environment_for(app.settings) if env is None else env
-            process = self._launcher.launch(f"mpkernel {app.name}", env=environment)
+            env = environment_for(app.settings) if kernel.env is None else kernel.env
+            process = self._launcher.launch(
+                f"mpkernel {app.name}", env=env, environment=environment
+            )
         loop = asyncio.get_running_loop()
         return AppHost(
             app,
@@ -106,7 +109,7 @@ class HostMaker:
             self._relay,
             self.files,
             self._watchdog,
-            argv,
+            kernel.argv,
             self._give_up_free_soon,
         )
 

@@ -37,7 +37,8 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
 
         Args:
             host: which.
-            by_operator: whether an operator ended it.
+            by_operator: whether an operator ended it, or is to correct the header of the app: that
+                is no sign of a crash.
         """
 
     def died(

@@ -124,6 +124,17 @@ class SessionTable:
         except Exception as error:  # noqa: BLE001 (`_fail` logs it)
             self._fail(session, error)
 
+    def tell_of_preparation(self, text: str | None) -> None:
+        """The process makes the app's environment, and does this now; None: it has made it."""
+        for session in self.sessions:
+            try:
+                if text is None:
+                    session.on_prepared()
+                else:
+                    session.on_preparing(text)
+            except Exception as error:  # noqa: BLE001 (`_fail` logs it)
+                self._fail(session, error)
+
     def _exited(self, session: BaseSession, error: str | None) -> None:
         del self._sessions[session.number]
         self.forgiven_bytes += session.unread_bytes

@@ -27,6 +27,7 @@ from typing import Any, TypeAlias, cast
 from mpkernel.errors import HostStartError
 from mpkernel.program import MainProgram
 from mpkernel.server.launching.interpreter import interpreter
+from mpkernel.server.launching.other_python import OtherPython
 
 __all__ = ["Stdio", "launch"]
 
@@ -50,6 +51,7 @@ def launch(
     env: Mapping[str, str] | None = None,
     own_session: bool = True,
     preparation: Mapping[str, Any] | None = None,
+    python: OtherPython | None = None,
 ) -> subprocess.Popen[bytes]:
     """Launch a process. This takes about a millisecond. The caller has to end the process:
     `multiprocessing` does not know it, and neither terminates nor joins it.
@@ -62,13 +64,15 @@ def launch(
         env: its environment. Default: the launcher's own.
         own_session: whether the child leads a process session and a process group.
         preparation: what `spawn.prepare` sets in the child besides the import path.
+        python: what runs the child. Default: the server's Python, with the server's import path.
 
     Raises:
         OSError: the operating system refused (out of processes, memory, descriptors).
         HostStartError: there is no Python to launch, or there is too much to hand over.
     """
-    python = interpreter()
-    payload = _pickled({**(preparation or {}), "sys_path": _import_path()}, program)
+    own = interpreter() if python is None else None
+    path = {"sys_path": _import_path()} if python is None else {}
+    payload = _pickled({**(preparation or {}), **path}, program)
     if len(payload) > _MAX_PREPARATION_BYTES:
         raise HostStartError(
             f"sys.path and the like of this server take {len(payload)} bytes,"
@@ -78,8 +82,14 @@ def launch(
     child_reads, we_write = os.pipe()
     try:
         stdin, stdout, stderr = stdio
+        if python is None:
+            command = _command_line(cast(str, own), child_reads)
+        else:
+            command = python.command_line(child_reads)
+            descriptors += python.descriptors
+            env = python.environ(os.environ if env is None else env)
         child = subprocess.Popen(
-            _command_line(python, child_reads),
+            command,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -19,6 +19,7 @@ from mpkernel.server.launching.descriptor_limit import limit_of_apps
 from mpkernel.server.launching.interpreter import start_error
 from mpkernel.server.launching.launch import launch
 from mpkernel.server.launching.local_process import LocalProcess, close_all
+from mpkernel.server.launching.other_python import EnvironmentOfApp
 from mpkernel.server.links.sockets import socket_of
 from mpkernel.server.supervision.strays import MARK, new_mark
 
@@ -31,7 +32,13 @@ _SOCKET_BYTES = 512 * 1024
 class LocalLauncher:
     """The `Launcher` of this machine."""
 
-    def launch(self, name: str, *, env: Mapping[str, str] | None = None) -> LocalProcess:
+    def launch(
+        self,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        environment: EnvironmentOfApp | None = None,
+    ) -> LocalProcess:
         """See `Launcher.launch`. Takes about a millisecond.
 
         Raises:
@@ -40,6 +47,7 @@ class LocalLauncher:
         """
         ours: list[Connection | int] = []
         theirs: list[Connection | int] = []
+        python = None
         try:
             mark = new_mark()
             control, host_control = multiprocessing.Pipe(duplex=True)
@@ -57,6 +65,8 @@ class LocalLauncher:
                 theirs.append(write_end)
             _enlarge(control, host_stream)
             stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
+            if environment is not None:
+                python = environment.python(host_stream.fileno())
             child = launch(
                 name,
                 _program(
@@ -75,6 +85,7 @@ class LocalLauncher:
                 stdio=(subprocess.DEVNULL, stdout, stderr),
                 env={**(os.environ if env is None else env), MARK: mark},
                 preparation={"name": name, "authkey": os.urandom(32)},
+                python=python,
             )
         except OSError as error:
             close_all(ours)
@@ -84,7 +95,10 @@ class LocalLauncher:
             raise
         finally:
             close_all(theirs)
-        return LocalProcess(child, control, stream, console, mark)
+            if python is not None:
+                python.close()
+        launched = python.path if python is not None else cast(list[str], child.args)[0]
+        return LocalProcess(child, launched, control, stream, console, mark)
 
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:

@@ -15,7 +15,6 @@ import subprocess
 import threading
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
-from typing import cast
 
 from mpkernel.host_mark import HostMark
 from mpkernel.logs import get_logger
@@ -50,6 +49,7 @@ class LocalProcess:
     def __init__(
         self,
         child: subprocess.Popen[bytes],
+        python: str,
         control: Connection,
         stream: Connection,
         read_ends: list[int],
@@ -57,7 +57,7 @@ class LocalProcess:
     ) -> None:
         self._child = child
         self.pid = child.pid
-        self.python = cast(list[str], child.args)[0]
+        self.python = python
         self.control = control
         self.stream = stream
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from mpkernel.process_tree import Identity
+from mpkernel.server.launching.other_python import EnvironmentOfApp
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
 
@@ -114,13 +115,21 @@ class Process(Protocol):
 class Launcher(Protocol):
     """What starts processes."""
 
-    def launch(self, name: str, *, env: Mapping[str, str] | None = None) -> Process:
+    def launch(
+        self,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        environment: EnvironmentOfApp | None = None,
+    ) -> Process:
         """Start a process that waits to be told what it is for. Returns at once, long before the
         process is ready.
 
         Args:
             name: the process's name, for logs and messages.
-            env: its environment, to which marks of our own may be added. Default: the server's.
+            env: its variables, to which marks of our own may be added. Default: the server's.
+            environment: the packages with which it runs. If these must be got first, it says so,
+                and is the longer not ready. Default: the server's.
 
         Raises:
             HostStartError: it was refused, and why.

@@ -33,6 +33,12 @@ class SessionEvents(abc.ABC):
             error: why it ended; None when its kernel returned, or the client closed it.
         """
 
+    def on_preparing(self, text: str) -> None:  # noqa: B027 (not every client can be told)
+        """The environment of the app is being made, and this is done now; the session waits."""
+
+    def on_prepared(self) -> None:  # noqa: B027 (not every client can be told)
+        """The environment is whole: the process starts."""
+
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:  # noqa: B027 (not every client can be told)
         """The session is coming back on another process.
 

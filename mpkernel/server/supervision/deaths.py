@@ -35,6 +35,8 @@ class Reason(enum.Enum):
     """An operator restarted it."""
     START = "start"
     """It was not ready in time, or could not be launched."""
+    ENVIRONMENT = "environment"
+    """The environment that its header names could not be made."""
     UNKNOWN = "unknown"
     """Another part of the program reaped the process, so that its exit status is lost."""
 

@@ -1,0 +1,63 @@
+"""Before a host: the process makes the environment of its app, and then becomes the host in it.
+
+    server ── launches ──▶ this, with the server's Python
+                             │ Preparing, again and again ──▶ server ──▶ pages
+                             │ Prepared
+                             └─ exec: the environment's Python, with the same Pipes, the same pid
+
+So what makes an environment is supervised, stopped and killed as any process of an app, with uv and
+all that uv has started; and the server goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from mpkernel.errors import SandboxError
+from mpkernel.sandboxes import Environment, Making, Store, recipe_for
+from mpkernel.sandboxes.order import Order, read_order
+from mpkernel.wire.frames import Channel, encode_header
+from mpkernel.wire.messages import NotPrepared, Prepared, Preparing, UpMessage, encode
+
+__all__ = ["main"]
+
+
+def main(order_fd: int) -> NoReturn:
+    """Make the environment, and become what was ordered.
+
+    Args:
+        order_fd: the descriptor of the file with the order.
+    """
+    order = read_order(order_fd)
+    try:
+        environment = _environment(order)
+    except SandboxError as error:
+        _tell(order, NotPrepared(error.what, error.remedy))
+        os._exit(os.EX_CONFIG)
+    _tell(order, Prepared())
+    # The environment is in use as long as anybody has its lock open, who is then the app.
+    os.set_inheritable(environment.lock.fd, True)
+    os.execv(environment.python, [environment.python, *order.command[1:]])
+
+
+def _environment(order: Order) -> Environment:
+    _tell(order, Preparing("what the app needs is looked up"))
+    recipe = recipe_for(order.app, overlay=order.overlay, left_out=order.left_out, env=order.env)
+    if recipe is None:
+        raise SandboxError(
+            f"{order.app} has lost its header while it was started", remedy="open the app again"
+        )
+
+    def say(line: str) -> None:
+        _tell(order, Preparing(line))
+
+    return Making(recipe, Store(Path(order.directory)), env=order.env, say=say).environment()
+
+
+def _tell(order: Order, message: UpMessage) -> None:
+    payload = encode(message)
+    header = encode_header(Channel.MANAGEMENT, 0, len(payload))
+    with open(order.stream_fd, "wb", closefd=False) as pipe:
+        pipe.write(header + payload)
