@@ -69,6 +69,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             process drains. Default 16.
         idle_retire_s: how long a process stays after its last session ended. Default 5; 0 retires
             it at once, None never.
+        processes_max: over how many processes at most an app's sessions are spread. Sessions in one
+            process share modules, caches and Python's interpreter lock. Processes that are about to
+            leave are not counted. Default 1; None: no bound.
+        processes_min: how many processes an app keeps, from its first session on, also without any
+            session. Default 0.
+        sessions_per_process: with so many sessions, a process gets no more while the app may have
+            another process. Default None: no bound.
+        spread_at: with so many of its sessions computing, a process gets no more while the app may
+            have another process. A session computes while it runs a command for longer than 0.1 s,
+            and until its first command is done. Default 1.
+        sessions_max: how many sessions an app may have. One more is refused. Default None: no
+            bound.
         window_bytes: per session and direction, how many bytes may be sent and not yet taken. On
             the way up, each message counts 64 bytes more. Default 8 MiB.
         host_window_bytes: how many bytes all sessions of a process together may have sent to the
@@ -171,6 +183,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     interrupt_grace_s: float = 2.0
     max_abandoned: int = 16
     idle_retire_s: float | None = 5.0
+    processes_max: int | None = 1
+    processes_min: int = 0
+    sessions_per_process: int | None = None
+    spread_at: int = 1
+    sessions_max: int | None = None
     window_bytes: int = 8 * _MIB
     host_window_bytes: int = 64 * _MIB
     backlog_bytes: int = 64 * _MIB
@@ -224,6 +241,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"setting {name} is {value}; it must not be over {_MOST}")
         for name in (
             "start_timeout_s",
+            "processes_max",
+            "sessions_per_process",
+            "spread_at",
+            "sessions_max",
             "window_bytes",
             "host_window_bytes",
             "backlog_bytes",
@@ -257,6 +278,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "interrupt_grace_s",
             "max_abandoned",
             "idle_retire_s",
+            "processes_min",
             "session_files_bytes",
             "files_bytes",
             "recycled_files_bytes",
@@ -278,6 +300,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise SettingsError(f"setting {name} is {value}; it must not be negative")
+        if self.processes_max is not None and self.processes_min > self.processes_max:
+            raise SettingsError(
+                f"setting processes_min is {self.processes_min}; it must not be over processes_max,"
+                f" which is {self.processes_max}"
+            )
         if not LEAST_FRAME_BYTES <= self.max_frame_bytes <= MOST_FRAME_BYTES:
             raise SettingsError(
                 f"setting max_frame_bytes is {self.max_frame_bytes};"

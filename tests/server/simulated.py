@@ -200,6 +200,14 @@ class SimulatedHost:
     def sessions(self) -> list[BaseSession]:
         return self._table.sessions
 
+    @property
+    def session_count(self) -> int:
+        return len(self._table)
+
+    @property
+    def computing_count(self) -> int:
+        return self._table.load.computing_count
+
     def has(self, session: BaseSession) -> bool:
         return self.is_alive and session in self._table.sessions
 
@@ -229,6 +237,7 @@ class SimulatedHost:
         if not self.is_alive:
             return
         self._life.apply(Event.DRAIN)
+        self._owner.host_changed(self)
         if patience_s is not None:
             for session in self.sessions:
                 session.stop(patience_s=patience_s)
@@ -237,12 +246,14 @@ class SimulatedHost:
     def leave(self) -> None:
         if self.is_alive and self.state is not State.LEAVING:
             self._life.apply(Event.LEAVE)
+            self._owner.host_changed(self)
             self._clock.call_later(LEAVE_S, self.die)
 
     def leave_for(self, reason: Reason, error: MPKernelError) -> None:
         if self.is_alive and self.state is not State.LEAVING:
             self._ended_for = self._ended_for or (reason, error)
             self._life.apply(Event.DRAIN)
+            self._owner.host_changed(self)
             self._clock.call_later(LEAVE_S, self.die)
 
     # What its process does
@@ -250,12 +261,13 @@ class SimulatedHost:
     def is_ready(self) -> None:
         if self.state is State.STARTING:
             self._life.apply(Event.READY)
+            self._owner.host_changed(self)
         for number, session in list(self._table._sessions.items()):
             if session.thread is None:
                 self._table.news(number, KernelCreated(thread=number))
 
     def retire(self) -> None:
-        if not self.sessions and self.state is State.READY:
+        if not self.sessions and self.state is State.READY and self._owner.may_retire(self):
             self.leave()
 
     def begin(self, session: BaseSession) -> None:

@@ -1,32 +1,183 @@
-"""Which process of an app gets a session."""
+"""Which process of an app gets a session, and when one more is started."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
 
-from mpkernel.server.apps import placement
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from mpkernel.server.apps.placement import Bounds, Decision, Facts, choose, choose_for_suspect
 
-@dataclass(frozen=True)
-class Host:
-    takes_sessions: bool = True
-    refusal: str | None = None
+Hosts: TypeAlias = list[tuple[int, Facts]]
 
-
-def test_without_a_process_one_is_launched() -> None:
-    assert placement.choose([]) is None
-
-
-def test_one_that_drains_or_has_ended_gets_none() -> None:
-    assert placement.choose([Host(takes_sessions=False), Host(takes_sessions=False)]) is None
+SPREAD = Bounds(processes_max=4)
 
 
-def test_the_newest_that_takes_sessions_gets_it() -> None:
-    older, newest = Host(), Host()
-    assert placement.choose([older, newest, Host(takes_sessions=False)]) is newest
+@st.composite
+def processes(draw: st.DrawFn) -> Hosts:
+    """Some processes, named by the order of their launch."""
+    sessions = draw(st.lists(st.integers(0, 6), max_size=6))
+    facts = [
+        Facts(
+            is_starting=draw(st.booleans()),
+            refuses=draw(st.sampled_from([False, False, True])),
+            is_outgoing=draw(st.sampled_from([False, False, True])),
+            has_trial=draw(st.booleans()),
+            sessions=count,
+            computing=draw(st.integers(0, count)),
+            cpus=draw(st.floats(0.0, 8.0)),
+        )
+        for count in sessions
+    ]
+    return list(enumerate(facts))
 
 
-def test_one_that_refuses_gets_it_only_where_no_other_takes_any() -> None:
-    willing, full = Host(), Host(refusal="it uses too much memory")
-    assert placement.choose([willing, full]) is willing
-    assert placement.choose([full]) is full
+@st.composite
+def all_bounds(draw: st.DrawFn) -> Bounds:
+    most = draw(st.none() | st.integers(1, 6))
+    return Bounds(
+        processes_max=most,
+        processes_min=draw(st.integers(0, 3 if most is None else min(3, most))),
+        sessions_per_process=draw(st.none() | st.integers(1, 6)),
+        spread_at=draw(st.integers(1, 4)),
+    )
+
+
+def may_grow(hosts: Hosts, bounds: Bounds) -> bool:
+    return len(hosts) < (math.inf if bounds.processes_max is None else bounds.processes_max)
+
+
+def of(*facts: Facts) -> Sequence[tuple[int, Facts]]:
+    return list(enumerate(facts))
+
+
+@given(processes(), all_bounds(), st.booleans())
+def test_whoever_has_room_goes_before_a_start_and_before_whoever_has_none(
+    hosts: Hosts, bounds: Bounds, may_start: bool
+) -> None:
+    with_room = [place for place, facts in hosts if facts.has_room(bounds)]
+    assume(with_room)
+    assert choose(hosts, bounds, may_start=may_start) in with_room
+
+
+@given(processes(), all_bounds(), st.booleans())
+def test_no_session_waits_for_a_start_while_a_process_that_is_ready_has_room(
+    hosts: Hosts, bounds: Bounds, may_start: bool
+) -> None:
+    ready = [p for p, facts in hosts if facts.has_room(bounds) and not facts.is_starting]
+    assume(ready)
+    assert choose(hosts, bounds, may_start=may_start) in ready
+
+
+@given(processes(), all_bounds())
+def test_one_more_is_started_only_where_nobody_has_room_and_never_beyond_the_most(
+    hosts: Hosts, bounds: Bounds
+) -> None:
+    is_due = not any(facts.has_room(bounds) for _, facts in hosts) and may_grow(hosts, bounds)
+    assert (choose(hosts, bounds, may_start=True) is Decision.START) is is_due
+
+
+@given(processes(), all_bounds())
+def test_without_a_start_every_session_is_placed_where_any_process_takes_sessions(
+    hosts: Hosts, bounds: Bounds
+) -> None:
+    decision = choose(hosts, bounds, may_start=False)
+    assert (decision is Decision.WAIT) is (not hosts)
+    assert decision is not Decision.START
+
+
+@given(processes(), all_bounds(), st.booleans())
+def test_one_over_its_memory_and_one_to_be_replaced_come_last(
+    hosts: Hosts, bounds: Bounds, may_start: bool
+) -> None:
+    decision = choose(hosts, bounds, may_start=may_start)
+    if not isinstance(decision, int):
+        return
+    facts = dict(hosts)
+    assert facts[decision].is_well or not any(one.is_well for _, one in hosts)
+    assert not facts[decision].refuses or all(one.refuses for _, one in hosts)
+
+
+@given(processes(), all_bounds(), st.booleans())
+def test_the_least_busy_is_chosen(hosts: Hosts, bounds: Bounds, may_start: bool) -> None:
+    decision = choose(hosts, bounds, may_start=may_start)
+    if not isinstance(decision, int) or not dict(hosts)[decision].is_well:
+        return
+    chosen = dict(hosts)[decision]
+    alike = [
+        facts
+        for _, facts in hosts
+        if facts.is_well
+        and facts.is_starting == chosen.is_starting
+        and facts.has_room(bounds) == chosen.has_room(bounds)
+    ]
+    assert chosen.computing == min(facts.computing for facts in alike)
+
+
+@given(processes(), st.booleans())
+def test_an_app_with_one_process_never_has_a_second_beside_it(
+    hosts: Hosts, may_start: bool
+) -> None:
+    assume(hosts)
+    assert isinstance(choose(hosts, Bounds(), may_start=may_start), int)
+
+
+@given(processes(), all_bounds(), st.booleans())
+def test_there_is_one_trial_in_a_process(hosts: Hosts, bounds: Bounds, may_start: bool) -> None:
+    decision = choose_for_suspect(hosts, bounds, may_start=may_start)
+    if isinstance(decision, int):
+        assert not dict(hosts)[decision].has_trial
+    elif decision is Decision.WAIT:
+        assert all(facts.has_trial for _, facts in hosts)
+
+
+@given(processes(), all_bounds())
+def test_a_suspect_is_put_with_others_only_where_there_is_no_other_way(
+    hosts: Hosts, bounds: Bounds
+) -> None:
+    decision = choose_for_suspect(hosts, bounds, may_start=True)
+    if isinstance(decision, int) and (others := dict(hosts)[decision].sessions):
+        assert not may_grow(hosts, bounds)
+        free = [facts for _, facts in hosts if facts.is_well and not facts.has_trial]
+        assert all(facts.sessions >= others for facts in free)
+
+
+def test_the_first_session_has_a_process_started() -> None:
+    assert choose(of(), SPREAD, may_start=True) is Decision.START
+    assert choose(of(), SPREAD, may_start=False) is Decision.WAIT
+
+
+def test_a_process_that_computes_gets_no_more_as_long_as_another_may_be_started() -> None:
+    busy = Facts(sessions=1, computing=1)
+    assert choose(of(busy), SPREAD, may_start=True) is Decision.START
+    assert choose(of(busy, busy, busy, busy), SPREAD, may_start=True) == 0
+
+
+def test_sessions_that_are_idle_need_no_second_process() -> None:
+    assert choose(of(Facts(sessions=300)), SPREAD, may_start=True) == 0
+
+
+def test_of_processes_that_are_as_idle_the_one_with_fewer_sessions_is_chosen() -> None:
+    assert choose(of(Facts(sessions=3), Facts(sessions=2)), SPREAD, may_start=True) == 1
+
+
+def test_an_empty_process_is_left_to_retire() -> None:
+    assert choose(of(Facts(sessions=3), Facts()), SPREAD, may_start=True) == 0
+    assert choose(of(Facts(sessions=3, computing=1), Facts()), SPREAD, may_start=True) == 1
+
+
+def test_an_empty_process_that_the_app_keeps_is_used() -> None:
+    kept = SPREAD._replace(processes_min=2)
+    assert choose(of(Facts(sessions=3), Facts()), kept, may_start=True) == 1
+
+
+def test_a_process_for_each_session() -> None:
+    alone = Bounds(processes_max=None, sessions_per_process=1)
+    assert choose(of(Facts(sessions=1), Facts(sessions=1)), alone, may_start=True) is Decision.START
+
+
+def test_what_computes_beside_the_sessions_counts_among_equals() -> None:
+    assert choose(of(Facts(cpus=2.1), Facts(sessions=2)), SPREAD, may_start=True) == 1

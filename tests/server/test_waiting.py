@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,9 +23,11 @@ LONG_S = 300.0
 class Waiting(RuleBasedStateMachine):
     """Every session is on a live process, over, or has a wake-up that is due."""
 
+    settings = SETTINGS
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(SETTINGS)
+        self.world = World(self.settings)
 
     @initialize(clients=st.integers(1, 4))
     def clients_that_run_something(self, clients: int) -> None:
@@ -88,7 +91,9 @@ class Waiting(RuleBasedStateMachine):
     def a_process_dies(self, data: st.DataObject, reason: Reason) -> None:
         host = self._host(data)
         threads = [None, *(s.thread for s in host.sessions if s.thread is not None)]
+        others = [(one, one.host) for one in self.placed if one.host is not host]
         host.die(reason, data.draw(st.sampled_from(threads)) if reason is Reason.CRASH else None)
+        assert [(one, one.host) for one, _ in others] == others
 
     @precondition(lambda self: self.world.hosts)
     @rule(data=st.data())
@@ -120,6 +125,7 @@ class Waiting(RuleBasedStateMachine):
         self.world.go_on(LONG_S)
         assert self.world.app.waiting_count == 0
         assert self.placed == self.living
+        assert len(self.world.app._processes.taking) >= self.settings.processes_min
 
     @invariant()
     def everybody_is_placed_or_over_or_is_woken(self) -> None:
@@ -131,9 +137,9 @@ class Waiting(RuleBasedStateMachine):
                 one.session is client for one in (*app._waiting._together, *app._waiting._suspects)
             )
             if waits:
-                look = app._next_look is not None and not app._next_look.cancelled()
-                trial = app._waiting._patience
-                due = trial is not None and not trial.cancelled()
+                next_look = app._upkeep._next_look
+                look = next_look is not None and not next_look.cancelled()
+                due = any(not trial.cancelled() for trial in app._waiting._trials.values())
                 assert look or due or app._processes.is_death_untold, f"{client} waits for nothing"
             else:
                 assert any(client in host.sessions for host in app.hosts), f"{client} is lost"
@@ -145,6 +151,10 @@ class Waiting(RuleBasedStateMachine):
     def nobody_is_told_twice_that_it_is_over(self) -> None:
         assert all(client.times_over == client.over for client in self.world.clients)
 
+    @invariant()
+    def there_are_no_more_processes_than_there_may_be(self) -> None:
+        assert len(self.world.app._processes.taking) <= self.settings.processes_max
+
     def teardown(self) -> None:
         self.world.app.close()
         self.world.clock.advance(LONG_S)
@@ -155,10 +165,21 @@ class Waiting(RuleBasedStateMachine):
         return data.draw(st.sampled_from(self.world.hosts))
 
 
-TestWaiting = Waiting.TestCase
-TestWaiting.settings = settings(
+class WaitingForSeveral(Waiting):
+    """The same where the app is spread over several processes."""
+
+    settings = msgspec.structs.replace(
+        SETTINGS, processes_max=3, processes_min=1, sessions_per_process=2
+    )
+
+
+LONG_RUNS = settings(
     max_examples=max(1, STEPS // STEPS_IN_A_RUN),
     stateful_step_count=STEPS_IN_A_RUN,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+TestWaiting = Waiting.TestCase
+TestWaiting.settings = LONG_RUNS
+TestWaitingForSeveral = WaitingForSeveral.TestCase
+TestWaitingForSeveral.settings = LONG_RUNS

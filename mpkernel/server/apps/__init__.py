@@ -1,13 +1,15 @@
 """An app: what stays while its processes come and go.
 
-    open ─▶ App ─▶ the host that takes sessions, launched when there is none
+    open ─▶ App ─▶ the host that takes the session, launched where one more is due
              │ ◀── a host's end: its reason, and the sessions that were on it
-             └───▶ WaitingSessions ─▶ the next host
+             └───▶ WaitingSessions ─▶ other hosts
 
 app_table          the apps of a pool, by their files
 app                one app: its sessions, and what becomes of them when a process ends
-processes          its processes: which one takes sessions, when another is started
+processes          its processes: which one takes a session, when another is started
 placement          which process of an app gets a session
+restart_policies   when its next process may be started after deaths
+upkeep             does the next thing whenever something has happened to it
 waiting_sessions   sessions without a process, and how each gets one again
 recovery_plan      after a death: whose fault it was, and in which order sessions come back
 """

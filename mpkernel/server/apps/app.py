@@ -1,13 +1,12 @@
 """`App`: one app, what stays while its processes come and go.
 
-    open ─▶ App ─▶ the host that takes sessions (launched when there is none, and may be)
+    open ─▶ App ─▶ the host that takes this session (launched where one more is due, and may be)
              │  ◀─ died: a record, and the sessions that were on it
-             └───▶ those with a journal come back on the next host, the others are told
+             └───▶ those with a journal come back on other hosts, the others are told
 
-Whatever happens to an app while sessions wait for a process, `_look` looks at all of it anew and
-does the next thing that can be done; where nothing can be done yet, a timer leads there again. What
-sessions wait for is listed in `waiting_sessions`; which process takes them, and when one may be
-started, is `processes`'; the life of one process is `host`'s.
+Whatever happens to an app, `upkeep` does what follows for the sessions that wait and the processes
+that are lacking. What sessions wait for is listed in `waiting_sessions`; which process takes them,
+and when one may be started, is `processes`'; the life of one process is `host`'s.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from mpkernel.aio.loops import call_on_loop
 from mpkernel.errors import (
     AppUnavailable,
     HostDied,
-    HostStartError,
     MPKernelError,
     PoolClosed,
     SandboxError,
@@ -32,7 +30,7 @@ from mpkernel.errors import (
 )
 from mpkernel.logs import get_logger
 from mpkernel.server.apps.processes import AppProcesses, OnDeath
-from mpkernel.server.apps.waiting_sessions import WaitingSessions
+from mpkernel.server.apps.upkeep import Upkeep, end_all
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death, Reason
@@ -90,13 +88,12 @@ class App:
             path, self.name, settings, self.tallies, launch, on_death, clock
         )
         self._named: WeakValueDictionary[str, BaseSession] = WeakValueDictionary()
-        self._waiting = WaitingSessions(path, loop, self._look_soon)
-        self._next_look: asyncio.Handle | None = None
-        self._closed = False
+        self._upkeep = Upkeep(path, loop, self._processes)
+        self._waiting = self._upkeep.waiting
 
     @property
     def hosts(self) -> list[AppHost]:
-        """The hosts that live, the one that takes sessions first."""
+        """The hosts that live, those that take sessions first."""
         return self._processes.all
 
     @property
@@ -117,7 +114,7 @@ class App:
     @property
     def is_closed(self) -> bool:
         """Whether nothing is started any more."""
-        return self._closed
+        return self._upkeep.is_closed
 
     @property
     def is_idle(self) -> bool:
@@ -127,7 +124,7 @@ class App:
 
     @property
     def is_failed(self) -> bool:
-        """Whether the app died too often, and is not started for a while."""
+        """Whether the app has no process, and died too often to get one for a while."""
         return self._processes.is_failed
 
     def wait_s(self) -> float:
@@ -145,18 +142,20 @@ class App:
         Raises:
             PoolClosed: the app was closed with its pool.
             SessionNameTaken: another session of the app that is still open has the same name.
+            AppUnavailable: the app has `sessions_max` sessions.
             AppUnavailable, HostStartError: as `AppProcesses.host_for`.
             ProtocolError: `kernel.args` is too large for a message.
         """
         self._check_new(session)
+        self._check_room()
         if session.can_be_rebuilt and self.wait_s():
             self._waiting.add(session)
-            self._look_soon()
+            self._upkeep.look_soon()
         else:
-            is_launch = self._processes.taking is None
+            starts = self.tallies.starts
             host = self._processes.host_for(kernel)
-            if is_launch:
-                self._look_soon()  # who waits may come back on it, too
+            if self.tallies.starts > starts:
+                self._upkeep.look_soon()  # who waits may come back on it, too
             host.open(session, kernel)
         self._named[session.session_id] = session
         self.tallies.sessions += 1
@@ -176,12 +175,12 @@ class App:
         if not self.wait_s():
             self._processes.host_for(kernel)
         self._waiting.add(session, death)
-        self._look_soon()
+        self._upkeep.look_soon()
         self._named[session.session_id] = session
         self.tallies.sessions += 1
 
     def _check_new(self, session: BaseSession) -> None:
-        if self._closed:
+        if self._upkeep.is_closed:
             raise PoolClosed(f"{self.name} was closed with its pool", remedy="open a new pool")
         namesake = self._named.get(session.session_id)
         if namesake is not None and namesake.holds_its_name:
@@ -196,14 +195,14 @@ class App:
 
     def close(self) -> None:
         """`leave`, and start nothing any more."""
-        self._closed = True
+        self._upkeep.is_closed = True
         self.leave()
 
     def drain(self) -> None:
         """Start nothing any more, and have every session end with its present command, and every
         process with its last session. Returns at once."""
-        self._closed = True
-        self._end_waiting(None)
+        self._upkeep.is_closed = True
+        self._upkeep.end_waiting(None)
         patience_s = self.settings.drain_grace_s
         run_each(
             [functools.partial(host.drain, patience_s=patience_s) for host in self.hosts],
@@ -222,16 +221,18 @@ class App:
         what = f"the process of {self.name} was restarted by the server's operator"
         for host in self.hosts:
             host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
-        self._look_soon()
+        self._upkeep.look_soon()
 
     def leave(self) -> None:
-        """Have every process leave, and end the sessions that wait for one. Returns at once."""
-        self._end_waiting(None)
+        """Have every process leave, and end the sessions that wait for one; keep none until there
+        is another session. Returns at once."""
+        self._processes.rest()
+        self._upkeep.end_waiting(None)
         run_each([host.leave for host in self.hosts], "a process could not be told to leave")
 
     def fell(self, host: AppHost, *, by_operator: bool) -> None:
         """A host's: its process ended, and `died` follows, with the reason."""
-        self._processes.fell(by_operator=by_operator)
+        self._processes.fell(host, by_operator=by_operator)
 
     def died(
         self,
@@ -244,29 +245,53 @@ class App:
         self._processes.died(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
         if isinstance(error, SandboxError):  # the next process would have the same header
-            _end_all(sessions, error)
+            end_all(sessions, error)
             sessions = []
         coming_back, ending = self._sorted_out(sessions)
-        _end_all(ending, error)
+        end_all(ending, error)
         try:
             self._waiting.plan(death, coming_back)
         except Exception:
             logger.exception("what becomes of sessions could not be decided", app=self.path)
-            _end_all(coming_back, error)
-        self._look_soon()
+            end_all(coming_back, error)
+        self._upkeep.look_soon()
 
     def left(self, sessions: list[BaseSession], error: MPKernelError) -> None:
         """A host's: its process left in order, with these still on it. Those with a journal come
         back, unless the app was closed; the others are told this."""
         coming_back, ending = self._sorted_out(sessions)
-        _end_all(ending, error)
+        end_all(ending, error)
         for session in coming_back:
             self._waiting.add(session)
-        self._look_soon()
+        self._upkeep.look_soon()
 
     def host_over(self, host: AppHost) -> None:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
         self._processes.over(host)
+
+    def host_changed(self, host: AppHost) -> None:
+        """A host's: it became ready, or takes no sessions any more."""
+        self._upkeep.look_soon()
+
+    def may_retire(self, host: AppHost) -> bool:
+        """A host's: whether it may leave because it has no sessions."""
+        return self._processes.is_spare(host)
+
+    def _check_room(self) -> None:
+        """
+        Raises:
+            AppUnavailable: the app has as many sessions as it may have.
+        """
+        most = self.settings.sessions_max
+        if most is None or self._processes.session_count + len(self._waiting) < most:
+            return
+        # Those that were closed a moment ago are still there, but make room for others.
+        on_hosts = [one for host in self.hosts for one in host.sessions]
+        if sum(one.holds_its_name for one in on_hosts) + len(self._waiting) >= most:
+            raise AppUnavailable(
+                f"{self.name} has as many sessions as it may have (sessions_max is {most})",
+                remedy="try again when others have closed theirs",
+            )
 
     def _sorted_out(
         self, sessions: list[BaseSession]
@@ -274,58 +299,5 @@ class App:
         """Of sessions that have lost their process: those that come back, and those that end."""
         fates: dict[bool, list[BaseSession]] = {True: [], False: []}
         for session in sessions:
-            fates[session.can_be_rebuilt and not self._closed].append(session)
+            fates[session.can_be_rebuilt and not self._upkeep.is_closed].append(session)
         return fates[True], fates[False]
-
-    def _look_soon(self, delay_s: float = 0.0) -> None:
-        """Have `_look` called, once, however often this was asked for: the last time counts."""
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
-        if self._closed or not self._waiting:
-            return
-        if delay_s:
-            self._next_look = self._loop.call_later(delay_s, self._look)
-        else:
-            self._next_look = self._loop.call_soon(self._look)
-
-    def _look(self) -> None:
-        """Do the next thing for the sessions that wait."""
-        self._next_look = None
-        if self._closed or self._processes.is_death_untold:  # `died` looks again
-            return
-        if not self._waiting.anybody_next:  # the end of the trial looks again
-            return
-        try:
-            left_s = self._processes.wait_s()
-        except AppUnavailable as error:
-            self._end_waiting(error)
-            return
-        if left_s:
-            logger.info("restart in %.1f s", left_s, app=self.path)
-            self._look_soon(left_s)
-        else:
-            self._bring_back()
-
-    def _bring_back(self) -> None:
-        try:
-            host = self._processes.host_again()
-        except PoolClosed as error:
-            self._closed = True
-            self._end_waiting(error)
-            return
-        except HostStartError:
-            self._look_soon()  # the next look waits until it may be tried again
-            return
-        self._waiting.bring_back(host)
-        self._look_soon()
-
-    def _end_waiting(self, error: MPKernelError | None) -> None:
-        _end_all(self._waiting.take_all(), error)
-        self._look_soon()
-
-
-def _end_all(sessions: list[BaseSession], error: MPKernelError | None) -> None:
-    for session in sessions:
-        # Each its own: exceptions carry the traceback of whoever raises them.
-        session.end(None if error is None else type(error)(error.what, remedy=error.remedy))

@@ -1,41 +1,177 @@
-"""Placement: which process of an app gets a session. It only decides; `app` does what it says.
+"""Placement: which process of an app gets a session, or whether one more is to be started. It only
+decides, from the facts that it is given; `processes` carries it out.
 
-the app's hosts ─▶ choose ─▶ the host that gets the session
-                         └─▶ None: launch one
+    some process is well and has room ───────────────▶ the least busy of these
+    none has, but one more process may be started ───▶ START
+    none has, but some are well ─────────────────────▶ the least busy of these
+    none is well ────────────────────────────────────▶ one that is about to be replaced, else one
+                                                       that refuses sessions, else WAIT
+
+A process has room while fewer than `Bounds.spread_at` of its sessions compute, and while it has
+fewer sessions than `Bounds.sessions_per_process`. Of those with room, one that still starts comes
+after all that are ready: no session waits for a start while another process can take it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+import enum
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
 
-__all__ = ["Candidate", "choose"]
+__all__ = ["Bounds", "Decision", "Facts", "choose", "choose_for_suspect"]
+
+HostT = TypeVar("HostT")
 
 
-class Candidate(Protocol):
-    """What is looked at of a host."""
+class Decision(enum.Enum):
+    """What is decided where no process is chosen."""
+
+    START = "start"
+    """One more process is to be started, for this session."""
+    WAIT = "wait"
+    """No process can take the session now, and none may be started."""
+
+
+class Bounds(NamedTuple):
+    """How an app is spread over processes: see the settings of the same names."""
+
+    processes_max: int | None = 1
+    processes_min: int = 0
+    sessions_per_process: int | None = None
+    spread_at: int = 1
+
+
+class Facts(NamedTuple):
+    """What is known of a process that takes sessions, as far as its life goes.
+
+    Attributes:
+        is_starting: whether it is not ready yet.
+        refuses: whether it takes no new sessions although it lives: it uses too much memory.
+        is_outgoing: whether it is about to be replaced: others are to be preferred.
+        has_trial: whether a session on it is on trial, which may have ended its last process.
+        sessions: how many are on it.
+        computing: how many of these have been running a command for longer than a moment, or are
+            about to run their first one.
+        cpus: how many processors it used lately; 0.0 while nobody has looked.
+    """
+
+    is_starting: bool = False
+    refuses: bool = False
+    is_outgoing: bool = False
+    has_trial: bool = False
+    sessions: int = 0
+    computing: int = 0
+    cpus: float = 0.0
 
     @property
-    def takes_sessions(self) -> bool:
-        """Whether a new session may be opened there, as far as its life goes."""
+    def is_well(self) -> bool:
+        """Whether it may get sessions, however busy it is."""
+        return not (self.refuses or self.is_outgoing)
 
-    @property
-    def refusal(self) -> str | None:
-        """Why it takes no new sessions although it lives; None when it does."""
+    def has_room(self, bounds: Bounds) -> bool:
+        """Whether one more session on it is no reason to start another process."""
+        most = math.inf if bounds.sessions_per_process is None else bounds.sessions_per_process
+        return self.is_well and self.sessions < most and self.computing < bounds.spread_at
 
 
-CandidateT = TypeVar("CandidateT", bound=Candidate)
+class _Ranked(NamedTuple):
+    """A process with the order in which it is considered.
+
+    Attributes:
+        facts: what is known of it.
+        place: how many of the app's processes are older.
+        is_spare: whether it is empty, and the app has as many others as it is to keep. It is left
+            to retire while others do as well.
+    """
+
+    facts: Facts
+    place: int
+    is_spare: bool
 
 
-def choose(hosts: Sequence[CandidateT]) -> CandidateT | None:
-    """The host that gets the next session: the one that was launched last, of those that take some.
-    None: there is none, and one is to be launched.
+_Order: TypeAlias = Callable[[_Ranked], tuple[float, ...]]
 
-    A host that refuses sessions is chosen where no other takes any: its app is not to grow beyond
-    the limit that the host has reached, so its refusal is the app's.
+
+def choose(
+    hosts: Sequence[tuple[HostT, Facts]], bounds: Bounds, *, may_start: bool
+) -> HostT | Decision:
+    """Which process gets the next session.
 
     Args:
-        hosts: the app's, in the order of their launch.
+        hosts: the app's processes that take sessions, in the order of their launch.
+        bounds: how the app is spread.
+        may_start: whether a process may be started now, as far as earlier deaths go.
     """
-    taking = [host for host in reversed(hosts) if host.takes_sessions]
-    return next((host for host in taking if host.refusal is None), taking[0] if taking else None)
+    ranked = _ranked(hosts, bounds)
+    with_room = [one for one in ranked if one.facts.has_room(bounds)]
+    well = [one for one in ranked if one.facts.is_well]
+    if with_room:
+        return _first(hosts, with_room, _ready_then_idle)
+    if may_start and _may_grow(hosts, bounds):
+        return Decision.START
+    if well:
+        return _first(hosts, well, _idle_then_ready)
+    return _last_resort(hosts, ranked)
+
+
+def choose_for_suspect(
+    hosts: Sequence[tuple[HostT, Facts]], bounds: Bounds, *, may_start: bool
+) -> HostT | Decision:
+    """Where a session comes back that may end its process once more: on an empty process where
+    there is one or one may be started, else on the one with the fewest sessions. There is at most
+    one trial in a process, so that its next death says whose fault it was.
+
+    Args:
+        hosts, bounds, may_start: as `choose`.
+    """
+    ranked = [one for one in _ranked(hosts, bounds) if not one.facts.has_trial]
+    well = [one for one in ranked if one.facts.is_well]
+    empty = [one for one in well if not one.facts.sessions]
+    if empty:
+        return _first(hosts, empty, _ready_then_idle)
+    if may_start and _may_grow(hosts, bounds):
+        return Decision.START
+    if well:
+        return _first(hosts, well, _fewest_sessions)
+    return _last_resort(hosts, ranked)
+
+
+def _ranked(hosts: Sequence[tuple[HostT, Facts]], bounds: Bounds) -> list[_Ranked]:
+    ranked = []
+    well = 0
+    for place, (_, facts) in enumerate(hosts):
+        well += facts.is_well
+        ranked.append(_Ranked(facts, place, not facts.sessions and well > bounds.processes_min))
+    return ranked
+
+
+def _may_grow(hosts: Sequence[object], bounds: Bounds) -> bool:
+    return not hosts or bounds.processes_max is None or len(hosts) < bounds.processes_max
+
+
+def _last_resort(
+    hosts: Sequence[tuple[HostT, Facts]], ranked: Sequence[_Ranked]
+) -> HostT | Decision:
+    """Where no process is well. One that refuses is chosen last: its app is not to grow beyond the
+    limit that the process has reached, so its refusal is the app's."""
+    willing = [one for one in ranked if not one.facts.refuses] or ranked
+    return _first(hosts, willing, _idle_then_ready) if willing else Decision.WAIT
+
+
+def _first(hosts: Sequence[tuple[HostT, Facts]], ranked: Sequence[_Ranked], order: _Order) -> HostT:
+    return hosts[min(ranked, key=order).place][0]
+
+
+def _ready_then_idle(one: _Ranked) -> tuple[float, ...]:
+    return one.facts.is_starting, *_idle_then_ready(one)
+
+
+def _idle_then_ready(one: _Ranked) -> tuple[float, ...]:
+    facts = one.facts
+    cpus = round(facts.cpus)  # in steps: a little more or less says nothing
+    return facts.computing, facts.is_starting, cpus, one.is_spare, facts.sessions, one.place
+
+
+def _fewest_sessions(one: _Ranked) -> tuple[float, ...]:
+    return one.facts.sessions, *_ready_then_idle(one)

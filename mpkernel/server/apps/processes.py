@@ -1,7 +1,7 @@
-"""`AppProcesses`: the processes of an app: which one takes sessions, and when another is started.
+"""`AppProcesses`: the processes of an app: which one takes a session, and when another is started.
 
-    a session needs a process ─▶ placement: the one that takes sessions
-                                     └─ none ─▶ RestartPolicy: launched now, or wait so long
+    a session needs a process ─▶ placement ─▶ this one
+                                     └─ START ─▶ RestartPolicies: launched now, or wait so long
 
 Every death is counted and reported here; what becomes of the sessions is `app`'s.
 """
@@ -9,7 +9,7 @@ Every death is counted and reported here; what becomes of the sessions is `app`'
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -17,12 +17,14 @@ import msgspec
 from mpkernel.errors import AppUnavailable, HostStartError, PoolClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.apps import placement
+from mpkernel.server.apps.placement import Bounds, Decision, Facts
+from mpkernel.server.apps.restart_policies import RestartPolicies
 from mpkernel.server.hosts.host import AppHost
-from mpkernel.server.launching.restart_policy import RestartPolicy
+from mpkernel.server.hosts.lifecycle import State
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.server.supervision.tallies import Tallies, Traffic
-from mpkernel.server.supervision.usage import Usage
+from mpkernel.server.supervision.usage import Usage, cpus_of
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 
@@ -70,22 +72,28 @@ class AppProcesses:
         self._tallies = tallies
         self._launch_host = launch
         self._on_death = on_death
-        self._clock = clock
-        self._policy = RestartPolicy(settings)
+        self._bounds = Bounds(
+            settings.processes_max,
+            settings.processes_min,
+            settings.sessions_per_process,
+            settings.spread_at,
+        )
+        self._policies: RestartPolicies[AppHost] = RestartPolicies(settings, clock)
         self._kernel: KernelSpec | None = None  # of the session that started the last one
+        self._is_wanted = False  # whether `processes_min` are kept: since the first session
         self._hosts: dict[AppHost, None] = {}  # in the order of their launch
+        self._outgoing: set[AppHost] = set()
         self._untold_deaths = 0  # of these, `died` will say why
 
     @property
-    def taking(self) -> AppHost | None:
-        """The host that takes sessions."""
-        return placement.choose(tuple(self._hosts))
+    def taking(self) -> list[AppHost]:
+        """The hosts that take sessions, the oldest first. Some may refuse them for now."""
+        return [host for host in self._hosts if host.takes_sessions]
 
     @property
     def all(self) -> list[AppHost]:
-        """The hosts that live, the one that takes sessions first."""
-        taking = self.taking
-        return sorted(self._hosts, key=lambda host: host is not taking)
+        """The hosts that live, those that take sessions first."""
+        return sorted(self._hosts, key=lambda host: not host.takes_sessions)
 
     @property
     def is_death_untold(self) -> bool:
@@ -95,13 +103,18 @@ class AppProcesses:
     @property
     def is_calm(self) -> bool:
         """Whether there is no process, and no death of late would keep one from starting."""
-        is_used = self._hosts or self._untold_deaths
-        return not is_used and self._policy.is_calm(self._clock())
+        return not (self._hosts or self._untold_deaths) and self._policies.is_calm
 
     @property
     def is_failed(self) -> bool:
-        """Whether the app died too often, and is not started for a while."""
-        return self._policy.failed and self._policy.wait_s(self._clock()) > 0
+        """Whether no process takes sessions, and the app died too often to be started for a
+        while."""
+        return not self.taking and self._policies.is_failed
+
+    @property
+    def session_count(self) -> int:
+        """Sessions on all processes whose kernels have not ended."""
+        return sum(host.session_count for host in self._hosts)
 
     def wait_s(self) -> float:
         """How long until a process may be started, if none takes sessions; 0.0 for now.
@@ -109,10 +122,10 @@ class AppProcesses:
         Raises:
             AppUnavailable: the app died too often.
         """
-        if self.taking is not None:
+        if self.taking:
             return 0.0
-        left_s = self._policy.wait_s(self._clock())
-        if left_s and self._policy.failed:
+        left_s = self._policies.wait_s(())
+        if left_s and self._policies.is_failed:
             raise AppUnavailable(
                 f"{self._name} ended again and again, last: {self._last_death_in_words()}",
                 remedy=f"try again in {left_s:.0f} s",
@@ -120,44 +133,64 @@ class AppProcesses:
         return left_s
 
     def host_for(self, kernel: KernelSpec) -> AppHost:
-        """The host that takes new sessions, launched now when there is none. Returns at once,
-        whatever state it is in.
+        """The host that takes a new session, launched now where `placement` says so. Returns at
+        once, whatever state it is in.
 
         Raises:
             AppUnavailable: the app takes no sessions for now.
-            HostStartError: the operating system refused the process.
+            HostStartError: the operating system refused the process, and there is no other.
         """
-        host = self.taking
-        if host is not None:
-            if host.refusal is not None:
-                raise AppUnavailable(
-                    f"{self._name} takes no new sessions: {host.refusal}",
-                    remedy="try again when others have closed theirs",
-                )
-            return host
-        left_s = self.wait_s()
-        if left_s:
+        self._is_wanted = True
+        host = self._chosen(kernel)
+        if host is None:
+            left_s = self.wait_s()
             raise AppUnavailable(
                 f"{self._name} is about to be started again after {self._last_death_in_words()}",
                 remedy=f"try again in {left_s:.1f} s",
             )
-        return self._launch(kernel)
+        if host.refusal is not None:
+            raise AppUnavailable(
+                f"{self._name} takes no new sessions: {host.refusal}",
+                remedy="try again when others have closed theirs",
+            )
+        return host
 
-    def host_again(self) -> AppHost:
-        """The host that takes sessions, for those that have lost theirs: launched as the last one
-        was, when there is none.
+    def host_again(self) -> AppHost | None:
+        """The host that takes a session which has lost its own, launched as the last one was where
+        `placement` says so. None: none may be launched now.
 
         Raises:
             PoolClosed: the app's pool was closed.
-            HostStartError: no process could be launched. That is logged and reported; `wait_s` says
-                when to try again.
+            HostStartError: no process could be launched, and there is no other. That is logged and
+                reported; `wait_s` says when to try again.
         """
-        host = self.taking
-        if host is not None:
-            return host
+        if self.taking:
+            return self._chosen(self._kernel_again)
+        return None if self._policies.wait_s(()) else self.launch_again()
+
+    def host_for_suspect(self, on_trial: Collection[object]) -> AppHost | None:
+        """The same, for a session that may end its process once more.
+
+        Args:
+            on_trial: the hosts that have such a session already: it is not one of these.
+
+        Raises:
+            PoolClosed, HostStartError: as `host_again`.
+        """
+        decision = self._decision(suspect=True, on_trial=on_trial)
+        if decision is Decision.START:
+            return self.launch_again()
+        return None if decision is Decision.WAIT else decision
+
+    def launch_again(self) -> AppHost:
+        """Launch one more process as the last one was.
+
+        Raises:
+            PoolClosed: the app's pool was closed.
+            HostStartError: it could not be launched. That is logged and reported.
+        """
         try:
-            assert self._kernel is not None, "a session that waits had a process, or waits for one"
-            return self._launch(self._kernel)
+            return self._launch(self._kernel_again)
         except PoolClosed:
             raise
         except HostStartError as error:
@@ -170,15 +203,35 @@ class AppProcesses:
             self._could_not_launch(failure)
             raise failure from error
 
+    def lacking_s(self) -> float | None:
+        """How long until one more process may be started because the app is to keep more than it
+        has, by `processes_min`. None: it has enough."""
+        if not self._is_wanted or self._well_count >= self._bounds.processes_min:
+            return None
+        return self._policies.wait_s(self.taking)
+
+    def rest(self) -> None:
+        """No process is kept any more, until the next session."""
+        self._is_wanted = False
+
+    def is_spare(self, host: AppHost) -> bool:
+        """Whether the app keeps enough processes without this one."""
+        well = host.takes_sessions and host not in self._outgoing
+        return self._well_count - well >= self._bounds.processes_min
+
+    def replace_soon(self, hosts: Collection[AppHost]) -> None:
+        """Prefer others to these from now on, which are about to be replaced."""
+        self._outgoing = set(hosts)
+
     def forget_deaths(self) -> None:
         """An app that died too often may start again."""
-        self._policy = RestartPolicy(self._settings)
+        self._policies.forget_deaths()
 
-    def fell(self, *, by_operator: bool) -> None:
+    def fell(self, host: AppHost, *, by_operator: bool) -> None:
         """A process ended unasked; `died` follows. What an operator ended is no sign of a crash
         loop."""
         if not by_operator:
-            self._policy.died(self._clock())
+            self._policies.died(host, self.taking)
         self._untold_deaths += 1
 
     def died(self, death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]) -> None:
@@ -189,21 +242,67 @@ class AppProcesses:
     def over(self, host: AppHost) -> None:
         """This one is gone, whatever the reason, and all is cleaned up."""
         self._hosts.pop(host, None)
+        self._outgoing.discard(host)
+        self._policies.over(host)
         self._tallies.traffic = Traffic.sum((self._tallies.traffic, host.traffic))
+
+    @property
+    def _kernel_again(self) -> KernelSpec:
+        assert self._kernel is not None, "a session that waits had a process, or waits for one"
+        return self._kernel
+
+    @property
+    def _well_count(self) -> int:
+        """How many take sessions, and are not about to be replaced."""
+        return sum(host not in self._outgoing for host in self.taking)
+
+    def _decision(
+        self, *, suspect: bool = False, on_trial: Collection[object] = ()
+    ) -> AppHost | Decision:
+        taking = self.taking
+        facts = [(host, self._facts(host, has_trial=host in on_trial)) for host in taking]
+        may_start = not self._policies.wait_s(taking)
+        choose = placement.choose_for_suspect if suspect else placement.choose
+        return choose(facts, self._bounds, may_start=may_start)
+
+    def _facts(self, host: AppHost, *, has_trial: bool) -> Facts:
+        return Facts(
+            is_starting=host.state is State.STARTING,
+            refuses=host.refusal is not None,
+            is_outgoing=host in self._outgoing,
+            has_trial=has_trial,
+            sessions=host.session_count,
+            computing=host.computing_count,
+            cpus=cpus_of(host.usages) or 0.0,
+        )
+
+    def _chosen(self, kernel: KernelSpec) -> AppHost | None:
+        """The host that takes a session, launched now where that is decided; None where none can
+        take it and none may be launched."""
+        decision = self._decision()
+        if decision is Decision.START:
+            try:
+                return self._launch(kernel)
+            except HostStartError as error:
+                if not self.taking:
+                    raise
+                self._could_not_launch(error)
+            decision = self._decision()  # now that none may be launched for a while
+        return None if isinstance(decision, Decision) else decision
 
     def _launch(self, kernel: KernelSpec) -> AppHost:
         host = self._launch_host(kernel)
         self._kernel = msgspec.structs.replace(kernel, args=b"")
-        self._policy.launched()
+        self._policies.launched(host, self.taking)
         self._hosts[host] = None
         self._tallies.starts += 1
         return host
 
     def _could_not_launch(self, error: HostStartError) -> None:
-        if not self._policy.is_refused:  # once for all that follow
+        if not self._policies.is_refused:  # once for all that follow
             self._note(Death(app=self._path, pid=0, reason=Reason.START, what=str(error)), (), ())
         logger.warning("%s", error, app=self._path)
-        self._policy.refused(self._clock())
+        self._policies.refused()
 
     def _note(self, death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]) -> None:
         self.last_death = death

@@ -1,7 +1,7 @@
 """`WaitingSessions`: the sessions of an app that have no live process, and how they get one again.
 
     died ─▶ planned ─▶ together: one after the other, at once, when there is a process
-                 └───▶ one by one, the suspects: each when the trial of the one before is over
+                 └───▶ one by one, the suspects: each on trial, one in a process at a time
 
 What a session of a living pool may wait for, and what ends each wait:
 
@@ -13,8 +13,8 @@ What a session of a living pool may wait for, and what ends each wait:
                                        suspects        with a process that another session starts,
                                                        or with a restart by the operator
     the event loop's time              together        the loop's next turn
-    the trial of another suspect       suspects        the other has run its commands, is over, has
-                                                       lost its process, or has had 10 s
+    the trials of other suspects       suspects        one of them has run its commands, is over,
+                                                       has lost its process, or has had 10 s
     the start of its kernel            its host        the kernel's start or end, the process's end,
                                                        `start_timeout_s`
     any of these                                       its close, the pool's close, too many deaths
@@ -29,8 +29,8 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import NamedTuple, TypeAlias
 
 from mpkernel.aio.patience import PatientTimer
 from mpkernel.errors import HostDied, KernelFailed, SessionClosed
@@ -43,6 +43,8 @@ from mpkernel.server.supervision.deaths import Death, Reason
 __all__ = ["WaitingSessions"]
 
 logger = get_logger(__name__)
+
+Host: TypeAlias = HostOfSession[BaseSession]
 
 _TRIAL_PATIENCE_S = 10.0
 _SLICE_S = 0.005
@@ -70,25 +72,31 @@ class WaitingSessions:
         app: absolute path of its file.
         loop: the running loop.
         look: called when a trial is over: the next suspect may come back. It returns at once.
+        host: the process that takes the next session; None: none does for now. Called until the
+            session is on it.
+        host_for_suspect: the same for a suspect, which is given none of the processes that have a
+            trial: these are the argument.
     """
 
-    def __init__(self, app: str, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: str,
+        loop: asyncio.AbstractEventLoop,
+        look: Callable[[], None],
+        host: Callable[[], Host | None],
+        host_for_suspect: Callable[[Collection[object]], Host | None],
+    ) -> None:
         self._app = app
         self._loop = loop
         self._look = look
+        self._host = host
+        self._host_for_suspect = host_for_suspect
         self._together: deque[_Waiting] = deque()
         self._suspects: deque[_Waiting] = deque()
-        self._on_trial: BaseSession | None = None
-        self._patience: PatientTimer | None = None  # of the trial
+        self._trials: dict[BaseSession, PatientTimer] = {}  # with its end at the latest
 
     def __len__(self) -> int:
         return len(self._together) + len(self._suspects)
-
-    @property
-    def anybody_next(self) -> bool:
-        """Whether somebody waits for nothing but a process and the loop's time. When nobody does
-        although sessions wait, a trial is under way, and its end is told to `look`."""
-        return bool(self._together or (self._suspects and self._on_trial is None))
 
     def add(self, session: BaseSession, death: Death | None = None) -> None:
         """This session waits for a process, and has ended none. Its client is told of `death`, if
@@ -127,17 +135,29 @@ class WaitingSessions:
                 )
             )
 
-    def bring_back(self, host: HostOfSession[BaseSession]) -> None:
-        """Have sessions come back on a live host: those that come together, for 5 ms, then the next
-        suspect, unless one is on trial. While `anybody_next`, call it again, after the loop went
-        round."""
+    def bring_back(self) -> bool:
+        """Have sessions come back on live hosts: those that come together, for 5 ms, then the next
+        suspect. Returns whether the next may follow, after the loop went round: else there is no
+        process for it now, or it follows the end of a trial.
+
+        Raises:
+            PoolClosed, HostStartError: as `host`. Who has not come back, waits on.
+        """
         until = self._loop.time() + _SLICE_S
         while self._together:
+            host = self._host()
+            if host is None:
+                return False
             _resume(self._together.popleft(), host, alone=False)
             if self._loop.time() >= until:
-                return
-        if self._suspects and self._on_trial is None:
-            self._try_next(host)
+                return True
+        if not self._suspects:
+            return False
+        host = self._host_for_suspect({session.host for session in self._trials})
+        if host is None:
+            return False
+        self._try(self._suspects.popleft(), host)
+        return True
 
     def forget(self, session: BaseSession) -> None:
         """This one was closed."""
@@ -150,32 +170,30 @@ class WaitingSessions:
         waiting = [one.session for one in (*self._together, *self._suspects)]
         self._together.clear()
         self._suspects.clear()
-        self._end_trial()
+        for session in list(self._trials):
+            self._end_trial(session)
         return waiting
 
-    def _try_next(self, host: HostOfSession[BaseSession]) -> None:
-        one = self._suspects.popleft()
-        session = self._on_trial = one.session
+    def _try(self, one: _Waiting, host: Host) -> None:
+        session = one.session
         over = functools.partial(self._trial_over, session)
         session.record.on_trial_over = over
-        self._patience = PatientTimer(self._loop, _TRIAL_PATIENCE_S, over)
+        self._trials[session] = PatientTimer(self._loop, _TRIAL_PATIENCE_S, over)
         _resume(one, host, alone=True)
         if session.over:
             over()
 
     def _trial_over(self, session: BaseSession) -> None:
-        if session is self._on_trial:  # who has had its time may end during another's trial
-            self._end_trial()
+        if session in self._trials:  # who has had its time may end during another's trial
+            self._end_trial(session)
             self._look()
 
-    def _end_trial(self) -> None:
-        if self._on_trial is not None and self._patience is not None:
-            self._on_trial.record.on_trial_over = None
-            self._patience.cancel()
-        self._on_trial = self._patience = None
+    def _end_trial(self, session: BaseSession) -> None:
+        session.record.on_trial_over = None
+        self._trials.pop(session).cancel()
 
 
-def _resume(one: _Waiting, host: HostOfSession[BaseSession], *, alone: bool) -> None:
+def _resume(one: _Waiting, host: Host, *, alone: bool) -> None:
     """Have the session come back on the host. What goes wrong in that ends this session alone."""
     session = one.session
     try:

@@ -15,9 +15,10 @@ ending           how its end is noticed, what is done and told then
 making           makes hosts, and has what all hosts of a pool share
 lifecycle        which state may follow which
 owner            what a host needs of its app
-setup            the first message: what the process is for
+setup            what the process is told of itself, and of a kernel
 incoming         what the process says, and who is told
 session_table    its sessions, by their numbers on the wire
+load             how many of its sessions compute
 credits          what clients took of their sessions' output, told to the process
 host_limits      what ends a process that breaks the protocol
 announced_files  its virtual files

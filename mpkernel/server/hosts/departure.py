@@ -1,7 +1,7 @@
 """`Departure`: how a host that is well becomes ready and leaves, and what it is given time for.
 
     drain ─▶ no new sessions; it leaves with the last ──┐
-    idle for `idle_retire_s` ───────────────────────────┼─▶ told to end in order, killed after
+    idle for `idle_retire_s`, if the app allows it ─────┼─▶ told to end in order, killed after
     leave, with all sessions ───────────────────────────┘   `stop_grace_s`
 
 There is one timer, and what it is for follows from the state: while the environment of its app is
@@ -35,6 +35,7 @@ logger = get_logger(__name__)
 
 _REASON_CHARS = 200
 _LOOK_EVERY_S = 0.5
+_ASK_AGAIN_S = 1.0
 
 
 class Departure:
@@ -48,6 +49,8 @@ class Departure:
         evidence: told what the process is ended for.
         loop: the running loop.
         tell: called with the message for the process that has it end.
+        may_retire: whether it may leave when it has been idle.
+        on_change: called when it became ready, and when it takes no sessions any more.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Departure:
         evidence: DeathEvidence,
         loop: asyncio.AbstractEventLoop,
         tell: Callable[[Shutdown], None],
+        may_retire: Callable[[], bool],
+        on_change: Callable[[], None],
     ) -> None:
         self._app = app.path
         self._settings = app.settings
@@ -69,6 +74,8 @@ class Departure:
         self._evidence = evidence
         self._loop = loop
         self._tell = tell
+        self._may_retire = may_retire
+        self._on_change = on_change
         self._timer: PatientTimer | None = None
         self._started_at = time.monotonic()
         self._on_start_timeout: Callable[[], None] = lambda: None
@@ -104,6 +111,7 @@ class Departure:
         self._tallies.host_start.observe(time.monotonic() - self._started_at)
         self.stop_timer()
         self._retire_when_idle()
+        self._on_change()
 
     def wanted(self, reason: str) -> None:
         """The process itself wants no more sessions."""
@@ -127,6 +135,7 @@ class Departure:
         if self._life.is_over:
             return
         self._life.apply(Event.DRAIN)
+        self._on_change()
         if patience_s is not None:
             run_each(
                 [
@@ -141,6 +150,7 @@ class Departure:
         """Leave now, with all sessions."""
         if self._may_leave:
             self._life.apply(Event.LEAVE)
+            self._on_change()
             self._shut_down()
 
     def leave_for(self, reason: Reason, error: MPKernelError) -> None:
@@ -149,6 +159,7 @@ class Departure:
         if self._may_leave:
             self._evidence.ended_for(reason, error)
             self._life.apply(Event.DRAIN)
+            self._on_change()
             self._shut_down()
 
     def stop_timer(self) -> None:
@@ -174,7 +185,8 @@ class Departure:
     def _look_who_waits(self) -> None:
         """The process reads nothing while it makes the environment: it is ended here when all who
         waited for it have gone."""
-        if any(session.holds_its_name for session in self._table.sessions):
+        is_wanted = not self._may_retire()
+        if is_wanted or any(session.holds_its_name for session in self._table.sessions):
             self._start_timer(_LOOK_EVERY_S, self._look_who_waits)
             return
         logger.info("nobody waits for the environment", app=self._app, pid=self._process.pid)
@@ -184,7 +196,11 @@ class Departure:
         self._process.kill()
 
     def _retire(self) -> None:
-        if not self._table and self._life.state is State.READY:
+        if self._table or self._life.state is not State.READY:
+            return
+        if not self._may_retire():
+            self._start_timer(max(self._settings.idle_retire_s or 0.0, _ASK_AGAIN_S), self._retire)
+        else:
             logger.info("host retired, it has no sessions", app=self._app, pid=self._process.pid)
             self.leave()
 

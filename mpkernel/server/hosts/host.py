@@ -15,11 +15,12 @@ Which host a session lands on is for the app to say, see `app`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from mpkernel.errors import HostStartError, MPKernelError, ProtocolError
+from mpkernel.errors import MPKernelError
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.departure import Departure
 from mpkernel.server.hosts.ending import Ending
@@ -28,7 +29,7 @@ from mpkernel.server.hosts.incoming import Incoming
 from mpkernel.server.hosts.lifecycle import Lifecycle, State
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.hosts.session_table import SessionTable
-from mpkernel.server.hosts.setup import setup_of
+from mpkernel.server.hosts.setup import create_kernel, setup_of, told_as_start_error
 from mpkernel.server.launching.process import Process
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.sessions.base import BaseSession
@@ -39,7 +40,7 @@ from mpkernel.server.supervision.usage import Usage
 from mpkernel.server.supervision.watchdog import Watchdog
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
-from mpkernel.wire.messages import CreateKernel, DownMessage, GiveUpFree, Ping, encode
+from mpkernel.wire.messages import DownMessage, GiveUpFree, Ping, encode
 from shm import Registry
 
 __all__ = ["AppHost"]
@@ -100,7 +101,15 @@ class AppHost:
         self._evidence = DeathEvidence(owner.path, owner.name, loop)
         self._ending: Ending[AppHost]
         self._departure = Departure(
-            owner, process, self._life, self._table, self._evidence, loop, self._tell
+            owner,
+            process,
+            self._life,
+            self._table,
+            self._evidence,
+            loop,
+            self._tell,
+            may_retire=functools.partial(owner.may_retire, self),
+            on_change=functools.partial(owner.host_changed, self),
         )
         self._health = Health(
             owner,
@@ -112,18 +121,8 @@ class AppHost:
             send_ping=self._ping,
             drain=self._departure.drain,
         )
-        try:
+        with told_as_start_error(self.name):
             self._connect(relay, files, argv, on_shortage)
-        except (OSError, RuntimeError) as error:
-            raise HostStartError(
-                f"the process of {self.name} was started, but not connected: {error}",
-                remedy="look at the limits on descriptors and threads of this server",
-            ) from error
-        except ProtocolError as error:
-            raise HostStartError(
-                f"the process of {self.name} was started, but not told what it is for: {error}",
-                remedy="shorten KernelSpec.argv, or raise max_frame_bytes",
-            ) from error
         logger.info("host started", app=self.app, pid=self.pid)
 
     @property
@@ -150,6 +149,11 @@ class AppHost:
     def session_count(self) -> int:
         """Sessions whose kernels have not ended."""
         return len(self._table)
+
+    @property
+    def computing_count(self) -> int:
+        """Sessions that have been running a command for longer than a moment, and new ones."""
+        return self._table.load.computing_count
 
     @property
     def running_count(self) -> int:
@@ -183,13 +187,7 @@ class AppHost:
             ProtocolError: `kernel.args` is too large for a message. The host does not know the
                 session then.
         """
-        create = CreateKernel(
-            session_id=session.session_id,
-            entry=kernel.entry,
-            args=kernel.args,
-            window_bytes=self.settings.window_bytes,
-        )
-        payload = encode(create)
+        payload = encode(create_kernel(session.session_id, kernel, self.settings))
         self._table.add(session)
         try:
             self.send(Channel.MANAGEMENT, session.number, payload)

@@ -20,7 +20,7 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
     """The app of a host. Called on the loop's thread.
 
     Of each process that ends, it is told in this order: `fell` and `died`, or `left`; then
-    `host_over`.
+    `host_over`. Before, and in between, `host_changed` may come.
 
     Attributes:
         import_folders: from which it imports before all others, beside its own.
@@ -31,6 +31,12 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
     @property
     def is_closed(self) -> bool:
         """Whether it starts nothing any more, so that no session comes back."""
+
+    def host_changed(self, host: HostT) -> None:
+        """The process became ready, or takes no sessions any more. Returns at once."""
+
+    def may_retire(self, host: HostT) -> bool:
+        """Whether the process may leave because it has no sessions."""
 
     def fell(self, host: HostT, *, by_operator: bool) -> None:
         """The process ended unasked. `died` follows, once the reason is known.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
+from mpkernel.server.hosts.load import Load
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Frame
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
@@ -32,6 +33,7 @@ class SessionTable:
             was taken off; before the session is told.
 
     Attributes:
+        load: how many of the sessions compute.
         forgiven_bytes: what came for sessions that have ended, and was not taken by their clients.
     """
 
@@ -41,6 +43,7 @@ class SessionTable:
         self._app = app
         self._loop = loop
         self._on_exit = on_exit
+        self.load = Load(loop.time)
         self.forgiven_bytes = 0
         self._last_number = 0
         self._sessions: dict[int, BaseSession] = {}  # single dict operations, each one atomic
@@ -60,10 +63,12 @@ class SessionTable:
             self._last_number += 1
             session.number = self._last_number
         self._sessions[session.number] = session
+        self.load.opened(session.number)
 
     def remove(self, session: BaseSession) -> None:
         """The host was not told of this session: take it off again."""
         del self._sessions[session.number]
+        self.load.ended(session.number)
 
     def get(self, number: int) -> BaseSession | None:
         """The session of this number; None for one that has ended, and for the host itself.
@@ -80,6 +85,7 @@ class SessionTable:
         """Take all sessions off."""
         sessions = self.sessions
         self._sessions.clear()
+        self.load = Load(self._loop.time)
         return sessions
 
     def received(self, frames: Sequence[Frame], on_news: Callable[[int, bytes], None]) -> None:
@@ -112,11 +118,13 @@ class SessionTable:
         try:
             match message:
                 case KernelCreated():
+                    self.load.created(number)
                     session.created(message.thread)
                 case Credit():
                     session.credited(message.bytes)
                 case Running():
                     session.progressed(message.begun, message.done)
+                    self.load.progressed(number, message.begun, message.done)
                 case KernelExited():
                     self._exited(session, message.error)
         except ProtocolError:  # the host's fault
@@ -137,6 +145,7 @@ class SessionTable:
 
     def _exited(self, session: BaseSession, error: str | None) -> None:
         del self._sessions[session.number]
+        self.load.ended(session.number)
         self.forgiven_bytes += session.unread_bytes
         try:
             self._on_exit(session.number)

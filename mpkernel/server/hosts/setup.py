@@ -1,13 +1,16 @@
-"""`Setup`, as the settings and the app make it."""
+"""What a host is told of itself and of a kernel, as the settings and the app make it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.settings import Settings
-from mpkernel.wire.messages import FileStorage, Setup, Stopping
+from mpkernel.spec import KernelSpec
+from mpkernel.wire.messages import CreateKernel, FileStorage, Setup, Stopping
 
-__all__ = ["setup_of"]
+__all__ = ["create_kernel", "setup_of", "told_as_start_error"]
 
 
 def setup_of(settings: Settings, app: str, argv: Sequence[str]) -> Setup:
@@ -36,3 +39,35 @@ def setup_of(settings: Settings, app: str, argv: Sequence[str]) -> Setup:
             max_abandoned=settings.max_abandoned,
         ),
     )
+
+
+def create_kernel(session_id: str, kernel: KernelSpec, settings: Settings) -> CreateKernel:
+    """What a host is told of a session that is opened on it."""
+    return CreateKernel(
+        session_id=session_id,
+        entry=kernel.entry,
+        args=kernel.args,
+        window_bytes=settings.window_bytes,
+    )
+
+
+@contextmanager
+def told_as_start_error(name: str) -> Iterator[None]:
+    """What goes wrong in this `with`, in which a process is connected and set up, is a
+    `HostStartError`.
+
+    Args:
+        name: the short name of the app.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise HostStartError(
+            f"the process of {name} was started, but not connected: {error}",
+            remedy="look at the limits on descriptors and threads of this server",
+        ) from error
+    except ProtocolError as error:
+        raise HostStartError(
+            f"the process of {name} was started, but not told what it is for: {error}",
+            remedy="shorten KernelSpec.argv, or raise max_frame_bytes",
+        ) from error

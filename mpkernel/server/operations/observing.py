@@ -19,7 +19,7 @@ from mpkernel.server.operations.snapshot import (
 )
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.tallies import AppTotals
-from mpkernel.server.supervision.usage import Usage
+from mpkernel.server.supervision.usage import cpus_of
 from shm import Registry
 from shm.names import owner_of
 
@@ -151,7 +151,7 @@ def _host(
         refusal=host.refusal,
         started_at=host.started_at,
         rss_bytes=usage.rss_bytes if usage is not None else None,
-        cpu=_cpu(usages),
+        cpu=cpus_of(usages),
         threads=usage.threads if usage is not None else None,
         descriptors=usage.descriptors if usage is not None else None,
         processes=usage.processes if usage is not None else None,
@@ -177,14 +177,6 @@ def _session(session: BaseSession) -> SessionSnapshot:
         acted_at=session.acted_at,
         strikes=session.record.strikes,
     )
-
-
-def _cpu(usages: Sequence[Usage]) -> float | None:
-    if len(usages) < 2:
-        return None
-    before, after = usages[-2], usages[-1]
-    # What a child has used is gone from the sum when nobody waits for the child.
-    return round(max(0.0, after.cpu_s - before.cpu_s) / (after.taken_at - before.taken_at), 2)
 
 
 def _bytes_by_pid(files: Registry) -> Counter[int]:

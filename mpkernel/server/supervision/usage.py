@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import psutil
@@ -18,7 +18,7 @@ from mpkernel.process_tree import Identity, stat_of
 from mpkernel.server.supervision.descendants import Descendants
 from shm.names import tag_of
 
-__all__ = ["Sampler", "Usage", "created_at"]
+__all__ = ["Sampler", "Usage", "cpus_of", "created_at"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +43,20 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     descriptors: int | None
     processes: int
     taken_at: float
+
+
+def cpus_of(usages: Sequence[Usage]) -> float | None:
+    """How many processors a host used lately, 1.0 for one at full load; None while it was looked at
+    less than twice.
+
+    Args:
+        usages: the latest looks at it, the oldest first.
+    """
+    if len(usages) < 2:
+        return None
+    before, after = usages[-2], usages[-1]
+    # What a child has used is gone from the sum when nobody waits for the child.
+    return round(max(0.0, after.cpu_s - before.cpu_s) / (after.taken_at - before.taken_at), 2)
 
 
 def created_at(pid: int) -> int:

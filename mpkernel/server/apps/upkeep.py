@@ -1,0 +1,118 @@
+"""`Upkeep`: does the next thing for an app whenever something has happened to it.
+
+    anything happens ─▶ look soon ─┬─ sessions that wait get a process
+                                   └─ processes that are lacking are started
+    nothing can be done yet ─▶ a timer leads there again
+
+Everything is looked at anew each time, so that no event can be missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mpkernel.errors import AppUnavailable, HostStartError, MPKernelError, PoolClosed
+from mpkernel.logs import get_logger
+from mpkernel.server.apps.processes import AppProcesses
+from mpkernel.server.apps.waiting_sessions import WaitingSessions
+from mpkernel.server.sessions.base import BaseSession
+
+__all__ = ["Upkeep", "end_all"]
+
+logger = get_logger(__name__)
+
+
+class Upkeep:
+    """One app's. On the loop's thread.
+
+    Args:
+        path: absolute path of the app's file.
+        loop: the running loop.
+        processes: the app's.
+
+    Attributes:
+        waiting: the sessions that wait for a process.
+        is_closed: whether nothing is started any more. Set it to close.
+    """
+
+    def __init__(self, path: str, loop: asyncio.AbstractEventLoop, processes: AppProcesses) -> None:
+        self.waiting = WaitingSessions(
+            path, loop, self.look_soon, processes.host_again, processes.host_for_suspect
+        )
+        self.is_closed = False
+        self._path = path
+        self._loop = loop
+        self._processes = processes
+        self._next_look: asyncio.Handle | None = None
+        self._look_at = 0.0  # when that is due, by the loop's time
+
+    def look_soon(self, delay_s: float = 0.0) -> None:
+        """Look once, however often this was asked for: the earliest time counts."""
+        if self.is_closed:
+            return
+        look_at = self._loop.time() + delay_s
+        if self._next_look is not None:
+            if self._look_at <= look_at:
+                return
+            self._next_look.cancel()
+        self._look_at = look_at
+        self._next_look = self._loop.call_later(delay_s, self._look)
+
+    def end_waiting(self, error: MPKernelError | None) -> None:
+        """End the sessions that wait for a process."""
+        end_all(self.waiting.take_all(), error)
+        self.look_soon()
+
+    def _look(self) -> None:
+        self._next_look = None
+        if self.is_closed:
+            return
+        again_s = [self._bring_back(), self._keep_minimum()]
+        if times := [seconds for seconds in again_s if seconds is not None]:
+            self.look_soon(min(times))
+
+    def _bring_back(self) -> float | None:
+        """Have the next of those that wait come back. Returns when to look again; None: not before
+        something else happens."""
+        if not self.waiting:
+            return None
+        if self._processes.is_death_untold and not self._processes.taking:
+            return None  # its reason comes, and follows at once
+        try:
+            left_s = self._processes.wait_s()
+            if left_s:
+                logger.info("restart in %.1f s", left_s, app=self._path)
+                return left_s
+            return 0.0 if self.waiting.bring_back() else None
+        except AppUnavailable as error:
+            self.end_waiting(error)
+        except PoolClosed as error:
+            self.is_closed = True
+            self.end_waiting(error)
+        except HostStartError:
+            return 0.0  # the next look waits until it may be tried again
+        return None
+
+    def _keep_minimum(self) -> float | None:
+        """Start the next of `Settings.processes_min` where one is lacking. Returns as
+        `_bring_back`."""
+        if self.is_closed or self._processes.is_death_untold:
+            return None
+        left_s = self._processes.lacking_s()
+        if left_s == 0.0:
+            try:
+                self._processes.launch_again()
+            except PoolClosed:
+                self.is_closed = True
+                return None
+            except HostStartError as error:
+                logger.debug("a process is started later: %s", error, app=self._path)
+            left_s = self._processes.lacking_s()
+        return left_s
+
+
+def end_all(sessions: list[BaseSession], error: MPKernelError | None) -> None:
+    """End these for a reason; None: in order."""
+    for session in sessions:
+        # Each its own: exceptions carry the traceback of whoever raises them.
+        session.end(None if error is None else type(error)(error.what, remedy=error.remedy))
