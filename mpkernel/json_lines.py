@@ -50,6 +50,9 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        """One JSON object, without a line end. `time` is UTC, with milliseconds. `exception` holds
+        the record's traceback and its stack, as far as it has them. A record whose arguments do not
+        fit its message is shown with both; it raises no error."""
         app, session, pid = (getattr(record, name, None) for name in ABOUT)
         line = _Logged(
             time=_rfc3339(record.created),

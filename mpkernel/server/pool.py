@@ -112,7 +112,8 @@ class HostPool:
 
     @property
     def closed(self) -> bool:
-        """Whether the pool was closed."""
+        """Whether the pool takes no more sessions: `close`, `close_soon`, `drain` or `kill` was
+        called."""
         return self._closed
 
     @property
@@ -199,7 +200,11 @@ class HostPool:
         return self._table.app(app)
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
-        """What holds for an app.
+        """The settings that hold for an app: the pool's, with the changes of the first rule that
+        matches.
+
+        Args:
+            app: the app's file.
 
         Raises:
             SettingsError: a rule for it names a setting that no app has, or an impossible value.
@@ -264,7 +269,7 @@ class HostPool:
         `Settings.drain_grace_s` at the longest, then `close`.
 
         Args:
-            at_once: when it is set, there is no more waiting.
+            at_once: when it is set, there is no more waiting. Default: only the time limit ends it.
         """
         self._take_no_more()
         self.standby.close_soon()
