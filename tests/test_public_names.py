@@ -22,7 +22,8 @@ SHOWN = {
     "Death": "app faults last_lines pid reason report what",
     "HostPool": "app apps close close_soon closed drain forgotten hosts kill open_session"
     " settings_of start",
-    "Journal": "has_room kept load notice progressed rebuild received running sent",
+    "Journal": "count_all_as_begun has_room kept load notice progressed rebuild received"
+    " running sent",
     "Kernel": "app args files interruptible_by number progressed receive send session_id stopped",
     "KernelSpec": "args argv entry env executable left_out requirements sandbox",
     "Message": "channel payload",
