@@ -1,17 +1,11 @@
-"""Progress: how many of the updates are sent, when, and how a bar ends; and progress in a
-terminal."""
+"""Progress: how many of the updates are sent, when, and how a bar ends."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 import os
 import signal
-import sys
-import termios
 import threading
-import tty
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +15,6 @@ from mpkernel.kernel import context
 from mpkernel.kernel.messages import Message, Progress, decode_message, encode
 from mpkernel.kernel.progress import ProgressBar, progress_bar, spinner
 from mpkernel.kernel.shown.output_list import CellOutputList
-from mpkernel.kernel.shown.terminal import progress_line
 
 WAIT_S = 30
 
@@ -68,14 +61,6 @@ def place() -> Iterator[RecordingPlace]:
     before = context._finder
     context.set_finder(lambda: here)
     yield here
-    context.set_finder(before)
-
-
-@pytest.fixture
-def nowhere() -> Iterator[None]:
-    before = context._finder
-    context.set_finder(lambda: None)
-    yield
     context.set_finder(before)
 
 
@@ -450,111 +435,3 @@ def test_a_spinner_that_goes_away_ends_without_a_title(place: RecordingPlace) ->
     loading.update(title="too late")
     assert (place.sent[-1].title, place.sent[-1].subtitle) == ("", "")
     assert_done_once_and_last(place)
-
-
-class Terminal:
-    """A real one, 60 columns wide."""
-
-    def __init__(self) -> None:
-        self._reading, writing = os.openpty()
-        tty.setraw(writing)
-        termios.tcsetwinsize(writing, (24, 60))
-        self._stream = open(writing, "w", encoding="utf-8")
-
-    @contextlib.contextmanager
-    def as_stderr(self) -> Iterator[None]:
-        """For the test itself: pytest changes `sys.stderr` after the fixtures."""
-        before, sys.stderr = sys.stderr, self._stream
-        try:
-            yield
-        finally:
-            sys.stderr = before
-
-    def drawn(self) -> str:
-        """All that was written to it, which is the last that can be."""
-        self._stream.close()
-        data = b""
-        try:
-            while part := os.read(self._reading, 65536):
-                data += part
-        except OSError:  # nobody writes any more
-            pass
-        return data.decode()
-
-    def hang_up(self) -> None:
-        """Nobody looks at it any more."""
-        if self._reading >= 0:
-            os.close(self._reading)
-            self._reading = -1
-
-    def close(self) -> None:
-        self.hang_up()
-        with contextlib.suppress(OSError):  # what is left in it cannot be written
-            self._stream.close()
-
-
-@pytest.fixture
-def terminal(nowhere: None) -> Iterator[Terminal]:
-    terminal = Terminal()
-    yield terminal
-    terminal.close()
-
-
-def lines_of(drawn: str) -> list[str]:
-    """What stood in the terminal's last line, one after another."""
-    assert drawn.startswith("\r\x1b[K")
-    return drawn.removeprefix("\r\x1b[K").split("\r\x1b[K")
-
-
-def test_a_terminal_shows_a_bar_in_one_line(terminal: Terminal, clock: Clock) -> None:
-    with terminal.as_stderr():
-        for _ in progress_bar(range(4), title="Work", subtitle="it is", clock=clock):
-            clock.now_s += 1
-    lines = lines_of(terminal.drawn())
-    assert lines[0] == f"Work  [{'-' * 24}] 0/4  it is"
-    assert lines[2] == f"Work  [{'#' * 12}{'-' * 12}] 2/4  1/s  eta 0:02  it is"
-    assert lines[-1] == f"Work  [{'#' * 24}] 4/4  1/s  in 0:04  it is\n"
-    assert all("\n" not in line for line in lines[:-1])
-
-
-def test_a_terminals_line_is_never_broken(terminal: Terminal) -> None:
-    with terminal.as_stderr(), progress_bar(total=0, title="a\nb\x1b[2J" + "long " * 50):
-        pass
-    lines = lines_of(terminal.drawn())
-    assert lines[0].startswith("a b [2Jlong")
-    assert [len(line.rstrip("\n")) for line in lines] == [59, 59]
-
-
-def test_a_terminal_draws_a_spinner_and_takes_it_away(terminal: Terminal) -> None:
-    with terminal.as_stderr(), spinner("Loading", "from disk"):
-        pass
-    assert lines_of(terminal.drawn()) == ["Loading  from disk", ""]
-
-
-def test_a_terminal_that_goes_away_ends_no_loop(terminal: Terminal, clock: Clock) -> None:
-    looped = []
-    with terminal.as_stderr():
-        for item in progress_bar([1, 2, 3], clock=clock):
-            clock.now_s += 1
-            terminal.hang_up()
-            looped.append(item)
-    assert looped == [1, 2, 3]
-
-
-@pytest.mark.usefixtures("nowhere")
-def test_without_a_terminal_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = io.StringIO()
-    closed.close()
-    text = io.StringIO()
-    for stream in (text, None, closed):
-        monkeypatch.setattr(sys, "stderr", stream)
-        assert list(progress_bar([1, 2])) == [1, 2]
-        with spinner("Loading"):
-            pass
-    assert text.getvalue() == ""
-
-
-def test_a_line_is_made_of_what_is_known() -> None:
-    message = Progress("1", "cell", "", "", 7, None, 3.5, None, 3700, done=True)
-    assert progress_line(message, 80) == "7  3.5/s  in 1:01:40"
-    assert progress_line(message, 4) == "7  3"

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections import deque
 from typing import Any
 
 import msgspec
 
-from mpkernel.errors import ProtocolError
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
 from mpkernel.marimo_backend.server.elements import ElementState, too_large
@@ -31,9 +29,6 @@ from mpkernel.marimo_backend.server.journal_entries import (
     Other,
     Unkept,
     Values,
-    bytes_of,
-    size_of_entry,
-    texts_in,
 )
 from mpkernel.marimo_backend.server.kept_journal import (
     KeptJournal,
@@ -43,6 +38,7 @@ from mpkernel.marimo_backend.server.kept_journal import (
     kept_entries,
     refusing_others,
 )
+from mpkernel.marimo_backend.server.pending_commands import PendingCommands
 from mpkernel.server.sessions.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
@@ -73,9 +69,6 @@ class MarimoJournal(Journal):
         max_bytes: how much is kept of the values that were set, and as much of pending commands.
         max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
             Default: none are kept.
-
-    Attributes:
-        untaken_text_bytes: how many bytes of long texts the kernel has not taken yet.
     """
 
     def __init__(
@@ -94,9 +87,7 @@ class MarimoJournal(Journal):
         self._state = self._new_state()
         self._good = self._state  # before the command that may have ended the process
         self._widgets: dict[str, str] = {}  # the element that shows each model
-        self._pending: deque[Entry] = deque()
-        self._pending_bytes = 0
-        self.untaken_text_bytes = 0
+        self._pending = PendingCommands(max_bytes, max_files_bytes)
         self._begun = self._done = 0
         self._unanswered: list[str] = []
         self._has_unkept = False
@@ -109,31 +100,21 @@ class MarimoJournal(Journal):
         if isinstance(entry, Instantiation):
             self._instantiation = command
         if isinstance(entry, Values) and not (
-            self._can_keep(entry) and self._has_room_for_texts(entry)
+            self._pending.can_keep(entry) and self._pending.has_room_for_texts(entry)
         ):
             entry = Values({name: too_large(value) for name, value in entry.values.items()})
-        texts = texts_in(entry)
-        self.untaken_text_bytes += bytes_of(texts)
-        if self._can_keep(entry):
-            self._pending.append(entry)
-            self._pending_bytes += size_of_entry(entry)
-            return
-        self._give_up_call(entry)
-        last = self._pending[-1] if self._pending else None
-        if isinstance(last, Unkept):
-            self._pending[-1] = Unkept(last.commands + 1, last.texts + texts)
-        else:
-            self._pending.append(Unkept(1, texts))
+        if not self._pending.append(entry):
+            self._give_up_call(entry)
 
     def has_room(self, channel: Channel, command: object) -> bool:
         if channel is not Channel.CONTROL:
             return True
         entry = self._entry_of(command)
-        return self._can_keep(entry) and self._has_room_for_texts(entry)
+        return self._pending.can_keep(entry) and self._pending.has_room_for_texts(entry)
 
     def progressed(self, begun: int, done: int) -> None:
         for _ in range(done - self._done):
-            self._settle(self._state, self._taken())
+            self._settle(self._state, self._pending.take())
         self._begun, self._done = begun, done
         if not self._is_instantiating:
             self._good = self._state
@@ -152,9 +133,9 @@ class MarimoJournal(Journal):
             self._remove(message.cell_id)
 
     def running(self) -> str:
-        if self._begun == self._done or not self._pending:
-            return ""
-        match self._pending[0]:
+        match self._pending.first if self._begun > self._done else None:
+            case None:
+                return ""
             case Instantiation():
                 return "all cells"
             case Values(values) | Clicks(values):
@@ -176,9 +157,7 @@ class MarimoJournal(Journal):
         self._widgets.clear()
         self._begun = self._done = 0
         first = [Instantiation({})] if self._instantiation is not None else []
-        self._pending = deque([*first, *late])
-        self._pending_bytes = sum(map(size_of_entry, self._pending))
-        self.untaken_text_bytes = 0
+        self._pending.replace([*first, *late])
         return Rebuilt(
             self._spec(),
             [Message(Channel.CONTROL, self._command_of(entry)) for entry in self._pending],
@@ -213,8 +192,7 @@ class MarimoJournal(Journal):
         self._instantiation = first
         self._state, self._good = state, good
         self._widgets = found.widgets
-        self._pending.extend(pending)
-        self._pending_bytes = sum(map(size_of_entry, pending))
+        self._pending.replace(pending)
         self._begun = found.begun
         self._unanswered = found.unanswered
         self._has_unkept = found.has_unkept
@@ -226,23 +204,17 @@ class MarimoJournal(Journal):
         calls, self._unanswered = self._unanswered, []
         return calls
 
+    @property
+    def untaken_text_bytes(self) -> int:
+        """How many bytes of long texts the kernel has not taken yet."""
+        return self._pending.untaken_text_bytes
+
     def _new_state(self) -> ElementState:
         return ElementState(self._max_bytes, self._max_files_bytes)
 
     @property
     def _is_instantiating(self) -> bool:
-        return bool(self._pending) and isinstance(self._pending[0], Instantiation)
-
-    def _can_keep(self, entry: Entry) -> bool:
-        is_first = isinstance(entry, Instantiation)  # there is only one, and it is always needed
-        return is_first or self._pending_bytes + size_of_entry(entry) <= self._max_bytes
-
-    def _has_room_for_texts(self, entry: Entry) -> bool:
-        """Whether its long texts can be kept, besides those of all pending commands."""
-        texts = texts_in(entry)
-        if any(text.is_lost for text in texts):
-            return False
-        return not texts or self.untaken_text_bytes + bytes_of(texts) <= self._max_files_bytes
+        return isinstance(self._pending.first, Instantiation)
 
     def _show(self, shown: WidgetShown) -> None:
         self._widgets[shown.model_id] = shown.object_id
@@ -267,18 +239,6 @@ class MarimoJournal(Journal):
         if isinstance(command, seam.server("CreateNotebookCommand")) and not self._instantiation:
             return Instantiation(dict(command.set_ui_element_value_request.ids_and_values))
         return Other(command)
-
-    def _taken(self) -> Entry:
-        """The next command that the kernel has done."""
-        if not self._pending:
-            raise ProtocolError("a kernel has done more commands than were sent")
-        entry = self._pending.popleft()
-        if isinstance(entry, Unkept) and entry.commands > 1:
-            self._pending.appendleft(Unkept(entry.commands - 1, entry.texts))
-        else:
-            self._pending_bytes -= size_of_entry(entry)
-            self.untaken_text_bytes -= bytes_of(texts_in(entry))
-        return entry
 
     def _settle(self, state: ElementState, entry: Entry) -> None:
         """Put what a command sets into the state."""
