@@ -1,4 +1,4 @@
-"""`mpkernel exec APP [ARGS…]`: an app in a process of its own, in the foreground."""
+"""`mpkernel exec [--sandbox] APP [ARGS…]`: an app in a process of its own, in the foreground."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from mpkernel.errors import AppNotFound
 from mpkernel.server.launching.foreground import ForegroundApp
+from mpkernel.server.launching.other_python import OtherPython, environment_of
 from mpkernel.server.supervision.exit_status import ExitStatus
+from mpkernel.settings import Settings
+from mpkernel.spec import KernelSpec
 
 __all__ = ["run"]
 
+_SANDBOX = "--sandbox"
+_NO_ENTRY = "mpkernel.kernel.script:main"
+
 _USAGE = """\
-Usage: mpkernel exec APP [ARGS...]
+Usage: mpkernel exec [--sandbox] APP [ARGS...]
 
   Run an app (a Python file) in a process of its own, on its main thread, with this terminal as its
   console and input, as python APP ARGS... does; top-level await works too. The exit code is the
   app's. A crash is reported with the place where it happened.
+
+  --sandbox   run it with the packages that its header names (PEP 723), in an environment that uv
+              makes (mpkernel docs sandboxes); an app without a header runs as without this option
 """
 
 
@@ -30,17 +40,38 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         AppNotFound: there is no such file.
+        SandboxError: the environment of the app could not be made.
         HostStartError: the operating system refused the process.
     """
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_USAGE, end="", file=sys.stdout if arguments else sys.stderr)
-        return os.EX_OK if arguments else 2
-    app, *argv = arguments
-    with ForegroundApp.launch(app, argv) as foreground:
+    in_sandbox = list(arguments[:1]) == [_SANDBOX]
+    given = arguments[in_sandbox:]
+    if not given or given[0] in ("-h", "--help"):
+        print(_USAGE, end="", file=sys.stdout if given else sys.stderr)
+        return os.EX_OK if given else 2
+    app, *argv = given
+    python = None
+    if in_sandbox:
+        try:
+            python = _python_for(app)
+        except KeyboardInterrupt:
+            return _end_as(ExitStatus(-signal.SIGINT))
+    with ForegroundApp.launch(app, argv, python) as foreground:
         status = foreground.wait()
         sys.stderr.write(foreground.report(interactive=sys.stderr.isatty()))
         sys.stderr.flush()
     return _end_as(status)
+
+
+def _python_for(app: str) -> OtherPython | None:
+    """The Python of the app's environment, which is made first if need be; None for our own."""
+    if not os.path.isfile(app):
+        raise AppNotFound(f"there is no app {app}", remedy="check the path")
+    environment = environment_of(
+        os.path.abspath(app), Settings(sandbox=True), KernelSpec(entry=_NO_ENTRY)
+    )
+    if environment is None:
+        return None
+    return environment.made(lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def _end_as(status: ExitStatus) -> int:

@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG = 1
 def main(
     app: str,
     argv: list[str],
-    import_path: list[str],
+    import_path: list[str] | None,
     mask: list[int],
     faults_fd: int,
     launcher_pid: int,
@@ -44,7 +44,7 @@ def main(
     Args:
         app: the app's file, as the user named it.
         argv: its arguments.
-        import_path: `sys.path` after the app's own folder.
+        import_path: `sys.path` after the app's own folder. None for what this Python has.
         mask: the signals to block: those that were blocked when `mpkernel exec` was started.
         faults_fd: a file, for `faulthandler` and `ENDED`.
         launcher_pid: the launching process: when it ends, this one ends too. Linux only.
@@ -59,7 +59,8 @@ def main(
     atexit.register(_tell_end, faults_fd, os.getpid())
     linecache.cache.pop("<string>", None)  # else 3.13 shows our own command in tracebacks
     sys.argv = [app, *argv]
-    sys.path[:] = [os.path.dirname(os.path.realpath(app)), *import_path]
+    path = sys.path if import_path is None else import_path
+    sys.path[:] = [os.path.dirname(os.path.realpath(app)), *path]
     namespace = _main_namespace(os.path.abspath(app))
     context.set_finder(_place)
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cli.terminals import Terminal
+from sandboxes.wheels import write_app, write_installed, write_wheel
 
 Write = Callable[..., Path]
 EXEC = (sys.executable, "-m", "mpkernel", "exec")
@@ -332,7 +333,7 @@ def test_an_app_that_is_not_there_is_named() -> None:
 def test_no_app_is_a_usage_error() -> None:
     refused = subprocess.run(EXEC, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2
-    assert "mpkernel exec APP" in refused.stderr
+    assert "mpkernel exec [--sandbox] APP" in refused.stderr
 
 
 def test_a_stopped_app_is_continued_with_its_command(write: Write) -> None:
@@ -352,3 +353,36 @@ def test_a_stopped_app_is_continued_with_its_command(write: Write) -> None:
         terminal.type("on\n")
         assert terminal.end() == 0
         assert terminal.shown.endswith("on\non\n")
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What uv finds: a package of one module, and what mpkernel needs."""
+    write_wheel(tmp_path / "wheels", "tiny", "1.0")
+    write_installed(tmp_path / "wheels", "msgspec")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+
+
+@pytest.mark.usefixtures("packages")
+def test_in_a_sandbox_an_app_has_the_packages_that_it_names(tmp_path: Path) -> None:
+    code = "import sys, tiny; print(tiny.VERSION, sys.prefix, sys.argv[1:], sys.stdin.read())"
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]', code)
+    ended = execute("--sandbox", app, "--sandbox", stdin="in")
+    assert ended.stdout.startswith(f"1.0 {tmp_path}/cache/")
+    assert ended.stdout.endswith(" ['--sandbox'] in\n")
+    assert "+ tiny==1.0" in ended.stderr
+    again = execute("--sandbox", app, stdin="")
+    assert again.stderr == ""
+
+
+@pytest.mark.usefixtures("packages")
+def test_in_a_sandbox_what_uv_says_is_the_error(tmp_path: Path, write: Write) -> None:
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny==2.0"]', "print('ran')")
+    ended = execute("--sandbox", app)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "No solution found" in ended.stderr
+    plain = execute("--sandbox", str(write("print('ran')", "plain.py")))
+    assert plain.stdout == "ran\n"

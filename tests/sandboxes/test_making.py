@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faults.namespaces import with_small
 from sandboxes.makers import Maker, version_in
+from sandboxes.programs import replaced_uv
 from sandboxes.wheels import write_app, write_wheel
 
 from mpkernel.errors import SandboxError
@@ -128,7 +129,7 @@ def test_without_uv_the_error_says_how_to_get_it(
 
 def test_a_uv_that_is_killed_half_way_leaves_nothing(maker: Maker, tmp_path: Path) -> None:
     app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
-    maker.env["UV"] = _stopping_uv(tmp_path, "kill -KILL $$")
+    maker.env["UV"] = replaced_uv(tmp_path, "kill -KILL $$")
     with pytest.raises(SandboxError, match="uv was ended by SIGKILL"):
         maker.make(app)
     assert os.listdir(maker.store.directory) == []
@@ -142,7 +143,7 @@ def test_a_maker_that_is_killed_while_its_uv_lives_on_keeps_others_waiting(
     app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
     os.mkfifo(tmp_path / "reached")
     os.mkfifo(tmp_path / "go on")
-    uv = _stopping_uv(tmp_path, f"echo > '{tmp_path}/reached'; cat '{tmp_path}/go on'")
+    uv = replaced_uv(tmp_path, f"echo > '{tmp_path}/reached'; cat '{tmp_path}/go on'")
     maker.env["UV"] = uv
     with maker.elsewhere(app) as first:
         (tmp_path / "reached").read_text()
@@ -172,7 +173,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(maker: Maker, tmp_path: Path) -
     before = with_small({maker.store.directory: "16k,mode=700"})
     with maker.elsewhere(app, before=before) as one:
         said = one.communicate(timeout=60)[0]
-    assert said.startswith("SandboxError: ")
+    assert "\nSandboxError: " in said
     assert "No space left on device" in said
 
 
@@ -189,18 +190,7 @@ def test_a_header_that_changes_meanwhile_is_not_taken_for_the_old_one(
 ) -> None:
     app = write_app(tmp_path / "app.py", 'dependencies = ["tiny==1.0"]')
     key = maker.recipe(app).key
-    maker.env["UV"] = _stopping_uv(tmp_path, f'sed -i s/1.0/2.0/ \'{app}\'; exec "$uv" "$@"')
+    maker.env["UV"] = replaced_uv(tmp_path, f'sed -i s/1.0/2.0/ \'{app}\'; exec "$uv" "$@"')
     with pytest.raises(SandboxError, match="was changed while its environment was made"):
         maker.make(app)
     assert maker.store.find(key) is None
-
-
-def _stopping_uv(folder: Path, script: str) -> str:
-    """A program that does as uv does, but this script in the place of `uv sync`."""
-    uv = os.path.join(os.path.dirname(sys.executable), "uv")
-    program = folder / "stopping-uv"
-    program.write_text(
-        f'#!/bin/sh\nuv=\'{uv}\'\nif [ "$1" = sync ]; then {script}; fi\nexec "$uv" "$@"\n'
-    )
-    program.chmod(0o755)
-    return str(program)

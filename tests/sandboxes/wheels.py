@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["write_app", "write_wheel"]
+__all__ = ["write_app", "write_installed", "write_wheel"]
 
 
 def write_wheel(folder: Path, name: str, version: str, *, needs: Sequence[str] = ()) -> Path:
@@ -28,6 +30,17 @@ def write_wheel(folder: Path, name: str, version: str, *, needs: Sequence[str] =
         names = (f"{name}.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD")
         wheel.writestr(f"{info}/RECORD", "".join(f"{one},,\n" for one in names))
     return path
+
+
+def write_installed(folder: Path, name: str) -> None:
+    """A wheel of a package as it is installed here: tests need no index to get it."""
+    found = importlib.metadata.distribution(name)
+    tag = re.search(r"^Tag: (\S+)$", found.read_text("WHEEL") or "", re.MULTILINE)
+    assert tag is not None
+    with zipfile.ZipFile(folder / f"{name}-{found.version}-{tag[1]}.whl", "w") as wheel:
+        for file in found.files or ():
+            if not file.as_posix().startswith("..") and file.suffix != ".pyc":
+                wheel.write(file.locate(), file.as_posix())
 
 
 def write_app(path: Path, header: str, code: str = "") -> str:

@@ -19,6 +19,7 @@ from mpkernel.errors import AppNotFound, HostStartError
 from mpkernel.program import ENDED, MainProgram
 from mpkernel.server.launching.interpreter import start_error
 from mpkernel.server.launching.launch import launch
+from mpkernel.server.launching.other_python import OtherPython
 from mpkernel.server.supervision.exit_status import ExitStatus, OutOfMemory
 
 __all__ = ["ForegroundApp"]
@@ -60,13 +61,14 @@ class ForegroundApp:
         self._largest_bytes = 0
 
     @classmethod
-    def launch(cls, app: str, argv: Sequence[str] = ()) -> Self:
+    def launch(cls, app: str, argv: Sequence[str] = (), python: OtherPython | None = None) -> Self:
         """Start an app. From this call to the end of `wait`, signals are blocked in the calling
         thread.
 
         Args:
             app: its file, as the user named it.
             argv: its arguments.
+            python: what runs it; it is closed here. Default: the launcher's Python.
 
         Raises:
             AppNotFound: there is no such file.
@@ -80,7 +82,7 @@ class ForegroundApp:
             _ENTRY,
             app,
             list(argv),
-            sys.path[0 if sys.flags.safe_path else 1 :],
+            sys.path[0 if sys.flags.safe_path else 1 :] if python is None else None,
             sorted(mask),
             faults.fileno(),
             os.getpid(),
@@ -92,6 +94,7 @@ class ForegroundApp:
                 descriptors=(faults.fileno(),),
                 stdio=(None, None, None),
                 own_session=False,
+                python=python,
             )
         except (OSError, HostStartError) as error:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -99,6 +102,9 @@ class ForegroundApp:
             if isinstance(error, OSError):
                 raise start_error(app, error) from error
             raise
+        finally:
+            if python is not None:
+                python.close()
         return cls(app, child, faults, mask)
 
     def wait(self) -> ExitStatus:

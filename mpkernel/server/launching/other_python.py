@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +23,7 @@ import shm
 from mpkernel import errors
 from mpkernel.errors import HostStartError, SandboxError
 from mpkernel.private_files import make_private, sandbox_directory
-from mpkernel.sandboxes import Environment, Recipe, Store, recipe_for
+from mpkernel.sandboxes import Environment, Making, Recipe, Store, recipe_for
 from mpkernel.sandboxes.order import Order, written
 from mpkernel.sandboxes.uv import uv_environment
 from mpkernel.server.launching.interpreter import interpreter
@@ -73,6 +73,19 @@ class EnvironmentOfApp(msgspec.Struct, frozen=True, kw_only=True):
                 remedy="look at the limits of this server, and at the space for temporary files",
             ) from error
 
+    def made(self, say: Callable[[str], None]) -> OtherPython:
+        """Its Python, for one launch. Blocks until the environment is whole.
+
+        Args:
+            say: called with each line about what is done meanwhile.
+
+        Raises:
+            SandboxError: it could not be made.
+        """
+        store = Store()
+        making = Making(self.recipe, store, env=uv_environment(os.environ), say=say)
+        return OtherPython(self.recipe, store, making.environment())
+
 
 def environment_of(app: str, settings: Settings, kernel: KernelSpec) -> EnvironmentOfApp | None:
     """The environment in which the next process of an app runs; None for the server's own.
@@ -106,7 +119,7 @@ class OtherPython:
         recipe: of the environment.
         store: where it lies, or is going to.
         environment: the environment; None if it must be made.
-        stream_fd: see `EnvironmentOfApp.python`.
+        stream_fd: see `EnvironmentOfApp.python`; needed where there is no environment yet.
 
     Attributes:
         path: its program; it need not be there yet.
@@ -116,7 +129,11 @@ class OtherPython:
     """
 
     def __init__(
-        self, recipe: Recipe, store: Store, environment: Environment | None, stream_fd: int
+        self,
+        recipe: Recipe,
+        store: Store,
+        environment: Environment | None,
+        stream_fd: int | None = None,
     ) -> None:
         self.path = str(store.python_of(recipe.key))
         self._recipe = recipe
@@ -136,6 +153,7 @@ class OtherPython:
         command = [self.path, "-P", "-c", program, "--multiprocessing-fork"]
         if self._environment is not None:
             return command
+        assert self._stream_fd is not None, "the process tells nobody what it does"
         order = self._order = written(
             Order(
                 app=self._recipe.app,
