@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -27,6 +28,10 @@ settings.load_profile("mpkernel")
 # that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Servers of the tests store their sessions here, and not where those of this user are.
+_STATE = tempfile.TemporaryDirectory(prefix="mpkernel-state-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 _SHM = Path("/dev/shm")
 _OF_OURS = ("spawn_main", "mpkernel")

@@ -77,6 +77,7 @@ class Server:
         env: variables to add to the environment; a value of None removes one.
         health: path that answers 200 once the server is ready.
         ready_timeout_s: how long it may take until then.
+        port: where it listens. Default: a free one.
     """
 
     def __init__(
@@ -89,8 +90,9 @@ class Server:
         cwd: str | os.PathLike[str] | None = None,
         health: str = "/health",
         ready_timeout_s: float = 60.0,
+        port: int | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = port if port is not None else free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._argv = [
             part.replace("{port}", str(self.port))

@@ -13,4 +13,5 @@ DEFAULTS = Settings(
     snapshot=True,
     control=True,
     crash_reports=100,
+    session_store=True,
 )

@@ -25,6 +25,7 @@ from starlette.responses import PlainTextResponse
 
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.server.arrivals import tell_to_reload
 from mpkernel.marimo_backend.server.banner import showing_banners
 from mpkernel.marimo_backend.server.events import serve_events
 from mpkernel.marimo_backend.server.file_answers import FileAnswer, with_valid_range
@@ -119,12 +120,18 @@ class IsolationMiddleware:
     ) -> None:
         """Let marimo serve a page's connection. The session learns when the page has taken a
         message, when it has connected again, and when it is gone."""
+        arrivals = lease.arrivals
+        if arrivals is not None and await arrivals.expect(session_id, scope):
+            await tell_to_reload(session_id, receive, send)
+            return
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             try:
                 await self._app(scope, receive, send)
             finally:
                 lease.page_moved(session_id)
+                if arrivals is not None:
+                    arrivals.forget(session_id)
 
         send = telling_of_reconnection(send, lambda: lease.page_is_back(session_id))
         send = telling_of_moves(send, lambda: lease.page_moved(session_id))

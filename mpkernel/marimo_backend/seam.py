@@ -26,10 +26,12 @@ __all__ = [
     "SUPPORTED",
     "as_starlette",
     "asks_for_sandboxes",
+    "cells_of",
     "check_marimo",
     "has_page",
     "host",
     "is_supported",
+    "keep_skew_token",
     "messages_waiting",
     "options_with_value",
     "pass_zmq_checks",
@@ -252,6 +254,25 @@ def asks_for_sandboxes(manager: Any) -> bool:
 def sandboxes_are_pixis() -> bool:
     """Whether `marimo run --sandbox` was told to have its environments made by pixi, not by uv."""
     return os.environ.get("MARIMO_SANDBOX_BACKEND") == "pixi"
+
+
+def cells_of(manager: Any, file_key: str | None) -> dict[str, str]:
+    """The code of a notebook's cells as its file is now, by their ids.
+
+    Args:
+        manager: the session manager that serves it.
+        file_key: marimo's name for it. None: the only one that is served; of several, no cells.
+    """
+    key = file_key or manager.workspace.get_unique_file_key()
+    if key is None:
+        return {}
+    return dict(manager.app_manager(key).app.cell_manager.code_map())
+
+
+def keep_skew_token(manager: Any, token: str) -> None:
+    """Have this manager know outdated pages by this token."""
+    tokens = manager._token_manager
+    tokens.skew_protection_token = type(tokens.skew_protection_token)(token)
 
 
 def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:

@@ -23,6 +23,7 @@ class Lease:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.leaving = self
+        self.arrivals = None
         self.shared = SimpleNamespace(hosts=SimpleNamespace(settings=Settings()))
 
     @asynccontextmanager

@@ -10,6 +10,9 @@ marimo_journal    what is needed to restore a session
 journal_entries   what the journal makes of each command
 kept_journal      the journal as bytes, for another server
 elements          the values that a page's elements were set to
+arrivals          pages that connect with a session that the server does not have
+authority         whose session it is
+same_cells        which cells of a notebook are the same after it was edited
 uploads           takes uploaded files out of what a page sends, while it arrives
 reconnecting      tells when a page has connected again
 events            pages that are connected by server-sent events

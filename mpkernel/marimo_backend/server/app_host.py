@@ -26,6 +26,7 @@ from mpkernel.marimo_backend.server.marimo_session import MarimoSession, Pages
 from mpkernel.marimo_backend.server.page_stream import PageStream
 from mpkernel.marimo_backend.server.uploads import with_uploads
 from mpkernel.server.apps.app import App
+from mpkernel.server.apps.stored_sessions import is_loaded
 from mpkernel.server.pool import HostPool
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
@@ -157,6 +158,7 @@ class AppHostAdapter:
         )
         with self._lock:
             stream = self._streams.get(session_id)
+        arrival = self._pages.arrival(session_id)
         session = MarimoSession(
             owner,
             session_id,
@@ -164,8 +166,14 @@ class AppHostAdapter:
             journal,
             loop=self._shared.loop,
             pages=self._pages,
+            arrival=arrival,
         )
+        stored = arrival.journal if arrival is not None and arrival.app == self._app else None
+        if stored is not None and is_loaded(journal, stored, session_id):
+            session.come_back()
         owner.open(session, kernel)
+        if arrival is not None:
+            self._shared.hosts.stored.keep(session, arrival.key)
         with self._lock:
             self._streams.pop(session_id, None)
             self._sessions[session_id] = session
@@ -179,7 +187,8 @@ class AppHostAdapter:
         if session is not None:
             session.stream = None
             leaving = self._shared.leaving.begun
-            session.stop(patience_s=self._shared.hosts.settings.drain_grace_s if leaving else 0.0)
+            patience_s = self._shared.hosts.settings.drain_grace_s if leaving else 0.0
+            session.stop(patience_s=patience_s, may_come_back=True)
 
     def send_command(self, session_id: str, channel: Any, payload: object) -> None:
         """Send a command to a session's kernel. A refused one becomes an alert on the page."""
@@ -193,7 +202,7 @@ class AppHostAdapter:
             return
         try:
             command = with_uploads(with_carried_requests(payload))
-            pickled = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
+            pickled = pickle.dumps(session.beginning(command), pickle.HIGHEST_PROTOCOL)
             session.send(_CHANNELS[channel.value], pickled, command=command)
         except SessionClosed as error:
             logger.debug("a command came after the end of its session: %s", error)

@@ -3,7 +3,8 @@
 marimo's page of a running notebook receives banners but does not show them (its editor does), and
 its alerts disappear after five seconds. So a script is put into the page's head: it reads the
 messages of the page's WebSocket, or its server-sent events, and shows the last banner at the top
-until it is dismissed.
+until it is dismissed. When the page is told to reload, the script has it say then
+which session it had.
 """
 
 from __future__ import annotations
@@ -51,11 +52,29 @@ _SCRIPT = b"""<script data-mpkernel="banner">
     if (typeof message === "string" && /^\\{"op": ?"banner"/.test(message)) {
       show(JSON.parse(message).data);
     }
+    if (typeof message === "string" && /^\\{"op": ?"reload"/.test(message)) {
+      const former = JSON.parse(message).data.session_id;
+      if (former) sessionStorage.setItem("mpkernel-former", former); // marimo's page reloads now
+    }
+  };
+  // A page that was told to reload says so when it connects: marimo gives it another session.
+  const withFormer = (address) => {
+    const url = new URL(address, location.href);
+    const former = sessionStorage.getItem("mpkernel-former");
+    if (former && /\\/ws$/.test(url.pathname)) {
+      url.searchParams.set("mpkernel_former", former);
+      return url.href;
+    }
+    return address;
   };
   const Native = window.WebSocket;
   window.WebSocket = class WebSocket extends Native {
-    constructor(...args) {
-      super(...args);
+    constructor(address, ...args) {
+      const given = withFormer(address);
+      super(given, ...args);
+      if (given !== address) {
+        this.addEventListener("open", () => sessionStorage.removeItem("mpkernel-former"));
+      }
       this.addEventListener("message", ({ data }) => heard(data));
     }
   };

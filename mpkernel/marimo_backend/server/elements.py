@@ -4,6 +4,7 @@ size."""
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -88,6 +89,31 @@ class ElementState:
         copied._sizes = dict(self._sizes)
         copied._bytes = self._bytes
         return copied
+
+    def moved(self, new_id: Callable[[str], str | None]) -> tuple[Self, list[str]]:
+        """A state in which the elements have other ids; and the ids of those that are gone.
+
+        Args:
+            new_id: the id that an element has now; None for none.
+        """
+        moved = type(self)(self._max_bytes, self._max_files_bytes)
+        moved.has_more_too_large = self.has_more_too_large
+        moved.has_unlasting = self.has_unlasting
+        moved.has_nameless = self.has_nameless
+        gone: list[str] = []
+        for object_id, value in self._kept.items():
+            now = new_id(object_id)
+            if now is None:
+                gone.append(object_id)
+            elif isinstance(value, RestoredModel):
+                moved.set_model(now, value)
+            else:
+                moved.set({now: value.value})
+        for object_id in self.too_large:
+            now = new_id(object_id)
+            if now is not None:
+                moved.set({now: TooLarge(self.lost_files.get(object_id, ()))})
+        return moved, gone
 
     @property
     def kept(self) -> list[tuple[str, RestoredValue | RestoredModel]]:

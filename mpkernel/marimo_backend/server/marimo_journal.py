@@ -39,6 +39,7 @@ from mpkernel.marimo_backend.server.kept_journal import (
     refusing_others,
 )
 from mpkernel.marimo_backend.server.pending_commands import PendingCommands
+from mpkernel.marimo_backend.server.same_cells import SameCells
 from mpkernel.server.sessions.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
@@ -83,6 +84,7 @@ class MarimoJournal(Journal):
         self._arguments = arguments
         self._max_bytes = max_bytes
         self._instantiation: Any = None
+        self._written: tuple[Any, KeptOther | None] = (None, None)
         self._max_files_bytes = max_files_bytes
         self._state = self._new_state()
         self._good = self._state  # before the command that may have ended the process
@@ -169,7 +171,7 @@ class MarimoJournal(Journal):
         """See `Journal.kept`, and `kept_journal` for what is not."""
         first = self._instantiation
         journal = KeptJournal(
-            instantiation=None if first is None else KeptOther.of(first),
+            instantiation=self._kept_instantiation(first),
             state=KeptState.of(self._state),
             good=None if self._good is self._state else KeptState.of(self._good),
             widgets=self._widgets,
@@ -198,6 +200,43 @@ class MarimoJournal(Journal):
         self._has_unkept = found.has_unkept
         self._has_lost_request = found.has_lost_request
 
+    def count_all_as_begun(self) -> None:
+        counts = (one.commands if isinstance(one, Unkept) else 1 for one in self._pending)
+        self._begun = self._done + sum(counts)
+
+    def begin_anew(self, command: Any) -> tuple[Any, tuple[str, ...]]:
+        """A session that was stored begins on another server, with the notebook as it is there.
+
+        Args:
+            command: marimo's, which runs the cells first. `sent` follows, with the same.
+
+        Returns: what to send instead, in which the values that were stored are initial values; and
+            what does not come back, in words.
+        """
+        state = self._state.copy()
+        self._settle_pending(state, without_running=False)
+        cells = SameCells(_codes_in(self._instantiation), _codes_in(command))
+        self._state, gone = state.moved(cells.new_id)
+        self._good = self._state
+        self._instantiation = None
+        self._pending.replace(())
+        self._begun = self._done = 0
+        self._unanswered.clear()
+        self._widgets.clear()
+        self._has_lost_request = False  # there is a new one
+        lost = self._lost()
+        if gone:
+            named = cells.named(gone)
+            lost += ("what was set in cells that are not the same" + f" ({named})" * bool(named),)
+        values = seam.server("UpdateUIElementCommand").from_ids_and_values
+        return (
+            msgspec.structs.replace(
+                command,
+                set_ui_element_value_request=values(self._state.kept, command.request),
+            ),
+            lost,
+        )
+
     def unanswered(self) -> list[str]:
         """The calls of functions that will not be answered: they ran when the process ended, and
         are not repeated. To be called once after `rebuild`."""
@@ -208,6 +247,12 @@ class MarimoJournal(Journal):
     def untaken_text_bytes(self) -> int:
         """How many bytes of long texts the kernel has not taken yet."""
         return self._pending.untaken_text_bytes
+
+    def _kept_instantiation(self, first: Any) -> KeptOther | None:
+        """It has all the code of the notebook in it, so it is not written anew each time."""
+        if first is not self._written[0]:
+            self._written = (first, KeptOther.of(first))
+        return self._written[1]
 
     def _new_state(self) -> ElementState:
         return ElementState(self._max_bytes, self._max_files_bytes)
@@ -307,6 +352,13 @@ class MarimoJournal(Journal):
             (self._has_lost_request, "what the app was told of the page's HTTP request"),
         )
         return tuple(what for is_lost, what in said if is_lost)
+
+
+def _codes_in(instantiation: Any) -> dict[str, str]:
+    """The code of the cells that it runs, by their ids."""
+    if instantiation is None:
+        return {}
+    return {one.cell_id: one.code for one in instantiation.execution_requests}
 
 
 def _upload_again(files: list[str]) -> str:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from mpkernel.errors import (
     AppUnavailable,
     HostUnresponsive,
@@ -20,6 +22,7 @@ from mpkernel.errors import (
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
+from mpkernel.marimo_backend.server.arrivals import Arrival, StoredPage, digest_of
 from mpkernel.marimo_backend.server.elements import texts_of
 from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
 from mpkernel.marimo_backend.server.outflow import Outflow
@@ -39,6 +42,10 @@ _SPARE_MESSAGES = 1024
 
 class Pages(Protocol):
     """The pages of a server's sessions. On the loop's thread."""
+
+    def arrival(self, session_id: str) -> Arrival | None:
+        """What is stored of a session that a page is about to open."""
+        ...
 
     def messages_waiting(self, session_id: str) -> int:
         """How many messages the slowest page of a session has not taken."""
@@ -85,6 +92,7 @@ class MarimoSession(BaseSession):
         journal: what is needed to restore the session.
         loop: the running loop.
         pages: the pages of this and other sessions; called on the loop's thread.
+        arrival: how it is stored. Default: not at all.
 
     Attributes:
         stream: as given; None when marimo's session is gone.
@@ -99,8 +107,12 @@ class MarimoSession(BaseSession):
         *,
         loop: asyncio.AbstractEventLoop,
         pages: Pages,
+        arrival: Arrival | None = None,
     ) -> None:
         super().__init__(app, session_id, journal)
+        self._arrival = arrival
+        self._cells = ""
+        self._is_coming_back = False
         self.stream = stream
         self._pages = pages
         self._outflow = Outflow(
@@ -143,6 +155,35 @@ class MarimoSession(BaseSession):
                 remedy="wait until it answers again, or close the session",
             )
 
+    def come_back(self) -> None:
+        """The journal has taken over what was stored: the session begins with that."""
+        self._is_coming_back = True
+
+    def beginning(self, command: Any) -> Any:
+        """What to send for a command: of a session that comes back, the first run of the cells has
+        the values that were stored. Its page is told."""
+        if not isinstance(command, seam.server("CreateNotebookCommand")) or self._arrival is None:
+            return command
+        with self._lock:
+            self._cells = digest_of(one.code for one in command.execution_requests)
+            is_coming_back, self._is_coming_back = self._is_coming_back, False
+            if not is_coming_back:
+                return command
+            command, lost = self._marimo_journal.begin_anew(command)
+        logger.info("session came back", app=self.app.path, session=self.session_id)
+        self._show_restarted(
+            _Missed(_described(_why_restarted(self._arrival), lost), None, time.monotonic())
+        )
+        return command
+
+    def kept(self) -> bytes | None:
+        """See `BaseSession.kept`."""
+        with self._lock:
+            journal = super().kept()
+            if journal is None or self._arrival is None:
+                return None
+            return msgspec.msgpack.encode(StoredPage(self._arrival.token, self._cells, journal))
+
     def created(self, thread: int) -> None:
         super().created(thread)
         self._was_created = True
@@ -173,13 +214,8 @@ class MarimoSession(BaseSession):
             session=self.session_id,
         )
         self._answer_calls()
-        said = [
-            "The last action in this tab ended it, and was left out." if guilty else "",
-            "Inputs are as they were; what cells changed since then (mo.state, variables)"
-            " starts anew.",
-            f"Lost: {'; '.join(lost)}." if lost else "",
-        ]
-        description = html.escape(" ".join(filter(None, said)))
+        why = "The last action in this tab ended it, and was left out." if guilty else ""
+        description = _described(why, lost)
         self._missed = _Missed(description, "danger" if guilty else None, time.monotonic())
         self._note_absence(self._missed)
         self._show_restarted(self._missed)
@@ -286,3 +322,19 @@ class MarimoSession(BaseSession):
                 status=status,
                 **found,
             )
+
+
+def _described(why: str, lost: tuple[str, ...]) -> str:
+    """What the banner says of a session that was restored, as HTML."""
+    said = [
+        why,
+        "Inputs are as they were; what cells changed since then (mo.state, variables) starts anew.",
+        f"Lost: {'; '.join(lost)}." if lost else "",
+    ]
+    return html.escape(" ".join(filter(None, said)))
+
+
+def _why_restarted(arrival: Arrival) -> str:
+    if arrival.is_of_this_server:
+        return "This tab was away for so long that its session had ended."
+    return "The server was restarted."

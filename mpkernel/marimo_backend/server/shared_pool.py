@@ -18,6 +18,7 @@ from mpkernel.configuration.sources import Gathered, Sources, gather
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.defaults import DEFAULTS
 from mpkernel.marimo_backend.server.app_host import AppHostAdapter
+from mpkernel.marimo_backend.server.arrivals import Arrival, Arrivals
 from mpkernel.marimo_backend.server.leaving import Leaving
 from mpkernel.marimo_backend.server.page_stream import distribute_on_the_loop
 from mpkernel.server.pool import HostPool
@@ -138,6 +139,10 @@ class PoolLease:
         manager: the session manager; None if the lease only keeps the pool open.
         sandbox: whether notebooks with a header run in environments of their own, whatever the
             setting `sandbox` says.
+
+    Attributes:
+        shared, manager: as given.
+        arrivals: pages that connect with sessions that the manager does not have.
     """
 
     def __init__(self, shared: SharedPool, manager: Any = None, *, sandbox: bool = False) -> None:
@@ -149,6 +154,7 @@ class PoolLease:
         self._lock = threading.Lock()  # guards _adapters
         self._adapters: dict[str, AppHostAdapter] = {}
         self._most_adapters = _KEPT_ADAPTERS  # with more, idle ones are dropped
+        self.arrivals = None if manager is None else Arrivals(shared.hosts.stored, manager)
         self._when_moved: dict[str, Callable[[], None]] = {}  # by session; on the loop's thread
         with shared.lock:
             shared.leases.add(self)
@@ -201,6 +207,10 @@ class PoolLease:
             adapters = list(self._adapters.values())
         for adapter in adapters:
             adapter.page_cut_off(session_id)
+
+    def arrival(self, session_id: str) -> Arrival | None:
+        """What is stored of one of the manager's sessions that a page is about to open."""
+        return None if self.arrivals is None else self.arrivals.get(session_id)
 
     def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
         """Have `call` called once, when a page of one of the manager's sessions has taken a

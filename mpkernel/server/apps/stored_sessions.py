@@ -12,7 +12,7 @@ from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 
-__all__ = ["StoredSessions"]
+__all__ = ["StoredSessions", "is_loaded"]
 
 logger = get_logger(__name__)
 
@@ -32,25 +32,24 @@ class StoredSessions:
         """Whether sessions are stored."""
         return self._store is not None
 
-    async def take(self, app: str, session_id: str, authority: str) -> Taken | None:
+    async def take(self, key: str) -> Taken | None:
         """What is stored of a session that does not live; see `SessionStore.take`.
 
         Args:
-            app: absolute path of the app's file.
-            session_id: the client's name for the session.
-            authority: see `key_of`.
+            key: see `key_of`.
+        """
+        return None if self._store is None else await self._store.take(key)
+
+    def keep(self, session: BaseSession, key: str) -> None:
+        """Store a session that has just been opened, from its next change on.
+
+        Args:
+            session: which.
+            key: see `key_of`.
         """
         if self._store is None:
-            return None
-        return await self._store.take(key_of(app, session_id, authority), app)
-
-    def keep(self, session: BaseSession, authority: str) -> None:
-        """Store a session that has just been opened, from its next change on."""
-        if self._store is None:
             return
-        path = session.app.path
-        key = key_of(path, session.session_id, authority)
-        copy = self._store.keep(key, path, session.kept)
+        copy = self._store.keep(key, session.app.path, session.kept)
         if copy is not None:
             session.copies.keep(copy)
 
@@ -67,8 +66,9 @@ class StoredSessions:
 
         Raises: what `App.open` raises.
         """
-        taken = await self.take(app.path, session.session_id, authority)
-        if taken is not None and _is_loaded(journal, taken.content, session):
+        key = key_of(app.path, session.session_id, authority)
+        taken = await self.take(key)
+        if taken is not None and is_loaded(journal, taken.content, session.session_id):
             what = f"the server of {app.name} was restarted"
             if taken.is_of_this_server:
                 what = f"the session {session.session_id} of {app.name} had ended"
@@ -77,7 +77,7 @@ class StoredSessions:
             )
         else:
             app.open(session, kernel)
-        self.keep(session, authority)
+        self.keep(session, key)
 
     async def close(self) -> None:
         """Write what has changed. Idempotent."""
@@ -85,16 +85,12 @@ class StoredSessions:
             await self._store.close()
 
 
-def _is_loaded(journal: Journal, content: bytes, session: BaseSession) -> bool:
+def is_loaded(journal: Journal, content: bytes, session_id: str) -> bool:
+    """Have a new journal take over what another server stored. Whether it could."""
     try:
         journal.load(content)
     except ProtocolError as error:
-        logger.info(
-            "a stored session cannot come back: %s",
-            error,
-            app=session.app.path,
-            session=session.session_id,
-        )
+        logger.info("a stored session cannot come back: %s", error, session=session_id)
         return False
     journal.count_all_as_begun()
     return True

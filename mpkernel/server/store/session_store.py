@@ -36,24 +36,26 @@ class Taken(NamedTuple):
     """What was stored of a session.
 
     Attributes:
-        content: what `Journal.kept` gave.
+        app: absolute path of the file of its app.
+        content: what was kept of it.
         is_of_this_server: whether this server has stored it.
     """
 
+    app: str
     content: bytes
     is_of_this_server: bool
 
 
-def key_of(app: str, session_id: str, authority: str = "") -> str:
+def key_of(place: str, session_id: str, authority: str = "") -> str:
     """The name of a session in the store. Whoever reads it learns none of these.
 
     Args:
-        app: absolute path of the app's file.
+        place: where its name is its own: absolute path of the app's file, for example.
         session_id: the client's name for the session.
         authority: who may have it back. Default: whoever knows the other two.
     """
     digest = hashlib.sha256()
-    for part in (app, session_id, authority):
+    for part in (place, session_id, authority):
         encoded = part.encode(errors="surrogateescape")
         digest.update(b"%d:" % len(encoded) + encoded)
     return digest.hexdigest()[:40]
@@ -109,26 +111,26 @@ class SessionStore:
             most_bytes=settings.session_store_bytes,
         )
 
-    async def take(self, key: str, app: str) -> Taken | None:
+    async def take(self, key: str) -> Taken | None:
         """What this server or one that is dead has stored of a session that does not live. From now
         on it is this server's. None: there is nothing, or it is too old, damaged, not for this
         user, or of another version of mpkernel.
 
         Args:
             key: see `key_of`.
-            app: absolute path of the app's file.
         """
         with self._changes:
             if self._is_closed or key in self._sessions or time.monotonic() < self._retry_at:
                 return None
-        return await off_the_loop(lambda: self._take(key, app))
+        return await off_the_loop(lambda: self._take(key))
 
     def keep(self, key: str, app: str, content: Callable[[], bytes | None]) -> StoredSession | None:
         """Store a session from its next change on. None where the store has a session of this key
         that lives.
 
         Args:
-            key, app: as `take`.
+            key: see `key_of`.
+            app: absolute path of the file of its app.
             content: what to write, when it is asked for, on the store's thread; None: nothing.
         """
         with self._changes:
@@ -214,31 +216,31 @@ class SessionStore:
                 self._folders = Folders(self._directory)
             return self._folders
 
-    def _take(self, key: str, app: str) -> Taken | None:
+    def _take(self, key: str) -> Taken | None:
         try:
             folders = self._opened()
             with folders.found(key) as path:
-                return None if path is None else self._taken_from(path, folders.own / key, app)
+                return None if path is None else self._taken_from(path, folders.own / key)
         except OSError as error:
             self._failed(error)
             return None
 
-    def _taken_from(self, path: Path, ours: Path, app: str) -> Taken | None:
+    def _taken_from(self, path: Path, ours: Path) -> Taken | None:
         try:
             is_old = time.time() - path.lstat().st_mtime > self._ttl_s
             found = None if is_old else content_of(read_file(path, self._most_bytes))
         except UnknownVersion:
-            logger.info("a stored session is of another version of mpkernel", app=app)
+            logger.info("a stored session is of another version of mpkernel file=%s", path)
             return None
         except OSError as error:
-            logger.warning("a stored session cannot be read: %s", error, app=app)
+            logger.warning("a stored session cannot be read: %s", error)
             return None
-        if found is None or (found[0].key, found[0].app) != (ours.name, app):
+        if found is None or found[0].key != ours.name:
             path.unlink()
             return None
         if path != ours:
             path.rename(ours)
-        return Taken(found[1], path == ours)
+        return Taken(found[0].app, found[1], path == ours)
 
     def _sweep(self) -> None:
         with self._changes:

@@ -45,7 +45,7 @@ async def test_what_a_killed_server_stored_is_taken_once(directory: Path) -> Non
         server.change(b"two")
         server.kill()
         first, second = store_in(directory), store_in(directory)
-        taken = await asyncio.gather(first.take(KEY, APP), second.take(KEY, APP))
+        taken = await asyncio.gather(first.take(KEY), second.take(KEY))
         contents = [one.content for one in taken if one is not None]
         assert contents == [b"two"]
 
@@ -54,7 +54,7 @@ async def test_what_a_living_server_has_is_not_taken(directory: Path) -> None:
     with other_server(directory) as server:
         server.change(b"one")
         store = store_in(directory)
-        assert await store.take(KEY, APP) is None
+        assert await store.take(KEY) is None
         keep(store, KEY, b"another's")
         server.change(b"two")
         assert len(files_in(directory)) == 2
@@ -71,20 +71,20 @@ async def test_a_server_that_ends_in_order_leaves_its_sessions(directory: Path) 
     stored.changed(by_client=True)
     content = b"two"
     await store.close()
-    taken = await store_in(directory).take(KEY, APP)
+    taken = await store_in(directory).take(KEY)
     assert taken is not None
-    assert taken == (b"two", False)
+    assert taken == (APP, b"two", False)
 
 
 async def test_a_session_that_has_left_comes_back_in_the_same_server(directory: Path) -> None:
     store = store_in(directory)
     stored = store.keep(KEY, APP, lambda: None)
     assert stored is not None
-    assert await store.take(KEY, APP) is None
+    assert await store.take(KEY) is None
     stored.leave(b"last")
     stored.changed(by_client=True)
     await wait_for(lambda: KEY not in store._sessions)
-    assert await store.take(KEY, APP) == (b"last", True)
+    assert await store.take(KEY) == (APP, b"last", True)
     await store.close()
 
 
@@ -104,13 +104,12 @@ async def test_another_authority_or_app_or_name_finds_nothing(directory: Path) -
     with other_server(directory) as server:
         server.change(b"one")
     store = store_in(directory)
-    for key, app in (
-        (key_of(APP, "mine", "somebody"), APP),
-        (key_of(APP, "other"), APP),
-        (key_of("/srv/other.py", "mine"), "/srv/other.py"),
-        (KEY, "/srv/other.py"),
+    for key in (
+        key_of(APP, "mine", "somebody"),
+        key_of(APP, "other"),
+        key_of("/srv/other.py", "mine"),
     ):
-        assert await store.take(key, app) is None
+        assert await store.take(key) is None
 
 
 async def test_names_of_files_do_not_tell_the_session_id(directory: Path) -> None:
@@ -156,7 +155,7 @@ async def test_a_file_that_is_not_as_a_server_leaves_it_is_refused(
         case "empty":
             file.write_bytes(b"")
     store = store_in(directory)
-    assert await store.take(KEY, APP) is None
+    assert await store.take(KEY) is None
     assert os.path.lexists(file) is (damage != "empty")
     keep(store, KEY, b"new")
     await store.close()
@@ -171,7 +170,7 @@ async def test_what_belongs_to_another_user_is_refused(directory: Path, what: st
         server.change(b"one")
     (file,) = files_in(directory)
     os.chown({"file": file, "folder": file.parent, "directory": directory}[what], 12345, -1)
-    assert await store_in(directory).take(KEY, APP) is None
+    assert await store_in(directory).take(KEY) is None
 
 
 async def test_what_is_too_old_does_not_come_back(directory: Path) -> None:
@@ -179,7 +178,7 @@ async def test_what_is_too_old_does_not_come_back(directory: Path) -> None:
         server.change(b"one")
     (file,) = files_in(directory)
     os.utime(file, (time.time() - 61, time.time() - 61))
-    assert await store_in(directory, ttl_s=60).take(KEY, APP) is None
+    assert await store_in(directory, ttl_s=60).take(KEY) is None
     store = store_in(directory, ttl_s=60)
     keep(store, key_of(APP, "other"), b"other")
     store._sweep()
@@ -255,7 +254,7 @@ async def test_a_killed_server_is_at_most_the_delay_behind(directory: Path) -> N
 
         await wait_for(written)
         server.kill()
-        taken = await store_in(directory).take(KEY, APP)
+        taken = await store_in(directory).take(KEY)
         assert taken is not None
         assert taken.content == b"49"
 
@@ -301,7 +300,7 @@ async def test_a_disk_that_fails_is_told_once_and_costs_the_store_alone(
         for number in range(10):
             store._retry_at = 0.0
             keep(store, key_of(APP, str(number)), b"x")
-        assert await store.take(KEY, APP) is None
+        assert await store.take(KEY) is None
     assert caplog.text.count("sessions are not stored for now") == 1
     assert "No space left" in caplog.text
     store._retry_at = 0.0
@@ -316,7 +315,7 @@ async def test_a_directory_that_cannot_be_used_is_told_once(
     (tmp_path / "file").touch()
     store = store_in(tmp_path / "file")
     with caplog.at_level(logging.WARNING):
-        assert await store.take(KEY, APP) is None
+        assert await store.take(KEY) is None
         keep(store, KEY, b"one")
         await store.close()
     assert caplog.text.count("sessions are not stored for now") == 1
@@ -355,6 +354,6 @@ async def test_a_write_that_broke_off_leaves_the_content_before(
         content = b"two"
         stored.changed(by_client=True)
     await store.close()
-    taken = await store_in(directory).take(KEY, APP)
+    taken = await store_in(directory).take(KEY)
     assert taken is not None
     assert taken.content == b"one"

@@ -1,0 +1,205 @@
+"""Sessions come back after the end of their server: killed, stopped, started anew with another
+version of the notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from e2e.events import EventsTab, needs_server_sent_events
+from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, free_port, http_client
+
+TABS = 50
+
+
+class Served:
+    """A notebook that one server after the other serves, on one port.
+
+    Args:
+        folder: where its file is, and what is stored.
+        notebook: which.
+        options: of `mpkernel run`.
+    """
+
+    def __init__(self, folder: Path, notebook: str, *options: str) -> None:
+        self.path = folder / notebook
+        self.path.write_bytes((NOTEBOOKS / notebook).read_bytes())
+        self.state = folder / "state"
+        self._port = free_port()
+        self._options = options
+
+    def server(self) -> Server:
+        return Server(
+            self.path,
+            options=self._options,
+            port=self._port,
+            env={"XDG_STATE_HOME": str(self.state)},
+        )
+
+    @property
+    def files(self) -> list[Path]:
+        sessions = self.state / "mpkernel" / "sessions"
+        return [path for path in sessions.glob("*-*/*") if path.name != "owner"]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    return Served(tmp_path, "slider.py")
+
+
+async def away(tab: Tab) -> None:
+    """The tab's server has ended; it forgets what came from there."""
+    await tab.wait_closed()
+    tab.messages.clear()
+    tab._outputs.clear()
+
+
+async def told_to_reload(tab: Tab) -> str:
+    """Connect, and be told to reload; the session that the page then asks for."""
+    opening = asyncio.create_task(tab.open())
+    async with asyncio.timeout(60):
+        while not tab.received("reload"):
+            await asyncio.sleep(0.02)
+    await tab.close()
+    with pytest.raises(TabClosed):
+        await opening
+    return str(tab.received("reload")[0]["session_id"])
+
+
+def banner_of(tab: Tab) -> str:
+    (banner,) = tab.received("banner")
+    assert banner["title"] == "This app was restarted"
+    return str(banner["description"])
+
+
+async def test_fifty_tabs_of_a_killed_server_come_back_with_their_values(served: Served) -> None:
+    async with http_client() as client:
+        async with served.server() as server:
+            tabs = [Tab(server.url, client=client) for _ in range(TABS)]
+            await asyncio.gather(*(tab.open() for tab in tabs))
+            await asyncio.gather(*(tab.wait_for("in process") for tab in tabs))
+            for number, tab in enumerate(tabs, 100):
+                await tab.set_ui("Number", number)
+            for number, tab in enumerate(tabs, 100):
+                await tab.wait_for(f"number {number} squared")
+            await until_written(served, TABS)
+            server.kill()
+            await asyncio.gather(*(away(tab) for tab in tabs))
+        async with served.server():
+            await asyncio.gather(*(tab.open() for tab in tabs))
+            for number, tab in enumerate(tabs, 100):
+                await tab.wait_for(f"number {number} squared")
+                assert tab.element("Number").value == number
+                await tab.wait_for(lambda tab: tab.received("banner"))
+                assert banner_of(tab).startswith("The server was restarted. Inputs are as they")
+            # The page's own copy of marimo's token still counts.
+            await tabs[0].set_ui("Number", 1)
+            await tabs[0].wait_for("number 1 squared")
+            await asyncio.gather(*(tab.close() for tab in tabs))
+
+
+async def until_written(served: Served, count: int) -> None:
+    """Wait until so many sessions are stored, and the store has nothing left to write."""
+    before: list[tuple[str, int]] = []
+    quiet_since = time.monotonic()
+    async with asyncio.timeout(30):
+        while len(before) < count or time.monotonic() - quiet_since < 0.5:
+            await asyncio.sleep(0.05)
+            now = [(path.name, path.stat().st_mtime_ns) for path in served.files]
+            if now != before:
+                before, quiet_since = now, time.monotonic()
+
+
+@pytest.mark.parametrize("new_tab", [Tab, pytest.param(EventsTab, marks=needs_server_sent_events)])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_tab_comes_back_however_the_server_ended(
+    served: Served, new_tab: type[Tab], sent: signal.Signals
+) -> None:
+    async with served.server() as server:
+        tab = await new_tab(server.url, query={"from": "the first"}).open()
+        await tab.wait_for("in process")
+        await tab.set_ui("Number", 7)
+        await tab.wait_for("number 7 squared")
+        await until_written(served, 1)
+        os.kill(server.pid, sent)
+        await away(tab)
+        await asyncio.to_thread(server._process.wait)
+    async with served.server(), tab:
+        await tab.wait_for("number 7 squared")
+        await tab.wait_for(lambda tab: tab.received("banner"))
+
+
+async def test_nothing_comes_back_for_who_guesses_or_is_too_late(tmp_path: Path) -> None:
+    served = Served(tmp_path, "slider.py", "--session-store-ttl-s", "60")
+    async with served.server() as server:
+        tab = await Tab(server.url).open()
+        await tab.wait_for("in process")
+        await tab.set_ui("Number", 7)
+        await tab.wait_for("number 7 squared")
+        await until_written(served, 1)
+        server.kill()
+        await away(tab)
+    (file,) = served.files
+    os.utime(file, (time.time() - 61, time.time() - 61))
+    async with served.server() as server:
+        async with Tab(server.url) as stranger:
+            await stranger.wait_for("number 1 squared")
+            assert not stranger.received("banner")
+        async with tab:
+            await tab.wait_for("number 1 squared")
+            assert not tab.received("banner")
+
+
+async def test_an_edited_notebook_is_loaded_anew_with_the_values_that_still_fit(
+    tmp_path: Path,
+) -> None:
+    """A cell was changed, another put before all, and a module beside them with the cells."""
+    served = Served(tmp_path, "inputs.py")
+    async with served.server() as server:
+        tab = await Tab(server.url).open()
+        await tab.wait_for("end")
+        first = tab.elements[0]
+        await tab.set_ui(first.object_id, 4)
+        await tab.wait_for("4; [0, 0]")
+        await until_written(served, 1)
+        server.kill()
+        await away(tab)
+    code = served.path.read_text()
+    one = "@app.cell\ndef _():\n    import helper\n\n    helper.NAME\n    return (helper,)\n\n\n"
+    served.path.write_text(code.replace("@app.cell", one + "@app.cell", 1))
+    (tmp_path / "helper.py").write_text("NAME = 'of the new version'\n")
+    async with served.server() as server:
+        former = await told_to_reload(tab)
+        assert former == tab.session_id
+        async with Tab(server.url, query={"mpkernel_former": former}) as reloaded:
+            await reloaded.wait_for("4; [0, 0]")
+            assert "of the new version" in reloaded.text
+            assert reloaded.elements[0].object_id != first.object_id
+            await reloaded.wait_for(lambda tab: tab.received("banner"))
+            assert "Lost" not in banner_of(reloaded)
+
+
+async def test_values_of_a_cell_that_was_changed_are_named(served: Served) -> None:
+    async with served.server() as server:
+        tab = await Tab(server.url).open()
+        await tab.wait_for("in process")
+        await tab.set_ui("Number", 7)
+        await tab.wait_for("number 7 squared")
+        await until_written(served, 1)
+        server.kill()
+        await away(tab)
+    code = served.path.read_text()
+    served.path.write_text(code.replace('label="Number"', 'label="Of today"'))
+    async with served.server() as server:
+        await told_to_reload(tab)
+        # A page without our script connects again by itself.
+        async with tab as reloaded:
+            await reloaded.wait_for("number 1 squared")
+            await reloaded.wait_for(lambda tab: tab.received("banner"))
+            assert "Lost: what was set in cells that are not the same (number)." in banner_of(
+                reloaded
+            )
