@@ -4,7 +4,8 @@ servers.
 Each notebook is served under its stem; `/health` answers, `/fork` leaves a forked helper of the
 server behind, `/zmq` tells whether libzmq can be had. Which framework and whose builder is said by
 `ASGI_FRAMEWORK` (starlette, fastapi, or bare: the builder's own application) and `ASGI_BUILDER`
-(marimo or mpkernel); `ASGI_TOKEN` is the pages' token.
+(marimo or mpkernel); `ASGI_TOKEN` is the pages' token; with `ASGI_SANDBOX` notebooks have
+environments of their own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ async def zmq(_: Request) -> JSONResponse:
 def make(*notebooks: str) -> Any:
     """The application that the environment asks for."""
     package = {"marimo": marimo, "mpkernel": mpkernel}[os.environ.get("ASGI_BUILDER", "marimo")]
-    builder = package.create_asgi_app(session_ttl=2, token=os.environ.get("ASGI_TOKEN"))
+    own = {"sandbox": True} if "ASGI_SANDBOX" in os.environ else {}
+    builder = package.create_asgi_app(session_ttl=2, token=os.environ.get("ASGI_TOKEN"), **own)
     for notebook in notebooks:
         builder = builder.with_app(path=f"/{Path(notebook).stem}", root=notebook)
     framework = os.environ.get("ASGI_FRAMEWORK", "starlette")

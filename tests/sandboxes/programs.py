@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
 
-__all__ = ["replaced_uv"]
+import psutil
+
+__all__ = ["Halted", "replaced_uv"]
+
+
+class Halted:
+    """A uv that halts in the middle, until it is told to go on.
+
+    Attributes:
+        uv: its program.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._reached, self._go_on = folder / "reached", folder / "go-on"
+        os.mkfifo(self._reached)
+        os.mkfifo(self._go_on)
+        script = f"echo halted; echo $$ > {self._reached}; cat {self._go_on}"
+        self.uv = replaced_uv(folder, script)
+
+    async def reached(self) -> psutil.Process:
+        """Wait until it halts; its process."""
+        return psutil.Process(int(await asyncio.to_thread(self._reached.read_text)))
+
+    async def go_on(self) -> None:
+        await asyncio.to_thread(self._go_on.write_text, "")
 
 
 def replaced_uv(folder: Path, script: str) -> str:

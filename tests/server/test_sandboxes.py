@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sandboxes.programs import replaced_uv
+from sandboxes.programs import Halted, replaced_uv
 from sandboxes.wheels import write_app, write_installed, write_wheel
 
 from mpkernel import Console, Done, Failure, HostPool, PythonClient, Restarted, Settings
@@ -38,27 +38,11 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-class Halted:
-    """A uv that halts in the middle, until it is told to go on."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._reached, self._go_on = folder / "reached", folder / "go-on"
-        os.mkfifo(self._reached)
-        os.mkfifo(self._go_on)
-        script = f"echo halted; echo $$ > {self._reached}; cat {self._go_on}"
-        monkeypatch.setenv("UV", replaced_uv(folder, script))
-
-    async def reached(self) -> psutil.Process:
-        """Wait until it halts; its process."""
-        return psutil.Process(int(await asyncio.to_thread(self._reached.read_text)))
-
-    async def go_on(self) -> None:
-        await asyncio.to_thread(self._go_on.write_text, "")
-
-
 @pytest.fixture
 def halted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Halted:
-    return Halted(tmp_path, monkeypatch)
+    halted = Halted(tmp_path)
+    monkeypatch.setenv("UV", halted.uv)
+    return halted
 
 
 @pytest.fixture
