@@ -112,6 +112,9 @@ def _apps(apps: Sequence[AppSnapshot], now: float, *, with_sessions: bool) -> li
             rows.append((plain(app.name), *_host(host, now), *_past(app)))
             if host.refusal is not None:
                 notes.setdefault(len(rows), []).append(f"takes no sessions: {plain(host.refusal)}")
+            if host.environment is not None:
+                what = "makes the environment" if host.is_preparing else "runs in the environment"
+                notes.setdefault(len(rows), []).append(f"{what} {plain(host.environment)}")
             if with_sessions:
                 notes.setdefault(len(rows), []).extend(_session(one, now) for one in host.sessions)
         if app.waiting:

@@ -16,6 +16,8 @@ from sandboxes.wheels import write_app, write_installed, write_wheel
 from mpkernel import Console, Done, Failure, HostPool, PythonClient, Restarted, Settings
 from mpkernel.errors import SandboxError
 from mpkernel.sandboxes import Store
+from mpkernel.server.operations.observing import Rates, snapshot_of
+from mpkernel.server.operations.snapshot import HostSnapshot
 
 ABOUT = "import sys, tiny; print(tiny.VERSION, sys.prefix)"
 
@@ -49,6 +51,12 @@ def halted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Halted:
 async def pool() -> AsyncIterator[HostPool]:
     async with HostPool(Settings(sandbox=True)) as pool:
         yield pool
+
+
+async def shown_of(pool: HostPool) -> HostSnapshot:
+    """What operators see of the process of the app that was opened first."""
+    snapshot = await snapshot_of(pool, Rates())
+    return snapshot.apps[0].hosts[0]
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -136,6 +144,7 @@ async def test_other_apps_go_on_while_an_environment_is_made_for_longer_than_a_s
         opening = asyncio.create_task(PythonClient.open(pool, app_of(tmp_path, "1.0")))
         await halted.reached()
         (host,) = pool.hosts
+        assert (await shown_of(pool)).is_preparing
         plain = await PythonClient.open(pool, tmp_path / "plain.py")
         begun = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() < begun + 2.5:
@@ -145,6 +154,10 @@ async def test_other_apps_go_on_while_an_environment_is_made_for_longer_than_a_s
         await halted.go_on()
         client = await opening
         assert client.session.pid == host.pid  # what made it has become the app's process
+        shown = await shown_of(pool)
+        assert not shown.is_preparing
+        assert shown.environment is not None
+        assert shown.environment in await said(client)
         assert (await said(client)).startswith("1.0")
 
 
@@ -219,3 +232,29 @@ async def test_an_environment_is_not_removed_while_its_app_runs(
     await client.close()
     await host.close()
     assert len(Store().prune(older_than_s=0)) == 1
+
+
+async def test_a_standby_waits_in_the_environment_that_an_app_used_last(tmp_path: Path) -> None:
+    async with HostPool(Settings(sandbox=True, standby=1)) as pool:
+        one = await PythonClient.open(pool, app_of(tmp_path, "1.0"))
+        of_server, warm = await two_ready(pool)
+        os.kill(pool.hosts[0].pid, signal.SIGKILL)
+        while not isinstance(await one.next(), Restarted):
+            pass
+        assert one.session.pid == warm
+        assert (await said(one)).startswith("1.0")
+        _, warm = await two_ready(pool, but=warm)
+        two = await PythonClient.open(pool, app_of(tmp_path, "2.0"))
+        assert (await said(two)).startswith("2.0")
+        await two_ready(pool, but=warm)
+        assert has_ended(psutil.Process(warm)) if psutil.pid_exists(warm) else True
+        assert pool.standby.pids[0] == of_server
+
+
+async def two_ready(pool: HostPool, but: int = 0) -> list[int]:
+    """The standby of the server, and that of an environment, once it is ready; another than this
+    one."""
+    async with asyncio.timeout(30):
+        while len(pids := pool.standby.pids) < 2 or but in pids:
+            await asyncio.sleep(0.05)
+    return pids

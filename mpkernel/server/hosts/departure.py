@@ -79,7 +79,7 @@ class Departure:
         self._timer: PatientTimer | None = None
         self._started_at = time.monotonic()
         self._on_start_timeout: Callable[[], None] = lambda: None
-        self._is_preparing = False
+        self.is_preparing = False
 
     def starting(self, on_timeout: Callable[[], None]) -> None:
         """The process was told what it is for: it has `start_timeout_s` to be ready."""
@@ -88,17 +88,17 @@ class Departure:
 
     def preparing(self) -> None:
         """The environment of the app is made: that may take as long as somebody waits for it."""
-        if self._is_preparing or self._life.state not in (State.STARTING, State.DRAINING):
+        if self.is_preparing or self._life.state not in (State.STARTING, State.DRAINING):
             return
-        self._is_preparing = True
+        self.is_preparing = True
         logger.info("the environment is made", app=self._app, pid=self._process.pid)
         self._start_timer(_LOOK_EVERY_S, self._look_who_waits)
 
     def prepared(self) -> None:
         """The environment is whole: the process starts only now."""
-        if not self._is_preparing:
+        if not self.is_preparing:
             return
-        self._is_preparing = False
+        self.is_preparing = False
         if self._life.state in (State.STARTING, State.DRAINING):
             self._started_at = time.monotonic()
             self._start_timer(self._settings.start_timeout_s, self._on_start_timeout)

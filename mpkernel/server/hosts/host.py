@@ -63,12 +63,14 @@ class AppHost:
         watchdog: what looks after its process.
         argv: `sys.argv` in the process.
         on_shortage: called when the process has found no shared memory.
+        environment: the folder of the environment that the app has for itself. Default: none.
 
     Attributes:
         app: absolute path of the app's file.
         name: its short name, for messages.
         settings: the app's.
         pid: its process id.
+        environment: as given.
         started_at: when it was launched, or adopted; `time.monotonic()`.
 
     Raises:
@@ -86,8 +88,10 @@ class AppHost:
         watchdog: Watchdog[Health],
         argv: Sequence[str] = (),
         on_shortage: Callable[[], None] = lambda: None,
+        environment: str | None = None,
     ) -> None:
         self.app = owner.path
+        self.environment = environment
         self.name = owner.name
         self.settings = owner.settings
         self.pid = process.pid
@@ -129,6 +133,11 @@ class AppHost:
     def state(self) -> State:
         """Where the host stands in its life."""
         return self._life.state
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether its environment is still being made."""
+        return self._departure.is_preparing
 
     @property
     def traffic(self) -> Traffic:

@@ -20,7 +20,7 @@ from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.other_python import environment_of
 from mpkernel.server.launching.process import Launcher
-from mpkernel.server.launching.standby import Standby
+from mpkernel.server.launching.standbys import Standbys
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
 from mpkernel.server.supervision.watchdog import Watchdog
@@ -65,7 +65,7 @@ class HostMaker:
             host_files=_HOST_FILES,
         )
         self._launcher: Launcher = LocalLauncher()
-        self.standby = Standby(settings, self._launcher)
+        self.standby = Standbys(settings, self._launcher)
         self._gave_up_at = float("-inf")  # shared memory, by the loop's time
         self._giving_up: asyncio.TimerHandle | None = None
         self._relay = ConsoleRelay(
@@ -79,8 +79,7 @@ class HostMaker:
         Args:
             app: whose.
             kernel: what is going to run there; its `argv` becomes `sys.argv`. Only if it names no
-                variables, and the app has no environment of its own, may it be a process that
-                waits.
+                variables may it be a process that waits.
 
         Raises:
             HostStartError: no process could be started, or connected.
@@ -94,8 +93,8 @@ class HostMaker:
             self._watchdog = Watchdog(self._settings, Health.judged)
         environment = environment_of(app.path, app.settings, kernel)
         process = None
-        if kernel.env is None and environment is None:
-            process = self.standby.take(app.path, app.settings, app.import_folders)
+        if kernel.env is None:
+            process = self.standby.take(app.path, app.settings, app.import_folders, environment)
         if process is None:
             env = environment_for(app.settings) if kernel.env is None else kernel.env
             process = self._launcher.launch(
@@ -111,6 +110,7 @@ class HostMaker:
             self._watchdog,
             kernel.argv,
             self._give_up_free_soon,
+            environment.folder if environment is not None else None,
         )
 
     async def stop_watching(self) -> None:

@@ -11,6 +11,8 @@ launch            the spawn itself: command line, descriptors, environment
 interpreter       which Python is executed
 environments      which environment variables an app's process gets
 descriptor_limit  how many descriptors the server may have open, and how many apps may
+other_python      the Python of an app's own environment
+standbys          the standbys of a pool: of the server's Python, of an environment
 standby           processes that wait for an app
 warm_process      one of these
 restart_policy    when a process may be started again after deaths

@@ -55,6 +55,19 @@ class EnvironmentOfApp(msgspec.Struct, frozen=True, kw_only=True):
 
     recipe: Recipe
 
+    @property
+    def folder(self) -> str:
+        """Absolute path of its folder, which need not be there yet."""
+        return str(Store().folder_of(self.recipe.key))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the environment is there, and can be used at once."""
+        environment = Store().find(self.recipe.key)
+        if environment is not None:
+            environment.close()
+        return environment is not None
+
     def python(self, stream_fd: int) -> OtherPython:
         """Its Python, for one launch.
 

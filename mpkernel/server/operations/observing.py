@@ -10,7 +10,7 @@ from typing import Protocol
 from mpkernel.aio.slices import in_slices
 from mpkernel.server.apps.app import App
 from mpkernel.server.hosts.host import AppHost
-from mpkernel.server.launching.standby import Standby
+from mpkernel.server.launching.standbys import Standbys
 from mpkernel.server.operations.snapshot import (
     AppSnapshot,
     HostSnapshot,
@@ -30,7 +30,7 @@ class Observed(Protocol):
     """What is needed of a pool to take a snapshot of it."""
 
     files: Registry
-    standby: Standby
+    standby: Standbys
 
     @property
     def forgotten(self) -> AppTotals:
@@ -162,6 +162,8 @@ def _host(
         backlog_bytes=host.backlog_bytes,
         files_bytes=bytes_by_pid.get(host.pid, 0),
         sessions=[seen[session] for session in host.sessions if session in seen],
+        environment=host.environment,
+        is_preparing=host.is_preparing,
     )
 
 

@@ -56,6 +56,9 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         backlog_bytes: how many bytes wait in the server because the process does not take them.
         files_bytes: how many bytes its virtual files hold.
         sessions: the sessions whose kernels have not ended.
+        environment: the folder of the environment that it has for itself; None if it uses the
+            server's packages.
+        is_preparing: whether that environment is still being made.
     """
 
     pid: int
@@ -74,6 +77,8 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     backlog_bytes: int
     files_bytes: int
     sessions: list[SessionSnapshot]
+    environment: str | None = None
+    is_preparing: bool = False
 
 
 class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,139 @@
+"""`Standbys`: the standbys of a pool: of the server's Python, and of the last app's environment.
+
+A process cannot change its environment. So there is a `Standby` for each of these two, and when an
+app is started in another environment, the standby of the one before is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from mpkernel.aio.tasks import supervised_task
+from mpkernel.errors import HostStartError
+from mpkernel.server.launching.other_python import EnvironmentOfApp
+from mpkernel.server.launching.process import Launcher, Process
+from mpkernel.server.launching.standby import Standby
+from mpkernel.settings import Settings
+
+__all__ = ["Standbys"]
+
+
+class Standbys:
+    """Keeps warm processes. On the loop's thread, except `kill_and_reap`.
+
+    Args:
+        settings: see `Standby`; each standby has as many processes as `standby` says.
+        launcher: launches them.
+    """
+
+    def __init__(self, settings: Settings, launcher: Launcher) -> None:
+        self._settings = settings
+        self._launcher = launcher
+        self._of_server = Standby(settings, launcher)
+        self._of_environment: Standby | None = None
+        self._key = ""  # of that environment
+        self._ending: set[Standby] = set()
+        self._closed = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are ready."""
+        return [pid for standby in self._all for pid in standby.pids]
+
+    def start(self) -> None:
+        """Launch the first one now. Without this call, that happens only after an app was
+        started."""
+        self._of_server.start()
+
+    async def wait_ready(self) -> bool:
+        """Wait until all of them are ready. False: some will never be."""
+        return all([await standby.wait_ready() for standby in self._all])
+
+    def take(
+        self,
+        app: str,
+        settings: Settings,
+        import_folders: Iterable[str] = (),
+        environment: EnvironmentOfApp | None = None,
+    ) -> Process | None:
+        """A warm process for an app; see `Standby.take`.
+
+        Args:
+            app, settings, import_folders: see there.
+            environment: the environment that the app needs. Default: the server's own.
+        """
+        standby = self._of_server if environment is None else self._standby_of(environment)
+        return standby.take(app, settings, import_folders)
+
+    async def close(self) -> None:
+        """End every process and wait until it is gone. Idempotent."""
+        self.close_soon()
+        await asyncio.gather(*(standby.close() for standby in [*self._all, *self._ending]))
+
+    def close_soon(self) -> None:
+        """The same, without waiting."""
+        self._closed = True
+        for standby in self._all:
+            standby.close_soon()
+
+    def kill_and_reap(self) -> None:
+        """Kill every process and wait for it: for a server that leaves without its loop."""
+        self._closed = True
+        for standby in [*self._all, *self._ending]:
+            standby.kill_and_reap()
+
+    @property
+    def _all(self) -> list[Standby]:
+        return [one for one in (self._of_server, self._of_environment) if one is not None]
+
+    def _standby_of(self, environment: EnvironmentOfApp) -> Standby:
+        key, before = environment.recipe.key, self._of_environment
+        if before is not None and (key == self._key or self._closed):
+            return before
+        standby = Standby(self._settings, _LauncherInEnvironment(self._launcher, environment))
+        if self._closed:
+            standby.close_soon()
+        self._of_environment, self._key = standby, key
+        if before is not None:
+            supervised_task(self._end(before), name="mpkernel.standby.end")
+        return standby
+
+    async def _end(self, standby: Standby) -> None:
+        self._ending.add(standby)
+        try:
+            await standby.close()
+        finally:
+            self._ending.discard(standby)
+
+
+class _LauncherInEnvironment:
+    """A `Launcher` whose processes run in one environment, once that is whole.
+
+    Args:
+        launcher: launches them.
+        environment: the environment.
+    """
+
+    def __init__(self, launcher: Launcher, environment: EnvironmentOfApp) -> None:
+        self._launcher = launcher
+        self._environment = environment
+
+    def launch(
+        self,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        environment: EnvironmentOfApp | None = None,
+    ) -> Process:
+        """See `Launcher.launch`.
+
+        Raises:
+            HostStartError: it was refused; or the environment is not whole yet.
+        """
+        if not self._environment.is_whole:
+            raise HostStartError(
+                f"the environment of {self._environment.recipe.app} is not made yet",
+                remedy="wait",
+            )
+        return self._launcher.launch(name, env=env, environment=self._environment)
