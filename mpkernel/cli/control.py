@@ -21,14 +21,21 @@ _SNAPSHOT_AGE_S = 1.5
 """An app that was opened a moment ago stands in the next snapshot."""
 
 
-def order_app(name: str, does: str, order: Callable[[str], Order], arguments: Sequence[str]) -> int:
+def order_app(
+    name: str,
+    does: str,
+    order: Callable[[str, argparse.Namespace], Order],
+    arguments: Sequence[str],
+    add_flags: Callable[[argparse.ArgumentParser], None],
+) -> int:
     """Give an order that concerns an app; give the exit code.
 
     Args:
         name: the command's.
         does: what it does, for its help.
-        order: makes it, from the path of the app's file.
+        order: makes it, from the path of the app's file and the parsed arguments.
         arguments: what follows the command.
+        add_flags: adds the flags that this command alone has.
 
     Raises:
         MPKernelError: no server, or more than one, has the app, or it does not answer.
@@ -38,6 +45,7 @@ def order_app(name: str, does: str, order: Callable[[str], Order], arguments: Se
     parser.add_argument(
         "--server", type=int, metavar="PID", help="which server, if several have the app"
     )
+    add_flags(parser)
     given = parser.parse_args(arguments)
     deadline = time.monotonic() + _SNAPSHOT_AGE_S
     while not (found := _having(given.app, _servers(given.server))):
@@ -53,7 +61,7 @@ def order_app(name: str, does: str, order: Callable[[str], Order], arguments: Se
             f"{given.app} is more than one app: {places}", remedy="give a path, or --server PID"
         )
     [(server, path)] = found
-    return _give(server, order(path))
+    return _give(server, order(path, given))
 
 
 def stop_server(name: str, does: str, arguments: Sequence[str]) -> int:

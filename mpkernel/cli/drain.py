@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from mpkernel.cli.control import order_app
@@ -10,7 +11,7 @@ from mpkernel.server.operations.orders import Drain
 __all__ = ["run"]
 
 _DOES = (
-    "Have an app's new sessions get a fresh process; the present one ends with its last session."
+    "Have an app's new sessions get a fresh process; each present one ends with its last session."
 )
 
 
@@ -23,4 +24,12 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         MPKernelError: as `order_app`.
     """
-    return order_app("drain", _DOES, Drain, arguments)
+    return order_app("drain", _DOES, _order, arguments, _add_flags)
+
+
+def _order(app: str, given: argparse.Namespace) -> Drain:
+    return Drain(app, process=given.process)
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--process", type=int, metavar="PID", help="this process of the app alone")

@@ -128,6 +128,8 @@ async def test_sessions_come_back_on_a_process_that_runs_and_wait_for_no_start(
     assert first.session.pid != second.session.pid
     await fifo.write()
     await first.wait_for(Done, cell="reading")
+    while any(host.computing_count for host in pool.hosts):
+        await asyncio.sleep(0.01)
     [app] = pool.apps
     starts = app.tallies.starts
     os.kill(first.session.pid or 0, signal.SIGKILL)

@@ -105,11 +105,13 @@ class Waiting(RuleBasedStateMachine):
     def an_idle_process_retires(self, data: st.DataObject) -> None:
         self._host(data).retire()
 
-    @rule(what=st.sampled_from(["restarts", "replaces", "has no processes"]))
+    @rule(what=st.sampled_from(["restarts", "rolls", "replaces", "has no processes"]))
     def the_operator(self, what: str) -> None:
         match what:
             case "restarts":
                 self.world.app.restart()
+            case "rolls":
+                self.world.app.restart_rolling()
             case "replaces":
                 self.world.app.replace()
             case _:
@@ -153,7 +155,9 @@ class Waiting(RuleBasedStateMachine):
 
     @invariant()
     def there_are_no_more_processes_than_there_may_be(self) -> None:
-        assert len(self.world.app._processes.taking) <= self.settings.processes_max
+        app = self.world.app
+        one_more = app._upkeep.rolling_restart.is_under_way
+        assert len(app._processes.taking) <= self.settings.processes_max + one_more
 
     def teardown(self) -> None:
         self.world.app.close()

@@ -9,6 +9,7 @@ app                one app: its sessions, and what becomes of them when a proces
 processes          its processes: which one takes a session, when another is started
 placement          which process of an app gets a session
 restart_policies   when its next process may be started after deaths
+rolling_restart    replaces its processes one after another
 upkeep             does the next thing whenever something has happened to it
 waiting_sessions   sessions without a process, and how each gets one again
 recovery_plan      after a death: whose fault it was, and in which order sessions come back

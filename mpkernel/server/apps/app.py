@@ -88,7 +88,7 @@ class App:
             path, self.name, settings, self.tallies, launch, on_death, clock
         )
         self._named: WeakValueDictionary[str, BaseSession] = WeakValueDictionary()
-        self._upkeep = Upkeep(path, loop, self._processes)
+        self._upkeep = Upkeep(path, loop, self._processes, self._restart_one)
         self._waiting = self._upkeep.waiting
 
     @property
@@ -209,24 +209,41 @@ class App:
             "a process could not be told to drain",
         )
 
-    def replace(self) -> None:
-        """Have new sessions get a fresh process; each present one leaves with its last session."""
-        for host in self.hosts:
+    def replace(self, pid: int | None = None) -> None:
+        """Have new sessions get a fresh process; each present one, or that of this `pid` alone,
+        leaves with its last session."""
+        for host in self._hosts_of(pid):
             host.drain()
 
-    def restart(self) -> None:
-        """Have every process leave in order; sessions with a journal come back on a fresh one. What
-        died before is forgotten: an app that died too often may start again."""
-        self._processes.forget_deaths()
-        what = f"the process of {self.name} was restarted by the server's operator"
-        for host in self.hosts:
-            host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
+    def restart(self, pid: int | None = None) -> None:
+        """Have every process, or that of this `pid` alone, leave in order; sessions with a journal
+        come back on another. Where it is every process, what died before is forgotten: an app that
+        died too often may start again."""
+        if pid is None:
+            self._upkeep.rolling_restart.end()
+            self._processes.forget_deaths()
+        for host in self._hosts_of(pid):
+            self._restart_one(host)
         self._upkeep.look_soon()
+
+    def restart_rolling(self) -> None:
+        """Have every process leave like that, one after another, each when a fresh one is ready.
+        Returns at once. Where this is under way, it begins anew."""
+        self._upkeep.rolling_restart.begin()
+        self._upkeep.look_soon()
+
+    def _hosts_of(self, pid: int | None) -> list[AppHost]:
+        return [host for host in self.hosts if pid in (None, host.pid)]
+
+    def _restart_one(self, host: AppHost) -> None:
+        what = f"the process of {self.name} was restarted by the server's operator"
+        host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
 
     def leave(self) -> None:
         """Have every process leave, and end the sessions that wait for one; keep none until there
         is another session. Returns at once."""
         self._processes.rest()
+        self._upkeep.rolling_restart.end()
         self._upkeep.end_waiting(None)
         run_each([host.leave for host in self.hosts], "a process could not be told to leave")
 
@@ -268,6 +285,7 @@ class App:
     def host_over(self, host: AppHost) -> None:
         """A host's: its process is gone, whatever the reason, and all is cleaned up."""
         self._processes.over(host)
+        self._upkeep.look_soon()
 
     def host_changed(self, host: AppHost) -> None:
         """A host's: it became ready, or takes no sessions any more."""
@@ -275,7 +293,8 @@ class App:
 
     def may_retire(self, host: AppHost) -> bool:
         """A host's: whether it may leave because it has no sessions."""
-        return self._processes.is_spare(host)
+        is_rolling = self._upkeep.rolling_restart.is_under_way  # what was started for it is needed
+        return not is_rolling and self._processes.is_spare(host)
 
     def _check_room(self) -> None:
         """

@@ -1,6 +1,7 @@
 """`Upkeep`: does the next thing for an app whenever something has happened to it.
 
     anything happens ─▶ look soon ─┬─ sessions that wait get a process
+                                   ├─ a rolling restart goes on
                                    └─ processes that are lacking are started
     nothing can be done yet ─▶ a timer leads there again
 
@@ -10,11 +11,14 @@ Everything is looked at anew each time, so that no event can be missed.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from mpkernel.errors import AppUnavailable, HostStartError, MPKernelError, PoolClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.apps.processes import AppProcesses
+from mpkernel.server.apps.rolling_restart import RollingRestart
 from mpkernel.server.apps.waiting_sessions import WaitingSessions
+from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.sessions.base import BaseSession
 
 __all__ = ["Upkeep", "end_all"]
@@ -29,16 +33,25 @@ class Upkeep:
         path: absolute path of the app's file.
         loop: the running loop.
         processes: the app's.
+        leave: has a process leave, so that its sessions come back on another.
 
     Attributes:
         waiting: the sessions that wait for a process.
+        rolling_restart: the app's.
         is_closed: whether nothing is started any more. Set it to close.
     """
 
-    def __init__(self, path: str, loop: asyncio.AbstractEventLoop, processes: AppProcesses) -> None:
+    def __init__(
+        self,
+        path: str,
+        loop: asyncio.AbstractEventLoop,
+        processes: AppProcesses,
+        leave: Callable[[AppHost], None],
+    ) -> None:
         self.waiting = WaitingSessions(
             path, loop, self.look_soon, processes.host_again, processes.host_for_suspect
         )
+        self.rolling_restart = RollingRestart(path, processes, leave)
         self.is_closed = False
         self._path = path
         self._loop = loop
@@ -67,7 +80,9 @@ class Upkeep:
         self._next_look = None
         if self.is_closed:
             return
-        again_s = [self._bring_back(), self._keep_minimum()]
+        again_s = [self._bring_back()]
+        self._go_on_with_the_restart()
+        again_s.append(self._keep_minimum())
         if times := [seconds for seconds in again_s if seconds is not None]:
             self.look_soon(min(times))
 
@@ -92,6 +107,15 @@ class Upkeep:
         except HostStartError:
             return 0.0  # the next look waits until it may be tried again
         return None
+
+    def _go_on_with_the_restart(self) -> None:
+        """Whatever it waits for has the app look again."""
+        if self.is_closed or self.waiting or self._processes.is_death_untold:
+            return  # those who lost their process come first
+        try:
+            self.rolling_restart.step()
+        except PoolClosed:
+            self.is_closed = True
 
     def _keep_minimum(self) -> float | None:
         """Start the next of `Settings.processes_min` where one is lacking. Returns as

@@ -214,33 +214,42 @@ class Operations:
         app = next((app for app in self._pool.apps if app.path == order.app), None)
         if app is None:
             return Answer(False, f"it has no app {order.app}")
+        pid = order.process
+        if pid is not None and pid not in [host.pid for host in app.hosts]:
+            return Answer(False, f"{app.name} has no process {pid}")
         match order:
             case Restart():
-                return _restart(app)
+                return _restart(app, pid, rolling=order.rolling)
             case Drain():
-                return _drain(app)
+                return _drain(app, pid)
 
 
-def _restart(app: App) -> Answer:
-    affected = _affected(app)
+def _restart(app: App, pid: int | None, *, rolling: bool) -> Answer:
+    affected = _affected(app, pid)
+    if rolling and pid is None and app.hosts:
+        app.restart_rolling()
+        return Answer(True, f"{app.name} restarts one process after another: {affected}")
     had_process = bool(app.hosts)
-    app.restart()
+    app.restart(pid)
     if not had_process:
         return Answer(True, f"{app.name} has no process; one may start now")
     return Answer(True, f"{app.name} restarts: {affected}")
 
 
-def _drain(app: App) -> Answer:
+def _drain(app: App, pid: int | None) -> Answer:
     if not app.hosts:
         return Answer(True, f"{app.name} has no process")
-    affected = _affected(app)
-    app.replace()
-    return Answer(True, f"{app.name} drains: {affected}; new sessions get a fresh process")
+    affected = _affected(app, pid)
+    app.replace(pid)
+    where = "a fresh process" if pid is None else "another process"
+    return Answer(True, f"{app.name} drains: {affected}; new sessions get {where}")
 
 
-def _affected(app: App) -> str:
-    sessions = sum(host.session_count for host in app.hosts)
-    return f"{_many(len(app.hosts), 'process')}, {_many(sessions, 'session')}"
+def _affected(app: App, pid: int | None) -> str:
+    hosts = [host for host in app.hosts if pid in (None, host.pid)]
+    sessions = sum(host.session_count for host in hosts)
+    which = _many(len(hosts), "process") if pid is None else f"process {pid}"
+    return f"{which}, {_many(sessions, 'session')}"
 
 
 def _many(count: int, noun: str) -> str:

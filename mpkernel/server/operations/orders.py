@@ -58,13 +58,17 @@ BROKEN = (
 
 
 class Restart(msgspec.Struct, tag="restart", frozen=True):
-    """End the processes of an app; sessions that can come back do so on a fresh one.
+    """End the processes of an app; sessions that can come back do so on others.
 
     Attributes:
         app: absolute path of its file.
+        process: the id of the only one that is meant. Default: all are.
+        rolling: whether they are ended one after another, each when a fresh one is ready.
     """
 
     app: str
+    process: int | None = None
+    rolling: bool = False
 
 
 class Drain(msgspec.Struct, tag="drain", frozen=True):
@@ -73,9 +77,11 @@ class Drain(msgspec.Struct, tag="drain", frozen=True):
 
     Attributes:
         app: absolute path of its file.
+        process: the id of the only one that is meant. Default: all are.
     """
 
     app: str
+    process: int | None = None
 
 
 class Stop(msgspec.Struct, tag="stop", frozen=True):
