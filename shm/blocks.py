@@ -84,7 +84,7 @@ class Block:
             Unavailable: shared memory cannot be used at all.
         """
         if capacity <= 0:
-            raise ValueError(f"a block of {capacity} bytes: it must be over 0")
+            raise ValueError(f"the capacity of a block must be over 0 bytes, not {capacity}")
         name, fd = _create_linked()
         block = cls(name, capacity, fd)
         try:
@@ -97,8 +97,7 @@ class Block:
     @property
     def linked(self) -> bool:
         """Whether others can still open the block. Somebody may have removed its name, as systemd
-        does when the user logs out. Where shared memory is no file system, this is not looked
-        at."""
+        does when the user logs out. Where shared memory is no file system, this cannot be seen."""
         return self._linked and (not _LISTABLE or os.path.exists(f"{_DIRECTORY}/{self.name}"))
 
     @property
@@ -125,7 +124,7 @@ class Block:
             except OSError as error:
                 raise Unavailable(f"block {self.name} cannot be written: {error}") from error
             return
-        # In pieces, so that other threads can run between them.
+        # The bytes are copied in pieces, so that other threads can run between two pieces.
         for start in range(0, len(data), _COPY_BYTES):
             mapping[start : min(start + _COPY_BYTES, len(data))] = data[start : start + _COPY_BYTES]
 
@@ -346,7 +345,7 @@ def _create_linked() -> tuple[str, int]:
             return name, _posixshmem.shm_open(
                 f"/{name}", os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600
             )
-        except FileExistsError:  # the counter began again, and this number is in use: take the next
+        except FileExistsError:  # the counter began again; a block has this number: take the next
             continue
         except OSError as error:
             untrack(name)
@@ -357,7 +356,7 @@ def _create_linked() -> tuple[str, int]:
 
 
 def _raise_if_out_of_descriptors(error: Exception) -> None:
-    """If no descriptor is left, say that: the file may exist nevertheless.
+    """If no descriptor is left, raise an error that says so: the file itself may exist.
 
     Raises:
         Unavailable: the error means that no descriptor is left.

@@ -109,7 +109,7 @@ class Entry:
             ValueError: `chunk_bytes` is less than 1.
         """
         if chunk_bytes < 1:
-            raise ValueError(f"chunks of {chunk_bytes} bytes: it must be over 0")
+            raise ValueError(f"chunk_bytes must be over 0, not {chunk_bytes}")
         end = self.size if length is None else min(self.size, start + max(0, length))
         with closing(self.open()) as reader:
             yield from reader.chunks(max(0, start), end, chunk_bytes=chunk_bytes)

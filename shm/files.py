@@ -56,7 +56,7 @@ class VirtualFile:
             buffer: any object with bytes; not `str`.
             storage: where to store them; None for a data URL.
             media_type: the MIME type. Default "application/octet-stream".
-            extension: with which the key is to end, without the dot. Default: none.
+            extension: the key ends with a dot and this. Default: the key has no extension.
             owner: the owner. Default: this process.
 
         Raises:

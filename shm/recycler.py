@@ -1,7 +1,7 @@
 """Blocks that are free, kept by size class to be used again.
 
-To make the pages of a new block costs more than everything else that is done with it: 1 GB/s is
-written through page faults, 14 GB/s and more into pages that exist. So a freed block is kept for a
+Making the pages of a new block costs more than all other work on the block: a thread writes 1 GB/s
+through page faults, but 14 GB/s and more into pages that exist. So a freed block is kept for a
 while, for the next file of its size class. The recycler does not know who else reads a block: the
 caller gives a block back when nobody reads it any more.
 
@@ -28,8 +28,8 @@ _MIB = 1024 * 1024
 
 
 def size_class(size: int) -> int:
-    """The capacity of blocks for files of `size` bytes: whole pages, and of larger sizes four
-    between one power of two and the next, so that at most a fifth of a block is unused."""
+    """The capacity of blocks for files of `size` bytes, in whole pages. From one power of two to
+    the next there are four capacities, so that at most a fifth of a large block is unused."""
     size = max(1, size)
     step = max(_PAGE_BYTES, 1 << max(0, (size - 1).bit_length() - 3))
     return -(-size // step) * step
@@ -205,7 +205,8 @@ class Recycler:
             block.discard()
 
     def _leave_parent(self) -> None:
-        """In a fork, forget the parent's blocks: who writes to them changes the parent's files."""
+        """In a fork, forget the parent's blocks: writing to them would change the parent's
+        files."""
         if os.getpid() != self._owner_pid:
             self._free, self._blocks, self._out = {}, {}, {}
             self._owner_pid = os.getpid()

@@ -7,8 +7,8 @@ A file's life:
                  └ lease ─┘               with its session, with its host)
 
 A reader takes a lease of a file while it reads. The bytes are not freed before the last lease ends,
-so a reader never gets the bytes of another file. Who knows a key may read the file: keys have 128
-random bits. Only what is registered can be read.
+so a reader never gets the bytes of another file. Whoever knows a key may read the file: keys have
+128 random bits. Only registered files can be read.
 
 Any thread may call. So may a `__del__` that the garbage collector runs while the same thread is in
 the middle of a call. Therefore the lock is re-entrant, and within it the steps have an order in
@@ -109,7 +109,7 @@ class Registry:
                 f"{key[:40]!r} is no key: 1 to {MAX_KEY_CHARS} characters, none of them a slash"
             )
         if size < 0:
-            raise ValueError(f"a file of {size} bytes")
+            raise ValueError(f"the size of a file must be 0 bytes or more, not {size}")
         if key in self._files:
             raise KeyTaken(f"the key {key!r} is registered already")
         if len(self._files) >= self.max_files:

@@ -10,8 +10,8 @@ Who does what:
 - ``slices``: `in_slices`, a long loop that lets the event loop go round every 5 ms.
 - ``patience``: `PatientTimer` and `patient_timeout`, time limits for another process that a pause
   of this one does not use up.
-- ``turns``: `Turn`, how much of the loop's present turn its many readers may still use.
-- ``threads``: `off_the_loop`, work that may wait, on a thread of its own.
+- ``turns``: `Turn`, how much time of the loop's present turn its many readers may still use.
+- ``threads``: `off_the_loop`, work that may block, on a thread of its own.
 - ``signals``, ``loop_end``: what to do when a signal asks the program to end, and before a loop is
   closed.
 - ``lifespans``: `Lifespans`, several async context managers around one application.

@@ -36,8 +36,8 @@ class BackgroundTask:
     The idea is marimo's class of that name, as hardened in its pull request 9552.
 
     Args:
-        work: called at each start, its coroutine is the work. It ends early by cancellation, and
-            may take its time to clean up.
+        work: called at each start; the coroutine that it returns is run. A stop cancels this
+            coroutine, which may then take its time to clean up.
         name: the task's name, in logs and errors.
         on_exception: called on the loop with an error of the work. None: log it.
     """
@@ -70,10 +70,10 @@ class BackgroundTask:
         return self._run.task.exception()
 
     def start(self) -> None:
-        """Start the work on the running loop; after its end it may be started again.
+        """Start the work on the running loop. After its end the work may be started again.
 
         Raises:
-            RuntimeError: it still runs, or no loop runs in this thread.
+            RuntimeError: the work still runs, or no loop runs in this thread.
         """
         if self.running:
             raise RuntimeError(f"background task {self.name!r} is already running; stop it first")
@@ -83,7 +83,7 @@ class BackgroundTask:
         self._run = run
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Cancel the work and return when it has ended; nothing to do if it does not run.
+        """Cancel the work, and return when it has ended. If the work does not run, nothing is done.
 
         The work is cancelled once, however many stops wait for it: a second cancellation would
         break into its cleaning up. Only a stop after one that ran out of time cancels again.
@@ -113,7 +113,7 @@ class BackgroundTask:
             raise self._overdue(run, timeout)
 
     def stop_sync(self, timeout: float | None = None) -> None:
-        """Stop the work from code that cannot await; nothing to do if it does not run.
+        """Stop the work from code that cannot await. If the work does not run, nothing is done.
 
         - From another thread, while the loop runs: asks the loop to stop the work and blocks until
           it has ended.
@@ -140,7 +140,7 @@ class BackgroundTask:
         if running_loop() is run.loop:
             run.request_stop()
         elif run.loop.is_closed():
-            logger.debug("not stopped, its loop is closed task=%s", self.name)
+            logger.debug("work is not stopped: its loop is closed task=%s", self.name)
         elif run.loop.is_running() or run.home_thread_goes_on():
             self._stop_from_another_thread(run, timeout)
         else:
@@ -187,7 +187,8 @@ class BackgroundTask:
                 f"the loop of background task {self.name!r} is stopped and this thread runs another"
                 " one; call stop_sync from a thread without a running loop"
             )
-        # As a task: a coroutine would never be awaited if the loop cannot be run here after all.
+        # It is made a task at once. If the loop cannot be run here after all, a mere coroutine
+        # would be reported as never awaited.
         stopping = run.loop.create_task(self.stop(timeout), name=f"stop {self.name}")
         run.loop.run_until_complete(stopping)
 

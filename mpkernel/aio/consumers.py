@@ -16,13 +16,13 @@ __all__ = ["Consumer", "Consumers", "Disposable"]
 T = TypeVar("T")
 
 Consumer: TypeAlias = Callable[[T], object]
-"""Takes one item; what it returns is dropped."""
+"""Takes one item. Its result is ignored."""
 
 logger = logging.getLogger(__name__)
 
 
 class Disposable:
-    """Undoes something when called; calling it again does nothing."""
+    """Undoes something when it is called for the first time. A further call does nothing."""
 
     def __init__(self, undo: Callable[[], object]) -> None:
         self._undo: Callable[[], object] | None = undo
@@ -48,7 +48,7 @@ class Consumers(Generic[T]):
         self._entries: tuple[_Entry[T], ...] = ()
 
     def add(self, consumer: Consumer[T], name: str | None) -> Disposable:
-        """Add ``consumer`` from the next item on; the result removes it."""
+        """Hand ``consumer`` each item from the next one on. Call the result to remove it again."""
         entry = _Entry(consumer, name or _name_of(consumer))
         with self._lock:
             self._entries = (*self._entries, entry)
@@ -68,8 +68,8 @@ class Consumers(Generic[T]):
                 )
 
     def clear(self) -> None:
-        """Remove all. Those that `hand_out` has not called yet with its present item are not
-        called."""
+        """Remove all consumers. Those that `hand_out` has not called yet with its present item are
+        not called."""
         with self._lock:
             for entry in self._entries:
                 entry.removed = True

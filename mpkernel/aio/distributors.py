@@ -30,7 +30,7 @@ _READ_BYTES = 64 * 1024
 
 
 class PipeEnd(Protocol):
-    """What is needed of a `multiprocessing.connection.Connection`."""
+    """The methods of a `multiprocessing.connection.Connection` that are needed here."""
 
     def fileno(self) -> int: ...
 
@@ -42,9 +42,9 @@ class ConnectionDistributor(Generic[T]):
 
     The connection is given away: nobody else may read from it, its descriptor is made non-blocking
     (so a write through the same end of a duplex Pipe can raise `BlockingIOError`), and stopping
-    closes it. It stops by itself, with a log entry, at the end of file, when the peer resets the
-    Pipe, and at a length prefix that cannot be. A frame that ``decode`` refuses is logged and
-    dropped; the frames behind it are not affected.
+    closes it. The distributor stops by itself, with a log entry, at the end of file, when the peer
+    resets the Pipe, and at a length prefix that no frame can have. A frame that ``decode`` refuses
+    is logged and dropped; the frames behind it are not affected.
 
     The idea is marimo's class of that name, and its pull request 9552 that pinned the loop. Reading
     is different: ``Connection.recv`` under a loop waits for the rest of a frame, and loses what it
@@ -55,8 +55,8 @@ class ConnectionDistributor(Generic[T]):
         decode: turns the bytes of a frame into what the consumers take.
         name: for logs.
         max_frame_bytes: a longer frame stops the distributor before it is read.
-        on_stop: called once, when all is released, with the error that was the reason, or None for
-            `stop`, end of file and reset.
+        on_stop: called once, after the connection is closed. Its argument is the error that was the
+            reason, or None after `stop`, an end of file or a reset.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ConnectionDistributor(Generic[T]):
 
     @property
     def running(self) -> bool:
-        """Whether it has been started and has not stopped."""
+        """Whether the distributor has been started and has not stopped."""
         return self._loop is not None and not self._stopped
 
     def add_consumer(self, consumer: Consumer[T], *, name: str | None = None) -> Disposable:
@@ -115,8 +115,8 @@ class ConnectionDistributor(Generic[T]):
     def stop(self) -> None:
         """Stop reading, close the connection and let go of the consumers; once.
 
-        From any thread. While the loop runs in another one, this only asks it to, and returns
-        before it is done; ``on_stop`` tells.
+        From any thread. While the loop runs in another thread, this only asks the loop to stop
+        reading, and returns before that is done; ``on_stop`` is called afterwards.
         """
         loop = self._loop
         if loop is None or not loop.is_running() or loop is running_loop():
@@ -148,7 +148,7 @@ class ConnectionDistributor(Generic[T]):
         try:
             self._hand_out_whole_frames()
         except FrameError as error:
-            logger.exception("not a frame, reading ends distributor=%s", self.name)
+            logger.exception("reading ends: no frame has such bytes distributor=%s", self.name)
             self._release(error)
 
     def _hand_out_whole_frames(self) -> None:
@@ -183,8 +183,8 @@ class ConnectionDistributor(Generic[T]):
 class QueueDistributor(Generic[T]):
     """Drains a queue on a thread of its own and hands each item to all consumers.
 
-    None in the queue is the end: the thread stops there. The idea is marimo's class of that name;
-    here a consumer may add, remove and stop from within its call.
+    At a None in the queue, the thread ends. The idea is marimo's class of that name; here a
+    consumer, while it is called, may also add and remove consumers and stop the distributor.
 
     Args:
         source: nobody else may take from it.
@@ -225,11 +225,11 @@ class QueueDistributor(Generic[T]):
         self._thread.start()
 
     def stop(self, timeout: float | None = None) -> None:
-        """Hand out what is queued already, then end the thread and wait for it.
+        """Hand out what is queued already, then end the thread and wait for its end.
 
-        Producers should have stopped: what comes after may or may not be handed out. From a
-        consumer this only requests the end, as a thread cannot wait for itself. Not started or
-        stopped already: nothing to do.
+        Producers should have stopped: an item that comes later may or may not be handed out. A
+        consumer that calls this only requests the end, as a thread cannot wait for itself. If the
+        distributor was not started or has stopped already, nothing is done.
 
         Args:
             timeout: seconds to wait for the thread; None waits without a bound.
@@ -244,7 +244,7 @@ class QueueDistributor(Generic[T]):
         try:
             self._source.put_nowait(None)
         except queue.Full:
-            # The queue is full, so the thread does not wait in `get`: it will see the flag.
+            # A full queue needs no None: the thread does not wait in `get`, and will see the flag.
             logger.debug("queue is full at the stop distributor=%s", self.name)
         if thread is threading.current_thread():
             return

@@ -1,4 +1,4 @@
-"""`end_within`: one part of an end, which keeps no other part from ending."""
+"""`end_within`: ends one part of a program in bounded time, so that the other parts end, too."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ logger = logging.getLogger(__name__)
 
 
 async def end_within(seconds: float, end: Coroutine[None, None, None], what: str) -> None:
-    """Wait for an end. What goes wrong in it, or takes longer, is logged.
+    """Wait until a part of a program has ended. If that fails or takes too long, it is logged.
 
     Args:
-        seconds: how long it may take.
-        end: what is waited for.
-        what: what ends, for the log.
+        seconds: how long the end may take.
+        end: ends the part.
+        what: the name of the part, for the log.
     """
     try:
         async with asyncio.timeout(seconds):
             await end
     except TimeoutError:
-        logger.warning("%s did not end within %g s, and is left", what, seconds)
+        logger.warning("%s did not end within %g s; nobody waits for it any longer", what, seconds)
     except Exception:
         logger.exception("%s could not be ended", what)

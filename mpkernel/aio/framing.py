@@ -1,8 +1,8 @@
 """Bytes to frames, as `multiprocessing.connection.Connection` writes them. No I/O in here.
 
 A frame is a length prefix and that many bytes. The prefix has 4 bytes, big-endian and signed. If it
-is -1, the length did not fit, and follows in 8 bytes, big-endian and unsigned. What the bytes of a
-frame mean, the reader has to know.
+is -1, the length did not fit, and follows in 8 bytes, big-endian and unsigned. The bytes of a frame
+are not looked at here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class FrameParser:
     """Takes bytes in any chunks and gives whole frames.
 
     Args:
-        max_frame_bytes: a frame announced as longer is an error before any of it is kept.
+        max_frame_bytes: if the prefix announces a longer frame, that is an error, and no byte of
+            the frame is kept.
     """
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:

@@ -15,21 +15,22 @@ __all__ = ["Lifespan", "Lifespans"]
 T = TypeVar("T")
 
 Lifespan: TypeAlias = Callable[[T], AbstractAsyncContextManager[object]]
-"""Makes the async context manager for one application. What it yields is not looked at."""
+"""Makes the async context manager for one application. The value that it yields is ignored."""
 
 
 class Lifespans(Generic[T]):
     """A lifespan made of others: entered in their order, exited in reverse.
 
-    An error while entering exits those already entered. An error or a cancellation, of entering or
-    of the time between, reaches every lifespan and then the caller: a lifespan that keeps it to
-    itself does not keep it from the others or from the server, which shuts down by cancelling.
+    If entering one of them fails, those already entered are exited. An error or a cancellation,
+    while entering or between entering and exiting, is raised in every lifespan and then in the
+    caller, even if one of the lifespans suppresses it. The server shuts down by cancelling, so it
+    must see the cancellation.
 
     The idea is marimo's class of that name; that cancellation goes through is from its pull request
     9552.
 
     Args:
-        lifespans: in the order of entering; taken over at once.
+        lifespans: in the order of entering. The iterable is copied at once.
     """
 
     def __init__(self, lifespans: Iterable[Lifespan[T]]) -> None:
@@ -41,8 +42,8 @@ class Lifespans(Generic[T]):
     def __call__(self, app: T) -> AbstractAsyncContextManager[None]:
         """Return a context manager, for one use, that holds all lifespans of ``app`` open.
 
-        Raises, on entering and on exiting, whatever a lifespan raises there; of several errors the
-        last, with the others as its context.
+        Entering and exiting raise what a lifespan raises there. Of several errors the last one is
+        raised, with the others as its context.
         """
         return self._around(app)
 
@@ -57,6 +58,6 @@ class Lifespans(Generic[T]):
             except BaseException as error:
                 failure = error
                 raise
-        # Only reached with a failure if a lifespan has suppressed it.
+        # If there was a failure, this line is reached only when a lifespan has suppressed it.
         if failure is not None:
             raise failure

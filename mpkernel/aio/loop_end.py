@@ -18,7 +18,7 @@ class LoopEnd:
     long.
 
     Args:
-        last: awaited once, on the loop. What it raises is told to the loop's exception handler.
+        last: awaited once, on the loop. The loop's exception handler is given what it raises.
 
     Raises:
         RuntimeError: no loop runs in this thread.
@@ -31,7 +31,7 @@ class LoopEnd:
         _step(self._generator.__anext__())
 
     def cancel(self) -> None:
-        """Await nothing at the loop's end. From any thread. Idempotent."""
+        """Do not await `last` at the loop's end. From any thread. Idempotent."""
         if self._last is not None:
             self._last = None
             _step(self._generator.aclose())

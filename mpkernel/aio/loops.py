@@ -95,4 +95,4 @@ def result_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:
             if result.done():
                 raise
             if loop.is_closed():
-                raise RuntimeError("the event loop was closed before it came to the call") from None
+                raise RuntimeError("the event loop was closed before it made the call") from None

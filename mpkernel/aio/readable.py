@@ -45,9 +45,10 @@ class ReadableWatch:
             raise
 
     def close(self) -> None:
-        """Stop calling back, once; to be done before ``descriptor`` is closed.
+        """Stop calling back. To be called once, before ``descriptor`` is closed.
 
-        On the loop's thread, or while the loop does not run. A closed loop has no readers left.
+        On the loop's thread, or while the loop does not run. If the loop is closed, it watches
+        nothing any more, and nothing is done.
         """
         if self._epoll.closed:
             return

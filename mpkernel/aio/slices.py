@@ -38,8 +38,8 @@ async def in_slices(
     The exception of one item does not stop the others. A cancellation ends the work between two
     slices: each item was then done wholly or not at all.
 
-    What `items` is may change between two slices. Give a list of your own (`list(table.values())`)
-    unless it is meant to: a dict that changes ends the work with a RuntimeError.
+    Other code may change `items` between two slices. If it should not see such changes, give a list
+    of your own (`list(table.values())`): a dict that changes ends the work with a RuntimeError.
 
     Args:
         items: what to work on; taken one by one.
@@ -66,7 +66,7 @@ async def in_slices(
                     if on_error is not None:
                         on_error(item, error)
                     elif not failures:
-                        logger.exception("one item of many failed, the others go on do=%r", do)
+                        logger.exception("one item of many failed; the others go on do=%r", do)
                     failures += 1
                 if time.monotonic() >= end:
                     is_done = False
@@ -89,7 +89,8 @@ class _Work:
         self._is_spent = False
 
     async def begun_at(self) -> float:
-        """When work began in this turn of the loop; in the next one, if its slice is spent."""
+        """When work began in this turn of the loop. If the turn's slice is over, wait for the next
+        turn."""
         while self._is_spent:
             await asyncio.sleep(0)
         if self._begun_at is None:

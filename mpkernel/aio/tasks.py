@@ -69,13 +69,13 @@ def supervised_task(
 def fire_and_forget(coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any] | None:
     """Have ``coroutine`` run, from code that may or may not be on a loop.
 
-    On a running loop this is a `supervised_task`, which is returned: its errors are logged. Without
-    one the call blocks until ``coroutine`` has ended on a loop of `mpkernel.aio.loops.run` and
-    returns None: there is a caller who waits, so an error is raised, not logged.
+    On a running loop, a `supervised_task` is started and returned: its errors are logged. Without a
+    running loop, the call blocks until `mpkernel.aio.loops.run` has run ``coroutine``, and returns
+    None: the caller waits, so an error is raised, not logged.
 
     Args:
-        coroutine: what to run; its result is dropped.
-        name: the name of the task, on either way.
+        coroutine: what to run. Its result is ignored.
+        name: the name of the task, in both cases.
 
     Raises:
         BaseException: what ``coroutine`` raises, only where no loop was running.

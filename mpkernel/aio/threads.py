@@ -37,7 +37,7 @@ async def off_the_loop(work: Callable[[], T]) -> T:
     try:
         threading.Thread(target=run, name="off-the-loop").start()
     except RuntimeError as error:
-        logger.warning("the event loop has to wait for what a thread should do: %s", error)
+        logger.warning("no thread can be started, so the event loop does its work: %s", error)
         return work()
     # If the caller is cancelled, the work goes on, and only its result is given up.
     return await asyncio.shield(asyncio.wrap_future(future))

@@ -7,7 +7,8 @@ which they asked:
     reader: part, part, … ─ 2 ms are over ─ everybody else, for 2 ms ─ the reader's next part, …
 
 So the loop goes round at least every few milliseconds, however many peers send however much, and
-half of its time is left for all else. A peer that sends little is not held back by them.
+half of its time is left for all other work. A peer that sends little is not held back by peers that
+send much.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Turn:
         return self._ends_at is not None and time.monotonic() >= self._ends_at
 
     def has_time_left(self) -> bool:
-        """Whether to go on in this turn. The first who asks in a turn starts its clock."""
+        """Whether to go on in this turn. The turn's time is counted from the first such question in
+        it."""
         if self._ends_at is None:
             self._ends_at = time.monotonic() + _TURN_S
             asyncio.get_running_loop().call_soon(self._next)
@@ -47,7 +49,7 @@ class Turn:
         return time.monotonic() < self._ends_at
 
     def later(self, call: Callable[[], object]) -> None:
-        """Call this in a later turn that has time for it. It may ask for another turn then."""
+        """Make this call in a later turn that has time for it. The call may use `later` again."""
         self._waiting.append(call)
         self._set_timer()
 
@@ -73,7 +75,7 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = WeakKeyDictionary()
 
 
 def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:
-    """The turn that all who work on this loop share."""
+    """The one `Turn` of this loop, which all readers on the loop share."""
     turn = _turns.get(loop)
     if turn is None:
         turn = _turns[loop] = Turn()

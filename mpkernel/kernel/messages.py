@@ -6,13 +6,12 @@ Down go `RunApp`, `Execute`, `Interrupt` (control channel), `SetValues` (ui_elem
 
 from __future__ import annotations
 
-from types import UnionType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
 from mpkernel.errors import ProtocolError
-from mpkernel.wire.messages import UNDECODABLE
+from mpkernel.wire.messages import UNDECODABLE, names_of
 
 __all__ = [
     "Answer",
@@ -301,7 +300,7 @@ def decode_command(payload: bytes) -> Command:
     except UNDECODABLE as error:
         raise ProtocolError(
             f"a payload of {len(payload)} bytes is not a command that the embedded kernel takes "
-            f"({_names(Command)}): {error}"
+            f"({names_of(Command)}): {error}"
         ) from error
 
 
@@ -316,9 +315,5 @@ def decode_message(payload: bytes) -> Message:
     except UNDECODABLE as error:
         raise ProtocolError(
             f"a payload of {len(payload)} bytes is not a message of the embedded kernel "
-            f"({_names(Message)}): {error}"
+            f"({names_of(Message)}): {error}"
         ) from error
-
-
-def _names(kinds: UnionType) -> str:
-    return ", ".join(kind.__name__ for kind in get_args(kinds))

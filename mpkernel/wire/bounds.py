@@ -25,7 +25,7 @@ message and what starts a kernel must fit."""
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 FileSize: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**46)]
-"""Of one file. The sizes of as many files as there may be add up to a number of at most 64 bits."""
+"""The size of one file. It is bounded so that the sum of all files' sizes has 64 bits at most."""
 
 FrameSize: TypeAlias = Annotated[int, msgspec.Meta(ge=LEAST_FRAME_BYTES, le=MOST_FRAME_BYTES)]
 

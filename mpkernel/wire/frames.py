@@ -70,11 +70,12 @@ class Channel(enum.IntEnum):
     UI_ELEMENT = 2
     """To the kernel: new values of elements of the page."""
     COMPLETION = 3
-    """To the kernel: how could this name go on? Answered while a command runs."""
+    """To the kernel: requests for completions of a name. They are answered while a command
+    runs."""
     INPUT = 4
     """To the kernel: the line that `input()` waits for."""
     STREAM = 5
-    """From the kernel to its client: all that it says."""
+    """From the kernel to its client: all messages of the kernel."""
 
 
 _CHANNELS = tuple(Channel)
@@ -275,7 +276,7 @@ class FrameDecoder:
         if not _BODY_HEAD_BYTES <= body_bytes <= self.max_frame_bytes:
             return (
                 f"a frame claims {body_bytes} bytes;"
-                f" {_BODY_HEAD_BYTES} to {self.max_frame_bytes} are possible"
+                f" it must have {_BODY_HEAD_BYTES} to {self.max_frame_bytes}"
             )
         return f"a frame names channel {channel}, which does not exist"
 
@@ -294,9 +295,9 @@ class _LargeFrame:
     """A frame whose payload is received into the `bytes` object that the frame will carry.
 
     A `BytesIO` makes that possible without a copy: it takes over the memory of a `bytes` object,
-    lets us write to it, and gives the same object back at the end. Where there is no memory for the
-    payload, its bytes are read into the decoder's own buffer, one part over the other, and are
-    lost.
+    can be written to, and gives the same object back at the end. Where there is no memory for the
+    payload, its bytes are read into the decoder's own buffer, each part over the one before, and
+    are lost.
     """
 
     def __init__(

@@ -10,7 +10,8 @@ which session the message is about.
 
 from __future__ import annotations
 
-from typing import Literal
+from types import UnionType
+from typing import Literal, get_args
 
 import msgspec
 
@@ -48,6 +49,7 @@ __all__ = [
     "decode_down",
     "decode_up",
     "encode",
+    "names_of",
 ]
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -160,10 +162,10 @@ class Ping(msgspec.Struct, tag="ping", frozen=True):
 
 
 class Shutdown(msgspec.Struct, tag="shutdown", frozen=True):
-    """Leave in order.
+    """Asks the process to end in order.
 
     Attributes:
-        grace_s: how long that may take before the process is killed.
+        grace_s: how long the end may take before the process is killed.
     """
 
     grace_s: Duration = 0.0
@@ -342,24 +344,35 @@ def encode(message: DownMessage | UpMessage) -> bytes:
 
 
 def decode_down(payload: bytes) -> DownMessage:
-    """Decode what the server says to a host.
+    """Decode a message of the server to a host.
 
     Raises:
-        ProtocolError: the payload is no such message.
+        ProtocolError: the payload is not one of these messages.
     """
     try:
         return _down_decoder.decode(payload)
     except UNDECODABLE as error:
-        raise ProtocolError(f"no management message for a host: {error}") from error
+        raise ProtocolError(
+            f"a payload of {len(payload)} bytes is not a management message for a host"
+            f" ({names_of(DownMessage)}): {error}"
+        ) from error
 
 
 def decode_up(payload: bytes) -> UpMessage:
-    """Decode what a host says to the server.
+    """Decode a message of a host to the server.
 
     Raises:
-        ProtocolError: the payload is no such message.
+        ProtocolError: the payload is not one of these messages.
     """
     try:
         return _up_decoder.decode(payload)
     except UNDECODABLE as error:
-        raise ProtocolError(f"no management message from a host: {error}") from error
+        raise ProtocolError(
+            f"a payload of {len(payload)} bytes is not a management message from a host"
+            f" ({names_of(UpMessage)}): {error}"
+        ) from error
+
+
+def names_of(messages: UnionType) -> str:
+    """The names of these classes of messages, for an error that says which are allowed."""
+    return ", ".join(message.__name__ for message in get_args(messages))

@@ -44,8 +44,8 @@ def has_room(count: int, outstanding: int, size: int) -> bool:
 
 
 def credit_due(size: int) -> int:
-    """With how many bytes taken a receiver must send its `Credit` at the latest. With a quarter of
-    the window, a sender never waits for a receiver that itself waits for more."""
+    """When a receiver has taken so many bytes, it must send its `Credit`. It is a quarter of the
+    window: so a sender never waits for a receiver that itself waits for more bytes."""
     return size // 4
 
 

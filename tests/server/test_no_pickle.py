@@ -63,7 +63,7 @@ def test_a_server_that_cannot_unpickle_does_all_that_servers_do(user: Path) -> N
     assert found["file"] == "content"
     assert "SIGKILL" in found["restarted"]
     assert "by the server's operator" in found["restarted by"]
-    assert "no management message" in found["pickle"]
+    assert "is not a management message" in found["pickle"]
 
 
 @pytest.mark.parametrize(
