@@ -111,6 +111,7 @@ WITH_A_FILE = SLIDER.read_text().replace(
 )
 
 
+@pytest.mark.timeout(900)  # a busy machine takes several times as long
 async def test_twenty_reloads_under_ten_tabs_lose_no_tab_and_leave_nothing(tmp_path: Path) -> None:
     notebook = tmp_path / "slider.py"
     notebook.write_text(WITH_A_FILE)
