@@ -49,8 +49,8 @@ class ConsoleProxy(io.TextIOBase):
         self._binary = _ConsoleBuffer(self)
 
     def set_stream(self, stream: TextStream) -> None:
-        """Send what the calling thread writes to `stream`. The proxy itself, and the
-        original, stand for none: what the thread writes goes to the original."""
+        """Send what the calling thread writes to `stream`. If `stream` is the proxy itself or the
+        original, the thread has no stream: what it writes goes to the original."""
         self._switch(None if stream is self else stream)
 
     def clear_stream(self) -> None:
@@ -74,7 +74,7 @@ class ConsoleProxy(io.TextIOBase):
         except ValueError:
             if self.current() is stream:
                 raise
-            self._original.write(text)  # its session closed it since current() looked
+            self._original.write(text)  # after `current()`, the session has closed its stream
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
@@ -102,8 +102,8 @@ class ConsoleProxy(io.TextIOBase):
     def buffer(self) -> BinaryIO:
         """A binary file onto this thread's stream (UTF-8), or the original's own without one.
 
-        The former looks for the calling thread's stream at each write, so threads may keep and
-        share it. Raises `AttributeError` where the original has no binary file.
+        The file looks for the calling thread's stream at each write, so threads may keep and share
+        the file. Raises `AttributeError` where the original has no binary file.
         """
         if self.current() is self._original:
             return cast(BinaryIO, self._original.buffer)  # type: ignore[union-attr]
@@ -217,7 +217,8 @@ class _Installation:
             setattr(threading, name, start)
 
     def give_back_threads(self) -> None:
-        # Where somebody has wrapped our function since, the wrapper stays, and ours does no harm.
+        # If somebody has wrapped our function since, the wrapper stays in place, and with it our
+        # function, which does no harm.
         for name, start in self.starts.items():
             if getattr(threading, name) is start:
                 setattr(threading, name, self.starts_before[name])
@@ -259,9 +260,10 @@ def installed() -> bool:
 def plain_streams() -> None:
     """Give a forked child plain files on descriptors 1 and 2 for all four of `sys`'s streams.
 
-    For `os.register_at_fork(after_in_child=...)`. The proxies are uninstalled; what still
-    holds one (a logging handler) writes to the plain file too. Never raises, and waits for no lock.
-    For a closed descriptor there is a stream that drops text, where Python itself would have None.
+    For `os.register_at_fork(after_in_child=...)`. The proxies are uninstalled; an object that still
+    holds one (a logging handler) writes to the plain file, too. Never raises, and waits for no
+    lock. For a closed descriptor there is a stream that drops text, where Python itself would have
+    None.
     """
     global _installation, _lock
     _lock = threading.Lock()
@@ -290,7 +292,7 @@ def _plain(fd: int, like: TextStream | None) -> TextStream:
 
 
 def _inheriting(start: _ThreadStart, proxies: Iterable[ConsoleProxy]) -> _ThreadStart:
-    """A replacement for `start`: threads inherit the streams of the thread that starts them."""
+    """A replacement for `start`, with which threads inherit the streams of their starter."""
 
     @functools.wraps(start)
     def start_with_streams(

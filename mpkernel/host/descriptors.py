@@ -56,7 +56,7 @@ def bring_back(kernel: HostedKernel, hook: Callable[[ConsoleText], None]) -> Non
 
 
 def deliver(message: ConsoleText) -> None:
-    """The dispatcher's: the server sent text of these descriptors back."""
+    """Called by the dispatcher: the server has sent text of these descriptors back."""
     global _hook
     if _hook is None:
         return
@@ -126,10 +126,10 @@ class Runs:
 
     @contextmanager
     def running(self, session: int, cell: str) -> Iterator[None]:
-        """The session runs this cell, and nothing else, inside the `with`. The end of the `with`
-        waits, for at most 250 ms, until the server has read what the cell wrote: else it would be
-        taken for the next cell's. It does not wait when other sessions ran, too: then nobody can
-        tell whose text it is."""
+        """Inside this `with`, the session runs this cell. The end of the `with` waits, for at most
+        250 ms, until the server has read what the cell wrote: otherwise that text would be given to
+        the next cell. It does not wait when other sessions ran, too: then nobody can tell which
+        session wrote the text."""
         ran, began_s = Ran(session, cell), self._clock()
         with self._lock:
             self._running[session] = ran, began_s
@@ -150,7 +150,7 @@ class Runs:
         session that ran in the 0.1 s before. Runs whose text had all been read before count only
         when there are no others. None when no session ran, or several did."""
         written_s = read_at_s - _WRITTEN_WITHIN_S
-        late: list[tuple[float, Ran]] = []  # if it is of these, their child processes wrote it
+        late: list[tuple[float, Ran]] = []  # of these runs only child processes can have written it
         with self._lock:
             found = [(s, ran) for ran, s in self._running.values() if s <= read_at_s]
             for ended in reversed(self._ended):

@@ -60,7 +60,7 @@ class Endable(Protocol):
 
 
 class _TooLong(BaseException):
-    """The main thread has waited long enough for the threads."""
+    """Raised on the main thread when it has waited long enough for the other threads."""
 
 
 def at_leave(hook: Callable[[], None]) -> None:

@@ -105,8 +105,8 @@ class HostedKernel:
 
     @property
     def is_inside(self) -> bool:
-        """Whether the calling thread is in the middle of sending. A `__del__` that runs there must
-        not wait for another thread that sends."""
+        """Whether the calling thread is in the middle of sending. A `__del__` that runs at such a
+        moment must not wait for another thread that sends."""
         return self._writer.is_inside or self._window.is_inside
 
     def send(self, payload: bytes, channel: Channel = Channel.STREAM) -> None:
@@ -155,9 +155,9 @@ class HostedKernel:
         self._writer.send(message, session=self.number)
 
     def progressed(self, begun: int, done: int) -> None:
-        """Tell the server how many commands were begun and done; see `wire.messages.Running`. This
-        is on the Pipe when the method returns: if the next command ends the process, the server
-        knows that it had begun.
+        """Tell the server how many commands were begun and done; see `wire.messages.Running`. The
+        message is on the Pipe when the method returns: if the next command ends the process, the
+        server knows that this command had begun.
 
         Raises:
             OSError: the server is gone.
@@ -187,7 +187,7 @@ class HostedKernel:
             yield message
 
     def redirect(self, deliver: Callable[[Message | None], None]) -> None:
-        """Have messages go to `deliver` instead of `receive`; first those that wait already.
+        """Give messages to `deliver` instead of `receive`, beginning with those that wait already.
 
         `deliver` is called on the dispatcher's thread and must return at once; None says that the
         session is closed. Whoever takes a message from where `deliver` put it must call `taken`.
@@ -217,12 +217,12 @@ class HostedKernel:
         self._interrupt = interrupt
 
     def deliver(self, message: Message) -> None:
-        """The dispatcher's: hand a message over."""
+        """Called by the dispatcher: hand a message over."""
         with self._delivery:
             self._deliver(message)
 
     def stop(self) -> None:
-        """The dispatcher's: the session is closed; ask the kernel to end."""
+        """Called by the dispatcher: the session is closed; ask the kernel to end."""
         self._stopped.set()
         with self._delivery:
             self._deliver(None)
@@ -233,8 +233,8 @@ class HostedKernel:
         return self._ended
 
     def interrupt(self) -> bool:
-        """The dispatcher's: see `interruptible_by`. A kernel that set nothing counts as running
-        user code from the call of its entry on."""
+        """Called by the dispatcher: see `interruptible_by`. If no function was set there, user code
+        is assumed to run from the call of the entry on."""
         return self._entered if self._interrupt is None else self._interrupt()
 
     def cpu_s(self) -> float | None:
@@ -242,16 +242,16 @@ class HostedKernel:
         return self._cpu_s()
 
     def mute(self) -> None:
-        """The dispatcher's: drop what the kernel sends from now on."""
+        """Called by the dispatcher: drop what the kernel sends from now on."""
         self._window.close()
 
     def credit(self, count: int) -> None:
-        """The dispatcher's: the client took `count` bytes."""
+        """Called by the dispatcher: the client took `count` bytes."""
         self._window.refund(count)
 
     def abandon(self, error: str) -> None:
-        """The dispatcher's: end the session now, though its thread still runs. From then on the
-        thread is handled like one that was asked to stop."""
+        """Called by the dispatcher: end the session now, though its thread still runs. From then on
+        the thread is handled like one that was asked to stop."""
         self._stopped.set()
         self._end(error)
         self._watch(self)

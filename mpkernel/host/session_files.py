@@ -44,7 +44,7 @@ class HostFiles:
 
     @property
     def enabled(self) -> bool:
-        """Whether there are virtual files; else files become data URLs."""
+        """Whether there are virtual files. If not, files become data URLs."""
         return self._settings.kind is not None
 
     def storage(self) -> RegisteredStorage | None:
@@ -61,18 +61,18 @@ class HostFiles:
         return self._announced
 
     def freed(self, keys: Iterable[str]) -> None:
-        """The dispatcher's: the server is done with these files."""
+        """Called by the dispatcher: nobody in the server reads these files any more."""
         if self._announced is not None:
             self._announced.freed(keys)
 
     def give_up_free(self) -> None:
-        """The dispatcher's: another host is short of shared memory."""
+        """Called by the dispatcher: another host is short of shared memory."""
         if self._announced is not None:
             self._announced.give_up_free()
 
     def expire(self) -> float | None:
-        """The dispatcher's: give up memory that has waited too long to be used again. Returns the
-        seconds until the next call is due; None when no memory waits."""
+        """Called by the dispatcher: give up memory that has waited too long to be used again.
+        Returns the seconds until the next call is due; None when no memory waits."""
         return self._announced.expire() if self._announced is not None else None
 
     def release_session(self, number: int) -> None:
@@ -109,7 +109,7 @@ class SessionFiles:
 
     @property
     def enabled(self) -> bool:
-        """Whether there are virtual files; else `create` gives data URLs and `store` fails."""
+        """Whether there are virtual files. If not, `create` gives data URLs and `store` fails."""
         return self._files.enabled
 
     def create(
@@ -147,8 +147,8 @@ class SessionFiles:
         return self._require().read_chunked(key, byte_length, chunk_size, start)
 
     def remove(self, key: str) -> None:
-        """Forget a file. One that is not there is left alone; `shm.NotOwner` for another
-        session's."""
+        """Forget a file. If there is no such file, nothing is done. If it belongs to another
+        session, `shm.NotOwner` is raised."""
         from mpkernel.host.storage import owner_of_session
 
         storage = self._files.storage()
@@ -156,7 +156,7 @@ class SessionFiles:
             storage.registry.release(key, owner_of_session(self._number))
 
     def shutdown(self, keys: Iterable[str] | None = None) -> None:
-        """Forget these files; without `keys`, all of the session's."""
+        """Forget these files. Without `keys`: forget all files of the session."""
         if keys is None:
             self._files.release_session(self._number)
             return

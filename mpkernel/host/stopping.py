@@ -39,13 +39,13 @@ _LOOK_S = 0.5
 _FIRST_LOOK_AGAIN_S = 1.0
 _LONGEST_LOOK_AGAIN_S = 30.0
 _GROWING_SHARE = 0.02
-"""Of one CPU: a thread that takes more computes, one that takes less waits. A thread that polls ten
-times a second takes a tenth of this share; one in an endless loop takes more than the share even
-beside forty others in such loops."""
+"""The share of one CPU. A thread that uses more is taken to compute, one that uses less to wait. A
+thread that polls ten times a second uses a tenth of this share. A thread in an endless loop uses
+more than the share, even beside forty others in such loops."""
 
 
 class Stoppable(Protocol):
-    """A kernel: what is needed to stop it."""
+    """What is needed of a kernel to stop it."""
 
     session_id: str
 

@@ -15,8 +15,8 @@ from shm.tempdir import TempDirectory
 
 __all__ = ["HostStorage", "owner_of_session"]
 
-# The server is told of files, and of their end, with the next output. Code that makes files and
-# writes no output would leave it untold: after so many bytes of files it is told at once.
+# The server is told of files, and of their end, with the next output. If code makes files and
+# writes no output, the server is told after so many bytes of files.
 _FLUSH_BYTES = 8 * 1024 * 1024
 
 _ASK_EVERY_S = 1.0
@@ -33,7 +33,7 @@ class HostStorage(RegisteredStorage):
 
     Args:
         writer: the stream Pipe.
-        settings: what is kept where.
+        settings: where files are kept, and how many.
     """
 
     def __init__(self, writer: StreamWriter, settings: FileStorage) -> None:
@@ -54,7 +54,7 @@ class HostStorage(RegisteredStorage):
         super().__init__(places, registry)
 
     def freed(self, keys: Iterable[str]) -> None:
-        """The server is done with these files."""
+        """Nobody in the server reads these files any more."""
         for key in keys:
             entry = self._leases.pop(key, None)
             if entry is not None:
@@ -73,8 +73,8 @@ class HostStorage(RegisteredStorage):
         self.registry.release_session(owner_of_session(number))
 
     def close(self) -> None:
-        """Remove every block and temporary file, without telling the server: it sees that the host
-        ends, or is gone itself."""
+        """Remove every block and temporary file, without telling the server: the server sees that
+        the host ends, or has ended itself."""
         self._closed = True
         for place in self._places:
             place.close()

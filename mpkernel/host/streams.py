@@ -61,10 +61,10 @@ from mpkernel.wire.messages import UpMessage, encode
 __all__ = ["StreamWriter"]
 
 _Frame: TypeAlias = tuple[bytes, bytes]
-# Two parts each, and one more frame: Linux takes 1,024 parts.
+# A frame has two parts. Linux takes 1,024 parts in one call.
 _FRAMES_PER_WRITE = 256
-# With more than these waiting, a thread waits for the lock: who has it shall not write for others
-# for ever.
+# With more frames than these waiting, a thread waits for the lock: the thread that has it must not
+# write for others for ever.
 _FRAMES_LEFT = 64
 _LOOK_AGAIN_S = 1.0
 
@@ -111,8 +111,8 @@ class StreamWriter:
             )
 
     def write(self, channel: Channel, session: int, payload: bytes) -> None:
-        """Write one frame, whole, after all that this thread wrote or posted before; or leave it to
-        the thread that is writing.
+        """Write one whole frame, after all frames that this thread wrote or posted before; or leave
+        it to the thread that is writing.
 
         Raises:
             ProtocolError: the frame is over the maximum size. Nothing was written.
@@ -135,12 +135,13 @@ class StreamWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, or leave it to the thread that is writing.
+        """Write the frames that wait, or leave them to the thread that is writing.
 
         Raises:
             OSError: the server is gone.
         """
-        # Looked at again after the lock is given up: what was left meanwhile is not forgotten.
+        # The queue is looked at again after the lock is given up: other threads may have left
+        # frames meanwhile.
         while self._waiting and not self._lock.locked():
             with self._lock:
                 self._write_waiting()
@@ -154,24 +155,24 @@ class StreamWriter:
         """
         if not self._is_busy():
             return
-        # A mark among the frames, for a thread that floods may take the lock again and again. Who
-        # has written what is before the mark opens it.
+        # This puts a mark among the frames, since a thread that floods may take the lock again and
+        # again. The thread that has written all frames before the mark opens it.
         mark = threading.Lock()
         mark.acquire()
         self._waiting.append(mark)
         self.flush()
         while not mark.acquire(timeout=_LOOK_AGAIN_S):
             self.flush()
-            if not self._is_busy():  # an exception thrown into that thread came between
+            if not self._is_busy():  # an exception has stopped the thread that took the mark
                 return
 
     @property
     def is_inside(self) -> bool:
-        """Whether the calling thread is in the middle of a write: a `__del__` is."""
+        """Whether the calling thread is in the middle of a write. In a `__del__`, it may be."""
         return self._lock.locked() and self._owner == get_ident()
 
     def close(self) -> None:
-        """Write nothing any more: the host leaves."""
+        """Write nothing any more: the host is about to end."""
         self.forgotten = True
 
     def forget(self) -> None:
@@ -196,7 +197,7 @@ class StreamWriter:
                     mark.release()
 
     def _taken(self) -> tuple[list[_Frame], threading.Lock | None]:
-        """What waits, at most as many frames as one `writev` takes, and the mark behind them."""
+        """The frames that wait, at most as many as one `writev` takes, and the mark behind them."""
         frames: list[_Frame] = []
         while self._waiting and len(frames) < _FRAMES_PER_WRITE:
             taken = self._waiting.popleft()

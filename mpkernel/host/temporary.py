@@ -1,4 +1,5 @@
-"""The directory of `multiprocessing`'s temporary files, under a name that says whose it is.
+"""The directory of `multiprocessing`'s temporary files, under a name that says which process uses
+it.
 
 It holds the sockets of managers and the memory of shared objects. `multiprocessing` makes it when
 it is first needed, and removes it at the process's orderly end. When the process is killed, the

@@ -1,6 +1,6 @@
 """`Window` and `HostWindow`: what a host's sessions may have sent and their clients not yet taken.
 
-The rules are `wire.windows`'; here is who waits, and who wakes whom.
+`wire.windows` has the rules. This file says which threads wait, and which thread wakes them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["HostWindow", "Window"]
 
 
 class HostWindow:
-    """What all sessions of a host have on its way beyond what each is guaranteed; see
+    """The bytes that all sessions of a host have on their way beyond what each is guaranteed; see
     `wire.windows`.
 
     Args:
@@ -21,7 +21,7 @@ class HostWindow:
 
     Attributes:
         size: as given.
-        used: how many sessions are granted beyond what each is guaranteed; guarded by `lock`.
+        used: how many bytes sessions are granted beyond what each is guaranteed; guarded by `lock`.
         lock: guards all windows of the host.
         waiting: the windows whose writers wait; guarded by `lock`.
     """
@@ -29,16 +29,17 @@ class HostWindow:
     def __init__(self, size: int) -> None:
         self.size = size
         self.used = 0
-        # The lock is entered as such, for a condition's own `with` is Python code.
+        # `with` is used on the lock itself, which is written in C. A condition's own `with` is
+        # Python code, which an asynchronous exception could interrupt.
         self.lock = threading.RLock()
         self.waiting: set[Window] = set()
 
 
 class Window:
-    """How much of one session may be sent and not yet taken. The rules are `wire.windows`'.
+    """How much of one session may be sent and not yet taken, by the rules of `wire.windows`.
 
-    They are asked once for many messages: a session is granted a little more of the host's window
-    than it needs, and gives back what it does not use when its client has taken something.
+    The rules are applied once for many messages: a session is granted a little more of the host's
+    window than it needs, and gives back what it does not use when its client has taken something.
 
     Args:
         size: bytes.
@@ -53,26 +54,26 @@ class Window:
         self._outstanding = 0  # guarded by _lock
         self._closed = False  # guarded by _lock
         self._lock = host.lock
-        # One for each session: a credit wakes the writers that may go, not all that wait.
+        # Each session has a condition of its own: a credit wakes only the writers that may go on.
         self._changed = threading.Condition(self._lock)
 
     @property
     def is_inside(self) -> bool:
-        """Whether the calling thread is in the middle of a change: a `__del__` is."""
+        """Whether the calling thread is in the middle of a change. In a `__del__`, it may be."""
         return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     @property
     def closed(self) -> bool:
-        """Whether nobody wants anything any more."""
+        """Whether the window is closed: nothing more is sent."""
         return self._closed
 
     def reserve(self, count: int, *, wait: bool = True) -> bool:
-        """Wait until `count` bytes may go, and count them. False: the window is closed, and
-        nobody wants them any more; or, without `wait`, they may not go now."""
+        """Wait until `count` bytes may be sent, and count them. Returns False when they must not be
+        sent: the window is closed or, without `wait`, there is no room now."""
         with self._lock:
             outstanding = self._outstanding + count
             if outstanding <= self._granted and not self._closed:
-                # As a rule, and in one step, for this is done for every message.
+                # This is the usual case. It takes one step only, since it is done for each message.
                 self._outstanding = outstanding
                 return True
             if not (self._closed or self._has_room(count)):
@@ -95,11 +96,11 @@ class Window:
     def refund(self, count: int) -> None:
         """`count` bytes were taken, or were not sent after all."""
         with self._lock:
-            # A credit may overtake a close; what is outstanding never falls below nothing.
+            # A credit may come after `close`: the outstanding bytes must not fall below 0.
             self._settle(max(0, self._outstanding - count))
 
     def close(self) -> None:
-        """Give back all that is outstanding; let every waiter go, empty-handed."""
+        """Give back all that is outstanding. Every thread that waits in `reserve` gets False."""
         with self._lock:
             self._closed = True
             self._settle(0)

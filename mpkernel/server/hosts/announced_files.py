@@ -1,9 +1,9 @@
 """Virtual files as the server knows them: announced by hosts, read by clients, freed with the last
 reader.
 
-The registry is the pool's; here a host's announcements become entries of it. What a host announces
-is believed only as far as it is the host's own: a location that does not carry the host's tag is
-refused, a key that is registered already is refused, and nothing is opened before it is read.
+All hosts of a pool share one registry; here the announcements of a host become entries of it. A
+host can announce only its own files: if the location does not have the host's tag in its name, or
+the key is registered already, the file is refused. No file is opened before a client reads it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class AnnouncedFiles:
 
     Args:
         registry: the pool's.
-        host: whose blocks and temporary files these must be.
-        loop: the host's; its thread calls all but what ends with a reader.
+        host: the host, to which the blocks and temporary files must belong.
+        loop: the host's event loop. Everything is called on its thread, except that a reader may
+            end on any thread.
         tell_freed: called on the loop's thread with the keys of files that nobody reads any more,
             1,000 at most, once per turn of the loop.
         mapped_age_s: how long a block that is used again stays mapped.
@@ -76,13 +77,13 @@ class AnnouncedFiles:
         """Register a file.
 
         Raises:
-            ShmError, ValueError: it is refused, and cannot be read. Its bytes are the host's until
-                it removes them.
+            ShmError, ValueError: the file is refused, and cannot be read. The host keeps its bytes
+                until it removes the file itself.
         """
         if not self._is_of_host(message):
-            raise ValueError(f"{message.location[:80]!r} is no place of this host's")
+            raise ValueError(f"{message.location[:80]!r} does not belong to this host")
         if len(message.media_type) > _MOST_CHARS:
-            raise ValueError(f"{message.media_type[:80]!r}… is no media type")
+            raise ValueError(f"{message.media_type[:80]!r}… is not a media type")
         self._check_count()
         source = _HostSource(message, self)
         self._registry.register(
@@ -99,7 +100,7 @@ class AnnouncedFiles:
                 self._expire_in(self._mapped_age_s)
 
     def removed(self, key: str) -> None:
-        """The host ended a file: free it with its last reader, or at once where none is known."""
+        """The host ended a file: free it with its last reader, or at once if the file has none."""
         try:
             known = self._registry.lookup(key).owner.host == self._prefix
         except KeyError:
@@ -110,16 +111,17 @@ class AnnouncedFiles:
             self._on_freed(key)
 
     def let_go(self) -> None:
-        """Keep nothing mapped that nobody reads: memory that a host gives up is free only then."""
+        """End all mappings that nobody reads: memory that a host gives up is free only then."""
         self.mappings.clear()
 
     def release_session(self, session: int) -> None:
-        """End the files of a session; many of them in slices of the loop's time."""
+        """End the files of a session. If there are many, this is done in slices of the loop's
+        time."""
         self._release(self._registry.keys_of_session(self._owner(session)))
 
     def release_host(self) -> None:
-        """End all files of the host, which is gone; who has one open reads on. Many of them end in
-        slices of the loop's time, see `released`."""
+        """End all files of the host, which has ended. Readers that have a file open can read on. If
+        there are many files, this is done in slices of the loop's time; see `released`."""
         self._is_over = True
         self._release(self._registry.keys_of_host(self._prefix))
         self.mappings.clear()
@@ -143,11 +145,11 @@ class AnnouncedFiles:
             )
 
     def _check_count(self) -> None:
-        """A host has some files for itself; beside these as many as are free, so that however many
-        hosts take what they can, one part is left for the next."""
+        """Check that the host may have one more file. Each host may have `host_files`; beyond
+        these, it may have as many more as are free now. So one host can never take all."""
         registry = self._registry
         shared = len(self._live) - registry.host_files
-        if shared < 0 or shared < registry.max_files - len(registry):  # which is quickly counted
+        if shared < 0 or shared < registry.max_files - len(registry):  # this takes no counting
             return
         free = registry.free_files
         if shared >= free:
@@ -174,8 +176,9 @@ class AnnouncedFiles:
         self._on_freed(source.key)
 
     def _on_freed(self, key: str) -> None:
-        """On any thread, and from a `__del__`: so without a lock; to be told twice is harmless."""
-        if self._is_over:  # there is nobody to tell
+        """On any thread, and from a `__del__`, and therefore without a lock. It is harmless if the
+        host is told of a key twice."""
+        if self._is_over:  # the host has ended
             return
         self._freed.append(key)
         self._tell_soon()
@@ -208,8 +211,8 @@ class AnnouncedFiles:
             self._expire_in(due_s)
 
     def _owner(self, session: int) -> Owner:
-        """One object for all files in a row of one session: the garbage collector, which stops the
-        loop, goes through each object that is kept."""
+        """The owner of a session's files. Successive files of one session share one object: the
+        garbage collector, which stops the loop, goes through each object that is kept."""
         if self._last_owner.session != session:
             self._last_owner = Owner(self._prefix, session)
         return self._last_owner
@@ -226,7 +229,7 @@ class AnnouncedFiles:
 
 
 class _HostSource:
-    """A file's bytes, held by its host."""
+    """The bytes of a file, which its host keeps."""
 
     __slots__ = ("_files", "key", "kind", "location")
 
@@ -242,7 +245,7 @@ class _HostSource:
         return AttachedFile(self.location, size)
 
     def released(self) -> None:
-        """Nothing: it was the host that said so, or the host is gone."""
+        """Nothing: the host itself has ended the file, or has ended."""
 
     def free(self) -> None:
         self._files.source_freed(self)

@@ -1,9 +1,10 @@
-"""`Credits`: what clients took of their sessions' output, told to the process that waits for it.
+"""`Credits`: tells a process how much output the clients of its sessions have taken.
 
     client took ─▶ taken(number, bytes) ─┬─ much is owed ──▶ told at once
                                          └─ little is owed ─▶ told with all others, 50 ms later
 
-A message for each little thing that a client takes would cost more than what it took.
+If each small message that a client takes were told at once, telling would cost more than the
+message itself.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _TOLD_AT_ONCE = 500
 
 
 class Credits:
-    """Of one host. From any thread.
+    """The credits of one host. From any thread.
 
     Args:
         loop: the running loop.
-        limits: how much may be owed at most, and what was taken of what came.
+        limits: says how much may be owed at most, and counts what was taken.
         tell: called with a session's number and the credit for its kernel.
     """
 
@@ -61,7 +62,7 @@ class Credits:
             self._loop.call_soon_threadsafe(self._pay_all_later)
 
     def forget(self, number: int) -> None:
-        """The session has ended: what it is owed was taken all the same."""
+        """The session has ended. What it is still owed counts as taken."""
         with self._lock:
             owed = self._owed.pop(number, 0)
         self._limits.taken(owed)

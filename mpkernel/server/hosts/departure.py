@@ -1,12 +1,13 @@
-"""`Departure`: how a host that is well becomes ready and leaves, and what it is given time for.
+"""`Departure`: how a healthy host becomes ready, drains and leaves, and how long each may take.
 
     drain ─▶ no new sessions; it leaves with the last ──┐
     idle for `idle_retire_s`, if the app allows it ─────┼─▶ told to end in order, killed after
     leave, with all sessions ───────────────────────────┘   `stop_grace_s`
 
-There is one timer, and what it is for follows from the state: while the environment of its app is
-made, when to look whether anybody still waits for that; while it starts, how long that may take;
-while it is idle, when it retires; while it leaves, when it is killed.
+To leave means to end in order, because the server has asked for it. There is one timer, and the
+state says what is done when its time is over: while the environment of the app is made, it is
+checked whether a session still waits for it; a host that starts has not been ready in time; a host
+without sessions retires; a host that leaves is killed.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ _ASK_AGAIN_S = 1.0
 
 
 class Departure:
-    """One host's. On the loop's thread.
+    """How one host starts and leaves. On the loop's thread.
 
     Args:
-        app: whose process it is.
+        app: absolute path of the app's file.
         process: the host's process.
         life: the state that the host is in.
         table: its sessions.
-        evidence: told what the process is ended for.
+        evidence: is told why the process is ended.
         loop: the running loop.
-        tell: called with the message for the process that has it end.
+        tell: called with the message that asks the process to end.
         may_retire: whether it may leave when it has been idle.
         on_change: called when it became ready, and when it takes no sessions any more.
     """
@@ -82,7 +83,7 @@ class Departure:
         self.is_preparing = False
 
     def starting(self, on_timeout: Callable[[], None]) -> None:
-        """The process was told what it is for: it has `start_timeout_s` to be ready."""
+        """The process was told which app to run: it has `start_timeout_s` to be ready."""
         self._on_start_timeout = on_timeout
         self._start_timer(self._settings.start_timeout_s, on_timeout)
 
@@ -104,9 +105,9 @@ class Departure:
             self._start_timer(self._settings.start_timeout_s, self._on_start_timeout)
 
     def became_ready(self) -> None:
-        """The process takes sessions."""
+        """The process is ready to take sessions."""
         if self._life.state is not State.STARTING:
-            return  # it is to leave already, and what it is given time for is that
+            return  # it was asked to leave already, and the timer is for that
         self._life.apply(Event.READY)
         self._tallies.host_start.observe(time.monotonic() - self._started_at)
         self.stop_timer()
@@ -121,16 +122,16 @@ class Departure:
             self.drain()
 
     def session_ended(self) -> None:
-        """A session was taken off: it may have been the last."""
+        """A session was removed from the table. It may have been the last one."""
         self._leave_if_drained()
         self._retire_when_idle()
 
     def drain(self, patience_s: float | None = None) -> None:
-        """Take no more sessions, and leave with the last.
+        """Take no more sessions, and leave when the last one has ended.
 
         Args:
-            patience_s: have the sessions end with their present commands, and these be interrupted
-                after so long. Default: they end when their clients close them.
+            patience_s: end each session after its present command, and interrupt that command after
+                so many seconds. Default: sessions end when their clients close them.
         """
         if self._life.is_over:
             return
@@ -154,8 +155,8 @@ class Departure:
             self._shut_down()
 
     def leave_for(self, reason: Reason, error: MPKernelError) -> None:
-        """Leave now for a reason that the sessions, and the log, shall be told. Those with a
-        journal come back on another process, as after a death."""
+        """Leave now, for a reason that the sessions and the log are told. Sessions with a journal
+        come back on another process, as after a death."""
         if self._may_leave:
             self._evidence.ended_for(reason, error)
             self._life.apply(Event.DRAIN)
@@ -163,7 +164,7 @@ class Departure:
             self._shut_down()
 
     def stop_timer(self) -> None:
-        """What was waited for has come, or comes no more. Idempotent."""
+        """Nothing is waited for any more. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

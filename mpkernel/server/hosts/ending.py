@@ -1,18 +1,19 @@
-"""`Ending`: notices that a host's process is gone, and does and tells what follows from it.
+"""`Ending`: notices that a host's process has ended, cleans up, and tells the app.
 
-    it died                          it left in order, or was given up
-    ───────                          ─────────────────────────────────
-    take in what it said last        the same, but for one that was given up
-    close its Pipes, end its files   the same
-    kill what it started             the same, where it did not do so itself
-    its sessions are suspended       ·
-    owner.fell                       ·
-    wait for its last output         ·
-    owner.died(why, its sessions)    owner.left(its sessions)
-    remove what it left in memory    the same
-    owner.host_over                  the same
+    the process died                  the process left in order, or was given up
+    ────────────────                  ──────────────────────────────────────────
+    take in its last messages         the same, except when it was given up
+    close its Pipes, end its files    the same
+    kill the processes it started     the same, if it did not do so itself
+    suspend its sessions              ·
+    owner.fell                        ·
+    wait for its last output          ·
+    owner.died(reason, its sessions)  owner.left(its sessions)
+    remove its shared memory          the same
+    owner.host_over                   the same
 
-A step that fails is logged, and the others are taken all the same.
+A process is given up when SIGKILL does not end it. If a step fails, that is logged, and the other
+steps are taken all the same.
 """
 
 from __future__ import annotations
@@ -49,23 +50,23 @@ HostT = TypeVar("HostT")
 
 
 class Ending(Generic[HostT]):
-    """One host's. On the loop's thread, but for `kill_and_reap`. It watches the process from the
-    moment it is made.
+    """The end of one host. On the loop's thread, except `kill_and_reap`. The process is watched
+    from the moment that this object is made.
 
     Args:
-        host: whose, as its owner knows it.
-        owner: the app; it is told of the end.
+        host: the host, as its owner knows it.
+        owner: the app. It is told of the end.
         process: the host's process.
         life: the state that the host is in.
         table: its sessions.
-        evidence: what the process leaves to be known of its end.
-        health: the watchdog looks after the process until it is gone.
-        departure: what the process was given time for ends with it.
+        evidence: collects what is known about the end of the process.
+        health: its watchdog stops when the process has ended.
+        departure: its timer stops when the process has ended.
         incoming: its Pipes and files.
         loop: the running loop.
 
     Raises:
-        OSError: the process's end cannot be watched for.
+        OSError: no descriptor is left with which the end of the process could be noticed.
     """
 
     def __init__(
@@ -103,17 +104,17 @@ class Ending(Generic[HostT]):
         await self._over.wait()
 
     async def force(self, grace_s: float) -> None:
-        """Wait until all is done. The process is killed after `grace_s`, and given up where SIGKILL
-        does not end it within 5 s."""
+        """Wait until all is done. The process is killed after `grace_s` seconds. If SIGKILL does
+        not end it within 5 s, it is given up."""
         if not await self._is_over_within(grace_s):
             self._process.kill()
             if not await self._is_over_within(KILLED_WITHIN_S):
                 self._give_up()
 
     def kill_and_reap(self) -> None:
-        """Kill the process and all that it started, and wait for it: for a server that leaves
-        without its loop. From any thread. The descriptors stay open where a loop may still watch
-        them."""
+        """Kill the process and all that it started, and wait for its end. This is for a server that
+        ends without its loop. From any thread. Descriptors that a loop may still watch stay
+        open."""
         self._incoming.link.close_sending()
         if self._loop.is_closed():
             self._process.close()
@@ -123,8 +124,8 @@ class Ending(Generic[HostT]):
         self._incoming.files.sweep()
 
     def stop_watching(self) -> None:
-        """Wait no more for the end of the process, nor for what it was given time for. Before its
-        descriptors are closed; idempotent."""
+        """Watch the process no more, and stop the timer. To be called before the descriptors are
+        closed. Idempotent."""
         self._departure.stop_timer()
         self._death_watch.close()
 
@@ -137,7 +138,7 @@ class Ending(Generic[HostT]):
         return True
 
     def _give_up(self) -> None:
-        """The process was killed and does not end: go on as if it had."""
+        """The process was killed and does not end: go on as if it had ended."""
         if self._life.is_over:
             return
         self.stop_watching()
@@ -167,18 +168,18 @@ class Ending(Generic[HostT]):
         self._died(was_asked=was_asked, started=started)
 
     def _died(self, *, was_asked: bool, started: list[Identity]) -> None:
-        """The process is dead, and what it said last was taken in.
+        """The process has ended, and its last messages were taken in.
 
         Args:
-            was_asked: whether it was to leave.
-            started: the processes that it was seen to have started.
+            was_asked: whether it had been asked to leave.
+            started: the processes that it has started, as far as they were seen.
         """
         steps: list[Callable[[], object]] = [
             self._health.unwatch,
             self._incoming.abandon,
             self._process.close,
         ]
-        run_each(steps, f"the end of a process of {self._name} could not be seen to in full")
+        run_each(steps, f"after the end of a process of {self._name}, a step of cleaning up failed")
         status = self._process.status()
         has_ended_its_own = was_asked and status is not None and status.code == 0
         if not has_ended_its_own:
@@ -197,7 +198,7 @@ class Ending(Generic[HostT]):
         )
 
     def _end_strays(self, started: list[Identity]) -> None:
-        """On a thread: sessions do not wait for it, only who waits for the host's end does."""
+        """This runs on a thread. Sessions do not wait for it; who waits for the host's end does."""
         end = functools.partial(self._process.end_strays, started)
         self._strays = supervised_task(off_the_loop(end), name=f"mpkernel.strays.{self._name}")
 
@@ -209,14 +210,16 @@ class Ending(Generic[HostT]):
             await self._clean_up()
 
     async def _tell_of_death(self) -> None:
-        """Let the last lines arrive, then hand the sessions over."""
+        """Wait for the last lines of output, then give the sessions to the app."""
         status = self._process.status()
         assert status is not None
         try:
             await self._evidence.arrived()
             death, error = self._evidence.death(self._pid, status)
         except Exception:
-            logger.exception("the reason of a death is not known", app=self._app, pid=self._pid)
+            logger.exception(
+                "the reason of a death could not be found out", app=self._app, pid=self._pid
+            )
             what = f"the process of {self._name} {status}"
             death = Death(app=self._app, pid=self._pid, reason=Reason.UNKNOWN, what=what)
             error = HostDied(what, remedy="open the session again")

@@ -1,4 +1,4 @@
-"""`Health`: whether a host's process is well, and its end where it is not.
+"""`Health`: knows whether a host's process is well, and ends it if it is not.
 
     the watchdog's verdicts ─┐
     its answers to pings     │
@@ -6,7 +6,7 @@
     a Pipe that it closes    │
     a start without an end  ─┘
 
-The reason of a kill is what the sessions, the log and the crash report are told.
+The sessions, the log and the crash report are told the reason of a kill.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ _HANG_UP_GRACE_S = 1.0
 
 
 class Health:
-    """One host's. On the loop's thread, but for `end_for`.
+    """The health of one host. On the loop's thread, except `end_for`.
 
     Args:
-        app: whose process it is.
+        app: absolute path of the app's file.
         process: the host's process.
         life: the state that the host is in.
-        evidence: told what the process is ended for.
-        watchdog: what looks after it.
+        evidence: is told why the process is ended.
+        watchdog: samples and pings the process.
         loop: the running loop.
         send_ping: called with the number of a ping that is to be sent to the process.
         drain: called when the host is to be replaced by another.
 
     Attributes:
-        refusal: why the host takes no new sessions although it lives; None when it does.
+        refusal: why the host takes no new sessions although it lives; None if it takes them.
     """
 
     def __init__(
@@ -87,19 +87,19 @@ class Health:
 
     @property
     def started(self) -> list[Identity]:
-        """The processes that the process was seen to have started."""
+        """The processes that the host has started, as far as they were seen."""
         return self._watchdog.processes_of(self)
 
     def watch(self) -> None:
-        """Have the watchdog look after the process from now on.
+        """Have the watchdog watch the process from now on.
 
         Raises:
-            OSError: no descriptor is left to look at it.
+            OSError: no descriptor is left to look at the process.
         """
         self._watch = self._watchdog.watch(self, self._process.pid, self._settings)
 
     def unwatch(self) -> None:
-        """Have the watchdog look after it no more. Idempotent."""
+        """Have the watchdog watch the process no more. Idempotent."""
         self._watchdog.unwatch(self)
 
     @property
@@ -115,7 +115,7 @@ class Health:
         """The process answers the ping of this number.
 
         Raises:
-            ProtocolError: nobody sent it, or it was answered.
+            ProtocolError: no such ping was sent, or it was answered already.
         """
         if not self._watch.ponged(number):
             raise ProtocolError(f"it answers ping {number}, which nobody sent or it has answered")
@@ -143,7 +143,7 @@ class Health:
                 self.end_for(verdict.reason, HostDied(what, remedy="open the session again"))
 
     def condemn(self, error: ProtocolError) -> None:
-        """End the process for what it sent."""
+        """End the process because of what it sent."""
         if self._is_condemned:
             return
         self._is_condemned = True
@@ -154,11 +154,11 @@ class Health:
         self.end_for(Reason.PROTOCOL, ProtocolError(what, remedy=error.remedy))
 
     def hung_up(self) -> None:
-        """A Pipe was closed: the process dies, or goes on without it, which is no use."""
+        """The process has closed a Pipe: it is about to end, or is of no use without the Pipe."""
         PatientTimer(self._loop, _HANG_UP_GRACE_S, self._end_if_it_lives)
 
     def start_timed_out(self) -> None:
-        """`Settings.start_timeout_s` is over."""
+        """The process was not ready within `Settings.start_timeout_s`."""
         if self._life.state is State.STARTING:
             self.end_for(
                 Reason.START,
@@ -171,7 +171,7 @@ class Health:
             )
 
     def died(self) -> None:
-        """The process has ended: see whether it ever started."""
+        """The process has ended. If it was never ready, note that as the reason."""
         status = self._process.status()
         if self._life.state is not State.STARTING or status is None:
             return
@@ -180,13 +180,13 @@ class Health:
             self._evidence.ended_for(Reason.START, error)
 
     def end_for(self, reason: Reason, error: MPKernelError) -> None:
-        """Kill the process, for a reason that its sessions and the log shall be told. From any
+        """Kill the process, for a reason that its sessions and the log are told. From any
         thread."""
         self._evidence.ended_for(reason, error)
         self._process.kill()
 
     def _end_if_it_lives(self) -> None:
         if self._process.status() is not None:
-            return  # it is dead, and what it said last is being taken in
+            return  # it has ended, and its last messages are being taken in
         if not self._life.is_over and self._life.state is not State.LEAVING:
             self.condemn(ProtocolError("it has closed a Pipe, and goes on"))

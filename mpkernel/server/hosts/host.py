@@ -1,15 +1,15 @@
 """`AppHost`: one app's process, the state it is in and the sessions on it.
 
-Here meet what a process is made of:
+It is made of these parts:
 
-    Process       what runs the app, see `launching.process`
-    Incoming      what the process says
+    Process       the process that runs the app, see `launching.process`
+    Incoming      takes the messages of the process
     Lifecycle     which state may follow which
-    Health        whether the process is well, and its end where it is not
-    Departure     how one that is well comes to leave
-    Ending        how it is noticed that it is gone, and what follows
+    Health        whether the process is well; ends it if it is not
+    Departure     how a healthy process becomes ready, drains and leaves
+    Ending        notices that the process has ended, and cleans up
 
-Which host a session lands on is for the app to say, see `app`.
+The app decides on which host a session is opened, see `app`.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ logger = get_logger(__name__)
 
 
 class AppHost:
-    """A live app host. Made on the loop's thread; `send` and `open` from any.
+    """A live app host. It is made on the loop's thread; `send` and `open` may be called from any.
 
-    Making it tells the process what it is for, and returns at once: sessions may be opened from
+    Making it tells the process which app to run, and returns at once. Sessions may be opened from
     then on.
 
     Args:
-        owner: the app; it is told of the process's end, on the loop's thread.
-        process: its process, fresh or warm, which is the host's from now on.
+        owner: the app. It is told of the process's end, on the loop's thread.
+        process: its process, fresh or warm. From now on it belongs to the host.
         loop: the running loop.
         relay: where its console output goes.
         files: where its virtual files are registered.
-        watchdog: what looks after its process.
+        watchdog: samples and pings its process.
         argv: `sys.argv` in the process.
         on_shortage: called when the process has found no shared memory.
         environment: the folder of the environment that the app has for itself. Default: none.
@@ -74,8 +74,8 @@ class AppHost:
         started_at: when it was launched, or adopted; `time.monotonic()`.
 
     Raises:
-        HostStartError: there are no descriptors, or no threads, to connect the process, or `argv`
-            is too large for a message. The process is ended then.
+        HostStartError: no descriptor or thread is left to connect the process, or `argv` is too
+            large for a message. The process is ended then.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class AppHost:
 
     @property
     def state(self) -> State:
-        """Where the host stands in its life."""
+        """The state that the host is in."""
         return self._life.state
 
     @property
@@ -141,7 +141,7 @@ class AppHost:
 
     @property
     def traffic(self) -> Traffic:
-        """What went between it and the server."""
+        """What the process and the server have sent each other."""
         return self._incoming.traffic
 
     @property
@@ -171,22 +171,22 @@ class AppHost:
 
     @property
     def sessions(self) -> list[BaseSession]:
-        """Those whose kernels have not ended."""
+        """The sessions whose kernels have not ended."""
         return self._table.sessions
 
     @property
     def usages(self) -> tuple[Usage, ...]:
-        """The latest looks at what it uses, the oldest first."""
+        """The latest samples of what it uses, the oldest first."""
         return self._health.usages
 
     @property
     def refusal(self) -> str | None:
-        """Why it takes no new sessions although it lives; None when it does."""
+        """Why it takes no new sessions although it lives; None if it takes them."""
         return self._health.refusal
 
     @property
     def backlog_bytes(self) -> int:
-        """What waits in the server because the process does not take it."""
+        """How many bytes wait in the server because the process does not take them."""
         return self._incoming.link.backlog_bytes
 
     def open(self, session: BaseSession, kernel: KernelSpec) -> None:
@@ -221,25 +221,26 @@ class AppHost:
         return self._evidence.lines()
 
     async def close(self) -> None:
-        """Ask the process to leave, kill it after `Settings.stop_grace_s`, wait for its end. One
-        that does not even end within 5 s of SIGKILL is given up.
+        """Ask the process to leave, kill it after `Settings.stop_grace_s`, and wait for its end. If
+        it does not end within 5 s of SIGKILL, it is given up.
 
-        Safe to call twice, and to cancel: what was begun goes on.
+        This may be called twice, and may be cancelled: the end that was begun goes on.
         """
         self.leave()
         await self._ending.force(self.settings.stop_grace_s)
 
     def drain(self, *, patience_s: float | None = None) -> None:
-        """Take no more sessions, and leave with the last. On the loop's thread; returns at once.
+        """Take no more sessions, and leave when the last one has ended. On the loop's thread;
+        returns at once.
 
         Args:
-            patience_s: have the sessions end with their present commands, and these be interrupted
-                after so long. Default: they end when their clients close them.
+            patience_s: end each session after its present command, and interrupt that command after
+                so many seconds. Default: sessions end when their clients close them.
         """
         self._departure.drain(patience_s)
 
     async def wait_over(self) -> None:
-        """Wait until the process is gone."""
+        """Wait until the process has ended."""
         await self._ending.wait()
 
     def leave(self) -> None:
@@ -247,8 +248,8 @@ class AppHost:
         self._departure.leave()
 
     def leave_for(self, reason: Reason, error: MPKernelError) -> None:
-        """Leave now for a reason that the sessions, and the log, shall be told; those with a
-        journal come back on another process. On the loop's thread; returns at once."""
+        """Leave now, for a reason that the sessions and the log are told. Sessions with a journal
+        come back on another process. On the loop's thread; returns at once."""
         self._departure.leave_for(reason, error)
 
     def kill(self) -> None:
@@ -256,14 +257,14 @@ class AppHost:
         self._process.kill()
 
     def kill_and_reap(self) -> None:
-        """The same, and wait for it: for a server that leaves without its loop. From any thread.
-        The descriptors stay open where a loop may still watch them."""
+        """The same, and wait for its end. This is for a server that ends without its loop. From any
+        thread. Descriptors that a loop may still watch stay open."""
         self._ending.kill_and_reap()
 
     def give_up_free(self) -> None:
         """Have the process give up shared memory that it keeps to use again."""
         self._incoming.files.let_go()
-        if self._health.answers_pings and not self.backlog_bytes:  # else it takes nothing for now
+        if self._health.answers_pings and not self.backlog_bytes:  # otherwise it would not read it
             self._tell(GiveUpFree())
 
     def _connect(
@@ -306,7 +307,7 @@ class AppHost:
             self._departure.starting(self._health.start_timed_out)
             setup = setup_of(self.settings, self.app, argv)
             self._tell(setup)
-            # The last step: from then on it is the relay that closes these.
+            # This is the last step: from now on the relay closes these descriptors.
             self._evidence.tail = relay.add(
                 self.name,
                 app=self.app,

@@ -1,13 +1,13 @@
-"""`HostLimits`: what a host does that no honest one would do. It ends the host.
+"""`HostLimits`: notices when a host breaks the rules of the protocol, which ends the host.
 
     bytes for clients that do not take them  ─ more than twice what windows allow ──┐
     files freed, the answers never read      ─ more than 100,000 ───────────────────┼▶ ProtocolError
     places for files that are not its own    ─ more than 100 ───────────────────────┤
     ready, or an answer to no ping           ─ once too often ──────────────────────┘
 
-A host keeps its sessions within their windows by itself; here is what holds when it does not. Bytes
-are counted by reads and by credits, never by frames: the way of a message stays as short as it is.
-On the loop's thread, but for `taken`.
+A host keeps its sessions within their windows by itself; these limits are for a host that does not.
+Bytes are counted once for each read and each credit, not for each frame, so that a single message
+costs nothing more. On the loop's thread, except `taken`.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ _MOST_LOGGED_REFUSALS = 100
 
 
 class HostLimits:
-    """Of one host. Each method raises `ProtocolError` where that ends it.
+    """The limits of one host. Each method raises `ProtocolError` if the host is to be ended.
 
     Args:
         link: its Pipes.
         table: its sessions.
-        window_bytes, host_window_bytes: how much of one session, and of all, it may have on its
-            way.
-        max_frame_bytes: the largest message, which may be larger than that.
+        window_bytes, host_window_bytes: how many bytes of one session, and of all sessions, it may
+            have on its way.
+        max_frame_bytes: the largest message, which may be larger than a window.
 
     Attributes:
         frame_count: how many whole frames came.
-        credit_bytes: at how many bytes its sessions' clients owe their credit at the latest: the
-            less, the smaller the share of the host's window that each session has now.
+        credit_bytes: when a session's client has taken so many bytes, the credit is sent at the
+            latest. The smaller the share of the host's window is that each session has now, the
+            smaller is this number.
     """
 
     def __init__(
@@ -59,11 +60,12 @@ class HostLimits:
         self._table = table
         self._window_bytes = window_bytes
         self._host_window_bytes = host_window_bytes
-        # Twice: what closed sessions still hold counts until their kernels have ended.
+        # The limit is twice the window: the bytes of closed sessions count until their kernels have
+        # ended.
         self._limit_bytes = 2 * host_window_bytes + max_frame_bytes
         self._payload_bytes = 0  # of all frames
-        self._managed_bytes = 0  # of these, what is no session's
-        self._settled_bytes = 0  # the same, as windows would count it
+        self._managed_bytes = 0  # of these, those of management messages
+        self._settled_bytes = 0  # the same, as windows would count them
         self._lock = threading.Lock()  # guards _taken_bytes
         self._taken_bytes = 0
         self._untaken_keys = 0
@@ -73,17 +75,17 @@ class HostLimits:
 
     @property
     def output_bytes(self) -> int:
-        """What came for clients."""
+        """How many bytes came for clients."""
         return self._payload_bytes - self._managed_bytes
 
     @property
     def unread_bytes(self) -> int:
-        """Of these, as windows count them, what was not taken."""
+        """How many of these clients have not taken, as windows count them."""
         settled = self._settled_bytes + self._table.forgiven_bytes + self._taken_bytes
         return self._payload_bytes + MESSAGE_COST_BYTES * self.frame_count - settled
 
     def arriving(self, frames: Sequence[Frame]) -> None:
-        """These came; nothing was done with them yet."""
+        """These frames came, and are about to be handed over."""
         unread_bytes = self.unread_bytes
         share = share_of(self._window_bytes, self._host_window_bytes, unread_bytes)
         self.credit_bytes = credit_due(share)
@@ -97,11 +99,11 @@ class HostLimits:
         self.frame_count += len(frames)
 
     def arrived(self) -> None:
-        """They were handed over."""
+        """The frames were handed over."""
         self._payload_bytes = self._link.whole_bytes - HEADER_BYTES * self.frame_count
 
     def managed(self, payload: bytes) -> None:
-        """One of them was a management message."""
+        """One of the frames was a management message."""
         self._settle(len(payload))
 
     def lost(self, payload_bytes: int) -> None:
@@ -115,13 +117,13 @@ class HostLimits:
             self._taken_bytes += count
 
     def ready(self) -> None:
-        """It says that it is ready."""
+        """The host says that it is ready."""
         if self._is_ready:
             raise ProtocolError("it says a second time that it is ready")
         self._is_ready = True
 
     def freed(self, count: int) -> None:
-        """It is about to be told that so many of its files are free."""
+        """The host is about to be told that so many of its files are free."""
         self._untaken_keys = self._untaken_keys + count if self._link.backlog_bytes else 0
         if self._untaken_keys > _MOST_UNTAKEN_KEYS:
             raise ProtocolError(
@@ -129,12 +131,13 @@ class HostLimits:
             )
 
     def refused(self) -> bool:
-        """A file of its was refused. Whether that shall be logged: a log is not its to fill."""
+        """A file of the host was refused. Returns whether to log that: a host must not be able to
+        fill the log."""
         self._refusals += 1
         return self._refusals <= _MOST_LOGGED_REFUSALS
 
     def forged(self, error: ValueError) -> None:
-        """It announced a file that cannot be its own."""
+        """The host announced a file that cannot be its own."""
         self._forged_places += 1
         if self._forged_places > _MOST_FORGED_PLACES:
             raise ProtocolError(f"it announces what is not its own, again and again: {error}")

@@ -1,10 +1,10 @@
-"""`Incoming`: what a process says on its Pipes, taken in.
+"""`Incoming`: takes the messages of a process, and hands each to its receiver.
 
     Link ─frames─▶ HostLimits ─▶ SessionTable ─▶ sessions' clients
                      │           └─news─▶ files · console · Health · Departure
-                     └─ ProtocolError: it ends
+                     └─ ProtocolError: the process is ended
 
-What it was told is `host`'s; what it may send is `host_limits`'s.
+`host` sends to the process; `host_limits` says what the process may send.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ _LINE_CHARS = 500
 
 
 class Incoming:
-    """One host's. On the loop's thread.
+    """What comes from one host. On the loop's thread.
 
     Args:
-        app: whose process it is.
-        process: its process.
-        health: told of answers to pings, and of what no honest process does.
-        departure: told that the process is ready, and that it wants to leave.
+        app: absolute path of the app's file.
+        process: the host's process.
+        health: is told of answers to pings, and when the process breaks the protocol.
+        departure: is told that the process is ready, and that it wants to leave.
         table: its sessions.
         registry: where its virtual files are registered.
         loop: the running loop.
@@ -75,8 +75,8 @@ class Incoming:
     Attributes:
         link: its Pipes.
         files: its virtual files.
-        credits: what its sessions' clients took.
-        console: what becomes of its console output for its sessions.
+        credits: tells the process what its sessions' clients took.
+        console: sends the process its own console output, for its sessions.
 
     Raises:
         OSError: its Pipes cannot be watched.
@@ -127,21 +127,23 @@ class Incoming:
 
     @property
     def traffic(self) -> Traffic:
-        """What went over the Pipes."""
+        """What was sent over the Pipes."""
         limits = self.limits
         return Traffic(limits.frame_count, self.link.sent_count, limits.output_bytes)
 
     def hear_out(self) -> bool:
-        """The process is dead: take in what it said last. False: the loop's turn has no more time
-        for it; ask again in a later one."""
+        """The process has ended: take in its last messages. Returns False when the loop's turn has
+        no more time for it: then call this again in a later turn."""
         try:
             return self.link.drain()
         except Exception:
-            logger.exception("what a process said last is lost", app=self._app, pid=self._pid)
+            logger.exception(
+                "the last messages of a process are lost", app=self._app, pid=self._pid
+            )
             return True
 
     def session_ended(self, number: int) -> None:
-        """The session of this number was taken off: what it leaves is released."""
+        """The session of this number was removed from the table: release its files and credits."""
         self.credits.forget(number)
         self.files.release_session(number)
 

@@ -1,4 +1,4 @@
-"""The life of an app host's process, as one table. No I/O, no clock: all other code asks it.
+"""The life of an app host's process, as one table of states. It does no I/O and has no clock.
 
                  ready              drain                 leave                died
     STARTING ───────────▶ READY ───────────▶ DRAINING ───────────▶ LEAVING ───────────▶ CLOSED
@@ -8,9 +8,9 @@
     drain: from STARTING too; leave: from STARTING and READY too
     give up: from every state that is not over, to LOST: its process outlives SIGKILL
 
-A host that drains takes no more sessions and leaves with its last one; one that is leaving was told
-to. What happens in a state is `host`'s; when a process follows one that died is
-`restart_policy`'s.
+A host that drains takes no more sessions, and leaves when its last session has ended. A host that
+leaves was asked to end in order. `host` does what is to be done in each state; `restart_policy`
+says when a new process is started after one that died.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Event", "Lifecycle", "State"]
 
 
 class State(enum.Enum):
-    """Where a host stands in its life."""
+    """The state of a host."""
 
     STARTING = "starting"
     READY = "ready"
@@ -33,14 +33,14 @@ class State(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What can befall a host."""
+    """What can happen to a host."""
 
     READY = "ready"
-    """It said that it takes kernels."""
+    """It has said that it is ready for kernels."""
     DRAIN = "drain"
-    """It shall take no more sessions, and leave with its last."""
+    """It is to take no more sessions, and to leave when its last one has ended."""
     LEAVE = "leave"
-    """It was told to leave."""
+    """It was asked to end in order."""
     DIED = "died"
     """Its process ended."""
     GIVE_UP = "given up"
@@ -83,10 +83,11 @@ class Lifecycle:
         self.state = State.STARTING
 
     def apply(self, event: Event) -> State:
-        """Take the transition for `event`; give the new state.
+        """Take the transition for `event`. Returns the new state.
 
         Raises:
-            ValueError: there is none. Somebody's picture of the host is wrong.
+            ValueError: there is no such transition from the present state, which is a mistake of
+                the caller.
         """
         try:
             self.state = _TRANSITIONS[self.state, event]
@@ -101,5 +102,5 @@ class Lifecycle:
 
     @property
     def is_over(self) -> bool:
-        """Whether the host's process is gone, or is of no more concern."""
+        """Whether the host's process has ended, or was given up."""
         return self.state in (State.DIED, State.CLOSED, State.LOST)

@@ -34,14 +34,14 @@ __all__ = ["HostMaker"]
 logger = logging.getLogger(__name__)
 
 _HOST_FILES = 256
-"""Virtual files that each process has for itself, however many the others have."""
+"""How many virtual files each process may have, however many the others have."""
 
 _GIVE_UP_EVERY_S = 0.1
 _RELAY_PATIENCE_S = 0.5
 
 
 class HostMaker:
-    """One pool's. On the loop's thread, but for `kill_and_reap` and `end_console`.
+    """Makes the hosts of one pool. On the loop's thread, except `kill_and_reap` and `end_console`.
 
     Args:
         settings: the pool's.
@@ -66,7 +66,7 @@ class HostMaker:
         )
         self._launcher: Launcher = LocalLauncher()
         self.standby = Standbys(settings, self._launcher)
-        self._gave_up_at = float("-inf")  # shared memory, by the loop's time
+        self._gave_up_at = float("-inf")  # when hosts last gave up memory, by the loop's time
         self._giving_up: asyncio.TimerHandle | None = None
         self._relay = ConsoleRelay(
             forward=settings.relay_console, as_json=settings.log_format == "json"
@@ -77,9 +77,9 @@ class HostMaker:
         """Start a process for an app, or give it one that waits.
 
         Args:
-            app: whose.
-            kernel: what is going to run there; its `argv` becomes `sys.argv`. Only if it names no
-                variables may it be a process that waits.
+            app: the app.
+            kernel: the first kernel that will run there. Its `argv` becomes `sys.argv`. If it sets
+                environment variables, a process that waits cannot be used.
 
         Raises:
             HostStartError: no process could be started, or connected.
@@ -87,7 +87,7 @@ class HostMaker:
         if self._sweeps:
             try:
                 _sweep_once()
-            except RuntimeError as error:  # no thread; the next host's start tries again
+            except RuntimeError as error:  # no thread is left; the next host's start tries again
                 logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
             self._watchdog = Watchdog(self._settings, Health.judged)
@@ -114,22 +114,22 @@ class HostMaker:
         )
 
     async def stop_watching(self) -> None:
-        """Look after no host any more."""
+        """Watch no host any more."""
         if self._watchdog is not None:
             await self._watchdog.close()
 
     async def close_console(self) -> None:
-        """Relay what the hosts wrote last, and no more."""
+        """Relay what the hosts have written until now, then end the relay."""
         await off_the_loop(self.end_console)
 
     def close_soon(self) -> None:
-        """Start nothing any more, and look after nothing, without waiting."""
+        """Start no process any more, and watch no host, without waiting."""
         self.standby.close_soon()
         if self._watchdog is not None:
             self._watchdog.close_soon()
 
     def kill_and_reap(self) -> None:
-        """Kill the processes that wait, and look after nothing, without a loop."""
+        """Kill the processes that wait, and watch no host, without a loop."""
         try:
             self.standby.kill_and_reap()
         finally:
@@ -137,12 +137,12 @@ class HostMaker:
                 self._watchdog.kill()
 
     def end_console(self) -> None:
-        """As `close_console`, and wait for it."""
+        """As `close_console`, and wait until the relay has ended."""
         self._relay.close()
         self._relay.join(_RELAY_PATIENCE_S)
 
     def _give_up_free_soon(self) -> None:
-        """A process has found no shared memory: others may keep some that they do not use."""
+        """A process has found no shared memory: ask others to give up what they do not use."""
         if self._giving_up is None:
             loop = asyncio.get_running_loop()
             at = max(loop.time(), self._gave_up_at + _GIVE_UP_EVERY_S)

@@ -1,4 +1,4 @@
-"""`Owner`: what a host needs of whoever owns it, which is its app."""
+"""`Owner`: what a host needs of its owner, which is its app."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
     `host_over`. Before, and in between, `host_changed` may come.
 
     Attributes:
-        import_folders: from which it imports before all others, beside its own.
+        import_folders: folders from which its processes import before all others, besides the
+            app's own folder.
     """
 
     import_folders: tuple[str, ...]
 
     @property
     def is_closed(self) -> bool:
-        """Whether it starts nothing any more, so that no session comes back."""
+        """Whether it starts no process any more, so that no session comes back."""
 
     def host_changed(self, host: HostT) -> None:
         """The process became ready, or takes no sessions any more. Returns at once."""
@@ -39,10 +40,10 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
         """Whether the process may leave because it has no sessions."""
 
     def fell(self, host: HostT, *, by_operator: bool) -> None:
-        """The process ended unasked. `died` follows, once the reason is known.
+        """The process ended without having been asked. `died` follows, once the reason is known.
 
         Args:
-            host: which.
+            host: the host of that process.
             by_operator: whether an operator ended it, or is to correct the header of the app: that
                 is no sign of a crash.
         """
@@ -59,12 +60,12 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
         Args:
             death: the reason, for logs and operators.
             error: the same, for those sessions that do not come back.
-            sessions: who was on it.
-            usages: the latest looks at what it used.
+            sessions: the sessions that were on it.
+            usages: the latest samples of what it used.
         """
 
     def left(self, sessions: list[BaseSession], error: MPKernelError) -> None:
         """The process left in order, with these sessions still on it."""
 
     def host_over(self, host: HostT) -> None:
-        """The process is gone, whatever the reason, and all is cleaned up."""
+        """The process has ended, whatever the reason, and all is cleaned up."""

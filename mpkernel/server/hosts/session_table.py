@@ -22,19 +22,20 @@ _MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than t
 
 
 class SessionTable:
-    """Gives numbers out, hands each session what is its own, and takes it off at its kernel's end.
-    What comes for a session that has ended is dropped; a number that was never given out ends the
-    host.
+    """Gives each session a number, hands it the messages with that number, and removes it when its
+    kernel has ended. Messages for a session that has ended are dropped. If the host uses a number
+    that was never given to a session, that ends the host.
 
     Args:
         app: absolute path of the app's file, for logs.
         loop: the running loop.
-        on_exit: called when the kernel of the session of this number has ended, and the session
-            was taken off; before the session is told.
+        on_exit: called with a session's number when its kernel has ended and the session was
+            removed, before the session is told.
 
     Attributes:
         load: how many of the sessions compute.
-        forgiven_bytes: what came for sessions that have ended, and was not taken by their clients.
+        forgiven_bytes: how many bytes came for sessions that have ended, and were not taken by
+            their clients.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SessionTable:
 
     @property
     def sessions(self) -> list[BaseSession]:
-        """Those whose kernels have not ended."""
+        """The sessions whose kernels have not ended."""
         return list(self._sessions.values())
 
     def add(self, session: BaseSession) -> None:
@@ -66,7 +67,7 @@ class SessionTable:
         self.load.opened(session.number)
 
     def remove(self, session: BaseSession) -> None:
-        """The host was not told of this session: take it off again."""
+        """The host was not told of this session: remove it again."""
         del self._sessions[session.number]
         self.load.ended(session.number)
 
@@ -74,7 +75,7 @@ class SessionTable:
         """The session of this number; None for one that has ended, and for the host itself.
 
         Raises:
-            ProtocolError: there was never one.
+            ProtocolError: no session ever had this number.
         """
         session = self._sessions.get(number)
         if session is None and number > self._last_number:
@@ -82,7 +83,7 @@ class SessionTable:
         return session
 
     def take_all(self) -> list[BaseSession]:
-        """Take all sessions off."""
+        """Remove all sessions, and return them."""
         sessions = self.sessions
         self._sessions.clear()
         self.load = Load(self._loop.time)
@@ -153,7 +154,7 @@ class SessionTable:
             session.end(None if error is None else _failure(session, error))
 
     def _fail(self, session: BaseSession, error: Exception) -> None:
-        """The server could not handle what came for this session, which ends for it, alone."""
+        """The server could not handle what came for this session: end this session alone."""
         logger.exception(
             "a session ends: the server failed on what its kernel sent",
             app=self._app,

@@ -1,4 +1,4 @@
-"""What a host is told of itself and of a kernel, as the settings and the app make it."""
+"""Makes the messages that tell a host which app to run, and which kernel to start."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["create_kernel", "setup_of", "told_as_start_error"]
 
 
 def setup_of(settings: Settings, app: str, argv: Sequence[str]) -> Setup:
-    """What a host is told first.
+    """The first message to a host.
 
     Args:
         settings: see `Settings`.
         app: absolute path of the app's file.
-        argv: what `sys.argv` shall hold after it.
+        argv: what `sys.argv` is to contain after the app's path.
     """
     return Setup(
         app=app,

@@ -1,4 +1,4 @@
-"""`Backlog`: what was sent to a Pipe, and the Pipe has not taken yet. It does no I/O."""
+"""`Backlog`: keeps what was sent to a Pipe and has no room in it yet. It does no I/O."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from itertools import islice
 __all__ = ["Backlog"]
 
 _MOST_PARTS = 64
-"""So many parts are written with one call: far fewer than any system allows."""
+"""How many parts are written with one call: far fewer than any system allows."""
 
 
 class Backlog:
     """Parts of frames, in the order in which they were sent. Its owner guards it with a lock.
 
     Args:
-        limit_bytes: more than that is kept only where its owner does not ask `has_room`.
+        limit_bytes: how many bytes may be kept, according to `has_room`. `keep` itself does not
+            check it.
 
     Attributes:
-        byte_count: how much is kept.
+        byte_count: how many bytes are kept.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -27,13 +28,13 @@ class Backlog:
         self.byte_count = 0
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more stay within the limit."""
+        """Whether `size` more bytes are within the limit."""
         return self.byte_count + size <= self._limit_bytes
 
     def keep(self, header: bytes, payload: bytes, *, written: int = 0) -> None:
-        """Keep a frame, but for the bytes of it that the Pipe has taken already.
+        """Keep a frame, without its first `written` bytes, which the Pipe has taken already.
 
-        It is not copied: a payload may be hundreds of megabytes.
+        The frame is not copied: a payload may have hundreds of megabytes.
         """
         of_payload = max(0, written - len(header))
         for part in (memoryview(header)[written:], memoryview(payload)[of_payload:]):
@@ -46,7 +47,7 @@ class Backlog:
         return list(islice(self._parts, _MOST_PARTS))
 
     def written(self, count: int) -> None:
-        """The Pipe has taken so many bytes of what came first."""
+        """The Pipe has taken the first `count` bytes."""
         self.byte_count -= count
         while count:
             part = self._parts[0]

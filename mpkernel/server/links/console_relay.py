@@ -1,9 +1,10 @@
-"""`ConsoleRelay`: what hosts write to their descriptors 1 and 2 goes to the server's own.
+"""`ConsoleRelay`: writes what hosts write to their descriptors 1 and 2 to the server's own.
 
-One thread for all hosts of a pool, off the loop: the server's own descriptors may be a terminal
-or a pipe that nobody reads, and then it is this thread that waits, and the host that prints. What
-becomes of what is read is `console_source`'s; here is how the thread waits for all of the pipes at
-once, and goes on waiting when somebody has closed what it waits with.
+One thread does this for all hosts of a pool. The event loop must not: the server's own descriptors
+may be a terminal or a pipe that nobody reads, and then the thread has to wait, and with it the host
+that prints. This file says how the thread waits for all pipes at once, and how it goes on when
+other code has closed a descriptor that it waits with. `console_source` says what is done with the
+text.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _OUT_OF_MEMORY = (errno.ENOMEM, errno.ENOSPC)
 _SELECTOR_OF_LINUX = getattr(selectors, "EpollSelector", ())
 _DESCRIPTORS = "/proc/self/fd"
 _lost_selectors: list[selectors.BaseSelector] = []
-"""Kept for ever: when one is collected, Python closes its number, which is another's by now."""
+"""Selectors whose descriptor other code has closed. They are kept for ever: collecting one would
+close the number of its descriptor again, which may belong to another file by now."""
 
 
 class ConsoleRelay:
@@ -64,11 +66,12 @@ class ConsoleRelay:
         on_end: Callable[[], None],
     ) -> ConsoleTail:
         """Relay these descriptors until each is at its end, then call `on_end`, which closes them.
-        `OSError` or `RuntimeError`, and nothing done, where no descriptor or thread is left for it,
-        or the relay is closed.
-
         `on_text` is given what comes from stdout and stderr, as `ConsoleSource` says. Both are
         called on the relay's thread, must not wait and must not raise.
+
+        Raises:
+            OSError, RuntimeError: no descriptor or thread is left, or the relay is closed. Nothing
+                was done.
         """
         tail = ConsoleTail(name, app, pid, 3, on_end)
         out, err = functools.partial(on_text, "stdout"), functools.partial(on_text, "stderr")
@@ -81,7 +84,7 @@ class ConsoleRelay:
             source(faults, stream=None),
         )
         with self._lock:
-            if self._closed:  # the number that would wake the thread may be another's by now
+            if self._closed:  # the descriptor that wakes the thread may have been closed and reused
                 raise RuntimeError("the relay of this server's console is closed")
             self._start()
             for one in sources:
@@ -91,17 +94,18 @@ class ConsoleRelay:
         return tail
 
     def close(self) -> None:
-        """Have the thread end soon; descriptors that are still open are given up. Idempotent."""
+        """Have the thread end soon. Descriptors that are still open are not read any more.
+        Idempotent."""
         with self._lock:
             if self._closed:
                 return
-            self._closed = True  # before the thread is woken, which looks at it
+            self._closed = True  # set before the thread is woken, which checks it
             if self._thread is not None:
                 os.write(self._wake_write, b"-")
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the thread has ended, for `timeout_s` at the longest: it may itself wait for
-        somebody to read the server's console."""
+        """Wait until the thread has ended, for `timeout_s` at the longest: the thread may itself
+        wait until somebody reads the server's console."""
         if self._thread is not None:
             self._thread.join(timeout_s)
 
@@ -151,7 +155,7 @@ class ConsoleRelay:
     def _register(self, source: ConsoleSource) -> None:
         assert self._selector is not None
         if (before := self._sources.pop(source.fd, None)) is not None:
-            # Its end is not told: its descriptors would be closed then, and this one is another's.
+            # `on_end` is not called: it would close this number, which belongs to other code now.
             logger.error("the console of %s was closed by somebody else", before.name)
             self._selector.unregister(source.fd)
         self._sources[source.fd] = source
@@ -159,7 +163,7 @@ class ConsoleRelay:
         self._selector.register(source.fd, selectors.EVENT_READ, source)
 
     def _wait_anew(self) -> None:
-        """Replace a selector that fails. Where that fails too, the next turn tries it again."""
+        """Replace a selector that fails. If that fails, too, the next turn tries it again."""
         assert self._selector is not None
         time.sleep(_TRY_AGAIN_S)
         self._close(self._selector)
@@ -217,7 +221,8 @@ def _is_open(fd: int) -> bool:
 
 
 def _is_closed_by_another(selector: selectors.BaseSelector) -> bool:
-    """Whether the selector's descriptor was closed, and its number may be another's. Linux only."""
+    """Whether other code has closed the selector's descriptor, so that its number may belong to
+    another file. Linux only."""
     if not (isinstance(selector, _SELECTOR_OF_LINUX) and os.path.isdir(_DESCRIPTORS)):
         return False
     try:

@@ -1,11 +1,10 @@
-"""`ConsoleSource`: one console pipe of a host: what is read from it, and what becomes of it.
+"""`ConsoleSource`: reads one console pipe of a host, and hands the text on.
 
     the pipe ─▶ text, as it is read ─▶ `on_text`
                    └─▶ whole lines ──▶ ConsoleTail: the last of them, or faulthandler's
                              └───────▶ the server's own descriptor, with the app's name or as JSON
 
-What was read at once is handled at once: a line costs no Python code of its own, unless it becomes
-JSON.
+All lines that one read returned are handled together, not line by line, unless they become JSON.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _LINE_CHARS = 16 * 1024
 
 
 class ConsoleSource:
-    """Handled by one thread, the relay's.
+    """One console pipe. Only the relay's thread uses it.
 
     Args:
-        fd: the pipe; reading it never waits.
+        fd: the pipe. Reading it never waits.
         tail: where its last lines are kept.
         stream: which of the host's streams it is. None: faulthandler's.
-        on_text: called with whole characters in pieces as they are read, before anybody else, and
-            with the `time.monotonic()` of the reading. Default: nothing is.
+        on_text: called with each piece of text as it is read, in whole characters, before anything
+            else is done with it, and with the `time.monotonic()` of the reading. Default: nothing.
         forward: whether its lines go to the server's own descriptor of the same name.
         as_json: whether they go there as JSON.
     """
@@ -66,10 +65,11 @@ class ConsoleSource:
         self._is_failing = False
 
     def read(self, *, wait: bool = True) -> bool:
-        """Relay what is there. False: there will be no more (or, without `wait`, is none now).
+        """Relay what can be read now. Returns False when nothing more will come, or, without
+        `wait`, when nothing is there now.
 
-        It does not raise: the thread goes on, for all other apps. What was read before something
-        failed is lost.
+        This never raises, since the thread must go on for all other apps. If something fails, the
+        text that was just read is lost.
         """
         try:
             goes_on = self._read(wait=wait)
@@ -85,14 +85,14 @@ class ConsoleSource:
         return goes_on
 
     def end(self) -> None:
-        """It is read no more: tell the tail."""
+        """Tell the tail that the pipe is not read any more."""
         try:
             self._tail.source_ended()
         except Exception:
             logger.exception("the end of the console of %s was not handled", self.name)
 
     def _read(self, *, wait: bool) -> bool:
-        read_at_s = time.monotonic()  # not after: to take the GIL again may take a while
+        read_at_s = time.monotonic()  # before the read: getting the GIL after it may take long
         try:
             data = os.read(self.fd, _READ_BYTES)
         except BlockingIOError:
@@ -142,7 +142,7 @@ def _write_json(target: TextIO, stream: StreamName, tail: ConsoleTail, lines: st
 def _write(target: TextIO, text: str) -> None:
     try:
         target.write(text)
-    except UnicodeEncodeError:  # one character must not cost all that was read with it
+    except UnicodeEncodeError:  # all other characters must be written nevertheless
         encoding = target.encoding
         target.write(text.encode(encoding, "backslashreplace").decode(encoding))
     target.flush()

@@ -44,19 +44,19 @@ class ConsoleTail:
         return list(self._lines)
 
     def add(self, text: str) -> None:
-        """The relay's: more lines, without the end of the last."""
+        """Called by the relay: more lines, the last one without its line end."""
         self._lines.extend(text.rsplit("\n", _TAIL_LINES)[-_TAIL_LINES:])
 
     def faults(self) -> str:
         """What faulthandler wrote last, at most 1,000 lines. From any thread.
 
         A fork that C code makes shares the descriptor and writes there when it crashes. A process
-        that crashes writes its own report last, so an earlier one is never its own.
+        that crashes writes its own report last, so an earlier report is of another process.
         """
         return "\n".join(self._faults)
 
     def add_faults(self, text: str) -> None:
-        """The relay's: more lines of faulthandler's, without the end of the last."""
+        """Called by the relay: more lines of faulthandler, the last one without its line end."""
         for line in text.split("\n"):
             if line.startswith(_FAULT_BEGINS):
                 self._faults = []
@@ -64,7 +64,7 @@ class ConsoleTail:
                 self._faults.append(line)
 
     def source_ended(self) -> None:
-        """The relay's: one of the descriptors is at its end."""
+        """Called by the relay: one of the descriptors is at its end."""
         self._open_sources -= 1
         if self._open_sources == 0:
             try:

@@ -1,11 +1,11 @@
-"""`HostConsole`: what a host wrote to its descriptors 1 and 2 goes back to it, for its sessions.
+"""`HostConsole`: sends a host what it wrote to its descriptors 1 and 2, for its sessions.
 
     os.write(1, …), printf, a subprocess ══ pipe ══▶ the relay's thread ─▶ the server's log
     the host, which knows what it ran ◀══ Link ══ HostConsole ◀──┘
 
-Only the server can read that text without a thread that user code could hold up, and only the host
-knows which session ran. A host that wants it says so (`WantConsole`). One that does not take it
-loses it, but for the log: nobody waits here.
+The server reads that text, since user code could hold up a thread of the host that did it. But only
+the host knows which session ran. A host that wants the text asks for it (`WantConsole`). If the
+host does not take it, the text is in the server's log only: nothing waits here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CUT = "\n[mpkernel: the app is behind; what is missing here is in the server's 
 
 
 class HostConsole:
-    """The way back of one process's text. For any thread.
+    """Sends one process the text that it has written. For any thread.
 
     Args:
         name: the app's name, for logs.
@@ -49,8 +49,8 @@ class HostConsole:
         self._closed = False
 
     def want(self) -> None:
-        """The host wants its text: from now on, and the last of what it wrote before, which its
-        wish may have been slower than."""
+        """The host asks for its text. It also gets the last text that it wrote before: that may
+        have been read before the request arrived."""
         with self._lock:
             self._wanted = True
             early, self._early = self._early, deque()
@@ -58,7 +58,7 @@ class HostConsole:
                 self._send(text)
 
     def on_text(self, stream: StreamName, text: str, read_at_s: float) -> None:
-        """The host wrote this; it was read at that `time.monotonic()`."""
+        """The host wrote this text, which was read at this `time.monotonic()`."""
         message = ConsoleText(stream, text, read_at_s)
         with self._lock:
             if self._wanted:
@@ -92,8 +92,8 @@ class HostConsole:
             return
         try:
             self._link.send(Channel.MANAGEMENT, 0, encode(message))
-        except ProtocolError as error:  # for max_frame_bytes can be set to very little
-            logger.debug("text of %s kept from it: %s", self._name, error)
+        except ProtocolError as error:  # max_frame_bytes may be set to a very low value
+            logger.debug("text of %s cannot be sent to it: %s", self._name, error)
         except RuntimeError as error:  # the loop is closed, and the host about to end
             self._closed = True
             logger.debug("text of %s kept from it: %s", self._name, error)

@@ -3,8 +3,8 @@
     any thread ── send ──▶ Link ══▶ the process
     the loop ◀── on_frames ── ┘ ◀══
 
-The one that there is goes over Pipes, `pipe_link`. A process makes its own, see
-`launching.process`. What holds for every link is tested by `tests/server/process_contract.py`.
+`pipe_link` has the one that goes over Pipes. A process makes its own link, see `launching.process`.
+`tests/server/process_contract.py` tests what every link must do.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ __all__ = ["Link", "LinkEvents"]
 
 
 class LinkEvents(NamedTuple):
-    """Whom a link tells. All are called on the loop's thread, and none after `Link.close`.
+    """What a link calls. All are called on the loop's thread, and none after `Link.close`.
 
     Attributes:
         on_frames: called with the frames that came, in order, some at a time.
-        on_error: called once, with what is wrong with the bytes that came; no frame follows.
-        on_lost: called with each frame for which there was no memory. None: `on_error` is.
-        on_hang_up: called when the process has closed its end, as one that dies does, after the
-            frames that came before. Default: nothing.
+        on_error: called once, when what came is not a frame. No frame follows.
+        on_lost: called with each frame for which there was no memory. None: `on_error` is called
+            instead.
+        on_hang_up: called when the process has closed its end, as it does when it dies, after the
+            frames that came before. Default: nothing is called.
     """
 
     on_frames: Callable[[list[Frame]], None]
@@ -36,7 +37,7 @@ class LinkEvents(NamedTuple):
 
 
 class Link(Protocol):
-    """The server's end of what connects it to one process. Nothing here blocks."""
+    """The server's end of its connection to one process. Nothing here blocks."""
 
     @property
     def backlog_bytes(self) -> int:
@@ -53,9 +54,9 @@ class Link(Protocol):
     def send(
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
     ) -> None:
-        """Send one frame, from any thread, in the order of the calls. Never waits. After a close,
-        and when the process is gone, the frame is dropped without an error: the death of a process
-        is told to its sessions, not to each thread that sends.
+        """Send one frame, from any thread, in the order of the calls. Never waits. After `close`,
+        and when the process has ended, the frame is dropped without an error: the sessions are told
+        of the death of a process, not each thread that sends.
 
         Args:
             channel, session, payload: the frame.
@@ -67,11 +68,11 @@ class Link(Protocol):
         """
 
     def drain(self) -> bool:
-        """The process is dead: hand over what it sent before its end.
+        """The process has ended: hand over what it sent before its end.
 
         Returns:
-            Whether all was handed over. False: the loop's turn has no more time for it; call it
-            again in a later one.
+            Whether all was handed over. False: the loop's turn has no more time for it; call this
+            again in a later turn.
         """
 
     def close(self) -> None:

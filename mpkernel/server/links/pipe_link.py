@@ -1,10 +1,11 @@
 """`PipeLink`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
 
-Nothing here blocks. A send writes what the Pipe takes at once and keeps the rest in a bounded
-`backlog` that the loop flushes. A wake-up reads once, or some of a large frame, and hands over as
-many frames as the loop's turn has time for (`aio.turns`). The Pipe is not watched until the rest
-has been handed over, a few milliseconds later, so a process that floods it is held back. So no host
-starves the others, be it with large frames or with many small ones.
+Nothing here blocks. A send writes what the Pipe takes at once, and keeps the rest in a bounded
+`backlog` that the loop flushes. When a Pipe can be read, it is read once, or as far as one part of
+a large frame, and as many frames are handed over as the loop's turn has time for (`aio.turns`). The
+Pipe is not watched until the rest has been handed over, a few milliseconds later, so a process that
+floods it has to wait. So no host takes the time of the others, neither with large frames nor with
+many small ones.
 
 The descriptors are read with `readv` into the frame decoder's own buffer, never through
 `Connection.recv*`: uvloop sets O_NONBLOCK on what it watches, and `recv_bytes` then loses what it
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 _LARGE_FRAME_BYTES_PER_WAKE_UP = 1024 * 1024
 _FRAMES_AT_ONCE = 128
-"""After so many frames, the time that is left in the loop's turn is looked at."""
+"""After so many frames, it is checked whether the loop's turn has time left."""
 
 
 class PipeLink:
@@ -46,15 +47,15 @@ class PipeLink:
 
     Args:
         name: the app's name, for messages.
-        control, stream: the server's ends. They stay their owner's to close, after `close`: the
-            numbers of closed descriptors are given to others, and must not be used any more.
+        control, stream: the server's ends. Their owner closes them, and only after `close`: the
+            system gives the number of a closed descriptor to another file.
         loop: the loop on whose thread frames are handed over.
-        events: whom it tells; of a hang-up when the host has closed one of the Pipes.
-        backlog_bytes: how much that the Pipe does not take is kept.
+        events: what it calls; `on_hang_up` when the host has closed one of the Pipes.
+        backlog_bytes: how many bytes are kept that the Pipe does not take.
         max_frame_bytes: the largest frame, both ways.
 
     Raises:
-        OSError: the loop cannot watch the Pipes; it watches neither then.
+        OSError: the loop cannot watch the Pipes. It watches neither of them then.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class PipeLink:
         size = len(header) + len(payload)
         with self._lock:
             if self._closed:
-                return  # the host's death is told to its sessions, not to each who sends
+                return  # its sessions are told of the host's death, not each thread that sends
             waiting_bytes = self._backlog.byte_count
             may_refuse = refusable and channel is not Channel.MANAGEMENT
             if waiting_bytes and may_refuse and not self._backlog.has_room(size):
@@ -156,12 +157,12 @@ class PipeLink:
         self._on_loop(self._start_flushing)
 
     def drain(self) -> bool:
-        """Read what a dead host left in the Pipes, to the last byte that it wrote, and no further:
+        """Read what a dead host left in the Pipes, up to the last byte that it wrote, and no more:
         a process that it started may have its ends, and write for ever.
 
         Returns:
-            Whether all is read. False: the loop's turn has no more time for it; call it again in a
-            later one. Each call reads some of it, also where others use up every turn.
+            Whether all is read. False: the loop's turn has no more time for it; call this again in
+            a later turn. Each call reads some of it, even if others use up every turn.
         """
         if self._left_bytes is None:
             self._left_bytes = {fd: _waiting_in(fd) for fd in self._readers}
@@ -192,13 +193,13 @@ class PipeLink:
             self._backlog.clear()
 
     def _write(self, parts: Sequence[bytes | memoryview]) -> int:
-        """How much of it the Pipe took: as good as all, where the host is gone."""
+        """Returns how many bytes the Pipe took. If the host is gone, all bytes count as taken."""
         try:
             return os.writev(self._control_fd, parts)
         except BlockingIOError:
             return 0
         except ConnectionError:
-            # The host is gone; its pidfd says so to those whom it concerns.
+            # The host is gone. Those who watch its process learn of that in another way.
             return sum(len(part) for part in parts)
 
     def _on_loop(self, call: Callable[[], None]) -> None:
@@ -234,7 +235,7 @@ class PipeLink:
         self._turn.later(functools.partial(self._read_on, fd))
 
     def _read_on(self, fd: int) -> None:
-        """A later turn has time: hand over what was read, and watch again at the end."""
+        """Called in a later turn that has time: hand over what was read, then watch again."""
         decoder = self._readers.get(fd)
         if decoder is None:
             return
@@ -247,8 +248,8 @@ class PipeLink:
             self._loop.add_reader(fd, self._on_readable, fd)
 
     def _read(self, fd: int) -> bool:
-        """Hand over whole frames, of what was read before, or else of what is read now, as long as
-        the loop's turn has time. False: there is nothing more for now."""
+        """Hand over whole frames, as long as the loop's turn has time: first those that were read
+        before, then those that are read now. Returns False when there is nothing more for now."""
         decoder = self._readers.get(fd)
         if decoder is None:
             return False
@@ -274,7 +275,8 @@ class PipeLink:
                 return True
 
     def _hand_over(self, fd: int, decoder: FrameDecoder, count: int) -> bool:
-        """So many bytes more were read. False: the descriptor is not read any more."""
+        """Hand over frames after `count` more bytes were read. Returns False when the descriptor is
+        not read any more."""
         try:
             self._on_frames(decoder.received(count, most_frames=_FRAMES_AT_ONCE))
             while decoder.has_frames_left and fd in self._readers and self._turn.has_time_left():
@@ -286,10 +288,10 @@ class PipeLink:
         except MemoryError:
             self._fail(ProtocolError(f"there is no memory for what {self._name} sends"))
         except Exception as error:
-            # What came with it is lost, so nothing that the host says makes sense any more.
+            # The frames that came with it are lost, so what follows cannot be understood.
             logger.exception("the server failed on what %s sends", self._name)
             self._fail(ProtocolError(f"the server failed on what it sent: {error!r}"))
-        return fd in self._readers  # closed by what a frame said: it may be another's by now
+        return fd in self._readers  # a frame may have caused `close`
 
     def _fail(self, error: ProtocolError) -> None:
         for fd in list(self._readers):
@@ -302,5 +304,5 @@ class PipeLink:
 
 
 def _waiting_in(fd: int) -> int:
-    """How many bytes can be read."""
+    """How many bytes can be read now."""
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -1,4 +1,4 @@
-"""`socket_of`: a connection of multiprocessing as the socket that it is."""
+"""`socket_of`: a socket object for a connection of multiprocessing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["socket_of"]
 def socket_of(connection: Connection) -> Iterator[socket.socket]:
     """A socket object for the same end as `connection`, which stays open and blocking.
 
-    Only for ends that shall block. Where the program has called `socket.setdefaulttimeout`, making
-    the object switches the end to non-blocking, for everybody who has it.
+    Use it only for ends that are to block. If the program has called `socket.setdefaulttimeout`,
+    making the object switches the end to non-blocking, for everybody who has it.
     """
     with socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.setblocking(True)
