@@ -76,6 +76,11 @@ SCENARIOS = [
     Scenario("marimo", "a real marimo server: tabs, sliders, floods, memory", _REAL_SERVER),
     Scenario("downloads", "a real marimo server: GET of virtual files", _REAL_SERVER),
     Scenario("health", "a real marimo server: /health while apps start cold", _REAL_SERVER),
+    Scenario(
+        "sandboxes",
+        "a real marimo server: tabs of notebooks with packages of their own",
+        (*_REAL_SERVER, "uv"),
+    ),
     Scenario("marimo-recovery", "a real marimo server: the tabs of a killed app", _REAL_SERVER),
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -14,15 +13,30 @@ import psutil
 
 from .process import Server
 
-__all__ = ["MARIMO", "OURS", "OURS_COLD", "Notebooks", "process_of", "serve", "until_quiet"]
+__all__ = [
+    "MARIMO",
+    "MARIMO_SANDBOX",
+    "OURS",
+    "OURS_COLD",
+    "OURS_SANDBOX",
+    "OURS_SANDBOX_COLD",
+    "Notebooks",
+    "process_of",
+    "serve",
+    "until_quiet",
+]
 
 OURS, OURS_COLD, MARIMO = "mpkernel", "mpkernel, no standby", "marimo's hosts"
+OURS_SANDBOX, OURS_SANDBOX_COLD = "mpkernel --sandbox", "mpkernel --sandbox, no standby"
+MARIMO_SANDBOX = "marimo's hosts --sandbox"
 
 _WINDOW_S = 0.75  # a standby follows the one that was taken half a second later
 _QUIET = 0.06
 _PATIENCE_S = 9.0
 _NOTEBOOK = Path(__file__).parent / "notebooks" / "tab.py"
 _ISOLATE = "[tool.marimo.experimental]\nisolate_apps = true\n"
+_HEADER = '# /// script\n# dependencies = ["marimo"]\n# ///\n'
+_LEAVES_SOON = ("--session-ttl", "1")
 _MARIMO = (sys.executable, "-m", "marimo", "run")
 
 
@@ -32,14 +46,16 @@ class Notebooks:
     Args:
         folder: an empty one.
         count: how many copies.
+        with_headers: whether they name their packages.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, *, with_headers: bool = False) -> None:
         self.folder = folder
         (folder / "pyproject.toml").write_text(_ISOLATE)
         self._names = [f"app{number}.py" for number in range(count)]
         for name in self._names:
-            shutil.copy(_NOTEBOOK, folder / name)
+            code = _NOTEBOOK.read_text()
+            (folder / name).write_text(_HEADER + code if with_headers else code)
 
     def __getitem__(self, number: int) -> str:
         """The key of a notebook, for a tab."""
@@ -48,20 +64,22 @@ class Notebooks:
 
 @contextlib.asynccontextmanager
 async def serve(
-    names: Sequence[str], notebooks: int
+    names: Sequence[str], notebooks: int, *, sandboxes: bool = False
 ) -> AsyncIterator[tuple[dict[str, Server], Notebooks]]:
     """These servers, of the same notebooks.
 
     Args:
-        names: which of `OURS`, `OURS_COLD` and `MARIMO`.
+        names: which.
         notebooks: how many there shall be.
+        sandboxes: whether the notebooks name their packages, and processes leave soon after their
+            last tab.
     """
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpkernel-bench-")))
-        copies = Notebooks(folder, notebooks)
+        copies = Notebooks(folder, notebooks, with_headers=sandboxes)
         servers = {}
         for name in names:
-            server = _make(name, folder)
+            server = _make(name, folder, _LEAVES_SOON if sandboxes else ())
             servers[name] = await stack.enter_async_context(server)
         yield servers, copies
 
@@ -95,9 +113,16 @@ def _cpu_s(server: Server) -> float:
     return total_s
 
 
-def _make(name: str, folder: Path) -> Server:
-    if name == OURS:
-        return Server(folder, cwd=folder)
-    if name == OURS_COLD:
-        return Server(folder, cwd=folder, options=("--standby", "0"))
-    return Server(folder, cwd=folder, program=_MARIMO, env={"MPKERNEL_DISABLE": "1"})
+def _make(name: str, folder: Path, options: Sequence[str]) -> Server:
+    if name in (MARIMO, MARIMO_SANDBOX):
+        own = ("--sandbox",) if name == MARIMO_SANDBOX else ()
+        env = {"MPKERNEL_DISABLE": "1"}
+        return Server(folder, cwd=folder, program=_MARIMO, options=(*own, *options), env=env)
+    if options:
+        options = (*options, "--idle-retire-s", "0")
+    if name in (OURS_COLD, OURS_SANDBOX_COLD):
+        options = (*options, "--standby", "0")
+    if name in (OURS_SANDBOX, OURS_SANDBOX_COLD):
+        options = (*options, "--sandbox")
+    env = {"XDG_CACHE_HOME": str(folder / "cache")}
+    return Server(folder, cwd=folder, options=options, env=env)

@@ -23,6 +23,8 @@ from mpkernel.wire.messages import NotPrepared, Prepared, Preparing, UpMessage, 
 
 __all__ = ["main"]
 
+_MARK = "MPKERNEL_PROCESS_MARK"
+
 
 def main(order_fd: int) -> NoReturn:
     """Make the environment, and become what was ordered.
@@ -53,7 +55,10 @@ def _environment(order: Order) -> Environment:
     def say(line: str) -> None:
         _tell(order, Preparing(line))
 
-    return Making(recipe, Store(Path(order.directory)), env=order.env, say=say).environment()
+    # With it, the next server finds what this one has left running.
+    marks = {name: value for name, value in os.environ.items() if name == _MARK}
+    env = {**order.env, **marks}
+    return Making(recipe, Store(Path(order.directory)), env=env, say=say).environment()
 
 
 def _tell(order: Order, message: UpMessage) -> None:

@@ -20,12 +20,11 @@ from mpkernel.errors import SandboxError
 
 __all__ = ["find_uv", "no_uv", "run_uv", "uv_environment", "version_of_uv"]
 
-_PASSED_ON = re.compile(
-    r"UV|UV_.*|(https?|all|no|ftp)_proxy|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|NETRC|GIT_.*|SSH_.*"
-    r"|PATH|HOME|USER|LOGNAME|TMPDIR|LANG|LC_.*|XDG_.*|LD_LIBRARY_PATH|KEYRING_.*|AWS_.*|CC|CXX"
-    r"|CARGO_.*|RUST.*|MPKERNEL_PROCESS_MARK",
-    re.IGNORECASE,
+_OF_UV = re.compile(
+    r"UV|UV_.*|(https?|all|no|ftp)_proxy|SSL_CERT_(FILE|DIR)|SSL_CLIENT_CERT|NETRC", re.IGNORECASE
 )
+"""The variables that are for uv: where packages are, and how to get there."""
+
 _OF_THE_SERVER = frozenset(
     {"VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "UV_PROJECT"}
 )
@@ -75,19 +74,21 @@ def no_uv(why: str) -> SandboxError:
     return SandboxError(f"{why}, and uv, which makes environments, is missing", remedy=_INSTALL)
 
 
-def uv_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Of these variables, those that uv gets. Packages that are built run code of others, and shall
-    not see more of the server than they need.
+def uv_environment(env: Mapping[str, str], of_app: Mapping[str, str]) -> dict[str, str]:
+    """The variables that uv gets: those of the app, and those that are for uv. A package that is
+    built runs code of its own, which shall not see more of the server than the app does.
 
     Args:
-        env: the server's.
+        env: the server's variables.
+        of_app: those of them that the app gets.
     """
-    passed = {
+    for_uv = {name: value for name, value in env.items() if _OF_UV.fullmatch(name)}
+    passed = {**of_app, **for_uv, "NO_COLOR": "1"}
+    return {
         name: value
-        for name, value in env.items()
-        if _PASSED_ON.fullmatch(name) and name not in _OF_THE_SERVER
+        for name, value in passed.items()
+        if name not in _OF_THE_SERVER and not name.startswith("PYTHON")
     }
-    return {**passed, "NO_COLOR": "1"}
 
 
 def run_uv(

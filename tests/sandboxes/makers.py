@@ -47,7 +47,9 @@ class Maker:
         self._say = say if say is not None else self.said.append
 
     def recipe(self, app: str, overlay: Sequence[str] = (), left_out: Sequence[str] = ()) -> Recipe:
-        found = recipe_for(app, overlay=overlay, left_out=left_out, env=uv_environment(self.env))
+        found = recipe_for(
+            app, overlay=overlay, left_out=left_out, env=uv_environment(self.env, self.env)
+        )
         assert found is not None
         return found
 
@@ -58,7 +60,7 @@ class Maker:
         making = Making(
             self.recipe(app, overlay, left_out),
             self.store,
-            env=uv_environment(self.env),
+            env=uv_environment(self.env, self.env),
             say=self._say,
         )
         return making.environment()

@@ -122,6 +122,7 @@ def test_without_uv_the_error_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr("mpkernel.sandboxes.uv.sysconfig.get_path", lambda _: "/nowhere")
     maker.env["PATH"] = "/nowhere"
+    maker.env.pop("UV", None)
     app = write_app(tmp_path / "app.py", "dependencies = []")
     with pytest.raises(SandboxError, match=r"pip install 'mpkernel\[sandbox\]'"):
         maker.make(app)

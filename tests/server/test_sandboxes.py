@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from sandboxes.programs import Halted, replaced_uv
-from sandboxes.wheels import write_app, write_installed, write_wheel
+from sandboxes.wheels import write_app, write_c_wheel, write_installed, write_wheel
 
 from mpkernel import Console, Done, Failure, HostPool, PythonClient, Restarted, Settings
 from mpkernel.errors import SandboxError
@@ -91,6 +92,22 @@ async def test_apps_with_two_versions_of_a_package_run_beside_each_other(
     assert plain == "No module named 'tiny'"
 
 
+async def test_so_they_do_where_the_package_is_written_in_c(
+    pool: HostPool, tmp_path: Path, wheels: Path
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler here")
+    for version in ("1.0", "2.0"):
+        write_c_wheel(wheels, "compiled", version)
+    apps = [
+        write_app(tmp_path / f"c{version}.py", f'dependencies = ["compiled=={version}"]')
+        for version in ("1.0", "2.0")
+    ]
+    clients = await asyncio.gather(*(PythonClient.open(pool, app) for app in apps))
+    code = "import compiled; print(compiled.VERSION)"
+    assert [await said(client, code) for client in clients] == ["1.0", "2.0"]
+
+
 async def test_nothing_is_made_where_nobody_asks_for_it(tmp_path: Path) -> None:
     async with HostPool() as pool:
         client = await PythonClient.open(pool, app_of(tmp_path, "1.0"))
@@ -111,6 +128,20 @@ async def test_no_package_and_no_variable_of_the_servers_python_shows_through(
         " os.environ['PATH'].startswith(sys.prefix + '/bin:'), '/of/the/server' in sys.path)"
     )
     assert await said(client, code) == "['msgspec', 'mpkernel', 'shm'] False True True False"
+
+
+async def test_uv_sees_no_variable_that_the_app_does_not_get_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SECRET", "UV_INDEX_TEST_PASSWORD", "HARMLESS"):
+        monkeypatch.setenv(name, "value")
+    seen = tmp_path / "seen"
+    monkeypatch.setenv("UV", replaced_uv(tmp_path, f"env > {seen}"))
+    async with HostPool(Settings(sandbox=True, env_deny=("SECRET", "UV_*"))) as pool:
+        await PythonClient.open(pool, app_of(tmp_path, "1.0"))
+    names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
+    assert "SECRET" not in names
+    assert {"UV_INDEX_TEST_PASSWORD", "HARMLESS", "PATH"} <= names
 
 
 async def test_a_process_that_dies_is_followed_by_one_in_the_same_environment(

@@ -26,6 +26,7 @@ from mpkernel.private_files import make_private, sandbox_directory
 from mpkernel.sandboxes import Environment, Making, Recipe, Store, recipe_for
 from mpkernel.sandboxes.order import Order, written
 from mpkernel.sandboxes.uv import uv_environment
+from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.interpreter import interpreter
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -51,9 +52,11 @@ class EnvironmentOfApp(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         recipe: what it is made of.
+        env: the variables of uv.
     """
 
     recipe: Recipe
+    env: dict[str, str]
 
     @property
     def folder(self) -> str:
@@ -79,7 +82,8 @@ class EnvironmentOfApp(msgspec.Struct, frozen=True, kw_only=True):
         """
         store = Store()
         try:
-            return OtherPython(self.recipe, store, store.find(self.recipe.key), stream_fd)
+            environment = store.find(self.recipe.key)
+            return OtherPython(self.recipe, store, environment, self.env, stream_fd)
         except OSError as error:
             raise SandboxError(
                 f"the environment of {self.recipe.app} cannot be had: {error}",
@@ -96,8 +100,8 @@ class EnvironmentOfApp(msgspec.Struct, frozen=True, kw_only=True):
             SandboxError: it could not be made.
         """
         store = Store()
-        making = Making(self.recipe, store, env=uv_environment(os.environ), say=say)
-        return OtherPython(self.recipe, store, making.environment())
+        making = Making(self.recipe, store, env=self.env, say=say)
+        return OtherPython(self.recipe, store, making.environment(), self.env)
 
 
 def environment_of(app: str, settings: Settings, kernel: KernelSpec) -> EnvironmentOfApp | None:
@@ -113,16 +117,18 @@ def environment_of(app: str, settings: Settings, kernel: KernelSpec) -> Environm
     """
     if not (settings.sandbox if kernel.sandbox is None else kernel.sandbox):
         return None
+    of_app = environment_for(settings) if kernel.env is None else kernel.env
+    env = uv_environment(os.environ, of_app)
     try:
         recipe = recipe_for(
             app,
             overlay=(*_NEEDED, *kernel.requirements),
             left_out=kernel.left_out,
-            env=uv_environment(os.environ),
+            env=env,
         )
     except OSError as error:
         raise SandboxError(f"{app} cannot be read: {error}", remedy="check the file") from error
-    return EnvironmentOfApp(recipe=recipe) if recipe is not None else None
+    return EnvironmentOfApp(recipe=recipe, env=env) if recipe is not None else None
 
 
 class OtherPython:
@@ -132,6 +138,7 @@ class OtherPython:
         recipe: of the environment.
         store: where it lies, or is going to.
         environment: the environment; None if it must be made.
+        env: the variables of uv.
         stream_fd: see `EnvironmentOfApp.python`; needed where there is no environment yet.
 
     Attributes:
@@ -146,12 +153,14 @@ class OtherPython:
         recipe: Recipe,
         store: Store,
         environment: Environment | None,
+        env: dict[str, str],
         stream_fd: int | None = None,
     ) -> None:
         self.path = str(store.python_of(recipe.key))
         self._recipe = recipe
         self._store = store
         self._environment = environment
+        self._env = env
         self._stream_fd = stream_fd
         self._packages = _own_packages()
         self._order: IO[bytes] | None = None
@@ -172,7 +181,7 @@ class OtherPython:
                 app=self._recipe.app,
                 overlay=self._recipe.overlay,
                 left_out=self._recipe.left_out,
-                env=uv_environment(os.environ),
+                env=self._env,
                 directory=str(self._store.directory),
                 stream_fd=self._stream_fd,
                 command=command,
