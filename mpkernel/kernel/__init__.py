@@ -9,9 +9,9 @@ For clients and servers:
 messages    what crosses the Pipe
 main        the entry, and what it replaces in its process
 session     one session: its commands and where its messages go
-completer   how names could go on, answered while cells run
+completer   answers requests for completions, while cells run
 cell_run    one run of one cell, shared by all its threads
-context     whose code runs on this thread
+context     which session's code runs on this thread
 script      an app as a program of its own, for `mpkernel exec`
 
 For cells:

@@ -38,7 +38,8 @@ class SessionOfRun(Protocol):
 
     @property
     def standard_streams(self) -> Mapping[str, StreamOfSession]:
-        """What its code finds as `sys.stdout` and `sys.stderr`, by the names "stdout", "stderr"."""
+        """The files that its code finds as `sys.stdout` and `sys.stderr`, by the names "stdout" and
+        "stderr"."""
         ...
 
     def send(self, message: Message) -> None:

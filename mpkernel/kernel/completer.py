@@ -17,7 +17,8 @@ __all__ = ["Completer"]
 
 
 class Completer:
-    """One session's. Its thread starts with the first question: most sessions ask none.
+    """The completer of one session. Its thread starts with the first question: most sessions ask
+    none.
 
     Args:
         namespace: the global names that the session's code sees.
@@ -45,7 +46,7 @@ class Completer:
         self._questions.put(question)
 
     def close(self) -> None:
-        """Let the thread end when it has answered what waits. From any thread."""
+        """Let the thread end when it has answered the questions that wait. From any thread."""
         self._questions.put(None)
 
     def _run(self) -> None:

@@ -101,7 +101,7 @@ def spinner(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> Spinner:
-    """Show that work goes on whose length is not known.
+    """Show that some work goes on, when its length is not known.
 
         with spinner("Loading") as loading:
             loading.update(subtitle="from disk")
@@ -130,7 +130,7 @@ def _checked_total(iterable: Iterable[object] | None, total: int | None) -> int 
 def _length_of(iterable: Iterable[object]) -> int | None:
     try:
         return len(cast(Sized, iterable))
-    except TypeError:  # also raised by objects whose __len__ does not always know
+    except TypeError:  # some objects have a __len__ that raises it when the length is unknown
         return None
 
 

@@ -64,7 +64,7 @@ def main(
     namespace = _main_namespace(os.path.abspath(app))
     context.set_finder(_place)
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # an earlier Ctrl-C is raised here
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # a Ctrl-C from before is raised here
         _run(app, namespace)
     except BaseException as error:
         _leave_us_out(error, of_user(error.__traceback__, namespace["__file__"]))
@@ -116,7 +116,7 @@ def _main_namespace(filename: str) -> dict[str, Any]:
 
 
 def _leave_us_out(error: BaseException, frames: TracebackType | None) -> None:
-    """Have the interpreter print this exception with these frames alone."""
+    """Have the interpreter print this exception with the frames `frames` only."""
     hook = sys.excepthook
 
     def tell(kind: type[BaseException], value: BaseException, _: TracebackType | None) -> None:
@@ -128,7 +128,7 @@ def _leave_us_out(error: BaseException, frames: TracebackType | None) -> None:
 
 
 def _tell_end(faults_fd: int, pid: int) -> None:
-    if os.getpid() == pid:  # a fork comes to an end of its own
+    if os.getpid() == pid:  # the end of a fork is not the end of this program
         os.write(faults_fd, ENDED)
 
 

@@ -1,8 +1,8 @@
-"""One session of the embedded kernel: what each of its commands does. How commands come, and how
-messages go, is `transport`'s.
+"""One session of the embedded kernel: what each of its commands does. `transport` receives the
+commands and sends the messages.
 
 control, ui_element ─▶ queue ─▶ the session's thread: run, execute, set values
-input ─────────────────────────▶ answers, for who waits in `input()`
+input ─────────────────────────▶ answers, for threads that wait in `input()`
 completion ─▶ a thread of its own
 interrupt ─▶ at once, on the dispatcher's thread
 """
@@ -69,8 +69,8 @@ class _StandardStream:
     """`sys.stdout` or `sys.stderr` of a session.
 
     Attributes:
-        own: what it is until the code sets another.
-        replacement: what the code has set; empty when it has not.
+        own: the stream until the code sets another one.
+        replacement: a list whose one item is what the code has set; empty if it has set nothing.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class PythonSession:
     """The kernel of one client.
 
     Args:
-        kernel: its link to the client.
+        kernel: its connection to the client.
         in_place: calls a function with a cell's place set for the calling thread.
 
     Attributes:
-        namespace: what its code's names mean.
-        interrupts: what can stop it.
-        console: what it prints.
-        last_run: the cell that ran last, or runs.
+        namespace: the global names of its code.
+        interrupts: stops its code.
+        console: sends what its code prints.
+        last_run: the run of the cell that runs now, or else ran last.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class PythonSession:
         self._pid = os.getpid()
 
     def serve(self) -> None:
-        """Carry commands out until the session is closed."""
+        """Carry out commands until the session is closed."""
         self.kernel.interruptible_by(self.interrupts.end)
         self.kernel.redirect(self._transport.deliver)
         self.send(Status("idle"))
@@ -149,8 +149,8 @@ class PythonSession:
         return mine.streams[name == "stderr"].write_past(text)
 
     def send(self, message: Message) -> None:
-        """Send to the client, from any thread. Waits while the client is far behind; what a closed
-        session sends goes nowhere."""
+        """Send to the client, from any thread. Waits while the client is far behind. The messages
+        of a closed session are dropped."""
         self._transport.send(message)
 
     def try_send(self, payload: bytes, then: Callable[[], None] = lambda: None) -> bool:
@@ -160,7 +160,7 @@ class PythonSession:
 
     @property
     def may_wait(self) -> bool:
-        """Whether the calling thread is the code's, at a moment when it may wait for the client."""
+        """Whether the calling thread runs the session's code and may wait for the client now."""
         place = current_place()
         is_mine = isinstance(place, CellRun) and place.session is self
         return is_mine and not self.kernel.is_inside
@@ -173,7 +173,7 @@ class PythonSession:
         """Ask the client for a line.
 
         Raises:
-            EOFError: the client has no more, or the session is closed.
+            EOFError: the client has no more input, or the session is closed.
         """
         self.console.flush()
         self.send(InputRequest(encodable(prompt), secret, cell))
@@ -186,7 +186,7 @@ class PythonSession:
         return answer.text
 
     def _act_now(self, command: Immediate | None) -> None:
-        """On the dispatcher's thread: must return at once."""
+        """Called on the dispatcher's thread. It must return at once."""
         match command:
             case None:
                 self._answers.put(None)
@@ -217,7 +217,7 @@ class PythonSession:
         try:
             self._completer.put(command)
         except RuntimeError as error:  # out of threads
-            logger.debug("nothing completed: %s session=%s", error, self.kernel.session_id)
+            logger.debug("no completions: %s session=%s", error, self.kernel.session_id)
             self.try_send(encode(Completions(command.request, command.cursor, [])))
 
     def _run_app(self) -> None:
@@ -246,7 +246,7 @@ class PythonSession:
                 break
 
     def _run_cell(self, cell: Cell, filename: str) -> bool:
-        """Run a cell, tell all there is to tell. Whether the next one shall run."""
+        """Run a cell, and tell the client what happened. Returns whether to run the next one."""
         before = self._runs.pop(cell.name, None)
         if before is not None:
             before.over.set()
@@ -264,7 +264,7 @@ class PythonSession:
 
         self._in_place(cell_run, body)
         self._running = ""
-        cell_run.outputs.flush()  # an interrupt may have cut a telling off
+        cell_run.outputs.flush()  # because of an interrupt, a change may not have been sent
         self.console.flush()
         self.send(outcome[0])
         return outcome[0].outcome == "ok"
@@ -316,7 +316,7 @@ class PythonSession:
 
 
 def _decoded(source: bytes) -> str:
-    """Source as Python decodes it: by its encoding line, newlines made one."""
+    """Source code as Python decodes it: by its encoding line, with all line ends as `\\n`."""
     from importlib.util import decode_source
 
     return decode_source(source)

@@ -5,7 +5,7 @@
     client ◀─ send, try_send ◀─ any thread
     journal ◀─ begun and done ◀─ take, ended
 
-What a command means is the session's.
+The session carries out the commands.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Transport:
 
     Args:
         kernel: the session's connection to its client.
-        interrupts: kept back while a message is sent.
-        act_now: carries out such a command, on the dispatcher's thread; it must return at once.
-            None says that the session is closed.
+        interrupts: those of the session's code. They are held back while a message is sent.
+        act_now: carries out an `Immediate` command, on the dispatcher's thread. It must return at
+            once. None says that the session is closed.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class Transport:
         self._begun = self._done = 0  # commands, for the client's journal
 
     def send(self, message: Message) -> None:
-        """Send to the client, from any thread. Waits while the client is far behind; what a closed
-        session sends goes nowhere."""
+        """Send to the client, from any thread. Waits while the client is far behind. The messages
+        of a closed session are dropped."""
         payload = encode(message)
         while not self.try_send(payload):
             self._kernel.wait_for_room(len(payload))
 
     def try_send(self, payload: bytes, then: Callable[[], None] = lambda: None) -> bool:
-        """Send a message if the client takes it now, and do what comes `then`, both or neither
-        whatever interrupts there are. Returns whether; for a closed session, which takes and
-        forgets, it is done."""
+        """If the client takes the message now, send it and call `then`; otherwise do neither. An
+        interrupt cannot come between the two. Returns whether it was sent. A closed session drops
+        the message, and counts it as sent."""
         with self._interrupts.shield():
             if self._kernel.reserve(len(payload), wait=False):
                 self._kernel.write_reserved(payload)
@@ -91,7 +91,7 @@ class Transport:
             return True
 
     def take(self) -> Queued | None:
-        """Wait for the next command, which begins with that. None when the session is closed: the
+        """Wait for the next command, and count it as begun. None when the session is closed: the
         commands that still wait are dropped."""
         waiting = self._commands.get()
         if waiting is None or self._kernel.stopped:
@@ -102,8 +102,8 @@ class Transport:
         return waiting.command
 
     def merged(self, values: dict[str, Any]) -> dict[str, Any]:
-        """These values, and those of the `SetValues` that wait right behind: the last of each name.
-        These commands begin, too."""
+        """These values, updated by those of the `SetValues` commands that wait next. These commands
+        are counted as begun, too."""
         merged, taken = dict(values), 0
         with self._commands.mutex:
             waiting = self._commands.queue
@@ -123,7 +123,7 @@ class Transport:
         self._kernel.progressed(self._begun, self._done)
 
     def deliver(self, frame: Frame | None) -> None:
-        """The dispatcher's, for `HostedKernel.redirect`: the client sent this."""
+        """Called by the dispatcher, because of `HostedKernel.redirect`: the client sent this."""
         if frame is None:
             self._commands.put(None)
             self._act_now(None)

@@ -1,4 +1,4 @@
-"""`HostPool`: which app runs where. One host per app; sessions of an app share it."""
+"""`HostPool`: knows which app runs in which processes, and opens sessions on them."""
 
 from __future__ import annotations
 
@@ -39,26 +39,28 @@ _END_WITHIN_S = 5.0
 
 
 class HostPool:
-    """App hosts by app, started when first needed.
+    """The processes of all apps. An app's process is started when it is first needed.
 
         async with HostPool() as pool:
             session = await pool.open_session("app.py", kernel=KernelSpec(entry="mine:main"))
 
     A pool belongs to the loop on which it is first used, and that loop's thread: hosts end with the
-    thread that launched them. Leaving `async with` ends every process. A pool that nobody closes is
-    closed when its loop is shut down (`asyncio.run` does that, as do servers and test clients), and
-    killed where the loop was closed without that, as soon as another pool begins.
-    A server that exits without closing its pool kills what is left at its exit; one that is killed
-    is noticed by its hosts, which then leave.
+    thread that launched them. Leaving `async with` ends every process. If nobody closes a pool, it
+    is closed when its loop is shut down (`asyncio.run` does that, as do servers and test clients).
+    If the loop was closed without being shut down, the pool is killed as soon as another pool
+    begins. A server that exits without closing its pool kills the remaining processes at its exit.
+    When a server is killed, its hosts notice that, and end.
 
     Args:
         settings: see `Settings`. Default: its defaults.
-        rules: what is different for some apps: the first that matches an app counts. Default: none.
-        sweeps: whether what dead servers left is removed when the first app starts. Default True.
+        rules: other settings for some apps; the first rule that matches an app counts. Default:
+            none.
+        sweeps: whether processes and files that dead servers left are removed when the first app
+            starts. Default True.
 
     Attributes:
         settings: as given.
-        files: the virtual files of all its hosts: `pool.files.lease(key)` reads one.
+        files: the virtual files of all its hosts. `pool.files.lease(key)` gives one to read.
         standby: the processes that wait for an app.
         stored: the sessions that come back after the end of the server.
     """
@@ -98,13 +100,13 @@ class HostPool:
         stop: Callable[[], None] | None = None,
         last: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Launch the first standby, and let operators in, as far as the settings say. By itself
-        that happens on entering `async with`. On the loop's thread.
+        """Launch the first standby, and let operators see the pool, as far as the settings say.
+        Entering `async with` calls this. On the loop's thread.
 
         Args:
-            stop: what `mpkernel stop` does; it returns at once. Default: `drain`.
-            last: what is done when the loop is shut down and nobody has closed the pool. It closes
-                it. Default: `close`.
+            stop: called for `mpkernel stop`. It must return at once. Default: `drain`.
+            last: awaited when the loop is shut down and nobody has closed the pool. It must close
+                the pool. Default: `close`.
         """
         self._belong_to_this_loop(last)
         self.standby.start()
@@ -118,13 +120,13 @@ class HostPool:
 
     @property
     def apps(self) -> list[App]:
-        """The apps that sessions were opened for. Of many, those that have no process, and did not
-        die of late, are forgotten."""
+        """The apps for which sessions were opened. If there are many, those that have no process
+        and did not die lately are forgotten."""
         return self._table.apps
 
     @property
     def forgotten(self) -> AppTotals:
-        """What has happened to apps that are among `apps` no more."""
+        """What has happened to apps that are not among `apps` any more."""
         return self._table.forgotten
 
     @property
@@ -149,21 +151,21 @@ class HostPool:
             app: the app's file.
             kernel: what runs on the session's thread.
             session_id: the client's name for the session. Default: a random one.
-            journal: what brings the session back when the app's process dies. Default: nothing
-                does, and the session ends with `HostDied`.
-            authority: to whom a session of this `session_id` is given back that an earlier server
-                stored (`Settings.session_store`): the name of a user, for example. Default: whoever
-                knows its `session_id`.
+            journal: brings the session back when the app's process dies. Default: the session does
+                not come back, and ends with `HostDied`.
+            authority: who opens the session: the name of a user, for example. A session that an
+                earlier server stored (`Settings.session_store`) comes back only for the same
+                authority. Default: it comes back for whoever knows its `session_id`.
 
         Raises:
-            PoolClosed: the pool is closed, or was while the app waited for its process.
+            PoolClosed: the pool is closed, or was closed while the app waited for its process.
             AppNotFound: there is no such file.
             SettingsError: as `settings_of`; or `session_id` cannot be written in UTF-8.
             SessionNameTaken: another session of the app has this name, and is still open.
             AppUnavailable: the app died too often, or takes no sessions for now.
             HostStartError: the app's process could not be started.
-            HostDied, KernelFailed: it, or the kernel, ended before the kernel ran.
-            SessionClosed: the session was closed before.
+            HostDied, KernelFailed: the app's process, or the kernel, ended before the kernel ran.
+            SessionClosed: the session was closed before the kernel ran.
             ProtocolError: `kernel.args` is too large for a message.
         """
         while left := (found := self.app(app, kernel)).wait_s():
@@ -223,7 +225,7 @@ class HostPool:
     def _belong_to_this_loop(
         self, last: Callable[[], Awaitable[None]] | None = None
     ) -> asyncio.AbstractEventLoop:
-        """On first use; the running loop."""
+        """Begin to use the pool, if that was not done before. Returns the running loop."""
         if self._loop is None:
             _kill_those_of_closed_loops()
             self._loop = asyncio.get_running_loop()
@@ -231,7 +233,7 @@ class HostPool:
         return self._loop
 
     async def _wait_open(self, seconds: float) -> None:
-        """Wait for so long, or until the pool is closed."""
+        """Wait for `seconds`, or until the pool is closed."""
         try:
             async with asyncio.timeout(seconds):
                 await self._closing.wait()
@@ -243,10 +245,11 @@ class HostPool:
         self._closing.set()
 
     async def close(self) -> None:
-        """End every host and wait until it is gone. Idempotent, and safe to cancel.
+        """End every host, and wait until all have ended. Idempotent, and safe to cancel.
 
         It ends in bounded time: a process has `Settings.stop_grace_s`, and 5 s once it is killed;
-        each other part has 5 s. What goes wrong with one is logged, and keeps no other open.
+        each other part has 5 s. If closing one part fails, that is logged, and the others are
+        closed all the same.
         """
         self._take_no_more()
         run_each([app.close for app in self.apps], "an app could not be closed")
@@ -290,8 +293,8 @@ class HostPool:
             await self.close()
 
     def close_soon(self) -> None:
-        """Have every host leave, without waiting. On the loop's thread. What has not left when
-        the server exits is killed then."""
+        """Ask every host to leave, without waiting. On the loop's thread. Hosts that have not left
+        when the server exits are killed then."""
         self._take_no_more()
         run_each([app.close for app in self.apps], "an app could not be closed")
         self._maker.close_soon()
@@ -300,7 +303,7 @@ class HostPool:
     def kill(self) -> None:
         """Kill every host, now, without a loop. From any thread."""
         if os.getpid() != self._owner_pid:
-            return  # a fork of the server has no say in this
+            return  # this is a fork of the server, to which the processes do not belong
         self._closed = True
         ends: list[Callable[[], object]] = [host.kill_and_reap for host in self.hosts]
         ends += [self._operations.kill, self._maker.kill_and_reap, self._maker.end_console]
@@ -317,7 +320,7 @@ _pools: weakref.WeakSet[HostPool] = weakref.WeakSet()
 
 
 def _kill_those_of_closed_loops() -> None:
-    """End what nobody else will: their loops were closed before they were."""
+    """Kill the pools that were not closed before their loops: nobody else can end them now."""
     for pool in list(_pools):
         if pool._loop is not None and pool._loop.is_closed():
             pool.kill()

@@ -4,6 +4,6 @@ cells        an app's file as cells
 names        which names a cell reads and defines
 runner       compiling and running a cell; tracebacks without the kernel's own frames
 namespace    a `__main__` for each session
-completion   how a name could go on
+completion   the names that a name which is being written could become
 forks        child processes that a cell forks
 """

@@ -1,4 +1,5 @@
-"""How a name could go on. To find that out, none of the user's code is run.
+"""Completion: the names that a name which is being written could become. None of the user's code is
+run to find them.
 
 A cell may run at the same time, so an answer must not wait for anything, change anything or fail.
 Therefore attributes are read from the dictionaries of objects and their classes: `__dir__`,
@@ -29,8 +30,8 @@ from typing import Any, Final
 __all__ = ["complete"]
 
 _MOST_MATCHES = 500
-# Comments and strings in one pass: a quote in a comment opens no string, nor a `#` in a string a
-# comment.
+# This finds comments and strings in one pass: a quote in a comment does not open a string, and a
+# `#` in a string does not open a comment.
 _QUIET = re.compile(
     r"""
     \# [^\n]*
@@ -53,7 +54,7 @@ _IMPORT_FROM = re.compile(
 _FUNCTIONS = (FunctionType, MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
 
 
-# An attribute that only running code could give.
+# Stands for an attribute whose value only the user's code could give.
 _UNKNOWN: Final = object()
 
 
@@ -111,8 +112,8 @@ def _attributes_of(path: str, namespace: Mapping[str, object]) -> set[str]:
 
 
 def _attribute(value: object, name: str) -> object:
-    """What `value.name` is, unless the user's code would decide that. (`inspect.getattr_static` is
-    not used: it calls a metaclass's `__getattribute__`.)"""
+    """The value of `value.name`, if it can be found without running the user's code.
+    (`inspect.getattr_static` is not used: it calls a metaclass's `__getattribute__`.)"""
     kind = type(value)
     found = _looked_up(_mro(kind), name)
     if found is _UNKNOWN or not _is_descriptor(found, "__set__"):

@@ -1,4 +1,4 @@
-"""What `sys.stdout = …` sets, for each session separately.
+"""Makes `sys.stdout = …` act for the calling thread's session alone.
 
 User code sets `sys.stdout` and `sys.stderr`, itself or through `contextlib.redirect_stdout`. There
 is one `sys` for all sessions, so its class gets two properties: a thread of a session finds its

@@ -85,8 +85,8 @@ class CellStream(_ConsoleFile):
 
 
 class SessionStream(_ConsoleFile):
-    """What a session's code finds as `sys.stdout` or `sys.stderr`. It may keep the file: this one
-    always writes to the session's console, whatever `sys.stdout` is set to.
+    """The file that a session's code finds as `sys.stdout` or `sys.stderr`. The code may keep it:
+    it always writes to the session's console, whatever `sys.stdout` is set to.
 
     Args:
         name: "stdout" or "stderr".

@@ -57,8 +57,8 @@ class Transport(Protocol):
         ...
 
     def try_send(self, payload: bytes, then: Callable[[], None]) -> bool:
-        """Send if the client takes it now, and then call `then`: both or neither. Returns
-        whether."""
+        """If the client takes the message now, send it and call `then`; otherwise do neither.
+        Returns whether it was sent."""
         ...
 
     def wait_for_room(self, count: int) -> None:

@@ -84,7 +84,7 @@ class _Terminal:
             logger.debug("the progress of %s cannot be drawn: %s", progress.id, gone)
 
     def _columns(self) -> int:
-        with contextlib.suppress(OSError, ValueError):  # it is gone, or not a real terminal
+        with contextlib.suppress(OSError, ValueError):  # it is closed, or not a real terminal
             return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
         return _COLUMNS
 

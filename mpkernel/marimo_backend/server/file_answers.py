@@ -88,19 +88,20 @@ class FileAnswer:
             slices = self._file.reader.chunks(first, end, chunk_bytes=_SLICE_BYTES)
             while part := await self._next_of(slices):
                 await self._send({"type": "http.response.body", "body": part, "more_body": True})
-                # A client that takes all at once shall not keep the loop from everybody else.
+                # Even if a client takes everything at once, the loop must do other work meanwhile.
                 await asyncio.sleep(0)
         await self._send({"type": "http.response.body"})
 
     async def _next_of(self, slices: Iterator[bytes]) -> bytes:
-        """The next slice; empty at the end. Only shared memory is there without waiting."""
+        """The next slice; empty at the end. Only a slice of shared memory is read on the loop's
+        thread, since reading it never waits."""
         if self._file.entry.source.kind == "temp_file":
             return await off_the_loop(lambda: next(slices, b""))
         return next(slices, b"")
 
 
 def with_valid_range(scope: Any, entry: Entry) -> Any:
-    """The request without its range if that is of another file than the one that is there now."""
+    """The request, without its range if the range was meant for an earlier file of this name."""
     condition = _values(scope, b"if-range")
     if not condition or _tag_of(entry) in condition:
         return scope

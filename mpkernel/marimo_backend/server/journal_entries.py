@@ -72,7 +72,7 @@ Entry: TypeAlias = Instantiation | Values | Clicks | ModelState | Other | Unkept
 
 
 def texts_in(entry: Entry) -> tuple[Spooled, ...]:
-    """The long texts that are kept apart of it."""
+    """The long texts of an entry that are kept apart."""
     match entry:
         case Values(values):
             return tuple(text for value in values.values() for text in texts_of(value))
@@ -87,7 +87,7 @@ def bytes_of(texts: tuple[Spooled, ...]) -> int:
 
 
 def size_of_entry(entry: Entry) -> int:
-    """About how many bytes it needs, without the texts that are kept apart."""
+    """About how many bytes an entry needs, without the texts that are kept apart."""
     match entry:
         case Instantiation(values) | Values(values) | Clicks(values):
             return ENTRY_BYTES + sum(ENTRY_BYTES + size_of(value) for value in values.values())

@@ -1,17 +1,17 @@
 """`KeptJournal`: a marimo session's journal as msgpack, for another server.
 
-    of the journal                       what is kept
-    ──────────────                       ────────────
-    values and states of models          the same
-    long texts (uploaded files)          their names, as lost: they end with this server
-    what msgpack cannot hold             nothing, as lost
-    the user's configuration             nothing: it has keys to services in it, and the other
-                                         server has one of its own
-    commands of marimo                   the same, without the page's HTTP request, which has
-                                         passwords and objects of the server's own in it
+    part of the journal                  what is kept of it
+    ───────────────────                  ──────────────────
+    values and states of models          all
+    long texts (uploaded files)          their names, as lost: the texts end with this server
+    what msgpack cannot hold             nothing: it is counted as lost
+    the user's configuration             nothing: it contains keys to services, and the other
+                                         server has a configuration of its own
+    commands of marimo                   all but the page's HTTP request, which contains
+                                         passwords and objects of the server
 
-Each value is msgpack by itself, and each command too: one that cannot be written or read costs only
-itself.
+Each value and each command is msgpack of its own: when one cannot be written or read, the others
+are not affected.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class KeptValues(msgspec.Struct, frozen=True, tag="values"):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Of what the page sent, `Apart` and `TooLarge`."""
+        """Make this from values: what the page sent, an `Apart`, or a `TooLarge`."""
         kept: dict[str, msgspec.Raw] = {}
         lost: dict[str, tuple[str, ...]] = {}
         for name, value in values.items():
@@ -81,7 +81,7 @@ class KeptValues(msgspec.Struct, frozen=True, tag="values"):
         return cls(kept, lost)
 
     def read(self) -> dict[str, Any]:
-        """What was sent; `TooLarge` for what was lost."""
+        """The values that were sent; a `TooLarge` for each that was lost."""
         lost = {name: TooLarge(files) for name, files in self.lost.items()}
         return {name: msgspec.msgpack.decode(raw) for name, raw in self.values.items()} | lost
 
@@ -103,12 +103,12 @@ class KeptModel(msgspec.Struct, frozen=True, tag="model"):
 
     @classmethod
     def of(cls, model_id: str, update: RestoredModel) -> KeptModel | None:
-        """None where msgpack cannot hold it."""
+        """Make this from an update. None if msgpack cannot hold it."""
         state = _raw(update.state)
         return None if state is None else cls(model_id, state, list(update.buffers.items()))
 
     def read(self) -> RestoredModel:
-        """What it was set to."""
+        """What the model was set to."""
         return RestoredModel(msgspec.msgpack.decode(self.state), dict(self.buffers))
 
 
@@ -119,17 +119,18 @@ class KeptOther(msgspec.Struct, frozen=True, tag="other"):
 
     @classmethod
     def of(cls, command: Any) -> KeptOther | None:
-        """Without HTTP requests. None where msgpack cannot hold it."""
+        """Make this from a command, without HTTP requests. None if msgpack cannot hold it."""
         raw = _raw(_without_requests(command))
         return None if raw is None else cls(raw)
 
     def read(self) -> Any:
-        """The command. One of `UNDECODABLE` where this version of marimo has none like it."""
+        """The command. Raises one of `UNDECODABLE` if this version of marimo has no such
+        command."""
         return msgspec.msgpack.decode(self.command, type=seam.server("CommandMessage"))
 
 
 class KeptUnkept(msgspec.Struct, frozen=True, tag="unkept"):
-    """So many commands that are not kept."""
+    """A number of commands that are not kept."""
 
     commands: int
 
@@ -150,7 +151,7 @@ class KeptState(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, state: ElementState) -> KeptState:
-        """Of a state."""
+        """Make this from a state."""
         values: dict[str, Any] = {
             name: TooLarge(state.lost_files.get(name, ())) for name in state.too_large
         }
@@ -171,7 +172,7 @@ class KeptState(msgspec.Struct, frozen=True):
         )
 
     def read(self, state: ElementState) -> ElementState:
-        """The state given, which is a new one, set to this."""
+        """Set the given state, which must be new, to this. Returns it."""
         state.set(self.values.read())
         for model in self.models:
             state.set_model(model.model_id, model.read())
@@ -186,10 +187,11 @@ class KeptJournal(msgspec.Struct, frozen=True, kw_only=True, tag="mpkernel-marim
 
     Attributes:
         instantiation: the command that ran the cells first; None before there was one.
-        state: where the session is.
-        good: where it was before the command that may have ended its process; None for `state`.
+        state: the present state of the session.
+        good: the state before the command that may have ended its process; None if it is the same
+            as `state`.
         widgets: the ids of elements by those of the models that they show.
-        pending: what the kernel has not done.
+        pending: the commands that the kernel has not done.
         begun: how many of these it has begun.
         unanswered: calls of functions that nobody answers.
         has_unkept: whether commands were lost.
@@ -209,23 +211,23 @@ class KeptJournal(msgspec.Struct, frozen=True, kw_only=True, tag="mpkernel-marim
 
 @contextmanager
 def refusing_others() -> Iterator[None]:
-    """`ProtocolError` for what cannot be read as a journal of this version."""
+    """Raise `ProtocolError` when the code in this `with` cannot read a journal."""
     try:
         yield
     except UNDECODABLE as error:
         raise ProtocolError(
-            f"this is nothing that a journal of this version keeps: {error}",
+            f"a stored journal cannot be read by this version: {error}",
             remedy="open the session as a new one",
         ) from error
 
 
 def kept_entries(entries: Iterable[Entry]) -> list[KeptEntry]:
-    """Entries as they are kept, as many and in the same order."""
+    """What is kept of these entries: one item for each, in the same order."""
     return [_kept(entry) for entry in entries]
 
 
 def entries_from(kept: Iterable[KeptEntry]) -> list[Entry]:
-    """These entries again."""
+    """The entries that were kept, in the same order."""
     return [_read(entry) for entry in kept]
 
 
@@ -241,7 +243,7 @@ def _kept(entry: Entry) -> KeptEntry:
         case ModelState(model_id, update):
             kept = KeptModel.of(model_id, update)
         case Other(command) if isinstance(command, seam.server("UpdateUserConfigCommand")):
-            kept = KeptValues({}, {})  # it counts, and sets nothing
+            kept = KeptValues({}, {})  # this is counted as a command, and sets nothing
         case Other(command):
             kept = KeptOther.of(command)
         case Unkept(commands):
@@ -263,7 +265,7 @@ def _read(kept: KeptEntry) -> Entry:
             try:
                 return Other(kept.read())
             except UNDECODABLE as error:
-                logger.info("a command that was kept is left out: %s", error)
+                logger.info("a command of a stored journal is left out: %s", error)
                 return Unkept(1)
         case KeptUnkept():
             return Unkept(kept.commands)

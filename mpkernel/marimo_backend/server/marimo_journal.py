@@ -67,7 +67,8 @@ class MarimoJournal(Journal):
     Args:
         kernel: the kernel that was started.
         arguments: those from which its `args` are made.
-        max_bytes: how much is kept of the values that were set, and as much of pending commands.
+        max_bytes: how many bytes are kept of the values that were set, and the same number of
+            pending commands.
         max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
             Default: none are kept.
     """

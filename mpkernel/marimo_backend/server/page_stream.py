@@ -21,7 +21,8 @@ __all__ = ["PageStream", "distribute_on_the_loop"]
 
 logger = logging.getLogger(__name__)
 
-# By the id of its queue, which it holds: by the queue itself, it would keep its own key alive.
+# The key is the id of a stream's queue. With the queue itself as the key, the stream, which refers
+# to its queue, would never be garbage-collected.
 _streams: weakref.WeakValueDictionary[int, PageStream] = weakref.WeakValueDictionary()
 
 

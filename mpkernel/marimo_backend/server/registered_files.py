@@ -23,8 +23,8 @@ class OpenFile:
     Attributes:
         entry: the file, as it is registered.
         reader: its bytes.
-        wanted: the first byte of what marimo answers with, and the one behind its last; None until
-            marimo has said so.
+        wanted: the range of bytes that marimo answers with (from, up to but not including); None
+            until marimo has said so.
     """
 
     def __init__(self, entry: Entry, reader: Reader) -> None:
@@ -73,8 +73,8 @@ class RegisteredFiles:
     def read_chunked(
         self, key: str, byte_length: int, chunk_size: int = 256 * 1024, start: int = 0
     ) -> Iterator[bytes]:
-        """Bytes of an announced file, never past its end. None for the request that has opened the
-        file: what it wants is noted.
+        """Bytes of an announced file, never past its end. For the request that has opened the file,
+        nothing is returned: its range is only noted.
 
         Raises:
             KeyError: no host announced such a file.

@@ -1,11 +1,11 @@
-"""`Load`: how many of a process's sessions compute, known at once however many sessions there are.
+"""`Load`: counts how many of a process's sessions compute, without looking at each session.
 
     opened ──▶ new ── its first command is done, or it was sent none for a second ──▶ idle
                                                                 idle ◀── commands ──▶ running
 
-A session that is new counts as one that computes: most kernels begin with their longest command,
-and of several sessions that are opened together each shall know of those before it. A later command
-counts when it takes longer than a moment: moving a slider is no computation.
+A new session counts as one that computes. Most kernels begin with their longest command; and when
+several sessions are opened together, each must be counted before the next one is placed. A later
+command counts when it takes longer than a moment: moving a slider is not a computation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NEW_S = 1.0
 
 
 class Load:
-    """One process's. On the loop's thread.
+    """The load of one process. On the loop's thread.
 
     Args:
         clock: seconds of a monotonic clock.
@@ -28,7 +28,7 @@ class Load:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._new: set[int] = set()
-        self._unused: dict[int, float] = {}  # of the new: its kernel runs since then, but nothing
+        self._unused: dict[int, float] = {}  # new ones without a command: when their kernels began
         self._running: dict[int, float] = {}  # since when, the longest first
 
     @property
@@ -44,7 +44,7 @@ class Load:
         return len(self._new) + len(self._running) - brief
 
     def opened(self, number: int) -> None:
-        """A session came."""
+        """A session was opened."""
         self._new.add(number)
 
     def created(self, number: int) -> None:
@@ -62,7 +62,7 @@ class Load:
             self._running[number] = self._clock()
 
     def ended(self, number: int) -> None:
-        """The session is gone. Idempotent."""
+        """The session has ended. Idempotent."""
         self._new.discard(number)
         self._unused.pop(number, None)
         self._running.pop(number, None)

@@ -30,11 +30,11 @@ class AppOfSession(Protocol[_SessionT]):
     tallies: Tallies
 
     def forget(self, session: _SessionT) -> None:
-        """A session that waits for a process was closed. From any thread."""
+        """Forget a session that waited for a process and was closed. From any thread."""
 
 
 class HostOfClient(Protocol):
-    """What a client sees of the host that its session is on.
+    """The part of a host that a client may see, for the session on it.
 
     Attributes:
         pid: the process's id.
@@ -44,7 +44,7 @@ class HostOfClient(Protocol):
 
 
 class HostOfSession(Sink, Protocol[_SessionT]):
-    """What a session needs of the host that it is on. From any thread, but for `open`.
+    """What a session needs of the host that it is on. From any thread, except `open`.
 
     Attributes:
         pid: its process id.

@@ -1,7 +1,7 @@
-"""`BaseSession`: what every session has: its number, its windows, its way to the host.
+"""`BaseSession`: what all kinds of sessions have in common: number, windows, sending to the host.
 
-A subclass says what becomes of what arrives (`SessionEvents`): `QueuedSession` keeps messages until
-its client reads them; marimo's backend sends them on to a page.
+A subclass receives what arrives (`SessionEvents`): `QueuedSession` keeps messages until its client
+reads them; marimo's backend sends them on to a page.
 """
 
 from __future__ import annotations
@@ -35,30 +35,31 @@ logger = get_logger(__name__)
 class BaseSession(SessionEvents):
     """A session as its app and its host know it.
 
-    The two windows: what is sent down and not yet taken by the kernel is bounded here (`send`
-    keeps the rest, and refuses when that is too much); what comes up and is not yet taken by the
-    client is bounded in the host, which learns of it through `taken`.
+    There are two windows. The bytes that were sent to the kernel, and that it has not yet taken,
+    are bounded here: `send` keeps what has no room, and refuses when that is too much. The bytes
+    that came from the kernel, and that the client has not yet taken, are bounded in the host, which
+    `taken` tells of what was taken.
 
-    A session with a journal outlives its process: between two of them what is sent is kept by the
-    journal alone.
+    A session with a journal outlives its process. While it waits for the next process, the journal
+    alone keeps what is sent.
 
     Args:
         app: the app that it is a session of.
         session_id: the client's name for the session.
-        journal: what brings it back after a death of its process. Default: nothing does.
+        journal: brings it back after a death of its process. Default: it does not come back.
 
     Attributes:
         app: as given.
         session_id: as given.
-        host: the app host that it is on; None before the first, and between two.
+        host: the app host that it is on; None while it waits for one.
         number: its number on the wire, given by the host.
         thread: the ident of the kernel's thread there; None until it runs.
         acted_at: when the client last sent something; `time.monotonic()`.
-        record: what recovery knows of it.
+        record: what is remembered of its recoveries.
         copies: the copy of it on the disk, if there is one. Used under the lock.
 
     Raises:
-        SettingsError: `session_id` cannot be written in UTF-8, and so not be told to a host.
+        SettingsError: `session_id` cannot be written in UTF-8, so a host cannot be told of it.
     """
 
     def __init__(
@@ -92,13 +93,14 @@ class BaseSession(SessionEvents):
 
     @property
     def over(self) -> bool:
-        """Whether the kernel ended, or its process for good, or the session was closed."""
+        """Whether the session was closed, or its kernel has ended, or its process has ended and the
+        session does not come back."""
         return self._over
 
     @property
     def holds_its_name(self) -> bool:
-        """Whether no other session of the app may be opened under this one's name: it has not
-        ended, and nobody has closed it."""
+        """Whether no other session of the app may have the same name: this one has not ended, and
+        nobody has closed it."""
         return not (self._over or self._is_stopped)
 
     @property
@@ -108,7 +110,7 @@ class BaseSession(SessionEvents):
 
     @property
     def traffic(self) -> SessionTraffic:
-        """What is under way. From any thread."""
+        """The commands and bytes that are under way. From any thread."""
         with self._lock:
             running = self._journal.running() if self._journal is not None else ""
             outbox = self._outbox
@@ -118,7 +120,7 @@ class BaseSession(SessionEvents):
 
     @property
     def outstanding_bytes(self) -> int:
-        """Sent, and not yet taken by the kernel. From any thread."""
+        """The bytes that were sent and that the kernel has not yet taken. From any thread."""
         return self._outbox.outstanding_bytes
 
     @property
@@ -136,12 +138,12 @@ class BaseSession(SessionEvents):
 
         Args:
             channel, payload: what is sent.
-            command: what the journal shall know of it. Default: the payload.
+            command: what the journal is told of it. Default: the payload.
 
         Raises:
             SessionClosed: the session is over.
-            HostUnresponsive: the kernel is behind by more than window and backlog; or the session
-                waits for a process, and its journal has no room for what is sent meanwhile.
+            HostUnresponsive: so many bytes wait for the kernel that window and backlog have no more
+                room; or the session waits for a process, and its journal has no more room.
             ProtocolError: the payload is over the maximum size.
         """
         with self._lock:
@@ -158,7 +160,7 @@ class BaseSession(SessionEvents):
                     f" input: {outbox.waiting_bytes} bytes wait for it",
                     remedy="wait until it answers again, or close the session",
                 )
-            if keep or self.host is None:  # it would be refused when nobody can be told
+            if keep or self.host is None:  # what is kept cannot be refused later: check it now
                 encode_header(channel, 0, len(payload), max_frame_bytes=self._max_frame_bytes)
             told = payload if command is None else command
             if self.host is None and self._journal is not None:
@@ -193,7 +195,7 @@ class BaseSession(SessionEvents):
         """
         with self._lock:
             self.copies.end(may_come_back=may_come_back)
-            self._journal = None  # nobody wants it back
+            self._journal = None  # the session must not come back
             self._is_stopped = True
             if self._over:
                 return
@@ -203,12 +205,12 @@ class BaseSession(SessionEvents):
         self.app.forget(self)
 
     def credited(self, count: int) -> None:
-        """The host's: the kernel took `count` bytes."""
+        """Called by the host: the kernel took `count` bytes."""
         with self._lock:
             self._outbox.credited(count, self.host, self.number)
 
     def created(self, thread: int) -> None:
-        """The host's: the kernel's thread runs. `thread` is its ident there."""
+        """Called by the host: the kernel's thread runs. `thread` is its ident there."""
         self.thread = thread
         if not self._has_run:
             self._has_run = True
@@ -217,10 +219,10 @@ class BaseSession(SessionEvents):
             self.record.settle()
 
     def progressed(self, begun: int, done: int) -> None:
-        """The host's: the kernel has begun and done so many commands.
+        """Called by the host: the kernel has begun and done so many commands.
 
         Raises:
-            ProtocolError: it cannot have.
+            ProtocolError: these numbers are impossible.
         """
         with self._lock:
             if not self._done <= done <= begun:
@@ -236,8 +238,8 @@ class BaseSession(SessionEvents):
             self.record.settle()
 
     def received(self, channel: Channel, payload: bytes) -> None:
-        """The host's: a message arrived."""
-        if self._over:  # it failed, and its kernel has not heard of that yet
+        """Called by the host: a message arrived."""
+        if self._over:  # the session has failed, and its kernel was not told yet
             self.taken(len(payload) + MESSAGE_COST_BYTES)
             return
         if self._journal is not None:
@@ -247,7 +249,7 @@ class BaseSession(SessionEvents):
         self.on_message(channel, payload)
 
     def suspend(self) -> None:
-        """The host's: it is gone. What is sent from now on, the journal keeps."""
+        """Called by the host: it has ended. From now on the journal keeps what is sent."""
         with self._lock:
             self.host = None
             self._outbox.clear()
@@ -257,10 +259,10 @@ class BaseSession(SessionEvents):
     def resume(
         self, host: HostOfSession[BaseSession], *, without_running: bool, alone: bool
     ) -> tuple[str, ...]:
-        """The app's: come back on another host. Returns what does not, in words.
+        """Called by the app: come back on another host. Returns what does not come back, in words.
 
         Raises:
-            SessionClosed: it was closed meanwhile.
+            SessionClosed: the session was closed meanwhile.
         """
         with self._lock:
             if self._journal is None:
@@ -275,7 +277,8 @@ class BaseSession(SessionEvents):
             return rebuilt.lost
 
     def end(self, error: MPKernelError | None) -> None:
-        """The app's: nothing follows. `error` says why, None that the kernel returned."""
+        """Called by the app: the session is over. `error` says why; None means that the kernel
+        returned."""
         with self._lock:
             if self._over:
                 return
@@ -284,7 +287,7 @@ class BaseSession(SessionEvents):
             self.copies.end_with(error)
         try:
             self.on_end(error)
-        except Exception:  # others end after this one
+        except Exception:  # other sessions must still be ended after this one
             logger.exception(
                 "a client could not be told that its session is over",
                 app=self.app.path,
@@ -294,8 +297,8 @@ class BaseSession(SessionEvents):
             self.record.end_trial()
 
     def fail(self, error: MPKernelError) -> None:
-        """The server's: something went wrong here. End the session, and its kernel. On the loop's
-        thread."""
+        """Called by the server when it has failed on something of this session: end the session,
+        and its kernel. On the loop's thread."""
         try:
             with self._lock:
                 self.copies.end(may_come_back=False)

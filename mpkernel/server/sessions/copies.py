@@ -11,7 +11,7 @@ __all__ = ["Copies", "SessionCopy"]
 
 
 class SessionCopy(Protocol):
-    """Whoever keeps a copy of a session. Called under the session's lock, from any thread."""
+    """Keeps a copy of a session. Called under the session's lock, from any thread."""
 
     def changed(self, *, by_client: bool) -> None:
         """The session has changed.
@@ -31,7 +31,7 @@ class Copies:
     """What a session does with its copy, if there is one. Under the session's lock.
 
     Args:
-        content: what there is to keep of the session now; None: nothing.
+        content: returns what is to be kept of the session now, or None if nothing can be kept.
     """
 
     def __init__(self, content: Callable[[], bytes | None]) -> None:
@@ -39,7 +39,7 @@ class Copies:
         self._copy: SessionCopy | None = None
 
     def keep(self, copy: SessionCopy) -> None:
-        """Keep this one up to date from now on."""
+        """Keep this copy up to date from now on."""
         self._copy = copy
 
     def changed(self, *, by_client: bool) -> None:
@@ -48,7 +48,7 @@ class Copies:
             self._copy.changed(by_client=by_client)
 
     def end(self, *, may_come_back: bool) -> None:
-        """The session is over: its copy stays for the next one of its name, or is removed."""
+        """The session is over: its copy stays for the next session of its name, or is removed."""
         copy, self._copy = self._copy, None
         if copy is None:
             return
@@ -58,6 +58,6 @@ class Copies:
             copy.forget()
 
     def end_with(self, error: MPKernelError | None) -> None:
-        """The session has ended in this way. If that was its own fault, it would end the next
-        process, too."""
+        """The session has ended with this error. If the session itself was the cause, its copy is
+        removed: it would end the next process, too."""
         self.end(may_come_back=error is None or isinstance(error, PoolClosed | AppUnavailable))

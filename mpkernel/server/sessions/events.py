@@ -1,4 +1,4 @@
-"""`SessionEvents`: what a session is told of its kernel, to pass on to its client."""
+"""`SessionEvents`: the methods that are called when something happens to a session's kernel."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["SessionEvents"]
 
 
 class SessionEvents(abc.ABC):
-    """How one kind of client takes what happens to its session. On the loop's thread; each method
-    must return at once."""
+    """What one kind of client does when something happens to its session. On the loop's thread;
+    each method must return at once."""
 
     @property
     def unread_bytes(self) -> int:

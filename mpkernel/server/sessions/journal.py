@@ -1,4 +1,4 @@
-"""`Journal`: what rebuilds a session in another process, kept while the session lives.
+"""`Journal`: keeps what is needed to rebuild a session in another process.
 
     sent, progressed, received ─▶ Journal ─▶ rebuild: how the session comes back
                                     │ ▲
@@ -16,23 +16,24 @@ the commands, from 1, in the order in which they were sent:
                                                    the process dies
 
 After the death the numbers say what each command is:
-- up to `done`: it ran to its end. What it did is the state that has to be brought back.
-- above `done`, up to `begun`: it ran when the process ended. It may be what ended it, so it can be
-  left out (`rebuild(without_running=True)`).
-- above `begun`: it never ran. It is sent again; what the journal could not keep, `Rebuilt.lost`
-  names.
+- up to `done`: the command ran to its end. What it did is the state that has to be brought back.
+- above `done`, up to `begun`: the command ran when the process ended. It may have ended the
+  process, so it can be left out (`rebuild(without_running=True)`).
+- above `begun`: the command never ran, and is sent again. `Rebuilt.lost` names the commands that
+  the journal could not keep.
 
-Why it holds:
-- The kernel's count is on the Pipe before a command runs, for the command may end the process at
-  once. What the process wrote to its Pipes before it ended is read before anybody rebuilds.
+Why these numbers can be trusted:
+- The kernel's count is on the Pipe before a command runs, since the command may end the process at
+  once. What the process wrote to its Pipes before it ended is read before any session is rebuilt.
 - `sent` and the sending itself are one step under the session's lock, so both ends have the same
-  order, whatever threads send. What is refused (`BaseSession.send` raises) is in neither.
+  order, whatever threads send. A command that is refused (`BaseSession.send` raises) is neither
+  sent nor in the journal.
 - The counts never go back, and `begun` is never below `done`; a kernel that says otherwise ends
   with `ProtocolError`. `begun` can go up by more than one: commands that were merged begin as one.
-- With `rebuild` both ends start at 0 again: the new kernel counts what it is sent from 1.
-  `Rebuilt.commands` is the count at which the session is where it was.
-- Only what the kernel counts is counted. Answers, completions and interrupts are not: they belong
-  to the moment, and no journal brings them back.
+- With `rebuild` both ends start at 0 again: the new kernel counts what it is sent from 1. When it
+  has done `Rebuilt.commands` commands, the session has its former state.
+- Both ends count the same commands. They do not count answers, completions and interrupts: these
+  matter for a moment only, and no journal brings them back.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Rebuilt(NamedTuple):
     Attributes:
         kernel: what to start.
         messages: what to send to it, in this order.
-        commands: how many commands the kernel must have done (see `Kernel.progressed`) until the
-            session is where it was: those at the beginning of `messages`.
+        commands: how many commands, at the beginning of `messages`, the kernel must have done (see
+            `Kernel.progressed`) until the session has its former state.
         lost: what does not come back, in words for the client, a phrase for each thing. Default:
             nothing is lost.
     """
@@ -67,8 +68,8 @@ class Rebuilt(NamedTuple):
 
 
 class Journal(abc.ABC):
-    """The journal of one session. Called under the session's lock, from any thread: a method
-    returns at once. It is bounded in size; what it cannot keep, `rebuild` says.
+    """The journal of one session. Its methods are called under the session's lock, from any thread,
+    and must return at once. Its size must be bounded; `rebuild` says what it could not keep.
     """
 
     @abc.abstractmethod
@@ -81,9 +82,9 @@ class Journal(abc.ABC):
         """
 
     def has_room(self, channel: Channel, command: object) -> bool:
-        """Whether `sent` would keep this command, or has no need to. Asked while the session has no
-        process: what nobody keeps is refused then, so that what waits is bounded. Default: yes,
-        for a journal that keeps whatever is sent."""
+        """Whether `sent` would keep this command, or need not keep it. This is called while the
+        session has no process: if the answer is no, the command is refused. So the number of
+        commands that wait is bounded. Default: yes, for a journal that keeps every command."""
         del channel, command
         return True
 
@@ -104,42 +105,42 @@ class Journal(abc.ABC):
         """
 
     def running(self) -> str:
-        """What the kernel runs, in words for an operator; empty where it runs nothing, or nobody
-        can tell."""
+        """What the kernel runs, in words for an operator; empty if it runs nothing, or if that is
+        unknown."""
         return ""
 
     def notice(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> bytes | None:
-        """A message that tells the client that its session was brought back, as if the kernel had
-        sent it; None for none. See `BaseSession.on_recovered`."""
+        """A message that tells the client that its session was brought back, in the form of a
+        kernel's message; None if there is no such message. See `BaseSession.on_recovered`."""
         del death, lost, guilty
         return None
 
     @abc.abstractmethod
     def rebuild(self, *, without_running: bool) -> Rebuilt:
-        """How to bring the session back, now. From here on commands are counted anew.
+        """How to bring the session back now. From now on commands are counted from 1 again.
 
         Args:
-            without_running: whether to leave out the command that runs, which has ended the
-                process.
+            without_running: whether to leave out the command that ran when the process ended.
         """
 
     def kept(self) -> bytes | None:
-        """What `rebuild` needs, as data that another server can `load`: no pickle, and nothing that
-        ends with this server. None: this journal has nothing that can be written, the default."""
+        """What `rebuild` needs, as bytes that another server can `load`. They must not be a pickle,
+        nor refer to anything that ends with this server. Default: None, which says that this
+        journal cannot be stored."""
         return None
 
     def count_all_as_begun(self) -> None:  # noqa: B027 (a journal that loads nothing needs none)
-        """Nobody knows which of the commands that `load` took over the kernel had begun when it
-        ended with its server: `rebuild` sends none of them again that does more than set values."""
+        """Called after `load` when it is unknown which of the commands the kernel had begun before
+        it ended with its server. `rebuild` then sends again only commands that set values."""
 
     def load(self, kept: bytes) -> None:
-        """Take over what another journal of the same class has `kept`. Of a new journal, as its
-        first call; `rebuild` is the next, and gives what the other's would have given. The kernel,
-        and the bounds, are those that this journal was made with.
+        """Take over what another journal of the same class has `kept`. This is the first call to a
+        new journal. `rebuild` is the next one, and returns what the other journal's would have
+        returned. The kernel and the bounds are those with which this journal was made.
 
         Raises:
-            ProtocolError: it is not what a journal of this class and version keeps. Nothing was
-                taken over then.
+            ProtocolError: no journal of this class and version keeps such bytes. Nothing was taken
+                over.
         """
         del kept
         raise ProtocolError(

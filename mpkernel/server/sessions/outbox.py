@@ -1,7 +1,7 @@
-"""`Outbox`: what a session sends to its kernel: what is on its way, and what waits for room.
+"""`Outbox`: sends a session's messages to its kernel, and keeps those that wait for room.
 
-send ─▶ the window has room ──▶ goes at once; outstanding until the kernel has taken it
-     └▶ it has none ──────────▶ waits here, in order, and goes as the kernel takes
+send ─▶ the window has room ──▶ sent at once; outstanding until the kernel has taken it
+     └▶ it has no room ───────▶ waits here, in order; sent when the kernel has taken others
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Outbox", "Sink"]
 
 
 class Sink(Protocol):
-    """Where what a session sends goes: its host."""
+    """Where a session's messages are sent: its host."""
 
     @property
     def backlog_bytes(self) -> int:
-        """What waits in the server because the process does not take it."""
+        """How many bytes wait in the server because the process does not take them."""
 
     def send(
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
@@ -30,16 +30,16 @@ class Sink(Protocol):
 
 
 class Outbox:
-    """One session's. Its owner guards it with a lock.
+    """The outbox of one session. Its owner guards it with a lock.
 
     Args:
-        window_bytes: how much may be on its way.
-        most_waiting_bytes: how much may wait beyond that.
-        on_settled: called with how many bytes are on their way no more.
+        window_bytes: how many bytes may be on their way.
+        most_waiting_bytes: how many bytes may wait beyond that.
+        on_settled: called with the number of bytes that are not on their way any more.
 
     Attributes:
-        outstanding_bytes: sent, and not yet taken by the kernel.
-        waiting_bytes: what waits.
+        outstanding_bytes: the bytes that were sent and that the kernel has not yet taken.
+        waiting_bytes: the bytes that wait for room.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class Outbox:
         self.waiting_bytes = 0
 
     def must_wait(self, count: int) -> bool:
-        """Whether a payload of so many bytes cannot go at once."""
+        """Whether a payload of `count` bytes cannot be sent at once."""
         return bool(self._waiting) or not self._has_room(count)
 
     def is_clogged(self, count: int, host: Sink | None) -> bool:
-        """Whether too much waits for so many bytes more to wait: here or, where the kernel says
-        that it took it, for the Pipe."""
+        """Whether too much waits already, so that `count` more bytes must be refused. What counts
+        is what waits here, and what waits for the Pipe of a host whose kernel has given credit for
+        it."""
         if self._waiting and self.waiting_bytes + count > self._most_waiting_bytes:
             return True
         return host is not None and host.backlog_bytes > self._most_waiting_bytes
@@ -72,7 +73,7 @@ class Outbox:
         *,
         refusable: bool = True,
     ) -> None:
-        """Send to the session of this number, whatever the window has.
+        """Send to the session of this number, even if the window has no room.
 
         Raises:
             HostUnresponsive, ProtocolError: as `Link.send`; nothing was sent then.
@@ -81,12 +82,12 @@ class Outbox:
         self.outstanding_bytes += len(payload)
 
     def keep(self, message: Message) -> None:
-        """Have this wait until there is room."""
+        """Keep this message until the window has room for it."""
         self._waiting.append(message)
         self.waiting_bytes += len(message.payload)
 
     def credited(self, count: int, host: Sink | None, number: int) -> None:
-        """The kernel took so many bytes: send what has room now."""
+        """The kernel took `count` bytes: send the messages that have room now."""
         self._settle(min(count, self.outstanding_bytes))
         while host is not None and self._waiting and self._has_room(len(self._waiting[0].payload)):
             channel, payload = self._waiting.popleft()
@@ -94,7 +95,7 @@ class Outbox:
             self.send(host, number, channel, payload, refusable=False)
 
     def clear(self) -> None:
-        """The process, or the session, is gone: nothing waits and nothing is on its way."""
+        """The process, or the session, has ended: nothing waits, and nothing is on its way."""
         self._waiting.clear()
         self.waiting_bytes = 0
         self._settle(self.outstanding_bytes)

@@ -21,17 +21,17 @@ __all__ = ["QueuedSession"]
 logger = get_logger(__name__)
 
 _TAKEN_IN_A_ROW = 256
-"""After so many messages without a wait, who iterates over a session lets the loop go round."""
+"""After so many messages without a wait, the iteration lets the loop do other work."""
 
 _UNTOLD_BYTES = 16 * 1024
-"""What may be taken before the host's window is told, while there is more to take."""
+"""How many bytes may be taken before the host is told, while more messages are there."""
 
 _new_message = functools.partial(tuple.__new__, Message)  # half a named tuple's own price
 
 
 class QueuedSession(BaseSession):
-    """As its app and its host know it; the library's user holds a `Session` of it. One task at a
-    time iterates.
+    """The half of a session that its app and its host know; a user of the library holds the
+    `Session` that belongs to it. Only one task at a time may iterate.
 
     Args:
         app, session_id, journal: see `BaseSession`.
@@ -41,12 +41,12 @@ class QueuedSession(BaseSession):
         self, app: AppOfSession[BaseSession], session_id: str, journal: Journal | None = None
     ) -> None:
         super().__init__(app, session_id, journal)
-        # Two queues in step, of what the garbage collector need not look at: where a hundred
-        # thousand messages are kept, it would stop the loop for a while.
+        # A message is one item of each queue. The garbage collector does not go through such items:
+        # going through a hundred thousand messages would stop the loop for a while.
         self._channels: deque[Channel] = deque()
         self._payloads: deque[bytes] = deque()
-        # As windows count, with some to spare. Empty messages without a bound would keep the loop
-        # waiting for Python's garbage collector.
+        # These are as many messages as fit into the window, and some more. Without a bound on empty
+        # messages, the loop would often have to wait for the garbage collector.
         self._most_messages_of_a_process = app.settings.window_bytes // MESSAGE_COST_BYTES + 1024
         self._most_messages = self._most_messages_of_a_process
         self._taken_in_a_row = 0
@@ -92,8 +92,8 @@ class QueuedSession(BaseSession):
         """Wait until the kernel's thread runs.
 
         Raises:
-            HostStartError, HostDied, KernelFailed, PoolClosed: it never will.
-            SessionClosed: the session was closed before.
+            HostStartError, HostDied, KernelFailed, PoolClosed: it will never run.
+            SessionClosed: the session was closed before that.
         """
         await self._started.wait()
         if self._has_run:

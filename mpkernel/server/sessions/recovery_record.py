@@ -1,4 +1,4 @@
-"""`RecoveryRecord`: what is remembered of a session's recoveries, for the plan after a death."""
+"""`RecoveryRecord`: what is remembered of a session's recoveries; the recovery plan uses it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ __all__ = ["RecoveryRecord"]
 
 
 class RecoveryRecord:
-    """What recovery knows of a session. On the loop's thread.
+    """What is remembered of the recoveries of one session. On the loop's thread.
 
     Attributes:
-        strikes: how often it has ended its process.
-        settled_after: how many commands its kernel does until it is where it was.
-        is_rebuilding: whether it has not done these yet.
-        is_alone: whether it was brought back alone, as a suspect.
+        strikes: how often the session has ended its process.
+        settled_after: how many commands its kernel must do until it has its former state.
+        is_rebuilding: whether these commands are not all done yet.
+        is_alone: whether the session was brought back alone, because it may have ended its process.
         suspended_at: when it lost its last process; `time.monotonic()`.
-        on_trial_over: called once, when the session has done them, is over, or has lost its
-            process.
+        on_trial_over: called once, when these commands are done, or the session is over, or has
+            lost its process.
     """
 
     def __init__(self) -> None:
@@ -29,13 +29,13 @@ class RecoveryRecord:
         self.on_trial_over: Callable[[], None] | None = None
 
     def rebuilding(self, commands: int, *, alone: bool) -> None:
-        """It is brought back, with so many commands."""
+        """The session is being brought back, with this number of commands."""
         self.settled_after = commands
         self.is_rebuilding = True
         self.is_alone = alone
 
     def settle(self) -> None:
-        """The session is where it was."""
+        """The session has its former state."""
         self.is_rebuilding = self.is_alone = False
         self.end_trial()
 

@@ -1,5 +1,5 @@
-"""`Session`: what a client of a kernel holds: its own half of the session, and nothing of the app's
-and the host's half.
+"""`Session`: the half of a session that a client of a kernel holds. The app and the host have the
+other half, `QueuedSession`.
 
     client ─▶ Session ─ send · stop · close ─▶ QueuedSession ◀─ received · created · resume … ─ host
        ▲         │                                  │
@@ -20,15 +20,15 @@ __all__ = ["Session"]
 
 
 class Session:
-    """A client's end of a kernel, for asyncio. `HostPool.open_session` opens one.
+    """A client's connection to a kernel, for asyncio. `HostPool.open_session` opens one.
 
         async with await pool.open_session("app.py", kernel=spec) as session:
             session.send(Channel.CONTROL, b"hello")
             async for channel, payload in session: ...
 
-    One task iterates at a time. What it has not taken counts against the session's window
-    (`Settings.window_bytes`): a client that does not read holds its own kernel's output back, and
-    nothing else. Leaving `async with` closes the session.
+    Only one task at a time may iterate. Messages that it has not taken count against the session's
+    window (`Settings.window_bytes`): if a client does not read, its own kernel has to wait with its
+    output, and no other. Leaving `async with` closes the session.
 
     Args:
         queued: the session as its app and its host know it.
@@ -61,13 +61,14 @@ class Session:
 
     @property
     def over(self) -> bool:
-        """Whether the kernel ended, or its process for good. Messages may still wait to be read."""
+        """Whether the session is over: its kernel has ended, or its process has ended and the
+        session does not come back. Messages may still wait to be read."""
         return self._queued.over
 
     @property
     def traffic(self) -> SessionTraffic:
-        """What is under way: commands that were done and the one that runs, as far as the journal
-        knows, and the bytes that the kernel has not taken. From any thread."""
+        """How many commands are done, which one runs, as far as the journal knows, and how many
+        bytes the kernel has not taken. From any thread."""
         return self._queued.traffic
 
     def send(self, channel: Channel, payload: bytes, command: object = None) -> None:
@@ -81,15 +82,15 @@ class Session:
 
         Raises:
             SessionClosed: the session is over.
-            HostUnresponsive: the kernel is behind by more than `Settings.window_bytes` and
-                `Settings.backlog_bytes`; or the session waits for a process, and its journal has no
-                room for what is sent meanwhile.
+            HostUnresponsive: so many bytes wait for the kernel that `Settings.window_bytes` and
+                `Settings.backlog_bytes` have no more room; or the session waits for a process, and
+                its journal has no more room.
             ProtocolError: the payload is too long.
         """
         self._queued.send(channel, payload, command)
 
     def __aiter__(self) -> QueuedSession:
-        return self._queued  # each message then costs one call less
+        return self._queued  # this saves a call for each message
 
     def __anext__(self) -> Awaitable[Message]:
         """The next message, for `await anext(session)`.
@@ -104,8 +105,8 @@ class Session:
         return self._queued.__anext__()
 
     def stop(self, *, patience_s: float = 0.0) -> None:
-        """Ask the kernel to end, from any thread, and return at once. What it still sends can be
-        read; the iteration ends with it.
+        """Ask the kernel to end, from any thread, and return at once. The messages that the kernel
+        still sends can be read; after the last one, the iteration ends.
 
         Args:
             patience_s: how many seconds its present command may go on before it is interrupted.

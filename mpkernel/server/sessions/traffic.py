@@ -1,4 +1,4 @@
-"""`SessionTraffic`: what is under way in a session, for operators and for its client."""
+"""`SessionTraffic`: commands and bytes that are under way in a session."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ __all__ = ["SessionTraffic"]
 
 
 class SessionTraffic(NamedTuple):
-    """What is under way in a session.
+    """The commands and bytes that are under way in a session.
 
     Attributes:
-        done: commands that its kernel has done, since its process started.
-        running: what it runs, as far as its journal knows; "" for nothing, or nobody knows.
-        outstanding_bytes: sent, and not yet taken by the kernel: so much of the window is used.
-        waiting_bytes: kept in the server until the window has room.
+        done: how many commands its kernel has done since its process started.
+        running: what its kernel runs, as far as the journal knows; "" if it runs nothing, or if
+            that is unknown.
+        outstanding_bytes: the bytes that were sent and that the kernel has not yet taken. They use
+            up the window.
+        waiting_bytes: the bytes that the server keeps until the window has room.
     """
 
     done: int
