@@ -125,6 +125,43 @@ class TestRestart:
             await pool.open_session(APP, kernel=ECHO)
 
 
+class TestOneProcess:
+    async def test_is_restarted_or_drained_alone(self, user: Path) -> None:
+        settings = Settings(snapshot=True, control=True, processes_max=3, sessions_per_process=1)
+        async with HostPool(settings) as pool:
+            sessions = [await pool.open_session(APP, kernel=ECHO) for _ in range(3)]
+            first, second, third = pool.hosts
+            answer = await give(Restart(str(APP), process=first.pid))
+            assert answer.text == f"kernels.py restarts: process {first.pid}, 1 session"
+            answer = await give(Drain(str(APP), process=second.pid))
+            assert answer.text == (
+                f"kernels.py drains: process {second.pid}, 1 session;"
+                " new sessions get another process"
+            )
+            with pytest.raises(HostDied):
+                await anext(sessions[0])
+            await first.wait_over()
+            await sessions[1].close()
+            await second.wait_over()
+            assert pool.hosts == [third]
+            answer = await give(Drain(str(APP), process=first.pid))
+            assert answer == Answer(False, f"kernels.py has no process {first.pid}")
+
+    async def test_follows_another_in_a_rolling_restart(self, user: Path) -> None:
+        settings = Settings(snapshot=True, control=True, processes_max=2, sessions_per_process=1)
+        async with HostPool(settings) as pool:
+            for _ in range(2):
+                await pool.open_session(APP, kernel=ECHO)
+            old = pool.hosts
+            answer = await give(Restart(str(APP), rolling=True))
+            assert answer.text == (
+                "kernels.py restarts one process after another: 2 processes, 2 sessions"
+            )
+            for host in old:
+                await host.wait_over()
+            assert not set(pool.hosts) & set(old)
+
+
 class TestDrain:
     async def test_gives_new_sessions_a_fresh_process_and_leaves_the_others(
         self, server: HostPool
@@ -227,7 +264,7 @@ class TestAtTheSocket:
                 answer = give_order(Restart("app"), path)
             except MPKernelError:  # others have all its threads, until they are cut off
                 time.sleep(0.05)
-        assert answer == Answer(True, "Restart(app='app')")
+        assert answer == Answer(True, repr(Restart("app")))
         until(lambda: clients() == 0)
 
     def test_socket_and_key_are_their_users_alone(self, serves: Path) -> None:
