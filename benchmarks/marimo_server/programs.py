@@ -20,6 +20,7 @@ __all__ = [
     "OURS_COLD",
     "OURS_SANDBOX",
     "OURS_SANDBOX_COLD",
+    "OURS_SPREAD",
     "Notebooks",
     "process_of",
     "serve",
@@ -29,6 +30,7 @@ __all__ = [
 OURS, OURS_COLD, MARIMO = "mpkernel", "mpkernel, no standby", "marimo's hosts"
 OURS_SANDBOX, OURS_SANDBOX_COLD = "mpkernel --sandbox", "mpkernel --sandbox, no standby"
 MARIMO_SANDBOX = "marimo's hosts --sandbox"
+OURS_SPREAD = {f"mpkernel, {count} processes": count for count in (2, 4)}
 
 _WINDOW_S = 0.75  # a standby follows the one that was taken half a second later
 _QUIET = 0.06
@@ -124,5 +126,7 @@ def _make(name: str, folder: Path, options: Sequence[str]) -> Server:
         options = (*options, "--standby", "0")
     if name in (OURS_SANDBOX, OURS_SANDBOX_COLD):
         options = (*options, "--sandbox")
+    if name in OURS_SPREAD:
+        options = (*options, "--processes-max", str(OURS_SPREAD[name]))
     env = {"XDG_CACHE_HOME": str(folder / "cache")}
     return Server(folder, cwd=folder, options=options, env=env)

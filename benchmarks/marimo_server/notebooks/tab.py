@@ -56,5 +56,20 @@ def _(file, mo, os):
     return
 
 
+@app.cell
+def _(mo):
+    work = mo.ui.slider(0, 1_000_000, value=0, label="Work")
+    work
+    return (work,)
+
+
+@app.cell
+def _(mo, work):
+    for _ in range(1000 * work.value):
+        pass
+    mo.output.replace(f"work {work.value} over")
+    return
+
+
 if __name__ == "__main__":
     app.run()
