@@ -22,6 +22,7 @@ _COMMANDS = {
     "restart": "end an app's process; its sessions come back (mpkernel restart --help)",
     "drain": "give an app's new sessions a fresh process (mpkernel drain --help)",
     "stop": "stop a server (mpkernel stop --help)",
+    "sessions": "the sessions that are stored on the disk (mpkernel sessions --help)",
     "crashes": "show the reports of app processes that died (mpkernel crashes --help)",
     "sandbox": "the environments that --sandbox has made for apps (mpkernel sandbox --help)",
     "doctor": "check this machine for what mpkernel needs (mpkernel doctor --help)",

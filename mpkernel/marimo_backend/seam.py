@@ -27,6 +27,7 @@ __all__ = [
     "as_starlette",
     "asks_for_sandboxes",
     "cells_of",
+    "cells_of_file",
     "check_marimo",
     "has_page",
     "host",
@@ -267,6 +268,12 @@ def cells_of(manager: Any, file_key: str | None) -> dict[str, str]:
     if key is None:
         return {}
     return dict(manager.app_manager(key).app.cell_manager.code_map())
+
+
+def cells_of_file(manager: Any, session_id: str) -> dict[str, str]:
+    """The code of the cells of a session's notebook as its file is now, by their ids."""
+    loaded = manager.get_session(session_id).app_file_manager
+    return dict(type(loaded)(loaded.path).app.cell_manager.code_map())
 
 
 def keep_skew_token(manager: Any, token: str) -> None:

@@ -203,3 +203,38 @@ async def test_values_of_a_cell_that_was_changed_are_named(served: Served) -> No
             assert "Lost: what was set in cells that are not the same (number)." in banner_of(
                 reloaded
             )
+
+
+@pytest.mark.parametrize("stores", ["true", "false"])
+async def test_a_tab_whose_process_dies_after_a_deploy_runs_the_file_as_it_is_now(
+    tmp_path: Path, stores: str
+) -> None:
+    """The notebook and its helper module change together, while the server goes on."""
+    served = Served(tmp_path, "slider.py", "--session-store", stores)
+    async with served.server() as server:
+        tab = await Tab(server.url).open()
+        away_tab = await Tab(server.url).open()
+        for one in (tab, away_tab):
+            await one.wait_for("in process")
+            await one.set_ui("Number", 7)
+            await one.wait_for("number 7 squared")
+        await away_tab.close()
+        pid = int(tab.text.rpartition("in process ")[2].split()[0])
+        (tmp_path / "helper.py").write_text("NAME = 'the new helper'\n")
+        code = served.path.read_text()
+        code = code.replace("import os\n", "import os\n    import helper\n")
+        code = code.replace("return mo, os", "return helper, mo, os")
+        code = code.replace("def _(mo, number, os):", "def _(helper, mo, number, os):")
+        served.path.write_text(code.replace("{os.getpid()}", "{os.getpid()} with {helper.NAME}"))
+        os.kill(pid, signal.SIGKILL)
+        for one in (tab, away_tab):
+            if one is away_tab:
+                await one.open()
+            await one.wait_for(lambda tab: tab.received("reload"))
+            former = one.received("reload")[0]["session_id"]
+            await one.close()
+            async with Tab(server.url, query={"mpkernel_former": former}) as reloaded:
+                await reloaded.wait_for("number 7 squared")
+                await reloaded.wait_for("with the new helper")
+                await reloaded.wait_for(lambda tab: tab.received("banner"))
+                assert banner_of(reloaded).startswith("The notebook was changed")

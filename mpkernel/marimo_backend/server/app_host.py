@@ -239,9 +239,10 @@ class AppHostAdapter:
             session.page_cut_off()
 
     def has_active_session(self, session_id: str) -> bool:
-        """Whether a session's kernel runs, or is about to."""
+        """Whether a session's kernel runs, or is about to; or its page has yet to reload: marimo
+        would tell it that the kernel has stopped."""
         session = self._sessions.get(session_id)
-        return session is not None and not session.over
+        return session is not None and (session.must_reload or not session.over)
 
     def shutdown(self) -> None:
         """End this app's process."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -37,12 +38,12 @@ from mpkernel.server.store.session_store import Taken, key_of
 from mpkernel.version import __version__
 from mpkernel.wire.messages import UNDECODABLE
 
-__all__ = ["Arrival", "Arrivals", "StoredPage", "digest_of", "tell_to_reload"]
+__all__ = ["Arrival", "Arrivals", "StoredPage", "digest_of", "reload_message", "tell_to_reload"]
 
 logger = get_logger(__name__)
 
 _FORMER = "mpkernel_former"
-_MOST_RELOADING = 10_000
+_MOST_RELOADING = 1000
 _RELOAD_WITHIN_S = 10.0
 _RESTARTED = 1012
 """The code with which a WebSocket is closed because the server was restarted."""
@@ -70,14 +71,14 @@ class Arrival(NamedTuple):
         token: marimo's, as in `StoredPage`.
         app: absolute path of the notebook that the stored session is of; "" if none is stored.
         journal: what was stored of it; None for nothing.
-        is_of_this_server: whether this server has stored it.
+        why: what to tell the page, when it is brought back.
     """
 
     key: str
     token: str
     app: str = ""
     journal: bytes | None = None
-    is_of_this_server: bool = False
+    why: str = ""
 
 
 class Arrivals:
@@ -92,7 +93,9 @@ class Arrivals:
         self._stored = stored
         self._manager = manager
         self._arrivals: dict[str, Arrival] = {}
-        self._reloading: dict[str, bool] = {}  # by key, whether this server had stored the session
+        self._reloading: dict[str, str] = {}  # by key, what to tell the page when it is back
+        self._held: dict[str, tuple[str, Taken]] = {}  # by key, and what to tell the page
+        self._cells: dict[str, tuple[object, str]] = {}  # by path, a digest of this state of it
         if stored.are_kept:
             seam.keep_skew_token(manager, _lasting_token(manager))
 
@@ -108,7 +111,7 @@ class Arrivals:
         """A page connects. Returns whether it must be loaded anew first. If it was, the name of its
         former session is taken out of the scope."""
         former = _taken_out(scope)
-        if not self._stored.are_kept or self._manager.get_session(session_id) is not None:
+        if self._manager.get_session(session_id) is not None:
             return False
         authority = authority_of(scope, str(self._manager.auth_token))
         if authority is None:
@@ -116,21 +119,55 @@ class Arrivals:
         key = key_of("", session_id, authority)
         stored_as = key_of("", former or session_id, authority)
         token = str(self._manager.skew_protection_token)
-        taken = await self._stored.take(stored_as)
+        why, taken = self._held.pop(stored_as, ("", None))
+        if taken is None:
+            taken = await self._stored.take(stored_as)
         page = None if taken is None else _page_in(taken)
         if taken is None or page is None:
             self._arrivals[session_id] = Arrival(key, token)
             return False
         is_loaded_anew = stored_as in self._reloading
-        was_here = self._reloading.pop(stored_as, taken.is_of_this_server)
-        self._arrivals[session_id] = Arrival(key, token, taken.app, page.journal, was_here)
+        why = self._reloading.pop(stored_as, why or _why_it_comes_back(taken))
+        self._arrivals[session_id] = Arrival(key, token, taken.app, page.journal, why)
         can_reload = scope["type"] == "websocket" and not (former or is_loaded_anew)
         if not (can_reload and self._is_outdated(page, scope)):
             return False
-        if len(self._reloading) >= _MOST_RELOADING:
-            del self._reloading[next(iter(self._reloading))]
-        self._reloading[key] = was_here
+        _make_room(self._reloading)
+        self._reloading[key] = why
         return True
+
+    def hold(self, key: str, app: str, content: bytes, why: str) -> None:
+        """A page is told to reload because its notebook was edited: give it this session then.
+
+        Args:
+            key: the session's, as in `Arrival`.
+            app: absolute path of the notebook.
+            content: a `StoredPage`.
+            why: what to tell the page.
+        """
+        _make_room(self._held)
+        self._held[key] = (why, Taken(app, content, True))
+
+    def is_edited(self, session_id: str, app: str, cells: str) -> bool:
+        """Whether a session's notebook has other cells now.
+
+        Args:
+            session_id: which, one of the manager's.
+            app: absolute path of the notebook.
+            cells: a digest of its cells, as in `StoredPage`.
+        """
+        try:
+            found = os.stat(app)
+            state = (found.st_ino, found.st_size, found.st_mtime_ns)
+            known, now = self._cells.get(app, (None, ""))
+            if known != state:
+                now = digest_of(seam.cells_of_file(self._manager, session_id).values())
+                _make_room(self._cells)
+                self._cells[app] = (state, now)
+        except Exception as error:  # noqa: BLE001 (the file is gone, or nothing that marimo reads)
+            logger.debug("a notebook cannot be read: %s", error, app=app)
+            return False
+        return now != cells
 
     def _is_outdated(self, page: StoredPage, scope: Any) -> bool:
         """Whether what the page was loaded with is not what it would be loaded with now."""
@@ -144,18 +181,35 @@ class Arrivals:
         return is_edited or page.token != str(self._manager.skew_protection_token)
 
 
+def _make_room(found: dict[str, Any]) -> None:
+    """For one more, which other pages cause."""
+    if len(found) >= _MOST_RELOADING:
+        del found[next(iter(found))]
+
+
+def _why_it_comes_back(taken: Taken) -> str:
+    if taken.is_of_this_server:
+        return "This tab was away for so long that its session had ended."
+    return "The server was restarted."
+
+
 async def tell_to_reload(session_id: str, receive: Any, send: Any) -> None:
     """Answer a page's WebSocket: the page loads itself anew, with the same session."""
     await receive()
     await send({"type": "websocket.accept"})
-    told = {"op": "reload", "data": {"op": "reload", "session_id": session_id}}
-    await send({"type": "websocket.send", "text": msgspec.json.encode(told).decode()})
+    told = b'{"op": "reload", "data": %b}' % reload_message(session_id)
+    await send({"type": "websocket.send", "text": told.decode()})
     with suppress(TimeoutError):  # the page leaves by itself; otherwise it connects again
         async with asyncio.timeout(_RELOAD_WITHIN_S):
             while (await receive())["type"] != "websocket.disconnect":
                 continue
         return
     await send({"type": "websocket.close", "code": _RESTARTED, "reason": ""})
+
+
+def reload_message(session_id: str) -> bytes:
+    """marimo's message that has a page reload, with the session that it has to ask for then."""
+    return msgspec.json.encode({"op": "reload", "session_id": session_id})
 
 
 def _taken_out(scope: Any) -> str | None:

@@ -38,7 +38,7 @@ def _user_of(user: object) -> str | None:
         case None:
             return ""
         case str() | int():
-            return f"{user}"
+            return f"user={user}"
         case Mapping():
             found = {name: user[name] for name in _NAMES if name in user}
         case _:

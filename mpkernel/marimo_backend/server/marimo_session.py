@@ -18,16 +18,23 @@ from mpkernel.errors import (
     MPKernelError,
     ProtocolError,
     SandboxError,
+    SessionClosed,
 )
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
-from mpkernel.marimo_backend.server.arrivals import Arrival, StoredPage, digest_of
+from mpkernel.marimo_backend.server.arrivals import (
+    Arrival,
+    StoredPage,
+    digest_of,
+    reload_message,
+)
 from mpkernel.marimo_backend.server.elements import texts_of
 from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
 from mpkernel.marimo_backend.server.outflow import Outflow
 from mpkernel.marimo_backend.server.page_stream import PageStream
 from mpkernel.server.apps.app import App
+from mpkernel.server.sessions.app_and_host import HostOfSession
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel
@@ -45,6 +52,14 @@ class Pages(Protocol):
 
     def arrival(self, session_id: str) -> Arrival | None:
         """What is stored of a session that a page is about to open."""
+        ...
+
+    def is_edited(self, session_id: str, app: str, cells: str) -> bool:
+        """Whether a session's notebook has other cells than those of this digest."""
+        ...
+
+    def hold(self, key: str, app: str, content: bytes, why: str) -> None:
+        """Give this to the page that reloads and asks for the session of this key."""
         ...
 
     def messages_waiting(self, session_id: str) -> int:
@@ -96,6 +111,7 @@ class MarimoSession(BaseSession):
 
     Attributes:
         stream: as given; None when marimo's session is gone.
+        must_reload: whether its page has to reload, and does not know it if it is away.
     """
 
     def __init__(
@@ -113,6 +129,7 @@ class MarimoSession(BaseSession):
         self._arrival = arrival
         self._cells = ""
         self._is_coming_back = False
+        self.must_reload = False
         self.stream = stream
         self._pages = pages
         self._outflow = Outflow(
@@ -171,9 +188,7 @@ class MarimoSession(BaseSession):
                 return command
             command, lost = self._marimo_journal.begin_anew(command)
         logger.info("session came back", app=self.app.path, session=self.session_id)
-        self._show_restarted(
-            _Missed(_described(_why_restarted(self._arrival), lost), None, time.monotonic())
-        )
+        self._show_restarted(_Missed(_described(self._arrival.why, lost), None, time.monotonic()))
         return command
 
     def kept(self) -> bytes | None:
@@ -203,6 +218,37 @@ class MarimoSession(BaseSession):
         super().suspend()
         self._outflow.forget()
 
+    def resume(
+        self, host: HostOfSession[BaseSession], *, without_running: bool, alone: bool
+    ) -> tuple[str, ...]:
+        """See `BaseSession.resume`. If the notebook was edited, its page keeps the old cells, and
+        the new ones would not fit to it: it reloads, and its new session begins where this one is.
+
+        Raises:
+            SessionClosed: the page reloads; or as there.
+        """
+        cells, arrival = self._cells, self._arrival
+        if (
+            arrival is None
+            or not cells
+            or not self._pages.is_edited(self.session_id, self.app.path, cells)
+        ):
+            return super().resume(host, without_running=without_running, alone=alone)
+        with self._lock:
+            self._marimo_journal.rebuild(without_running=without_running)
+            content = self.kept()
+            self.copies.end(may_come_back=True)
+        if content is not None:
+            why = "The notebook was changed, and its process was started again."
+            self._pages.hold(arrival.key, self.app.path, content, why)
+        self.must_reload = True
+        self._tell_to_reload()
+        raise SessionClosed(f"the page of session {self.session_id} of {self.app.name} reloads")
+
+    def _tell_to_reload(self) -> None:
+        if self.stream is not None:
+            self.stream.put(reload_message(self.session_id))
+
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
         if not self._was_created:
             return  # it had no process before, and nothing to restore
@@ -228,6 +274,9 @@ class MarimoSession(BaseSession):
         """The page has connected again. If it was cut off, or was away while the session was
         restored, it is sent all that the session shows now. In the second case it is sent the
         banner, too."""
+        if self.must_reload:
+            self._tell_to_reload()
+            return
         missed, self._missed = self._missed, None
         was_cut_off, self._is_cut_off = self._is_cut_off, False
         # The server may learn much later that a connection was lost. But a page that has sent
@@ -332,9 +381,3 @@ def _described(why: str, lost: tuple[str, ...]) -> str:
         f"Lost: {'; '.join(lost)}." if lost else "",
     ]
     return html.escape(" ".join(filter(None, said)))
-
-
-def _why_restarted(arrival: Arrival) -> str:
-    if arrival.is_of_this_server:
-        return "This tab was away for so long that its session had ended."
-    return "The server was restarted."

@@ -212,6 +212,15 @@ class PoolLease:
         """What is stored of one of the manager's sessions that a page is about to open."""
         return None if self.arrivals is None else self.arrivals.get(session_id)
 
+    def is_edited(self, session_id: str, app: str, cells: str) -> bool:
+        """See `Arrivals.is_edited`."""
+        return self.arrivals is not None and self.arrivals.is_edited(session_id, app, cells)
+
+    def hold(self, key: str, app: str, content: bytes, why: str) -> None:
+        """See `Arrivals.hold`."""
+        if self.arrivals is not None:
+            self.arrivals.hold(key, app, content, why)
+
     def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
         """Have `call` called once, when a page of one of the manager's sessions has taken a
         message, or is gone. A later `call` for the session replaces this one. On the loop's

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from mpkernel.logs import get_logger
 from mpkernel.private_files import check_private, make_private
 
-__all__ = ["FileInfo", "Folders", "files_of", "locked"]
+__all__ = ["FileInfo", "Folders", "files_of", "locked", "remove_file"]
 
 logger = get_logger(__name__)
 
@@ -171,6 +171,17 @@ def files_of(directory: Path) -> list[FileInfo]:
                 files = _files_in(folder, live=frozenset())
                 found += [info._replace(is_live=not is_dead) for info in files]
     return sorted(found, key=lambda info: -info.written_at)
+
+
+def remove_file(info: FileInfo) -> None:
+    """Remove a session's file, unless a server has taken it over meanwhile.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    with locked(info.path.parent.parent), _dead(info.path.parent) as is_dead:
+        if is_dead:
+            info.path.unlink(missing_ok=True)
 
 
 @contextmanager
