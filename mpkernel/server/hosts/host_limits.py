@@ -122,6 +122,11 @@ class HostLimits:
             raise ProtocolError("it says a second time that it is ready")
         self._is_ready = True
 
+    def preparing(self) -> None:
+        """The host says how far its environment is."""
+        if self._is_ready:
+            raise ProtocolError("it says that its environment is made, and is ready already")
+
     def freed(self, count: int) -> None:
         """The host is about to be told that so many of its files are free."""
         self._untaken_keys = self._untaken_keys + count if self._link.backlog_bytes else 0

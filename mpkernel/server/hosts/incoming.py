@@ -166,12 +166,15 @@ class Incoming:
         self.limits.managed(payload)
         match message:
             case Preparing():
+                self.limits.preparing()
                 self._departure.preparing()
                 self._table.tell_of_preparation(message.text[:_LINE_CHARS])
             case Prepared():
+                self.limits.preparing()
                 self._departure.prepared()
                 self._table.tell_of_preparation(None)
             case NotPrepared():
+                self.limits.preparing()
                 self._health.end_for(
                     Reason.ENVIRONMENT, SandboxError(message.what, remedy=message.remedy)
                 )

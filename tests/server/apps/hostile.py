@@ -25,7 +25,10 @@ from mpkernel.wire.messages import (
     FileStored,
     KernelCreated,
     KernelExited,
+    NotPrepared,
     Pong,
+    Prepared,
+    Preparing,
     Ready,
     Running,
     WantConsole,
@@ -199,6 +202,18 @@ def pong_never_asked(host):
 
 def warmed(host):
     host.say(Warmed(["os"], False), session=0)
+
+
+def preparing(host):
+    host.say(Preparing("what users must believe"), session=0)
+
+
+def prepared(host):
+    host.say(Prepared(), session=0)
+
+
+def not_prepared(host):
+    host.say(NotPrepared("what users must believe", ""), session=0)
 
 
 def negative_credit(host):
