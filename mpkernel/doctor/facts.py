@@ -17,7 +17,8 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         python: the version.
-        implementation, platform: "CPython", "linux".
+        implementation: "CPython", or "free-threaded CPython" for a build without the GIL.
+        platform: "linux".
         start_methods: of multiprocessing.
         interpreter: the program that processes of apps are launched with.
         interpreter_error: why there is none; None when there is.

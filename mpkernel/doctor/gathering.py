@@ -12,6 +12,7 @@ import platform
 import resource
 import socket
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 
@@ -60,6 +61,11 @@ def gather(*, sweep: bool = False) -> Facts:
     )
 
 
+def _implementation() -> str:
+    name = platform.python_implementation()
+    return f"free-threaded {name}" if sysconfig.get_config_var("Py_GIL_DISABLED") else name
+
+
 def _software() -> Software:
     names = ("mpkernel", "msgspec", "psutil", "uvloop", "marimo", "pyzmq")
     versions = {name: _version(name) for name in names}
@@ -69,7 +75,7 @@ def _software() -> Software:
     uv = find_uv()
     return Software(
         python=sys.version_info[:3],
-        implementation=platform.python_implementation(),
+        implementation=_implementation(),
         platform=sys.platform,
         start_methods=multiprocessing.get_all_start_methods(),
         versions=versions,

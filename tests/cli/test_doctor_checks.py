@@ -89,8 +89,15 @@ GROUP = CgroupLimits(memory_bytes=2 * GIB, memory_used_bytes=GIB)
     ("name", "changes", "level", "says"),
     [
         ("python", {"software": software(python=(3, 10, 0))}, "FAIL", "CPython 3.10.0"),
-        ("python", {"software": software(python=(3, 14, 0))}, "WARN", "3.14.0"),
+        ("python", {"software": software(python=(3, 16, 0))}, "WARN", "3.16.0"),
+        ("python", {"software": software(python=(3, 15, 0))}, "OK", "CPython 3.15.0"),
         ("python", {"software": software(implementation="PyPy")}, "WARN", "PyPy"),
+        (
+            "python",
+            {"software": software(implementation="free-threaded CPython")},
+            "WARN",
+            "free-threaded CPython",
+        ),
         ("python", {"software": software(platform="darwin")}, "WARN", "darwin"),
         ("python", {"software": software(platform="win32")}, "FAIL", "win32"),
         ("start method", {"software": software(start_methods=["fork"])}, "FAIL", "only fork"),

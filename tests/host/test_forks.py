@@ -13,8 +13,9 @@ from mpkernel.kernel.messages import Console, Done
 MANY = 64
 
 FORK_OF_A_FORK = """
-import os, signal
+import os, signal, warnings
 
+warnings.simplefilter("ignore")  # Python 3.12 and later warn of a fork of several threads
 read, write = os.pipe()
 if os.fork() == 0:
     os.dup2(write, 200)
