@@ -75,7 +75,8 @@ def _our_children() -> list[psutil.Process]:
 
 
 def _answers_for_itself(child: psutil.Process) -> bool:
-    """Whether it is a server that several tests share: it looks for leftovers at its own end."""
+    """Whether a process is a server that several tests share. Such a server looks for leftovers
+    itself when it ends."""
     try:
         return "MPKERNEL_TEST_MARK" in child.environ()
     except psutil.Error:
@@ -87,7 +88,7 @@ def _blocks() -> list[str]:
 
 
 def _is_anothers(name: str) -> bool:
-    """Whether a living process owns it that this run did not start."""
+    """Whether a living process that this run did not start owns the block or directory."""
     ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
     owner = owner_of(name)
     if owner is not None:

@@ -10,7 +10,7 @@ __all__ = ["host_of", "queued_of"]
 
 
 def queued_of(session: Session) -> QueuedSession:
-    """What the session's app and host hold of it."""
+    """The half of the session that its app and its host know."""
     return session._queued
 
 

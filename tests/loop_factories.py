@@ -1,4 +1,4 @@
-"""The event loops that loop-dependent tests run on, each of them."""
+"""The kinds of event loops. Tests that depend on the loop run on each of them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def require_root() -> None:
 
 
 def as_nobody(imports: str, code: str, *arguments: str) -> str:
-    """Run Python code as the user nobody; give what it prints.
+    """Run Python code as the user nobody. Returns what it prints.
 
     Args:
         imports: what comes before that: nobody may not be able to read the interpreter's modules.

@@ -28,7 +28,7 @@ TRANSPORTS = [name for name in PEERS if not name.startswith("marimo")]
 
 
 async def works(peer: Peer, size: int) -> Figures:
-    """Runs in each peer's process."""
+    """A function that runs in each peer's process."""
     host = await peer.open_host()
     session = await host.open_session()
     session.send(b"flood 20 %d" % size)
@@ -135,7 +135,7 @@ def test_a_quick_run_takes_turns_and_writes_draws_and_compares(
 
 
 class Silence:
-    """A progress that nobody looks at; see `suite.Progress`."""
+    """A `suite.Progress` that shows nothing."""
 
     def scenario(self, scenario: suite.Scenario) -> None: ...
 

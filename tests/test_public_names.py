@@ -66,7 +66,7 @@ async def test_an_entry_is_given_this_class_and_none_derived_from_it(tmp_path: P
 
 
 def test_only_what_is_used_is_loaded() -> None:
-    """For an app's process imports the package too."""
+    """Each app's process imports the package, so its import must be cheap."""
     code = (
         "import sys, mpkernel; mpkernel.Channel;"
         " print(*(name for name in sys.modules if name.startswith('mpkernel.')))"

@@ -10,7 +10,7 @@ __all__ = ["Turns", "work"]
 
 
 def work(seconds: float) -> None:
-    """Keep the thread busy for so long."""
+    """Keep the thread busy for this number of seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass

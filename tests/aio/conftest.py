@@ -22,14 +22,14 @@ def pytest_asyncio_loop_factories() -> Mapping[str, LoopFactory]:
 
 @pytest.fixture(params=LOOP_FACTORIES.values(), ids=LOOP_FACTORIES.keys())
 def loop_factory(request: pytest.FixtureRequest) -> LoopFactory:
-    """Plain tests that handle a loop themselves."""
+    """For tests that are no coroutines and run a loop themselves."""
     factory: LoopFactory = request.param
     return factory
 
 
 @pytest.fixture
 def loop(loop_factory: LoopFactory) -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that does not run."""
+    """A loop that is not running."""
     loop = loop_factory()
     yield loop
     loop.close()
@@ -68,7 +68,7 @@ def duplex_pipe() -> Iterator[PipeEnds]:
 
 @pytest.fixture
 async def no_task_left() -> AsyncIterator[None]:
-    """For coroutine tests: what they start has ended when they end."""
+    """For coroutine tests: all tasks that a test has started must have ended at its end."""
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left
@@ -76,7 +76,7 @@ async def no_task_left() -> AsyncIterator[None]:
 
 @pytest.fixture
 def complaints() -> Iterator[list[logging.LogRecord]]:
-    """Whatever asyncio or the toolkit logs as an error."""
+    """The errors that asyncio or the toolkit logs."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = records.append  # type: ignore[method-assign]

@@ -16,7 +16,7 @@ on_a_loop = pytest.mark.usefixtures("no_task_left")
 
 
 def start_on(loop: asyncio.AbstractEventLoop, work: Callable[[], Any]) -> BackgroundTask:
-    """For a loop that runs in another thread."""
+    """A background task on a loop that runs in another thread."""
     return asyncio.run_coroutine_threadsafe(started(work), loop).result(WAIT_S)
 
 
@@ -174,7 +174,7 @@ def test_a_gap_between_two_runs_of_the_loop_is_left_to_its_own_thread(
 
 def test_a_loop_that_its_own_thread_runs_again_just_in_time_is_left_to_it() -> None:
     class LooksStopped(asyncio.SelectorEventLoop):
-        """Says so to its first two askers in the main thread."""
+        """A loop that, asked twice on the main thread, says that it does not run."""
 
         answers = iter([False, False])
 

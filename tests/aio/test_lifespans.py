@@ -36,7 +36,7 @@ async def refusing(log: Log) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def greedy(log: Log) -> AsyncIterator[None]:
-    """Keeps errors to itself."""
+    """A lifespan that suppresses errors."""
     try:
         yield
     except (LookupError, asyncio.CancelledError) as error:

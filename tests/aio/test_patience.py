@@ -42,12 +42,12 @@ class ALoop:
         self.now = end
 
     def pause(self, seconds: float) -> None:
-        """Time goes on, and nothing is called."""
+        """Let time go on without making any call."""
         self.now += seconds
 
 
 def timer_on(loop: Any, delay_s: float = DELAY_S) -> tuple[PatientTimer, list[float]]:
-    """A timer, and the times at which it called."""
+    """A timer, and the times at which it made its call."""
     calls: list[float] = []
     return PatientTimer(loop, delay_s, lambda: calls.append(loop.now)), calls
 

@@ -13,7 +13,7 @@ from mpkernel.aio import BackgroundTask
 
 
 class Work:
-    """Runs until cancelled, and cleans up for one turn of the loop."""
+    """Runs until it is cancelled, then cleans up for one turn of the loop."""
 
     def __init__(self) -> None:
         self.starts = 0

@@ -55,7 +55,7 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def end(self) -> int:
-        """Wait for the command's end; gives its exit code."""
+        """Wait for the command's end. Returns its exit code."""
         deadline = time.monotonic() + _PATIENCE_S
         while self._read(deadline - time.monotonic()):
             pass

@@ -119,7 +119,7 @@ def command_in(crippling: Crippling) -> list[str]:
 def doctor(
     before: Sequence[str] = (), *options: str, python: Sequence[str] = (sys.executable,), **env: str
 ) -> dict[str, Any]:
-    """What it finds, each line by its name; its exit code fits."""
+    """The lines that the doctor writes, by their names. Its exit code must fit them."""
     end = subprocess.run(
         [*before, *python, "-m", "mpkernel", "doctor", "--json", *options],
         capture_output=True,
@@ -138,7 +138,7 @@ def doctor(
 
 
 def served(before: Sequence[str], python: Sequence[str] = (sys.executable,)) -> dict[str, Any]:
-    """What came of a pool in such an environment."""
+    """The results of a pool in such an environment."""
     end = subprocess.run(
         [*before, *python, str(SERVING)], capture_output=True, text=True, timeout=60
     )
@@ -168,7 +168,8 @@ def test_mpkernel_serves_on_a_crippled_host(crippled: Crippling) -> None:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> tuple[str, ...]:
-    """An interpreter that finds msgspec, psutil and ours, and nothing else that was installed."""
+    """An interpreter that can import msgspec, psutil and mpkernel, and no other installed
+    package."""
     packages = tmp_path / "packages"
     packages.mkdir()
     root = HERE.parents[1]

@@ -357,7 +357,7 @@ def test_a_stopped_app_is_continued_with_its_command(write: Write) -> None:
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What uv finds: a package of one module, and what mpkernel needs."""
+    """The packages that uv finds: one of a single module, and those that mpkernel needs."""
     write_wheel(tmp_path / "wheels", "tiny", "1.0")
     write_installed(tmp_path / "wheels", "msgspec")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -55,7 +55,7 @@ def notebook(tmp_path: Path) -> Path:
 
 
 def metrics(path: Path) -> dict[tuple[str, str], float]:
-    """By name, and the label that tells samples of one app apart."""
+    """Samples by their names and by the label that distinguishes samples of one app."""
     families = text_string_to_metric_families(path.read_text())
     return {
         (
@@ -256,7 +256,8 @@ def test_all_that_python_says_is_json() -> None:
 
 
 def told_text(line: dict[str, Any]) -> str:
-    """What a line says; of an exception its last line, of a warning what it is."""
+    """The text of a log line: of an exception only its last line, of a warning only its
+    category."""
     if "exception" in line:
         return str(line["exception"].splitlines()[-1])
     text = str(line.get("text", line.get("message")))

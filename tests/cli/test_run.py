@@ -83,7 +83,7 @@ def test_a_sandbox_that_uv_does_not_make_is_refused(option: list[str]) -> None:
 
 @pytest.mark.parametrize("option", [["--sandbox", "uv"], ["--sandbox=uv"], ["--sandbox"]])
 def test_without_uv_a_sandbox_is_refused_at_the_start(tmp_path: Path, option: list[str]) -> None:
-    """There is a uv beside this Python, so another program is run in its place: none."""
+    """`find_uv` is replaced, since there is a uv beside this Python: it finds none."""
     program = (
         "import sys; import mpkernel.sandboxes.uv as uv; uv.find_uv = lambda *_: None;"
         " from mpkernel.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, tuple[str, str]]:
-    """By setting: value and place."""
+    """The value and the source of each setting."""
     assert run(arguments) == 0
     table = capsys.readouterr().out.partition("\n\n")[0].splitlines()
     head = table[0]

@@ -67,7 +67,7 @@ class EventStream:
 
 
 class EventsTab(Tab):
-    """A `Tab` on server-sent events."""
+    """A `Tab` that is connected by server-sent events."""
 
     async def _connect(self) -> EventStream:  # type: ignore[override]
         await self.load()
@@ -81,7 +81,7 @@ class EventsTab(Tab):
 
 
 def _parsed(event: str) -> tuple[str, str]:
-    """An event's kind, "" for none, and its data."""
+    """The kind of an event ("" if it has none), and its data."""
     fields = [line.partition(": ") for line in event.split("\n")]
     kinds = [value for name, _, value in fields if name == "event"]
     return "".join(kinds), "\n".join(value for name, _, value in fields if name == "data")

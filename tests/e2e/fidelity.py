@@ -93,7 +93,7 @@ class Visit:
         await self._stack.aclose()
 
     def url(self, base: str = "/", **query: str | Sequence[str]) -> str:
-        """Where the notebook's page is."""
+        """The URL of the notebook's page."""
         parameters = urlencode({"file": str(self.path), **query}, doseq=True)
         return f"{self.server.url}{base}?{parameters}"
 
@@ -173,7 +173,7 @@ class Outcomes:
         await self._stack.aclose()
 
     async def of(self, feature: Feature, backend: Backend) -> object:
-        """What the feature's check saw with the backend; paths and ports left out."""
+        """What the feature's check saw with the backend, without paths and ports."""
         key = (feature.name, backend.key)
         if key not in self._seen:
             async with self._visit(feature, backend) as visit:
@@ -252,7 +252,7 @@ class Table:
 
 
 def noted(cell: str, note: str, notes: list[str]) -> str:
-    """The cell with the number of its note, which is added where it is new."""
+    """The text of a cell with the number of its note. A new note is added to the notes."""
     if note not in notes:
         notes.append(note)
     return f"{cell} [{notes.index(note) + 1}]"

@@ -48,7 +48,7 @@ def click(role: str, number: int = 0) -> Action:
 
 
 def step(number: int = 0) -> Action:
-    """One step to the right with a slider."""
+    """Move a slider one step to the right."""
     return lambda region: region.get_by_role("slider").nth(number).press("ArrowRight")
 
 
@@ -77,7 +77,7 @@ def insert(text: str) -> Action:
 
 
 def given(value: object) -> Action:
-    """What the element's component hands on."""
+    """Give an element the value that its own component would hand on."""
     return lambda region: region.locator("marimo-ui-element > *").first.evaluate(_EVENT, value)
 
 

@@ -225,7 +225,7 @@ async def shows(page: Page, text: str) -> None:
 
 
 async def shown(page: Page, pattern: str) -> str:
-    """The text on the page that the pattern is found in."""
+    """The text on the page in which the pattern is found."""
     place = page.get_by_text(re.compile(pattern)).first
     while not re.search(pattern, (text := await place.inner_text()).replace("\n", " ")):
         pass  # what was found was replaced before it was read

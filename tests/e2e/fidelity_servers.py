@@ -124,7 +124,7 @@ async def tokens(visit: Visit) -> object:
 
 
 async def statuses(context: BrowserContext, visit: Visit, *paths: str) -> list[int]:
-    """How the server answers to this profile."""
+    """The status codes of the server's answers to requests of this profile."""
     urls = [visit.server.url + path for path in paths]
     return [(await context.request.get(url, max_redirects=0)).status for url in urls]
 

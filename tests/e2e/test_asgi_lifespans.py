@@ -28,7 +28,7 @@ def notebooks(name: str) -> Any:
 
 @contextlib.asynccontextmanager
 async def lifespan_of(app: Any) -> AsyncIterator[None]:
-    """What a server does around the time that it serves an application."""
+    """Run an application's lifespan, as a server does."""
     heard: asyncio.Queue[dict[str, str]] = asyncio.Queue()
     said: asyncio.Queue[dict[str, str]] = asyncio.Queue()
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
@@ -88,7 +88,7 @@ async def hosts_are(count: int) -> None:
 
 
 async def works(tab: Tab, number: int) -> int:
-    """Have the tab of the slider compute; its process."""
+    """Have the tab of the slider compute. Returns its process."""
     await tab.wait_for("in process")
     await tab.set_ui("Number", number)
     await tab.wait_for(f"number {number} squared is {number**2}")

@@ -50,7 +50,7 @@ def serve(name: str, framework: str, folder: Path) -> Server:
 
 
 async def pid_of(tab: Tab, number: int) -> int:
-    """Have the tab of the slider compute; its process."""
+    """Have the tab of the slider compute. Returns its process."""
     await tab.wait_for("in process")
     await tab.set_ui("Number", number)
     await tab.wait_for(f"number {number} squared is {number**2}")

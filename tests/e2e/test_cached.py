@@ -11,7 +11,7 @@ MARIMO = (sys.executable, "-m", "marimo", "run")
 
 
 async def test_the_keys_of_a_cache_are_those_of_plain_marimo(tmp_path: Path) -> None:
-    """For what is replaced: `time.sleep`, waits and threads."""
+    """The notebook uses what mpkernel replaces: `time.sleep`, waits and threads."""
     keys = []
     for program in (MARIMO, PROGRAM):
         cache = tmp_path / program[2]

@@ -73,13 +73,13 @@ class Victim:
         await self.shown()
 
     async def shown(self) -> None:
-        """Wait until it shows what was set."""
+        """Wait until the tab shows what was set."""
         await self.tab.wait_for(f"number {self.value} in process", PATIENCE_S)
         await self.tab.wait_for(f"upload of {self.uploaded_bytes} bytes", PATIENCE_S)
 
     @property
     def is_idle(self) -> bool:
-        """Whether its last run was completed."""
+        """Whether the tab's last run was completed."""
         told = (message["op"] for message in reversed(self.tab.messages))
         return next((op for op in told if op in ("completed-run", "cell-op")), "") != "cell-op"
 
@@ -130,7 +130,7 @@ class App:
         ]
 
     async def suffer(self, end: float) -> None:
-        """One fault after the other until then."""
+        """Cause one fault after the other until that time."""
         while time.monotonic() < end:
             fault = self._random.choice(self._faults)
             self.faults.append(fault.__name__)
@@ -155,7 +155,7 @@ class App:
         await self._end_with(signal.SIGKILL)
 
     async def killed_at_work(self) -> None:
-        """While a tab moves."""
+        """Kill the process while a tab moves its slider."""
         await self.settled()
         victim = self._random.choice(self.victims)
         if not self._may_die():
@@ -174,7 +174,7 @@ class App:
         await self._end_with(signal.SIGTERM)
 
     async def killed_twice(self) -> None:
-        """A process, and its successor a moment after it has its tabs back."""
+        """Kill a process, and the next one a moment after that has the tabs back."""
         await self.killed()
         await asyncio.sleep(self._random.uniform(0, 0.5))
         await self.killed()
@@ -186,7 +186,7 @@ class App:
             self._send(pid, signal.SIGCONT)
 
     async def poisoned(self) -> None:
-        """One tab's own value ends the process."""
+        """Have the value of one tab end the process."""
         await self.settled()
         victim = self._random.choice(self.victims)
         # An exit names nobody where another one runs, too: then it is suspected, and tried again,
@@ -207,23 +207,23 @@ class App:
         await self._order(Drain(str(self.path)))
 
     async def dropped(self) -> None:
-        """One tab goes without a word, another comes."""
+        """Break off the connection of one tab, and open another tab."""
         position = self._random.randrange(len(self.victims))
         await self.victims[position].tab.drop()
         await self._replace(position)
 
     async def closed(self) -> None:
-        """One tab is closed, another comes."""
+        """Close one tab, and open another."""
         await self._replace(self._random.randrange(len(self.victims)))
 
     async def closed_while_opening(self) -> None:
-        """A visitor leaves at some moment of the notebook's start."""
+        """Open a tab, and close it at some moment of the notebook's start."""
         async with Tab(self._server.url, str(self.path)) as tab:
             with contextlib.suppress(AssertionError):
                 await tab.wait_for("upload of", self._random.uniform(0, 0.3))
 
     async def named_twice(self) -> None:
-        """Another page says that it is the same session; then the first one comes back."""
+        """Connect a second page as the same session; then connect the first one again."""
         victim = self._random.choice(self.victims)
         await victim.shown()
         async with Tab(self._server.url, str(self.path), history=500) as twin:
@@ -235,7 +235,7 @@ class App:
         await victim.move(next(self._values))
 
     async def stalling(self) -> None:
-        """A tab prints and does not read; or one that did so leaves."""
+        """Open a tab that prints and does not read, or close one that did so."""
         if len(self.stalled) == STALLED_PER_APP:
             await self._leave(self.stalled.popleft())
             return
@@ -246,7 +246,7 @@ class App:
         await tab.set_ui("Noise", 500)
 
     async def children_left(self) -> None:
-        """A tab's cell starts processes that are in process sessions of their own."""
+        """Have a tab's cell start processes with process sessions of their own."""
         victim = self._random.choice(self.victims)
         value = next(self._values)
         await victim.tab.set_ui("Children", value)
@@ -259,7 +259,7 @@ class App:
         await self._random.choice(self.victims).move(next(self._values))
 
     async def open(self) -> None:
-        """Open its tabs."""
+        """Open the app's tabs."""
         self.victims = [await self._opened() for _ in range(TABS_PER_APP)]
 
     async def check(self) -> None:
@@ -273,7 +273,7 @@ class App:
             assert self._is_of_server(victim.pid)
 
     async def close(self) -> None:
-        """Close its tabs."""
+        """Close the app's tabs."""
         for victim in self.victims:
             await victim.tab.__aexit__(None, None, None)
 
@@ -379,7 +379,7 @@ async def settled(server: Server, descriptors: int) -> None:
 
 
 def what_is_left(server: Server, descriptors: int) -> list[str]:
-    """In words; one app host may be a standby."""
+    """Describe it in words. One app host may be a standby."""
     commands = []
     for process in server.descendants():
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -41,7 +41,7 @@ def first_process_of(server: Server) -> psutil.Process:
 
 
 async def stopped(first: psutil.Process) -> None:
-    """As `docker stop` does it, but that it kills nothing."""
+    """End the server as `docker stop` does, but without a SIGKILL after some time."""
     first.terminate()
     await asyncio.to_thread(first.wait, 60)
 

@@ -80,7 +80,8 @@ async def test_it_is_in_the_log_alone_where_that_is_not_asked_for() -> None:
 
 
 async def seen_on_the_page(server: Server, token: str) -> str:
-    """What a tab's console has of a first round, once that is in the log and a second one ran."""
+    """The text of a first round in a tab's console, after that round is in the log and a second one
+    ran."""
     async with Tab(server.url, query={"token": token}) as tab:
         await tab.wait_until_run()
         await run_round(tab, 1)

@@ -45,7 +45,7 @@ def mounted() -> FastAPI:
 
 
 def visit(client: TestClient, session: str, at: str = "/nb") -> int:
-    """Open the slider's page, and have its cells run; the process that they ran in."""
+    """Open the slider's page, and have its cells run. Returns the process in which they ran."""
     assert client.get(f"{at}/").status_code == 200
     deadline = time.monotonic() + PATIENCE_S
     with client.websocket_connect(f"{at}/ws?session_id={session}") as page:
@@ -56,7 +56,7 @@ def visit(client: TestClient, session: str, at: str = "/nb") -> int:
 
 
 def left() -> tuple[Counter[str], int, Counter[str]]:
-    """Descriptors by kind, children, threads of ours."""
+    """The descriptors of this process by kind, its children, and the threads of mpkernel."""
     kinds = Counter[str]()
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):

@@ -27,7 +27,8 @@ async def opened_and_closed(server: Server, after_s: float) -> None:
 
 
 async def whole(server: Server) -> tuple[psutil.Process, float]:
-    """A visitor's process, whose notebook is whole, and how long its run took."""
+    """Open a tab whose notebook must run without an error. Returns its process, and how long it
+    ran."""
     async with Tab(server.url) as tab:
         await tab.wait_for("begun")
         began = time.monotonic()

@@ -45,7 +45,7 @@ def process_of(tab: Tab) -> int:
 
 
 async def wait_until_back(tabs: list[Tab], died: int) -> None:
-    """Until every tab shows its own number from another process, in text and slider."""
+    """Wait until every tab shows its own number, in text and slider, from another process."""
     for number, tab in enumerate(tabs, start=100):
         await tab.wait_for(lambda tab: f"in process {died} end" not in tab.text)
         await tab.wait_for(f"tab{number - 100} has {number} in process")

@@ -51,7 +51,7 @@ class WatchedPage:
         return [await slider.get_attribute("aria-valuenow") for slider in sliders]
 
     async def kill_app(self) -> None:
-        """And wait until another process answers."""
+        """Kill the process, and wait until another one answers."""
         _, died = await self.shown()
         os.kill(died, signal.SIGKILL)
         await expect(self.page.get_by_text(f"in process {died} end")).to_have_count(0)

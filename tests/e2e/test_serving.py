@@ -27,7 +27,7 @@ MARIMO = (sys.executable, "-m", "marimo", "run")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """For tests that leave it as it was."""
+    """A server for tests that leave it as it was."""
     with Server(EXAMPLES, NOTEBOOKS) as server:
         yield server
 
@@ -52,7 +52,7 @@ def hosts_of(server: Server) -> list[psutil.Process]:
 
 
 async def act(tab: Tab, action: str) -> str:
-    """Have the behaviour notebook do something; what it shows then."""
+    """Have the behaviour notebook do something. Returns what it shows then."""
     await tab.wait_for("nothing gave")
     await tab.set_ui("Action", [action])
     await tab.wait_for(f"{action} gave")

@@ -16,7 +16,7 @@ def lines(log: Path) -> list[str]:
 
 
 async def began(tab: Tab, log: Path, tenths: int) -> None:
-    """Have the long cell run for so many tenths of a second, and wait for its beginning."""
+    """Have the long cell run for this number of tenths of a second, and wait for its beginning."""
     await tab.wait_until_run()
     await tab.set_ui("go", tenths)
     async with asyncio.timeout(30):

@@ -41,7 +41,7 @@ MIB = 1024 * 1024
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What the server has at one moment."""
+    """The resources that the server has at one moment."""
 
     memory_bytes: int
     descriptors: int

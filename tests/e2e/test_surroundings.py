@@ -170,7 +170,7 @@ async def test_a_cell_finds_what_it_finds_under_marimo_alone(
 
 
 async def test_it_finds_what_it_finds_in_a_process_of_marimos(root: Path) -> None:
-    """Where marimo, too, has a process for each notebook."""
+    """The case in which marimo alone has a process for each notebook, too."""
     served, cwd = root / "project", root / "started in"
     names = ("plain.py", "package/inside.py", "nötebooks ü/né 漢字.py")
     ran = await asyncio.gather(

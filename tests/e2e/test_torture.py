@@ -73,7 +73,7 @@ async def reload_in_turn(pages: list[Page]) -> None:
 
 @asynccontextmanager
 async def answering(server: Server) -> AsyncIterator[None]:
-    """The server answers all through the `with`."""
+    """Check that the server answers all the time inside this `with`."""
 
     async def ask() -> None:
         async with http_client() as client:

@@ -33,7 +33,7 @@ def file_in(tab: Tab) -> str:
 
 
 def picture(frame: int, pages: int = 1024) -> bytes:
-    """What the notebook shows."""
+    """The picture that the notebook's page shows."""
     return b"\x89PNG\r\n\x1a\n" + hashlib.shake_128(str(frame).encode()).digest(4096) * pages
 
 

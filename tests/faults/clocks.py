@@ -53,7 +53,7 @@ class Calendar:
 
 
 def _put(path: Path, at: int, data: bytes) -> None:
-    """In place and in one step, for who reads meanwhile."""
+    """Write in place and in one step, so that a reader never sees a part."""
     fd = os.open(path, os.O_WRONLY)
     try:
         os.pwrite(fd, data, at)

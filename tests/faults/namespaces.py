@@ -44,6 +44,6 @@ def fill(directory: Path) -> Path:
 
 
 def names(directory: Path, but: Sequence[str] = ()) -> list[str]:
-    """What there is under a directory, hidden or not."""
+    """The names of all files under a directory, also hidden ones."""
     found = (str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
     return sorted(name for name in found if name not in but)

@@ -118,11 +118,11 @@ class Served:
 
     @property
     def log(self) -> str:
-        """What it and its apps wrote until now."""
+        """What the server and its apps have written until now."""
         return self._log_path.read_text(errors="replace")
 
     def end(self) -> None:
-        """Have it leave in order; wait for that."""
+        """Have the server leave in order, and wait for its end."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -132,7 +132,7 @@ class Served:
         assert code == 0, self.log
 
     def later(self, do: str, **given: Any) -> Future[Any]:
-        """Have it do something; its answer comes later."""
+        """Have the server do something. Its answer comes later."""
         number = next(self._numbers)
         answer = self._answers[number] = Future()
         assert self.process.stdin is not None
@@ -149,7 +149,7 @@ class Served:
         return self.later(do, **given).result(PATIENCE_S)
 
     def refused(self, do: str, **given: Any) -> Refused:
-        """Have it do something that it must refuse."""
+        """Have the server do something that it must refuse."""
         try:
             result = self.ask(do, **given)
         except Refused as refusal:
@@ -171,17 +171,17 @@ class Served:
         assert self.ask("exchanged") > before
 
     def snapshot(self) -> ServerSnapshot:
-        """What operators see of it."""
+        """What operators see of the server."""
         directory = Path(f"/proc/{self.pid}/root{self._folder}/run/mpkernel")
         (path,) = until(lambda: list(directory.glob("mpk-*.json")))
         return msgspec.json.decode(path.read_bytes(), type=ServerSnapshot)
 
     def descriptors(self) -> int:
-        """How many it has open."""
+        """How many descriptors the server has open."""
         return psutil.Process(self.pid).num_fds()
 
     def children(self) -> set[int]:
-        """The processes that it has started, and that live."""
+        """The living processes that the server has started."""
         return {child.pid for child in psutil.Process(self.pid).children() if child.is_running()}
 
     def _read(self) -> None:
@@ -214,7 +214,7 @@ class Served:
 
 
 def directories(folder: Path) -> dict[str, str]:
-    """The environment of a user whose directories are in this folder; they are made."""
+    """The environment of a user whose directories are in this folder. The directories are made."""
     for name in ("run", "state", "tmp", "home"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
     return {

@@ -70,13 +70,13 @@ class Server:
         self.clients[name] = await PythonClient.open(self.pool, path, session_id=name)
 
     async def execute(self, name: str, code: str) -> dict[str, Any]:
-        """Run code in a session; all that came of it until it was done."""
+        """Run code in a session. Returns all messages until the code was done."""
         client = self.clients[name]
         client.execute(code, cell="cell")
         return await self.until_done(name)
 
     async def complete(self, name: str, code: str) -> list[str]:
-        """What could stand at the end of this code."""
+        """The completions at the end of this code."""
         client = self.clients[name]
         client.complete(1, code, len(code))
         while not isinstance(message := await client.next(), Completions):

@@ -48,7 +48,7 @@ class Used:
         assert len(self._noted()) == self._clicks
 
     async def shows_all(self) -> None:
-        """Wait until it shows what it should."""
+        """Wait until the tab shows what it should."""
         await self.tab.wait_for(f"tab has {self._number} in process")
         assert self.tab.close_code is None
 
@@ -62,7 +62,7 @@ class Used:
 
     @property
     def process(self) -> int:
-        """Where its kernel runs."""
+        """The process in which the tab's kernel runs."""
         found = re.search(r"in process (\d+) end", self.tab.text)
         assert found is not None, self.tab.text
         return int(found[1])

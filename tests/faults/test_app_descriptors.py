@@ -1,4 +1,4 @@
-"""EMFILE in an app's process: user code has opened as many files as it may."""
+"""EMFILE in an app's process: user code has opened as many files as the limit allows."""
 
 from __future__ import annotations
 

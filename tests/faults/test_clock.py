@@ -33,7 +33,7 @@ def calendar(folder: Path) -> Calendar:
 
 
 def off_by(server: Served) -> int:
-    """How many days the app's calendar is off."""
+    """How many days the app's calendar is away from the true date."""
     return round(
         (float(server.says("one", "import time; print(time.time())")) - time.time()) / DAY_S
     )

@@ -73,7 +73,7 @@ def test_reports_and_snapshots_that_do_not_fit_come_later(folder: Path) -> None:
 
 
 def die(server: Served) -> int:
-    """End the app's process; its number."""
+    """End the app's process. Returns its process id."""
     (host,) = server.ask("hosts", app="one.py")
     os.kill(host, signal.SIGKILL)
     return int(host)

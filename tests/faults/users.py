@@ -28,7 +28,7 @@ def limit_processes(pid: int) -> None:
 
 @contextmanager
 def no_more_processes(pid: int) -> Iterator[None]:
-    """The same, for a while."""
+    """The same, inside a `with`."""
     before = _limit(pid, "--output=SOFT", "--noheadings", "--raw", "--nproc").strip()
     limit_processes(pid)
     try:

@@ -55,7 +55,7 @@ class Target(Protocol):
         ...
 
     def close(self) -> None:
-        """End what runs beside."""
+        """End the threads and processes that the target has started."""
         ...
 
 
@@ -67,7 +67,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
 
 
 class Report(NamedTuple):
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         inputs: how many lives.
@@ -90,7 +90,7 @@ class Report(NamedTuple):
 
     @property
     def growth(self) -> list[str]:
-        """What is more than it was, and may not be."""
+        """The resources of which there are more than at the beginning."""
         pairs = (self.rss_bytes, self.threads, self.descriptors)
         return [
             f"{what}: {before} -> {after}"
@@ -112,11 +112,11 @@ class Report(NamedTuple):
 
 
 class Found(Exception):
-    """An input went wrong; it is kept."""
+    """An input has failed, and was kept."""
 
 
 def mutator_for(target: str, random: Random, *, breaking: float) -> Mutator:
-    """What makes inputs for this target."""
+    """The `Mutator` that makes inputs for this target."""
     if target.startswith("server"):
         return Mutator(
             random,

@@ -42,7 +42,7 @@ class Template(NamedTuple):
 
 
 def first_up() -> list[list[Template]]:
-    """What a host says first, sometimes late."""
+    """What a host says first; sometimes it comes late."""
     ready = _to_server(m.Ready(4711), CONTROL)
     return [[ready], []]
 

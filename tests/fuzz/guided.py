@@ -40,7 +40,7 @@ _REPORT_EVERY_S = 60.0
 
 
 class _Search:
-    """What libFuzzer calls, with what it counts.
+    """The functions that libFuzzer calls, and their counts.
 
     Args:
         target_name: "server" or "host".
@@ -72,7 +72,7 @@ class _Search:
             (folder / path.name).write_bytes(path.read_bytes())
 
     def take(self, data: bytes) -> None:
-        """libFuzzer's: one input."""
+        """Called by libFuzzer: feed one input."""
         now = time.monotonic()
         if now - self._reported > _REPORT_EVERY_S or now - self._began > self._seconds:
             self._reported = now

@@ -19,7 +19,7 @@ __all__ = ["HeldHost", "unread_bytes"]
 
 
 def unread_bytes(fd: int) -> int:
-    """What waits to be read there."""
+    """How many bytes can be read from this descriptor now."""
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little")
 
 

@@ -29,7 +29,7 @@ _READ_BYTES = 64 * 1024
 
 
 class _Left(BaseException):
-    """The host would leave now."""
+    """Raised where the host would end its process."""
 
 
 class HostTarget:
@@ -76,7 +76,7 @@ class HostTarget:
         return outcome, taken
 
     def close(self) -> None:
-        """End what runs beside."""
+        """End the threads that the target has started."""
         self._sink.close()
         host.leave_in_order, host.leave_at_once = self._in_order, self._at_once
         threading.excepthook = self._excepthook
@@ -152,7 +152,7 @@ class _Sink:
             self._selector.register(fd, selectors.EVENT_READ)
 
     def remove(self, fd: int) -> None:
-        """Read there no more."""
+        """Stop reading from this descriptor."""
         with self._lock:
             self._selector.unregister(fd)
             del self._decoders[fd]

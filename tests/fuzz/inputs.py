@@ -14,7 +14,7 @@ _decode = msgspec.msgpack.Decoder(list[tuple[int, bytes]]).decode
 
 
 class Input(NamedTuple):
-    """What one life of a peer is fed.
+    """What is fed to a peer during one life.
 
     Attributes:
         pieces: where to, and what, one read (or one action of a client) after the other.
@@ -26,12 +26,12 @@ class Input(NamedTuple):
 
 
 def encode_input(pieces: Sequence[tuple[int, bytes]]) -> bytes:
-    """For a file, to be replayed."""
+    """The input as bytes for a file, to be replayed."""
     return msgspec.msgpack.encode(list(pieces))
 
 
 def decode_input(data: bytes) -> list[tuple[int, bytes]]:
-    """`ValueError` for what is none."""
+    """Read an input. `ValueError` if the bytes are not one."""
     return _decode(data)
 
 

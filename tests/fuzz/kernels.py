@@ -32,7 +32,7 @@ def files(kernel: Kernel) -> None:
 
 
 def redirected(given: Kernel) -> None:
-    """Has messages go to a queue of its own, as marimo's kernels do."""
+    """Puts messages into a queue of its own, as marimo's kernels do."""
     kernel = hosted_half(given)
     inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     kernel.interruptible_by(lambda: False)
@@ -51,7 +51,7 @@ def flood(kernel: Kernel) -> None:
 
 
 def console(kernel: Kernel) -> None:
-    """Wants the process's text."""
+    """Asks for the text that the process writes."""
     bring_back(hosted_half(kernel), lambda text: None)
     echo(kernel)
 

@@ -57,7 +57,7 @@ class Mutator:
         self._breaking = breaking
 
     def input(self) -> Input:
-        """One life."""
+        """Make the input for one life of a peer."""
         random = self._random
         templates = self._templates(random.choice((10, 50, 200, 600)))
         untouched = random.choice(self._firsts)
@@ -111,7 +111,8 @@ class Mutator:
         return templates
 
     def _in_pieces(self, first: list[tuple[int, bytes]], frames: list[tuple[int, bytes]]) -> Input:
-        """Many frames a read, mostly; sometimes cut anywhere. Clients act between two."""
+        """Divide frames into reads: mostly many frames in each, sometimes cut anywhere. Between two
+        reads, clients may act."""
         random = self._random
         pieces = [(CONTROL, b"".join(data for _, data in first))] if first else []
         counts = [0] * len(pieces)

@@ -1,5 +1,5 @@
 """The server's side: a real `App` with its `AppHost`, `Link`, sessions and files, fed by a host
-that says what an input says, while clients of it act.
+that sends what an input says, while its clients act.
 
 An input is one life of a host. It is taken to its end, or ends with `ProtocolError`; then the host
 dies, and the sessions that have a journal go to the next.
@@ -89,7 +89,7 @@ class ServerTarget:
         return outcome, self._pieces_taken
 
     def close(self) -> None:
-        """End what runs beside."""
+        """End the tasks and processes that the target has started."""
         self._relay.close()
         self._relay.join(_END_S)
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
@@ -149,7 +149,7 @@ class _Life:
 
     @property
     def outcome(self) -> str:
-        """What became of it."""
+        """What became of the input."""
         death = self._app.last_death
         if death is None or death.reason is Reason.KILLED:  # by `end`
             return "taken"
@@ -275,19 +275,19 @@ class _Life:
 
 
 class _NoPages:
-    """The pages of a session that nobody has open."""
+    """Pages for a session that no page has open."""
 
     def messages_waiting(self, session_id: str) -> int:
         return 0
 
     def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
-        """There is none that could."""
+        """Does nothing: there is no page that could move."""
 
     def has_page(self, session_id: str) -> bool:
         return False
 
     def show_again(self, session_id: str) -> None:
-        """There is none to show anything to."""
+        """Does nothing: there is no page."""
 
 
 async def _consume(session: QueuedSession) -> None:

@@ -84,7 +84,7 @@ class HangWatch:
         self._thread.start()
 
     def begin(self, pieces: Sequence[tuple[int, bytes]]) -> None:
-        """An input begins."""
+        """Say that an input begins."""
         self._pieces, self._since = pieces, time.monotonic()
 
     def close(self) -> None:

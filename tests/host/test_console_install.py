@@ -18,7 +18,7 @@ from mpkernel.host import console
 
 
 def starts() -> list[object]:
-    """What `threading` starts threads by."""
+    """The functions by which `threading` starts threads."""
     names = ("_start_new_thread", "_start_joinable_thread")
     return [getattr(threading, name, None) for name in names]
 

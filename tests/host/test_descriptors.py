@@ -27,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def waits() -> list[str]:
-    """A note for each time that an end waited."""
+    """A list with a note for each time that the end of a run waited."""
     return []
 
 

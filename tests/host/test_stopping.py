@@ -21,7 +21,7 @@ JUDGED_S = GRACE_S + 0.5
 
 
 class Clock:
-    """Stands still until it is turned."""
+    """A clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -112,7 +112,7 @@ def test_frames_of_many_threads_arrive_whole_and_each_threads_in_order(
 
 
 class Interrupted(Exception):
-    """Thrown into a thread from outside."""
+    """An exception that is raised in a thread by another thread."""
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ OpenApp = Callable[..., Awaitable["Client"]]
 
 
 class Client(PythonClient):
-    """A client that keeps what it got."""
+    """A client that keeps all messages that it received."""
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)
@@ -34,26 +34,26 @@ class Client(PythonClient):
                 return message
 
     async def wait_idle(self) -> list[Message]:
-        """What came until the kernel has nothing more to do."""
+        """All messages until the kernel has nothing more to do."""
         self.messages.clear()
         await self.wait_for(Status, state="busy")
         await self.wait_for(Status, state="idle")
         return list(self.messages)
 
     async def run(self, code: str, cell: str = "cell") -> list[Message]:
-        """Execute code to its end; what came."""
+        """Execute code to its end. Returns the messages that came."""
         self.execute(textwrap.dedent(code), cell=cell)
         return await self.wait_idle()
 
     async def text(self, code: str) -> str:
-        """What code prints; it must end well."""
+        """Execute code that must end without an error. Returns what it printed."""
         messages = await self.run(code)
         assert of(messages, Done)[-1].outcome == "ok", messages
         return printed(messages)
 
 
 def of(messages: list[Message], kind: type) -> list[Any]:
-    """Those of one kind."""
+    """The messages of one kind."""
     return [message for message in messages if isinstance(message, kind)]
 
 

@@ -20,7 +20,7 @@ def matches(code: str, **namespace: object) -> list[str]:
 
 
 class Trap:
-    """Everything that can be asked of it is a mistake."""
+    """An object whose methods all fail when they are called."""
 
     inside = 1
 
@@ -182,7 +182,7 @@ def test_behind_strings_and_comments_there_is(code: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder to import from. Nothing in it may be run."""
+    """A folder with modules that can be imported. None of them may be run."""
     package = tmp_path / "mpk_package" / "inner"
     package.mkdir(parents=True)
     for file in (tmp_path / "mpk_single.py", package / "__init__.py", package / "deepest.py"):

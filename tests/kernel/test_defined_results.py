@@ -32,7 +32,7 @@ from mpkernel.kernel.messages import Done, Failure, Restarted
 
 
 async def error_of(client: Client, code: str) -> tuple[str, str]:
-    """How code fails: the exception's class and its message."""
+    """Execute code that must fail. Returns the exception's class and message."""
     (failure,) = of(await client.run(code), Failure)
     return failure.error, failure.message
 

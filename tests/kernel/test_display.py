@@ -50,7 +50,7 @@ def raising(error: BaseException) -> Callable[[], object]:
 
 
 class Store:
-    """Keeps what it is given."""
+    """Keeps the data that it is given."""
 
     def __init__(self) -> None:
         self.stored: list[tuple[bytes, str]] = []

@@ -100,7 +100,7 @@ async def test_a_loop_in_a_thread_goes_on_after_its_cell(open_app: OpenApp) -> N
 
 
 async def test_loops_of_two_sessions_run_side_by_side(open_app: OpenApp) -> None:
-    """Each waits until the other has been there."""
+    """The loop of each session waits until the other one waits, too."""
     first, second = await open_app(), await open_app()
     await first.run("import builtins, threading; builtins.both = threading.Barrier(2)")
     for client in (first, second):

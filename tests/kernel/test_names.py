@@ -172,7 +172,7 @@ class Watched(dict[str, object]):
 
 
 def run(code: str, namespace: Watched) -> None:
-    """Run it without this file's `__future__`."""
+    """Run the code without this file's `__future__` imports."""
     compiled = compile(code, "<test>", "exec", dont_inherit=True)
     exec(compiled, {"__builtins__": builtins}, namespace)
 

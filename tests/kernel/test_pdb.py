@@ -187,7 +187,7 @@ async def test_a_thread_may_stop_at_a_breakpoint(client: Client) -> None:
 
 
 async def test_an_interrupt_at_the_prompt_asks_again(client: Client) -> None:
-    """As Ctrl-C does in a terminal."""
+    """Ctrl-C in a terminal has the same effect."""
     client.execute("breakpoint(); x = 1\nx = 2", cell="cell")
     await client.wait_for(InputRequest)
     client.interrupt()

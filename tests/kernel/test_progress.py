@@ -46,7 +46,7 @@ class RecordingPlace:
 
 
 class Clock:
-    """Time that a test turns."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -349,7 +349,7 @@ def test_nonsense_is_refused_with_its_reason() -> None:
 
 
 def iter_nothing() -> None:
-    """Not to be looped over."""
+    """A function, which cannot be looped over."""
 
 
 def test_a_bar_is_for_one_loop(place: RecordingPlace) -> None:

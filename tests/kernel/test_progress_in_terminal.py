@@ -19,7 +19,7 @@ from mpkernel.kernel.shown.terminal import progress_line
 
 
 class Clock:
-    """Time that a test turns."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -42,7 +42,7 @@ def clock() -> Clock:
 
 
 class Terminal:
-    """A real one, 60 columns wide."""
+    """A real terminal, 60 columns wide."""
 
     def __init__(self) -> None:
         self._reading, writing = os.openpty()
@@ -60,7 +60,7 @@ class Terminal:
             sys.stderr = before
 
     def drawn(self) -> str:
-        """All that was written to it, which is the last that can be."""
+        """All that was written to the terminal. It is closed then."""
         self._stream.close()
         data = b""
         try:
@@ -71,7 +71,7 @@ class Terminal:
         return data.decode()
 
     def hang_up(self) -> None:
-        """Nobody looks at it any more."""
+        """Close the end of the terminal that a user would look at."""
         if self._reading >= 0:
             os.close(self._reading)
             self._reading = -1

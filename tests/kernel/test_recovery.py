@@ -36,7 +36,7 @@ print(f"n is {n}")
 
 
 async def at(client: Client, text: str) -> list[Message]:
-    """What came until this was printed."""
+    """All messages until this was printed."""
     client.messages.clear()
     while True:
         console = await client.wait_for(Console)

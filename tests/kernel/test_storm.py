@@ -114,7 +114,7 @@ OUTPUT = re.compile(r"'(\d+) (\w+) (\d+)'")
 
 
 class Heard:
-    """What arrived at one client, in its order."""
+    """The messages that one client received, in their order."""
 
     def __init__(self, session: int) -> None:
         self.session = session
@@ -147,7 +147,7 @@ class Heard:
                 self.is_over = message == Status("idle")
 
     def assert_complete(self, told: dict[str, Any]) -> None:
-        """All that the code says it printed and showed is here."""
+        """Check that all that the code has printed and shown has arrived."""
         assert self._stderr == ""
         assert self._unfinished == ""
         for thread, count in told["printed"].items():

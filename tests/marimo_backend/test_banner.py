@@ -12,7 +12,7 @@ PAGE = b"<html><head><title>t</title></head><body></head></body></html>"
 
 
 async def sent(headers: dict[str, str], *bodies: bytes) -> tuple[dict[str, str], bytes]:
-    """What arrives of a response with these parts."""
+    """The headers and the body that arrive when a response is sent in these parts."""
     messages: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:

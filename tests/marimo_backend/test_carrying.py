@@ -39,7 +39,7 @@ class Parent:
         raise OSError("the database is away")
 
     def method(self) -> None:
-        """Stays in the server."""
+        """A method, which is not carried to an app's process."""
 
 
 class Child:
@@ -56,7 +56,7 @@ class Endless:
 
 
 def arrived(value: Any) -> Any:
-    """What becomes of it in an app's process."""
+    """The object as an app's process gets it."""
     return pickle.loads(pickle.dumps(carried(value, "value")))
 
 

@@ -18,7 +18,7 @@ SCOPES = {
 
 
 class Lease:
-    """Writes down what it is told."""
+    """A session that notes what it is told."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

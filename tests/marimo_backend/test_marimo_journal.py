@@ -69,12 +69,12 @@ class Sender:
         self.send(uploaded({name.replace("_", "-"): value for name, value in values.items()}))
 
     def done(self) -> None:
-        """The kernel has done all."""
+        """Say that the kernel has done all commands."""
         self._done = self._sent
         self.journal.progressed(self._sent, self._sent)
 
     def begin(self, count: int = 1) -> None:
-        """The kernel has begun as many more."""
+        """Say that the kernel has begun this number of further commands."""
         self.journal.progressed(self._done + count, self._done)
 
     def rebuild(self, *, guilty: bool = False) -> Rebuilt:

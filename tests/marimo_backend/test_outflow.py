@@ -17,7 +17,7 @@ from mpkernel.marimo_backend.server.outflow import Outflow, telling_of_moves
 
 @dataclasses.dataclass
 class Timer:
-    """A call that is due, as far as it is not cancelled."""
+    """A call that is made at its time unless it is cancelled."""
 
     call: Callable[[], None]
     is_cancelled: bool = False

@@ -18,7 +18,7 @@ from mpkernel.marimo_backend.host.marimo_kernel import ControlQueue, MergeQueue,
 
 
 class Kernel:
-    """What a queue asks of its kernel."""
+    """The part of a kernel that a queue uses."""
 
     stopped = False
 
@@ -45,7 +45,7 @@ class Reader:
         self.control.put(Pickled(pickle.dumps(command)))
 
     def next(self) -> list[Any]:
-        """What the kernel does next, as one."""
+        """The commands that the kernel carries out next as one."""
         command = self.control.get(block=False)
         if isinstance(command, UpdateUIElementCommand):
             return list(self.manager.process_request(command))

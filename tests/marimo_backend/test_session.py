@@ -23,19 +23,19 @@ FITTING = 10
 
 
 class Pages:
-    """Pages that take nothing."""
+    """Pages that take no message."""
 
     def messages_waiting(self, session_id: str) -> int:
         return 1_000_000
 
     def when_moved(self, session_id: str, call: Callable[[], None]) -> None:
-        """They never do."""
+        """Does nothing: these pages never take a message."""
 
     def has_page(self, session_id: str) -> bool:
         return True
 
     def show_again(self, session_id: str) -> None:
-        """They show nothing."""
+        """Does nothing: these pages show nothing."""
 
 
 async def test_empty_messages_beyond_the_window_are_their_process_s_fault_and_are_not_kept() -> (

@@ -29,7 +29,7 @@ LONG = 8
 
 
 class Taken:
-    """Who takes the long strings, and notes them."""
+    """Takes the long strings, and notes them."""
 
     def __init__(self) -> None:
         self.strings: list[bytes] = []

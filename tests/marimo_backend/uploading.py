@@ -30,7 +30,7 @@ def receiving(body: bytes, *, chunk_bytes: int = 60_000) -> Receive:
 
 
 async def body_of(receive: Receive) -> bytes:
-    """All that a reader gets."""
+    """The whole body that a reader gets."""
     body = b""
     while True:
         message = await receive()

@@ -27,7 +27,7 @@ class Halted:
         self.uv = replaced_uv(folder, script)
 
     async def reached(self) -> psutil.Process:
-        """Wait until it halts; its process."""
+        """Wait until the uv halts. Returns its process."""
         return psutil.Process(int(await asyncio.to_thread(self._reached.read_text)))
 
     async def go_on(self) -> None:

@@ -92,10 +92,10 @@ class OperatedServer:
         self.process.communicate()
 
     def stop(self) -> None:
-        """SIGSTOP it; return when it stands."""
+        """Send SIGSTOP to the server, and wait until it is stopped."""
         os.kill(self.pid, signal.SIGSTOP)
         os.waitpid(self.pid, os.WUNTRACED)
 
     def go_on(self) -> None:
-        """SIGCONT it."""
+        """Send SIGCONT to the server."""
         os.kill(self.pid, signal.SIGCONT)

@@ -106,11 +106,11 @@ def open_descriptors() -> set[str]:
 
 
 class ProcessContract:
-    """The tests."""
+    """The tests of a launcher, its processes and their links."""
 
     @pytest.fixture
     def launcher(self) -> Launcher:
-        """What is tested."""
+        """The launcher to test."""
         raise NotImplementedError
 
     @pytest.fixture

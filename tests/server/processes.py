@@ -62,23 +62,23 @@ class Program:
         return line.decode().split()
 
     def say(self, line: str = "") -> None:
-        """Have its `hear` return."""
+        """Have `hear` return in the program."""
         assert self._popen.stdin is not None
         self._popen.stdin.write(f"{line}\n".encode())
         self._popen.stdin.flush()
 
     def stop(self) -> None:
-        """SIGSTOP it; return when it stands."""
+        """Send SIGSTOP to the program, and wait until it is stopped."""
         os.kill(self.pid, signal.SIGSTOP)
         os.waitpid(self.pid, os.WUNTRACED)
 
     def kill(self) -> None:
-        """SIGKILL it and leave it unreaped; return when it has ended."""
+        """Send SIGKILL to the program, and wait until it has ended. It is not reaped."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def close(self) -> None:
-        """End it and all that it started."""
+        """End the program and all that it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         for stray in self._strays:

@@ -94,11 +94,11 @@ class Clock:
         return False
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """A cancelled one is passed over when it is due."""
+        """Does nothing: a cancelled call is passed over when it is due."""
 
 
 class Replay(Journal):
-    """Replays every command that was sent, but for a culprit's last."""
+    """A journal that sends every command again, except the last one of a culprit."""
 
     def __init__(self) -> None:
         self.commands: list[Message] = []
@@ -165,7 +165,7 @@ class _Kernel:
 
 
 class SimulatedHost:
-    """As `AppHost`, but its process does what the test says."""
+    """Like `AppHost`, but the test says what its process does."""
 
     _pids = itertools.count(1000)
 
@@ -231,7 +231,7 @@ class SimulatedHost:
             kernel.is_stopping = True
 
     def taken(self, number: int, count: int) -> None:
-        """Nothing comes up, so nothing is owed."""
+        """Does nothing: no output comes, so no credit is owed."""
 
     def drain(self, *, patience_s: float | None = None) -> None:
         if not self.is_alive:

@@ -144,7 +144,7 @@ print(json.dumps([[what, path, attempt(what, path)] for what, path in json.loads
 
 
 def tried_by_another_user(attempts: list[tuple[str, str]]) -> None:
-    """None of these can be done, and all of them by the user that we are."""
+    """Check that this user can do each of these, and that another user can do none of them."""
     for what, path in attempts:
         if what == "connect":
             with socket.socket(socket.AF_UNIX) as one:

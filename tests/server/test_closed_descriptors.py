@@ -151,7 +151,7 @@ def test_a_closed_relay_takes_no_more_and_wakes_nobody() -> None:
 async def test_a_pool_that_is_killed_while_its_loop_runs_leaves_it_its_descriptors(
     tmp_path: Path,
 ) -> None:
-    """As at the exit of a program whose server runs on another thread."""
+    """This happens at the exit of a program whose server runs on another thread."""
     app = tmp_path / "app.py"
     app.write_text("")
     pool = HostPool(Settings(idle_retire_s=None))

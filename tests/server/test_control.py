@@ -239,7 +239,7 @@ def test_a_stopped_server_costs_the_operator_a_time_out(user: Path) -> None:
 
 
 class TestAtTheSocket:
-    """Clients that are no operators, or hostile."""
+    """Clients that do not behave as operators do."""
 
     @pytest.fixture
     def path(self, user: Path) -> Path:

@@ -42,7 +42,7 @@ def settings() -> Settings:
 
 
 async def die(pool: HostPool, how: str) -> CrashReport:
-    """Have the process of a test kernel die; give the report of it."""
+    """Have the process of a test kernel die. Returns the report of its death."""
     session = await pool.open_session(
         APP, kernel=KernelSpec(entry=f"kernels:{how}"), session_id="visitor"
     )

@@ -61,7 +61,7 @@ class Machine:
         }
 
     def _free_pid(self) -> int:
-        """The lowest number that is neither a process's nor a session's."""
+        """The lowest number that no process and no process session has."""
         taken = {number for pid, one in self.running.items() for number in (pid, one.session)}
         return next(pid for pid in range(2, 1000) if pid not in taken)
 

@@ -61,7 +61,7 @@ async def seen_by(
     env: dict[str, str] | None = None,
     after_standby: bool = False,
 ) -> AsyncIterator[dict[str, Any]]:
-    """What an app sees of its environment; `standby` says whether its process stood by."""
+    """The environment that an app sees. `standby` says whether its process was a standby."""
     before = pipes_and_threads()
     async with HostPool(settings, rules=rules) as pool:
         if after_standby:

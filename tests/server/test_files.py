@@ -31,13 +31,13 @@ Obeying = Callable[..., Awaitable["Told"]]
 
 
 class Told:
-    """A session whose kernel does what it is told."""
+    """A session whose kernel executes the code that it is sent."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
     async def do(self, code: str) -> Any:
-        """Execute `code` in the kernel; what it left in `result`."""
+        """Execute `code` in the kernel. Returns what it left in `result`."""
         self.session.send(Channel.CONTROL, code.encode())
         answer = (await anext(self.session)).payload.decode()
         assert "Traceback" not in answer, answer

@@ -143,7 +143,7 @@ class Neighbour:
             self.turns += 1
 
     async def goes_on(self, turns: int = 100) -> None:
-        """It makes so many turns more."""
+        """Wait until the neighbour has exchanged this number of further messages."""
         goal = self.turns + turns
         while self.turns < goal:
             if self._task.done():

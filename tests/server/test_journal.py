@@ -10,7 +10,7 @@ from mpkernel.wire.frames import Channel
 
 
 class Smallest(Journal):
-    """What every journal has to have."""
+    """A journal with only the methods that every journal must have."""
 
     def sent(self, channel: Channel, command: object) -> None:
         return

@@ -60,7 +60,7 @@ def number(found: Numbers, name: str, **labels: str) -> float | None:
 
 
 async def shown(path: Path, holds: Holds) -> Numbers:
-    """What the file says, once this holds."""
+    """The content of the file, as soon as this condition holds."""
     async with asyncio.timeout(PATIENCE_S):
         while not (path.exists() and holds(found := numbers(path.read_text()))):
             await asyncio.sleep(0.02)
@@ -493,5 +493,5 @@ class TestTheFile:
         assert os.listdir(path.parent) == [path.name]
 
     def test_cannot_end_a_server_by_a_signal_of_the_limit(self) -> None:
-        """What the test of a full disk relies on."""
+        """The test of a full disk relies on this."""
         assert signal.getsignal(signal.SIGXFSZ) is signal.SIG_IGN

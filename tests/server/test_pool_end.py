@@ -120,7 +120,7 @@ async def test_a_failure_in_one_part_of_the_end_leaves_no_other_open(
 async def test_a_pause_of_the_server_does_not_count_for_processes_that_leave(
     tmp_path: Path,
 ) -> None:
-    """A container that is frozen stops both."""
+    """When a container is frozen, both the server and its processes stop."""
     pool = HostPool(Settings(stop_grace_s=1.0))
     app, left = tmp_path / "app.py", tmp_path / "left"
     app.write_text("")

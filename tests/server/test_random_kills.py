@@ -122,7 +122,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def killed(process: psutil.Process) -> bool:
-    """End a process; whether it had not ended by itself."""
+    """End a process. Returns whether it had not ended by itself."""
     try:
         process.kill()
     except psutil.NoSuchProcess:
@@ -131,7 +131,7 @@ def killed(process: psutil.Process) -> bool:
 
 
 def left_behind() -> set[str]:
-    """What processes that are gone have left."""
+    """What processes that have ended have left behind."""
     return {
         name
         for directory in ("/dev/shm", tempfile.gettempdir())

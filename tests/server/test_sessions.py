@@ -348,7 +348,7 @@ class TestPauseOfTheServer:
         return Settings(start_timeout_s=2.5, restart_limit=0)
 
     async def test_a_process_that_starts_is_not_ended_for_it(self, open_kernel: Open) -> None:
-        """A container that is frozen stops both."""
+        """When a container is frozen, both the server and its processes stop."""
         before = set(psutil.Process().children())
         opening = asyncio.create_task(open_kernel("echo"))
         while not (started := set(psutil.Process().children()) - before):

@@ -318,7 +318,7 @@ class TestEnd:
 
 
 async def written(path: Path) -> int:
-    """The number that stands in the file, once it does."""
+    """The number in the file, as soon as there is one."""
     async with asyncio.timeout(30):
         while not (path.exists() and path.read_text()):
             await asyncio.sleep(0.01)

@@ -71,7 +71,7 @@ def identity_of(pid: int) -> Identity:
 
 
 def has_ended(process: Identity) -> bool:
-    """Also if nobody has reaped it."""
+    """Whether a process has ended, also when nobody has reaped it."""
     stat = stat_of(process.pid)
     return stat is None or stat.identity != process or stat.has_ended
 

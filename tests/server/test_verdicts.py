@@ -20,7 +20,7 @@ TIMEOUT_S = 60.0
 
 
 def used(at: float, **of: Any) -> Usage:
-    """A sample at a time; what is not said is little."""
+    """A sample at this time. Values that are not given are small."""
     little: dict[str, Any] = {
         "rss_bytes": 1,
         "cpu_s": 0.0,

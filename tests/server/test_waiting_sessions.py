@@ -128,7 +128,7 @@ def test_the_loop_goes_round_while_many_come_back() -> None:
 
 
 class Broken(Journal):
-    """A journal that fails where it is told to."""
+    """A journal that fails in the methods that a test names."""
 
     def __init__(self, where: str) -> None:
         self.where = where

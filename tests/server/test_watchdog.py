@@ -112,7 +112,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class HeldSampler:
-    """Stands in for the sampling, which takes until it is let go."""
+    """Takes the place of the sampling, and does not end until a test lets it."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)

@@ -46,7 +46,7 @@ tags = st.builds(
 
 @pytest.fixture
 def forge() -> Iterator[Forge]:
-    """Make a block that is named after some process."""
+    """Makes blocks whose names say that a given process has made them."""
     made: list[Path] = []
 
     def block_of(owner: ProcessTag, number: str = "0", size: int = 1000) -> str:

@@ -50,7 +50,7 @@ def small(
     eight_mib: tuple[str, ...],
     tmp_path: Path,
 ) -> Small:
-    """Run a script there; what it answers."""
+    """Runs a script there, and returns what it prints."""
 
     def answer(script: str) -> object:
         end = run(PRELUDE + script, before=eight_mib, temp=tmp_path)

@@ -36,7 +36,7 @@ class Bytes:
             yield self.data[position : min(position + chunk_bytes, end)]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: nothing is open."""
 
     def released(self) -> None:
         self.calls.append("released")

@@ -44,7 +44,7 @@ MAX_FILES = 12
 
 @dataclass(eq=False)
 class File:
-    """What should be known of a file."""
+    """What the test expects of a file."""
 
     key: str
     data: bytes
@@ -55,7 +55,7 @@ class File:
 
 @dataclass(eq=False)
 class Reader:
-    """Somebody who holds a file's bytes, and has read some of them."""
+    """A reader that holds a file's bytes, and has read some of them."""
 
     file: File
     lease: AbstractContextManager[Entry]
@@ -225,7 +225,7 @@ class Storage(RuleBasedStateMachine):
         assert own_blocks() == self.others_blocks
 
     def live(self) -> list[File]:
-        """Registered, or held by a reader."""
+        """The files that are registered or held by a reader."""
         held = [reader.file for reader in self.open]
         return list({id(file): file for file in [*self.files.values(), *held]}.values())
 

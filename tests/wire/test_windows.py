@@ -16,7 +16,7 @@ def test_a_message_of_any_size_goes_when_nothing_is_outstanding(count: int, size
 
 
 def first_goes(count: int, size: int, host_size: int, used: int) -> bool:
-    """Whether the first message of a session goes."""
+    """Whether the first message of a session may be sent."""
     share = share_of(size, host_size, used)
     return count <= share or goes_beyond_share(count, 0, share, host_size=host_size, host_used=used)
 

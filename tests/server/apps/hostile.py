@@ -84,13 +84,13 @@ class Host:
         self.raw(management(message, self.number if session is None else session))
 
     def flood(self, data, fd=None):
-        """For ever: the frames, many in one write."""
+        """Write these frames for ever, many in one write."""
         many = data * max(1, 65536 // len(data))
         while True:
             self.raw(many, fd)
 
     def stop_dispatcher(self):
-        """Have nobody read the control Pipe any more."""
+        """Stop the host from reading the control Pipe."""
         self.dispatcher._read = threading.Event().wait
 
 
@@ -135,7 +135,7 @@ def too_short(host):
 
 
 def never_ending(host):
-    """As large as may be, a byte at a time, with the stream's other writers shut out."""
+    """Write a frame of the largest size, a byte at a time, while no other thread can write."""
     host.raw(frame(STREAM, host.number, b"x", length=4 * 2**20))
     while True:
         host.raw(b"x")
@@ -310,7 +310,7 @@ def forged_places_without_end(host):
 
 
 def files_without_end(host):
-    """More of them than there may be, none of which exists."""
+    """Announce more files than are allowed, none of which exists."""
     own = own_tag().prefix
     for number in range(200_000):
         stored = FileStored(f"key{number}", "block", f"{own}{number}", 2**46, "text/plain")
@@ -318,7 +318,7 @@ def files_without_end(host):
 
 
 def removals_without_end(host):
-    """Each of them is answered; nobody reads the answers."""
+    """Remove files without reading the server's answers."""
     host.stop_dispatcher()
     host.flood(management(FileRemoved("k" * 250), 0))
 
@@ -364,7 +364,7 @@ def log_without_end(host):
 
 
 def faults_without_end(host):
-    """On the descriptor that faulthandler writes to."""
+    """Write reports as faulthandler does, to its descriptor and without end to descriptor 2."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if int(name) > 2 and os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
@@ -381,7 +381,8 @@ def closes_the_stream(host):
 
 
 def closes_the_control(host):
-    """The dispatcher would see the end, and leave."""
+    """Shut the control Pipe. The dispatcher is stopped first: it would see the end, and end the
+    process."""
     host.stop_dispatcher()
     with socket.socket(fileno=os.dup(host.control_fd)) as end:
         end.shutdown(socket.SHUT_RDWR)

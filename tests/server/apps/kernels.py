@@ -99,7 +99,7 @@ def flood(kernel):
 
 
 def flood_of_bytes(kernel):
-    """The same, with the smallest messages."""
+    """The same, with messages of the smallest size."""
     while not kernel.stopped:
         kernel.send(b"x")
 
@@ -266,7 +266,7 @@ def leak_shared_memory(kernel):
 
 
 def use_multiprocessing(kernel):
-    """Pools by fork and by spawn, an executor, over functions of an importable module."""
+    """Use pools by fork and by spawn, and an executor, with functions of an importable module."""
     from concurrent.futures import ProcessPoolExecutor
 
     import helpers
@@ -301,7 +301,7 @@ def close_descriptors(kernel):
 
 
 def garbage(kernel):
-    """Write bytes that are no frame to every pipe there is, once asked."""
+    """When asked, write bytes that are not a frame to every pipe of the process."""
     kernel.receive()
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
@@ -314,7 +314,7 @@ def garbage(kernel):
 
 
 class Loud:
-    """Writes when it is collected."""
+    """An object that writes when it is garbage-collected."""
 
     kernel = None
 

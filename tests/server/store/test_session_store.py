@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def keep(store: SessionStore, key: str, content: bytes) -> None:
-    """Have a session of this content in the store."""
+    """Put a session with this content into the store."""
     stored = store.keep(key, APP, lambda: content)
     assert stored is not None
     stored.changed(by_client=True)
