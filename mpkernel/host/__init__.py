@@ -12,14 +12,14 @@
     kernels       the table of the host's kernels
     kernel        what a session's entry function is given
     hosted_kernel one session: its queue and its thread
-    stopping      kernels that do not end when asked: interrupted, and in the end given up
-    import_path   the app's folder, first in the import path
-    streams       whole frames onto the stream Pipe from any thread
+    stopping      interrupts kernels that do not end when asked, and in the end gives them up
+    import_path   puts the app's folder first in the import path
+    streams       writes whole frames to the stream Pipe, from any thread
     windows       how much each session may have sent that its client has not taken
-    console       `sys.stdout` and `sys.stderr`, which write where the calling thread's output goes
-    descriptors   what is written to descriptors 1 and 2, given to the session whose code ran
+    console       `sys.stdout` and `sys.stderr`, which write to the calling thread's own stream
+    descriptors   gives what is written to descriptors 1 and 2 to the session whose code ran
     session_files the virtual files of a session, and those of all sessions
-    storage       where these lie; loaded with the first of them
+    storage       keeps virtual files; it is loaded with the first of them
     temporary     the directory of multiprocessing's temporary files, removed with the host
     tracker       multiprocessing's resource tracker, which outlives a kill of the host's group
 

@@ -50,7 +50,7 @@ class Kernels:
         """Start a kernel. Messages for it may follow at once.
 
         Raises:
-            ProtocolError: the number is not a new one.
+            ProtocolError: the number is 0, or another kernel has it.
         """
         if number == 0 or number in self._kernels:
             raise ProtocolError(
@@ -88,7 +88,7 @@ class Kernels:
         """There was no memory for a client's frame: its session ends, the others go on.
 
         Raises:
-            FrameLost: the frame was the server's own, and no session's.
+            FrameLost: the frame was a management message, which belongs to no session.
         """
         if lost.channel is Channel.MANAGEMENT:
             raise lost

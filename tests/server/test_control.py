@@ -215,7 +215,7 @@ async def test_a_loop_that_stands_still_is_said_to(server: HostPool) -> None:
     )
     operator.start()
     operator.join()  # on the loop's thread
-    assert answers == [Answer(False, "its event loop stands still since 3 s")]
+    assert answers == [Answer(False, "its event loop has stood still for 3 s")]
 
 
 async def test_without_control_there_is_no_socket(user: Path) -> None:

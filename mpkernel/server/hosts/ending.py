@@ -198,7 +198,8 @@ class Ending(Generic[HostT]):
         )
 
     def _end_strays(self, started: list[Identity]) -> None:
-        """This runs on a thread. Sessions do not wait for it; who waits for the host's end does."""
+        """End what the process has left running, on a thread. Sessions do not wait for this; only
+        `wait` and `force` do."""
         end = functools.partial(self._process.end_strays, started)
         self._strays = supervised_task(off_the_loop(end), name=f"mpkernel.strays.{self._name}")
 

@@ -53,7 +53,7 @@ def _add_server(page: Exposition, pool: PoolSnapshot, server: ServerFacts) -> No
     page.gauges("mpkernel_server", "1; the labels say which server it is.", [(about, 1)])
     page.gauges(
         "mpkernel_server_written_timestamp_seconds",
-        "When the server wrote this; one that was killed writes no more.",
+        "When the server wrote this file. A server that was killed writes it no more.",
         [({}, time.time())],
         unit="seconds",
     )
@@ -82,7 +82,7 @@ def _add_server(page: Exposition, pool: PoolSnapshot, server: ServerFacts) -> No
     page.gauges("mpkernel_files", "Virtual files, a block each.", [({}, pool.files)])
     page.gauges(
         "mpkernel_files_bytes",
-        "What virtual files hold.",
+        "Bytes that virtual files hold.",
         [({}, pool.files_bytes)],
         unit="bytes",
     )
@@ -102,7 +102,7 @@ def _add_apps(page: Exposition, apps: list[AppSnapshot]) -> None:
     )
     page.gauges(
         "mpkernel_sessions_running",
-        "Those of them that run a command, as far as they say.",
+        "Sessions whose kernels run a command, as far as the kernels say.",
         [
             (_app(app), sum(one.is_running for host in app.hosts for one in host.sessions))
             for app in apps
@@ -127,7 +127,7 @@ def _add_totals(page: Exposition, prefix: str, totals: list[tuple[Labels, AppTot
     count("host_starts", "Processes that were started, or adopted.", lambda one: one.starts)
     page.counters(
         f"{prefix}_host_deaths",
-        "Processes that ended unasked, were restarted or could not be started.",
+        "Processes that ended by themselves, were restarted or could not be started.",
         _deaths_by_reason(totals),
     )
     count("sessions_opened", "Sessions that were opened.", lambda one: one.sessions)
@@ -135,29 +135,29 @@ def _add_totals(page: Exposition, prefix: str, totals: list[tuple[Labels, AppTot
     count("host_messages_sent", "Messages that were sent to processes.", lambda one: one.sent)
     count(
         "kernel_input_bytes",
-        "What was sent to kernels.",
+        "Bytes that were sent to kernels.",
         lambda one: one.kernel_input_bytes,
         "bytes",
     )
     count(
         "kernel_output_bytes",
-        "What kernels have sent.",
+        "Bytes that kernels have sent.",
         lambda one: one.kernel_output_bytes,
         "bytes",
     )
     time_taken(
         "host_start_seconds",
-        "From the launch of a process to its readiness.",
+        "Time from the launch of a process until it is ready.",
         lambda one: one.host_start,
     )
     time_taken(
         "session_start_seconds",
-        "From the opening of a session until its kernel runs.",
+        "Time from the opening of a session until its kernel runs.",
         lambda one: one.session_start,
     )
     time_taken(
         "host_ping_seconds",
-        "From a ping of a process to its answer.",
+        "Time from a ping of a process to its answer.",
         lambda one: one.ping,
     )
 
@@ -176,19 +176,23 @@ def _add_hosts(page: Exposition, apps: list[AppSnapshot]) -> None:
         lambda host: host.rss_bytes,
         "bytes",
     )
-    add("cpus", "Processors in use by the same; 1 for one of them wholly.", lambda host: host.cpu)
+    add(
+        "cpus",
+        "Processors that the process and all that it started use; 1 is one at full load.",
+        lambda host: host.cpu,
+    )
     add("processes", "The process and all that it started.", lambda host: host.processes)
     add("threads", "Threads of the process itself.", lambda host: host.threads)
     add("descriptors", "Open descriptors of the process itself.", lambda host: host.descriptors)
     add(
         "backlog_bytes",
-        "What waits in the server because the process does not take it.",
+        "Bytes that wait in the server because the process does not take them.",
         lambda host: host.backlog_bytes,
         "bytes",
     )
     add(
         "files_bytes",
-        "What virtual files of the process hold.",
+        "Bytes that virtual files of the process hold.",
         lambda host: host.files_bytes,
         "bytes",
     )

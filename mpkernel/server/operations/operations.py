@@ -201,7 +201,7 @@ class Operations:
             return future.result(_LOOP_PATIENCE_S)
         except concurrent.futures.TimeoutError:
             future.cancel()
-            return Answer(False, f"its event loop stands still since {_LOOP_PATIENCE_S:g} s")
+            return Answer(False, f"its event loop has stood still for {_LOOP_PATIENCE_S:g} s")
         except concurrent.futures.CancelledError:
             return Answer(False, "it is leaving already")
 
