@@ -53,10 +53,8 @@ class HostPool:
 
     Args:
         settings: see `Settings`. Default: its defaults.
-        rules: other settings for some apps; the first rule that matches an app counts. Default:
-            none.
-        sweeps: whether processes and files that dead servers left are removed when the first app
-            starts. Default True.
+        rules: other settings for some apps; the first that matches an app counts. Default: none.
+        sweeps: whether what dead servers left is removed when the first app starts. Default True.
 
     Attributes:
         settings: as given.
@@ -131,8 +129,7 @@ class HostPool:
 
     @property
     def hosts(self) -> list[AppHost]:
-        """The hosts that live: one per app that takes sessions, and those that are on their way
-        out."""
+        """The hosts that live, also those that take no more sessions."""
         return [host for app in self._table.apps for host in app.hosts]
 
     async def open_session(
@@ -277,7 +274,7 @@ class HostPool:
         self._take_no_more()
         self.standby.close_soon()
         run_each([app.drain for app in self.apps], "an app could not be told to drain")
-        if running := sum(host.running_count for host in self.hosts):
+        if running := sum(one.is_running for host in self.hosts for one in host.sessions):
             logger.warning("the server waits for commands that run: %d", running)
         over = asyncio.create_task(_wait_over(self.hosts))
         impatient = asyncio.create_task((at_once or asyncio.Event()).wait())

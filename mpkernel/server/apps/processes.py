@@ -206,9 +206,10 @@ class AppProcesses:
     def lacking_s(self) -> float | None:
         """How long until one more process may be started because the app is to keep more than it
         has, by `processes_min`. None: it has enough."""
-        if not self._is_wanted or self._well_count >= self._bounds.processes_min:
+        taking = self.taking
+        if not self._is_wanted or len(taking) >= self._bounds.processes_min:
             return None
-        return self._policies.wait_s(self.taking)
+        return self._policies.wait_s(taking)
 
     def rest(self) -> None:
         """No process is kept any more, until the next session."""
@@ -216,8 +217,7 @@ class AppProcesses:
 
     def is_spare(self, host: AppHost) -> bool:
         """Whether the app keeps enough processes without this one."""
-        well = host.takes_sessions and host not in self._outgoing
-        return self._well_count - well >= self._bounds.processes_min
+        return len(self.taking) - host.takes_sessions >= self._bounds.processes_min
 
     def replace_soon(self, hosts: Collection[AppHost]) -> None:
         """Prefer others to these from now on, which are about to be replaced."""
@@ -250,11 +250,6 @@ class AppProcesses:
     def _kernel_again(self) -> KernelSpec:
         assert self._kernel is not None, "a session that waits had a process, or waits for one"
         return self._kernel
-
-    @property
-    def _well_count(self) -> int:
-        """How many take sessions, and are not about to be replaced."""
-        return sum(host not in self._outgoing for host in self.taking)
 
     def _decision(
         self, *, suspect: bool = False, on_trial: Collection[object] = ()

@@ -48,9 +48,9 @@ class RollingRestart:
         return bool(self._old or self._leaving)
 
     def begin(self) -> None:
-        """Replace the processes that take sessions now. `step` does it."""
-        self._old = deque(self._processes.taking)
-        self._fresh = None
+        """Replace the processes that take sessions now, except one that was just started for this.
+        `step` does it."""
+        self._old = deque(host for host in self._processes.taking if host is not self._fresh)
         self._processes.replace_soon(self._old)
 
     def end(self) -> None:

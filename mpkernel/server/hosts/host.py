@@ -122,7 +122,7 @@ class AppHost:
             self._evidence,
             watchdog,
             loop,
-            send_ping=self._ping,
+            send_ping=lambda number: self._tell(Ping(number)),
             drain=self._departure.drain,
         )
         with told_as_start_error(self.name):
@@ -163,11 +163,6 @@ class AppHost:
     def computing_count(self) -> int:
         """Sessions that have been running a command for longer than a moment, and new ones."""
         return self._table.load.computing_count
-
-    @property
-    def running_count(self) -> int:
-        """Sessions whose kernels run a command, as far as they say."""
-        return sum(session.is_running for session in self._table.sessions)
 
     @property
     def sessions(self) -> list[BaseSession]:
@@ -322,9 +317,6 @@ class AppHost:
 
     def _tell(self, message: DownMessage) -> None:
         self.send(Channel.MANAGEMENT, 0, encode(message))
-
-    def _ping(self, number: int) -> None:
-        self._tell(Ping(number))
 
     def _on_exit(self, number: int) -> None:
         self._incoming.session_ended(number)

@@ -181,6 +181,12 @@ def _add_hosts(page: Exposition, apps: list[AppSnapshot]) -> None:
         "Processors that the process and all that it started use; 1 is one at full load.",
         lambda host: host.cpu,
     )
+    add("sessions", "Sessions on the process.", lambda host: len(host.sessions))
+    add(
+        "sessions_running",
+        "Those of them that run a command, as far as they say.",
+        lambda host: sum(one.is_running for one in host.sessions),
+    )
     add("processes", "The process and all that it started.", lambda host: host.processes)
     add("threads", "Threads of the process itself.", lambda host: host.threads)
     add("descriptors", "Open descriptors of the process itself.", lambda host: host.descriptors)
