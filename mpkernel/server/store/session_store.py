@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,9 @@ logger = get_logger(__name__)
 _SWEEP_INTERVAL_S = 60.0
 _RETRY_AFTER_S = 30.0
 _CLOSE_WITHIN_S = 4.0
+_WORK_S = 0.002
+_PAUSE_S = 0.002
+"""The store's thread writes for so long, and then lets others work for so long."""
 
 
 class Taken(NamedTuple):
@@ -89,11 +93,14 @@ class SessionStore:
         self._most_bytes = most_bytes
         self._opening = threading.Lock()  # guards _folders; held while the disk is used
         self._folders: Folders | None = None
-        self._changes = threading.Condition()  # guards all below
+        # A session that changes must not wait for the store's thread: with a lock that both use, it
+        # would wait whenever the other has the lock and not the interpreter. A deque needs none.
+        self._changed: deque[StoredSession] = deque()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._lock = threading.Lock()  # guards all below
         self._sessions: dict[str, StoredSession] = {}
-        self._changed: dict[StoredSession, None] = {}
         self._thread: threading.Thread | None = None
-        self._is_closed = False
         self._retry_at = 0.0
         self._is_failing = False
 
@@ -119,9 +126,10 @@ class SessionStore:
         Args:
             key: see `key_of`.
         """
-        with self._changes:
-            if self._is_closed or key in self._sessions or time.monotonic() < self._retry_at:
-                return None
+        with self._lock:
+            is_known = key in self._sessions
+        if is_known or self._closing.is_set() or self._is_pausing:
+            return None
         return await off_the_loop(lambda: self._take(key))
 
     def keep(self, key: str, app: str, content: Callable[[], bytes | None]) -> StoredSession | None:
@@ -133,8 +141,8 @@ class SessionStore:
             app: absolute path of the file of its app.
             content: what to write, when it is asked for, on the store's thread; None: nothing.
         """
-        with self._changes:
-            if self._is_closed or key in self._sessions:
+        with self._lock:
+            if self._closing.is_set() or key in self._sessions:
                 return None
             stored = StoredSession(self, key, app, content)
             self._sessions[key] = stored
@@ -146,9 +154,9 @@ class SessionStore:
 
     def close_now(self) -> None:
         """`close`, for a thread that may wait for the disk."""
-        with self._changes:
-            self._is_closed = True
-            self._changes.notify_all()
+        self._closing.set()
+        self._wake.set()
+        with self._lock:
             thread = self._thread
         if thread is not None:
             thread.join(_CLOSE_WITHIN_S)
@@ -158,19 +166,15 @@ class SessionStore:
 
     def note(self, session: StoredSession) -> None:
         """A session has changed."""
-        with self._changes:
-            is_first = not self._changed
-            self._changed[session] = None
-            if self._thread is None and not self._start():
-                self._changed.clear()
-            if is_first:  # the others are found with it
-                self._changes.notify_all()
+        self._changed.append(session)
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._thread is None:
+            self._start()
 
     def write(self, session: StoredSession, content: bytes | None) -> None:
         """Write the content of a session now, unless the store has failed of late."""
-        with self._changes:
-            is_pausing = time.monotonic() < self._retry_at
-        if not is_pausing:
+        if not self._is_pausing:
             try:
                 folders = self._opened()
                 session.write_into(folders.own, content, durable=self.delay_s == 0)
@@ -179,38 +183,52 @@ class SessionStore:
             else:
                 self._worked()
         if session.is_over:
-            with self._changes:
+            with self._lock:
                 self._sessions.pop(session.key, None)
 
-    def _start(self) -> bool:
-        self._thread = threading.Thread(target=self._run, name="mpkernel.store", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._thread = None
-            logger.debug("no thread for the session store: %s", error)
-            return False
-        return True
+    @property
+    def _is_pausing(self) -> bool:
+        return time.monotonic() < self._retry_at
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="mpkernel.store", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the next change tries again
+                self._changed.clear()
+                logger.debug("no thread for the session store: %s", error)
+            else:
+                self._thread = thread
 
     def _run(self) -> None:
         sweep_at = 0.0
-        while True:
-            with self._changes:
-                if not self._changed and not self._is_closed:
-                    self._changes.wait(max(0.0, sweep_at - time.monotonic()))
-                if self._changed and not self._is_closed:
-                    self._changes.wait_for(lambda: self._is_closed, self.delay_s)
-                changed, self._changed = self._changed, {}
-                is_last = self._is_closed
-            for session in changed:
-                self.write(session, session.content())
-            if is_last:
-                return
-            if time.monotonic() >= sweep_at:
+        is_last = False
+        while not is_last:
+            if self._wake.wait(max(0.0, sweep_at - time.monotonic())):
+                self._closing.wait(self.delay_s)
+            self._wake.clear()
+            is_last = self._closing.is_set()
+            self._write_changed()
+            if not is_last and time.monotonic() >= sweep_at:
                 self._sweep()
                 sweep_at = time.monotonic() + _SWEEP_INTERVAL_S
 
+    def _write_changed(self) -> None:
+        pause_at = time.monotonic() + _WORK_S
+        for _ in range(len(self._changed)):
+            session = self._changed.popleft()
+            self.write(session, session.content())
+            if time.monotonic() >= pause_at:
+                self._closing.wait(_PAUSE_S)  # the loop's thread has the interpreter meanwhile
+                pause_at = time.monotonic() + _WORK_S
+
     def _opened(self) -> Folders:
+        found = self._folders
+        if found is not None:
+            return found
         with self._opening:
             if self._folders is None:
                 self._folders = Folders(self._directory)
@@ -243,7 +261,7 @@ class SessionStore:
         return Taken(found[0].app, found[1], path == ours)
 
     def _sweep(self) -> None:
-        with self._changes:
+        with self._lock:
             live = set(self._sessions)
         try:
             removed = self._opened().sweep(
@@ -259,7 +277,7 @@ class SessionStore:
             logger.info("stored sessions were removed count=%d", len(removed))
 
     def _failed(self, error: OSError) -> None:
-        with self._changes:
+        with self._lock:
             self._retry_at = time.monotonic() + _RETRY_AFTER_S
             is_known, self._is_failing = self._is_failing, True
         if not is_known:
@@ -273,6 +291,6 @@ class SessionStore:
     def _worked(self) -> None:
         if not self._is_failing:
             return
-        with self._changes:
+        with self._lock:
             self._is_failing = False
         logger.info("sessions are stored again directory=%s", self._directory)
