@@ -19,6 +19,7 @@ from mpkernel.errors import SandboxError
 from mpkernel.sandboxes import Store
 from mpkernel.server.operations.observing import Rates, snapshot_of
 from mpkernel.server.operations.snapshot import HostSnapshot
+from mpkernel.server.supervision.deaths import Reason
 
 ABOUT = "import sys, tiny; print(tiny.VERSION, sys.prefix)"
 
@@ -218,6 +219,8 @@ async def test_what_uv_says_of_a_failure_reaches_who_waits_and_is_tried_again_at
     for _ in range(7):  # more often than an app may die
         with pytest.raises(SandboxError, match="late was not found"):
             await PythonClient.open(pool, app)
+    assert pool.apps[0].last_death is not None
+    assert pool.apps[0].last_death.reason is Reason.ENVIRONMENT
     write_wheel(wheels, "late", "1.0")
     client = await PythonClient.open(pool, app)
     assert await said(client, "import late; print(late.VERSION)") == "1.0"

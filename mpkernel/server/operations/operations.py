@@ -100,7 +100,7 @@ class Operations:
         """Say that an app's process ended by itself, with these sessions on it. Returns at once."""
         if self._crashes is None or self._is_over:
             return
-        if death.reason is not Reason.OPERATOR:
+        if death.reason not in (Reason.OPERATOR, Reason.ENVIRONMENT):
             report = report_of(death, sessions, usages)
             try:
                 self._thread.submit(self._crashes.keep, report)
