@@ -26,8 +26,9 @@ Why each rule is there:
   mix, and the kernel lets a thread wait when the Pipe is full.
 - The frame is built before the lock is taken. An asynchronous exception, which interrupts user
   code, can come between any two bytecodes: with two writes, it could come between a header and its
-  body. The lock is `threading.Lock`, which is written in C: `with` enters and leaves it with no gap
-  where an exception would leave it locked.
+  body. The lock is `threading.Lock`, which is written in C: up to Python 3.13 `with` enters and
+  leaves it with no gap where an exception would leave it locked. Since 3.14 one at the end of
+  `__enter__` would: there only the shield, and `interrupts.safe_points`, hold exceptions back.
 - An exception could also come after a thread has taken frames off `_waiting` and before it has
   written them; they would be lost. So a kernel that lets its user's code be interrupted sends
   inside a shield, which holds exceptions back until the step is done: see `interrupts.sending`.

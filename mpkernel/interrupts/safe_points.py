@@ -36,6 +36,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from mpkernel.interrupts.half_done import has_set_a_global, may_hold_a_lock
+from mpkernel.interrupts.next_check import comes_at_a_lock
 
 __all__ = ["is_ending", "is_importing", "raise_in", "throw", "WAITING_CODE"]
 
@@ -139,7 +140,7 @@ def _would_harm(top: FrameType) -> bool:
     if top.f_code in WAITING_CODE:
         while frame is not None and (frame.f_code in WAITING_CODE or frame.f_code is _WAIT):
             frame = frame.f_back
-    elif _is_short_step(top):
+    elif _is_short_step(top) or comes_at_a_lock(top):
         return True
     while frame is not None:
         code = frame.f_code

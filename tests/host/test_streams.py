@@ -128,6 +128,11 @@ def untraced() -> Iterator[None]:
     sys.settrace(trace)
 
 
+@pytest.mark.xfail(
+    sys.version_info >= (3, 14),
+    reason="since Python 3.14 an exception can come between `__enter__` and the block of a `with`",
+    run=False,
+)
 @pytest.mark.usefixtures("untraced")
 def test_asynchronous_exceptions_tear_no_frame_and_leave_no_lock(
     pipe: tuple[Connection, Connection],

@@ -95,7 +95,8 @@ async def test_no_process_has_a_descriptor_of_another_or_of_the_server(
     for number, process in enumerate(processes):
         assert len(process["socket"]) == 2  # the Pipes
         assert not process["socket"] & server["socket"]
-        assert process["file"] == set()
+        # libffi opens its own library where it maps its code a second time.
+        assert [file for file in process["file"] if "/libffi.so" not in file] == []
         for other in processes[:number]:
             assert not process["socket"] & other["socket"]
             assert not process["pipe"] & other["pipe"]
