@@ -21,6 +21,7 @@ __all__ = [
     "SessionClosed",
     "SessionNameTaken",
     "SettingsError",
+    "UnfitPython",
     "UnsupportedMarimo",
 ]
 
@@ -63,6 +64,11 @@ class HostStartError(MPKernelError):
 class SandboxError(HostStartError):
     """The environment that an app's header names could not be made. The message has the words of
     the header's reader, or of uv."""
+
+
+class UnfitPython(HostStartError):
+    """The Python that is named for an app cannot run it: it is no Python, or has not the version or
+    the packages that the server needs there. The message says what to install, or to name."""
 
 
 class HostDied(MPKernelError):

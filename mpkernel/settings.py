@@ -157,6 +157,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         sandbox: whether an app whose file has a header that names its packages (PEP 723) runs in an
             environment of its own, which uv makes; see `docs/sandboxes.md`. Default False: all apps
             use the server's packages.
+        python: another Python for the processes of apps: the path of its program, or of the folder
+            of a virtual environment. It may be any Python from 3.11 on, and needs msgspec; for
+            marimo's notebooks, the server's version of marimo, too. An app that runs in an
+            environment of its own (`sandbox`) uses that one. Default None: the server's Python.
         env_allow: which of the server's environment variables an app's process gets, as globs of
             their names. Some it always gets: see `server.launching.environments`. Default None:
             all.
@@ -227,6 +231,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control: bool = False
     crash_reports: int = 0
     sandbox: bool = False
+    python: str | None = None
     env_allow: tuple[str, ...] | None = None
     env_deny: tuple[str, ...] = ()
     log_format: Literal["plain", "json"] = "plain"
@@ -310,7 +315,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"setting max_frame_bytes is {self.max_frame_bytes};"
                 f" {LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES} are possible"
             )
-        for name, kind in (("metrics_file", "file"), ("session_store_directory", "directory")):
+        for name, kind in (
+            ("metrics_file", "file"),
+            ("session_store_directory", "directory"),
+            ("python", "Python"),
+        ):
             value = getattr(self, name)
             if value is not None and (not value or "\0" in value):
                 raise SettingsError(f"setting {name} is {value!r}; it must name a {kind}")

@@ -25,13 +25,14 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
         env: the whole environment of the process, whatever `env_allow` and `env_deny` say. None
             for the server's own, as far as these let it through. Counts when the session is the one
             that starts the process.
-        executable: another Python for the process. Reserved: only None is accepted for now.
-
+        executable: another Python for the process: the path of its program, or of the folder of a
+            virtual environment. It needs msgspec there, and `requirements`. Default: as
+            `Settings.python` says. Counts when the session is the one that starts the process.
         sandbox: whether the app, if its file has a header that names its packages (PEP 723), runs
             in an environment of its own; see `docs/sandboxes.md`. Default: as `Settings.sandbox`
             says. Counts when the session is the one that starts the process.
-        requirements: the packages that this function needs in such an environment, as requirements
-            (PEP 508). Default: none but mpkernel's own.
+        requirements: the packages that this function needs in such an environment, or with such a
+            Python, as requirements (PEP 508). Default: none but mpkernel's own.
         left_out: packages that others ask for, and that are not installed in such an environment,
             unless the header names them. Default: none.
 
@@ -49,6 +50,10 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.executable is not None and (not self.executable or "\0" in self.executable):
+            raise SettingsError(
+                f"KernelSpec.executable is {self.executable!r}; it must be the path of a Python"
+            )
         for name, text in (("entry", self.entry), *(("argv", one) for one in self.argv)):
             try:
                 text.encode()

@@ -111,6 +111,8 @@ def _shown(report: CrashReport) -> Iterator[str]:
     yield f"{_when(report)}  {plain(report.app)}"
     yield f"{report.reason}: {plain(report.what)}"
     yield f"process {report.pid or '-'} of server {report.server_pid}, mpkernel {report.version}"
+    if report.python is not None:
+        yield f"Python: {plain(report.python)}"
     yield from _section("Sessions", [_session_line(session) for session in report.sessions])
     yield from _section("Memory", _memory_lines(report))
     yield from _section("Traceback", report.faults.splitlines())

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mpkernel.doctor.checks import lines_of, trial_line
+from mpkernel.doctor.checks import lines_of, other_python_line, trial_line
 from mpkernel.doctor.gathering import gather
 from mpkernel.doctor.lines import Level, Line, worst
 from mpkernel.doctor.trial import converse
+from mpkernel.marimo_backend.server import overlay
 
 __all__ = ["run"]
 
@@ -37,7 +38,14 @@ def run(arguments: Sequence[str]) -> int:
         "--sweep", action="store_true", help="remove the shared memory that dead servers left"
     )
     options = parser.parse_args(list(arguments))
-    lines = [*lines_of(gather(sweep=options.sweep)), trial_line(converse())]
+    facts = gather(sweep=options.sweep)
+    has_marimo = facts.software.versions["marimo"] is not None
+    needed = overlay.requirements() if has_marimo else ()
+    others = [
+        other_python_line(python, converse(python=python, requirements=needed))
+        for python in facts.software.pythons
+    ]
+    lines = [*lines_of(facts), *others, trial_line(converse())]
     level = worst(lines)
     if options.json:
         shown = msgspec.json.encode({"level": level, "lines": lines})

@@ -1,4 +1,4 @@
-"""`mpkernel exec [--sandbox] APP [ARGS…]`: an app in a process of its own, in the foreground."""
+"""`mpkernel exec [OPTIONS] APP [ARGS…]`: an app in a process of its own, in the foreground."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from mpkernel.errors import AppNotFound
 from mpkernel.server.launching.foreground import ForegroundApp
-from mpkernel.server.launching.other_python import OtherPython, environment_of
+from mpkernel.server.launching.other_python import OtherPython
+from mpkernel.server.launching.python_of_app import python_of_app
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -18,17 +19,21 @@ from mpkernel.spec import KernelSpec
 __all__ = ["run"]
 
 _SANDBOX = "--sandbox"
+_PYTHON = "--python"
 _NO_ENTRY = "mpkernel.kernel.script:main"
 
 _USAGE = """\
-Usage: mpkernel exec [--sandbox] APP [ARGS...]
+Usage: mpkernel exec [--python PYTHON] [--sandbox] APP [ARGS...]
 
   Run an app (a Python file) in a process of its own, on its main thread, with this terminal as its
   console and input, as python APP ARGS... does; top-level await works too. The exit code is the
   app's. A crash is reported with the place where it happened.
 
-  --sandbox   run it with the packages that its header names (PEP 723), in an environment that uv
-              makes (mpkernel docs sandboxes); an app without a header runs as without this option
+  --python PYTHON  run it with another Python: the path of its program, or of the folder of a
+                   virtual environment; it needs msgspec there
+  --sandbox        run it with the packages that its header names (PEP 723), in an environment that
+                   uv makes (mpkernel docs sandboxes); an app without a header runs as without this
+                   option
 """
 
 
@@ -41,20 +46,18 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         AppNotFound: there is no such file.
         SandboxError: the environment of the app could not be made.
+        UnfitPython: what is named is no Python.
         HostStartError: the operating system refused the process.
     """
-    in_sandbox = list(arguments[:1]) == [_SANDBOX]
-    given = arguments[in_sandbox:]
+    settings, given = _options(list(arguments))
     if not given or given[0] in ("-h", "--help"):
         print(_USAGE, end="", file=sys.stdout if given else sys.stderr)
         return os.EX_OK if given else 2
     app, *argv = given
-    python = None
-    if in_sandbox:
-        try:
-            python = _python_for(app)
-        except KeyboardInterrupt:
-            return _end_as(ExitStatus(-signal.SIGINT))
+    try:
+        python = _python_for(app, settings)
+    except KeyboardInterrupt:
+        return _end_as(ExitStatus(-signal.SIGINT))
     with ForegroundApp.launch(app, argv, python) as foreground:
         status = foreground.wait()
         sys.stderr.write(foreground.report(interactive=sys.stderr.isatty()))
@@ -62,16 +65,31 @@ def run(arguments: Sequence[str]) -> int:
     return _end_as(status)
 
 
-def _python_for(app: str) -> OtherPython | None:
-    """The Python of the app's environment, which is made first if need be; None for our own."""
+def _options(arguments: list[str]) -> tuple[Settings, list[str]]:
+    """What the options before the app say, and what follows them; nothing where one lacks its
+    value."""
+    sandbox, python = False, None
+    while arguments:
+        name, sign, value = arguments[0].partition("=")
+        if arguments[0] == _SANDBOX:
+            sandbox, arguments = True, arguments[1:]
+        elif name == _PYTHON and sign:
+            python, arguments = value, arguments[1:]
+        elif name == _PYTHON:
+            python, arguments = "".join(arguments[1:2]), arguments[2:]
+        else:
+            break
+    return Settings(sandbox=sandbox, python=python), arguments
+
+
+def _python_for(app: str, settings: Settings) -> OtherPython | None:
+    """The Python that the app shall run with, made first if need be; None for our own."""
     if not os.path.isfile(app):
         raise AppNotFound(f"there is no app {app}", remedy="check the path")
-    environment = environment_of(
-        os.path.abspath(app), Settings(sandbox=True), KernelSpec(entry=_NO_ENTRY)
-    )
-    if environment is None:
+    python = python_of_app(os.path.abspath(app), settings, KernelSpec(entry=_NO_ENTRY))
+    if python is None:
         return None
-    return environment.made(lambda line: print(line, file=sys.stderr, flush=True))
+    return python.made(lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def _end_as(status: ExitStatus) -> int:

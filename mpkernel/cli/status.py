@@ -110,6 +110,8 @@ def _apps(apps: Sequence[AppSnapshot], now: float, *, with_sessions: bool) -> li
             rows.append((plain(app.name), "-", state, *["-"] * 10, *_past(app)))
         for host in app.hosts:
             rows.append((plain(app.name), *_host(host, now), *_past(app)))
+            if host.python is not None and host.environment is None:
+                notes.setdefault(len(rows), []).append(f"Python: {plain(host.python)}")
             if host.refusal is not None:
                 notes.setdefault(len(rows), []).append(f"takes no sessions: {plain(host.refusal)}")
             if host.environment is not None:

@@ -20,7 +20,7 @@ from mpkernel.doctor.software import (
 )
 from mpkernel.doctor.trial import Trial
 
-__all__ = ["lines_of", "trial_line"]
+__all__ = ["lines_of", "other_python_line", "trial_line"]
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
@@ -74,6 +74,13 @@ def trial_line(trial: Trial) -> Line:
     return ok(
         "app", f"one was started and answered after {trial.took_s * 1000:.0f} ms ({trial.loop})"
     )
+
+
+def other_python_line(python: str, trial: Trial) -> Line:
+    """The line about a Python that the settings name, in which a real app was tried."""
+    if trial.error is not None:
+        return fail("other python", trial.error, f"the setting python names {python}")
+    return ok("other python", f"{python}: an app was started and answered")
 
 
 def shared_memory_line(facts: Facts) -> Line:

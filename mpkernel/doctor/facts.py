@@ -30,6 +30,7 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
         uv: the path of uv, which makes environments of apps; None where there is none.
         uv_version: what uv says of itself; None where it does not run.
         wants_uv: whether the settings ask for environments.
+        pythons: the Pythons that the settings name for apps.
         settings_error: what is wrong with the settings; None when nothing is.
     """
 
@@ -45,6 +46,7 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
     uv: str | None = None
     uv_version: str | None = None
     wants_uv: bool = False
+    pythons: tuple[str, ...] = ()
     interpreter: str = ""
     interpreter_error: str | None = None
 

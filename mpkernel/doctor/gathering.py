@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import psutil
 
 import shm
-from mpkernel.configuration.sources import Sources
+from mpkernel.configuration.sources import Gathered, Sources
 from mpkernel.configuration.sources import gather as gather_settings
 from mpkernel.doctor.cgroups import cgroup_limits
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc, Software
@@ -28,7 +28,6 @@ from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.defaults import DEFAULTS
 from mpkernel.sandboxes.uv import find_uv, version_of_uv
 from mpkernel.server.launching.interpreter import interpreter
-from mpkernel.settings import Settings
 from shm.names import next_name
 
 __all__ = ["gather"]
@@ -85,7 +84,8 @@ def _software() -> Software:
         settings_error=settings_error,
         uv=uv,
         uv_version=version_of_uv(uv) if uv is not None else None,
-        wants_uv=settings is not None and settings.sandbox,
+        wants_uv=settings is not None and settings.settings.sandbox,
+        pythons=_pythons(settings) if settings is not None else (),
         interpreter=python,
         interpreter_error=python_error,
     )
@@ -121,12 +121,17 @@ def _marimo_error() -> str | None:
     return None
 
 
-def _settings() -> tuple[Settings | None, str | None]:
+def _settings() -> tuple[Gathered | None, str | None]:
     """The settings of a server in this folder, and what is wrong with them."""
     try:
-        return gather_settings(Sources(os.environ, os.getcwd()), DEFAULTS).settings, None
+        return gather_settings(Sources(os.environ, os.getcwd()), DEFAULTS), None
     except SettingsError as error:
         return None, str(error)
+
+
+def _pythons(found: Gathered) -> tuple[str, ...]:
+    named = [found.settings.python, *(rule.changes.get("python") for rule in found.rules)]
+    return tuple(dict.fromkeys(filter(None, named)))
 
 
 def _place(path: str) -> Place:

@@ -35,15 +35,19 @@ class Trial(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-def converse(timeout_s: float = 30.0) -> Trial:
+def converse(
+    timeout_s: float = 30.0, python: str | None = None, requirements: tuple[str, ...] = ()
+) -> Trial:
     """Start an app and exchange a message with it.
 
     Args:
         timeout_s: how long both may take together.
+        python: see `Settings.python`.
+        requirements: see `KernelSpec.requirements`.
     """
     started = time.monotonic()
     try:
-        loop = run(_converse(timeout_s))
+        loop = run(_converse(timeout_s, python, requirements))
     except TimeoutError:
         return Trial(timeout_s, error=f"no answer within {timeout_s:g} s")
     except (MPKernelError, OSError, RuntimeError, MemoryError) as error:
@@ -58,10 +62,10 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-async def _converse(timeout_s: float) -> str:
-    settings = Settings(start_timeout_s=timeout_s)
+async def _converse(timeout_s: float, python: str | None, requirements: tuple[str, ...]) -> str:
+    settings = Settings(start_timeout_s=timeout_s, python=python)
     async with asyncio.timeout(timeout_s), HostPool(settings, sweeps=False) as pool:
-        kernel = KernelSpec(entry="mpkernel.doctor.echo:main")
+        kernel = KernelSpec(entry="mpkernel.doctor.echo:main", requirements=requirements)
         session = await pool.open_session(_ECHO, kernel=kernel)
         session.send(Channel.CONTROL, _MESSAGE)
         answer = (await anext(session)).payload

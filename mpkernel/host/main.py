@@ -9,6 +9,7 @@ protocol. How it then ends is in `ending`.
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import logging
 import multiprocessing.process
 import os
@@ -78,7 +79,7 @@ def main(
         descriptor_limit: the soft limit on open descriptors to set; None keeps the inherited one.
     """
     faulthandler.enable(file=faults_fd, all_threads=True)
-    _die_with(server_pid)
+    _die_with(server_pid, sentinel_fd)
     if descriptor_limit is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor_limit, hard))
@@ -271,12 +272,16 @@ def _point_at_stderr(fds: list[int]) -> None:
             os.close(nowhere)
 
 
-def _die_with(server_pid: int) -> None:
+def _die_with(server_pid: int, sentinel_fd: int) -> None:
     """Be killed soon after the server even while a C call holds the GIL. Linux only.
 
     The signal must not kill at once, or the orderly end (the dispatcher's, within milliseconds)
     would never happen. Its handler is libc's own `alarm`, which needs no GIL: called with the
     signal's number, 1 for SIGHUP, it has SIGALRM end the process a second later.
+
+    A wrapper may stand between the server and this process, and outlive the server. Then the system
+    sends the signal when nobody can read from the sentinel any more. If it is the server that is
+    gone already, the dispatcher finds the Pipes closed.
     """
     if sys.platform == "linux":
         import ctypes
@@ -286,8 +291,11 @@ def _die_with(server_pid: int) -> None:
         libc.signal.restype = ctypes.c_void_p
         libc.signal(signal.SIGHUP, ctypes.cast(libc.alarm, ctypes.c_void_p))
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
-    if os.getppid() != server_pid:
-        os._exit(1)
+        if os.getppid() != server_pid:
+            fcntl.fcntl(sentinel_fd, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(sentinel_fd, fcntl.F_SETSIG, signal.SIGHUP)
+            flags = fcntl.fcntl(sentinel_fd, fcntl.F_GETFL)
+            fcntl.fcntl(sentinel_fd, fcntl.F_SETFL, flags | fcntl.FASYNC)
 
 
 def _be_a_main_process() -> None:
@@ -308,6 +316,8 @@ def _pidfd(pid: int) -> int | None:
         return None
     try:
         return os.pidfd_open(pid)
+    except ProcessLookupError:
+        leave_at_once()
     except OSError as error:
         logger.debug("no pidfd of the server: %s pid=%d", error, pid)
         return None

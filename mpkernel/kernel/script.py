@@ -137,5 +137,15 @@ def _die_with(launcher_pid: int) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != launcher_pid:
+        if os.getppid() != launcher_pid and not _lives(launcher_pid):  # else there is a wrapper
             os._exit(1)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -16,7 +16,7 @@ from mpkernel.aio.ends import end_within
 from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.configuration.apps import AppRule
-from mpkernel.errors import PoolClosed, SettingsError
+from mpkernel.errors import PoolClosed
 from mpkernel.server.apps.app import App
 from mpkernel.server.apps.app_table import AppTable
 from mpkernel.server.apps.stored_sessions import StoredSessions
@@ -190,12 +190,6 @@ class HostPool:
         """
         if self._closed:
             raise PoolClosed("the pool is closed", remedy="open a new one")
-        if kernel.executable is not None:
-            raise SettingsError(
-                f"KernelSpec.executable is {kernel.executable!r}: another interpreter for an app is"
-                " not supported yet",
-                remedy="leave it None",
-            )
         return self._table.app(app)
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:

@@ -3,9 +3,9 @@
 Down (server to host) go `Warm`, `Setup`, `CreateKernel`, `StopKernel`, `Credit`, `FilesFreed`,
 `GiveUpFree`, `ConsoleText`, `Ping` and `Shutdown`. Up come, on the control Pipe, `Warmed`, `Ready`
 and `Pong`; and on the stream Pipe, in order with the session's output, `Preparing`, `Prepared`,
-`NotPrepared`, `KernelCreated`, `KernelExited`, `Running`, `FileStored`, `FileRemoved`,
-`ShortOfMemory`, `WantConsole`, `WantDrain` and `Credit`. The frame that carries a message says
-which session the message is about.
+`NotPrepared`, `UnfitForHost`, `Hello`, `KernelCreated`, `KernelExited`, `Running`, `FileStored`,
+`FileRemoved`, `ShortOfMemory`, `WantConsole`, `WantDrain` and `Credit`. The frame that carries a
+message says which session the message is about.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ __all__ = [
     "FileRemoved",
     "FileStorage",
     "FileStored",
+    "Hello",
     "KernelCreated",
     "KernelExited",
     "NotPrepared",
+    "PROTOCOL",
     "Ping",
     "Pong",
     "Prepared",
@@ -41,6 +43,7 @@ __all__ = [
     "StopKernel",
     "Stopping",
     "UNDECODABLE",
+    "UnfitForHost",
     "UpMessage",
     "WantConsole",
     "WantDrain",
@@ -51,6 +54,10 @@ __all__ = [
     "encode",
     "names_of",
 ]
+
+PROTOCOL = 1
+"""The number of this protocol: one more with each change that an older server, or an older host,
+would not understand."""
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that do not decode. `RecursionError` is for values that are nested
@@ -209,6 +216,37 @@ class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
     remedy: str
 
 
+class UnfitForHost(msgspec.Struct, tag="unfit_for_host", frozen=True):
+    """The Python of this process cannot run a host. The process ends.
+
+    Attributes:
+        what: why.
+        remedy: what the reader can do about it.
+    """
+
+    what: str
+    remedy: str
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True, kw_only=True):
+    """The process has another Python than the server, and can import mpkernel there.
+
+    Attributes:
+        protocol: see `PROTOCOL`.
+        pid: its process id. It is not that of the process that was launched where a wrapper has
+            started it.
+        mpkernel, python, msgspec: the versions that it has.
+        packages: the versions of the packages that it was asked for; None for one that is missing.
+    """
+
+    protocol: int
+    pid: int
+    mpkernel: str
+    python: str
+    msgspec: str
+    packages: dict[str, str | None]
+
+
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """The host is ready for `CreateKernel`."""
 
@@ -320,6 +358,8 @@ UpMessage = (
     | Preparing
     | Prepared
     | NotPrepared
+    | UnfitForHost
+    | Hello
     | Ready
     | Pong
     | KernelCreated

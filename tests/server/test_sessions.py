@@ -23,7 +23,6 @@ from mpkernel.errors import (
     PoolClosed,
     ProtocolError,
     SessionClosed,
-    SettingsError,
 )
 from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.wire.frames import MESSAGE_COST_BYTES
@@ -275,12 +274,6 @@ async def test_a_path_that_is_not_utf8_is_refused(pool: HostPool, tmp_path: Path
     path = os.fsencode(tmp_path) + b"/\xff.py"
     with open(path, "w"), pytest.raises(AppNotFound, match=r"udcff.py' is not UTF-8"):
         await pool.open_session(os.fsdecode(path), kernel=KernelSpec(entry="json:loads"))
-
-
-async def test_another_interpreter_is_refused_for_now(pool: HostPool) -> None:
-    kernel = KernelSpec(entry="kernels:echo", executable="/usr/bin/python3")
-    with pytest.raises(SettingsError, match="executable"):
-        await pool.open_session(APPS / "kernels.py", kernel=kernel)
 
 
 async def test_a_closed_pool_refuses(pool: HostPool, open_kernel: Open) -> None:

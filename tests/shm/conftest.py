@@ -16,19 +16,13 @@ from pathlib import Path
 from types import CodeType, FrameType
 
 import pytest
+from pythons import OTHERS, name_of
 
 _ROOT = Path(__file__).parents[2]
-_OTHERS = ("3.12", "3.13")
 _PATIENCE_S = 60.0
 
 
-def _pythons() -> list[str]:
-    versions = Path.home() / ".pyenv" / "versions"
-    others = [sorted(versions.glob(f"{version}*/bin/python")) for version in _OTHERS]
-    return [sys.executable, *(str(found[-1]) for found in others if found)]
-
-
-@pytest.fixture(params=_pythons(), ids=lambda path: Path(path).parent.parent.name)
+@pytest.fixture(params=[sys.executable, *OTHERS], ids=name_of)
 def interpreter(request: pytest.FixtureRequest) -> str:
     """Each Python that is here. The package needs nothing but the standard library on Linux."""
     return str(request.param)

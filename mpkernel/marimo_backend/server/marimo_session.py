@@ -19,6 +19,7 @@ from mpkernel.errors import (
     ProtocolError,
     SandboxError,
     SessionClosed,
+    UnfitPython,
 )
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
@@ -305,6 +306,9 @@ class MarimoSession(BaseSession):
         logger.warning("session ended: %s", error.what, app=self.app.path, session=self.session_id)
         if isinstance(error, SandboxError):
             self.notify_of_failure("The packages of this app cannot be installed", str(error))
+            return
+        if isinstance(error, UnfitPython):
+            self.notify_of_failure("This app's Python cannot run it", str(error))
             return
         reload = "reload the page to start it again"
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload

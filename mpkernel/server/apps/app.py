@@ -27,6 +27,7 @@ from mpkernel.errors import (
     PoolClosed,
     SandboxError,
     SessionNameTaken,
+    UnfitPython,
 )
 from mpkernel.logs import get_logger
 from mpkernel.server.apps.processes import AppProcesses, OnDeath
@@ -261,7 +262,7 @@ class App:
         """A host's: why its process ended, who was on it, and what it had used."""
         self._processes.died(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
-        if isinstance(error, SandboxError):  # the next process would have the same header
+        if isinstance(error, SandboxError | UnfitPython):  # the next process would end likewise
             end_all(sessions, error)
             sessions = []
         coming_back, ending = self._sorted_out(sessions)

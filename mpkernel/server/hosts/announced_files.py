@@ -73,6 +73,10 @@ class AnnouncedFiles:
         self._releasing: set[asyncio.Task[None]] = set()
         self._is_over = False
 
+    def come_from(self, host: ProcessTag) -> None:
+        """The blocks and the temporary files are of this process, which a wrapper has started."""
+        self._host = host
+
     def stored(self, session: int, message: FileStored) -> None:
         """Register a file.
 
@@ -220,12 +224,14 @@ class AnnouncedFiles:
     def _is_of_host(self, message: FileStored) -> bool:
         path = message.location
         if message.kind == "block":
-            return path.startswith(self._prefix) and "/" not in path and len(path) <= _MOST_CHARS
+            return (
+                path.startswith(self._host.prefix) and "/" not in path and len(path) <= _MOST_CHARS
+            )
         if len(path) > _MOST_CHARS_OF_A_PATH:
             return False
         if not os.path.isabs(path) or os.path.normpath(path) != path:
             return False
-        return os.path.basename(os.path.dirname(path)).startswith(self._prefix)
+        return os.path.basename(os.path.dirname(path)).startswith(self._host.prefix)
 
 
 class _HostSource:

@@ -20,7 +20,7 @@ from mpkernel.errors import HostDied, HostStartError, MPKernelError, ProtocolErr
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
 from mpkernel.server.hosts.lifecycle import Lifecycle, State
-from mpkernel.server.launching.interpreter import never_ready
+from mpkernel.server.launching.interpreter import never_ready, unfit
 from mpkernel.server.launching.process import Process
 from mpkernel.server.sessions.app_and_host import AppOfSession
 from mpkernel.server.sessions.base import BaseSession
@@ -174,6 +174,10 @@ class Health:
         """The process has ended. If it was never ready, note that as the reason."""
         status = self._process.status()
         if self._life.state is not State.STARTING or status is None:
+            return
+        if not self._process.is_known and status.code is not None and status.code >= 0:
+            misfit = unfit(self._name, status, self._process.python)
+            self._evidence.ended_for(Reason.ENVIRONMENT, misfit)
             return
         error = never_ready(self._name, status, self._process.python)
         if error is not None:

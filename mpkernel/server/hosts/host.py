@@ -71,6 +71,7 @@ class AppHost:
         settings: the app's.
         pid: its process id.
         environment: as given.
+        python: the program of its Python where that is not the server's; else None.
         started_at: when it was launched, or adopted; `time.monotonic()`.
 
     Raises:
@@ -95,6 +96,7 @@ class AppHost:
         self.name = owner.name
         self.settings = owner.settings
         self.pid = process.pid
+        self.python = process.python if process.requirements is not None else None
         self.started_at = time.monotonic()
         self._owner = owner
         self._process = process
@@ -102,7 +104,7 @@ class AppHost:
         self._incoming: Incoming
         self._life = Lifecycle()
         self._table = SessionTable(owner.path, loop, self._on_exit)
-        self._evidence = DeathEvidence(owner.path, owner.name, loop)
+        self._evidence = DeathEvidence(owner.path, owner.name, loop, self.python)
         self._ending: Ending[AppHost]
         self._departure = Departure(
             owner,

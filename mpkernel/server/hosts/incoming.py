@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mpkernel.errors import KernelFailed, ProtocolError, SandboxError
+from mpkernel.errors import KernelFailed, ProtocolError, SandboxError, UnfitPython
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.server.hosts.credits import Credits
@@ -33,6 +33,7 @@ from mpkernel.wire.messages import (
     FileRemoved,
     FilesFreed,
     FileStored,
+    Hello,
     KernelCreated,
     KernelExited,
     NotPrepared,
@@ -42,6 +43,7 @@ from mpkernel.wire.messages import (
     Ready,
     Running,
     ShortOfMemory,
+    UnfitForHost,
     WantConsole,
     WantDrain,
     Warmed,
@@ -97,6 +99,7 @@ class Incoming:
         self._app = app.path
         self._name = app.name
         self._pid = process.pid
+        self._process = process
         self._health = health
         self._departure = departure
         self._on_shortage = on_shortage
@@ -108,6 +111,7 @@ class Incoming:
             self._tell_freed,
             mapped_age_s=settings.recycled_files_age_s,
         )
+        self.files.come_from(tag_of(process.host_pid))
         self.link: Link = process.connect(
             app.name,
             loop,
@@ -178,6 +182,10 @@ class Incoming:
                 self._health.end_for(
                     Reason.ENVIRONMENT, SandboxError(message.what, remedy=message.remedy)
                 )
+            case UnfitForHost():
+                self._refuse(UnfitPython(message.what, remedy=message.remedy))
+            case Hello():
+                self._on_hello(message)
             case Ready():
                 self.limits.ready()
                 self._departure.became_ready()
@@ -197,6 +205,17 @@ class Incoming:
                 self._table.news(number, message)
             case Warmed():
                 raise ProtocolError("it says that it is warm, and has an app already")
+
+    def _on_hello(self, hello: Hello) -> None:
+        error = self._process.accept(hello)
+        if error is not None:
+            self._refuse(error)
+            return
+        self.files.come_from(tag_of(self._process.host_pid))
+        logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
+
+    def _refuse(self, error: UnfitPython) -> None:
+        self._health.end_for(Reason.ENVIRONMENT, error)
 
     def _on_file_stored(self, number: int, message: FileStored) -> None:
         session = self._table.get(number)

@@ -18,8 +18,8 @@ from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.local_launcher import LocalLauncher
-from mpkernel.server.launching.other_python import environment_of
 from mpkernel.server.launching.process import Launcher
+from mpkernel.server.launching.python_of_app import python_of_app
 from mpkernel.server.launching.standbys import Standbys
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
@@ -91,15 +91,13 @@ class HostMaker:
                 logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
             self._watchdog = Watchdog(self._settings, Health.judged)
-        environment = environment_of(app.path, app.settings, kernel)
+        python = python_of_app(app.path, app.settings, kernel)
         process = None
         if kernel.env is None:
-            process = self.standby.take(app.path, app.settings, app.import_folders, environment)
+            process = self.standby.take(app.path, app.settings, app.import_folders, python)
         if process is None:
             env = environment_for(app.settings) if kernel.env is None else kernel.env
-            process = self._launcher.launch(
-                f"mpkernel {app.name}", env=env, environment=environment
-            )
+            process = self._launcher.launch(f"mpkernel {app.name}", env=env, python=python)
         loop = asyncio.get_running_loop()
         return AppHost(
             app,
@@ -110,7 +108,7 @@ class HostMaker:
             self._watchdog,
             kernel.argv,
             self._give_up_free_soon,
-            environment.folder if environment is not None else None,
+            python.folder if python is not None else None,
         )
 
     async def stop_watching(self) -> None:

@@ -9,6 +9,11 @@ local_launcher    launches one on this machine
 local_process     that one: its Pipes, its status, its end
 launch            the spawn itself: command line, descriptors, environment
 interpreter       which Python is executed
+python_of_app     with which Python an app's next process runs
+other_python      what is launched where that is not the server's
+given_python      such a Python that somebody names
+sandbox_python    such a Python of an environment that an app's header describes
+handshake         whether such a Python fits the server
 environments      which environment variables an app's process gets
 descriptor_limit  how many descriptors the server may have open, and how many apps may
 other_python      the Python of an app's own environment

@@ -17,9 +17,9 @@ from typing import IO, Self
 
 from mpkernel.errors import AppNotFound, HostStartError
 from mpkernel.program import ENDED, MainProgram
-from mpkernel.server.launching.interpreter import start_error
-from mpkernel.server.launching.launch import launch
-from mpkernel.server.launching.other_python import OtherPython
+from mpkernel.server.launching.interpreter import other_start_error, start_error
+from mpkernel.server.launching.launch import launch, launch_other
+from mpkernel.server.launching.other_python import Call, OtherPython
 from mpkernel.server.supervision.exit_status import ExitStatus, OutOfMemory
 
 __all__ = ["ForegroundApp"]
@@ -78,33 +78,35 @@ class ForegroundApp:
             raise AppNotFound(f"there is no app {app}", remedy="check the path")
         faults = tempfile.TemporaryFile(prefix="mpkernel-", buffering=0)  # noqa: SIM115 (kept)
         mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _watched())}
-        program = MainProgram(
-            _ENTRY,
-            app,
-            list(argv),
-            sys.path[0 if sys.flags.safe_path else 1 :] if python is None else None,
-            sorted(mask),
-            faults.fileno(),
-            os.getpid(),
-        )
+        path = sys.path[0 if sys.flags.safe_path else 1 :] if python is None else None
+        fd = faults.fileno()
+        arguments = (app, list(argv), path, sorted(mask), fd, os.getpid())
+        stdio = (None, None, None)
         try:
-            child = launch(
-                os.path.basename(app),
-                program,
-                descriptors=(faults.fileno(),),
-                stdio=(None, None, None),
-                own_session=False,
-                python=python,
-            )
+            if python is None:
+                child = launch(
+                    os.path.basename(app),
+                    MainProgram(_ENTRY, *arguments),
+                    descriptors=(fd,),
+                    stdio=stdio,
+                    own_session=False,
+                )
+            else:
+                child = launch_other(
+                    python,
+                    Call(_ENTRY, arguments),
+                    descriptors=(fd,),
+                    stdio=stdio,
+                    own_session=False,
+                )
         except (OSError, HostStartError) as error:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             faults.close()
-            if isinstance(error, OSError):
-                raise start_error(app, error) from error
-            raise
-        finally:
+            if isinstance(error, HostStartError):
+                raise
             if python is not None:
-                python.close()
+                raise other_start_error(app, error, python.path) from error
+            raise start_error(app, error) from error
         return cls(app, child, faults, mask)
 
     def wait(self) -> ExitStatus:

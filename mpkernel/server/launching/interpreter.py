@@ -16,10 +16,10 @@ import shutil
 import sys
 from multiprocessing import spawn
 
-from mpkernel.errors import HostStartError
+from mpkernel.errors import HostStartError, UnfitPython
 from mpkernel.server.supervision.exit_status import ExitStatus
 
-__all__ = ["interpreter", "never_ready", "start_error"]
+__all__ = ["interpreter", "never_ready", "other_start_error", "start_error", "unfit"]
 
 _NAME_ANOTHER = (
     "have the server's program call multiprocessing.set_executable with a Python that has mpkernel"
@@ -77,6 +77,38 @@ def start_error(name: str, error: OSError) -> HostStartError:
     return HostStartError(
         f"no process could be launched for {name}: {error}",
         remedy="look at the limits on processes, memory and descriptors of this user",
+    )
+
+
+def other_start_error(name: str, error: OSError, python: str) -> HostStartError:
+    """As `start_error`, for a process with another Python than the server's.
+
+    Args:
+        name: what should have run in it.
+        error: the refusal.
+        python: the program that was named.
+    """
+    if error.errno in _NOT_EXECUTED and error.filename not in (None, os.devnull):
+        return UnfitPython(
+            f"{python} cannot be executed for {name} ({error.strerror})",
+            remedy="name a Python's program, or the folder of a virtual environment",
+        )
+    return start_error(name, error)
+
+
+def unfit(name: str, status: ExitStatus, python: str) -> UnfitPython:
+    """The error for a process that was launched with another Python than the server's, and ended
+    before it said which one.
+
+    Args:
+        name: what should have run in it.
+        status: how it ended.
+        python: what was launched.
+    """
+    return UnfitPython(
+        f"{python} was launched for {name}, and {status} before it said which Python it is",
+        remedy="look at its last output; name a Python's program, or the folder of a virtual"
+        " environment, or a wrapper that hands its arguments on to one",
     )
 
 

@@ -11,6 +11,8 @@
 - Files in the current directory that have the same names as modules of the standard library are not
   imported. A child that is started with `-c` would look there first.
 
+Another Python than the launcher's is launched without *spawn*: see `other_python`.
+
 `local_process` and `foreground` say what the child is for, and how it is ended.
 """
 
@@ -27,9 +29,9 @@ from typing import Any, TypeAlias, cast
 from mpkernel.errors import HostStartError
 from mpkernel.program import MainProgram
 from mpkernel.server.launching.interpreter import interpreter
-from mpkernel.server.launching.other_python import OtherPython
+from mpkernel.server.launching.other_python import Call, OtherPython
 
-__all__ = ["Stdio", "launch"]
+__all__ = ["Stdio", "launch", "launch_other"]
 
 # When this is written, the child does not read yet: more than a pipe holds would block the caller.
 _MAX_PREPARATION_BYTES = 60_000
@@ -51,7 +53,6 @@ def launch(
     env: Mapping[str, str] | None = None,
     own_session: bool = True,
     preparation: Mapping[str, Any] | None = None,
-    python: OtherPython | None = None,
 ) -> subprocess.Popen[bytes]:
     """Launch a process. This takes about a millisecond. The caller has to end the process:
     `multiprocessing` does not know it, and neither terminates nor joins it.
@@ -64,15 +65,13 @@ def launch(
         env: its environment. Default: the launcher's own.
         own_session: whether the child leads a process session and a process group.
         preparation: what `spawn.prepare` sets in the child besides the import path.
-        python: what runs the child. Default: the server's Python, with the server's import path.
 
     Raises:
         OSError: the operating system refused (out of processes, memory, descriptors).
         HostStartError: there is no Python to launch, or there is too much to hand over.
     """
-    own = interpreter() if python is None else None
-    path = {"sys_path": _import_path()} if python is None else {}
-    payload = _pickled({**(preparation or {}), **path}, program)
+    python = interpreter()
+    payload = _pickled({**(preparation or {}), "sys_path": _import_path()}, program)
     if len(payload) > _MAX_PREPARATION_BYTES:
         raise HostStartError(
             f"sys.path and the like of this server take {len(payload)} bytes,"
@@ -82,14 +81,8 @@ def launch(
     child_reads, we_write = os.pipe()
     try:
         stdin, stdout, stderr = stdio
-        if python is None:
-            command = _command_line(cast(str, own), child_reads)
-        else:
-            command = python.command_line(child_reads)
-            descriptors += python.descriptors
-            env = python.environ(os.environ if env is None else env)
         child = subprocess.Popen(
-            command,
+            _command_line(python, child_reads),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -107,6 +100,41 @@ def launch(
         os.close(child_reads)
         os.close(we_write)
     return child
+
+
+def launch_other(
+    python: OtherPython,
+    call: Call,
+    *,
+    descriptors: tuple[int, ...],
+    stdio: Stdio,
+    env: Mapping[str, str] | None = None,
+    own_session: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Launch a process with another Python, as `launch` does.
+
+    Args:
+        python: what runs the child; it is closed here.
+        call: what runs in it.
+        descriptors, stdio, env, own_session: see `launch`.
+
+    Raises:
+        OSError: the operating system refused.
+        HostStartError: there is no room for what must be handed over.
+    """
+    stdin, stdout, stderr = stdio
+    try:
+        return subprocess.Popen(
+            python.command_line(call),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=python.environ(os.environ if env is None else env),
+            pass_fds=(*descriptors, *python.descriptors),
+            start_new_session=own_session,
+        )
+    finally:
+        python.close()
 
 
 def _pickled(*objects: object) -> memoryview:

@@ -16,10 +16,11 @@ from typing import Any, cast
 
 from mpkernel.program import enter
 from mpkernel.server.launching.descriptor_limit import limit_of_apps
-from mpkernel.server.launching.interpreter import start_error
-from mpkernel.server.launching.launch import launch
+from mpkernel.server.launching.handshake import name_in
+from mpkernel.server.launching.interpreter import other_start_error, start_error
+from mpkernel.server.launching.launch import launch, launch_other
 from mpkernel.server.launching.local_process import LocalProcess, close_all
-from mpkernel.server.launching.other_python import EnvironmentOfApp
+from mpkernel.server.launching.other_python import Call, PythonOfApp
 from mpkernel.server.links.sockets import socket_of
 from mpkernel.server.supervision.strays import MARK, new_mark
 
@@ -37,7 +38,7 @@ class LocalLauncher:
         name: str,
         *,
         env: Mapping[str, str] | None = None,
-        environment: EnvironmentOfApp | None = None,
+        python: PythonOfApp | None = None,
     ) -> LocalProcess:
         """See `Launcher.launch`. Takes about a millisecond.
 
@@ -47,7 +48,7 @@ class LocalLauncher:
         """
         ours: list[Connection | int] = []
         theirs: list[Connection | int] = []
-        python = None
+        other = None
         try:
             mark = new_mark()
             control, host_control = multiprocessing.Pipe(duplex=True)
@@ -65,40 +66,46 @@ class LocalLauncher:
                 theirs.append(write_end)
             _enlarge(control, host_stream)
             stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
-            if environment is not None:
-                python = environment.python(host_stream.fileno())
-            child = launch(
-                name,
-                _program(
+            descriptors = (host_control.fileno(), host_stream.fileno(), faults, sentinel)
+            arguments = (*descriptors, os.getpid(), limit_of_apps())
+            stdio = (subprocess.DEVNULL, stdout, stderr)
+            env = {**(os.environ if env is None else env), MARK: mark}
+            if python is None:
+                child = launch(
                     name,
-                    (
+                    _program(name, (_HOST_ENTRY, *arguments)),
+                    descriptors=descriptors,
+                    stdio=stdio,
+                    env=env,
+                    preparation={"name": name, "authkey": os.urandom(32)},
+                )
+            else:
+                other = python.python(host_stream.fileno())
+                child = launch_other(
+                    other,
+                    Call(
                         _HOST_ENTRY,
-                        host_control.fileno(),
+                        arguments,
                         host_stream.fileno(),
-                        faults,
-                        sentinel,
-                        os.getpid(),
-                        limit_of_apps(),
+                        tuple(map(name_in, python.requirements)),
                     ),
-                ),
-                descriptors=(host_control.fileno(), host_stream.fileno(), faults, sentinel),
-                stdio=(subprocess.DEVNULL, stdout, stderr),
-                env={**(os.environ if env is None else env), MARK: mark},
-                preparation={"name": name, "authkey": os.urandom(32)},
-                python=python,
-            )
+                    descriptors=descriptors,
+                    stdio=stdio,
+                    env=env,
+                )
         except OSError as error:
             close_all(ours)
+            if other is not None:
+                raise other_start_error(name, error, other.path) from error
             raise start_error(name, error) from error
         except BaseException:
             close_all(ours)
             raise
         finally:
             close_all(theirs)
-            if python is not None:
-                python.close()
-        launched = python.path if python is not None else cast(list[str], child.args)[0]
-        return LocalProcess(child, launched, control, stream, console, mark)
+        launched = other.path if other is not None else cast(list[str], child.args)[0]
+        requirements = python.requirements if python is not None else None
+        return LocalProcess(child, launched, requirements, control, stream, console, mark)
 
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:

@@ -16,14 +16,17 @@ import threading
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
+from mpkernel.errors import ProtocolError, UnfitPython
 from mpkernel.host_mark import HostMark
 from mpkernel.logs import get_logger
-from mpkernel.process_tree import Identity, Killed, kill_descendants
+from mpkernel.process_tree import Identity, Killed, descendants_of, kill_descendants
+from mpkernel.server.launching.handshake import misfit
 from mpkernel.server.launching.process import KILLED_WITHIN_S
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.strays import end_strays, see_out
+from mpkernel.wire.messages import Hello
 
 __all__ = ["LocalProcess", "close_all"]
 
@@ -34,12 +37,18 @@ _SYSTEM_TELLS_PARENTS = os.path.exists("/proc/self/task")
 its own then outlives its host."""
 
 
+_SIGNAL_IN_EXIT_CODE = 128
+"""What shells, and other programs, add to the number of the signal that ended what they started."""
+
+
 class LocalProcess:
     """A spawned app host and the server's ends of its Pipes. Made by `LocalLauncher`.
 
     Attributes:
         pid: its process id, which is also that of its process group and its process session.
         python: the program that was launched.
+        requirements: see `Process.requirements`.
+        host_pid, is_known: see `Process`.
         control: the control Pipe, which goes both ways.
         stream: the stream Pipe, which goes up only.
         stdout, stderr: read ends of what the host writes to its descriptors 1 and 2.
@@ -50,6 +59,7 @@ class LocalProcess:
         self,
         child: subprocess.Popen[bytes],
         python: str,
+        requirements: tuple[str, ...] | None,
         control: Connection,
         stream: Connection,
         read_ends: list[int],
@@ -58,9 +68,12 @@ class LocalProcess:
         self._child = child
         self.pid = child.pid
         self.python = python
+        self.requirements = requirements
         self.control = control
         self.stream = stream
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends
+        self.host_pid = child.pid
+        self.is_known = requirements is None
         self._pidfd = _open_pidfd(self.pid)
         self._mark = mark
         self._host_mark = HostMark.of_host(self.pid)
@@ -96,8 +109,30 @@ class LocalProcess:
             max_frame_bytes=max_frame_bytes,
         )
 
+    def accept(self, hello: Hello) -> UnfitPython | None:
+        """See `Process.accept`."""
+        if self.requirements is None or self.is_known:
+            raise ProtocolError("it says which Python it has, and was not asked")
+        self.is_known = True
+        if hello.pid != self.pid:
+            if all(hello.pid != one.pid for one in descendants_of(self.pid)):
+                return UnfitPython(
+                    f"{self.python} was launched, and the Python that answers is not among the"
+                    " processes that it has started",
+                    remedy="have this program execute a Python, or start it and wait for it",
+                )
+            self.host_pid = hello.pid
+        return misfit(hello, self.python, self.requirements)
+
     def status(self) -> ExitStatus | None:
         """How the process ended; None while it lives. It is not reaped by this."""
+        status = self._own_status()
+        if self.host_pid == self.pid or status is None or status.code is None:
+            return status
+        number = status.code - _SIGNAL_IN_EXIT_CODE
+        return ExitStatus(-number) if number in signal.valid_signals() else status
+
+    def _own_status(self) -> ExitStatus | None:
         if self._status is None:
             if not hasattr(os, "waitid"):  # macOS before Python 3.13
                 code = self._child.poll()

@@ -1,78 +1,128 @@
-"""`OtherPython`: a Python that is not the server's, for the process of an app.
+"""A Python that is not the server's, for the process of an app: what its two kinds share.
 
-    environment that is whole ─▶ its Python ──────────────────────────────────────▶ the host
-    environment that is not ───▶ the server's Python makes it ─ exec ─▶ its Python ─▶ the host
+    given      the interpreter, or the virtual environment, that a setting names ─▶ given_python
+    sandbox    the environment that the header of the app describes ──────────────▶ sandbox_python
 
-The other Python imports `mpkernel` and `shm` from a folder that holds these two alone, at the end
-of its import path. So its own packages come first, and no other package of the server's shows
-through. Nor do the variables with which the server's Python finds its own.
+Nothing is pickled for such a process, because another Python might not understand it: the command
+line names what runs there. The process looks first whether its Python can do that, and then says
+which Python and packages it has (`host.entering`); `handshake` judges that.
+
+The other Python imports `mpkernel` and `shm` from a folder that holds these two alone. The folder
+comes first until both are imported, so that they are the server's, whatever else is installed
+there. Then it is the last of the import path: the app's own packages come first, and no other
+package of the server's shows through. Nor do the variables with which the server's Python finds its
+own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import IO
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 import shm
 from mpkernel import errors
-from mpkernel.errors import HostStartError, SandboxError
+from mpkernel.errors import HostStartError, UnfitPython
 from mpkernel.private_files import make_private, sandbox_directory
-from mpkernel.sandboxes import Environment, Making, Recipe, Store, recipe_for
-from mpkernel.sandboxes.order import Order, written
-from mpkernel.sandboxes.uv import uv_environment
-from mpkernel.server.launching.environments import environment_for
-from mpkernel.server.launching.interpreter import interpreter
-from mpkernel.settings import Settings
-from mpkernel.spec import KernelSpec
+from mpkernel.wire.frames import Channel, encode_header
+from mpkernel.wire.messages import UnfitForHost, encode
 
-__all__ = ["EnvironmentOfApp", "OtherPython", "environment_of"]
+__all__ = ["NEEDED", "Call", "OtherPython", "PythonOfApp", "program_of", "variables_for"]
 
-_NEEDED = ("msgspec>=0.19",)
-"""What `mpkernel` and `shm` import in an app's process."""
+NEEDED = "msgspec>=0.19"
+"""What `mpkernel` and `shm` import in an app's process, as a requirement."""
 
-_PROGRAM = (
-    "import sys; sys.path.append({folder!r});"
-    " from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=None, pipe_handle={pipe})"
-)
-_MAKER = (
-    "import sys; sys.path[:] = {path!r}; from mpkernel.host.preparing import main; main({order})"
-)
+# PYTHONSAFEPATH does what `-P` does. A Python before 3.11 ignores the variable, and would not start
+# with the option: it could not say how old it is.
+_SAFE_PATH = "PYTHONSAFEPATH"
+_PROGRAM = """\
+import os, sys
+os.environ.pop({safe_path!r}, None)
+if sys.version_info < (3, 11):
+    os.write({fd}, {too_old!r})
+    os._exit({code})
+try:
+    __import__("msgspec")
+except ImportError:
+    os.write({fd}, {no_msgspec!r})
+    raise
+sys.path.insert(0, {folder!a})
+import mpkernel, shm
+sys.path.append(sys.path.pop(0))
+from mpkernel.host.entering import enter
+enter({entry!r}, {args!a}, {stream_fd}, {packages!a})
+"""
 
 _OF_THE_SERVER = ("PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 
-class EnvironmentOfApp(msgspec.Struct, frozen=True, kw_only=True):
-    """The environment in which a process of an app runs.
+class Call(NamedTuple):
+    """What a process runs.
 
     Attributes:
-        recipe: what it is made of.
-        env: the variables of uv.
+        entry: "package.module:function".
+        args: its arguments: numbers, texts, None, and lists of these.
+        stream_fd: the descriptor of the stream Pipe, on which the process says what it is. None for
+            a process without Pipes.
+        packages: the names of the packages whose versions the process says.
     """
 
-    recipe: Recipe
-    env: dict[str, str]
+    entry: str
+    args: tuple[object, ...]
+    stream_fd: int | None = None
+    packages: tuple[str, ...] = ()
+
+
+class OtherPython(Protocol):
+    """A Python, for one launch."""
 
     @property
-    def folder(self) -> str:
-        """Absolute path of its folder, which need not be there yet."""
-        return str(Store().folder_of(self.recipe.key))
+    def path(self) -> str:
+        """Its program."""
+
+    def command_line(self, call: Call) -> list[str]:
+        """What is executed.
+
+        Raises:
+            OSError, HostStartError: there is no room for what must be handed over.
+        """
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the process gets beside what every process gets."""
+
+    def environ(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The variables for the process, made from those that another one would get."""
+
+    def close(self) -> None:
+        """The process is launched, and has its own descriptors."""
+
+
+class PythonOfApp(Protocol):
+    """The Python with which the processes of an app run."""
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What the app's kernels need there, as requirements."""
+
+    @property
+    def key(self) -> str:
+        """What two apps have in common that may use the same standby."""
+
+    @property
+    def folder(self) -> str | None:
+        """Absolute path of the environment that was made for the app; None if it was not made by
+        this server."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether the environment is there, and can be used at once."""
-        environment = Store().find(self.recipe.key)
-        if environment is not None:
-            environment.close()
-        return environment is not None
+        """Whether it is there, and can be used at once."""
 
     def python(self, stream_fd: int) -> OtherPython:
-        """Its Python, for one launch.
+        """It, for one launch. Returns at once: if it must be made first, the process does that.
 
         Args:
             stream_fd: the descriptor on which the process tells what it does.
@@ -80,139 +130,76 @@ class EnvironmentOfApp(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             HostStartError: it cannot be had.
         """
-        store = Store()
-        try:
-            environment = store.find(self.recipe.key)
-            return OtherPython(self.recipe, store, environment, self.env, stream_fd)
-        except OSError as error:
-            raise SandboxError(
-                f"the environment of {self.recipe.app} cannot be had: {error}",
-                remedy="look at the limits of this server, and at the space for temporary files",
-            ) from error
 
     def made(self, say: Callable[[str], None]) -> OtherPython:
-        """Its Python, for one launch. Blocks until the environment is whole.
+        """It, for one launch. Blocks until it is there.
 
         Args:
             say: called with each line about what is done meanwhile.
 
         Raises:
-            SandboxError: it could not be made.
+            HostStartError: it cannot be had.
         """
-        store = Store()
-        making = Making(self.recipe, store, env=self.env, say=say)
-        return OtherPython(self.recipe, store, making.environment(), self.env)
 
 
-def environment_of(app: str, settings: Settings, kernel: KernelSpec) -> EnvironmentOfApp | None:
-    """The environment in which the next process of an app runs; None for the server's own.
+def program_of(path: str, call: Call) -> str:
+    """The program that a Python gets with `-c`.
 
     Args:
-        app: absolute path of the app's file.
-        settings: the app's.
-        kernel: what runs there.
+        path: the Python's, for messages.
+        call: what it runs.
 
     Raises:
-        SandboxError: the header of the app is not what the specification allows.
+        HostStartError: the folder with the server's packages cannot be made.
     """
-    if not (settings.sandbox if kernel.sandbox is None else kernel.sandbox):
-        return None
-    of_app = environment_for(settings) if kernel.env is None else kernel.env
-    env = uv_environment(os.environ, of_app)
-    try:
-        recipe = recipe_for(
-            app,
-            overlay=(*_NEEDED, *kernel.requirements),
-            left_out=kernel.left_out,
-            env=env,
-        )
-    except OSError as error:
-        raise SandboxError(f"{app} cannot be read: {error}", remedy="check the file") from error
-    return EnvironmentOfApp(recipe=recipe, env=env) if recipe is not None else None
+    is_told = call.stream_fd is not None
+    return _PROGRAM.format(
+        safe_path=_SAFE_PATH,
+        fd=call.stream_fd if is_told else 2,
+        code=os.EX_CONFIG,
+        too_old=_refusal(
+            UnfitPython(
+                f"{path} is older than Python 3.11", remedy="name a Python 3.11 or later for it"
+            ),
+            is_told=is_told,
+        ),
+        no_msgspec=_refusal(
+            UnfitPython(
+                f"{path} has no msgspec that can be imported",
+                remedy=f"install it there: {path} -m pip install '{NEEDED}'",
+            ),
+            is_told=is_told,
+        ),
+        folder=_own_packages(),
+        entry=call.entry,
+        args=call.args,
+        stream_fd=call.stream_fd,
+        packages=call.packages,
+    )
 
 
-class OtherPython:
-    """Launches one process with the Python of an environment.
+def variables_for(env: Mapping[str, str], environment: str | None) -> dict[str, str]:
+    """Variables for a process: none that are the server's own, and those of an active environment.
 
     Args:
-        recipe: of the environment.
-        store: where it lies, or is going to.
-        environment: the environment; None if it must be made.
-        env: the variables of uv.
-        stream_fd: see `EnvironmentOfApp.python`; needed where there is no environment yet.
-
-    Attributes:
-        path: its program; it need not be there yet.
-
-    Raises:
-        OSError: there is no room for what must be handed over.
+        env: what a process with the server's Python would get.
+        environment: the folder of the process's virtual environment; None if it has none.
     """
+    kept = {name: value for name, value in env.items() if not name.startswith(_OF_THE_SERVER)}
+    kept[_SAFE_PATH] = "1"
+    if environment is None:
+        return kept
+    path = env.get("PATH", os.defpath)
+    programs = os.path.join(environment, "bin")
+    return {**kept, "VIRTUAL_ENV": environment, "PATH": f"{programs}{os.pathsep}{path}"}
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        store: Store,
-        environment: Environment | None,
-        env: dict[str, str],
-        stream_fd: int | None = None,
-    ) -> None:
-        self.path = str(store.python_of(recipe.key))
-        self._recipe = recipe
-        self._store = store
-        self._environment = environment
-        self._env = env
-        self._stream_fd = stream_fd
-        self._packages = _own_packages()
-        self._order: IO[bytes] | None = None
 
-    def command_line(self, pipe: int) -> list[str]:
-        """What is executed.
-
-        Args:
-            pipe: the descriptor from which `spawn` reads what to run.
-        """
-        program = _PROGRAM.format(folder=self._packages, pipe=pipe)
-        command = [self.path, "-P", "-c", program, "--multiprocessing-fork"]
-        if self._environment is not None:
-            return command
-        assert self._stream_fd is not None, "the process tells nobody what it does"
-        order = self._order = written(
-            Order(
-                app=self._recipe.app,
-                overlay=self._recipe.overlay,
-                left_out=self._recipe.left_out,
-                env=self._env,
-                directory=str(self._store.directory),
-                stream_fd=self._stream_fd,
-                command=command,
-            )
-        )
-        maker = _MAKER.format(path=[*filter(None, sys.path)], order=order.fileno())
-        return [interpreter(), "-P", "-c", maker, "--multiprocessing-fork"]
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """What the process gets beside what every process gets: the lock of its environment, which
-        is in use as long as the process lives, or the order to make it."""
-        if self._environment is not None:
-            return (self._environment.lock.fd,)
-        return (self._order.fileno(),) if self._order is not None else ()
-
-    def environ(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Variables for the process: those of an active environment, and none that are the
-        server's own."""
-        folder = os.path.dirname(os.path.dirname(self.path))
-        kept = {name: value for name, value in env.items() if not name.startswith(_OF_THE_SERVER)}
-        path = env.get("PATH", os.defpath)
-        programs = os.path.join(folder, "bin")
-        return {**kept, "VIRTUAL_ENV": folder, "PATH": f"{programs}{os.pathsep}{path}"}
-
-    def close(self) -> None:
-        """The process is launched, and has its own descriptors."""
-        if self._environment is not None:
-            self._environment.close()
-        if self._order is not None:
-            self._order.close()
+def _refusal(error: UnfitPython, *, is_told: bool) -> bytes:
+    """What a process writes that cannot run: a frame for the server, or a line for people."""
+    if not is_told:
+        return os.fsencode(f"mpkernel: {error}\n")
+    payload = encode(UnfitForHost(error.what, error.remedy))
+    return encode_header(Channel.MANAGEMENT, 0, len(payload)) + payload
 
 
 def _own_packages() -> str:
@@ -230,17 +217,13 @@ def _own_packages() -> str:
     try:
         make_private(folder)
         for name, target in targets.items():
-            _link(folder / name, target)
+            try:
+                os.symlink(target, folder / name)
+            except FileExistsError:
+                continue
     except OSError as error:
         raise HostStartError(
             f"no folder for the packages of apps' processes can be had: {error}",
             remedy="set XDG_CACHE_HOME to a folder of this user",
         ) from error
     return str(folder)
-
-
-def _link(path: Path, target: str) -> None:
-    try:
-        os.symlink(target, path)
-    except FileExistsError:
-        return

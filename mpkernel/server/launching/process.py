@@ -19,10 +19,12 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from mpkernel.errors import UnfitPython
 from mpkernel.process_tree import Identity
-from mpkernel.server.launching.other_python import EnvironmentOfApp
+from mpkernel.server.launching.other_python import PythonOfApp
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
+from mpkernel.wire.messages import Hello
 
 __all__ = ["KILLED_WITHIN_S", "Launcher", "Process"]
 
@@ -40,6 +42,11 @@ class Process(Protocol):
     @property
     def python(self) -> str:
         """The program that was launched, for messages."""
+
+    @property
+    def requirements(self) -> tuple[str, ...] | None:
+        """What must be installed where it runs. None: it has the server's Python, and the packages
+        of it; it does not say `Hello`."""
 
     @property
     def stdout(self) -> int:
@@ -84,6 +91,22 @@ class Process(Protocol):
     def status(self) -> ExitStatus | None:
         """How the process ended; None while it lives. Returns at once, and leaves it unreaped."""
 
+    @property
+    def host_pid(self) -> int:
+        """The process id of the host. It is not `pid` where a wrapper was launched, which has
+        started the host."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has the server's Python, or has said which one it has."""
+
+    def accept(self, hello: Hello) -> UnfitPython | None:
+        """The process says which Python it has. Returns why it cannot be used; None if it can.
+
+        Raises:
+            ProtocolError: it was not asked, or says it again.
+        """
+
     def kill(self) -> None:
         """Have the process, and all that it started, killed. From any thread; harmless when it is
         gone."""
@@ -120,7 +143,7 @@ class Launcher(Protocol):
         name: str,
         *,
         env: Mapping[str, str] | None = None,
-        environment: EnvironmentOfApp | None = None,
+        python: PythonOfApp | None = None,
     ) -> Process:
         """Start a process that waits to be told what it is for. Returns at once, long before the
         process is ready.
@@ -128,8 +151,8 @@ class Launcher(Protocol):
         Args:
             name: the process's name, for logs and messages.
             env: its variables, to which marks of our own may be added. Default: the server's.
-            environment: the packages with which it runs. If these must be got first, it says so,
-                and is the longer not ready. Default: the server's.
+            python: with what it runs. If that must be made first, it says so, and is the longer
+                not ready. Default: the server's Python.
 
         Raises:
             HostStartError: it was refused, and why.

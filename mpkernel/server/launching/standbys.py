@@ -1,7 +1,7 @@
-"""`Standbys`: the standbys of a pool: of the server's Python, and of the last app's environment.
+"""`Standbys`: the standbys of a pool: of the server's Python, and of the last other one.
 
-A process cannot change its environment. So there is a `Standby` for each of these two, and when an
-app is started in another environment, the standby of the one before is ended.
+A process cannot change its Python, or its environment. So there is a `Standby` for each of these
+two, and when an app is started with a third one, the standby of the one before is ended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import HostStartError
-from mpkernel.server.launching.other_python import EnvironmentOfApp
+from mpkernel.server.launching.other_python import PythonOfApp
 from mpkernel.server.launching.process import Launcher, Process
 from mpkernel.server.launching.standby import Standby
 from mpkernel.settings import Settings
@@ -31,8 +31,8 @@ class Standbys:
         self._settings = settings
         self._launcher = launcher
         self._of_server = Standby(settings, launcher)
-        self._of_environment: Standby | None = None
-        self._key = ""  # of that environment
+        self._of_other: Standby | None = None
+        self._key = ""  # of that other Python
         self._ending: set[Standby] = set()
         self._closed = False
 
@@ -55,15 +55,15 @@ class Standbys:
         app: str,
         settings: Settings,
         import_folders: Iterable[str] = (),
-        environment: EnvironmentOfApp | None = None,
+        python: PythonOfApp | None = None,
     ) -> Process | None:
         """A warm process for an app; see `Standby.take`.
 
         Args:
             app, settings, import_folders: see there.
-            environment: the environment that the app needs. Default: the server's own.
+            python: the Python that the app needs. Default: the server's own.
         """
-        standby = self._of_server if environment is None else self._standby_of(environment)
+        standby = self._of_server if python is None else self._standby_of(python)
         return standby.take(app, settings, import_folders)
 
     async def close(self) -> None:
@@ -85,16 +85,16 @@ class Standbys:
 
     @property
     def _all(self) -> list[Standby]:
-        return [one for one in (self._of_server, self._of_environment) if one is not None]
+        return [one for one in (self._of_server, self._of_other) if one is not None]
 
-    def _standby_of(self, environment: EnvironmentOfApp) -> Standby:
-        key, before = environment.recipe.key, self._of_environment
+    def _standby_of(self, python: PythonOfApp) -> Standby:
+        key, before = python.key, self._of_other
         if before is not None and (key == self._key or self._closed):
             return before
-        standby = Standby(self._settings, _LauncherInEnvironment(self._launcher, environment))
+        standby = Standby(self._settings, _LauncherOfPython(self._launcher, python))
         if self._closed:
             standby.close_soon()
-        self._of_environment, self._key = standby, key
+        self._of_other, self._key = standby, key
         if before is not None:
             supervised_task(self._end(before), name="mpkernel.standby.end")
         return standby
@@ -107,33 +107,32 @@ class Standbys:
             self._ending.discard(standby)
 
 
-class _LauncherInEnvironment:
-    """A `Launcher` whose processes run in one environment, once that is whole.
+class _LauncherOfPython:
+    """A `Launcher` whose processes run with one Python, once that is whole.
 
     Args:
         launcher: launches them.
-        environment: the environment.
+        python: the Python.
     """
 
-    def __init__(self, launcher: Launcher, environment: EnvironmentOfApp) -> None:
+    def __init__(self, launcher: Launcher, python: PythonOfApp) -> None:
         self._launcher = launcher
-        self._environment = environment
+        self._python = python
 
     def launch(
         self,
         name: str,
         *,
         env: Mapping[str, str] | None = None,
-        environment: EnvironmentOfApp | None = None,
+        python: PythonOfApp | None = None,
     ) -> Process:
         """See `Launcher.launch`.
 
         Raises:
             HostStartError: it was refused; or the environment is not whole yet.
         """
-        if not self._environment.is_whole:
+        if not self._python.is_whole:
             raise HostStartError(
-                f"the environment of {self._environment.recipe.app} is not made yet",
-                remedy="wait",
+                f"the environment {self._python.folder} is not made yet", remedy="wait"
             )
-        return self._launcher.launch(name, env=env, environment=self._environment)
+        return self._launcher.launch(name, env=env, python=self._python)

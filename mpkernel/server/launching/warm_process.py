@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from mpkernel.aio.patience import PatientTimer, patient_timeout
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
-from mpkernel.errors import HostStartError, ProtocolError
+from mpkernel.errors import HostStartError, ProtocolError, UnfitPython
 from mpkernel.logs import get_logger
 from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.environments import environment_for
@@ -25,7 +25,7 @@ from mpkernel.server.launching.process import KILLED_WITHIN_S, Launcher, Process
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.settings import Settings
 from mpkernel.wire.frames import MAX_FRAME_BYTES, Channel, Frame
-from mpkernel.wire.messages import Warm, Warmed, decode_up, encode
+from mpkernel.wire.messages import Hello, UnfitForHost, Warm, Warmed, decode_up, encode
 
 __all__ = ["Inherited", "WarmProcess"]
 
@@ -99,6 +99,7 @@ class WarmProcess:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._is_too_slow = False
+        self._warmed: Warmed | None = None
         payload = encode(warm)
         self._process = launcher.launch("mpkernel standby", env=inherited.environment)
         try:
@@ -177,15 +178,31 @@ class WarmProcess:
     def _on_frames(self, frames: list[Frame]) -> None:
         for frame in frames:
             message = decode_up(frame.payload)
-            if not isinstance(message, Warmed) or self.is_ready:
-                raise ProtocolError(f"a standby said {type(message).__name__}")
-            self._timer.cancel()
-            self.is_ready = True
-            self.names = message.names
-            self.slowed = message.slowed
-            if output := self._output.text:
-                logger.info("a standby's imports wrote: %s", output, pid=self.pid)
-            self._on_warmed(self)
+            match message:
+                case Hello():
+                    self._refuse(self._process.accept(message))
+                case UnfitForHost():
+                    self._refuse(UnfitPython(message.what, remedy=message.remedy))
+                case Warmed() if self._warmed is None:
+                    self._warmed = message
+                case _:
+                    raise ProtocolError(f"a standby said {type(message).__name__}")
+            if self._warmed is not None and self._process.is_known and not self.is_ready:
+                self._become_ready(self._warmed)
+
+    def _become_ready(self, warmed: Warmed) -> None:
+        self._timer.cancel()
+        self.is_ready = True
+        self.names = warmed.names
+        self.slowed = warmed.slowed
+        if output := self._output.text:
+            logger.info("a standby's imports wrote: %s", output, pid=self.pid)
+        self._on_warmed(self)
+
+    def _refuse(self, error: UnfitPython | None) -> None:
+        if error is not None:
+            logger.info("standby ended: %s", error, pid=self.pid)
+            self.kill()
 
     def _on_timeout(self) -> None:
         self._is_too_slow = True

@@ -93,6 +93,7 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
         last_lines: the last lines that it wrote to its descriptors 1 and 2.
         memory: what it used, the oldest sample first.
         sessions: the sessions that were on it.
+        python: see `Death`.
     """
 
     at: float
@@ -106,6 +107,7 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     last_lines: list[str]
     memory: list[Memory]
     sessions: list[SessionAtDeath]
+    python: str | None = None
 
 
 def report_of(
@@ -128,6 +130,7 @@ def report_of(
             for one in usages
         ],
         sessions=[_session(session, now) for session in sessions[:_MAX_SESSIONS]],
+        python=death.python,
     )
 
 

@@ -164,6 +164,7 @@ def _host(
         sessions=[seen[session] for session in host.sessions if session in seen],
         environment=host.environment,
         is_preparing=host.is_preparing,
+        python=host.python,
     )
 
 

@@ -59,6 +59,7 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         environment: the folder of the environment that it has for itself; None if it uses the
             server's packages.
         is_preparing: whether that environment is still being made.
+        python: the program of its Python where that is not the server's; else None.
     """
 
     pid: int
@@ -79,6 +80,7 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     sessions: list[SessionSnapshot]
     environment: str | None = None
     is_preparing: bool = False
+    python: str | None = None
 
 
 class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):

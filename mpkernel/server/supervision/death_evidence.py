@@ -25,16 +25,20 @@ class DeathEvidence:
         app: absolute path of the app's file.
         name: its short name.
         loop: the running loop.
+        python: see `Death`.
 
     Attributes:
         tail: the last lines that the process wrote; None before it has a console.
     """
 
-    def __init__(self, app: str, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, app: str, name: str, loop: asyncio.AbstractEventLoop, python: str | None = None
+    ) -> None:
         self.tail: ConsoleTail | None = None
         self._app = app
         self._name = name
         self._loop = loop
+        self._python = python
         self._fault: tuple[Reason, MPKernelError] | None = None
         self._oom = OutOfMemory()
         self._ended = asyncio.Event()
@@ -97,5 +101,6 @@ class DeathEvidence:
             what=what,
             last_lines=tuple(self.tail.lines()) if self.tail is not None else (),
             faults=faults,
+            python=self._python,
         )
         return death, error

@@ -36,7 +36,8 @@ class Reason(enum.Enum):
     START = "start"
     """It was not ready in time, or could not be launched."""
     ENVIRONMENT = "environment"
-    """The environment that its header names could not be made."""
+    """The environment that its header names could not be made, or the Python that is named for it
+    cannot run it."""
     UNKNOWN = "unknown"
     """Another part of the program reaped the process, so that its exit status is lost."""
 
@@ -52,6 +53,7 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
         last_lines: what it wrote last to its descriptors 1 and 2, a line each. Default: nothing.
         faults: what faulthandler wrote of the crash signal that ended the process: a traceback of
             every thread; empty after any other end.
+        python: the program of its Python where that is not the server's; else None.
     """
 
     app: str
@@ -60,6 +62,7 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     last_lines: tuple[str, ...] = ()
     faults: str = ""
+    python: str | None = None
 
     @property
     def report(self) -> str:

@@ -1,0 +1,98 @@
+"""`GivenPython`: the interpreter, or the virtual environment, that a setting or a kernel names.
+
+It is looked at before each launch. So one that was repaired meanwhile is used by the next process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import msgspec
+
+from mpkernel.errors import UnfitPython
+from mpkernel.server.launching.other_python import Call, program_of, variables_for
+
+__all__ = ["GivenPython", "given_python"]
+
+_REMEDY = "name a Python's program, or the folder of a virtual environment"
+
+
+class GivenPython(msgspec.Struct, frozen=True, kw_only=True):
+    """A Python that somebody names: a `PythonOfApp`, and the `OtherPython` of each launch.
+
+    Attributes:
+        path: its program.
+        requirements: see `PythonOfApp`.
+    """
+
+    path: str
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """See `PythonOfApp.key`."""
+        return "\n".join((self.path, *self.requirements))
+
+    @property
+    def folder(self) -> None:
+        """See `PythonOfApp.folder`: nothing is made for the app."""
+
+    @property
+    def is_whole(self) -> bool:
+        """See `PythonOfApp.is_whole`."""
+        return True
+
+    def python(self, stream_fd: int) -> Self:
+        """See `PythonOfApp.python`."""
+        return self
+
+    def made(self, say: Callable[[str], None]) -> Self:
+        """See `PythonOfApp.made`."""
+        return self
+
+    def command_line(self, call: Call) -> list[str]:
+        """See `OtherPython.command_line`."""
+        return [self.path, "-c", program_of(self.path, call)]
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """See `OtherPython.descriptors`: none."""
+        return ()
+
+    def environ(self, env: Mapping[str, str]) -> dict[str, str]:
+        """See `OtherPython.environ`."""
+        folder = os.path.dirname(os.path.dirname(self.path))
+        is_environment = os.path.exists(os.path.join(folder, "pyvenv.cfg"))
+        return variables_for(env, folder if is_environment else None)
+
+    def close(self) -> None:
+        """See `OtherPython.close`."""
+
+
+def given_python(named: str, requirements: tuple[str, ...] = ()) -> GivenPython:
+    """The Python that somebody names.
+
+    Args:
+        named: the path of its program, or of the folder of a virtual environment; "~" is the
+            user's home.
+        requirements: see `PythonOfApp`.
+
+    Raises:
+        UnfitPython: nothing that could be executed is there.
+    """
+    path = os.path.abspath(os.path.expanduser(named))
+    if os.path.isdir(path):
+        folder, path = path, os.path.join(path, "bin", "python")
+        if not os.path.exists(path):
+            raise UnfitPython(
+                f"{folder} is no virtual environment: it has no bin/python", remedy=_REMEDY
+            )
+    elif not os.path.exists(path):
+        raise UnfitPython(f"there is no Python {path}", remedy=_REMEDY)
+    if not os.access(path, os.X_OK):
+        raise UnfitPython(
+            f"{path} may not be executed by this user", remedy=f"{_REMEDY}, or change its mode"
+        )
+    return GivenPython(path=path, requirements=requirements)
