@@ -64,9 +64,14 @@ def _next_checks(code: CodeType, offset: int) -> tuple[frozenset[int] | None, bo
     checks: set[int] = set()
     may_end = False
     first = instructions.get(offset)
-    if first is None or offset not in following:
+    if first is None:
         return None, True
-    to_follow = [_target(first) if first.opname == "JUMP_BACKWARD" else following[offset]]
+    if first.opname == "JUMP_BACKWARD":
+        to_follow = [_target(first)]
+    elif offset in following:
+        to_follow = [following[offset]]
+    else:
+        return None, True
     seen: set[int] = set()
     while to_follow:
         at = to_follow.pop()

@@ -116,10 +116,22 @@ def test_an_exception_lands_in_a_loop_wherever_it_is() -> None:
         except KeyboardInterrupt as error:
             outcomes.append(error)
 
+    def for_ever() -> None:
+        while True:  # its jump backwards is the last instruction of all
+            pass
+
+    def call(_: threading.Event) -> None:
+        try:
+            for_ever()
+        except KeyboardInterrupt as error:
+            outcomes.append(error)
+
     for _ in range(20):
         with thread_in(spin) as spinning:
             until(lambda: throw(spinning))
-    assert len(outcomes) == 20
+        with thread_in(call) as spinning:
+            until(lambda: throw(spinning))
+    assert len(outcomes) == 40
 
 
 def here() -> None:
