@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any, NamedTuple, cast
 
-__all__ = ["has_set_a_global", "is_locking", "may_hold_a_lock"]
+__all__ = ["has_set_a_global", "is_entering_a_with", "may_hold_a_lock"]
 
 _ACQUIRE = frozenset({"acquire", "acquirelock", "lockacquire", "acquirerestore", "__enter__"})
 _RELEASE = frozenset({"release", "releaselock", "lockrelease", "releasesave", "__exit__"})
 _LOCK, _UNLOCK = "lock", "unlock"
 _CALLS = frozenset({"CALL", "CALL_KW", "CALL_FUNCTION_EX"})
-_LOADS_CONSTANT = frozenset({"LOAD_CONST", "LOAD_COMMON_CONSTANT"})
 _CHECKS_TYPE = frozenset({"CHECK_EXC_MATCH", "CHECK_EG_MATCH"})
 _LEAVES_HANDLER = frozenset({"RERAISE", "RETURN_VALUE", "RETURN_CONST"})
 
@@ -43,19 +42,6 @@ class _Call(NamedTuple):
     start: int
     end: int
     acquires: bool
-
-
-class _WithCalls(NamedTuple):
-    """The calls of a `with`, which are instructions of their own.
-
-    Attributes:
-        enters: of `__enter__`. Only since Python 3.14: there an exception at the end of the call
-            comes before the block has begun, and nothing calls `__exit__`.
-        leaves: of `__exit__`, with three times None.
-    """
-
-    enters: frozenset[int]
-    leaves: frozenset[int]
 
 
 class _Locking(NamedTuple):
@@ -85,8 +71,6 @@ def may_hold_a_lock(code: CodeType, offset: int, *, calls_in_c: bool) -> bool:
         calls_in_c: whether this is the innermost frame. A call that acquires then runs in C, and
             may be at its end, with the lock held.
     """
-    if calls_in_c and offset in _with_calls(code).enters:
-        return True
     if not _names_a_lock(code):
         return False
     if _bare(code.co_name) in _RELEASE:
@@ -110,34 +94,6 @@ def may_hold_a_lock(code: CodeType, offset: int, *, calls_in_c: bool) -> bool:
     return not _is_released_by_handlers(locking, offset)
 
 
-def is_locking(code: CodeType, offset: int) -> bool:
-    """Whether the instruction at `offset` is a call that acquires or releases."""
-    found = _with_calls(code)
-    if offset in found.enters or offset in found.leaves:
-        return True
-    if not _names_a_lock(code):
-        return False
-    locking = _locking(code)
-    return any(call.start <= offset < call.end for call in (*locking.calls, *locking.handled))
-
-
-@functools.lru_cache(maxsize=4096)
-def _with_calls(code: CodeType) -> _WithCalls:
-    enters, leaves = set(), set()
-    instructions = list(dis.get_instructions(code))
-    for before, at in itertools.pairwise(instructions):
-        if at.opname == "CALL" and before.opname == "LOAD_SPECIAL":
-            enters.add(at.offset)
-    for index in range(3, len(instructions)):
-        at = instructions[index]
-        if at.opname == "CALL" and all(
-            given.opname in _LOADS_CONSTANT and given.argrepr == "None"
-            for given in instructions[index - 3 : index]
-        ):
-            leaves.add(at.offset)
-    return _WithCalls(frozenset(enters), frozenset(leaves))
-
-
 def _is_release(calls: list[_Call]) -> bool:
     return any(not call.acquires for call in calls)
 
@@ -154,6 +110,22 @@ def has_set_a_global(code: CodeType, offset: int) -> bool:
     """Whether a function may have set a global variable when it is at `offset`."""
     first = _first_global_set(code) if code.co_flags & inspect.CO_NEWLOCALS else None
     return first is not None and offset > first
+
+
+@functools.lru_cache(maxsize=1024)
+def _entrances(code: CodeType) -> frozenset[int]:
+    return frozenset(
+        call.offset
+        for loading, call in itertools.pairwise(dis.get_instructions(code))
+        if loading.opname == "LOAD_SPECIAL" and call.opname == "CALL"
+    )
+
+
+def is_entering_a_with(code: CodeType, offset: int) -> bool:
+    """Whether a `with` calls `__enter__` at `offset`. In Python 3.14 an exception from another
+    thread may be raised at the end of this call, and then nothing calls `__exit__`
+    (https://github.com/python/cpython/issues/148874)."""
+    return offset in _entrances(code)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -16,8 +16,8 @@ another thread would wait for ever for an item that was put but not announced. W
 exception, where they leave no step half-done (`waits`): there only the frames below them decide.
 
 Between the check of the stack and the exception the thread must not move. The interpreter raises
-the exception where the thread gave up the GIL (it looks for exceptions once it has taken the GIL
-back), or when the C call returns that the thread is in. The check takes many steps of Python, and
+the exception where the thread gave up the GIL, or before the next step from there (see `landing`),
+or when the C call returns that the thread is in. The check takes many steps of Python, and
 between them the thread may have had the GIL and gone on. So the last step is one call in C, which
 does not give up the GIL: it compares the innermost frame and its instruction with those that were
 checked, and has the exception raised only if they are the same. As long as the innermost frame has
@@ -35,8 +35,8 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-from mpkernel.interrupts.half_done import has_set_a_global, may_hold_a_lock
-from mpkernel.interrupts.next_check import comes_at_a_lock
+from mpkernel.interrupts.half_done import has_set_a_global, is_entering_a_with, may_hold_a_lock
+from mpkernel.interrupts.landing import LANDS_LATE, at_any_place, at_next_step, next_steps
 
 __all__ = ["is_ending", "is_importing", "raise_in", "throw", "WAITING_CODE"]
 
@@ -96,7 +96,13 @@ def throw(thread: int, was_cancelled: Callable[[], bool] | None = None) -> bool:
     # Asked after the look at the frame: if the loop cancels the task later, the frame has moved.
     if was_cancelled is not None and (was_cancelled() or _sleeps_in_its_loop(top)):
         return False
-    return not _would_harm(top) and _throw_if_still_at(thread, top, instruction)
+    if _would_harm(top):
+        return False
+    at_next_step(thread, top.f_code)
+    is_thrown = _throw_if_still_at(thread, top, instruction)
+    if not is_thrown:
+        at_any_place(thread)
+    return is_thrown
 
 
 def raise_in(thread: int) -> None:
@@ -140,19 +146,35 @@ def _would_harm(top: FrameType) -> bool:
     if top.f_code in WAITING_CODE:
         while frame is not None and (frame.f_code in WAITING_CODE or frame.f_code is _WAIT):
             frame = frame.f_back
-    elif _is_short_step(top) or comes_at_a_lock(top):
+    elif _is_short_step(top):
+        return True
+    if frame is top and _would_harm_at_its_place(top):
         return True
     while frame is not None:
-        code = frame.f_code
         if (
-            code.co_filename in _IMPORTERS
-            or code.co_name in _LEAVES
-            or may_hold_a_lock(code, frame.f_lasti, calls_in_c=frame is top)
-            or (has_set_a_global(code, frame.f_lasti) and _is_shared(frame))
+            frame.f_code.co_filename in _IMPORTERS
+            or frame.f_code.co_name in _LEAVES
+            or _has_begun(frame, frame.f_lasti, calls_in_c=frame is top)
         ):
             return True
         frame = frame.f_back
     return False
+
+
+def _would_harm_at_its_place(top: FrameType) -> bool:
+    """What matters for the innermost frame only: the call in C that it is in, and its next step."""
+    offset = top.f_lasti
+    if is_entering_a_with(top.f_code, offset):
+        return True
+    steps = next_steps(top.f_code, offset) if LANDS_LATE else ()
+    return any(_has_begun(top, step, calls_in_c=False) for step in steps)
+
+
+def _has_begun(frame: FrameType, offset: int, *, calls_in_c: bool) -> bool:
+    code = frame.f_code
+    return may_hold_a_lock(code, offset, calls_in_c=calls_in_c) or (
+        has_set_a_global(code, offset) and _is_shared(frame)
+    )
 
 
 def _is_short_step(frame: FrameType) -> bool:

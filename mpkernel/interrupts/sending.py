@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from mpkernel.builtins_like import builtin_like
+from mpkernel.interrupts.landing import at_any_place
 from mpkernel.interrupts.safe_points import is_ending, is_importing, raise_in, throw
 from mpkernel.interrupts.waits import make_waits_interruptible
 
@@ -212,6 +213,7 @@ class Interrupts:
                     _interruptible.pop(thread, None)
                     if thrown:
                         _absorb(thread)
+                        at_any_place(thread)
             except KeyboardInterrupt:  # the last one: none is thrown from now on
                 late = True
                 continue
