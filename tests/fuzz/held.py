@@ -46,7 +46,9 @@ class HeldHost:
         )
         for fd in write_ends:
             os.close(fd)
-        self.process = LocalProcess(sleeper, "sleep", control, stream, list(read_ends), new_mark())
+        self.process = LocalProcess(
+            sleeper, "sleep", None, control, stream, list(read_ends), new_mark()
+        )
         self.ends = (host_control, host_stream)
         self.prefix = tag_of(self.process.pid).prefix
         self._server_ends = (control, stream)

@@ -142,8 +142,9 @@ async def test_an_mpkernel_that_is_installed_there_is_not_the_one_that_runs(
 
 
 async def test_what_a_kernel_names_wins_over_the_setting_and_a_header_over_both(
-    app: Path, bare: str, monkeypatch: pytest.MonkeyPatch
+    app: Path, bare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # with no environment in it yet
     async with HostPool(Settings(python="/nowhere")) as pool:
         (app.parent / "kernels.py").write_text(
             "import sys\ndef prefix(kernel):\n    kernel.send(sys.prefix.encode())\n"

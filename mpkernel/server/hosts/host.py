@@ -50,9 +50,7 @@ logger = get_logger(__name__)
 
 class AppHost:
     """A live app host. It is made on the loop's thread; `send` and `open` may be called from any.
-
-    Making it tells the process which app to run, and returns at once. Sessions may be opened from
-    then on.
+    Making it tells the process which app to run; sessions may be opened at once.
 
     Args:
         owner: the app. It is told of the process's end, on the loop's thread.
@@ -67,7 +65,7 @@ class AppHost:
 
     Attributes:
         app: absolute path of the app's file.
-        name: its short name, for messages.
+        name: the app's short name.
         settings: the app's.
         pid: its process id.
         environment: as given.

@@ -104,6 +104,7 @@ class Incoming:
         self._departure = departure
         self._on_shortage = on_shortage
         self._table = table
+        self._is_refused = False
         self.files = AnnouncedFiles(
             registry,
             tag_of(process.pid),
@@ -159,13 +160,15 @@ class Incoming:
             self.files.release_host()
 
     def _on_frames(self, frames: list[Frame]) -> None:
-        if not frames:
+        if not frames or self._is_refused:
             return
         self.limits.arriving(frames)
         self._table.received(frames, self._on_news)
         self.limits.arrived()
 
     def _on_news(self, number: int, payload: bytes) -> None:
+        if self._is_refused:  # by a message just before: no session shall start on it
+            return
         message = decode_up(payload)
         self.limits.managed(payload)
         match message:
@@ -215,6 +218,7 @@ class Incoming:
         logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
 
     def _refuse(self, error: UnfitPython) -> None:
+        self._is_refused = True
         self._health.end_for(Reason.ENVIRONMENT, error)
 
     def _on_file_stored(self, number: int, message: FileStored) -> None:
