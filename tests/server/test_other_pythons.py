@@ -142,9 +142,8 @@ async def test_an_mpkernel_that_is_installed_there_is_not_the_one_that_runs(
 
 
 async def test_what_a_kernel_names_wins_over_the_setting_and_a_header_over_both(
-    app: Path, bare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Path, bare: str
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # with no environment in it yet
     async with HostPool(Settings(python="/nowhere")) as pool:
         (app.parent / "kernels.py").write_text(
             "import sys\ndef prefix(kernel):\n    kernel.send(sys.prefix.encode())\n"
@@ -152,10 +151,9 @@ async def test_what_a_kernel_names_wins_over_the_setting_and_a_header_over_both(
         kernel = KernelSpec(entry="kernels:prefix", executable=bare)
         session = await pool.open_session(app, kernel=kernel)
         assert (await anext(session)).payload.decode() == str(Path(bare).parent.parent)
-    monkeypatch.setenv("UV", "/nowhere/uv")
-    sandboxed = write_app(app.parent / "headed.py", "dependencies = []")
+    sandboxed = write_app(app.parent / "headed.py", "dependencies = 3")
     async with HostPool(Settings(python="/nowhere", sandbox=True)) as pool:
-        with pytest.raises(HostStartError, match="uv"):
+        with pytest.raises(HostStartError, match="dependencies in the header"):
             await PythonClient.open(pool, sandboxed)
         with pytest.raises(UnfitPython, match="there is no Python /nowhere"):
             await PythonClient.open(pool, app)
