@@ -27,11 +27,14 @@ not moved, the frames below it have not.
 from __future__ import annotations
 
 import ctypes
+import gc
 import itertools
 import operator
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
@@ -75,6 +78,10 @@ _WRITES_FOR_LONG = "mpkernel.host.console"
 """The exception: code that prints all the time gives up the GIL only inside these writes, and could
 never be stopped otherwise."""
 
+_COLLECTS_ANYWHERE = sys.version_info < (3, 12)
+_no_collection_lock = threading.RLock()  # a collection may come before it is off
+_is_collection_off = False  # by us; guarded by _no_collection_lock
+
 _set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_exception.argtypes = [ctypes.c_ulong, ctypes.py_object]
 
@@ -89,7 +96,7 @@ def throw(thread: int, was_cancelled: Callable[[], bool] | None = None) -> bool:
             has done so. No exception is needed then, nor while the loop sleeps: what told it wakes
             it. Default: no loop was told.
     """
-    top = sys._current_frames().get(thread)
+    top = _top_of(thread)
     if top is None:
         return False
     instruction = top.f_lasti
@@ -112,7 +119,7 @@ def raise_in(thread: int) -> None:
 
 def is_importing(thread: int) -> bool:
     """Whether a thread imports a module, or waits until another thread has imported it."""
-    frame = sys._current_frames().get(thread)
+    frame = _top_of(thread)
     while frame is not None:
         if frame.f_code.co_filename in _IMPORTERS:
             return True
@@ -123,7 +130,8 @@ def is_importing(thread: int) -> bool:
 def is_ending(thread: int) -> bool:
     """Whether code that was interrupted, or cancelled, is ending because of that: it is in an
     `except` or `finally` block, or in an `__exit__`."""
-    current: Any = sys._current_exceptions().get(thread)
+    with _without_collection():
+        current: Any = sys._current_exceptions().get(thread)
     error: BaseException | None = current[1] if isinstance(current, tuple) else current
     while error is not None:
         if isinstance(error, _ends()):
@@ -138,7 +146,49 @@ def _throw_if_still_at(thread: int, top: FrameType, instruction: int) -> bool:
     is_still_top = map(operator.is_, map(dict.get, frames, [thread]), [top])
     is_still_there = map(operator.eq, map(operator.attrgetter("f_lasti"), [top]), [instruction])
     is_thrown = map(_set_exception, [thread], [KeyboardInterrupt])
-    return all(itertools.chain(is_still_top, is_still_there, is_thrown))
+    with _without_collection():
+        return all(itertools.chain(is_still_top, is_still_there, is_thrown))
+
+
+def _top_of(thread: int) -> FrameType | None:
+    """The innermost frame of a thread."""
+    with _without_collection():
+        return sys._current_frames().get(thread)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage is collected in this `with`. While Python 3.11 looks at the threads, it holds a
+    lock of the interpreter and makes objects. A collection there would wait for that same lock, for
+    ever, and no thread would run any more (https://github.com/python/cpython/issues/106883). Later
+    versions collect only between two steps of bytecode."""
+    global _is_collection_off
+    if not _COLLECTS_ANYWHERE:
+        yield
+        return
+    with _no_collection_lock:
+        if not gc.isenabled():  # the user's code has disabled it
+            yield
+            return
+        _is_collection_off = True
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
+            _is_collection_off = False
+
+
+def _collect_again() -> None:
+    """In a fork, which may have been made inside of such a `with`."""
+    global _no_collection_lock, _is_collection_off
+    _no_collection_lock = threading.RLock()
+    if _is_collection_off:
+        _is_collection_off = False
+        gc.enable()
+
+
+os.register_at_fork(after_in_child=_collect_again)
 
 
 def _would_harm(top: FrameType) -> bool:

@@ -7,6 +7,7 @@ import dis
 import importlib
 import queue
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -297,3 +298,39 @@ def test_whatever_a_thread_does_no_shared_lock_is_left_held() -> None:
         for held in (lock, rlock, condition, shared.mutex):
             assert held.acquire(timeout=20)
             held.release()
+
+
+LOOKING = """
+import gc, os, threading
+from mpkernel.interrupts.safe_points import is_ending, is_importing, throw
+
+def leave_garbage():
+    while True:
+        cycle = [threading.local()]
+        cycle.append(cycle)
+        deeper(3, cycle)
+
+def deeper(depth, cycle):  # for each call that is seen, the interpreter makes a frame
+    return deeper(depth - 1, cycle) if depth else [cycle]
+
+gc.set_threshold(1)
+threads = [threading.Thread(target=leave_garbage, daemon=True) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(100_000):
+    is_importing(threads[0].ident)
+    is_ending(threads[0].ident)
+for thread in threads:
+    while not throw(thread.ident):
+        pass
+assert gc.isenabled()
+print("went on", flush=True)
+os._exit(0)
+"""
+
+
+def test_a_collection_of_garbage_while_threads_are_looked_at_stops_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKING], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "went on\n"
