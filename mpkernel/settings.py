@@ -1,7 +1,7 @@
-"""`Settings`: everything that can be set, with the unit in its name and the default here.
+"""`Settings`: everything that can be set, with its default and the check of its values.
 
-Where values come from (flags, the environment, a file), and which apps have their own, is told in
-`configuration`.
+`configuration` finds the values (in flags, the environment and a file) and says which apps have
+their own. `docs/settings.md` has a table of all settings.
 """
 
 from __future__ import annotations
@@ -48,15 +48,49 @@ POOL_WIDE = frozenset(
         "watch_interval_s",
     }
 )
-"""The settings that all apps of a pool share: no app can have its own."""
+"""The settings of a whole pool: no app can have a value of its own."""
+
+_OVER_0 = frozenset(
+    {
+        "start_timeout_s",
+        "processes_max",
+        "sessions_per_process",
+        "spread_at",
+        "sessions_max",
+        "window_bytes",
+        "host_window_bytes",
+        "backlog_bytes",
+        "sse_stall_timeout_s",
+        "watch_interval_s",
+        "memory_soft_bytes",
+        "memory_hard_bytes",
+        "ping_interval_s",
+        "ping_timeout_s",
+        "max_threads",
+        "max_descriptors",
+        "max_age_s",
+        "metrics_interval_s",
+    }
+)
+"""The settings that must not be 0. No setting can be negative."""
+
+_PATHS = {
+    "metrics_file": "a file",
+    "session_store_directory": "a directory",
+    "python": "a Python",
+}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a `HostPool` behaves.
 
+    A setting whose name ends in `_s` is a number of seconds, one whose name ends in `_bytes` a
+    number of bytes. A *process* is here always the process of an app, and a *session* is one client
+    of an app, with a kernel of its own.
+
     Attributes:
-        start_timeout_s: how long an app's process may take to start, and a standby to import its
-            modules. Default 60.
+        start_timeout_s: how long a process may take from its launch until it is ready, and a
+            standby until its imports are done. Then it is ended. Default 60.
         stop_grace_s: how long a process that was asked to leave may take before it is killed.
             Default 1.
         drain_grace_s: how long running commands may go on when the server leaves. Default 7: the
@@ -67,114 +101,124 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             waits, it is left waiting, and ends when its wait ends. Default 2.
         max_abandoned: per process, how many threads may be left waiting like that before the
             process drains. Default 16.
-        idle_retire_s: how long a process stays after its last session ended. Default 5; 0 retires
-            it at once, None never.
-        processes_max: over how many processes at most an app's sessions are spread. Sessions in one
-            process share modules, caches and Python's interpreter lock. Processes that are about to
-            leave are not counted. Default 1; None: no bound.
-        processes_min: how many processes an app keeps, from its first session on, also without any
-            session. Default 0.
-        sessions_per_process: with so many sessions, a process gets no more while the app may have
-            another process. Default None: no bound.
-        spread_at: with so many of its sessions computing, a process gets no more while the app may
-            have another process. A session computes while it runs a command for longer than 0.1 s,
-            and until its first command is done. Default 1.
+        idle_retire_s: how long a process stays after its last session ended. Default 5; 0: it
+            leaves at once; None: it never leaves for that.
+        processes_max: the largest number of processes over which the sessions of an app are
+            spread. Sessions in one process share modules, caches and Python's interpreter lock.
+            Processes that are about to leave are not counted. Default 1; None: no bound.
+        processes_min: how many processes an app keeps from its first session on, even while it has
+            no session. Default 0.
+        sessions_per_process: a process that has this many sessions gets no more while the app may
+            have another process. Default None: no bound.
+        spread_at: a process in which this many sessions compute gets no more sessions while the app
+            may have another process. A session computes while it runs a command for longer than
+            0.1 s, and until its first command is done. Default 1.
         sessions_max: how many sessions an app may have. One more is refused. Default None: no
             bound.
-        window_bytes: per session and direction, how many bytes may be sent and not yet taken. On
-            the way up, each message counts 64 bytes more. Default 8 MiB.
+        window_bytes: per session and direction, how many bytes may be sent that the other side has
+            not yet taken. On the way from the kernel to the client, each message counts 64 bytes
+            more than its size. Default 8 MiB.
         host_window_bytes: how many bytes all sessions of a process together may have sent to the
-            server and not yet taken there. The first 64 KiB of each session do not count. The more
-            of it is in use, the less of its own window each session may use. Default 64 MiB.
-        backlog_bytes: per process, how many bytes the server keeps that the process's Pipe does
-            not take now. When there are more, a send is refused. Default 64 MiB.
-        sse_stall_timeout_s: how long a page of marimo's that is connected by server-sent events,
-            not by a WebSocket, may take nothing of what is sent to it, before its connection ends.
+            server that were not yet taken there. The first 64 KiB of each session do not count. The
+            more of it is in use, the less of its own window each session may use. Default 64 MiB.
+        backlog_bytes: per process, how many bytes the server keeps that the process has not read
+            yet. When there are more, a send is refused. Default 64 MiB.
+        sse_stall_timeout_s: how long a page of marimo's that is connected by server-sent events
+            (not by a WebSocket) may take nothing of what is sent to it, before its connection ends.
             It may connect again. Default 60; None: for ever.
-        max_frame_bytes: the largest message. Default 256 MiB; marimo's servers have 1 GiB.
-        relay_console: whether what an app's process writes to its descriptors 1 and 2 is written
-            to the server's, each line with the app's name before it. Default True.
+        max_frame_bytes: the size of the largest message. Default 256 MiB; marimo's servers have
+            1 GiB.
+        relay_console: whether what a process writes to its descriptors 1 and 2 is written to the
+            server's, each line with the app's name before it. Default True.
         file_storage: where apps keep virtual files: "shared_memory" (default), "temp_file", or
-            None: not at all, files are data URLs.
+            None: nowhere; the files become data URLs.
         file_fallback: what is used instead when shared memory is full or cannot be used:
             "temp_file" (default), or None: the app gets the error.
-        session_files_bytes: how much one session may keep in virtual files. Default None: no bound.
-        files_bytes: how much all sessions of the pool together may keep in virtual files. Default
-            None: no bound.
+        session_files_bytes: how many bytes one session may keep in virtual files. Default None: no
+            bound.
+        files_bytes: how many bytes all sessions of the pool together may keep in virtual files.
+            Default None: no bound.
         recycled_files_bytes: per process, how much freed shared memory is kept to be used again.
             Default 64 MiB.
         recycled_files_age_s: how long it is kept. Default 30.
-        restart_limit: how many deaths of an app's process within `restart_window_s` are followed by
-            a restart. After one more, the app is not started for `restart_cool_down_s`. Default 5.
+        restart_limit: after how many deaths within `restart_window_s` a process is still started
+            again. After one more, it is not started for `restart_cool_down_s`. Deaths are counted
+            for each of the app's processes on its own. Default 5.
         restart_window_s: see `restart_limit`. Default 60.
         restart_cool_down_s: see `restart_limit`. Default 60.
-        restart_backoff_s: how long the second restart within the window waits (the first does not);
-            each further one twice as long, less a random part of up to a half. Default 0.5.
+        restart_backoff_s: how long the second restart within `restart_window_s` waits (the first
+            does not wait). Each further restart waits twice as long as the one before. A random
+            part of each wait, at most half of it, is left out. Default 0.5.
         restart_backoff_max_s: the longest such wait. Default 30.
-        journal_bytes: per session, how much is kept to bring it back after a death. Also how much
-            may be sent to it while it has no process; more is refused. Default 1 MiB.
+        journal_bytes: per session, how much is kept to bring it back after the death of its
+            process. It is also how much may be sent to the session while it has no process; more is
+            refused. Default 1 MiB.
         journal_files_bytes: per session, how much of uploaded files and other long texts is kept
-            to bring it back, in shared memory or temporary files, beside `journal_bytes`. Default
-            1 GiB; 0: none.
-        session_store: whether what brings sessions back is kept on the disk, too, so that a session
-            comes back after the end of the server. Default False; marimo's servers do it.
-        session_store_directory: where: a directory that no other user may enter. Servers that share
-            it take over what those among them that died have left. Default None:
-            `$XDG_STATE_HOME/mpkernel/sessions`, which is `~/.local/state/mpkernel/sessions` where
-            that variable is not set.
-        session_store_delay_s: how long after a change it is written. Default 0.1; 0: what is sent
-            to a kernel is on the disk before `send` returns, which waits for the disk.
-        session_store_ttl_s: how long a session that has ended, or whose server has, can come back.
-            Default 3600.
-        session_store_sessions: how many sessions are kept there. Of more, the oldest are removed.
-            Default 10,000.
-        session_store_bytes: how large their files may be together. Default 1 GiB.
-        watch_interval_s: how often the server looks at what apps' processes use. Default 1; None:
-            it does not look, and `memory_soft_bytes` and all that follow up to `max_age_s` have no
-            effect.
-        memory_soft_bytes: resident memory of an app's process and of all that it started, summed
-            (pages that forked processes share count for each), over which it gets no new sessions
-            until it uses a tenth less. Default None: no bound.
-        memory_hard_bytes: resident memory, summed in the same way, over which the process is ended
-            and started again. Default None: no bound.
+            to bring it back, beside `journal_bytes`, in shared memory or in temporary files.
+            Default 1 GiB; 0: none.
+        session_store: whether what brings sessions back is also kept on the disk, so that a session
+            comes back after the end of the server. Default False; marimo's servers have True.
+        session_store_directory: the directory for that. No other user may have access to it.
+            Servers that share it take over the sessions of those among them that have ended.
+            Default None: `$XDG_STATE_HOME/mpkernel/sessions`, which is
+            `~/.local/state/mpkernel/sessions` where that variable is not set.
+        session_store_delay_s: how long after a change a session is written there. Default 0.1; 0:
+            what is sent to a kernel is on the disk before `send` returns, so that `send` waits for
+            the disk.
+        session_store_ttl_s: how long a session can come back after it has ended, or after its
+            server has ended. Default 3600.
+        session_store_sessions: how many sessions are stored. If there are more, the oldest are
+            removed. Default 10,000.
+        session_store_bytes: how many bytes they may have together. If they have more, the oldest
+            are removed. Default 1 GiB.
+        watch_interval_s: how often the server looks at what processes use. Default 1; None: it
+            never looks, and the settings from `memory_soft_bytes` to `max_age_s` have no effect.
+        memory_soft_bytes: resident memory of a process and of all that it started, summed (memory
+            that forked processes share counts once for each). Over it, the process gets no new
+            sessions until it uses a tenth less than this. Default None: no bound.
+        memory_hard_bytes: resident memory, summed in the same way. Over it, the process is ended
+            and started again, and its sessions come back. Default None: no bound.
         ping_interval_s: how often a process is asked whether it still answers. Default 5.
         ping_timeout_s: a process that has not answered for this long, and has computed nothing
-            meanwhile, is ended and started again. So is one that a debugger has stopped: set None
-            to debug. Default 60; None: no process is asked.
+            meanwhile, is ended and started again. So is one that a debugger has stopped: use None
+            while you debug. Default 60; None: no process is asked.
         max_threads: a process with more threads is replaced: new sessions get a fresh process, and
             the old one leaves with its last session. Default None: no bound.
-        max_descriptors: a process with more open descriptors is replaced. Default None: no bound.
-        max_age_s: a process that has run for longer is replaced. Default None: no bound.
-        standby: how many warm processes wait for the next app that starts or restarts. Default 0.
+        max_descriptors: a process with more open descriptors is replaced in the same way. Default
+            None: no bound.
+        max_age_s: a process that has run for longer is replaced in the same way. Default None: no
+            bound.
+        standby: how many processes, with their imports done, wait for the next app that starts or
+            restarts. Default 0; marimo's servers have 1.
         standby_imports: the modules that these processes import beforehand: modules of installed
-            libraries that most apps import anyway. Default: none.
+            libraries that most apps import anyway. Default: none; marimo's servers import those of
+            marimo.
         snapshot: whether the server keeps a snapshot of itself, which `mpkernel status` and
-            `mpkernel top` show. Default False; marimo's servers do.
+            `mpkernel top` show. Default False; marimo's servers have True.
         control: whether `mpkernel restart`, `drain` and `stop` reach the server, for its own user.
-            Needs `snapshot`. Default False; marimo's servers are reached.
-        crash_reports: how many reports of deaths of apps' processes are kept, of all servers of
-            the user together. Default 0: none is written; marimo's servers keep 100.
+            Needs `snapshot`. Default False; marimo's servers have True.
+        crash_reports: how many reports of deaths of processes are kept, of all servers of the user
+            together. Default 0: none is written; marimo's servers keep 100.
         sandbox: whether an app whose file has a header that names its packages (PEP 723) runs in an
             environment of its own, which uv makes; see `docs/sandboxes.md`. Default False: all apps
             use the server's packages.
-        python: another Python for the processes of apps: the path of its program, or of the folder
-            of a virtual environment. It may be any Python from 3.11 on, and needs msgspec; for
-            marimo's notebooks, the server's version of marimo, too. An app that runs in an
-            environment of its own (`sandbox`) uses that one. Default None: the server's Python.
-        env_allow: which of the server's environment variables an app's process gets, as globs of
-            their names. Some it always gets: see `server.launching.environments`. Default None:
-            all.
-        env_deny: which of the server's environment variables it does not get, also where
+        python: another Python for processes: the path of its program, or of the folder of a virtual
+            environment. It may be any Python from 3.11 on, and needs msgspec; for marimo's
+            notebooks, also the server's version of marimo. An app that runs in an environment of
+            its own (`sandbox`) uses the Python of that. Default None: the server's Python.
+        env_allow: which of the server's environment variables a process gets, as globs of their
+            names. Some it always gets: see `server.launching.environments`. Default None: all.
+        env_deny: which of the server's environment variables a process does not get, also where
             `env_allow` matches. Default: none.
-        log_format: how what apps' processes write to their descriptors 1 and 2 is relayed:
-            "plain" (default), lines with the app's name before them, or "json", lines of JSON; see
+        log_format: how what processes write to their descriptors 1 and 2 is relayed: "plain"
+            (default), lines with the app's name before them, or "json", lines of JSON; see
             `json_lines`. `mpkernel run` writes its own log in the same way.
-        log_level: from which level on mpkernel's own loggers are heard in `mpkernel run`: "debug",
-            "info" (each process's start and end, among others), "warning" (default) or "error". A
-            program of your own sets the level of the loggers "mpkernel" and "shm".
-        metrics_file: a file in the OpenMetrics text format, into which the server writes numbers
-            for monitoring. Everybody may read it. It is removed when the server ends. Default
-            None: no such file.
+        log_level: the lowest level of mpkernel's own messages that `mpkernel run` writes to its
+            log: "debug", "info" (each process's start and end, among others), "warning" (default)
+            or "error". A program of your own sets the level of the loggers "mpkernel" and "shm".
+        metrics_file: the path of a file in the OpenMetrics text format, to which the server writes
+            numbers for monitoring. Every user may read it. It is removed when the server ends.
+            Default None: no such file.
         metrics_interval_s: how often the file is written. Default 15.
 
     Raises:
@@ -242,69 +286,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, float | int) and not abs(value) <= _MOST:  # rejects NaN, too
-                raise SettingsError(f"setting {name} is {value}; it must not be over {_MOST}")
-        for name in (
-            "start_timeout_s",
-            "processes_max",
-            "sessions_per_process",
-            "spread_at",
-            "sessions_max",
-            "window_bytes",
-            "host_window_bytes",
-            "backlog_bytes",
-            "sse_stall_timeout_s",
-            "watch_interval_s",
-            "memory_soft_bytes",
-            "memory_hard_bytes",
-            "ping_interval_s",
-            "ping_timeout_s",
-            "max_threads",
-            "max_descriptors",
-            "max_age_s",
-            "metrics_interval_s",
-        ):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise SettingsError(f"setting {name} is {value}; it must be over 0")
-        for name, choices in (
-            ("file_storage", ("shared_memory", "temp_file", None)),
-            ("file_fallback", ("temp_file", None)),
-            ("log_format", ("plain", "json")),
-            ("log_level", ("debug", "info", "warning", "error")),
-        ):
-            if getattr(self, name) not in choices:
-                raise SettingsError(
-                    f"setting {name} is {getattr(self, name)!r}; it must be one of {choices}"
-                )
-        for name in (
-            "stop_grace_s",
-            "drain_grace_s",
-            "interrupt_grace_s",
-            "max_abandoned",
-            "idle_retire_s",
-            "processes_min",
-            "session_files_bytes",
-            "files_bytes",
-            "recycled_files_bytes",
-            "recycled_files_age_s",
-            "restart_limit",
-            "restart_window_s",
-            "restart_cool_down_s",
-            "restart_backoff_s",
-            "restart_backoff_max_s",
-            "journal_bytes",
-            "journal_files_bytes",
-            "session_store_delay_s",
-            "session_store_ttl_s",
-            "session_store_sessions",
-            "session_store_bytes",
-            "standby",
-            "crash_reports",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise SettingsError(f"setting {name} is {value}; it must not be negative")
+            _check_type(name, value)
+            if isinstance(value, float | int):
+                _check_number(name, value)
         if self.processes_max is not None and self.processes_min > self.processes_max:
             raise SettingsError(
                 f"setting processes_min is {self.processes_min}; it must not be over processes_max,"
@@ -312,17 +296,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if not LEAST_FRAME_BYTES <= self.max_frame_bytes <= MOST_FRAME_BYTES:
             raise SettingsError(
-                f"setting max_frame_bytes is {self.max_frame_bytes};"
-                f" {LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES} are possible"
+                f"setting max_frame_bytes is {self.max_frame_bytes}; it must be from"
+                f" {LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}"
             )
-        for name, kind in (
-            ("metrics_file", "file"),
-            ("session_store_directory", "directory"),
-            ("python", "Python"),
-        ):
+        for name, what in _PATHS.items():
             value = getattr(self, name)
             if value is not None and (not value or "\0" in value):
-                raise SettingsError(f"setting {name} is {value!r}; it must name a {kind}")
+                raise SettingsError(f"setting {name} is {value!r}; it must be the path of {what}")
         for name in ("env_allow", "env_deny"):
             for pattern in getattr(self, name) or ():
                 if not _VARIABLES.fullmatch(pattern):
@@ -335,3 +315,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"setting memory_soft_bytes is {soft}; it must not be over memory_hard_bytes,"
                 f" which is {hard}"
             )
+
+
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
+def _check_type(name: str, value: object) -> None:
+    try:
+        msgspec.convert(value, _FIELDS[name].type)
+    except msgspec.ValidationError as error:
+        kind = Settings.__annotations__[name]
+        raise SettingsError(
+            f"setting {name} is {value!r}; it must be of the type {kind}"
+        ) from error
+
+
+def _check_number(name: str, value: float) -> None:
+    if not abs(value) <= _MOST:  # rejects NaN, too
+        raise SettingsError(f"setting {name} is {value}; it must be a number up to {_MOST}")
+    if value < 0:
+        raise SettingsError(f"setting {name} is {value}; it must not be negative")
+    if value == 0 and name in _OVER_0:
+        raise SettingsError(f"setting {name} is {value}; it must be over 0")

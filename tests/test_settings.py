@@ -41,7 +41,7 @@ def test_sizes_have_units(text: str, size: int | None) -> None:
     if size is not None:
         assert size_of(text) == size
         return
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a size"):
         size_of(text)
 
 
@@ -150,8 +150,12 @@ def test_the_first_rule_that_matches_counts() -> None:
     ("changes", "says"),
     [
         ({"pace": 1}, "no setting pace"),
-        ({"standby": 1}, "standby is one of the whole server"),
-        ({"max_threads": 0}, "max_threads is 0"),
+        ({"standby": 1}, "standby is a setting of the whole server"),
+        ({"max_threads": 0}, "max_threads is 0; it must be over 0"),
+        ({"max_threads": -1}, "max_threads is -1; it must not be negative"),
+        ({"max_threads": "5"}, r"max_threads is '5'; it must be of the type int \| None"),
+        ({"file_storage": "floppy"}, "file_storage is 'floppy'; it must be of the type Literal"),
+        ({"env_deny": "AWS_*"}, r"env_deny is 'AWS_\*'; it must be of the type tuple"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(changes: dict[str, Any], says: str) -> None:

@@ -34,6 +34,8 @@ Usage: mpkernel settings [PATH...] [--settings FILE] [--NAME VALUE]... [--json]
 
   --json   as JSON, sizes in bytes
 
+  `mpkernel docs settings` says what each setting does.
+
   Exit code: 0; 1 if something is unknown or impossible, with its place.
 """
 

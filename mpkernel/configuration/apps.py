@@ -1,4 +1,4 @@
-"""`AppRule`: settings of some apps only, chosen by a glob of their paths."""
+"""`AppRule`: settings of some apps only, which a glob of their paths chooses."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ class AppRule(NamedTuple):
 
     Attributes:
         path: a glob: "*", "?" and "[…]" stand for parts of one name, "**" for any number of
-            folders. Relative to the current directory, where it is not absolute. A path matches as
-            it is written, and with its symbolic links followed.
-        changes: by name of a setting. None of `POOL_WIDE`.
+            folders. If it is not absolute, it is relative to the current directory. It is compared
+            with an app's path as that is written, and with the symbolic links in that followed.
+        changes: the values of these apps, by the names of the settings. The settings that
+            `settings.POOL_WIDE` names belong to the whole pool and cannot be changed here.
     """
 
     path: str
     changes: Mapping[str, Any]
 
     def matches(self, app: str) -> bool:
-        """Whether this is for an app.
+        """Whether this rule is for an app.
 
         Args:
-            app: the path of its file.
+            app: the path of the app's file.
         """
         pattern = os.path.abspath(self.path).split(os.sep)
         folder, name = os.path.split(os.path.abspath(app))
@@ -47,14 +48,17 @@ class AppRule(NamedTuple):
         """The settings with these changes.
 
         Raises:
-            SettingsError: one is unknown, belongs to the whole pool, or is impossible.
+            SettingsError: a name is not a setting's, or that of a setting of the whole pool; or a
+                value is impossible.
         """
         for name in self.changes:
             if name not in Settings.__struct_fields__:
-                raise SettingsError(f"there is no setting {name}", remedy="mpkernel settings")
+                raise SettingsError(
+                    f"there is no setting {name}", remedy="`mpkernel settings` shows all"
+                )
             if name in POOL_WIDE:
                 raise SettingsError(
-                    f"setting {name} is one of the whole server, no app has its own",
+                    f"{name} is a setting of the whole server; no app can have its own",
                     remedy="set it for all apps",
                 )
         return msgspec.structs.replace(settings, **self.changes)

@@ -100,8 +100,8 @@ def _is_trusted(path: str) -> bool:
 @functools.cache
 def _warn_of(path: str, owner: int) -> None:
     logger.warning(
-        "%s is left alone: it belongs to another user (uid %d); if its settings shall hold, name it"
-        " with --settings or MPKERNEL_SETTINGS",
+        "%s is not used: it belongs to another user (uid %d); to use it all the same, name it with"
+        " --settings or MPKERNEL_SETTINGS",
         path,
         owner,
     )
@@ -119,12 +119,12 @@ def _table_of(path: str) -> Any:
 
 def _checked(path: str, table: Any) -> SettingsFile:
     if not isinstance(table, dict):
-        raise SettingsError(f"{path}: tool.mpkernel is no table", remedy=f"write {_TABLE}")
+        raise SettingsError(f"{path}: tool.mpkernel is not a table", remedy=f"write {_TABLE}")
     entries = table.get(_APPS, [])
     values = _values(f"{path} {_TABLE}", {k: v for k, v in table.items() if k != _APPS})
     if not isinstance(entries, list):
         raise SettingsError(
-            f"{path} {_TABLE}: {_APPS} is no array of tables",
+            f"{path} {_TABLE}: {_APPS} is not an array of tables",
             remedy=f"write [[tool.mpkernel.{_APPS}]] above each",
         )
     rules = (_rule(path, number, entry) for number, entry in enumerate(entries, start=1))
@@ -142,7 +142,7 @@ def _rule(path: str, number: int, entry: Any) -> AppRule:
     values = _values(place, {key: value for key, value in entry.items() if key != "path"})
     for name in POOL_WIDE & values.keys():
         raise SettingsError(
-            f"{place}: {name} is a setting of the whole server, no app has its own",
+            f"{place}: {name} is a setting of the whole server; no app can have its own",
             remedy=f"move it to {_TABLE}",
         )
     return AppRule(os.path.join(glob.escape(os.path.dirname(path)), pattern), values)

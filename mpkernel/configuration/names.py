@@ -1,6 +1,6 @@
 """The names of a setting in each place where it can be set: `ping_timeout_s` in a file,
 `MPKERNEL_PING_TIMEOUT_S` in the environment, `--ping-timeout-s` as a flag; and the error for a name
-that is no setting's."""
+that is not a setting's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def named_by(variable: str) -> str | None:
 def unknown(
     place: str, name: str, *, as_written: Callable[[str], str] = lambda name: name
 ) -> SettingsError:
-    """The error for a name that is no setting's.
+    """The error for a name that is not a setting's.
 
     Args:
         place: the name, with the place where it is written.

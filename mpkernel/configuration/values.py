@@ -76,12 +76,12 @@ def size_of(text: str) -> int:
     """The number of bytes of "1048576", "1MiB", "1.5 GB".
 
     Raises:
-        ValueError: it is no size.
+        ValueError: it is not a size.
     """
     match = _SIZE.fullmatch(text)
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
-        raise ValueError(f"{text!r} is no size")
+        raise ValueError(f"{text!r} is not a size")
     return int(Decimal(match[1]) * unit)
 
 

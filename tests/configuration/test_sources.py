@@ -83,7 +83,7 @@ def test_a_file_of_another_user_is_passed_over(
         os.chown(foreign, NOBODY, NOBODY, follow_symlinks=False)
     assert gathered(project).settings.standby == 1
     [warning] = caplog.messages
-    assert f"{foreign} is left alone: it belongs to another user (uid {NOBODY})" in warning
+    assert f"{foreign} is not used: it belongs to another user (uid {NOBODY})" in warning
     if how != "file":
         assert gathered(project, file=str(foreign)).settings.standby == 2
 
@@ -179,8 +179,8 @@ def test_variables_that_are_no_settings_are_left_alone(variable: str) -> None:
         ("[tool.mpkernel]\nstandby = 'many'\n", r"standby is 'many' \(it takes a whole number"),
         ("[tool.mpkernel]\nstandby = -1\n", "standby is -1.*set by: file .*pyproject.toml"),
         ("[tool.mpkernel]\nstandby = \n", r"pyproject.toml cannot be read: .*line 2"),
-        ("[tool]\nmpkernel = 3\n", "tool.mpkernel is no table"),
-        ("[tool.mpkernel]\napps = 3\n", "apps is no array of tables"),
+        ("[tool]\nmpkernel = 3\n", "tool.mpkernel is not a table"),
+        ("[tool.mpkernel]\napps = 3\n", "apps is not an array of tables"),
         ("[[tool.mpkernel.apps]]\nmax_threads = 3\n", "number 1 does not say for which apps"),
         (
             "[[tool.mpkernel.apps]]\npath = '*'\nthreads = 3\n",
