@@ -41,7 +41,7 @@ class MPKernelError(Exception):
 
 
 class ProtocolError(MPKernelError):
-    """A peer sent bytes that are no frame, or a frame that is no message. The peer is ended."""
+    """A peer sent bytes that are not a frame, or a frame that is not a message. It is ended."""
 
 
 class PoolClosed(MPKernelError):

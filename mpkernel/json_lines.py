@@ -106,7 +106,7 @@ def _rfc3339(at: float) -> str:
 def _encoded(line: msgspec.Struct) -> str:
     try:
         return msgspec.json.encode(line).decode()
-    except UnicodeEncodeError:  # a path may hold bytes that are no text
+    except UnicodeEncodeError:  # a path may hold bytes that are not text
         fields = msgspec.structs.asdict(line)
         texts = {name: _as_utf8(text) for name, text in fields.items() if isinstance(text, str)}
         return msgspec.json.encode(msgspec.structs.replace(line, **texts)).decode()

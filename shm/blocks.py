@@ -97,7 +97,8 @@ class Block:
     @property
     def linked(self) -> bool:
         """Whether others can still open the block. Somebody may have removed its name, as systemd
-        does when the user logs out. Where shared memory is no file system, this cannot be seen."""
+        does when the user logs out. Where shared memory is not a file system, this cannot
+        be seen."""
         return self._linked and (not _LISTABLE or os.path.exists(f"{_DIRECTORY}/{self.name}"))
 
     @property

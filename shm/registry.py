@@ -106,7 +106,7 @@ class Registry:
         """Raise what `register` would raise. To be called before the bytes are written."""
         if not key or len(key) > MAX_KEY_CHARS or "/" in key or "\0" in key:
             raise ValueError(
-                f"{key[:40]!r} is no key: 1 to {MAX_KEY_CHARS} characters, none of them a slash"
+                f"{key[:40]!r} is not a key: 1 to {MAX_KEY_CHARS} characters, none of them a slash"
             )
         if size < 0:
             raise ValueError(f"the size of a file must be 0 bytes or more, not {size}")

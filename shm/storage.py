@@ -181,7 +181,7 @@ class RegisteredStorage:
             KeyTaken, QuotaExceeded, ValueError: see `Registry.register`.
             NoSpace: no place has space for it.
             Unavailable: the storage is closed, or cannot be used here.
-            TypeError: `buffer` is no object with bytes.
+            TypeError: `buffer` is not an object with bytes.
         """
         if self._closed:
             raise Unavailable("the storage is closed")
@@ -348,7 +348,8 @@ def _place(kind: StorageKind) -> Place:
         case "in_memory":
             return MemoryPlace()
     raise ValueError(
-        f"{kind!r} is no storage: choose 'shared_memory', 'temp_file', 'in_memory' or None"
+        f"{kind!r} is not a kind of storage: choose 'shared_memory', 'temp_file', 'in_memory'"
+        " or None"
     )
 
 

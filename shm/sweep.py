@@ -2,8 +2,8 @@
 process made them.
 
 Something is removed only if it belongs to this user, and if the process that made it ran on this
-machine and in this pid namespace and is known to be gone. On macOS shared memory is no file system
-and blocks cannot be listed: there, only the resource tracker removes them.
+machine and in this pid namespace and is known to be gone. On macOS shared memory is not a file
+system, and blocks cannot be listed: there, only the resource tracker removes them.
 """
 
 from __future__ import annotations

@@ -97,5 +97,5 @@ def _row(one: Kept) -> tuple[str, ...]:
 def _seconds(text: str) -> float:
     found = _AGE.fullmatch(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no age such as 90s, 30min, 12h or 30d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an age such as 90s, 30min, 12h or 30d")
     return float(found[1]) * _UNITS_S[found[2]]

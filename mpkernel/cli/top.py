@@ -23,7 +23,7 @@ _HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Show the servers until q or Ctrl-C; where standard output is no terminal, once.
+    """Show the servers until q or Ctrl-C; where standard output is not a terminal, once.
 
     Args:
         arguments: what follows `mpkernel top`.

@@ -5,8 +5,9 @@
 
 In order it ends when its server asks for it: it is retired, drained or restarted, or the server
 itself ends in order. Then user code gets what Python gives to any program at its end, in Python's
-own order: threads that are no daemons are waited for, `atexit` runs (and with it `logging.shutdown`
-and the finalizers of temporary directories), files are flushed, modules are cleared.
+own order: threads that are not daemons are waited for, `atexit` runs (and with it
+`logging.shutdown` and the finalizers of temporary directories), files are flushed, modules are
+cleared.
 
 Each of these steps runs user code, which may hang. So kernels and threads each have a third of the
 time that the server grants. When all of that time is over, an alarm ends the process, unless the
@@ -128,7 +129,7 @@ def _end_kernels(kernels: Endable, within_s: float) -> bool:
 
 
 def _end_threads(within_s: float) -> bool:
-    """Wait for threads that are no daemons, and for those of `concurrent.futures`."""
+    """Wait for threads that are not daemons, and for those of `concurrent.futures`."""
     try:
         with _raising_after(within_s):
             threading._shutdown()  # type: ignore[attr-defined]

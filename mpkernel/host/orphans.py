@@ -61,7 +61,7 @@ def _has_zombie() -> bool:
 
 
 def _may_be_a_child(zombie: Stat) -> bool:
-    """Whether this process may have started it itself, so that it is no orphan."""
+    """Whether this process may have started it itself, so that it is not an orphan."""
     return zombie.session in (zombie.identity.pid, os.getsid(0))
 
 

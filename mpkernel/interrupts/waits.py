@@ -51,7 +51,7 @@ def _sliced_sleep(
 
 
 def _seconds(value: Any) -> float | None:
-    """The seconds that `time.sleep` would wait; None when the value is no number."""
+    """The seconds that `time.sleep` would wait; None when the value is not a number."""
     if isinstance(value, float):
         return value
     try:

@@ -171,7 +171,7 @@ class ProgressBar(Meter, Generic[T]):
         does nothing, since a thread may be late.
 
         Raises:
-            TypeError: the increment is no integer.
+            TypeError: the increment is not an integer.
             ValueError: the increment is negative.
         """
         count = operator.index(increment)

@@ -145,7 +145,7 @@ def spooled_of(placeholder: str) -> Spooled | None:
 
 def read_spooled(pieces: Sequence[_Piece]) -> str | None:
     """In the app's process: the text that is in these places. None when a place is gone, or what it
-    holds is no text: an element that gets None as the contents of a file keeps its own value."""
+    holds is not text: an element that gets None as the contents of a file keeps its own value."""
     try:
         content = b"".join([b'"', *(_read(*piece) for piece in pieces), b'"'])
         text: str = msgspec.json.decode(content, type=str)

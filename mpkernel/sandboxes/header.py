@@ -92,11 +92,11 @@ def _checked(table: dict[str, object], path: str, line: int) -> Header:
     dependencies = table.get("dependencies", [])
     if not isinstance(dependencies, list) or not all(isinstance(one, str) for one in dependencies):
         raise SandboxError(
-            f"{path}, line {line}: dependencies in the header is no list of texts", remedy=_ASK
+            f"{path}, line {line}: dependencies in the header is not a list of texts", remedy=_ASK
         )
     python = table.get("requires-python")
     if python is not None and not isinstance(python, str):
         raise SandboxError(
-            f"{path}, line {line}: requires-python in the header is no text", remedy=_ASK
+            f"{path}, line {line}: requires-python in the header is not text", remedy=_ASK
         )
     return Header(dependencies=tuple(dependencies), requires_python=python, table=table)

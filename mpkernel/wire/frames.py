@@ -216,7 +216,7 @@ class FrameDecoder:
 
         Raises:
             FrameLost: there was no memory for a frame. What follows it can be received.
-            ProtocolError: what was received is no frame. The decoder must not be used any more.
+            ProtocolError: what was received is not a frame. The decoder must not be used any more.
         """
         if self._large is not None:
             return self._received_of(self._large, count)

@@ -191,7 +191,7 @@ class Warmed(msgspec.Struct, tag="warmed", frozen=True):
 
 
 class Preparing(msgspec.Struct, tag="preparing", frozen=True):
-    """The process makes the environment in which the app shall run, and is no host yet.
+    """The process makes the environment in which the app shall run, and is not a host yet.
 
     Attributes:
         text: what is done now, a line for people.

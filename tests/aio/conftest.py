@@ -22,7 +22,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, LoopFactory]:
 
 @pytest.fixture(params=LOOP_FACTORIES.values(), ids=LOOP_FACTORIES.keys())
 def loop_factory(request: pytest.FixtureRequest) -> LoopFactory:
-    """For tests that are no coroutines and run a loop themselves."""
+    """For tests that are not coroutines and run a loop themselves."""
     factory: LoopFactory = request.param
     return factory
 

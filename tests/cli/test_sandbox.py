@@ -50,4 +50,4 @@ def test_environments_are_removed_by_age(kept: Path) -> None:
 def test_an_age_that_is_none_is_refused() -> None:
     said = mpkernel("sandbox", "prune", "--older-than", "soon")
     assert said.returncode == 2
-    assert "'soon' is no age such as 90s, 30min, 12h or 30d" in said.stderr
+    assert "'soon' is not an age such as 90s, 30min, 12h or 30d" in said.stderr

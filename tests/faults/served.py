@@ -226,7 +226,7 @@ def directories(folder: Path) -> dict[str, str]:
 
 
 def until(holds: Callable[[], T]) -> T:
-    """Return what this gives when it holds: what another process does is no event to wait for."""
+    """Return what this gives when it holds: nothing tells of what another process does."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := holds()):
         assert time.monotonic() < deadline, "it did not come to hold"

@@ -41,7 +41,7 @@ FUNCTIONS = {
 KEYWORDS = {
     "time.sleep": (time.sleep, {"secs": 1}),
     "print of a file that cannot be written": (print, {"file": 5}),
-    "print of a separator that is no text": (print, {"sep": 5}),
+    "print of a separator that is not text": (print, {"sep": 5}),
     "print of an unknown option": (print, {"colour": 5}),
     "input": (input, {"prompt": "?"}),
 }

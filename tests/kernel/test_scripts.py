@@ -34,7 +34,7 @@ OF_A_PROCESS = {
     "24_stdin",
     "25_del_at_exit",
     "26_print",  # to `sys.__stdout__`
-    "27_stdout_buffer",  # bytes that are no text
+    "27_stdout_buffer",  # bytes that are not text
     "28_subprocess",
     "29_signals",
     "30_redirect",  # of `sys.stdin`

@@ -231,7 +231,7 @@ async def test_what_cannot_be_executed_is_refused(app: Path, tmp_path: Path) -> 
     text.chmod(stat.S_IRWXU)
     assert f"{text} cannot be executed" in (await refused(app, str(text))).what
     folder = str(tmp_path)
-    assert f"{folder} is no virtual environment" in (await refused(app, folder)).what
+    assert f"{folder} is not a virtual environment" in (await refused(app, folder)).what
     nowhere = str(tmp_path / "nowhere")
     assert f"there is no Python {nowhere}" in (await refused(app, nowhere)).what
 

@@ -65,9 +65,9 @@ def test_the_storage_is_of_the_kind_that_was_asked_for(
 
 def test_no_storage_is_none_and_an_unknown_one_an_error() -> None:
     assert create_storage(None) is None
-    with pytest.raises(ValueError, match="'on_paper' is no storage"):
+    with pytest.raises(ValueError, match="'on_paper' is not a kind of storage"):
         create_storage("on_paper")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="'on_paper' is no storage"):
+    with pytest.raises(ValueError, match="'on_paper' is not a kind of storage"):
         create_storage("shared_memory", fallback="on_paper")  # type: ignore[arg-type]
 
 

@@ -121,7 +121,7 @@ def _marker_lines(lines: Sequence[str]) -> list[int]:
 
 
 def _tokens(lines: Sequence[str]) -> list[tokenize.TokenInfo]:
-    """All tokens; none at all if any part of the lines is no token."""
+    """All tokens; none at all if any part of the lines is not a token."""
     try:
         # Unlike a parser, this never warns: warnings are given when the cell is compiled.
         tokens = list(tokenize.generate_tokens(iter(lines).__next__))

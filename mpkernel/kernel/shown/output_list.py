@@ -90,7 +90,7 @@ class CellOutputList:
 
     def remove(self, value: object) -> None:
         """Stop showing a value, wherever it is shown: this very object, or an equal text or number.
-        It is no error when the value is not shown: another thread may have removed it."""
+        It is not an error when the value is not shown: another thread may have removed it."""
 
         def removed(shown: list[_Shown]) -> list[_Shown]:
             kept = [one for one in shown if not _is_same(one.value, value)]

@@ -213,7 +213,7 @@ def reload_message(session_id: str) -> bytes:
 
 
 def _taken_out(scope: Any) -> str | None:
-    """The session that a page had which was told to reload. It is no parameter of the notebook."""
+    """The session of a page that was told to reload. It is not a parameter of the notebook."""
     pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     former = dict(pairs).get(_FORMER)
     if former is not None:

@@ -87,7 +87,7 @@ def given_python(named: str, requirements: tuple[str, ...] = ()) -> GivenPython:
         folder, path = path, os.path.join(path, "bin", "python")
         if not os.path.exists(path):
             raise UnfitPython(
-                f"{folder} is no virtual environment: it has no bin/python", remedy=_REMEDY
+                f"{folder} is not a virtual environment: it has no bin/python", remedy=_REMEDY
             )
     elif not os.path.exists(path):
         raise UnfitPython(f"there is no Python {path}", remedy=_REMEDY)

@@ -110,7 +110,7 @@ class LocalLauncher:
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:
     """What is unpickled in the host. It must not import the server's half there."""
-    # The host is no daemonic process, even if the server is one: an app may have children.
+    # The host is not a daemonic process, even if the server is one: an app may have children.
     program = context.SpawnProcess(target=enter, args=entry_args, name=name, daemon=False)
     program.authkey = os.urandom(32)
     # With None, `_bootstrap` leaves the start method as a fresh interpreter has it.

@@ -26,7 +26,7 @@ def python_of_app(app: str, settings: Settings, kernel: KernelSpec) -> PythonOfA
 
     Raises:
         SandboxError: the header of the app is not what the specification allows.
-        UnfitPython: what is named is no program.
+        UnfitPython: what is named is not a program.
     """
     wants_sandbox = settings.sandbox if kernel.sandbox is None else kernel.sandbox
     sandbox = sandbox_of(app, settings, kernel) if wants_sandbox else None

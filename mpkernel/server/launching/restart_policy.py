@@ -56,7 +56,7 @@ class RestartPolicy:
         self._not_before = now + self._backoff_s(earlier) if earlier else now
 
     def refused(self, now: float) -> None:
-        """The system refused to start a process. That is no death: however often it happens, the
+        """The system refused to start a process. That is not a death: however often it happens, the
         app has not failed, and is started as soon as the system allows it.
 
         Args:

@@ -202,7 +202,7 @@ def read_report(path: Path) -> CrashReport:
 
     Raises:
         OSError: it cannot be read, for example because it was removed for a later one.
-        msgspec.DecodeError: it is no report, or one of another version.
+        msgspec.DecodeError: it is not a report, or one of another version.
     """
     return msgspec.json.decode(path.read_bytes(), type=CrashReport)
 

@@ -103,7 +103,7 @@ def management(message, session):
     return frame(MANAGEMENT, session, encode(message))
 
 
-# Bytes that are no frames.
+# Bytes that are not frames.
 
 
 def garbage(host):
@@ -146,7 +146,7 @@ def unknown_channel(host):
     host.raw(frame(77, host.number, b"hello"))
 
 
-# Frames that are no messages.
+# Frames that are not messages.
 
 
 def no_msgpack(host):
