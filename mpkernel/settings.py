@@ -39,6 +39,7 @@ POOL_WIDE = frozenset(
         "session_store_bytes",
         "session_store_delay_s",
         "session_store_directory",
+        "session_store_scope",
         "session_store_sessions",
         "session_store_ttl_s",
         "snapshot",
@@ -165,6 +166,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         session_store_delay_s: how long after a change a session is written there. Default 0.1; 0:
             what is sent to a kernel is on the disk before `send` returns, so that `send` waits for
             the disk.
+        session_store_scope: who gets the values of a stored session back, in a server of marimo's:
+            "reconnect" (default): the page that was open, when it connects again; "browser": a page
+            that is opened anew in the same browser, too. Other servers do not use it.
         session_store_ttl_s: how long a session can come back after it has ended, or after its
             server has ended. Default 3600.
         session_store_sessions: how many sessions are stored. If there are more, the oldest are
@@ -258,6 +262,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_store: bool = False
     session_store_directory: str | None = None
     session_store_delay_s: float = 0.1
+    session_store_scope: Literal["reconnect", "browser"] = "reconnect"
     session_store_ttl_s: float = 3600.0
     session_store_sessions: int = 10_000
     session_store_bytes: int = 1024 * _MIB

@@ -27,6 +27,7 @@ from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.arrivals import tell_to_reload
 from mpkernel.marimo_backend.server.banner import showing_banners
+from mpkernel.marimo_backend.server.browsers import naming_browsers
 from mpkernel.marimo_backend.server.events import serve_events
 from mpkernel.marimo_backend.server.file_answers import FileAnswer, with_valid_range
 from mpkernel.marimo_backend.server.leaving import LEASES, leave_in_order
@@ -108,8 +109,10 @@ class IsolationMiddleware:
         elif (session_id := session_of(scope)) is not None:
             await self._serve_page(lease, session_id, scope, receive, send)
         elif scope["type"] == "http":
-            most = lease.shared.hosts.settings.max_frame_bytes
-            receive = taking_out_long_texts(scope, receive, max_bytes=most)
+            settings = lease.shared.hosts.settings
+            receive = taking_out_long_texts(scope, receive, max_bytes=settings.max_frame_bytes)
+            if settings.session_store and settings.session_store_scope == "browser":
+                send = naming_browsers(scope, send, ttl_s=settings.session_store_ttl_s)
             await self._app(scope, receive, showing_banners(send))
         else:
             async with lease.leaving.connection():

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from e2e.steps import Steps
 from e2e.test_outliving import Served, until_written
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
+LAST_VISIT = "This tab begins as your last one was"
 SHOWN = re.compile(r"(.*) in process (\d+) end")
 
 
@@ -61,3 +62,55 @@ async def test_a_page_goes_on_without_a_reload_or_with_one_that_it_does_itself(
         assert not await page.evaluate("window.isTheFirst")
         assert "session_id" not in page.url
         await page.goto("about:blank")
+
+
+async def until_slider_is(page: Page, value: int) -> None:
+    slider = page.get_by_role("slider").first
+    await expect(slider).to_have_attribute("aria-valuenow", str(value))
+    await expect(page.get_by_text(f"number {value} squared")).to_be_visible()
+
+
+async def test_a_tab_begins_as_the_last_one_of_its_browser_was(
+    browser: Browser, tmp_path: Path
+) -> None:
+    served = Served(tmp_path, "slider.py", "--session-store-scope", "browser")
+    ours = await browser.new_context()
+    try:
+        async with served.server() as server:
+            first = await ours.new_page()
+            await first.goto(server.url, wait_until="commit")
+            await until_slider_is(first, 1)
+            assert await first.get_by_role("status").filter(has_text=LAST_VISIT).count() == 0
+            await Steps(first).set(first.get_by_role("slider").first, 4)
+            await until_slider_is(first, 4)
+            # Beside the first, and in its place.
+            second = await ours.new_page()
+            await second.goto(server.url, wait_until="commit")
+            await until_slider_is(second, 4)
+            await first.reload(wait_until="commit")
+            await until_slider_is(first, 4)
+            await Steps(second).set(second.get_by_role("slider").first, 5)
+            await until_slider_is(second, 5)
+            (cookie,) = await ours.cookies()
+            assert cookie["httpOnly"]
+            assert cookie["sameSite"] == "Lax"
+            # Another browser learns nothing.
+            async with await browser.new_context() as others:
+                stranger = await others.new_page()
+                await stranger.goto(server.url, wait_until="commit")
+                await until_slider_is(stranger, 1)
+            await first.close()
+            await second.close()
+            await until_written(served, 3)
+            server.kill()
+        async with served.server() as server:
+            tomorrow = await ours.new_page()
+            await tomorrow.goto(server.url, wait_until="commit")
+            await until_slider_is(tomorrow, 5)
+            banner = tomorrow.get_by_role("status").filter(has_text=LAST_VISIT)
+            await banner.get_by_role("button", name="Start afresh").click()
+            await until_slider_is(tomorrow, 1)
+            await tomorrow.reload(wait_until="commit")
+            await until_slider_is(tomorrow, 1)
+    finally:
+        await ours.close()

@@ -12,6 +12,7 @@ kept_journal      the journal as bytes, for another server
 elements          the values that a page's elements were set to
 arrivals          pages that connect with a session that the server does not have
 authority         whose session it is
+browsers          the cookie by which browsers are told apart
 same_cells        which cells of a notebook are the same after it was edited
 uploads           takes uploaded files out of what a page sends, while it arrives
 reconnecting      tells when a page has connected again

@@ -174,6 +174,8 @@ class AppHostAdapter:
         owner.open(session, kernel)
         if arrival is not None:
             self._shared.hosts.stored.keep(session, arrival.key)
+            if arrival.shared_key:
+                self._shared.hosts.stored.keep_shared(session, arrival.shared_key)
         with self._lock:
             self._streams.pop(session_id, None)
             self._sessions[session_id] = session

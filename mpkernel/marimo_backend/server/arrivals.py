@@ -3,8 +3,10 @@
     page connects ─▶ is there such a session in marimo's server? ─ yes ─▶ marimo's affair
                          │ no
                          ▼
-                     in the store? ─ no ──▶ a new session, which is stored from now on
-                         │ yes
+                     in the store? ─ no ──▶ a new session, which is stored from now on. It begins
+                         │ yes              with what this browser had last, if the setting
+                         │                  session_store_scope is "browser" and the reader did
+                         │                  not choose to start afresh
                          ▼
                      has the notebook been edited since this page was loaded?
                          │ no ─▶ the session begins with the values that were stored
@@ -33,19 +35,34 @@ import msgspec
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.authority import authority_of
+from mpkernel.marimo_backend.server.browsers import browser_of
 from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.store.session_store import Taken, key_of
 from mpkernel.version import __version__
 from mpkernel.wire.messages import UNDECODABLE
 
-__all__ = ["Arrival", "Arrivals", "StoredPage", "digest_of", "reload_message", "tell_to_reload"]
+__all__ = [
+    "LAST_VISIT",
+    "RESTARTED",
+    "Arrival",
+    "Arrivals",
+    "StoredPage",
+    "digest_of",
+    "reload_message",
+    "tell_to_reload",
+]
 
 logger = get_logger(__name__)
 
+RESTARTED = "This app was restarted"
+LAST_VISIT = "This tab begins as your last one was"
+"""The titles of banners."""
+
 _FORMER = "mpkernel_former"
+_AFRESH = "mpkernel_afresh"
 _MOST_RELOADING = 1000
 _RELOAD_WITHIN_S = 10.0
-_RESTARTED = 1012
+_RESTARTED_CODE = 1012
 """The code with which a WebSocket is closed because the server was restarted."""
 
 
@@ -71,14 +88,17 @@ class Arrival(NamedTuple):
         token: marimo's, as in `StoredPage`.
         app: absolute path of the notebook that the stored session is of; "" if none is stored.
         journal: what was stored of it; None for nothing.
-        why: what to tell the page, when it is brought back.
+        title, why: what to tell the page, when it is brought back.
+        shared_key: the name in the store of what all sessions of its browser share; "" for none.
     """
 
     key: str
     token: str
     app: str = ""
     journal: bytes | None = None
+    title: str = RESTARTED
     why: str = ""
+    shared_key: str = ""
 
 
 class Arrivals:
@@ -87,11 +107,13 @@ class Arrivals:
     Args:
         stored: the sessions that are stored.
         manager: the session manager.
+        by_browser: whether a page begins with what its browser had last.
     """
 
-    def __init__(self, stored: StoredSessions, manager: Any) -> None:
+    def __init__(self, stored: StoredSessions, manager: Any, *, by_browser: bool) -> None:
         self._stored = stored
         self._manager = manager
+        self._by_browser = by_browser and stored.are_kept
         self._arrivals: dict[str, Arrival] = {}
         self._reloading: dict[str, str] = {}  # by key, what to tell the page when it is back
         self._held: dict[str, tuple[str, Taken]] = {}  # by key, and what to tell the page
@@ -108,9 +130,11 @@ class Arrivals:
         self._arrivals.pop(session_id, None)
 
     async def expect(self, session_id: str, scope: Any) -> bool:
-        """A page connects. Returns whether it must be loaded anew first. If it was, the name of its
-        former session is taken out of the scope."""
-        former = _taken_out(scope)
+        """A page connects. Returns whether it must be loaded anew first. What it says to this class
+        is taken out of the scope: the name of its former session, if it was loaded anew, and
+        whether its reader wants to start afresh."""
+        former = _taken_out(scope, _FORMER)
+        is_afresh = _taken_out(scope, _AFRESH) is not None
         if self._manager.get_session(session_id) is not None:
             return False
         authority = authority_of(scope, str(self._manager.auth_token))
@@ -122,19 +146,35 @@ class Arrivals:
         why, taken = self._held.pop(stored_as, ("", None))
         if taken is None:
             taken = await self._stored.take(stored_as)
+        shared_key = self._shared_key(scope, authority)
         page = None if taken is None else _page_in(taken)
         if taken is None or page is None:
-            self._arrivals[session_id] = Arrival(key, token)
+            new = Arrival(key, token, shared_key=shared_key)
+            self._arrivals[session_id] = new if is_afresh else await self._as_last_time(new)
             return False
         is_loaded_anew = stored_as in self._reloading
         why = self._reloading.pop(stored_as, why or _why_it_comes_back(taken))
-        self._arrivals[session_id] = Arrival(key, token, taken.app, page.journal, why)
+        self._arrivals[session_id] = Arrival(
+            key, token, taken.app, page.journal, why=why, shared_key=shared_key
+        )
         can_reload = scope["type"] == "websocket" and not (former or is_loaded_anew)
         if not (can_reload and self._is_outdated(page, scope)):
             return False
         _make_room(self._reloading)
         self._reloading[key] = why
         return True
+
+    async def _as_last_time(self, new: Arrival) -> Arrival:
+        """A new session, with what its browser had last. Its page has just been loaded."""
+        taken = await self._stored.take_shared(new.shared_key) if new.shared_key else None
+        page = None if taken is None else _page_in(taken)
+        if taken is None or page is None:
+            return new
+        return new._replace(app=taken.app, journal=page.journal, title=LAST_VISIT)
+
+    def _shared_key(self, scope: Any, authority: str) -> str:
+        browser = browser_of(scope) if self._by_browser else None
+        return "" if browser is None else key_of(f"browser {_file_of(scope)}", browser, authority)
 
     def hold(self, key: str, app: str, content: bytes, why: str) -> None:
         """A page is told to reload because its notebook was edited: give it this session then.
@@ -171,9 +211,8 @@ class Arrivals:
 
     def _is_outdated(self, page: StoredPage, scope: Any) -> bool:
         """Whether what the page was loaded with is not what it would be loaded with now."""
-        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("file", [None])[0]
         try:
-            cells = digest_of(seam.cells_of(self._manager, given).values())
+            cells = digest_of(seam.cells_of(self._manager, _file_of(scope)).values())
         except Exception as error:  # noqa: BLE001 (marimo tells the page what is wrong with the notebook)
             logger.debug("a notebook cannot be read: %s", error)
             return False
@@ -204,7 +243,7 @@ async def tell_to_reload(session_id: str, receive: Any, send: Any) -> None:
             while (await receive())["type"] != "websocket.disconnect":
                 continue
         return
-    await send({"type": "websocket.close", "code": _RESTARTED, "reason": ""})
+    await send({"type": "websocket.close", "code": _RESTARTED_CODE, "reason": ""})
 
 
 def reload_message(session_id: str) -> bytes:
@@ -212,14 +251,20 @@ def reload_message(session_id: str) -> bytes:
     return msgspec.json.encode({"op": "reload", "session_id": session_id})
 
 
-def _taken_out(scope: Any) -> str | None:
-    """The session of a page that was told to reload. It is not a parameter of the notebook."""
+def _file_of(scope: Any) -> str | None:
+    """Which of a server's notebooks a page asks for; None for its only one."""
+    given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("file")
+    return given[0] if given else None
+
+
+def _taken_out(scope: Any, parameter: str) -> str | None:
+    """What the page says by a query parameter that is not one of the notebook's."""
     pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    former = dict(pairs).get(_FORMER)
-    if former is not None:
-        others = [(name, value) for name, value in pairs if name != _FORMER]
+    said = dict(pairs).get(parameter)
+    if said is not None:
+        others = [(name, value) for name, value in pairs if name != parameter]
         scope["query_string"] = urlencode(others).encode("ascii")
-    return former
+    return said
 
 
 def digest_of(codes: Iterable[str]) -> str:

@@ -4,13 +4,15 @@ marimo's page of a running notebook receives banners but does not show them (its
 its alerts disappear after five seconds. So a script is put into the page's head: it reads the
 messages of the page's WebSocket, or its server-sent events, and shows the last banner at the top
 until it is dismissed. When the page is told to reload, the script has it say then
-which session it had.
+which session it had; when a reader wants to start afresh, it reloads the page, and has it say that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from mpkernel.marimo_backend.server.arrivals import LAST_VISIT
 
 __all__ = ["showing_banners"]
 
@@ -45,7 +47,18 @@ _SCRIPT = b"""<script data-mpkernel="banner">
     button.textContent = "\\u00d7";
     button.style.cssText = "font-size:20px;line-height:1;cursor:pointer;padding:0 .4rem";
     button.onclick = () => banner.remove();
-    banner.append(text, button);
+    banner.append(text);
+    if (title === "LAST VISIT") {
+      const afresh = document.createElement("button");
+      afresh.textContent = "Start afresh";
+      afresh.style.cssText = "cursor:pointer;text-decoration:underline";
+      afresh.onclick = () => {
+        sessionStorage.setItem("mpkernel-afresh", "1");
+        location.reload();
+      };
+      banner.append(afresh);
+    }
+    banner.append(button);
     document.body.append(banner);
   };
   const heard = (message) => {
@@ -57,23 +70,26 @@ _SCRIPT = b"""<script data-mpkernel="banner">
       if (former) sessionStorage.setItem("mpkernel-former", former); // marimo's page reloads now
     }
   };
-  // A page that was told to reload says so when it connects: marimo gives it another session.
-  const withFormer = (address) => {
+  // A page that has reloaded says why when it connects: marimo gives it another session.
+  const reasons = ["former", "afresh"];
+  const withReason = (address) => {
     const url = new URL(address, location.href);
-    const former = sessionStorage.getItem("mpkernel-former");
-    if (former && /\\/ws$/.test(url.pathname)) {
-      url.searchParams.set("mpkernel_former", former);
-      return url.href;
-    }
-    return address;
+    const given = reasons.filter((reason) => sessionStorage.getItem(`mpkernel-${reason}`));
+    if (given.length === 0 || !/\\/ws$/.test(url.pathname)) return address;
+    given.forEach((reason) =>
+      url.searchParams.set(`mpkernel_${reason}`, sessionStorage.getItem(`mpkernel-${reason}`)),
+    );
+    return url.href;
   };
   const Native = window.WebSocket;
   window.WebSocket = class WebSocket extends Native {
     constructor(address, ...args) {
-      const given = withFormer(address);
+      const given = withReason(address);
       super(given, ...args);
       if (given !== address) {
-        this.addEventListener("open", () => sessionStorage.removeItem("mpkernel-former"));
+        this.addEventListener("open", () =>
+          reasons.forEach((reason) => sessionStorage.removeItem(`mpkernel-${reason}`)),
+        );
       }
       this.addEventListener("message", ({ data }) => heard(data));
     }
@@ -100,7 +116,7 @@ _SCRIPT = b"""<script data-mpkernel="banner">
   };
 })();
 </script>
-"""
+""".replace(b"LAST VISIT", LAST_VISIT.encode())
 
 
 def showing_banners(send: Send) -> Send:

@@ -25,6 +25,7 @@ from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
 from mpkernel.marimo_backend.server.arrivals import (
+    RESTARTED,
     Arrival,
     StoredPage,
     digest_of,
@@ -189,7 +190,8 @@ class MarimoSession(BaseSession):
                 return command
             command, lost = self._marimo_journal.begin_anew(command)
         logger.info("session came back", app=self.app.path, session=self.session_id)
-        self._show_restarted(_Missed(_described(self._arrival.why, lost), None, time.monotonic()))
+        missed = _Missed(_described(self._arrival.why, lost), None, time.monotonic())
+        self._show_restarted(missed, self._arrival.title)
         return command
 
     def kept(self) -> bytes | None:
@@ -292,10 +294,10 @@ class MarimoSession(BaseSession):
     def _note_absence(self, missed: _Missed) -> None:
         missed.was_away = missed.was_away or not self._pages.has_page(self.session_id)
 
-    def _show_restarted(self, missed: _Missed) -> None:
+    def _show_restarted(self, missed: _Missed, title: str = RESTARTED) -> None:
         self.notify(
             "BannerNotification",
-            title="This app was restarted",
+            title=title,
             description=missed.description,
             variant=missed.variant,
         )

@@ -154,7 +154,7 @@ class PoolLease:
         self._lock = threading.Lock()  # guards _adapters
         self._adapters: dict[str, AppHostAdapter] = {}
         self._most_adapters = _KEPT_ADAPTERS  # with more, idle ones are dropped
-        self.arrivals = None if manager is None else Arrivals(shared.hosts.stored, manager)
+        self.arrivals = None if manager is None else _arrivals(shared, manager)
         self._when_moved: dict[str, Callable[[], None]] = {}  # by session; on the loop's thread
         with shared.lock:
             shared.leases.add(self)
@@ -289,3 +289,8 @@ class PoolLease:
             if self.shared.leases or self.shared.leaving.begun:
                 return
         call_on_loop(self.shared.loop, self.shared.hosts.close_soon)
+
+
+def _arrivals(shared: SharedPool, manager: Any) -> Arrivals:
+    by_browser = shared.hosts.settings.session_store_scope == "browser"
+    return Arrivals(shared.hosts.stored, manager, by_browser=by_browser)

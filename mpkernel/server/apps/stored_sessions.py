@@ -8,6 +8,7 @@ from mpkernel.server.apps.app import App
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.sessions.journal import Journal
 from mpkernel.server.store.session_store import SessionStore, Taken, key_of
+from mpkernel.server.store.shared_copies import SharedCopies
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -26,6 +27,9 @@ class StoredSessions:
 
     def __init__(self, settings: Settings) -> None:
         self._store = SessionStore.of(settings)
+        self._shared: SharedCopies | None = None
+        if self._store is not None:
+            self._shared = SharedCopies(self._store, settings.session_store_ttl_s)
 
     @property
     def are_kept(self) -> bool:
@@ -50,6 +54,28 @@ class StoredSessions:
         if self._store is None:
             return
         copy = self._store.keep(key, session.app.path, session.kept)
+        if copy is not None:
+            session.copies.keep(copy)
+
+    async def take_shared(self, key: str) -> Taken | None:
+        """What several sessions have stored together, whether one of them lives or not.
+
+        Args:
+            key: see `key_of`.
+        """
+        return None if self._shared is None else await self._shared.take(key)
+
+    def keep_shared(self, session: BaseSession, key: str) -> None:
+        """Store a session that has just been opened in the place of others of this key, whenever
+        its client is the one that sent something last.
+
+        Args:
+            session: which.
+            key: see `key_of`.
+        """
+        if self._shared is None:
+            return
+        copy = self._shared.join(key, session.app.path, session.kept)
         if copy is not None:
             session.copies.keep(copy)
 

@@ -1,4 +1,4 @@
-"""`Copies`: a session's side of the copy of it that is kept on the disk."""
+"""`Copies`: a session's side of the copies of it that are kept on the disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SessionCopy(Protocol):
 
 
 class Copies:
-    """What a session does with its copy, if there is one. Under the session's lock.
+    """What a session does with its copies, if it has any. Under the session's lock.
 
     Args:
         content: returns what is to be kept of the session now, or None if nothing can be kept.
@@ -36,28 +36,28 @@ class Copies:
 
     def __init__(self, content: Callable[[], bytes | None]) -> None:
         self._content = content
-        self._copy: SessionCopy | None = None
+        self._copies: list[SessionCopy] = []
 
     def keep(self, copy: SessionCopy) -> None:
-        """Keep this copy up to date from now on."""
-        self._copy = copy
+        """Keep this copy up to date from now on, too."""
+        self._copies.append(copy)
 
     def changed(self, *, by_client: bool) -> None:
         """See `SessionCopy.changed`."""
-        if self._copy is not None:
-            self._copy.changed(by_client=by_client)
+        for copy in self._copies:
+            copy.changed(by_client=by_client)
 
     def end(self, *, may_come_back: bool) -> None:
-        """The session is over: its copy stays for the next session of its name, or is removed."""
-        copy, self._copy = self._copy, None
-        if copy is None:
-            return
-        if may_come_back:
-            copy.leave(self._content())
-        else:
-            copy.forget()
+        """The session is over: its copies stay for sessions after it, or are removed."""
+        copies, self._copies = self._copies, []
+        content = self._content() if copies and may_come_back else None
+        for copy in copies:
+            if may_come_back:
+                copy.leave(content)
+            else:
+                copy.forget()
 
     def end_with(self, error: MPKernelError | None) -> None:
-        """The session has ended with this error. If the session itself was the cause, its copy is
-        removed: it would end the next process, too."""
+        """The session has ended with this error. If the session itself was the cause, its copies
+        are removed: they would end the next process, too."""
         self.end(may_come_back=error is None or isinstance(error, PoolClosed | AppUnavailable))
