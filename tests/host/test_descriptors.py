@@ -5,19 +5,11 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from clocks import Clock
 
 from mpkernel.host import descriptors
 from mpkernel.host.descriptors import Ran, Runs
 from mpkernel.wire.messages import ConsoleText
-
-
-class Clock:
-    """A clock that stands still until it is set."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -42,57 +34,57 @@ def runs(clock: Clock, waits: list[str]) -> Runs:
 
 
 def test_it_is_nobodys_where_nobody_ran(runs: Runs, clock: Clock) -> None:
-    assert runs.alone_at(clock.now) is None
+    assert runs.alone_at(clock.now_s) is None
 
 
 def test_it_is_the_running_sessions(runs: Runs, clock: Clock) -> None:
     with runs.running(1, "cell"):
-        clock.now += 1000
-        assert runs.alone_at(clock.now) == Ran(1, "cell")
+        clock.now_s += 1000
+        assert runs.alone_at(clock.now_s) == Ran(1, "cell")
 
 
 def test_it_is_the_sessions_that_has_just_ended(runs: Runs, clock: Clock) -> None:
     with runs.running(1, "cell"):
         pass
-    assert runs.alone_at(clock.now + 0.09) == Ran(1, "cell")
-    assert runs.alone_at(clock.now + 0.11) is None
+    assert runs.alone_at(clock.now_s + 0.09) == Ran(1, "cell")
+    assert runs.alone_at(clock.now_s + 0.11) is None
 
 
 def test_it_is_nobodys_where_two_run_or_have_just_run(clock: Clock) -> None:
     runs = Runs(clock, lambda _: False)
     with runs.running(1, "one"), runs.running(2, "two"):
-        assert runs.alone_at(clock.now) is None
+        assert runs.alone_at(clock.now_s) is None
     with runs.running(1, "one"):
-        assert runs.alone_at(clock.now + 0.09) is None
-        assert runs.alone_at(clock.now + 0.11) == Ran(1, "one")
+        assert runs.alone_at(clock.now_s + 0.09) is None
+        assert runs.alone_at(clock.now_s + 0.11) == Ran(1, "one")
 
 
 def test_it_is_not_of_a_run_that_began_after_it_was_read(runs: Runs, clock: Clock) -> None:
-    read_at_s = clock.now
-    clock.now += 0.01
+    read_at_s = clock.now_s
+    clock.now_s += 0.01
     with runs.running(2, "later"):
         assert runs.alone_at(read_at_s) is None
-        assert runs.alone_at(clock.now) == Ran(2, "later")
+        assert runs.alone_at(clock.now_s) == Ran(2, "later")
 
 
 def test_it_is_of_the_latest_cell_that_ran_when_it_was_read(runs: Runs, clock: Clock) -> None:
     began = {}
     for cell in ("first", "second", "third"):
-        clock.now += 0.01
-        began[cell] = clock.now
+        clock.now_s += 0.01
+        began[cell] = clock.now_s
         with runs.running(1, cell):
-            clock.now += 0.005
+            clock.now_s += 0.005
     for cell, began_s in began.items():
         assert runs.alone_at(began_s + 0.007) == Ran(1, cell)
 
 
 def test_news_of_the_text_may_come_seconds_after_it_was_read(runs: Runs, clock: Clock) -> None:
     with runs.running(1, "cell"):
-        read_at_s = clock.now
+        read_at_s = clock.now_s
     for number in range(1000):
-        clock.now += 0.004
+        clock.now_s += 0.004
         with runs.running(2, str(number)):
-            clock.now += 0.0001
+            clock.now_s += 0.0001
     assert runs.alone_at(read_at_s) == Ran(1, "cell")
 
 
@@ -109,27 +101,27 @@ def test_an_end_waits_for_the_text_only_where_it_is_known_whose_it_is(
 
 def test_a_run_whose_text_was_read_is_not_taken_for_the_next(runs: Runs, clock: Clock) -> None:
     with runs.running(1, "first"):
-        clock.now += 0.01
-    clock.now += 0.01
-    assert runs.alone_at(clock.now) == Ran(1, "first"), "a process that it left behind"
+        clock.now_s += 0.01
+    clock.now_s += 0.01
+    assert runs.alone_at(clock.now_s) == Ran(1, "first"), "a process that it left behind"
     with runs.running(2, "second"):
-        assert runs.alone_at(clock.now) == Ran(2, "second")
-        assert runs.alone_at(clock.now - 0.015) == Ran(1, "first")
+        assert runs.alone_at(clock.now_s) == Ran(2, "second")
+        assert runs.alone_at(clock.now_s - 0.015) == Ran(1, "first")
 
 
 def test_a_run_whose_text_was_not_read_may_be_taken_for_the_next(clock: Clock) -> None:
     runs = Runs(clock, lambda _: False)
     with runs.running(1, "first"):
-        clock.now += 0.01
-    clock.now += 0.01
+        clock.now_s += 0.01
+    clock.now_s += 0.01
     with runs.running(2, "second"):
-        assert runs.alone_at(clock.now) is None
+        assert runs.alone_at(clock.now_s) is None
 
 
 def test_a_run_that_fails_has_ended(runs: Runs, clock: Clock) -> None:
     with contextlib.suppress(KeyboardInterrupt), runs.running(1, "cell"):
         raise KeyboardInterrupt
-    assert runs.alone_at(clock.now + 1) is None
+    assert runs.alone_at(clock.now_s + 1) is None
 
 
 def test_a_hook_that_fails_is_called_no_more(

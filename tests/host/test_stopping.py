@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from clocks import Clock
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import KernelFailed
@@ -18,16 +19,6 @@ from mpkernel.host.stopping import Stopper, thread_clock
 
 GRACE_S = 2.0
 JUDGED_S = GRACE_S + 0.5
-
-
-class Clock:
-    """A clock that stands still until a test sets it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class FakeKernel:
@@ -61,7 +52,7 @@ class Bench:
     """A stopper and its clock."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = Clock(0.0)
         self.drains: list[str] = []
         self.stopper = Stopper(
             grace_s=GRACE_S, max_abandoned=2, want_drain=self.drains.append, clock=self.clock
@@ -69,10 +60,10 @@ class Bench:
 
     def run_for(self, seconds: float) -> None:
         """Turn the clock, and do what is due when it is due."""
-        end = self.clock.now + seconds
-        while (due_s := self.stopper.run_due()) is not None and self.clock.now + due_s <= end:
-            self.clock.now += due_s
-        self.clock.now = end
+        end = self.clock.now_s + seconds
+        while (due_s := self.stopper.run_due()) is not None and self.clock.now_s + due_s <= end:
+            self.clock.now_s += due_s
+        self.clock.now_s = end
 
     def kernel(self, *, busy: float = 0.0, runs: bool = True) -> FakeKernel:
         return FakeKernel(self.clock, busy=busy, runs=runs)

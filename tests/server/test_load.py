@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+from clocks import Clock
+
 from mpkernel.server.hosts.load import Load
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def used(load: Load, number: int) -> None:
@@ -24,11 +19,11 @@ def test_a_new_session_computes_until_its_first_command_is_done() -> None:
     clock = Clock()
     load = Load(clock)
     load.opened(1)
-    clock.now += 60.0  # its process takes so long to start
+    clock.now_s += 60.0  # its process takes so long to start
     assert load.computing_count == 1
     load.created(1)
     load.progressed(1, 1, 0)
-    clock.now += 60.0
+    clock.now_s += 60.0
     assert load.computing_count == 1
     load.progressed(1, 1, 1)
     assert load.computing_count == 0
@@ -40,9 +35,9 @@ def test_a_new_session_that_is_sent_nothing_computes_no_more_after_a_second() ->
     for number in (1, 2):
         load.opened(number)
         load.created(number)
-        clock.now += 0.5
+        clock.now_s += 0.5
     assert load.computing_count == 1
-    clock.now += 0.5
+    clock.now_s += 0.5
     assert load.computing_count == 0
 
 
@@ -52,12 +47,12 @@ def test_a_later_command_counts_when_it_takes_longer_than_a_moment() -> None:
     used(load, 1)
     used(load, 2)
     load.progressed(1, 2, 1)
-    clock.now += 0.2
+    clock.now_s += 0.2
     load.progressed(2, 2, 1)
     assert load.computing_count == 1
     load.progressed(1, 3, 2)  # the next one begins
     assert load.computing_count == 0
-    clock.now += 0.2
+    clock.now_s += 0.2
     assert load.computing_count == 2
     load.progressed(1, 3, 3)
     assert load.computing_count == 1
@@ -73,5 +68,5 @@ def test_a_session_that_ended_computes_nothing() -> None:
     for number in (1, 2):
         load.ended(number)
         load.ended(number)
-    clock.now += 5.0
+    clock.now_s += 5.0
     assert load.computing_count == 0

@@ -8,17 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 
 from shm import Block, BlockNotFound
 from shm.mappings import Mappings
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -57,10 +50,10 @@ def test_a_block_that_was_not_used_for_long_is_let_go(block: Block) -> None:
     for _ in range(2):
         mappings.note(block.name)
     read(mappings, block)
-    clock.now += 20
+    clock.now_s += 20
     assert mappings.expire() == 10
     assert mapped(block)
-    clock.now += 11
+    clock.now_s += 11
     assert mappings.expire() is None
     assert not mapped(block)
     assert read(mappings, block) == b"first " * 16_000

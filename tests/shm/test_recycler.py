@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,14 +18,6 @@ from shm.recycler import size_class
 SHM = Path("/dev/shm")
 PAGE = 4096
 MIB = 1024 * 1024
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -101,7 +94,7 @@ def test_no_more_blocks_are_mapped_than_allowed() -> None:
 def test_the_oldest_go_when_too_many_bytes_wait(recycler: Recycler, clock: Clock) -> None:
     blocks = [recycler.take(256 * 1024) for _ in range(6)]
     for block in blocks:
-        clock.now += 1
+        clock.now_s += 1
         recycler.give_back(block)
     assert recycler.free_bytes == MIB
     assert [linked(block) for block in blocks] == [False] * 2 + [True] * 4
@@ -127,14 +120,14 @@ def test_a_block_that_waited_too_long_goes(recycler: Recycler, clock: Clock) -> 
     early, late = recycler.take(9000), recycler.take(90_000)
     assert recycler.expire() is None
     recycler.give_back(early)
-    clock.now += 10
+    clock.now_s += 10
     recycler.give_back(late)
     assert recycler.expire() == pytest.approx(20)
-    clock.now += 20
+    clock.now_s += 20
     assert recycler.expire() == pytest.approx(10)
     assert not linked(early)
     assert linked(late)
-    clock.now += 10
+    clock.now_s += 10
     assert recycler.expire() is None
     assert recycler.blocks == 0
 
@@ -144,7 +137,7 @@ def test_taking_a_block_lets_those_go_that_waited_too_long(
 ) -> None:
     block = recycler.take(9000)
     recycler.give_back(block)
-    clock.now += 31
+    clock.now_s += 31
     assert recycler.take(9000).name != block.name
     assert not linked(block)
 
