@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from kernel.finders import found_by
 
-from mpkernel.kernel import context, outputs
+from mpkernel.kernel import outputs
 from mpkernel.kernel.messages import Figure, Message
 from mpkernel.kernel.shown.output_list import CellOutputList
 
@@ -52,18 +53,14 @@ class RecordingPlace:
 @pytest.fixture
 def place() -> Iterator[RecordingPlace]:
     here = RecordingPlace()
-    before = context._finder
-    context.set_finder(lambda: here)
-    yield here
-    context.set_finder(before)
+    with found_by(lambda: here):
+        yield here
 
 
 @pytest.fixture
 def nowhere() -> Iterator[None]:
-    before = context._finder
-    context.set_finder(lambda: None)
-    yield
-    context.set_finder(before)
+    with found_by(lambda: None):
+        yield
 
 
 def run_all(*targets: Callable[[], None]) -> None:

@@ -3,65 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from clocks import Clock
+from kernel.finders import found_by
+from kernel.recorded_progress import ProgressPlace, assert_done_once_and_last, of
 
-from mpkernel.kernel import context
-from mpkernel.kernel.messages import Message, Progress, decode_message, encode
-from mpkernel.kernel.progress import ProgressBar, progress_bar, spinner
-from mpkernel.kernel.shown.output_list import CellOutputList
-
-WAIT_S = 30
-
-
-class RecordingPlace:
-    """A cell of the test's own, which keeps what is sent."""
-
-    cell = "cell"
-    outputs: CellOutputList
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-        self.sent: list[Progress] = []
-        self.on_send: Callable[[Progress], None] = lambda _: None
-        self._changed = threading.Condition()
-
-    def send(self, message: Message) -> None:
-        assert isinstance(message, Progress)
-        self.on_send(message)
-        with self._changed:
-            self.sent.append(message)
-            self._changed.notify_all()
-
-    def wait_for(self, condition: Callable[[Progress], bool]) -> Progress:
-        """The last message, once it is one of these."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.sent and condition(self.sent[-1]), WAIT_S)
-            return self.sent[-1]
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from mpkernel.kernel.messages import Progress, decode_message, encode
+from mpkernel.kernel.progress import progress_bar, spinner
 
 
 @pytest.fixture
-def place() -> Iterator[RecordingPlace]:
-    here = RecordingPlace()
-    before = context._finder
-    context.set_finder(lambda: here)
-    yield here
-    context.set_finder(before)
+def place() -> Iterator[ProgressPlace]:
+    place = ProgressPlace()
+    with found_by(lambda: place):
+        yield place
 
 
 @pytest.fixture
@@ -69,15 +27,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def of(place: RecordingPlace, field: str) -> list[Any]:
-    return [getattr(message, field) for message in place.sent]
-
-
-def assert_done_once_and_last(place: RecordingPlace) -> None:
-    assert of(place, "done") == [False] * (len(place.sent) - 1) + [True]
-
-
-def test_a_loop_sends_its_begin_and_its_end(place: RecordingPlace, clock: Clock) -> None:
+def test_a_loop_sends_its_begin_and_its_end(place: ProgressPlace, clock: Clock) -> None:
     looped = list(progress_bar(["a", "b", "c"], title="Letters", clock=clock))
     assert looped == ["a", "b", "c"]
     assert of(place, "current") == [0, 3]
@@ -88,28 +38,28 @@ def test_a_loop_sends_its_begin_and_its_end(place: RecordingPlace, clock: Clock)
     assert_done_once_and_last(place)
 
 
-def test_nothing_is_sent_before_the_loop_begins(place: RecordingPlace) -> None:
+def test_nothing_is_sent_before_the_loop_begins(place: ProgressPlace) -> None:
     bar = progress_bar([1, 2])
     iter(bar)
     bar.close()
     assert place.sent == []
 
 
-def test_two_bars_are_told_apart(place: RecordingPlace) -> None:
+def test_two_bars_are_told_apart(place: ProgressPlace) -> None:
     for _ in range(2):
         list(progress_bar([1]))
     assert len(set(of(place, "id"))) == 2
 
 
 def test_an_item_counts_when_the_loop_is_through_with_it(
-    place: RecordingPlace, clock: Clock
+    place: ProgressPlace, clock: Clock
 ) -> None:
     for _ in progress_bar([1, 2, 3], clock=clock):
         clock.now_s += 1
     assert of(place, "current") == [0, 1, 2, 3, 3]
 
 
-def test_at_most_ten_updates_a_second_are_sent(place: RecordingPlace, clock: Clock) -> None:
+def test_at_most_ten_updates_a_second_are_sent(place: ProgressPlace, clock: Clock) -> None:
     sent_s: list[float] = []
     place.on_send = lambda _: sent_s.append(clock.now_s)
     with progress_bar(total=3000, clock=clock) as bar:
@@ -122,7 +72,7 @@ def test_at_most_ten_updates_a_second_are_sent(place: RecordingPlace, clock: Clo
     assert (place.sent[-1].current, place.sent[-1].done) == (3000, True)
 
 
-def test_the_last_update_is_sent_though_the_bar_stays_open(place: RecordingPlace) -> None:
+def test_the_last_update_is_sent_though_the_bar_stays_open(place: ProgressPlace) -> None:
     with progress_bar(total=100) as bar:
         for _ in range(50):
             bar.update()
@@ -130,61 +80,8 @@ def test_the_last_update_is_sent_though_the_bar_stays_open(place: RecordingPlace
         assert not last.done
 
 
-def test_a_bar_that_ends_leaves_no_timer_that_waits(place: RecordingPlace) -> None:
-    with progress_bar(total=100) as bar:
-        bar.update()
-        waiting = [
-            thread
-            for thread in threading.enumerate()
-            if isinstance(thread, threading.Timer) and not thread.finished.is_set()
-        ]
-    assert waiting
-    assert all(timer.finished.is_set() for timer in waiting)
-    assert_done_once_and_last(place)
-
-
-def test_updates_of_many_threads_all_count(place: RecordingPlace) -> None:
-    def work(bar: ProgressBar[int]) -> None:
-        for _ in range(2000):
-            bar.update()
-
-    with progress_bar(total=16_000) as bar:
-        threads = [threading.Thread(target=work, args=(bar,)) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(WAIT_S)
-    assert place.sent[-1].current == 16_000
-    assert of(place, "current") == sorted(of(place, "current"))
-    assert_done_once_and_last(place)
-
-
-def test_threads_that_are_late_send_nothing_after_done(place: RecordingPlace) -> None:
-    bar = progress_bar(total=10**9)
-    running = threading.Barrier(5)
-    stop = threading.Event()
-
-    def work() -> None:
-        running.wait(WAIT_S)
-        while not stop.is_set():
-            bar.update()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    with bar:
-        running.wait(WAIT_S)
-        place.wait_for(lambda message: message.current > 0)
-    for _ in range(1000):
-        bar.update(title="too late")
-    stop.set()
-    for thread in threads:
-        thread.join(WAIT_S)
-    assert_done_once_and_last(place)
-
-
 def test_an_update_in_the_middle_of_a_message_is_sent_after_it(
-    place: RecordingPlace, clock: Clock
+    place: ProgressPlace, clock: Clock
 ) -> None:
     bar = progress_bar(total=10, clock=clock)
 
@@ -201,7 +98,7 @@ def test_an_update_in_the_middle_of_a_message_is_sent_after_it(
     assert_done_once_and_last(place)
 
 
-def test_a_bar_counts_and_writes_what_it_is_told(place: RecordingPlace, clock: Clock) -> None:
+def test_a_bar_counts_and_writes_what_it_is_told(place: ProgressPlace, clock: Clock) -> None:
     with progress_bar(total=10, title="One", subtitle="first", clock=clock) as bar:
         clock.now_s += 1
         bar.update(4, title="Two")
@@ -213,7 +110,7 @@ def test_a_bar_counts_and_writes_what_it_is_told(place: RecordingPlace, clock: C
 
 
 def test_rate_and_time_left_come_from_the_time_that_passed(
-    place: RecordingPlace, clock: Clock
+    place: ProgressPlace, clock: Clock
 ) -> None:
     with progress_bar(total=100, clock=clock) as bar:
         clock.now_s += 2
@@ -224,7 +121,7 @@ def test_rate_and_time_left_come_from_the_time_that_passed(
     assert of(place, "eta_s") == [None, 18, None]
 
 
-def test_rate_and_time_left_can_be_kept_back(place: RecordingPlace, clock: Clock) -> None:
+def test_rate_and_time_left_can_be_kept_back(place: ProgressPlace, clock: Clock) -> None:
     with progress_bar(total=100, show_rate=False, show_eta=False, clock=clock) as bar:
         clock.now_s += 2
         bar.update(10)
@@ -232,7 +129,7 @@ def test_rate_and_time_left_can_be_kept_back(place: RecordingPlace, clock: Clock
 
 
 def test_more_than_the_total_leaves_no_time_below_nothing(
-    place: RecordingPlace, clock: Clock
+    place: ProgressPlace, clock: Clock
 ) -> None:
     with progress_bar(total=1, clock=clock) as bar:
         clock.now_s += 1
@@ -240,7 +137,7 @@ def test_more_than_the_total_leaves_no_time_below_nothing(
     assert (place.sent[1].current, place.sent[1].eta_s) == (5, 0)
 
 
-def test_the_completion_is_written_when_all_is_done(place: RecordingPlace) -> None:
+def test_the_completion_is_written_when_all_is_done(place: ProgressPlace) -> None:
     options: dict[str, Any] = {"completion_title": "Done", "completion_subtitle": "all of it"}
     list(progress_bar([1], title="Doing", **options))
     with progress_bar(total=1, title="Doing", **options):
@@ -249,7 +146,7 @@ def test_the_completion_is_written_when_all_is_done(place: RecordingPlace) -> No
     assert written == [("Done", "all of it")] * 2
 
 
-def test_a_break_ends_the_bar_where_it_is(place: RecordingPlace) -> None:
+def test_a_break_ends_the_bar_where_it_is(place: ProgressPlace) -> None:
     for item in progress_bar(range(10), title="Doing", completion_title="Done"):
         if item == 4:
             break
@@ -257,7 +154,7 @@ def test_a_break_ends_the_bar_where_it_is(place: RecordingPlace) -> None:
     assert (place.sent[-1].current, place.sent[-1].title) == (4, "Doing")
 
 
-def test_an_exception_in_the_loop_ends_the_bar_and_goes_up(place: RecordingPlace) -> None:
+def test_an_exception_in_the_loop_ends_the_bar_and_goes_up(place: ProgressPlace) -> None:
     with pytest.raises(KeyboardInterrupt):
         for item in progress_bar(range(10), title="Doing", completion_title="Done"):
             if item == 4:
@@ -267,7 +164,7 @@ def test_an_exception_in_the_loop_ends_the_bar_and_goes_up(place: RecordingPlace
 
 
 def test_an_exception_of_what_is_looped_over_ends_the_bar_and_goes_up(
-    place: RecordingPlace,
+    place: ProgressPlace,
 ) -> None:
     def items() -> Iterator[int]:
         yield 1
@@ -278,7 +175,7 @@ def test_an_exception_of_what_is_looped_over_ends_the_bar_and_goes_up(
     assert_done_once_and_last(place)
 
 
-def test_an_exception_in_the_block_ends_the_bar_and_goes_up(place: RecordingPlace) -> None:
+def test_an_exception_in_the_block_ends_the_bar_and_goes_up(place: ProgressPlace) -> None:
     with (
         pytest.raises(ValueError, match="broken"),
         progress_bar(total=2, title="Doing", completion_title="Done") as bar,
@@ -289,7 +186,7 @@ def test_an_exception_in_the_block_ends_the_bar_and_goes_up(place: RecordingPlac
     assert place.sent[-1].title == "Doing"
 
 
-def test_a_loop_in_a_block_ends_once(place: RecordingPlace) -> None:
+def test_a_loop_in_a_block_ends_once(place: ProgressPlace) -> None:
     with progress_bar([1, 2]) as bar:
         for _ in bar:
             bar.update(0, subtitle="in it")
@@ -298,7 +195,7 @@ def test_a_loop_in_a_block_ends_once(place: RecordingPlace) -> None:
     assert_done_once_and_last(place)
 
 
-def test_a_bar_that_is_only_updated_begins_with_that(place: RecordingPlace) -> None:
+def test_a_bar_that_is_only_updated_begins_with_that(place: ProgressPlace) -> None:
     bar = progress_bar(total=2)
     bar.update()
     bar.close()
@@ -306,14 +203,14 @@ def test_a_bar_that_is_only_updated_begins_with_that(place: RecordingPlace) -> N
     assert_done_once_and_last(place)
 
 
-def test_what_has_no_length_is_only_counted(place: RecordingPlace, clock: Clock) -> None:
+def test_what_has_no_length_is_only_counted(place: ProgressPlace, clock: Clock) -> None:
     for _ in progress_bar((n for n in range(3)), clock=clock):
         clock.now_s += 1
     assert set(of(place, "total") + of(place, "eta_s")) == {None}
     assert place.sent[-1].current == 3
 
 
-def test_a_length_that_fails_is_none(place: RecordingPlace) -> None:
+def test_a_length_that_fails_is_none(place: ProgressPlace) -> None:
     class Stream:
         def __len__(self) -> int:
             raise TypeError("endless")
@@ -325,7 +222,7 @@ def test_a_length_that_fails_is_none(place: RecordingPlace) -> None:
     assert place.sent[-1].total is None
 
 
-def test_a_given_total_goes_before_the_length(place: RecordingPlace) -> None:
+def test_a_given_total_goes_before_the_length(place: ProgressPlace) -> None:
     list(progress_bar([1, 2], total=5))
     assert place.sent[-1].total == 5
 
@@ -352,7 +249,7 @@ def iter_nothing() -> None:
     """A function, which cannot be looped over."""
 
 
-def test_a_bar_is_for_one_loop(place: RecordingPlace) -> None:
+def test_a_bar_is_for_one_loop(place: ProgressPlace) -> None:
     bar = progress_bar([1, 2])
     list(bar)
     with pytest.raises(RuntimeError, match="one for each loop"):
@@ -360,7 +257,7 @@ def test_a_bar_is_for_one_loop(place: RecordingPlace) -> None:
     assert_done_once_and_last(place)
 
 
-def test_titles_that_no_message_can_carry_are_escaped(place: RecordingPlace) -> None:
+def test_titles_that_no_message_can_carry_are_escaped(place: ProgressPlace) -> None:
     with progress_bar(total=1, title="file \udcff") as bar:
         bar.update(subtitle="\ud800")
     for message in place.sent:
@@ -368,58 +265,7 @@ def test_titles_that_no_message_can_carry_are_escaped(place: RecordingPlace) -> 
     assert place.sent[-1].title == "file \\udcff"
 
 
-def test_a_server_that_is_gone_is_the_updates_error_and_silent_in_the_timer(
-    place: RecordingPlace, clock: Clock
-) -> None:
-    lost = threading.Event()
-
-    def lose(message: Progress) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            lost.set()
-        raise BrokenPipeError
-
-    bar = progress_bar(total=10)
-    bar.update()
-    place.on_send = lose
-    bar.update()
-    assert lost.wait(WAIT_S)
-    with pytest.raises(BrokenPipeError):
-        bar.close()
-
-
-def test_a_fork_in_the_middle_of_another_threads_update_can_go_on(place: RecordingPlace) -> None:
-    sending, go_on = threading.Event(), threading.Event()
-    parent = os.getpid()
-
-    def hold(_: Progress) -> None:
-        if os.getpid() == parent:
-            sending.set()
-            assert go_on.wait(WAIT_S)
-
-    place.on_send = hold
-    bar = progress_bar(total=10)
-    thread = threading.Thread(target=bar.update)
-    thread.start()
-    assert sending.wait(WAIT_S)
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's own needs bytecode
-        signal.alarm(WAIT_S)
-        try:
-            bar.update()
-            bar.close()
-            os._exit(place.sent[-1].current)
-        finally:
-            os._exit(255)
-    _, status = os.waitpid(child, 0)
-    go_on.set()
-    thread.join(WAIT_S)
-    bar.close()
-    assert os.waitstatus_to_exitcode(status) == 2
-    assert place.sent[-1].current == 1
-
-
-def test_a_spinner_says_what_goes_on_and_stays(place: RecordingPlace, clock: Clock) -> None:
+def test_a_spinner_says_what_goes_on_and_stays(place: ProgressPlace, clock: Clock) -> None:
     with spinner("Loading", "from disk", remove_on_exit=False, clock=clock) as loading:
         clock.now_s += 1
         loading.update(subtitle="from afar")
@@ -429,7 +275,7 @@ def test_a_spinner_says_what_goes_on_and_stays(place: RecordingPlace, clock: Clo
     assert_done_once_and_last(place)
 
 
-def test_a_spinner_that_goes_away_ends_without_a_title(place: RecordingPlace) -> None:
+def test_a_spinner_that_goes_away_ends_without_a_title(place: ProgressPlace) -> None:
     with pytest.raises(ValueError, match="broken"), spinner("Loading", "from disk") as loading:
         raise ValueError("broken")
     loading.update(title="too late")

@@ -11,29 +11,18 @@ import tty
 from collections.abc import Iterator
 
 import pytest
+from clocks import Clock
+from kernel.finders import found_by
 
-from mpkernel.kernel import context
 from mpkernel.kernel.messages import Progress
 from mpkernel.kernel.progress import progress_bar, spinner
 from mpkernel.kernel.shown.terminal import progress_line
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
 def nowhere() -> Iterator[None]:
-    before = context._finder
-    context.set_finder(lambda: None)
-    yield
-    context.set_finder(before)
+    with found_by(lambda: None):
+        yield
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from kernel.finders import found_by
 
-from mpkernel.kernel import context, outputs
+from mpkernel.kernel import outputs
 from mpkernel.kernel.messages import Figure, Message
 from mpkernel.kernel.shown.output_list import CellOutputList
 from mpkernel.kernel.threads import Thread, current_thread
@@ -46,10 +47,9 @@ class Places:
 
 @pytest.fixture
 def places() -> Iterator[Places]:
-    before, found = context._finder, Places()
-    context.set_finder(found.find)
-    yield found
-    context.set_finder(before)
+    places = Places()
+    with found_by(places.find):
+        yield places
 
 
 @pytest.fixture
