@@ -1,8 +1,8 @@
 """A host whose code does to its server what it can: it costs itself its life, or harms nobody.
 
-Each attack is one of `apps/hostile.py`, in a real process. Beside it a neighbour, an app of its
-own, exchanges numbered messages all the time; the server's memory is looked at meanwhile. After it,
-the hostile app is opened again.
+Each attack is one of `apps/forgeries.py` or `apps/floods.py`, in a real process. Beside it a
+neighbour, an app of its own, exchanges numbered messages all the time; the server's memory is
+looked at meanwhile. After it, the hostile app is opened again.
 """
 
 from __future__ import annotations
@@ -319,12 +319,12 @@ async def test_a_dead_hosts_pipes_are_not_read_for_ever(pool: HostPool) -> None:
 async def test_commands_that_were_never_sent_cannot_have_been_done(pool: HostPool) -> None:
     async with beside(pool), await PythonClient.open(pool, HOSTILE) as client:
         client.execute(
-            "import gc, hostile\n"
+            "import gc, forgeries, taken_host\n"
             "from mpkernel.host.main import Dispatcher\n"
             "[found] = [one for one in gc.get_objects() if type(one) is Dispatcher]\n"
             "class Half: number = 1\n"
             "class Kernel: _hosted = Half\n"
-            "hostile.more_commands_than_were_sent(hostile.Host(Kernel, found))\n",
+            "forgeries.more_commands_than_were_sent(taken_host.TakenHost(Kernel, found))\n",
             cell="hostile",
         )
         async for message in client:
