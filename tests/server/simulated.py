@@ -176,7 +176,7 @@ class SimulatedHost:
         self.pid = next(self._pids)
         self.backlog_bytes = 0
         self.traffic = Traffic()
-        self.usages = ()
+        self.cpus = None
         self._owner = owner
         self._clock = clock
         self._life = Lifecycle()

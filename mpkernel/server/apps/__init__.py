@@ -6,6 +6,7 @@
 
 app_table          the apps of a pool, by their files
 app                one app: its sessions, and what becomes of them when a process ends
+open_sessions      their names, and how many there may be
 processes          its processes: which one takes a session, when another is started
 placement          which process of an app gets a session
 restart_policies   when its next process may be started after deaths

@@ -17,19 +17,17 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
-from weakref import WeakValueDictionary
 
 from mpkernel.aio.loops import call_on_loop
 from mpkernel.errors import (
-    AppUnavailable,
     HostDied,
     MPKernelError,
     PoolClosed,
     SandboxError,
-    SessionNameTaken,
     UnfitPython,
 )
 from mpkernel.logs import get_logger
+from mpkernel.server.apps.open_sessions import OpenSessions
 from mpkernel.server.apps.processes import AppProcesses, OnDeath
 from mpkernel.server.apps.upkeep import Upkeep, end_all
 from mpkernel.server.hosts.host import AppHost
@@ -88,7 +86,7 @@ class App:
         self._processes = AppProcesses(
             path, self.name, settings, self.tallies, launch, on_death, clock
         )
-        self._named: WeakValueDictionary[str, BaseSession] = WeakValueDictionary()
+        self._open_sessions = OpenSessions(self.name, settings.sessions_max)
         self._upkeep = Upkeep(path, loop, self._processes, self._restart_one)
         self._waiting = self._upkeep.waiting
 
@@ -148,17 +146,17 @@ class App:
             ProtocolError: `kernel.args` is too large for a message.
         """
         self._check_new(session)
-        self._check_room()
-        if session.can_be_rebuilt and self.wait_s():
-            self._waiting.add(session)
-            self._upkeep.look_soon()
-        else:
-            starts = self.tallies.starts
-            host = self._processes.host_for(kernel)
-            if self.tallies.starts > starts:
-                self._upkeep.look_soon()  # who waits may come back on it, too
-            host.open(session, kernel)
-        self._named[session.session_id] = session
+        self._open_sessions.check_room()
+        with self._open_sessions.opening(session):
+            if session.can_be_rebuilt and self.wait_s():
+                self._waiting.add(session)
+                self._upkeep.look_soon()
+            else:
+                starts = self.tallies.starts
+                host = self._processes.host_for(kernel)
+                if self.tallies.starts > starts:
+                    self._upkeep.look_soon()  # who waits may come back on it, too
+                host.open(session, kernel)
         self.tallies.sessions += 1
 
     def open_again(self, session: BaseSession, kernel: KernelSpec, death: Death) -> None:
@@ -173,22 +171,22 @@ class App:
             PoolClosed, SessionNameTaken, AppUnavailable, HostStartError: as `open`.
         """
         self._check_new(session)
-        if not self.wait_s():
-            self._processes.host_for(kernel)
-        self._waiting.add(session, death)
-        self._upkeep.look_soon()
-        self._named[session.session_id] = session
+        with self._open_sessions.opening(session):
+            if not self.wait_s():
+                self._processes.host_for(kernel)
+            self._waiting.add(session, death)
+            self._upkeep.look_soon()
         self.tallies.sessions += 1
 
     def _check_new(self, session: BaseSession) -> None:
         if self._upkeep.is_closed:
             raise PoolClosed(f"{self.name} was closed with its pool", remedy="open a new pool")
-        namesake = self._named.get(session.session_id)
-        if namesake is not None and namesake.holds_its_name:
-            raise SessionNameTaken(
-                f"a session {session.session_id} of {self.name} is open already",
-                remedy="close that one first, or choose another session_id",
-            )
+        self._open_sessions.check_name(session)
+
+    def session_closed(self, session: BaseSession) -> None:
+        """A session was closed, or has ended: another may be opened in its place, and by its name.
+        Idempotent; from any thread."""
+        self._open_sessions.closed(session)
 
     def forget(self, session: BaseSession) -> None:
         """A session that waits for a process was closed. From any thread."""
@@ -296,22 +294,6 @@ class App:
         """A host's: whether it may leave because it has no sessions."""
         is_rolling = self._upkeep.rolling_restart.is_under_way  # what was started for it is needed
         return not is_rolling and self._processes.is_spare(host)
-
-    def _check_room(self) -> None:
-        """
-        Raises:
-            AppUnavailable: the app has as many sessions as it may have.
-        """
-        most = self.settings.sessions_max
-        if most is None or self._processes.session_count + len(self._waiting) < most:
-            return
-        # Those that were closed a moment ago are still there, but make room for others.
-        on_hosts = [one for host in self.hosts for one in host.sessions]
-        if sum(one.holds_its_name for one in on_hosts) + len(self._waiting) >= most:
-            raise AppUnavailable(
-                f"{self.name} has as many sessions as it may have (sessions_max is {most})",
-                remedy="try again when others have closed theirs",
-            )
 
     def _sorted_out(
         self, sessions: list[BaseSession]

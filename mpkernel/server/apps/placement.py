@@ -19,6 +19,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
+import msgspec
+
 __all__ = ["Bounds", "Decision", "Facts", "choose", "choose_for_suspect"]
 
 HostT = TypeVar("HostT")
@@ -42,7 +44,7 @@ class Bounds(NamedTuple):
     spread_at: int = 1
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What is known of a process that takes sessions, as far as its life goes.
 
     Attributes:
@@ -75,21 +77,10 @@ class Facts(NamedTuple):
         return self.is_well and self.sessions < most and self.computing < bounds.spread_at
 
 
-class _Ranked(NamedTuple):
-    """A process with the order in which it is considered.
-
-    Attributes:
-        facts: what is known of it.
-        place: how many of the app's processes are older.
-        is_spare: whether it is empty, and the app has as many others as it is to keep. It is left
-            to retire while others do as well.
-    """
-
-    facts: Facts
-    place: int
-    is_spare: bool
-
-
+_Ranked: TypeAlias = tuple[Facts, int, bool]
+"""What is known of a process; how many of the app's processes are older; and whether it is spare:
+empty, while the app has as many others as it is to keep. It is left to retire while others do as
+well."""
 _Order: TypeAlias = Callable[[_Ranked], tuple[float, ...]]
 
 
@@ -104,12 +95,12 @@ def choose(
         may_start: whether a process may be started now, as far as earlier deaths go.
     """
     ranked = _ranked(hosts, bounds)
-    with_room = [one for one in ranked if one.facts.has_room(bounds)]
-    well = [one for one in ranked if one.facts.is_well]
+    with_room = [one for one in ranked if one[0].has_room(bounds)]
     if with_room:
         return _first(hosts, with_room, _ready_then_idle)
     if may_start and _may_grow(hosts, bounds):
         return Decision.START
+    well = [one for one in ranked if one[0].is_well]
     if well:
         return _first(hosts, well, _idle_then_ready)
     return _last_resort(hosts, ranked)
@@ -125,9 +116,9 @@ def choose_for_suspect(
     Args:
         hosts, bounds, may_start: as `choose`.
     """
-    ranked = [one for one in _ranked(hosts, bounds) if not one.facts.has_trial]
-    well = [one for one in ranked if one.facts.is_well]
-    empty = [one for one in well if not one.facts.sessions]
+    ranked = [one for one in _ranked(hosts, bounds) if not one[0].has_trial]
+    well = [one for one in ranked if one[0].is_well]
+    empty = [one for one in well if not one[0].sessions]
     if empty:
         return _first(hosts, empty, _ready_then_idle)
     if may_start and _may_grow(hosts, bounds):
@@ -142,7 +133,7 @@ def _ranked(hosts: Sequence[tuple[HostT, Facts]], bounds: Bounds) -> list[_Ranke
     well = 0
     for place, (_, facts) in enumerate(hosts):
         well += facts.is_well
-        ranked.append(_Ranked(facts, place, not facts.sessions and well > bounds.processes_min))
+        ranked.append((facts, place, not facts.sessions and well > bounds.processes_min))
     return ranked
 
 
@@ -155,23 +146,24 @@ def _last_resort(
 ) -> HostT | Decision:
     """Where no process is well. One that refuses is chosen last: its app is not to grow beyond the
     limit that the process has reached, so its refusal is the app's."""
-    willing = [one for one in ranked if not one.facts.refuses] or ranked
+    willing = [one for one in ranked if not one[0].refuses] or ranked
     return _first(hosts, willing, _idle_then_ready) if willing else Decision.WAIT
 
 
 def _first(hosts: Sequence[tuple[HostT, Facts]], ranked: Sequence[_Ranked], order: _Order) -> HostT:
-    return hosts[min(ranked, key=order).place][0]
+    _, place, _ = min(ranked, key=order)
+    return hosts[place][0]
 
 
 def _ready_then_idle(one: _Ranked) -> tuple[float, ...]:
-    return one.facts.is_starting, *_idle_then_ready(one)
+    return one[0].is_starting, *_idle_then_ready(one)
 
 
 def _idle_then_ready(one: _Ranked) -> tuple[float, ...]:
-    facts = one.facts
+    facts, place, is_spare = one
     cpus = round(facts.cpus)  # in steps: a little more or less says nothing
-    return facts.computing, facts.is_starting, cpus, one.is_spare, facts.sessions, one.place
+    return facts.computing, facts.is_starting, cpus, is_spare, facts.sessions, place
 
 
 def _fewest_sessions(one: _Ranked) -> tuple[float, ...]:
-    return one.facts.sessions, *_ready_then_idle(one)
+    return one[0].sessions, *_ready_then_idle(one)

@@ -24,7 +24,7 @@ from mpkernel.server.hosts.lifecycle import State
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.server.supervision.tallies import Tallies, Traffic
-from mpkernel.server.supervision.usage import Usage, cpus_of
+from mpkernel.server.supervision.usage import Usage
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 
@@ -109,12 +109,7 @@ class AppProcesses:
     def is_failed(self) -> bool:
         """Whether no process takes sessions, and the app died too often to be started for a
         while."""
-        return not self.taking and self._policies.is_failed
-
-    @property
-    def session_count(self) -> int:
-        """Sessions on all processes whose kernels have not ended."""
-        return sum(host.session_count for host in self._hosts)
+        return not self._is_any_taking and self._policies.is_failed
 
     def wait_s(self) -> float:
         """How long until a process may be started, if none takes sessions; 0.0 for now.
@@ -122,7 +117,7 @@ class AppProcesses:
         Raises:
             AppUnavailable: the app died too often.
         """
-        if self.taking:
+        if self._is_any_taking:
             return 0.0
         left_s = self._policies.wait_s(())
         if left_s and self._policies.is_failed:
@@ -164,7 +159,7 @@ class AppProcesses:
             HostStartError: no process could be launched, and there is no other. That is logged and
                 reported; `wait_s` says when to try again.
         """
-        if self.taking:
+        if self._is_any_taking:
             return self._chosen(self._kernel_again)
         return None if self._policies.wait_s(()) else self.launch_again()
 
@@ -247,6 +242,10 @@ class AppProcesses:
         self._tallies.traffic = Traffic.sum((self._tallies.traffic, host.traffic))
 
     @property
+    def _is_any_taking(self) -> bool:
+        return any(host.takes_sessions for host in self._hosts)
+
+    @property
     def _kernel_again(self) -> KernelSpec:
         assert self._kernel is not None, "a session that waits had a process, or waits for one"
         return self._kernel
@@ -256,9 +255,11 @@ class AppProcesses:
     ) -> AppHost | Decision:
         taking = self.taking
         facts = [(host, self._facts(host, has_trial=host in on_trial)) for host in taking]
-        may_start = not self._policies.wait_s(taking)
         choose = placement.choose_for_suspect if suspect else placement.choose
-        return choose(facts, self._bounds, may_start=may_start)
+        decision = choose(facts, self._bounds, may_start=True)
+        if decision is Decision.START and self._policies.wait_s(taking):
+            return choose(facts, self._bounds, may_start=False)
+        return decision
 
     def _facts(self, host: AppHost, *, has_trial: bool) -> Facts:
         return Facts(
@@ -268,7 +269,7 @@ class AppProcesses:
             has_trial=has_trial,
             sessions=host.session_count,
             computing=host.computing_count,
-            cpus=cpus_of(host.usages) or 0.0,
+            cpus=host.cpus or 0.0,
         )
 
     def _chosen(self, kernel: KernelSpec) -> AppHost | None:
@@ -279,7 +280,7 @@ class AppProcesses:
             try:
                 return self._launch(kernel)
             except HostStartError as error:
-                if not self.taking:
+                if not self._is_any_taking:
                     raise
                 self._could_not_launch(error)
             decision = self._decision()  # now that none may be launched for a while

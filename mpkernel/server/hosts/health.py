@@ -86,6 +86,12 @@ class Health:
         return self._watch.history
 
     @property
+    def cpus(self) -> float | None:
+        """How many processors the process used lately; None while it was looked at less than
+        twice."""
+        return self._watch.cpus
+
+    @property
     def started(self) -> list[Identity]:
         """The processes that the host has started, as far as they were seen."""
         return self._watchdog.processes_of(self)

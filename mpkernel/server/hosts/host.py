@@ -8,8 +8,6 @@ It is made of these parts:
     Health        whether the process is well; ends it if it is not
     Departure     how a healthy process becomes ready, drains and leaves
     Ending        notices that the process has ended, and cleans up
-
-The app decides on which host a session is opened, see `app`.
 """
 
 from __future__ import annotations
@@ -175,6 +173,11 @@ class AppHost:
         return self._health.usages
 
     @property
+    def cpus(self) -> float | None:
+        """How many processors it used lately; None while it was looked at less than twice."""
+        return self._health.cpus
+
+    @property
     def refusal(self) -> str | None:
         """Why it takes no new sessions although it lives; None if it takes them."""
         return self._health.refusal
@@ -217,9 +220,8 @@ class AppHost:
 
     async def close(self) -> None:
         """Ask the process to leave, kill it after `Settings.stop_grace_s`, and wait for its end. If
-        it does not end within 5 s of SIGKILL, it is given up.
-
-        This may be called twice, and may be cancelled: the end that was begun goes on.
+        it does not end within 5 s of SIGKILL, it is given up. This may be called
+        twice, and may be cancelled: the end that was begun goes on.
         """
         self.leave()
         await self._ending.force(self.settings.stop_grace_s)
@@ -300,8 +302,7 @@ class AppHost:
             )
             undo.callback(self._ending.stop_watching)
             self._departure.starting(self._health.start_timed_out)
-            setup = setup_of(self.settings, self.app, argv)
-            self._tell(setup)
+            self._tell(setup_of(self.settings, self.app, argv))
             # This is the last step: from now on the relay closes these descriptors.
             self._evidence.tail = relay.add(
                 self.name,

@@ -34,6 +34,8 @@ class Load:
     @property
     def computing_count(self) -> int:
         """How many sessions compute."""
+        if not (self._new or self._running):
+            return 0
         now = self._clock()
         self._forget_unused(now)
         brief = 0

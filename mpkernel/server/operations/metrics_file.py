@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -39,11 +40,15 @@ class MetricsFile:
     Args:
         path: the file.
         interval_s: how much time is between two writes, at least.
+        clock: seconds, as `time.monotonic`, which is the default.
     """
 
-    def __init__(self, path: Path, interval_s: float) -> None:
+    def __init__(
+        self, path: Path, interval_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._path = path
         self._interval_s = interval_s
+        self._clock = clock
         self._lock = threading.Lock()  # guards all below, and the file
         self._is_removed = False
         self._due_at = float("-inf")
@@ -53,7 +58,7 @@ class MetricsFile:
     def write(self, pool: PoolSnapshot) -> None:
         """Write the file, if it is due. If that fails, it is logged once, and tried again later."""
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             if self._is_removed or now < self._due_at - _SLACK_S:
                 return
             try:

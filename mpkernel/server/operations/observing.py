@@ -19,7 +19,6 @@ from mpkernel.server.operations.snapshot import (
 )
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.tallies import AppTotals
-from mpkernel.server.supervision.usage import cpus_of
 from shm import Registry
 from shm.names import owner_of
 
@@ -151,7 +150,7 @@ def _host(
         refusal=host.refusal,
         started_at=host.started_at,
         rss_bytes=usage.rss_bytes if usage is not None else None,
-        cpu=cpus_of(usages),
+        cpu=host.cpus,
         threads=usage.threads if usage is not None else None,
         descriptors=usage.descriptors if usage is not None else None,
         processes=usage.processes if usage is not None else None,

@@ -29,6 +29,9 @@ class AppOfSession(Protocol[_SessionT]):
     settings: Settings
     tallies: Tallies
 
+    def session_closed(self, session: _SessionT) -> None:
+        """A session was closed, or has ended. Idempotent; from any thread."""
+
     def forget(self, session: _SessionT) -> None:
         """Forget a session that waited for a process and was closed. From any thread."""
 

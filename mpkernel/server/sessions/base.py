@@ -197,6 +197,7 @@ class BaseSession(SessionEvents):
             self.copies.end(may_come_back=may_come_back)
             self._journal = None  # the session must not come back
             self._is_stopped = True
+            self.app.session_closed(self)
             if self._over:
                 return
             if self.host is not None:
@@ -283,6 +284,7 @@ class BaseSession(SessionEvents):
             if self._over:
                 return
             self._over = True
+            self.app.session_closed(self)
             self._outbox.clear()
             self.copies.end_with(error)
         try:

@@ -16,7 +16,7 @@ from collections import deque
 from typing import NamedTuple
 
 from mpkernel.server.supervision.deaths import Reason
-from mpkernel.server.supervision.usage import Usage
+from mpkernel.server.supervision.usage import Usage, cpus_of
 from mpkernel.settings import Settings
 
 __all__ = ["Action", "HostWatch", "Verdict"]
@@ -64,9 +64,13 @@ class HostWatch:
             `max_threads`, `max_descriptors`, `max_age_s`.
         born_at: when the host was launched, by the clock of `Usage.taken_at`. All times here are by
             that clock.
+
+    Attributes:
+        cpus: how many processors it used between the last two samples; see `cpus_of`.
     """
 
     def __init__(self, settings: Settings, born_at: float) -> None:
+        self.cpus: float | None = None
         self._settings = settings
         self._born_at = born_at
         self._history: deque[Usage] = deque(maxlen=_HISTORY_SAMPLES)
@@ -93,6 +97,7 @@ class HostWatch:
         """Take a sample, and give the verdicts that follow from it."""
         since_last_s = usage.taken_at - self._history[-1].taken_at if self._history else 0.0
         self._history.append(usage)
+        self.cpus = cpus_of(self._history)
         if self._is_ended:
             return []
         ending = self._over_hard_limit(usage) or self._hang(usage, since_last_s)
