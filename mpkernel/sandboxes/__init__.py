@@ -4,7 +4,8 @@
                                                                           ├─ yes ─▶ Environment
                                                                           └─ no ──▶ uv makes it
 
-    header    what an app says of itself: its packages, and which Pythons it runs on
+    header    what an app says of itself: its packages, and which Pythons it runs on; in Markdown,
+              it says so in its `front_matter`
     recipe    what an environment is made of. Equal recipes share one environment
     uv        the program `uv`: where it is, what it is told, how it is ended
     making    how uv makes an environment, and when that is worth nothing

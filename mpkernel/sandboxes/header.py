@@ -4,6 +4,8 @@
 # requires-python = ">=3.11"
 # dependencies = ["polars==1.20"]
 # ///
+
+A notebook in Markdown has it in its front matter: see `front_matter`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Mapping
 import msgspec
 
 from mpkernel.errors import SandboxError
+from mpkernel.sandboxes.front_matter import header_of_markdown, is_markdown
 
 __all__ = ["Header", "read_header"]
 
@@ -36,36 +39,52 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         dependencies: the packages that it needs, as requirements (PEP 508).
         requires_python: the versions of Python that it runs on; None for any.
         table: the whole header as TOML has it, with what tools such as uv read in it.
+        script: the header as a Python file of its own, for an app of which uv reads none; None if
+            uv can read the app's own file.
     """
 
     dependencies: tuple[str, ...]
     requires_python: str | None
     table: Mapping[str, object]
+    script: str | None = None
+
+    @property
+    def may_name_paths(self) -> bool:
+        """Whether it may mean other things in another folder."""
+        return "tool" in self.table or any("@" in one for one in self.dependencies)
 
 
 def read_header(app: str | os.PathLike[str]) -> Header | None:
-    """The header of an app; None if its file has none, or is no Python file.
+    """The header of an app; None if its file has none, or is neither Python nor Markdown.
 
     Raises:
         SandboxError: the header is not what the specification allows. The message names the line.
         OSError: the file cannot be read.
     """
     path = os.fspath(app)
-    if not path.endswith(".py"):
+    in_markdown = is_markdown(path)
+    if not in_markdown and not path.endswith(".py"):
         return None
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except UnicodeDecodeError as error:
         raise SandboxError(f"{path} is not written in UTF-8: {error}", remedy=_ASK) from error
-    return _header_in(text, path)
+    if not in_markdown:
+        return _header_in(text, path)
+    written = header_of_markdown(text, path)
+    if written is None:
+        return None
+    place = f"{path}, '{written.key}' in its front matter"
+    header = _header_in(written.script, place, -1 if written.is_wrapped else 0)
+    return msgspec.structs.replace(header, script=written.script) if header is not None else None
 
 
-def _header_in(text: str, path: str) -> Header | None:
+def _header_in(text: str, path: str, lines_before: int = 0) -> Header | None:
     blocks = [found for found in _BLOCK.finditer(text) if found["type"] == _TYPE]
     if not blocks:
         return None
-    lines = [1 + text.count("\n", 0, block.start()) for block in blocks]
+    lines = [1 + lines_before + text.count("\n", 0, block.start()) for block in blocks]
     if len(blocks) > 1:
         raise SandboxError(
             f"{path} has several headers, in the lines {', '.join(map(str, lines))}",

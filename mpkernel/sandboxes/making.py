@@ -12,11 +12,12 @@ the same on both sides.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mpkernel.errors import SandboxError
@@ -114,14 +115,15 @@ class Making:
             *("--python", recipe.python, str(self._folder)),
             env={"PATH": path},
         )
-        self._uv(
-            lock,
-            "sync",
-            *("--script", recipe.app, "--active", "--no-python-downloads"),
-            *(("--compile-bytecode",) if not recipe.overlay else ()),
-            *(("--locked",) if recipe.has_lock else ()),
-            env={"VIRTUAL_ENV": str(self._folder)},
-        )
+        with self._script() as script:
+            self._uv(
+                lock,
+                "sync",
+                *("--script", script, "--active", "--no-python-downloads"),
+                *(("--compile-bytecode",) if not recipe.overlay else ()),
+                *(("--locked",) if recipe.has_lock else ()),
+                env={"VIRTUAL_ENV": str(self._folder)},
+            )
         if read_header(recipe.app) != recipe.header:
             raise SandboxError(
                 f"the header of {recipe.app} was changed while its environment was made",
@@ -138,6 +140,26 @@ class Making:
                 *recipe.header.dependencies,
                 *recipe.overlay,
             )
+
+    @contextlib.contextmanager
+    def _script(self) -> Iterator[str]:
+        """The path of a Python file with the header: the app itself, or one that is there for uv
+        alone. uv understands relative paths from that file's folder, so it lies beside the app
+        where the header may have such paths. Elsewhere the app's folder may be read-only."""
+        header = self._recipe.header
+        if header.script is None:
+            yield self._recipe.app
+            return
+        folder = Path(self._recipe.app).parent if header.may_name_paths else self._folder
+        # The lock is held: a file of this name is what a process left that was killed half-way.
+        script = folder / f".mpkernel-{self._recipe.key}.py"
+        script.unlink(missing_ok=True)
+        with script.open("x", encoding="utf-8") as file:
+            file.write(header.script)
+        try:
+            yield str(script)
+        finally:
+            script.unlink(missing_ok=True)
 
     def _uv(self, lock: Lock, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         run_uv(

@@ -111,7 +111,7 @@ def recipe_for(
     header = read_header(app)
     if header is None:
         return None
-    lock = _content(Path(f"{app}.lock"))
+    lock = _content(Path(f"{app}.lock")) if header.script is None else None
     base = _base_python()
     python = base
     if header.requires_python is not None:
@@ -119,7 +119,7 @@ def recipe_for(
     ingredients = {
         "layout": _LAYOUT,
         "header": header.table,
-        "folder": os.path.dirname(app) if _may_name_paths(header) else None,
+        "folder": os.path.dirname(app) if header.may_name_paths else None,
         "lock": lock,
         "overlay": overlay,
         "left_out": left_out,
@@ -147,11 +147,6 @@ def recipe_for(
 def _base_python() -> str:
     """The Python from which the server's own environment was made."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-
-
-def _may_name_paths(header: Header) -> bool:
-    """Whether the header may mean other things in another folder."""
-    return "tool" in header.table or any("@" in one for one in header.dependencies)
 
 
 def _files_of_uv(folder: str, env: Mapping[str, str]) -> Iterator[Path]:

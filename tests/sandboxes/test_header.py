@@ -77,3 +77,76 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_bytes(b"# \xff\n")
     with pytest.raises(SandboxError, match=r"app\.py is not written in UTF-8"):
         read_header(tmp_path / "app.py")
+
+
+MARKDOWN = """\
+---
+title: Sales
+{}
+---
+
+# Sales
+"""
+BLOCK = '# /// script\n# dependencies = ["a==1"]\n# ///'
+
+
+def indented(text: str) -> str:
+    return "".join(f"\n  {line}" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("suffix", ["md", "qmd"])
+@pytest.mark.parametrize(
+    "front_matter",
+    [
+        "pyproject: |" + indented('dependencies = ["a==1"]'),
+        "pyproject: |-" + indented(BLOCK),
+        "header: |" + indented(f'"""What it is."""\n{BLOCK}'),
+        f"header: |{indented(BLOCK.replace('1', '2'))}\npyproject: |{indented(BLOCK)}",
+        """pyproject: 'dependencies = ["a==1"]'""",
+    ],
+)
+def test_a_notebook_in_markdown_has_its_header_in_its_front_matter(
+    tmp_path: Path, front_matter: str, suffix: str
+) -> None:
+    app = tmp_path / f"app.{suffix}"
+    app.write_text(MARKDOWN.format(front_matter))
+    header = read_header(app)
+    assert header is not None
+    assert header.dependencies == ("a==1",)
+    assert header.script is not None
+    (tmp_path / "script.py").write_text(header.script)
+    script = read_header(tmp_path / "script.py")
+    assert script is not None
+    assert script.table == header.table
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Sales\n",
+        MARKDOWN.format("author: me"),
+        MARKDOWN.format("header: 'import a'"),
+        "---\npyproject: [ no YAML\n---\n",
+        "---\nheader: text\n",
+        f"# Sales\n\n```\n{BLOCK}\n```\n",
+    ],
+)
+def test_markdown_without_a_header_has_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "app.md").write_text(text)
+    assert read_header(tmp_path / "app.md") is None
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "error"),
+    [
+        ("pyproject: |" + indented("a = 1\nb = ["), "app.md, 'pyproject' .*, line 2: .*no TOML"),
+        ("header: |" + indented("# /// script\n# b = [,]\n# ///"), "'header' .*, line 2: .*TOML"),
+        ("pyproject: [a]", "app.md: pyproject in its front matter is no text"),
+    ],
+)
+def test_what_is_wrong_with_a_header_in_markdown_is_said_with_its_line(
+    tmp_path: Path, front_matter: str, error: str
+) -> None:
+    (tmp_path / "app.md").write_text(MARKDOWN.format(front_matter))
+    with pytest.raises(SandboxError, match=error):
+        read_header(tmp_path / "app.md")

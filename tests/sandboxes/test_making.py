@@ -76,14 +76,28 @@ def test_a_package_that_is_left_out_is_not_installed_unless_the_header_names_it(
     assert version_in(maker.make(other, ["overlay==1.0"], ["tiny"])) == "2.0"
 
 
-def test_the_table_of_uv_holds_as_uv_has_it(maker: Maker, tmp_path: Path) -> None:
+def test_a_notebook_in_markdown_has_the_environment_that_its_front_matter_names(
+    maker: Maker, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path / "apps" / "app.md", 'dependencies = ["tiny==1.0"]')
+    os.chmod(tmp_path / "apps", 0o500)  # nothing is written there
+    environment = maker.make(app)
+    assert version_in(environment) == "1.0"
+    assert list(environment.folder.glob("*.py")) == []
+    same = write_app(tmp_path / "app.py", 'dependencies = ["tiny==1.0"]')
+    assert maker.make(same).key == environment.key
+
+
+@pytest.mark.parametrize("suffix", ["py", "md"])
+def test_the_table_of_uv_holds_as_uv_has_it(maker: Maker, tmp_path: Path, suffix: str) -> None:
     write_wheel(tmp_path / "own", "tiny", "9.0")
     app = write_app(
-        tmp_path / "apps" / "app.py",
+        tmp_path / "apps" / f"app.{suffix}",
         'dependencies = ["tiny"]\n[tool.uv.sources]\n'
         'tiny = { path = "../own/tiny-9.0-py3-none-any.whl" }',
     )
     assert version_in(maker.make(app)) == "9.0"
+    assert os.listdir(tmp_path / "apps") == [f"app.{suffix}"]
 
 
 def test_a_lock_file_beside_the_app_holds(maker: Maker, tmp_path: Path) -> None:

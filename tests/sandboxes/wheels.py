@@ -87,8 +87,12 @@ def write_installed(folder: Path, name: str) -> None:
 
 
 def write_app(path: Path, header: str, code: str = "") -> str:
-    """An app with this header; its path."""
+    """An app with this header; its path. What ends in ".md" is a notebook in Markdown."""
     path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".md":
+        indented = "".join(f"  {line}\n" for line in header.splitlines())
+        path.write_text(f"---\ntitle: An app\npyproject: |\n{indented}---\n\n{code}")
+        return str(path)
     block = "".join(f"# {line}\n" if line else "#\n" for line in header.splitlines())
     path.write_text(f"# /// script\n{block}# ///\n{code}")
     return str(path)
