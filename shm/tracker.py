@@ -36,9 +36,19 @@ def untrack(name: str) -> None:
 
 
 def _untrack_waiting() -> None:
-    while not _tracker._lock._is_owned():
+    while not _must_wait(_tracker._lock):
         try:
             name = _waiting.popleft()
         except IndexError:
             return
         resource_tracker.unregister(f"/{name}", _KIND)
+
+
+def _must_wait(lock: Any) -> bool:
+    """Whether this thread may hold the tracker's lock. Up to Python 3.11.5 and in 3.12.0 it is a
+    plain lock, which does not know its owner: there a name also waits while another thread has it,
+    for the next call."""
+    try:
+        return bool(lock._is_owned())
+    except AttributeError:
+        return bool(lock.locked())

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -109,9 +110,30 @@ def test_a_block_may_come_back_from_a_del_in_the_middle_of_take_or_give_back(
     assert recycler.blocks == len(in_use | waiting)
 
 
+class OwnerlessLock:
+    """Like the tracker's lock up to Python 3.11.5: it does not know its owner."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.locked = self._lock.locked
+
+    def __enter__(self) -> None:
+        assert self._lock.acquire(timeout=WAIT_S)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _recursion_count(self) -> int:
+        return int(self.locked())
+
+
+@pytest.mark.parametrize("make_lock", [threading.RLock, OwnerlessLock])
 def test_a_block_may_be_unlinked_while_this_thread_is_inside_its_resource_tracker(
     at_every_line: Interrupting,
+    monkeypatch: pytest.MonkeyPatch,
+    make_lock: Callable[[], AbstractContextManager[object]],
 ) -> None:
+    monkeypatch.setattr(resource_tracker._resource_tracker, "_lock", make_lock())  # type: ignore[attr-defined]
     recycler = Recycler(max_bytes=0)
     shown = [recycler.take(9000) for _ in range(40)]
     blocks = list(shown)
