@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["WIDGET_SHOWN", "Click", "RestoredModel", "RestoredValue", "WidgetShown"]
+__all__ = [
+    "LASTING_PREFIX",
+    "WIDGET_SHOWN",
+    "Click",
+    "RestoredModel",
+    "RestoredValue",
+    "WidgetShown",
+]
+
+LASTING_PREFIX = "6d706b65-"
+"""How the names of cells of embedded apps begin that are the same in each process."""
 
 
 class RestoredValue(NamedTuple):

@@ -83,6 +83,8 @@ HOST_NAMES = {
     "KernelRuntimeContext": "marimo._runtime.context.kernel_context",
     "ModelCommand": "marimo._runtime.commands",
     "StopKernelCommand": "marimo._runtime.commands",
+    "external_prefix": "marimo._ast.app",
+    "get_context": "marimo._runtime.context",
     "create_default_hooks": "marimo._runtime.runner.hooks",
     "md": "marimo._output.md",
     "ThreadLocalStreamProxy": "marimo._messaging.thread_local_streams",
@@ -141,6 +143,14 @@ def replace_random_filename(function: Any) -> None:
     """Have `function(extension)` name the virtual files of this process."""
     module: Any = importlib.import_module(HOST_NAMES["random_filename"])
     module.random_filename = function
+
+
+def replace_external_prefix(function: Callable[[Callable[[], str]], str]) -> None:
+    """Have `function(random)` give the prefix of the names of an embedded app's cells. `random()`
+    is marimo's own function."""
+    module: Any = importlib.import_module(HOST_NAMES["external_prefix"])
+    random = module.external_prefix
+    module.external_prefix = lambda: function(random)
 
 
 def replace_storage_manager(storage: Callable[[], Any]) -> None:

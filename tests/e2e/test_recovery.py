@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from e2e.harness import EXAMPLES, NOTEBOOKS, Server, Tab, TabClosed, http_client
+from e2e.harness import EXAMPLES, NOTEBOOKS, Element, Server, Tab, TabClosed, http_client
 
 RECOVERY = str(NOTEBOOKS / "recovery.py")
 WEATHER = str(EXAMPLES / "weather" / "stations.py")
@@ -221,3 +221,31 @@ async def test_a_notebook_that_dies_at_its_start_is_given_up_and_new_tabs_are_to
         assert len(set(log.read_text().split())) <= 6
         async with Tab(server.url, str(NOTEBOOKS / "slider.py")) as other:
             await other.wait_for("number 1 squared")
+
+
+def inner_sliders(tab: Tab) -> list[Element]:
+    return [element for element in tab.elements if element.label == "Inner"]
+
+
+async def test_what_was_set_in_embedded_apps_comes_back(tmp_path: Path) -> None:
+    """In an app that a module makes, and in a clone of it that a cell makes."""
+    for name in ("embedding.py", "embedded.py"):
+        code = (NOTEBOOKS / "fidelity" / name).read_text()
+        process = "in process {__import__('os').getpid()} end"
+        (tmp_path / name).write_text(code.replace("['product']} end", "['product']} " + process))
+    async with Server(tmp_path) as server, Tab(server.url, str(tmp_path / "embedding.py")) as tab:
+        await tab.wait_for("outer sees 2 in process")
+        await tab.wait_for(lambda tab: len(inner_sliders(tab)) == 2)
+        of_module, of_clone = inner_sliders(tab)
+        await tab.set_ui(of_module.object_id, 4)
+        await tab.wait_for("outer sees 8 in process")
+        await tab.set_ui(of_clone.object_id, 5)
+        await tab.wait_for("inner product 10 end")
+        died = process_of(tab)
+        os.kill(died, signal.SIGKILL)
+        await tab.wait_for(lambda tab: tab.received("banner"))
+        await tab.wait_for(lambda tab: process_of(tab) != died)
+        await tab.wait_for(lambda tab: [one.value for one in inner_sliders(tab)] == [4, 5])
+        await tab.wait_for("inner product 10 end")
+        assert "outer sees 8 in process" in tab.text
+        assert "Lost" not in tab.received("banner")[0]["description"]

@@ -2,6 +2,7 @@
 
 marimo_kernel   marimo's kernel on a thread of an app host
 restoring       which element gets which value when a session is restored
+embedded_apps   names their cells, the same in each process
 console_proxy   one `sys.stdout` for all sessions, of a class that marimo recognises
 descriptors     what cells write to descriptors 1 and 2, shown in the browser of their session
 file_storage    virtual files, each with its session as owner

@@ -20,6 +20,7 @@ from mpkernel.interrupts.sending import Interrupts
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.host import descriptors, file_storage, interrupts, restoring
 from mpkernel.marimo_backend.host.console_proxy import make_proxy
+from mpkernel.marimo_backend.host.embedded_apps import name_embedded_apps
 from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["ControlQueue", "MergeQueue", "Pickled", "run"]
@@ -84,6 +85,7 @@ def _prepare_process() -> None:
         console.install(make_proxy)
         file_storage.store_by_session()
         restoring.restore_elements()
+        name_embedded_apps()
         interrupts.interrupt_commands()
         seam.host("ThreadSafeStream").write = _write_in_order
         _process_prepared = True

@@ -53,7 +53,7 @@ def _initial_value(ask: Callable[[Any, str], Any], context: Any, object_id: str)
     element = context.ui_element_registry.get_object(object_id)
     if isinstance(element, seam.host("anywidget")):
         _tell_of_widget(element, object_id)
-    value = ask(context, object_id)
+    value = _asked(ask, context, object_id)
     match value:
         case RestoredValue():
             return _restored(context, element, object_id, value.value)
@@ -61,6 +61,17 @@ def _initial_value(ask: Callable[[Any, str], Any], context: Any, object_id: str)
             _restore_model(element, object_id, value)
             raise KeyError(object_id)
     return value
+
+
+def _asked(ask: Callable[[Any, str], Any], context: Any, object_id: str) -> Any:
+    """What was set. The values for elements of an embedded app came with the notebook around it."""
+    while True:
+        try:
+            return ask(context, object_id)
+        except KeyError:
+            if context.parent is None:
+                raise
+            context = context.parent
 
 
 def _restored(context: Any, element: Any, object_id: str, value: Any) -> Any:

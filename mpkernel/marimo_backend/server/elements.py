@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from mpkernel.marimo_backend.crossing import RestoredModel, RestoredValue
+from mpkernel.marimo_backend.crossing import LASTING_PREFIX, RestoredModel, RestoredValue
 from mpkernel.marimo_backend.spooled import Apart, Spooled
 
 __all__ = [
@@ -59,7 +59,7 @@ class ElementState:
         lost_files: the names of the uploaded files in these values, by element.
         has_more_too_large: whether there are more elements than those in `too_large`.
         has_unlasting: whether elements were set whose ids are different in each process: those
-            of embedded apps, and those made after the cells' run.
+            of apps that a cell embeds anew when it runs again.
         has_nameless: whether models were set that no element shows.
     """
 
@@ -151,7 +151,8 @@ class ElementState:
             self._forget_loss(object_id)
 
     def _keep(self, object_id: str, value: RestoredValue | RestoredModel, size: int) -> None:
-        if len(object_id.rpartition("-")[0]) >= _UUID_LENGTH:
+        cell_id = object_id.rpartition("-")[0]
+        if len(cell_id) >= _UUID_LENGTH and not cell_id.startswith(LASTING_PREFIX):
             self.has_unlasting = True
             return
         self._drop(object_id)

@@ -11,6 +11,8 @@ import ast
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 
+from mpkernel.marimo_backend.crossing import LASTING_PREFIX
+
 __all__ = ["SameCells"]
 
 _MOST_NAMES = 5
@@ -33,7 +35,10 @@ class SameCells:
         }
 
     def new_id(self, object_id: str) -> str | None:
-        """The id that an element has now; None where its cell is another one or is gone."""
+        """The id that an element has now; None where its cell is another one or is gone. The ids of
+        an embedded app change when its own notebook does."""
+        if object_id.startswith(LASTING_PREFIX):
+            return object_id
         cell_id, dash, number = object_id.rpartition("-")
         now = self._after.get(cell_id)
         return f"{now}{dash}{number}" if now is not None else None
