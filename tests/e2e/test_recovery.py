@@ -249,3 +249,24 @@ async def test_what_was_set_in_embedded_apps_comes_back(tmp_path: Path) -> None:
         await tab.wait_for("inner product 10 end")
         assert "outer sees 8 in process" in tab.text
         assert "Lost" not in tab.received("banner")[0]["description"]
+
+
+async def test_a_widget_that_a_cell_shows_comes_back_and_what_does_not_is_named() -> None:
+    async with Server(NOTEBOOKS / "raw_widgets.py") as server, Tab(server.url) as tab:
+        await tab.wait_for("0: 0 and 0 in process")
+        for opened in tab.received("model-lifecycle"):
+            state = opened["message"]["state"]
+            for trait in {"count", "value"} & set(state):
+                update = {"method": "update", "state": {trait: 7}, "bufferPaths": []}
+                body = {"modelId": opened["model_id"], "message": update, "buffers": []}
+                assert (await tab.post("api/kernel/set_model_value", body)).is_success
+        await click(tab, "Look")
+        await tab.wait_for("1: 7 and 7 in process")
+        died = process_of(tab)
+        os.kill(died, signal.SIGKILL)
+        await tab.wait_for(lambda tab: tab.received("banner"))
+        lost = "Lost: the state of widgets that are parts of others."
+        assert lost in tab.received("banner")[0]["description"]
+        await tab.wait_for(lambda tab: process_of(tab) != died)
+        await click(tab, "Look")
+        await tab.wait_for("1: 7 and 0 in process")

@@ -196,7 +196,7 @@ def test_the_state_of_a_widget_follows_its_element_to_another_model(sender: Send
     sender.send(update("unshown", {}, x=0))
     rebuilt = sender.rebuild()
     assert restored(rebuilt)["Hbol-0"].state["x"] == 4
-    assert rebuilt.lost == ("the state of widgets that are not wrapped in mo.ui.anywidget",)
+    assert rebuilt.lost == ("the state of widgets that are parts of others",)
 
 
 def test_a_notification_that_user_code_made_up_is_passed_over(sender: Sender) -> None:

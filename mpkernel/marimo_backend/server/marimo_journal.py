@@ -348,7 +348,7 @@ class MarimoJournal(Journal):
             (files, _upload_again(files)),
             (others, "what was set in the largest inputs"),
             (state.has_unlasting, "what was set in some embedded apps"),
-            (state.has_nameless, "the state of widgets that are not wrapped in mo.ui.anywidget"),
+            (state.has_nameless, "the state of widgets that are parts of others"),
             (self._has_unkept, "some of what was set or clicked while the app was down"),
             (self._has_lost_request, "what the app was told of the page's HTTP request"),
         )
