@@ -14,17 +14,17 @@ hard limit was lowered.
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import sys
 from typing import NamedTuple
 
+from mpkernel.late_logger import late_logger
 from shm.names import own_tag, tag_of
 
 __all__ = ["HostMark", "mark_own_process"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _RLIMIT_LOCKS = 10
 _IS_MARK = 1 << 62

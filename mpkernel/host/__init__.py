@@ -5,7 +5,8 @@
                                                                               │
     stream Pipe ◀══ StreamWriter ◀── created · output · files · exited ◀──────┘
 
-    main          the entry point, and the main thread, which reads what the server sends
+    start         loads what a host needs, and calls `main`
+    main          the main thread, which reads what the server sends
     ending        how the process ends: in order, as Python does, or at once
     orphans       processes whose parent has ended: they become the host's children
     warming       what a standby imports before it is known which app it is for

@@ -10,7 +10,6 @@ the session that ran alone when it was written. When none or several ran, it is 
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import sys
 import termios
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from mpkernel.late_logger import late_logger
 from mpkernel.wire.messages import ConsoleText, WantConsole
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ran", "Runs", "bring_back", "deliver"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _WRITTEN_WITHIN_S = 0.1
 _KEPT_S = 5.0

@@ -23,7 +23,6 @@ from __future__ import annotations
 import atexit
 import gc
 import io
-import logging
 import os
 import signal
 import sys
@@ -34,11 +33,12 @@ from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 from mpkernel.host.tracker import end_resource_tracker
+from mpkernel.late_logger import late_logger
 from mpkernel.process_tree import Identity, kill_descendants, stat_of
 
 __all__ = ["Endable", "at_leave", "leave_at_once", "leave_in_order"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _LOOK_S = 0.005
 _ALARM_AFTER_S = 1.0

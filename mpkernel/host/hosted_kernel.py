@@ -12,11 +12,9 @@ one) does not matter here.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 
 from mpkernel.errors import ProtocolError
@@ -25,6 +23,7 @@ from mpkernel.host.session_files import HostFiles, SessionFiles
 from mpkernel.host.stopping import thread_clock
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.windows import HostWindow, Window
+from mpkernel.late_logger import late_logger
 from mpkernel.program import resolve
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
 from mpkernel.wire.messages import (
@@ -39,7 +38,7 @@ from mpkernel.wire.windows import credit_due
 
 __all__ = ["HostedKernel"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _IDLE_CREDIT_BYTES = 64 * 1024
 
@@ -274,6 +273,8 @@ class HostedKernel:
         except SystemExit:
             pass  # a kernel that exits is a kernel that returns
         except BaseException:  # noqa: BLE001 (the traceback goes to the client)
+            import traceback  # imported here: few kernels fail
+
             error = traceback.format_exc()
             logger.warning("kernel failed app=%s session=%s\n%s", self.app, self.session_id, error)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from mpkernel.errors import ProtocolError
@@ -12,12 +11,13 @@ from mpkernel.host.session_files import HostFiles
 from mpkernel.host.stopping import Stopper
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.windows import HostWindow
+from mpkernel.late_logger import late_logger
 from mpkernel.wire.frames import Channel, Frame, FrameLost, Message
 from mpkernel.wire.messages import CreateKernel, KernelExited, Stopping, WantDrain
 
 __all__ = ["Kernels"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 
 class Kernels:

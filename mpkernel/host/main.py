@@ -1,6 +1,6 @@
 """The app host's entry point and its dispatcher: the life of the process itself.
 
-`main` is the first thing a spawned host calls, on its main thread, and never returns. Three things
+`start` calls `main` on the main thread, and it never returns. Three things
 end a host: `Shutdown`, the end of its server (however that shows: end of file, ECONNRESET, a
 pidfd, or, while a C call holds the GIL, the parent-death signal) and bytes that do not follow the
 protocol. How it then ends is in `ending`.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
-import logging
 import multiprocessing.process
 import os
 import resource
@@ -31,6 +30,7 @@ from mpkernel.host.temporary import name_temporary_directory
 from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
 from mpkernel.host_mark import mark_own_process
+from mpkernel.late_logger import late_logger
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
 from mpkernel.wire.messages import (
     ConsoleText,
@@ -52,7 +52,7 @@ from mpkernel.wire.messages import (
 
 __all__ = ["main"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_WAIT_S = 3600.0  # `poll` has a longest time-out; the times in settings have none

@@ -22,15 +22,16 @@ All of it happens on the dispatcher's thread, between two messages.
 from __future__ import annotations
 
 import enum
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from mpkernel.late_logger import late_logger
+
 __all__ = ["Stoppable", "Stopper", "thread_clock"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.25

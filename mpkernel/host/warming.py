@@ -11,18 +11,18 @@ use, and the server is told.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 
+from mpkernel.late_logger import late_logger
 from mpkernel.wire.messages import Warm, Warmed
 
 __all__ = ["Warming"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 # This gives it a tenth of a processor that others want, too. The lowest, 19, would give a sixtieth,
 # and on a busy machine no standby would be ready in time.

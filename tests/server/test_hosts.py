@@ -92,6 +92,10 @@ async def test_a_fresh_host_has_imported_only_what_it_needs(open_kernel: Open) -
         "mpkernel.server",
         "mpkernel.aio",
         "mpkernel.settings",
+        "logging",
+        "shm.storage",
+        "tempfile",
+        "typing_extensions",
     ):
         assert unwanted not in modules, unwanted
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from shm import Block, sweep
 from shm.names import ProcessTag, next_name, own_tag, owner_of, tag_of
-from shm.sweep import sweep_process
+from shm.sweeping import sweep_process
 
 SHM = Path("/dev/shm")
 STRANGER = 12345

@@ -21,7 +21,7 @@ from shm import Owner, QuotaExceeded, Registry
 from shm.mappings import Mappings
 from shm.names import ProcessTag
 from shm.sources import AttachedFile, Reader, SourceKind
-from shm.sweep import sweep_process
+from shm.sweeping import sweep_process
 
 __all__ = ["AnnouncedFiles"]
 

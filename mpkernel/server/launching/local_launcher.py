@@ -26,7 +26,7 @@ from mpkernel.server.supervision.strays import MARK, new_mark
 
 __all__ = ["LocalLauncher"]
 
-_HOST_ENTRY = "mpkernel.host.main:main"
+_HOST_ENTRY = "mpkernel.host.start:start"
 _SOCKET_BYTES = 512 * 1024
 
 

@@ -1,0 +1,62 @@
+"""`start`: the first function of ours that runs in a host. It loads the host's modules in the way
+that costs least, and runs `main`.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+__all__ = ["start"]
+
+
+def start(
+    control_fd: int,
+    stream_fd: int,
+    faults_fd: int,
+    sentinel_fd: int,
+    server_pid: int,
+    descriptor_limit: int | None,
+) -> NoReturn:
+    """Run as an app host.
+
+    Args:
+        control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit: see
+            `main.main`.
+    """
+    with _no_garbage_collection():
+        with _hidden("typing_extensions"):
+            import msgspec  # noqa: F401
+        from mpkernel.host.main import main
+    main(control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Imports make many objects and hardly any garbage. To look for it takes a tenth of their
+    time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Have imports of this module fail meanwhile, unless it is loaded already.
+
+    msgspec asks `typing_extensions` for names that `typing` has, too, and takes them from there if
+    it is not installed. They are the same objects, and to load them takes as long as msgspec.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
