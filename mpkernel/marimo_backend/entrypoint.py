@@ -125,7 +125,7 @@ class IsolationMiddleware:
         message, when it has connected again, and when it is gone."""
         arrivals = lease.arrivals
         if arrivals is not None and await arrivals.expect(session_id, scope):
-            await tell_to_reload(session_id, receive, send)
+            await tell_to_reload(session_id, scope, receive, send)
             return
 
         async def app(scope: Any, receive: Any, send: Any) -> None:

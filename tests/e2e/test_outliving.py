@@ -15,6 +15,10 @@ from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, free_port, http_clien
 
 TABS = 50
 
+both_transports = pytest.mark.parametrize(
+    "new_tab", [Tab, pytest.param(EventsTab, marks=needs_server_sent_events)]
+)
+
 
 class Served:
     """A notebook that one server after the other serves, on one port.
@@ -114,7 +118,7 @@ async def until_written(served: Served, count: int) -> None:
                 before, quiet_since = now, time.monotonic()
 
 
-@pytest.mark.parametrize("new_tab", [Tab, pytest.param(EventsTab, marks=needs_server_sent_events)])
+@both_transports
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_tab_comes_back_however_the_server_ended(
     served: Served, new_tab: type[Tab], sent: signal.Signals
@@ -154,13 +158,14 @@ async def test_nothing_comes_back_for_who_guesses_or_is_too_late(tmp_path: Path)
             assert not tab.received("banner")
 
 
+@both_transports
 async def test_an_edited_notebook_is_loaded_anew_with_the_values_that_still_fit(
-    tmp_path: Path,
+    tmp_path: Path, new_tab: type[Tab]
 ) -> None:
     """A cell was changed, another put before all, and a module beside them with the cells."""
     served = Served(tmp_path, "inputs.py")
     async with served.server() as server:
-        tab = await Tab(server.url).open()
+        tab = await new_tab(server.url).open()
         await tab.wait_for("end")
         first = tab.elements[0]
         await tab.set_ui(first.object_id, 4)
@@ -175,7 +180,7 @@ async def test_an_edited_notebook_is_loaded_anew_with_the_values_that_still_fit(
     async with served.server() as server:
         former = await told_to_reload(tab)
         assert former == tab.session_id
-        async with Tab(server.url, query={"mpkernel_former": former}) as reloaded:
+        async with new_tab(server.url, query={"mpkernel_former": former}) as reloaded:
             await reloaded.wait_for("4; [0, 0]")
             assert "of the new version" in reloaded.text
             assert reloaded.elements[0].object_id != first.object_id

@@ -157,8 +157,8 @@ class Arrivals:
         self._arrivals[session_id] = Arrival(
             key, token, taken.app, page.journal, why=why, shared_key=shared_key
         )
-        can_reload = scope["type"] == "websocket" and not (former or is_loaded_anew)
-        if not (can_reload and self._is_outdated(page, scope)):
+        has_reloaded = former is not None or is_loaded_anew
+        if has_reloaded or not self._is_outdated(page, scope):
             return False
         _make_room(self._reloading)
         self._reloading[key] = why
@@ -232,18 +232,28 @@ def _why_it_comes_back(taken: Taken) -> str:
     return "The server was restarted."
 
 
-async def tell_to_reload(session_id: str, receive: Any, send: Any) -> None:
-    """Answer a page's WebSocket: the page loads itself anew, with the same session."""
-    await receive()
-    await send({"type": "websocket.accept"})
+async def tell_to_reload(session_id: str, scope: Any, receive: Any, send: Any) -> None:
+    """Answer a page's WebSocket, or its request for server-sent events: the page loads itself anew,
+    with the same session."""
     told = b'{"op": "reload", "data": %b}' % reload_message(session_id)
-    await send({"type": "websocket.send", "text": told.decode()})
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": told.decode()})
+    else:
+        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        event = b"data: %b\n\n" % told
+        await send({"type": "http.response.body", "body": event, "more_body": True})
     with suppress(TimeoutError):  # the page leaves by itself; otherwise it connects again
         async with asyncio.timeout(_RELOAD_WITHIN_S):
-            while (await receive())["type"] != "websocket.disconnect":
+            while not (await receive())["type"].endswith(".disconnect"):
                 continue
         return
-    await send({"type": "websocket.close", "code": _RESTARTED_CODE, "reason": ""})
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": _RESTARTED_CODE, "reason": ""})
+    else:
+        await send({"type": "http.response.body"})
 
 
 def reload_message(session_id: str) -> bytes:

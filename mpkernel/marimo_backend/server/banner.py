@@ -72,10 +72,13 @@ _SCRIPT = b"""<script data-mpkernel="banner">
   };
   // A page that has reloaded says why when it connects: marimo gives it another session.
   const reasons = ["former", "afresh"];
+  const saidReasons = () =>
+    reasons.forEach((reason) => sessionStorage.removeItem(`mpkernel-${reason}`));
   const withReason = (address) => {
     const url = new URL(address, location.href);
     const given = reasons.filter((reason) => sessionStorage.getItem(`mpkernel-${reason}`));
-    if (given.length === 0 || !/\\/ws$/.test(url.pathname)) return address;
+    const isOurs = url.host === location.host && /\\/(ws|sse)$/.test(url.pathname);
+    if (given.length === 0 || !isOurs) return address;
     given.forEach((reason) =>
       url.searchParams.set(`mpkernel_${reason}`, sessionStorage.getItem(`mpkernel-${reason}`)),
     );
@@ -86,11 +89,7 @@ _SCRIPT = b"""<script data-mpkernel="banner">
     constructor(address, ...args) {
       const given = withReason(address);
       super(given, ...args);
-      if (given !== address) {
-        this.addEventListener("open", () =>
-          reasons.forEach((reason) => sessionStorage.removeItem(`mpkernel-${reason}`)),
-        );
-      }
+      if (given !== address) this.addEventListener("open", saidReasons);
       this.addEventListener("message", ({ data }) => heard(data));
     }
   };
@@ -106,10 +105,15 @@ _SCRIPT = b"""<script data-mpkernel="banner">
     }
   };
   const fetched = window.fetch;
-  window.fetch = async (...args) => {
-    const response = await fetched(...args);
+  window.fetch = async (resource, ...args) => {
+    const isRequest = resource instanceof Request;
+    const address = isRequest ? resource.url : resource;
+    const given = withReason(address);
+    if (given !== address) resource = isRequest ? new Request(given, resource) : given;
+    const response = await fetched(resource, ...args);
     const kind = response.headers.get("content-type") ?? "";
     if (response.body && kind.startsWith("text/event-stream")) {
+      if (given !== address) saidReasons();
       listen(response.clone().body).catch(() => {}); // the page's own copy says what broke off
     }
     return response;
