@@ -210,7 +210,7 @@ class Server:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._ready_timeout_s
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, verify=False) as client:
             while True:
                 if self._process.poll() is not None:
                     raise AssertionError(

@@ -25,6 +25,7 @@ def mpkernel(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.any_marimo
 def test_the_version_is_told() -> None:
     assert mpkernel("--version").stdout.startswith("mpkernel 0.")
 
@@ -42,6 +43,7 @@ def test_help_shows_our_options_and_all_of_marimos() -> None:
         assert option in shown.stdout
 
 
+@pytest.mark.any_marimo
 def test_an_unknown_command_is_a_usage_error() -> None:
     refused = mpkernel("walk")
     assert refused.returncode == 2
@@ -74,6 +76,7 @@ def test_a_notebook_with_a_syntax_error_is_shown_where(tmp_path: Path) -> None:
     assert "broken.py:" in refused.stderr
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("option", [["--sandbox", "pixi"], ["--sandbox=pixi"]])
 def test_a_sandbox_that_uv_does_not_make_is_refused(option: list[str]) -> None:
     refused = mpkernel("run", EXAMPLE, *option)
@@ -81,6 +84,7 @@ def test_a_sandbox_that_uv_does_not_make_is_refused(option: list[str]) -> None:
     assert "--sandbox is 'pixi': environments of apps are made by uv" in refused.stderr
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("option", [["--sandbox", "uv"], ["--sandbox=uv"], ["--sandbox"]])
 def test_without_uv_a_sandbox_is_refused_at_the_start(tmp_path: Path, option: list[str]) -> None:
     """`find_uv` is replaced, since there is a uv beside this Python: it finds none."""
@@ -98,6 +102,7 @@ def test_without_uv_a_sandbox_is_refused_at_the_start(tmp_path: Path, option: li
     assert "pip install 'mpkernel[sandbox]'" in refused.stderr
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("form", [["--standby=-1"], ["--standby", "many"], ["--standby"]])
 def test_a_standby_that_is_no_number_is_refused(form: list[str]) -> None:
     refused = mpkernel("run", EXAMPLE, *form)
@@ -119,6 +124,7 @@ def test_a_port_in_use_is_said_to_be_so(taken_port: int, form: str) -> None:
     assert "--port" in refused.stderr
 
 
+@pytest.mark.any_marimo
 def test_a_disabled_mpkernel_does_not_serve() -> None:
     refused = mpkernel("run", EXAMPLE, MPKERNEL_DISABLE="1")
     assert refused.returncode == 1
@@ -155,6 +161,7 @@ def test_a_marimo_outside_the_range_is_said_with_the_range(tmp_path: Path) -> No
     assert "0.23.8 up to, but not including, 0.26.0" in refused.stderr
 
 
+@pytest.mark.any_marimo
 def test_a_setting_that_is_none_is_named_with_its_place() -> None:
     refused = mpkernel("run", EXAMPLE, "--headless", MPKERNEL_PING_TIMEOUT="3")
     assert refused.returncode == 1

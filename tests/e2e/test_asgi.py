@@ -88,6 +88,7 @@ class TestMounted:
                     assert (await one.wait_closed(), one.close_reason) == (1012, "")
             await asyncio.to_thread(server.assert_nothing_is_left)
 
+    @pytest.mark.any_marimo
     async def test_ctrl_c_hurries_it(self, tmp_path: Path) -> None:
         env = {"HELD_CELL": str(tmp_path), "MPKERNEL_DRAIN_GRACE_S": "120"}
         async with (
@@ -229,6 +230,7 @@ def hosts_of(server: Server) -> list[psutil.Process]:
 
 
 class TestShared:
+    @pytest.mark.any_marimo
     async def test_no_host_runs_the_servers_own_program(self, tmp_path: Path) -> None:
         async with two(tmp_path) as server, Tab(f"{server.url}/slider") as tab:
             await works(tab, 3)

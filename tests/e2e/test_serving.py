@@ -20,6 +20,9 @@ SALES = str(EXAMPLES / "sales" / "dashboard.py")
 WEATHER = str(EXAMPLES / "weather" / "stations.py")
 SLIDER = str(NOTEBOOKS / "slider.py")
 BEHAVIOUR = str(NOTEBOOKS / "behaviour.py")
+OWN_PROCESSES = [
+    pytest.param(name, marks=pytest.mark.any_marimo) for name in ("fork", "spawn", "executor")
+]
 
 ASGI = (sys.executable, str(Path(__file__).with_name("asgi_app.py")))
 MARIMO = (sys.executable, "-m", "marimo", "run")
@@ -118,6 +121,7 @@ class TestOneServer:
             for name in (*names, "a.bin", "", "%00", found[2] + "/", found[2][:-1]):
                 assert (await tab.get(f"./@file/10-{name}")).status_code == 404, name
 
+    @pytest.mark.any_marimo
     async def test_forty_tabs_at_once_share_one_process(self, server: Server) -> None:
         async with open_tabs(server.url, SLIDER, 40) as tabs:
             for tab in tabs:
@@ -131,7 +135,7 @@ class TestOneServer:
 
 
 class TestUserCode:
-    @pytest.mark.parametrize("action", ["fork", "spawn", "executor", "asyncio"])
+    @pytest.mark.parametrize("action", [*OWN_PROCESSES, "asyncio"])
     async def test_a_notebook_may_use_processes_and_asyncio_of_its_own(
         self, server: Server, action: str
     ) -> None:
@@ -139,6 +143,7 @@ class TestUserCode:
         async with Tab(server.url, BEHAVIOUR) as tab:
             assert await act(tab, action) == expected
 
+    @pytest.mark.any_marimo
     async def test_ctrl_c_in_a_subprocess_does_what_it_always_does(self, server: Server) -> None:
         async with Tab(server.url, BEHAVIOUR) as tab:
             assert await act(tab, "subprocess") == str(-signal.SIGINT)
@@ -147,6 +152,7 @@ class TestUserCode:
         async with Tab(server.url, BEHAVIOUR) as tab:
             assert await act(tab, "large") == "length 4000000"
 
+    @pytest.mark.any_marimo
     async def test_a_spinning_tab_leaves_a_second_one_working(self) -> None:
         async with Server(BEHAVIOUR) as server, Tab(server.url, BEHAVIOUR) as spinning:
             await spinning.wait_for("nothing gave")
@@ -171,6 +177,7 @@ class TestEnd:
                     await asyncio.to_thread(server.stop, ending)
             await asyncio.to_thread(server.assert_nothing_is_left)
 
+    @pytest.mark.any_marimo
     async def test_no_host_outlives_a_server_whose_fork_holds_its_pipes(self) -> None:
         async with (
             Server(BEHAVIOUR, program=ASGI, server_options=("{port}",)) as server,

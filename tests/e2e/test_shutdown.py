@@ -6,6 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
+import pytest
 from e2e.harness import Server, Tab
 
 NOTEBOOK = Path(__file__).with_name("notebooks") / "long_cell.py"
@@ -33,6 +34,7 @@ async def test_sigterm_lets_a_running_cell_come_to_its_end(tmp_path: Path) -> No
         await asyncio.to_thread(server.assert_nothing_is_left)
 
 
+@pytest.mark.any_marimo
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with Server(NOTEBOOK, env={"LONG_CELL_LOG": str(log)}) as server, Tab(server.url) as tab:
@@ -45,6 +47,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         await asyncio.to_thread(server.assert_nothing_is_left)
 
 
+@pytest.mark.any_marimo
 async def test_an_idle_server_leaves_without_waiting(tmp_path: Path) -> None:
     async with Server(NOTEBOOK, env={"LONG_CELL_LOG": str(tmp_path / "log")}) as server:
         async with Tab(server.url) as tab:

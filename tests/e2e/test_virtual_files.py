@@ -117,6 +117,7 @@ async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> No
             assert b"".join(received) == picture(10_000, pages=12_288)
 
 
+@pytest.mark.any_marimo
 async def test_a_file_whose_process_dies_while_it_is_fetched_arrives_whole() -> None:
     with Server(NOTEBOOKS, options=["--standby", "0"]) as server:
         async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
