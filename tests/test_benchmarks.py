@@ -9,12 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from waiting import until
 
 from benchmarks import compare, machine, markdown, suite
 from benchmarks.__main__ import main
@@ -247,6 +247,12 @@ def test_mpkernel_bench_says_what_to_install(
     assert "needs rich (install mpkernel[bench])" in capsys.readouterr().err
 
 
+def whole_family(run):
+    """The processes of a run, once all that it starts are there."""
+    family = run.children(recursive=True)
+    return family if len(family) >= len(("tracker", "contender", "host")) else None
+
+
 def test_an_interrupted_run_leaves_no_process():
     run = subprocess.Popen(
         [sys.executable, "-m", "benchmarks", "fairness", "--quick"],
@@ -258,11 +264,7 @@ def test_an_interrupted_run_leaves_no_process():
     )
     started = psutil.Process(run.pid)
     try:
-        while len(family := started.children(recursive=True)) < len(
-            ("tracker", "contender", "host")
-        ):
-            assert run.poll() is None
-            time.sleep(0.05)
+        family = until(lambda: whole_family(started))
         os.killpg(run.pid, signal.SIGINT)
         assert run.wait(30) == 130
         assert run.stderr is not None

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 from cli.test_run import EXAMPLE, mpkernel
-from server.operators import OperatedServer, until, user_directories
+from server.operators import OperatedServer, user_directories
+from waiting import until
 
 from benchmarks.marimo_server import Server, Tab, http_client
 

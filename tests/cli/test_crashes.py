@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from cli.test_run import mpkernel
-from server.operators import OperatedServer, until, user_directories
+from server.operators import OperatedServer, user_directories
+from waiting import until
 
 from mpkernel.server.operations.crashes import (
     CrashReport,

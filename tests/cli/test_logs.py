@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from e2e.harness import Server, Tab
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from server.operators import until
+from waiting import until
 
 NOTEBOOK = """
 import marimo

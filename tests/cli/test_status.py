@@ -14,7 +14,8 @@ import psutil
 import pytest
 from cli.terminals import Terminal
 from cli.test_run import mpkernel
-from server.operators import OperatedServer, until, user_directories
+from server.operators import OperatedServer, user_directories
+from waiting import until
 
 from mpkernel.cli.tables import age, columns, memory, plain
 

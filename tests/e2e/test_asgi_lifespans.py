@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import uvicorn
 from e2e.harness import NOTEBOOKS, Tab, TabClosed, free_port
 from starlette.applications import Starlette
+from waiting import until
 
 import mpkernel
 
@@ -67,8 +67,7 @@ def served_by_a_thread(app: Any) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    until(lambda: server.started)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +17,12 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 import psutil
+from waiting import until
 
 from mpkernel.server.operations.snapshot import ServerSnapshot
 
 PROGRAM = Path(__file__).with_name("server.py")
 PATIENCE_S = 30.0
-_LOOK_AGAIN_S = 0.02
 
 STORE = """
 from mpkernel.kernel.context import current_place
@@ -223,15 +222,6 @@ def directories(folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder / "tmp"),
         "HOME": str(folder / "home"),
     }
-
-
-def until(holds: Callable[[], T]) -> T:
-    """Return what this gives when it holds: nothing tells of what another process does."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(_LOOK_AGAIN_S)
-    return found
 
 
 @contextmanager

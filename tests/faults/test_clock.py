@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from faults.clocks import DAY_S, Calendar
 from faults.limits import cpu_share
-from faults.served import STORE, Served, until
+from faults.served import STORE, Served
+from waiting import until
 
 import shm
 from mpkernel.server.operations.crashes import kept_reports

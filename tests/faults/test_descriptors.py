@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from faults.limits import cpu_share, starved
-from faults.served import STORE, Served, until
+from faults.served import STORE, Served
+from waiting import until
 
 from mpkernel.server.operations.crashes import kept_reports
 from mpkernel.server.operations.orders import Drain, give_order

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from e2e.harness import PROGRAM, Server, Tab, TabClosed
 from faults.limits import cpu_share
-from faults.served import until
 from faults.tabs import NOTEBOOK, Used
 from faults.users import as_somebody, no_more_processes
+from waiting import until
 
 REFUSED = "no process could be launched"
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from e2e.harness import NOTEBOOKS, PROGRAM, Server, Tab
 from faults.namespaces import seen_by, with_mounts, with_small
-from faults.served import directories, until
+from faults.served import directories
+from waiting import until
 
 UPLOAD = str(NOTEBOOKS / "upload.py")
 FILE = [["sales.csv", "QUFB" * 1_000_000]]

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 from cli.test_doctor import CRIPPLINGS, command_in
 from faults.namespaces import seen_by, with_mounts
-from faults.served import STORE, Served, directories, until
+from faults.served import STORE, Served, directories
 from faults.users import as_somebody
+from waiting import until
 
 READ_ONLY = "mount -t tmpfs -o ro tmpfs"
 NOWHERE: Mapping[str, str | None] = dict.fromkeys(

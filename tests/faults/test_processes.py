@@ -7,8 +7,9 @@ import signal
 from pathlib import Path
 
 from faults.limits import cpu_share
-from faults.served import Served, until
+from faults.served import Served
 from faults.users import as_somebody, limit_processes, no_more_processes
+from waiting import until
 
 
 def test_a_start_without_processes_is_refused_and_a_return_waits(folder: Path) -> None:

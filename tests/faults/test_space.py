@@ -8,7 +8,8 @@ from pathlib import Path
 
 from faults.limits import cpu_share
 from faults.namespaces import fill, names, seen_by, with_small
-from faults.served import STORE, Served, directories, until
+from faults.served import STORE, Served, directories
+from waiting import until
 
 MIB = 2**20
 

@@ -5,24 +5,16 @@ from __future__ import annotations
 import dis
 import sys
 import threading
-import time
-from collections.abc import Callable
 from types import CodeType, TracebackType
 
 import pytest
+from waiting import until
 
 from mpkernel.interrupts import landing
 from mpkernel.interrupts.landing import LANDS_LATE, at_any_place, at_next_step, next_steps
 from mpkernel.interrupts.safe_points import _throw_if_still_at, throw
 
 PATIENCE_S = 20.0
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def instructions(code: CodeType) -> dict[int, str]:

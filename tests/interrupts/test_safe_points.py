@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from waiting import until
+
 from mpkernel.interrupts.half_done import has_set_a_global, may_hold_a_lock
 from mpkernel.interrupts.safe_points import is_ending, is_importing, throw
 
@@ -33,13 +35,6 @@ def thread_in(body: Callable[[threading.Event], None]) -> Iterator[int]:
     finally:
         go_on.set()
         thread.join()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_a_thread_in_a_finally_block_of_an_interrupt_is_ending() -> None:

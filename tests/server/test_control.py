@@ -19,7 +19,8 @@ import pytest
 from halves import host_of
 from kernel.conftest import Client
 from server.conftest import pipes_and_threads
-from server.operators import OperatedServer, until, user_directories
+from server.operators import OperatedServer, user_directories
+from waiting import until
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied, MPKernelError, PoolClosed
@@ -258,13 +259,7 @@ class TestAtTheSocket:
     def serves(self, control: ControlSocket, path: Path) -> Iterator[Path]:
         """The socket; whatever was done to it, an operator is heard in the end."""
         yield path.with_suffix(".sock")
-        answer = None
-        while answer is None:
-            try:
-                answer = give_order(Restart("app"), path)
-            except MPKernelError:  # others have all its threads, until they are cut off
-                time.sleep(0.05)
-        assert answer == Answer(True, repr(Restart("app")))
+        assert until(lambda: heard(path)) == Answer(True, repr(Restart("app")))
         until(lambda: clients() == 0)
 
     def test_socket_and_key_are_their_users_alone(self, serves: Path) -> None:
@@ -371,6 +366,14 @@ class TestAtTheSocket:
         with pytest.raises(OSError, match="too long"):
             ControlSocket(folder / "name.json", lambda order: Answer(True, ""))
         assert list(folder.iterdir()) == []
+
+
+def heard(path: Path) -> Answer | None:
+    """What an operator is answered; None while others have all threads of the socket."""
+    try:
+        return give_order(Restart("app"), path)
+    except MPKernelError:
+        return None
 
 
 def clients() -> int:

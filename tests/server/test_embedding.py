@@ -17,7 +17,8 @@ import msgspec
 import pytest
 from halves import host_of
 from server.conftest import APPS, Open
-from server.operators import until, user_directories
+from server.operators import user_directories
+from waiting import until
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostStartError

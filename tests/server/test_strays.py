@@ -18,6 +18,7 @@ import psutil
 import pytest
 from halves import host_of
 from server.conftest import APPS
+from waiting import until
 
 from mpkernel import HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
@@ -77,10 +78,7 @@ def has_ended(process: Identity) -> bool:
 
 
 def wait_gone(processes: list[Identity]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not all(has_ended(one) for one in processes):
-        assert time.monotonic() < deadline, f"these go on: {processes}"
-        time.sleep(0.005)
+    until(lambda: all(has_ended(one) for one in processes))
 
 
 async def gone(processes: list[Identity]) -> None:

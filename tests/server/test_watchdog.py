@@ -14,6 +14,7 @@ import psutil
 import pytest
 from server.conftest import pipes_and_threads
 from server.processes import Program
+from waiting import until_async
 
 from mpkernel import Settings
 from mpkernel.server.supervision.deaths import Reason
@@ -104,13 +105,6 @@ def history_of(host: Host) -> tuple[Usage, ...]:
     return host.watch.history
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Return when something holds that no event tells of."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 class HeldSampler:
     """Takes the place of the sampling, and does not end until a test lets it."""
 
@@ -138,7 +132,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> HeldSampler:
 
 async def test_hosts_that_answer_are_sampled_and_let_be(watch: Watch) -> None:
     hosts = [watch(ANSWER) for _ in range(3)]
-    await until(lambda: all(len(history_of(host)) >= 20 for host in hosts))
+    await until_async(lambda: all(len(history_of(host)) >= 20 for host in hosts))
     for host in hosts:
         assert len(host.pinged) > 1
         assert host.verdicts.empty()
@@ -164,10 +158,10 @@ async def test_a_host_that_computes_for_long_is_let_be(watch: Watch) -> None:
 async def test_a_host_that_is_not_ready_is_not_pinged(watch: Watch) -> None:
     host = watch("stay()")
     host.answers_pings = False
-    await until(lambda: history_of(host))
+    await until_async(lambda: history_of(host))
     assert host.pinged == []
     host.answers_pings = True
-    await until(lambda: host.pinged)
+    await until_async(lambda: host.pinged)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +197,7 @@ async def test_a_ping_that_raises_leaves_the_others_watched(
 
     broken, other = watch(ANSWER), watch(ANSWER)
     monkeypatch.setattr(broken, "ping", failing)
-    await until(lambda: len(other.pinged) > 2 and "no such Pipe" in caplog.text)
+    await until_async(lambda: len(other.pinged) > 2 and "no such Pipe" in caplog.text)
 
 
 async def test_a_host_that_cannot_be_judged_is_logged_once(
@@ -216,7 +210,7 @@ async def test_a_host_that_cannot_be_judged_is_logged_once(
     judged: list[int] = []
     broken, other = watch(ANSWER), watch(ANSWER)
     monkeypatch.setattr(broken.watch, "sampled", failing)
-    await until(lambda: len(judged) > 3 and len(history_of(other)) > 3)
+    await until_async(lambda: len(judged) > 3 and len(history_of(other)) > 3)
     assert caplog.text.count("a process could not be looked after") == 1
 
 
@@ -237,13 +231,13 @@ async def test_a_host_that_cannot_be_measured_is_logged_once_and_when_it_can_be_
     broken, other = watch(ANSWER), watch(ANSWER)
     with monkeypatch.context() as patch:
         patch.setattr(psutil.Process, "num_threads", num_threads)
-        await until(lambda: len(failures) > 3 and len(history_of(other)) > 3)
-    await until(lambda: "a process can be measured again" in caplog.text)
+        await until_async(lambda: len(failures) > 3 and len(history_of(other)) > 3)
+    await until_async(lambda: "a process can be measured again" in caplog.text)
     assert caplog.text.count("a process cannot be measured") == 1
     assert f"pid={broken.program.pid}" in caplog.text
     assert f"pid={other.program.pid}" not in caplog.text
     measured = len(history_of(broken))
-    await until(lambda: len(history_of(broken)) > measured)
+    await until_async(lambda: len(history_of(broken)) > measured)
 
 
 @pytest.mark.parametrize("settings", [Settings(watch_interval_s=0.02, max_threads=1)])
@@ -261,7 +255,7 @@ async def test_a_verdict_that_fails_leaves_the_others_watched(
     hosts = [Host("threading.Thread(target=stay).start()") for _ in range(2)]
     for host in hosts:
         watchdog.watch(host, host.program.pid)
-    await until(lambda: carried_out == [hosts[1]] and "no such page" in caplog.text)
+    await until_async(lambda: carried_out == [hosts[1]] and "no such page" in caplog.text)
     await watchdog.close()
     for host in hosts:
         host.close()
@@ -278,10 +272,10 @@ async def test_a_verdict_may_end_the_watch_of_every_host(settings: Settings) -> 
 
     watchdog: Watchdog[Host] = Watchdog(settings, on_verdict)
     hosts = [Host("threading.Thread(target=stay).start()") for _ in range(2)]
-    await until(lambda: all(threads_of(host) == 2 for host in hosts))
+    await until_async(lambda: all(threads_of(host) == 2 for host in hosts))
     for host in hosts:
         watchdog.watch(host, host.program.pid)
-    await until(lambda: not tasks_of_watchdogs())
+    await until_async(lambda: not tasks_of_watchdogs())
     assert len(told) == 1
     await watchdog.close()
     for host in hosts:
@@ -294,9 +288,9 @@ async def test_it_runs_while_there_are_hosts(watchdog: Watchdog[Host], watch: Wa
     for _ in range(2):
         host = watch(ANSWER)
         assert tasks_of_watchdogs()
-        await until(lambda host=host: history_of(host))  # type: ignore[misc]
+        await until_async(lambda host=host: history_of(host))  # type: ignore[misc]
         watchdog.unwatch(host)
-        await until(lambda: not tasks_of_watchdogs())
+        await until_async(lambda: not tasks_of_watchdogs())
 
 
 @pytest.mark.parametrize("settings", [Settings(watch_interval_s=0.2)])
@@ -305,7 +299,7 @@ async def test_samples_keep_their_distance_when_hosts_come_and_go(
 ) -> None:
     for _ in range(2):
         host = watch(ANSWER)
-        await until(lambda host=host: len(history_of(host)) > 1)  # type: ignore[misc]
+        await until_async(lambda host=host: len(history_of(host)) > 1)  # type: ignore[misc]
         first, second = (usage.taken_at for usage in history_of(host))
         assert second - first >= 0.2
         watchdog.unwatch(host)
@@ -315,22 +309,22 @@ async def test_a_host_that_comes_as_the_last_goes_is_watched(
     watchdog: Watchdog[Host], watch: Watch
 ) -> None:
     first = watch(ANSWER)
-    await until(lambda: history_of(first))
+    await until_async(lambda: history_of(first))
     watchdog.unwatch(first)
     second = watch(ANSWER)
-    await until(lambda: history_of(second))
+    await until_async(lambda: history_of(second))
 
 
 async def test_a_sample_that_takes_long_delays_the_next_and_not_the_loop(
     held: HeldSampler, watch: Watch
 ) -> None:
     watch("stay()")
-    await until(lambda: held.entered.acquire(blocking=False))
+    await until_async(lambda: held.entered.acquire(blocking=False))
     watch("stay()")
     for _ in range(20):
         await asyncio.sleep(0.005)
     held.let_go.set()
-    await until(lambda: held.entered.acquire(blocking=False))
+    await until_async(lambda: held.entered.acquire(blocking=False))
     assert held.most_at_once == 1
 
 
@@ -338,9 +332,9 @@ async def test_closing_waits_for_the_sample_that_is_under_way(
     held: HeldSampler, watchdog: Watchdog[Host], watch: Watch
 ) -> None:
     watch("stay()")
-    await until(lambda: held.entered.acquire(blocking=False))
+    await until_async(lambda: held.entered.acquire(blocking=False))
     closing = asyncio.ensure_future(watchdog.close())
-    await until(lambda: not tasks_of_watchdogs())
+    await until_async(lambda: not tasks_of_watchdogs())
     assert not closing.done()
     held.let_go.set()
     await asyncio.wait_for(closing, 10)
@@ -351,10 +345,10 @@ async def test_what_was_sampled_for_a_closed_watchdog_is_dropped(
     held: HeldSampler, watchdog: Watchdog[Host], watch: Watch
 ) -> None:
     host = watch("stay()")
-    await until(lambda: held.entered.acquire(blocking=False))
+    await until_async(lambda: held.entered.acquire(blocking=False))
     watchdog.close_soon()
     held.let_go.set()
-    await until(lambda: not tasks_of_watchdogs())
+    await until_async(lambda: not tasks_of_watchdogs())
     assert host.pinged == []
     assert history_of(watch("stay()")) == ()
     assert not tasks_of_watchdogs()
@@ -379,7 +373,7 @@ async def test_a_sample_that_fails_is_told_once_and_tried_again(
     monkeypatch.setattr(Sampler, "sample", failing)
     with caplog.at_level(logging.WARNING):
         host = watch(ANSWER)
-        await until(lambda: history_of(host))
+        await until_async(lambda: history_of(host))
     assert caplog.text.count("Too many open files") == 1
 
 

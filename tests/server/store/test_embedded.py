@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server.operators import until
+from waiting import until
 
 SERVER = Path(__file__).parent / "embedded_server.py"
 APP = """\
