@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import gc
 import os
 import random
 import signal
 import threading
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,66 +14,17 @@ from typing import Any
 import psutil
 import pytest
 from halves import host_of
-from server.conftest import APPS
+from server.obedient import FILES, OBEY, Obeying, Told, blocks, bytes_of, obeying_in
+from waiting import until_async
 
-from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
+from mpkernel import HostPool, Settings
 from mpkernel.errors import HostDied
 from shm import Block, BlockNotFound, Snapshot, sweep
-from shm.names import tag_of
-
-FILES = APPS / "files.py"
-OBEY = KernelSpec(entry="files:obey")
-
-Obeying = Callable[..., Awaitable["Told"]]
-
-
-class Told:
-    """A session whose kernel executes the code that it is sent."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    async def do(self, code: str) -> Any:
-        """Execute `code` in the kernel. Returns what it left in `result`."""
-        self.session.send(Channel.CONTROL, code.encode())
-        answer = (await anext(self.session)).payload.decode()
-        assert "Traceback" not in answer, answer
-        return ast.literal_eval(answer)
-
-    async def fail(self, code: str) -> str:
-        """The traceback that `code` ends with."""
-        self.session.send(Channel.CONTROL, code.encode())
-        answer = (await anext(self.session)).payload.decode()
-        assert "Traceback" in answer
-        return answer
-
-    @property
-    def prefix(self) -> str:
-        """How the names of the host's blocks begin."""
-        return tag_of(self.session.pid).prefix
 
 
 @pytest.fixture
 def obeying(pool: HostPool) -> Obeying:
-    async def opened(app: Path = FILES, **spec: Any) -> Told:
-        return Told(await pool.open_session(app, kernel=OBEY, **spec))
-
-    return opened
-
-
-def bytes_of(pool: HostPool, key: str, start: int = 0, length: int | None = None) -> bytes:
-    with pool.files.lease(key) as entry:
-        return b"".join(entry.chunks(start, length, chunk_bytes=1000))
-
-
-def blocks(prefix: str) -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith(prefix)}
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
+    return obeying_in(pool)
 
 
 async def test_a_file_is_known_before_the_output_that_names_it(
@@ -209,7 +157,7 @@ async def test_the_files_of_a_session_end_with_it(pool: HostPool, obeying: Obeyi
     await first.do("kernel.files.store('first', b'1')")
     await second.do("kernel.files.store('second', b'2')")
     await first.session.close()
-    await until(lambda: "first" not in pool.files)
+    await until_async(lambda: "first" not in pool.files)
     assert bytes_of(pool, "second") == b"2"
 
 
@@ -277,7 +225,7 @@ async def test_a_killed_host_leaves_nothing_that_it_stored_or_was_about_to(
         process.send_signal(signal.SIGKILL)
     with pytest.raises(HostDied):
         await told.do("pass")
-    await until(lambda: not blocks(prefix))
+    await until_async(lambda: not blocks(prefix))
     assert "a" not in pool.files
 
 
@@ -288,7 +236,7 @@ async def test_the_last_lines_of_a_killed_host_speak_of_no_leak(obeying: Obeying
     os.kill(host.pid, signal.SIGKILL)
     with pytest.raises(HostDied):
         await told.do("pass")
-    await until(lambda: not host.is_alive)
+    await until_async(lambda: not host.is_alive)
     assert host.last_lines() == ["last words"]
 
 
@@ -350,80 +298,3 @@ async def test_what_a_whole_dead_tree_left_is_swept_by_the_next(obeying: Obeying
     assert not blocks(left)
     assert not os.path.exists(place)
     assert dead
-
-
-class TestSettings:
-    @pytest.fixture
-    def settings(self, request: pytest.FixtureRequest) -> Settings:
-        return Settings(**getattr(request, "param", {}))
-
-    @pytest.mark.parametrize("settings", [{"session_files_bytes": 10_000}], indirect=True)
-    async def test_a_session_over_its_quota_is_told_and_others_go_on(
-        self, pool: HostPool, obeying: Obeying
-    ) -> None:
-        first, second = await obeying(), await obeying()
-        await first.do("kernel.files.store('a', b'a' * 9000)")
-        error = await first.fail("kernel.files.store('b', b'b' * 2000)")
-        assert "QuotaExceeded" in error
-        assert "10,000" in error
-        await second.do("kernel.files.store('c', b'c' * 9000)")
-        await first.do("kernel.files.remove('a')")
-        await first.do("pass")
-        await first.do("kernel.files.store('b', b'b' * 2000)")
-
-    @pytest.mark.parametrize("settings", [{"files_bytes": 10_000}], indirect=True)
-    async def test_what_is_over_the_pools_quota_is_refused_whichever_host_it_is_of(
-        self,
-        pool: HostPool,
-        obeying: Obeying,
-        tmp_path: Path,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        other_app = tmp_path / "files.py"
-        other_app.write_text(FILES.read_text())
-        first, other = await obeying(), await obeying(other_app)
-        await first.do("kernel.files.store('a', b'a' * 9000)")
-        await other.do("kernel.files.store('b', b'b' * 2000)")
-        assert "b" not in pool.files
-        assert "QuotaExceeded" in caplog.text or "quota" in caplog.text
-        await first.do("kernel.files.remove('a')")
-        await other.do("kernel.files.remove('b'); kernel.files.store('b', b'c' * 2000)")
-        assert bytes_of(pool, "b") == b"c" * 2000
-
-    @pytest.mark.parametrize("settings", [{"file_storage": "temp_file"}], indirect=True)
-    async def test_files_can_lie_in_temporary_files(self, pool: HostPool, obeying: Obeying) -> None:
-        told = await obeying()
-        await told.do("kernel.files.store('a', bytes(range(256)) * 100)")
-        assert bytes_of(pool, "a", 256, 256) == bytes(range(256))
-        with pool.files.lease("a") as entry:
-            path = Path(entry.source.location)
-            assert path.stat().st_mode & 0o777 == 0o600
-            assert path.parent.stat().st_mode & 0o777 == 0o700
-            await told.do("kernel.files.remove('a')")
-            assert b"".join(entry.chunks()) == bytes(range(256)) * 100
-        await until(lambda: not path.exists())
-        await told.do("kernel.files.store('b', b'x')")
-        os.kill(told.session.pid, signal.SIGKILL)
-        await until(lambda: not path.parent.exists())
-
-    @pytest.mark.parametrize("settings", [{"file_storage": None}], indirect=True)
-    async def test_without_a_storage_files_are_data_urls(
-        self, pool: HostPool, obeying: Obeying
-    ) -> None:
-        told = await obeying()
-        url = await told.do("result = kernel.files.create(b'abc', media_type='text/plain').url")
-        assert url == "data:text/plain;base64,YWJj"
-        assert "file_storage" in await told.fail("kernel.files.store('a', b'abc')")
-        assert len(pool.files) == 0
-
-    @pytest.mark.parametrize("settings", [{"recycled_files_age_s": 0.2}], indirect=True)
-    async def test_an_idle_host_gives_its_free_memory_up(
-        self, pool: HostPool, obeying: Obeying
-    ) -> None:
-        told = await obeying()
-        for key in "abc":
-            await told.do(f"kernel.files.store('{key}', b'x' * 50_000)")
-            assert bytes_of(pool, key) == b"x" * 50_000
-            await told.do(f"kernel.files.remove('{key}')")
-        assert blocks(told.prefix)
-        await until(lambda: not blocks(told.prefix))

@@ -13,23 +13,22 @@ import msgspec
 import psutil
 import pytest
 from halves import host_of, queued_of
-from server.operators import OperatedServer, until, user_directories
+from server.operators import OperatedServer, user_directories
 from server.simulated import Client, SlowJournal
+from server.snapshots import pool_of
+from waiting import until
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.private_files import make_private, private_runtime_directory
 from mpkernel.server.operations.finding import PublishedServer, published_servers
 from mpkernel.server.operations.observing import Rates
-from mpkernel.server.operations.snapshot import HostSnapshot, PoolSnapshot
+from mpkernel.server.operations.snapshot import HostSnapshot
 from mpkernel.server.operations.snapshot_file import SnapshotFile
-from mpkernel.server.supervision.tallies import AppTotals
 from shm.names import next_name, own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
 ECHO = KernelSpec(entry="kernels:echo")
-EMPTY = PoolSnapshot(
-    apps=[], totals=AppTotals.sum(()), standby=[], files=0, files_bytes=0, is_leaving=False
-)
+EMPTY = pool_of()
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """`MetricsFile`: writes metrics to a file that a node exporter's textfile collector reads.
 
-The node exporter may run as another user. So everybody may read the file, whatever the umask is;
-the rights of its folder say who may enter. The file is always replaced as a whole, and removed when
-the server ends. A server that was killed leaves it behind: the time of writing in it then shows its
-age.
+The node exporter may run as another user. So every user may read the file, whatever the umask is;
+the permissions of its folder say who can reach it. The file is always replaced as a whole, and
+removed when the server ends. A server that was killed leaves it behind: then the time of writing,
+which stands in the file, shows its age.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ class MetricsFile:
         try:
             remove_leftovers(self._path.parent)
         except OSError as error:  # it may be another user's
-            logger.debug("what dead servers left beside metrics stays: %s", error)
+            logger.debug("what dead servers left beside the metrics cannot be removed: %s", error)
 
     def _is_anothers(self) -> bool:
-        """Whether another server has written the file, and may do so again."""
+        """Whether another server has written the file, and seems to live."""
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
