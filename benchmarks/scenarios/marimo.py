@@ -18,9 +18,9 @@ from ..marimo_server.programs import (
     OURS_COLD,
     Notebooks,
     process_of,
-    serve,
     until_quiet,
 )
+from ..marimo_server.turns import measure_by_turns, moved
 from ..measure import Measure, Target, percentile
 from ..suite import Run
 
@@ -36,21 +36,10 @@ def run(run: Run) -> list[Measure]:
         "flood": Measure("outputs of a cell that floods", "1/s", better="more"),
         "memory": Measure("memory of a host with two tabs", "MiB", targets=[Target(1.0, MARIMO)]),
     }
-    run_loop(_measure(run, measures), "asyncio")
+    names = run.choose(full=(OURS, OURS_COLD, MARIMO), quick=(OURS, MARIMO))
+    run_loop(measure_by_turns(run, names, measures, _tabs), "asyncio")
     run.notes.append("memory is the unique set size of the notebook's process")
     return list(measures.values())
-
-
-async def _measure(run: Run, measures: dict[str, Measure]) -> None:
-    names = run.choose(full=(OURS, OURS_COLD, MARIMO), quick=(OURS, MARIMO))
-    turns: dict[str, int] = dict.fromkeys(names, 0)
-    async with serve(names, run.options.repetitions) as (servers, notebooks):
-        for name in run.by_turns(names, str):
-            await until_quiet(servers[name])
-            figures = await _tabs(run, servers[name], notebooks, turns[name])
-            turns[name] += 1
-            for figure, value in figures.items():
-                measures[figure].add(name, value)
 
 
 async def _tabs(run: Run, server: Server, notebooks: Notebooks, number: int) -> Figures:
@@ -61,7 +50,7 @@ async def _tabs(run: Run, server: Server, notebooks: Notebooks, number: int) -> 
         first_s = await _open(first)
         await until_quiet(server)
         second_s = await _open(second)
-        slider_s = [await _moved(second, 2 + move) for move in range(moves)]
+        slider_s = [await moved(second, 2 + move) for move in range(moves)]
         began = time.perf_counter()
         await second.set_ui("Flood", steps)
         await second.wait_for(f"flood {steps} over", timeout_s=120)
@@ -85,11 +74,4 @@ async def _open(tab: Tab) -> float:
     began = time.perf_counter()
     await tab.open()
     await tab.wait_until_run()
-    return time.perf_counter() - began
-
-
-async def _moved(tab: Tab, value: int) -> float:
-    began = time.perf_counter()
-    await tab.set_ui("Number", value)
-    await tab.wait_for(f"number {value} in")
     return time.perf_counter() - began

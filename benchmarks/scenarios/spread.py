@@ -19,9 +19,9 @@ from ..marimo_server.programs import (
     OURS_SPREAD,
     Notebooks,
     process_of,
-    serve,
     until_quiet,
 )
+from ..marimo_server.turns import measure_by_turns, moved
 from ..measure import Measure, Target, percentile
 from ..suite import Run
 
@@ -44,20 +44,9 @@ def run(run: Run) -> list[Measure]:
         ),
         "processes": Measure("processes of the app", "", better="more"),
     }
-    run_loop(_measure(run, measures), "asyncio")
-    return list(measures.values())
-
-
-async def _measure(run: Run, measures: dict[str, Measure]) -> None:
     names = (OURS, *OURS_SPREAD, MARIMO)
-    turns: dict[str, int] = dict.fromkeys(names, 0)
-    async with serve(names, run.options.repetitions) as (servers, notebooks):
-        for name in run.by_turns(names, str):
-            await until_quiet(servers[name])
-            figures = await _tabs(run, servers[name], notebooks, turns[name])
-            turns[name] += 1
-            for figure, value in figures.items():
-                measures[figure].add(name, value)
+    run_loop(measure_by_turns(run, names, measures, _tabs), "asyncio")
+    return list(measures.values())
 
 
 async def _tabs(run: Run, server: Server, notebooks: Notebooks, number: int) -> Figures:
@@ -73,7 +62,7 @@ async def _tabs(run: Run, server: Server, notebooks: Notebooks, number: int) -> 
         work = asyncio.gather(*(_work(tab, 2 * rounds) for tab in computing))
         moved_s: list[float] = []
         while not work.done():
-            moved_s.append(await _moved(slider, 2 + len(moved_s)))
+            moved_s.append(await moved(slider, 2 + len(moved_s)))
         await work
         processes = len({process_of(tab.text) for tab in tabs})
         for tab in tabs:
@@ -94,10 +83,3 @@ async def _open(tab: Tab) -> None:
 async def _work(tab: Tab, rounds: int) -> None:
     await tab.set_ui("Work", rounds)
     await tab.wait_for(f"work {rounds} over", timeout_s=120)
-
-
-async def _moved(tab: Tab, value: int) -> float:
-    began = time.perf_counter()
-    await tab.set_ui("Number", value)
-    await tab.wait_for(f"number {value} in", timeout_s=120)
-    return time.perf_counter() - began
