@@ -11,43 +11,14 @@ from pathlib import Path
 
 import pytest
 from e2e.events import EventsTab, needs_server_sent_events
-from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, free_port, http_client
+from e2e.harness import Tab, TabClosed, http_client
+from e2e.outliving import Served, tab_at_seven, until_written
 
 TABS = 50
 
 both_transports = pytest.mark.parametrize(
     "new_tab", [Tab, pytest.param(EventsTab, marks=needs_server_sent_events)]
 )
-
-
-class Served:
-    """A notebook that one server after the other serves, on one port.
-
-    Args:
-        folder: where its file is, and what is stored.
-        notebook: which.
-        options: of `mpkernel run`.
-    """
-
-    def __init__(self, folder: Path, notebook: str, *options: str) -> None:
-        self.path = folder / notebook
-        self.path.write_bytes((NOTEBOOKS / notebook).read_bytes())
-        self.state = folder / "state"
-        self._port = free_port()
-        self._options = options
-
-    def server(self) -> Server:
-        return Server(
-            self.path,
-            options=self._options,
-            port=self._port,
-            env={"XDG_STATE_HOME": str(self.state)},
-        )
-
-    @property
-    def files(self) -> list[Path]:
-        sessions = self.state / "mpkernel" / "sessions"
-        return [path for path in sessions.glob("*-*/*") if path.name != "owner"]
 
 
 @pytest.fixture
@@ -106,29 +77,14 @@ async def test_fifty_tabs_of_a_killed_server_come_back_with_their_values(served:
             await asyncio.gather(*(tab.close() for tab in tabs))
 
 
-async def until_written(served: Served, count: int) -> None:
-    """Wait until so many sessions are stored, and the store has nothing left to write."""
-    before: list[tuple[str, int]] = []
-    quiet_since = time.monotonic()
-    async with asyncio.timeout(30):
-        while len(before) < count or time.monotonic() - quiet_since < 0.5:
-            await asyncio.sleep(0.05)
-            now = [(path.name, path.stat().st_mtime_ns) for path in served.files]
-            if now != before:
-                before, quiet_since = now, time.monotonic()
-
-
 @both_transports
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_tab_comes_back_however_the_server_ended(
     served: Served, new_tab: type[Tab], sent: signal.Signals
 ) -> None:
     async with served.server() as server:
-        tab = await new_tab(server.url, query={"from": "the first"}).open()
-        await tab.wait_for("in process")
-        await tab.set_ui("Number", 7)
-        await tab.wait_for("number 7 squared")
-        await until_written(served, 1)
+        new = new_tab(server.url, query={"from": "the first"})
+        tab = await tab_at_seven(served, server, new)
         os.kill(server.pid, sent)
         await away(tab)
         await asyncio.to_thread(server._process.wait)
@@ -140,11 +96,7 @@ async def test_a_tab_comes_back_however_the_server_ended(
 async def test_nothing_comes_back_for_who_guesses_or_is_too_late(tmp_path: Path) -> None:
     served = Served(tmp_path, "slider.py", "--session-store-ttl-s", "60")
     async with served.server() as server:
-        tab = await Tab(server.url).open()
-        await tab.wait_for("in process")
-        await tab.set_ui("Number", 7)
-        await tab.wait_for("number 7 squared")
-        await until_written(served, 1)
+        tab = await tab_at_seven(served, server)
         server.kill()
         await away(tab)
     (file,) = served.files
@@ -190,11 +142,7 @@ async def test_an_edited_notebook_is_loaded_anew_with_the_values_that_still_fit(
 
 async def test_values_of_a_cell_that_was_changed_are_named(served: Served) -> None:
     async with served.server() as server:
-        tab = await Tab(server.url).open()
-        await tab.wait_for("in process")
-        await tab.set_ui("Number", 7)
-        await tab.wait_for("number 7 squared")
-        await until_written(served, 1)
+        tab = await tab_at_seven(served, server)
         server.kill()
         await away(tab)
     code = served.path.read_text()

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from e2e.outliving import Served, until_written
 from e2e.steps import Steps
-from e2e.test_outliving import Served, until_written
 from playwright.async_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
