@@ -23,6 +23,7 @@ __all__ = [
     "Stat",
     "children_of",
     "descendants_of",
+    "exists",
     "kill",
     "kill_all",
     "kill_descendants",
@@ -86,6 +87,18 @@ def stat_of(pid: int) -> Stat | None:
     # The first thread of a process may end before the others.
     has_ended = state in b"ZX" and threads <= 1
     return Stat(Identity(pid, int(fields[19])), int(fields[1]), int(fields[3]), has_ended)
+
+
+def exists(pid: int) -> bool:
+    """Whether there is a process with this id. It may be a zombie, or one that has got the id of an
+    earlier process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def children_of(pid: int, thread: int | None = None) -> list[int]:

@@ -15,8 +15,9 @@ from typing import NoReturn
 
 from mpkernel.program import resolve
 from mpkernel.version import __version__
+from mpkernel.wire.before_host import PROTOCOL, Hello
 from mpkernel.wire.frames import Channel, encode_header
-from mpkernel.wire.messages import PROTOCOL, Hello, encode
+from mpkernel.wire.messages import encode
 
 __all__ = ["enter"]
 

@@ -18,8 +18,9 @@ from typing import NoReturn
 from mpkernel.errors import SandboxError
 from mpkernel.sandboxes import Environment, Making, Store, recipe_for
 from mpkernel.sandboxes.order import Order, read_order
+from mpkernel.wire.before_host import NotPrepared, Prepared, Preparing
 from mpkernel.wire.frames import Channel, encode_header
-from mpkernel.wire.messages import NotPrepared, Prepared, Preparing, UpMessage, encode
+from mpkernel.wire.messages import UpMessage, encode
 
 __all__ = ["main"]
 

@@ -24,6 +24,7 @@ from typing import Any
 from mpkernel.kernel import context
 from mpkernel.kernel.code.cells import future_flags, split
 from mpkernel.kernel.code.runner import awaited, compile_cell, of_user
+from mpkernel.process_tree import exists
 from mpkernel.program import ENDED
 
 __all__ = ["main"]
@@ -137,15 +138,5 @@ def _die_with(launcher_pid: int) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != launcher_pid and not _lives(launcher_pid):  # else there is a wrapper
+        if os.getppid() != launcher_pid and not exists(launcher_pid):  # else there is a wrapper
             os._exit(1)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -5,7 +5,8 @@ Down (server to host) go `Warm`, `Setup`, `CreateKernel`, `StopKernel`, `Credit`
 and `Pong`; and on the stream Pipe, in order with the session's output, `Preparing`, `Prepared`,
 `NotPrepared`, `UnfitForHost`, `Hello`, `KernelCreated`, `KernelExited`, `Running`, `FileStored`,
 `FileRemoved`, `ShortOfMemory`, `WantConsole`, `WantDrain` and `Credit`. The frame that carries a
-message says which session the message is about.
+message says which session the message is about. Those that a process sends before it is a host are
+in `before_host`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal, get_args
 import msgspec
 
 from mpkernel.errors import ProtocolError
+from mpkernel.wire.before_host import Hello, NotPrepared, Prepared, Preparing, UnfitForHost
 from mpkernel.wire.bounds import Count, Duration, FileSize, FrameSize, Key, Room
 
 __all__ = [
@@ -27,15 +29,10 @@ __all__ = [
     "FileRemoved",
     "FileStorage",
     "FileStored",
-    "Hello",
     "KernelCreated",
     "KernelExited",
-    "NotPrepared",
-    "PROTOCOL",
     "Ping",
     "Pong",
-    "Prepared",
-    "Preparing",
     "Ready",
     "Running",
     "Setup",
@@ -43,7 +40,6 @@ __all__ = [
     "StopKernel",
     "Stopping",
     "UNDECODABLE",
-    "UnfitForHost",
     "UpMessage",
     "WantConsole",
     "WantDrain",
@@ -54,10 +50,6 @@ __all__ = [
     "encode",
     "names_of",
 ]
-
-PROTOCOL = 1
-"""The number of this protocol: one more with each change that an older server, or an older host,
-would not understand."""
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that do not decode. `RecursionError` is for values that are nested
@@ -188,63 +180,6 @@ class Warmed(msgspec.Struct, tag="warmed", frozen=True):
 
     names: list[str]
     slowed: bool
-
-
-class Preparing(msgspec.Struct, tag="preparing", frozen=True):
-    """The process makes the environment in which the app shall run, and is not a host yet.
-
-    Attributes:
-        text: what is done now, a line for people.
-    """
-
-    text: str
-
-
-class Prepared(msgspec.Struct, tag="prepared", frozen=True):
-    """The environment is whole: the process becomes a host, in that environment."""
-
-
-class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
-    """The environment could not be made. The process ends.
-
-    Attributes:
-        what: why.
-        remedy: what the reader can do about it.
-    """
-
-    what: str
-    remedy: str
-
-
-class UnfitForHost(msgspec.Struct, tag="unfit_for_host", frozen=True):
-    """The Python of this process cannot run a host. The process ends.
-
-    Attributes:
-        what: why.
-        remedy: what the reader can do about it.
-    """
-
-    what: str
-    remedy: str
-
-
-class Hello(msgspec.Struct, tag="hello", frozen=True, kw_only=True):
-    """The process has another Python than the server, and can import mpkernel there.
-
-    Attributes:
-        protocol: see `PROTOCOL`.
-        pid: its process id. It is not that of the process that was launched where a wrapper has
-            started it.
-        mpkernel, python, msgspec: the versions that it has.
-        packages: the versions of the packages that it was asked for; None for one that is missing.
-    """
-
-    protocol: int
-    pid: int
-    mpkernel: str
-    python: str
-    msgspec: str
-    packages: dict[str, str | None]
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):

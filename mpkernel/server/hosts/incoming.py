@@ -27,23 +27,19 @@ from mpkernel.server.sessions.app_and_host import AppOfSession
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Reason
 from mpkernel.server.supervision.tallies import Traffic
+from mpkernel.wire.before_host import Hello, NotPrepared, Prepared, Preparing, UnfitForHost
 from mpkernel.wire.frames import Channel, Frame, FrameLost
 from mpkernel.wire.messages import (
     Credit,
     FileRemoved,
     FilesFreed,
     FileStored,
-    Hello,
     KernelCreated,
     KernelExited,
-    NotPrepared,
     Pong,
-    Prepared,
-    Preparing,
     Ready,
     Running,
     ShortOfMemory,
-    UnfitForHost,
     WantConsole,
     WantDrain,
     Warmed,

@@ -1,7 +1,7 @@
 """`misfit`: whether a process that runs another Python than the server fits the server.
 
-Commands to marimo's kernels are marimo's own objects, and no other version need understand them.
-So a package that is required in one version must be there in this version.
+Commands to marimo's kernels are marimo's own objects, which another version of marimo may not
+understand. So a package that is required in one version must be there in this version.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 from mpkernel.errors import UnfitPython
 from mpkernel.version import __version__
-from mpkernel.wire.messages import PROTOCOL, Hello
+from mpkernel.wire.before_host import PROTOCOL, Hello
 
 __all__ = ["misfit", "name_in"]
 
@@ -34,7 +34,7 @@ def misfit(hello: Hello, python: str, requirements: tuple[str, ...]) -> UnfitPyt
     """
     if (hello.protocol, hello.mpkernel) != (PROTOCOL, __version__):
         return UnfitPython(
-            f"this server runs mpkernel {__version__}, and its files have become those of"
+            f"this server runs mpkernel {__version__}, but its files on the disk are now those of"
             f" {hello.mpkernel[:50]}",
             remedy="restart the server",
         )

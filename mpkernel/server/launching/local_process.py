@@ -19,14 +19,14 @@ from multiprocessing.connection import Connection
 from mpkernel.errors import ProtocolError, UnfitPython
 from mpkernel.host_mark import HostMark
 from mpkernel.logs import get_logger
-from mpkernel.process_tree import Identity, Killed, descendants_of, kill_descendants
+from mpkernel.process_tree import Identity, Killed, descendants_of, exists, kill_descendants
 from mpkernel.server.launching.handshake import misfit
 from mpkernel.server.launching.process import KILLED_WITHIN_S
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.strays import end_strays, see_out
-from mpkernel.wire.messages import Hello
+from mpkernel.wire.before_host import Hello
 
 __all__ = ["LocalProcess", "close_all"]
 
@@ -155,7 +155,7 @@ class LocalProcess:
             if self._is_reaped:
                 return
             status = self.status()
-            if status is not None and status.code is None and _exists(self.pid):
+            if status is not None and status.code is None and exists(self.pid):
                 return  # somebody else reaped it, and another process has its id by now
             try:
                 if not _SYSTEM_TELLS_PARENTS:
@@ -239,16 +239,6 @@ def _open_pidfd(pid: int) -> int | None:
     except OSError as error:
         logger.debug("no pidfd, the sentinel pipe is used instead: %s", error, pid=pid)
         return None
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def close_all(descriptors: Iterable[Connection | int]) -> None:

@@ -27,8 +27,9 @@ import shm
 from mpkernel import errors
 from mpkernel.errors import HostStartError, UnfitPython
 from mpkernel.private_files import make_private, sandbox_directory
+from mpkernel.wire.before_host import UnfitForHost
 from mpkernel.wire.frames import Channel, encode_header
-from mpkernel.wire.messages import UnfitForHost, encode
+from mpkernel.wire.messages import encode
 
 __all__ = ["NEEDED", "Call", "OtherPython", "PythonOfApp", "program_of", "variables_for"]
 
@@ -110,7 +111,7 @@ class PythonOfApp(Protocol):
 
     @property
     def key(self) -> str:
-        """What two apps have in common that may use the same standby."""
+        """Equal for two apps that may use the same standby."""
 
     @property
     def folder(self) -> str | None:
@@ -122,7 +123,7 @@ class PythonOfApp(Protocol):
         """Whether it is there, and can be used at once."""
 
     def python(self, stream_fd: int) -> OtherPython:
-        """It, for one launch. Returns at once: if it must be made first, the process does that.
+        """The Python, for one launch. Returns at once: if it must be made, the process does that.
 
         Args:
             stream_fd: the descriptor on which the process tells what it does.
@@ -132,7 +133,7 @@ class PythonOfApp(Protocol):
         """
 
     def made(self, say: Callable[[str], None]) -> OtherPython:
-        """It, for one launch. Blocks until it is there.
+        """The Python, for one launch. Blocks until it is there.
 
         Args:
             say: called with each line about what is done meanwhile.
@@ -179,7 +180,8 @@ def program_of(path: str, call: Call) -> str:
 
 
 def variables_for(env: Mapping[str, str], environment: str | None) -> dict[str, str]:
-    """Variables for a process: none that are the server's own, and those of an active environment.
+    """Variables for a process: without those of the server's Python, and with those that name an
+    active virtual environment.
 
     Args:
         env: what a process with the server's Python would get.
@@ -223,7 +225,7 @@ def _own_packages() -> str:
                 continue
     except OSError as error:
         raise HostStartError(
-            f"no folder for the packages of apps' processes can be had: {error}",
+            f"the folder for mpkernel's own packages in apps' processes cannot be made: {error}",
             remedy="set XDG_CACHE_HOME to a folder of this user",
         ) from error
     return str(folder)

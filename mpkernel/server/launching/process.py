@@ -24,7 +24,7 @@ from mpkernel.process_tree import Identity
 from mpkernel.server.launching.other_python import PythonOfApp
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
-from mpkernel.wire.messages import Hello
+from mpkernel.wire.before_host import Hello
 
 __all__ = ["KILLED_WITHIN_S", "Launcher", "Process"]
 
@@ -128,8 +128,8 @@ class Process(Protocol):
         """
 
     def close(self, *, within_s: float = KILLED_WITHIN_S) -> None:
-        """`reap`, and close what its link and `death_fd` stand on. When nobody watches them any
-        more: the numbers of closed descriptors are given to others. Idempotent."""
+        """`reap`, and close what its link and `death_fd` stand on. To be called
+        when nobody watches them any more: the system gives their numbers to others. Idempotent."""
 
     def close_console(self) -> None:
         """Close `stdout`, `stderr` and `faults`, once, when their reader is done with them."""

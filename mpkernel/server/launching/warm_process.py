@@ -24,8 +24,9 @@ from mpkernel.server.launching.interpreter import never_ready
 from mpkernel.server.launching.process import KILLED_WITHIN_S, Launcher, Process
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.settings import Settings
+from mpkernel.wire.before_host import Hello, UnfitForHost
 from mpkernel.wire.frames import MAX_FRAME_BYTES, Channel, Frame
-from mpkernel.wire.messages import Hello, UnfitForHost, Warm, Warmed, decode_up, encode
+from mpkernel.wire.messages import Warm, Warmed, decode_up, encode
 
 __all__ = ["Inherited", "WarmProcess"]
 

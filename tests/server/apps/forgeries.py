@@ -9,15 +9,13 @@ import time
 
 from taken_host import MANAGEMENT, STREAM, frame
 
+from mpkernel.wire.before_host import NotPrepared, Prepared, Preparing
 from mpkernel.wire.messages import (
     Credit,
     FileStored,
     KernelCreated,
     KernelExited,
-    NotPrepared,
     Pong,
-    Prepared,
-    Preparing,
     Ready,
     Running,
     WantDrain,

@@ -1,0 +1,70 @@
+"""What a process says before it is a host: that it makes an environment, which Python it has, or
+that it cannot run a host. Like those in `messages`, these are messages of the management channel.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["PROTOCOL", "Hello", "NotPrepared", "Prepared", "Preparing", "UnfitForHost"]
+
+PROTOCOL = 1
+"""The number of this protocol: one more with each change that an older server, or an older host,
+would not understand."""
+
+
+class Preparing(msgspec.Struct, tag="preparing", frozen=True):
+    """The process makes the environment in which the app shall run, and is not a host yet.
+
+    Attributes:
+        text: what is done now, a line for people.
+    """
+
+    text: str
+
+
+class Prepared(msgspec.Struct, tag="prepared", frozen=True):
+    """The environment is whole: the process becomes a host, in that environment."""
+
+
+class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
+    """The environment could not be made. The process ends.
+
+    Attributes:
+        what: why.
+        remedy: what the reader can do about it.
+    """
+
+    what: str
+    remedy: str
+
+
+class UnfitForHost(msgspec.Struct, tag="unfit_for_host", frozen=True):
+    """The Python of this process cannot run a host. The process ends.
+
+    Attributes:
+        what: why.
+        remedy: what the reader can do about it.
+    """
+
+    what: str
+    remedy: str
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True, kw_only=True):
+    """The process has another Python than the server, and can import mpkernel there.
+
+    Attributes:
+        protocol: see `PROTOCOL`.
+        pid: its process id. It is not that of the process that was launched where a wrapper has
+            started it.
+        mpkernel, python, msgspec: the versions that it has.
+        packages: the versions of the packages that it was asked for; None for one that is missing.
+    """
+
+    protocol: int
+    pid: int
+    mpkernel: str
+    python: str
+    msgspec: str
+    packages: dict[str, str | None]
