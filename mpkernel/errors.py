@@ -67,8 +67,9 @@ class SandboxError(HostStartError):
 
 
 class UnfitPython(HostStartError):
-    """The Python that is named for an app cannot run it: it is no Python, or has not the version or
-    the packages that the server needs there. The message says what to install, or to name."""
+    """The Python that is named for an app cannot run it: it is not a Python, or does not have the
+    version or the packages that the server needs there. The message says what to install, or to
+    name."""
 
 
 class HostDied(MPKernelError):

@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         AppNotFound: there is no such file.
         SandboxError: the environment of the app could not be made.
-        UnfitPython: what is named is no Python.
+        UnfitPython: what is named is not a Python.
         HostStartError: the operating system refused the process.
     """
     settings, given = _options(list(arguments))

@@ -131,7 +131,7 @@ class PythonJournal(Journal):
 
     def progressed(self, begun: int, done: int) -> None:
         if done - self._done > len(self._pending):
-            raise ProtocolError(f"a kernel has done {done} commands, but fewer were sent")
+            raise ProtocolError(f"a kernel says it has done {done} commands, but fewer were sent")
         for _ in range(done - self._done):
             pending = self._pending.popleft()
             self._pending_bytes -= pending.size

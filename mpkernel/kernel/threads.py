@@ -46,7 +46,7 @@ def current_thread() -> Thread:
     """The calling thread, so that a thread's target can ask for `should_exit`.
 
     Raises:
-        RuntimeError: the calling thread is no `Thread` of this module.
+        RuntimeError: the calling thread is not a `Thread` of this module.
     """
     thread = threading.current_thread()
     if not isinstance(thread, Thread):

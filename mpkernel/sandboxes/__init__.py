@@ -1,4 +1,4 @@
-"""Environments for apps that say which packages they need: PEP 723 headers, made real by `uv`.
+"""Environments for apps whose header (PEP 723) names the packages that they need; `uv` makes them.
 
     app.py ─ read_header ─▶ Header ─ recipe_for ─▶ Recipe ─ its key ─▶ Store: is it there, whole?
                                                                           ├─ yes ─▶ Environment
@@ -8,7 +8,7 @@
               it says so in its `front_matter`
     recipe    what an environment is made of. Equal recipes share one environment
     uv        the program `uv`: where it is, what it is told, how it is ended
-    making    how uv makes an environment, and when that is worth nothing
+    making    how uv makes an environment
     store     the folder of environments: found, locked against other processes, listed, pruned
 
 An environment lies in a folder that is named by its key, and is made in that folder, because the

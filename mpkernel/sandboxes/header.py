@@ -22,7 +22,7 @@ from mpkernel.sandboxes.front_matter import header_of_markdown, is_markdown
 
 __all__ = ["Header", "read_header"]
 
-# The expression of the specification itself, which allows no other reading.
+# The regular expression is that of the specification, so that other tools find the same header.
 _BLOCK = re.compile(
     r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$",
 )
@@ -102,7 +102,7 @@ def _header_in(text: str, path: str, lines_before: int = 0) -> Header | None:
         line = lines[0] + (int(place[1]) if place else content.count("\n"))
         reason = _PLACE.sub("", str(error))
         raise SandboxError(
-            f"{path}, line {line}: the header is no TOML: {reason}", remedy=_ASK
+            f"{path}, line {line}: the header is not TOML: {reason}", remedy=_ASK
         ) from error
     return _checked(table, path, lines[0])
 
@@ -111,11 +111,11 @@ def _checked(table: dict[str, object], path: str, line: int) -> Header:
     dependencies = table.get("dependencies", [])
     if not isinstance(dependencies, list) or not all(isinstance(one, str) for one in dependencies):
         raise SandboxError(
-            f"{path}, line {line}: dependencies in the header is not a list of texts", remedy=_ASK
+            f"{path}, line {line}: dependencies in the header is not a list of strings", remedy=_ASK
         )
     python = table.get("requires-python")
     if python is not None and not isinstance(python, str):
         raise SandboxError(
-            f"{path}, line {line}: requires-python in the header is not text", remedy=_ASK
+            f"{path}, line {line}: requires-python in the header is not a string", remedy=_ASK
         )
     return Header(dependencies=tuple(dependencies), requires_python=python, table=table)

@@ -5,9 +5,9 @@
     uv pip install    what the server needs beside it, into the same environment
 
 uv chooses the packages of the last step together with those of the header, so that what the header
-asks for stays as it asks; where the two cannot be had together, uv says so. One thing the server
-decides against the header: the version of a package that its overlay pins, as marimo, which must be
-the same on both sides.
+asks for stays as it asks. If the two contradict each other, uv says so. In one thing the server
+overrules the header: a package that its overlay pins has the version that the server has. marimo is
+such a package, because it must be the same on both sides.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Making:
 
 
 def _overrides_of(recipe: Recipe) -> list[str]:
-    """Lines for uv that hold against all that the header, or other packages, ask for."""
+    """Lines for uv that overrule what the header and other packages ask for."""
     pinned = [one for one in recipe.overlay if "==" in one or "@" in one]
     named = {_name_of(one) for one in recipe.header.dependencies}
     left_out = [name for name in recipe.left_out if _name_of(name) not in named]

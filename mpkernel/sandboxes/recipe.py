@@ -27,7 +27,7 @@ from mpkernel.sandboxes.header import Header, read_header
 __all__ = ["Recipe", "recipe_for"]
 
 _LAYOUT = 1
-"""Counted up when environments are made in another way, so that those made before are not used."""
+"""One more with each change in how environments are made: those made before are then not used."""
 
 _KEY_DIGITS = 24
 
@@ -62,7 +62,7 @@ _DECIDING = (
 `UV_OFFLINE`, say, an environment is used that was made without it."""
 
 _NAMING_FILES = ("UV_BUILD_CONSTRAINT", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_OVERRIDE")
-"""The variables of these that name files, the content of which counts too."""
+"""Those of these variables that name files. The content of the files counts, too."""
 
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
 
@@ -177,7 +177,7 @@ def _has_settings_of_uv(project: Path) -> bool:
     try:
         return "uv" in tomllib.loads(content.decode()).get("tool", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return True  # uv is going to say what it thinks of it
+        return True  # uv will say what is wrong with it
 
 
 def _content(path: Path) -> bytes | None:

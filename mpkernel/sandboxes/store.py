@@ -70,7 +70,7 @@ class Environment:
         return str(_python_in(self.folder))
 
     def close(self) -> None:
-        """Use it no more. Those to whom the lock's descriptor was handed on still do."""
+        """Use it no more. Processes that were given the lock's descriptor still use it."""
         self.lock.close()
 
     def __enter__(self) -> Self:
@@ -197,8 +197,13 @@ class Store:
         return sorted(found, key=lambda one: one.last_used_at, reverse=True)
 
     def prune(self, *, older_than_s: float) -> list[Kept]:
-        """Remove environments, and what is left of broken ones, that no process uses and that none
-        has used for so long. Gives those that were removed.
+        """Remove environments, and what is left of broken ones, that no process uses.
+
+        Args:
+            older_than_s: only those that no process has been started in for so long.
+
+        Returns:
+            Those that were removed.
 
         Raises:
             SandboxError: the folder cannot be used.
@@ -295,16 +300,17 @@ class Lock:
 
     @property
     def fd(self) -> int:
-        """Its descriptor. Who else has it open holds the lock too."""
+        """Its descriptor. Every process that has it open holds the lock, too."""
         assert self._fd is not None
         return self._fd
 
     def try_alone(self) -> bool:
-        """Hold it alone; whether that was possible. What was held before may be lost."""
+        """Try to hold it alone. Returns whether that was possible. If not, a lock that was held
+        together with others may be lost."""
         return self._try(fcntl.LOCK_EX)
 
     def try_shared(self) -> bool:
-        """Hold it together with others; whether that was possible."""
+        """Try to hold it together with others. Returns whether that was possible."""
         return self._try(fcntl.LOCK_SH)
 
     def remove(self) -> None:
@@ -312,7 +318,8 @@ class Lock:
         os.unlink(self._path)
 
     def close(self) -> None:
-        """Hold it no more, unless others have its descriptor. Idempotent."""
+        """Close its descriptor. The lock is free when all who have the descriptor have closed it.
+        Idempotent."""
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)

@@ -1,8 +1,8 @@
 """The program `uv`: where it is, which variables it gets, and one run of it.
 
 uv is the user's, and so are its settings: all variables that begin with `UV_`, its files, proxies
-and certificates reach it. What says where the *server* lives does not, because uv would take that
-for the environment that it shall change.
+and certificates reach it. Variables that name the environment of the *server* do not, because uv
+would change that environment.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def version_of_uv(program: str) -> str | None:
 
 
 def no_uv(why: str) -> SandboxError:
-    """The error for the want of uv.
+    """The error where there is no uv.
 
     Args:
         why: what it is needed for.

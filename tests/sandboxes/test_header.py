@@ -50,8 +50,8 @@ def test_a_header_may_stand_after_code_and_have_lines_of_windows(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("x = 1\n# /// script\n#\n# dependencies = [,]\n# ///\n", "app.py, line 4: .*no TOML"),
-        ("# /// script\n# dependencies = [\n# ///\n", "app.py, line 2: .*no TOML"),
+        ("x = 1\n# /// script\n#\n# dependencies = [,]\n# ///\n", "app.py, line 4: .*not TOML"),
+        ("# /// script\n# dependencies = [\n# ///\n", "app.py, line 2: .*not TOML"),
         ('# /// script\n# dependencies = "a"\n# ///\n', "app.py, line 1: dependencies"),
         ("# /// script\n# requires-python = 3\n# ///\n", "app.py, line 1: requires-python"),
         ("# /// script\n# ///\n#\n", None),

@@ -37,7 +37,7 @@ def figure_of(value: object, *, store: Store | None) -> Figure:
 
     Args:
         value: any object. An `Exception` that one of its representations raises is logged, and the
-            next one is tried. What is no `Exception`, such as `KeyboardInterrupt`, is raised.
+            next one is tried. What is not an `Exception`, such as `KeyboardInterrupt`, is raised.
         store: called with data over 1 MiB and its media type; returns a URL for it. With None, all
             data is in the figure itself.
 

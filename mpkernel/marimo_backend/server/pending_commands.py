@@ -1,5 +1,5 @@
 """`PendingCommands`: what a marimo session's journal keeps of the commands that the kernel has not
-done yet, in the order in which they were sent; and how much of that there may be.
+done yet, in the order in which they were sent; and how many bytes that may take.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ class PendingCommands:
         """The next command that the kernel has done.
 
         Raises:
-            ProtocolError: there is none.
+            ProtocolError: no command was pending.
         """
         if not self._entries:
-            raise ProtocolError("a kernel has done more commands than were sent")
+            raise ProtocolError("a kernel says it has done more commands than were sent to it")
         entry = self._entries.popleft()
         if isinstance(entry, Unkept) and entry.commands > 1:
             self._entries.appendleft(Unkept(entry.commands - 1, entry.texts))
@@ -93,7 +93,7 @@ class PendingCommands:
         return entry
 
     def replace(self, entries: Iterable[Entry]) -> None:
-        """These are pending, and no others. Their long texts count as taken."""
+        """Let these commands be pending, and no others. Their long texts count as taken."""
         self._entries = deque(entries)
         self._bytes = sum(map(size_of_entry, self._entries))
         self.untaken_text_bytes = 0

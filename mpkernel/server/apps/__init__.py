@@ -13,5 +13,6 @@ restart_policies   when its next process may be started after deaths
 rolling_restart    replaces its processes one after another
 upkeep             does the next thing whenever something has happened to it
 waiting_sessions   sessions without a process, and how each gets one again
+stored_sessions    sessions that come back after the end of their server
 recovery_plan      after a death: whose fault it was, and in which order sessions come back
 """

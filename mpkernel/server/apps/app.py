@@ -247,7 +247,7 @@ class App:
         run_each([host.leave for host in self.hosts], "a process could not be told to leave")
 
     def fell(self, host: AppHost, *, by_operator: bool) -> None:
-        """A host's: its process ended, and `died` follows, with the reason."""
+        """Called by a host: its process ended, and `died` follows, with the reason."""
         self._processes.fell(host, by_operator=by_operator)
 
     def died(
@@ -257,10 +257,10 @@ class App:
         sessions: list[BaseSession],
         usages: Sequence[Usage],
     ) -> None:
-        """A host's: why its process ended, who was on it, and what it had used."""
+        """Called by a host: why its process ended, who was on it, and what it had used."""
         self._processes.died(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
-        if isinstance(error, SandboxError | UnfitPython):  # the next process would end likewise
+        if isinstance(error, SandboxError | UnfitPython):  # the next one would end in the same way
             end_all(sessions, error)
             sessions = []
         coming_back, ending = self._sorted_out(sessions)
@@ -273,8 +273,8 @@ class App:
         self._upkeep.look_soon()
 
     def left(self, sessions: list[BaseSession], error: MPKernelError) -> None:
-        """A host's: its process left in order, with these still on it. Those with a journal come
-        back, unless the app was closed; the others are told this."""
+        """Called by a host: its process left in order, with these still on it. Those with a
+        journal come back, unless the app was closed; the others are told this."""
         coming_back, ending = self._sorted_out(sessions)
         end_all(ending, error)
         for session in coming_back:
@@ -282,16 +282,16 @@ class App:
         self._upkeep.look_soon()
 
     def host_over(self, host: AppHost) -> None:
-        """A host's: its process is gone, whatever the reason, and all is cleaned up."""
+        """Called by a host: its process is gone, whatever the reason, and all is cleaned up."""
         self._processes.over(host)
         self._upkeep.look_soon()
 
     def host_changed(self, host: AppHost) -> None:
-        """A host's: it became ready, or takes no sessions any more."""
+        """Called by a host: it became ready, or takes no sessions any more."""
         self._upkeep.look_soon()
 
     def may_retire(self, host: AppHost) -> bool:
-        """A host's: whether it may leave because it has no sessions."""
+        """Called by a host: whether it may leave because it has no sessions."""
         is_rolling = self._upkeep.rolling_restart.is_under_way  # what was started for it is needed
         return not is_rolling and self._processes.is_spare(host)
 

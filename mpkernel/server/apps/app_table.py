@@ -69,7 +69,7 @@ class AppTable:
         return found
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
-        """What holds for an app.
+        """The settings of an app.
 
         Raises:
             SettingsError: a rule for it names a setting that no app has, or an impossible value.
@@ -77,7 +77,7 @@ class AppTable:
         return settings_for(os.fspath(app), self._settings, self._rules)
 
     def _forget_idle_apps(self) -> None:
-        """Where notebooks are made and served again and again, each once, they must not add up."""
+        """A server to which new notebooks are added for years must not keep them all in memory."""
         if len(self._apps) < self._most_apps:
             return
         idle = [app for app in self._apps.values() if app.is_idle]

@@ -207,7 +207,7 @@ class AppProcesses:
         return self._policies.wait_s(taking)
 
     def rest(self) -> None:
-        """No process is kept any more, until the next session."""
+        """Keep no process any more, until there is another session."""
         self._is_wanted = False
 
     def is_spare(self, host: AppHost) -> bool:
@@ -235,7 +235,7 @@ class AppProcesses:
         self._note(death, sessions, usages)
 
     def over(self, host: AppHost) -> None:
-        """This one is gone, whatever the reason, and all is cleaned up."""
+        """This process is gone, whatever the reason, and all is cleaned up."""
         self._hosts.pop(host, None)
         self._outgoing.discard(host)
         self._policies.over(host)

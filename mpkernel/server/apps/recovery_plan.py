@@ -69,8 +69,8 @@ def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]
 
     A culprit comes back last and without the command that it ran; the third time, or when it is
     the rebuilding that ended the process once more, it does not. Without a culprit, those that ran
-    are suspects: they come back last and one by one, so that the next death names its culprit. It
-    does unless another session ran something new meanwhile: then both are suspects.
+    are suspects: they come back last and one by one, so that the next death names its culprit. If
+    another session ran something new meanwhile, both are suspects.
 
     Args:
         sessions: those that were on the process.
@@ -97,8 +97,9 @@ def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]
 
 
 def _suspects_among(sessions: list[Involved[Key]]) -> list[Involved[Key]]:
-    """Those that may have ended the process. While one is on trial, the others that only are being
-    brought back did nothing when the process before died, and do nothing new now."""
+    """Those that may have ended the process. While one is on trial, others are not
+    suspected if they are only being brought back: they ran nothing when the last process died, and
+    run nothing new now."""
     running = [one for one in sessions if one.running]
     if not any(one.is_on_trial for one in running):
         return running
@@ -109,7 +110,7 @@ def culprit_of(death: Death, threads: Mapping[Key, int], running: Collection[Key
     """The session whose command ended the process, where the record tells; None where it does not.
 
     A crash's own record names the thread. Where it names none of a session (a thread that user code
-    started), and for a process that left by itself, the one session that ran is the one.
+    started), and for a process that left by itself, it is the session that ran, if only one did.
 
     Args:
         death: the record.

@@ -2,7 +2,8 @@
 
     each process has a policy ── its death counts there; where no other process of the app takes
                                  sessions then, it counts for all policies
-    one more process ─────────── gets a policy that none has which takes sessions, or a new one
+    one more process ─────────── gets a policy that no process which takes sessions has, or a new
+                                 one
 
 So a process that ends again and again keeps only itself from being started, while an app that ends
 with its only process again and again has a longer wait each time, and has failed in the end.

@@ -3,8 +3,8 @@
     for each process that took sessions when it began:
         start a fresh one ─▶ it is ready ─▶ the old one leaves ─▶ its sessions come back on others
 
-A fresh process that does not become ready ends it: the old ones go on. Those that are still to
-leave get no sessions while others can take them, so that no session is restarted twice.
+If a fresh process does not become ready, the restart ends: the old processes go on. Those that are
+still to leave get no sessions while others can take them, so that no session is restarted twice.
 """
 
 from __future__ import annotations

@@ -109,9 +109,9 @@ class Upkeep:
         return None
 
     def _go_on_with_the_restart(self) -> None:
-        """Whatever it waits for has the app look again."""
+        """Do its next step. Whatever it waits for then makes the app look again."""
         if self.is_closed or self.waiting or self._processes.is_death_untold:
-            return  # those who lost their process come first
+            return  # sessions that have lost their process come first
         try:
             self.rolling_restart.step()
         except PoolClosed:

@@ -105,7 +105,7 @@ class WaitingSessions:
 
     def plan(self, death: Death, sessions: list[BaseSession]) -> None:
         """These were on a process that died: order them, and end the one that has done it too
-        often. Suspects of an earlier death who still wait, wait on."""
+        often. Suspects of an earlier death go on waiting."""
         culprit = culprit_of(
             death,
             {session: session.thread for session in sessions if session.thread is not None},
@@ -137,11 +137,11 @@ class WaitingSessions:
 
     def bring_back(self) -> bool:
         """Have sessions come back on live hosts: those that come together, for 5 ms, then the next
-        suspect. Returns whether the next may follow, after the loop went round: else there is no
-        process for it now, or it follows the end of a trial.
+        suspect. Returns whether the next one may follow in the loop's next turn. If not, there is
+        no process for it now, or it waits for the end of a trial.
 
         Raises:
-            PoolClosed, HostStartError: as `host`. Who has not come back, waits on.
+            PoolClosed, HostStartError: as `host`. Sessions that have not come back go on waiting.
         """
         until = self._loop.time() + _SLICE_S
         while self._together:
@@ -166,7 +166,7 @@ class WaitingSessions:
         session.end(None)
 
     def take_all(self) -> list[BaseSession]:
-        """Who waits; nobody does from now on, and no trial is under way."""
+        """The sessions that wait. From now on none waits, and no trial is under way."""
         waiting = [one.session for one in (*self._together, *self._suspects)]
         self._together.clear()
         self._suspects.clear()
@@ -184,7 +184,7 @@ class WaitingSessions:
             over()
 
     def _trial_over(self, session: BaseSession) -> None:
-        if session in self._trials:  # who has had its time may end during another's trial
+        if session in self._trials:  # its time may have been over, so that it is on trial no more
             self._end_trial(session)
             self._look()
 
@@ -194,7 +194,7 @@ class WaitingSessions:
 
 
 def _resume(one: _Waiting, host: Host, *, alone: bool) -> None:
-    """Have the session come back on the host. What goes wrong in that ends this session alone."""
+    """Have the session come back on the host. An error in that ends this session only."""
     session = one.session
     try:
         lost = session.resume(host, without_running=one.guilty, alone=alone)

@@ -16,7 +16,6 @@ sandbox_python    such a Python of an environment that an app's header describes
 handshake         whether such a Python fits the server
 environments      which environment variables an app's process gets
 descriptor_limit  how many descriptors the server may have open, and how many apps may
-other_python      the Python of an app's own environment
 standbys          the standbys of a pool: of the server's Python, of an environment
 standby           processes that wait for an app
 warm_process      one of these

@@ -35,7 +35,7 @@ def interpreter() -> str:
     checked here, because `os.access` does not look at all kinds of rights: see `start_error`.
 
     Raises:
-        HostStartError: there is none, or the program that is named is no Python.
+        HostStartError: there is none, or the program that is named is not a Python.
     """
     given = spawn.get_executable()
     if not given:
@@ -48,7 +48,7 @@ def interpreter() -> str:
     if name == sys.executable and _embeds_python(shutil.which(name) or name):
         raise HostStartError(
             f"sys.executable is {name}: the program in which this server's Python is embedded, and"
-            " no Python itself",
+            " not a Python itself",
             remedy=_NAME_ANOTHER,
         )
     return name
@@ -130,7 +130,7 @@ def never_ready(name: str, status: ExitStatus, python: str) -> HostStartError | 
 
 
 def _embeds_python(path: str) -> bool:
-    """Whether the program that runs this code is no Python, but has one embedded.
+    """Whether the program that runs this code is not a Python, but has one embedded.
 
     A Python knows the command line with which it was started (`sys.orig_argv`). A program that
     embeds one has none there, but may still name a real Python in `sys.executable`, as mod_wsgi

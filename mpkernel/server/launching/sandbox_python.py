@@ -65,7 +65,7 @@ class SandboxOfApp(msgspec.Struct, frozen=True, kw_only=True):
         """See `PythonOfApp.python`.
 
         Raises:
-            SandboxError: it cannot be had.
+            SandboxError: it cannot be used.
         """
         store = Store()
         try:
@@ -73,7 +73,7 @@ class SandboxOfApp(msgspec.Struct, frozen=True, kw_only=True):
             return SandboxPython(self.recipe, store, environment, self.env, stream_fd)
         except OSError as error:
             raise SandboxError(
-                f"the environment of {self.recipe.app} cannot be had: {error}",
+                f"the environment of {self.recipe.app} cannot be used: {error}",
                 remedy="look at the limits of this server, and at the space for temporary files",
             ) from error
 
@@ -150,7 +150,7 @@ class SandboxPython:
         command = [self.path, "-c", program_of(self.path, call)]
         if self._environment is not None:
             return command
-        assert self._stream_fd is not None, "the process tells nobody what it does"
+        assert self._stream_fd is not None, "without a stream Pipe, nobody hears of the environment"
         order = self._order = written(
             Order(
                 app=self._recipe.app,

@@ -142,7 +142,8 @@ class Standby:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._fill)
 
     def _fill(self) -> None:
-        """Launch one, unless another one warms up: that one's readiness leads here again."""
+        """Launch one, unless another one still imports: when that one is ready, this is called
+        again."""
         self._timer = None
         if len(self._processes) == self._settings.standby:
             return

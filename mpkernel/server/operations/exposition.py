@@ -91,6 +91,6 @@ class Exposition:
 
 @functools.lru_cache(maxsize=1024)
 def _escaped(text: str) -> str:
-    """A label's value. Bytes of a path that are no UTF-8 are written with backslashes, as Python
+    """A label's value. Bytes of a path that are not UTF-8 are written with backslashes, as Python
     does."""
     return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)

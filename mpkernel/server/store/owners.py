@@ -152,7 +152,7 @@ class Folders:
                     (self.own / _OWNER).unlink(missing_ok=True)
                     self.own.rmdir()
         except OSError as error:  # the next server removes it
-            logger.debug("the folder of this server stays: %s", error)
+            logger.debug("the folder of this server could not be removed: %s", error)
         finally:
             os.close(lock)
 
@@ -186,7 +186,7 @@ def remove_file(info: FileInfo) -> None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Nobody else makes, takes over or removes a folder meanwhile.
+    """Hold the lock of the directory: nobody else makes, takes over or removes a folder meanwhile.
 
     Raises:
         TimeoutError: another process has the lock for more than 2 s.
@@ -195,7 +195,9 @@ def locked(directory: Path) -> Iterator[None]:
     deadline = time.monotonic() + _PATIENCE_S
     while (fd := _locked(directory / _LOCK)) is None:
         if time.monotonic() >= deadline:
-            raise TimeoutError(f"another process does not give {directory / _LOCK} back")
+            raise TimeoutError(
+                f"another process has held the lock {directory / _LOCK} for {_PATIENCE_S:g} s"
+            )
         time.sleep(_STEP_S)
     try:
         yield
@@ -229,15 +231,15 @@ def _dead(folder: Path) -> Iterator[bool]:
 
 
 def _folders(directory: Path) -> list[Path]:
-    """Those of servers. What has another name, is a link or belongs to another user is left
-    alone."""
+    """The folders of servers. Whatever has a name of another kind, is a link or belongs to another
+    user is not among them."""
     found: list[Path] = []
     for entry in os.scandir(directory):
         if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
             try:
                 check_private(Path(entry.path))
             except OSError as error:
-                logger.debug("a folder of the session store is left alone: %s", error)
+                logger.debug("a folder in the session store is not used: %s", error)
                 continue
             found.append(Path(entry.path))
     return found
@@ -257,7 +259,7 @@ def _files_in(folder: Path, *, live: Set[str]) -> Iterator[FileInfo]:
 def _touch(path: Path) -> None:
     try:
         os.utime(path, follow_symlinks=False)
-    except FileNotFoundError:  # nothing of this session is worth to be stored so far
+    except FileNotFoundError:  # the session has had nothing to store so far
         return
 
 

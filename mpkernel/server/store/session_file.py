@@ -33,7 +33,7 @@ class SessionFile:
         self._size = 0  # 0: there is no file, or not one that can be appended to
 
     def write(self, content: bytes, *, durable: bool) -> None:
-        """Have the file say this.
+        """Make this the content of the file.
 
         Args:
             content: what `Journal.kept` gave.
@@ -100,14 +100,14 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     """A file's bytes.
 
     Raises:
-        OSError: there is none; or it is a link, no plain file, larger than `most_bytes`, belongs to
-            another user, or is open to others.
+        OSError: there is none; or it is a link, not a regular file, or larger than `most_bytes`; or
+            it belongs to another user, or is open to others.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise PermissionError(errno.EACCES, "it is not a plain file of one name", path)
+            raise PermissionError(errno.EACCES, "it is not a file of one name", path)
         if found.st_uid != os.geteuid():
             raise PermissionError(errno.EACCES, "it belongs to another user", path)
         if found.st_mode & 0o077:
@@ -126,7 +126,7 @@ def _write(fd: int, content: bytes, position: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk itself."""
+    """Have the system write the names in a folder to the disk itself."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -33,7 +33,7 @@ _RETRY_AFTER_S = 30.0
 _CLOSE_WITHIN_S = 4.0
 _WORK_S = 0.002
 _PAUSE_S = 0.002
-"""The store's thread writes for so long, and then lets others work for so long."""
+"""The store's thread writes for `_WORK_S`, and then lets other threads work for `_PAUSE_S`."""
 
 
 class Taken(NamedTuple):
@@ -121,7 +121,7 @@ class SessionStore:
     async def take(self, key: str) -> Taken | None:
         """What this server or one that is dead has stored of a session that does not live. From now
         on it is this server's. None: there is nothing, or it is too old, damaged, not for this
-        user, or of another version of mpkernel.
+        user, or written by another version of mpkernel.
 
         Args:
             key: see `key_of`.
@@ -133,8 +133,8 @@ class SessionStore:
         return await off_the_loop(lambda: self._take(key))
 
     def keep(self, key: str, app: str, content: Callable[[], bytes | None]) -> StoredSession | None:
-        """Store a session from its next change on. None where the store has a session of this key
-        that lives.
+        """Store a session from its next change on. Returns None if a session of this key that still
+        lives is stored already.
 
         Args:
             key: see `key_of`.
@@ -173,7 +173,7 @@ class SessionStore:
             self._start()
 
     def write(self, session: StoredSession, content: bytes | None) -> None:
-        """Write the content of a session now, unless the store has failed of late."""
+        """Write the content of a session now, unless the store failed a short time ago."""
         if not self._is_pausing:
             try:
                 folders = self._opened()
@@ -199,7 +199,7 @@ class SessionStore:
                 thread.start()
             except RuntimeError as error:  # the next change tries again
                 self._changed.clear()
-                logger.debug("no thread for the session store: %s", error)
+                logger.debug("the session store could not start its thread: %s", error)
             else:
                 self._thread = thread
 

@@ -79,7 +79,8 @@ class SharedCopies:
             return copy.join(content)
 
     def _drop_idle(self, *, most: int) -> None:
-        """Under the lock."""
+        """Forget copies without a session that are too old or too many. The caller holds the
+        lock."""
         idle = [(key, copy) for key, copy in self._copies.items() if copy.is_idle]
         oldest = time.monotonic() - self._ttl_s
         for place, (key, copy) in enumerate(reversed(idle)):
@@ -89,7 +90,7 @@ class SharedCopies:
 
 
 class _Copy:
-    """One of them.
+    """One copy, with the sessions that share it.
 
     Attributes:
         app: absolute path of the file of its app.
@@ -102,13 +103,13 @@ class _Copy:
     def __init__(self, app: str) -> None:
         self.app = app
         self.left_at = 0.0
-        self._lock = threading.Lock()  # guards all below; no session's lock is waited for under it
-        self._members: dict[Membership, None] = {}  # the one whose client sent something last: last
+        self._lock = threading.Lock()  # guards all below; who holds it waits for no session's lock
+        self._members: dict[Membership, None] = {}  # last: whose client sent last
         self._last: Callable[[], bytes | None] = _nothing
 
     @property
     def is_idle(self) -> bool:
-        """Whether no session has joined that lives."""
+        """Whether no living session shares it."""
         return not self._members
 
     def content(self) -> bytes | None:
@@ -156,7 +157,7 @@ class _Copy:
 
 
 class Membership:
-    """What a session that shares a copy tells it; a `SessionCopy`.
+    """What one session has of a copy that it shares with others: a `SessionCopy`.
 
     Attributes:
         content: as given to `SharedCopies.join`.

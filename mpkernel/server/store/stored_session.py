@@ -60,8 +60,8 @@ class StoredSession:
         """The session has changed.
 
         Args:
-            by_client: whether its client has sent something. Otherwise its kernel has only done it:
-                a store that is never behind has it already.
+            by_client: whether its client has sent something. If not, its kernel has done something
+                that was sent before, and a store without a delay has that already.
         """
         if self.is_over:
             return
@@ -88,12 +88,12 @@ class StoredSession:
         self._writer.note(self)
 
     def content(self) -> bytes | None:
-        """The store's: what to write now."""
+        """Called by the store: what to write now."""
         self._is_noted = False  # what changes from here on is written next time
         return self._last if self.is_over else self._content()
 
     def write_into(self, folder: Path, content: bytes | None, *, durable: bool) -> None:
-        """The store's: write it, or remove it.
+        """Called by the store: write the copy, or remove it.
 
         Raises:
             OSError: that was not possible.
