@@ -104,6 +104,8 @@ def _broken_rule(importer: str, imported: str) -> str | None:
     for half, other in (marimos, marimos[::-1]):
         if is_in(importer, half) and is_in(imported, other):
             return "the two halves of marimo_backend never import each other"
+    if is_in(importer, marimos[0]) and is_in(imported, "mpkernel.host"):
+        return "marimo_backend.server never imports host"
     users = ("mpkernel.kernel", "mpkernel.marimo_backend", "mpkernel.server", "mpkernel.host")
     if is_in(importer, "mpkernel.interrupts") and is_in(imported, *users):
         return "interrupts knows nobody who uses it"

@@ -30,6 +30,7 @@ def test_the_import_rules_hold() -> None:
         ("mpkernel/server/operations/operations.py", "from mpkernel.server.pool import HostPool"),
         ("mpkernel/server/another/room.py", "import mpkernel.server.links.pipe_link"),
         ("mpkernel/marimo_backend/server/elements.py", "import mpkernel.marimo_backend.host.warm"),
+        ("mpkernel/marimo_backend/server/elements.py", "from mpkernel.host import kernels"),
         ("mpkernel/interrupts/sending.py", "from mpkernel.kernel import context"),
         ("mpkernel/client/python_client.py", "import mpkernel.kernel.code.cells"),
         ("mpkernel/server/pool.py", "import distributed"),
@@ -72,3 +73,19 @@ def test_mpkernel_status_pays_for_little_of_the_server() -> None:
     loaded = subprocess.check_output([sys.executable, "-c", load], text=True).split()
     assert "asyncio" not in loaded
     assert len([name for name in loaded if name.startswith("mpkernel.server")]) <= 8
+
+
+def test_the_servers_half_of_marimos_backend_loads_nothing_of_a_host() -> None:
+    load = (
+        "import importlib, pkgutil, sys\n"
+        "import mpkernel.marimo_backend.server as half\n"
+        "for found in pkgutil.walk_packages(half.__path__, f'{half.__name__}.'):\n"
+        "    importlib.import_module(found.name)\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", load], text=True).split()
+    assert "mpkernel.marimo_backend.server.app_host" in loaded
+    hosts = ("mpkernel.host", "mpkernel.marimo_backend.host")
+    assert [
+        name for name in loaded if f"{name}.".startswith(tuple(f"{one}." for one in hosts))
+    ] == []

@@ -17,7 +17,8 @@ LINE_CHARACTERS = 100
 
 
 def docs(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True)
+    """Outside the checkout: where a wheel is installed, these are the wheel's pages."""
+    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, cwd="/")
 
 
 def test_without_a_page_it_lists_all_of_them_with_a_line_each() -> None:
