@@ -3,33 +3,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from typing import Any
 
 import pytest
+from aio.coroutines import fail, started, wait_for_ever
 
 from mpkernel.aio import cancel_and_wait
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 on_a_loop = pytest.mark.usefixtures("no_task_left")
-
-
-async def fail(message: str = "broken") -> None:
-    raise LookupError(message)
-
-
-async def wait_for_ever() -> None:
-    await asyncio.Event().wait()
-
-
-async def started(coroutine: Any, name: str = "work") -> asyncio.Task[Any]:
-    task = asyncio.create_task(coroutine, name=name)
-    await asyncio.sleep(0)
-    return task
-
-
-async def callbacks_ran() -> None:
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
 
 
 @on_a_loop

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from clocks import Clock
+from threads_of_tests import thread_in
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import KernelFailed
@@ -173,21 +173,6 @@ def test_a_kernel_that_starts_or_ends_by_itself_has_more_time(bench: Bench) -> N
     assert not bench.drains
     bench.run_for(5 * JUDGED_S)
     assert len(bench.drains) == 1
-
-
-@contextmanager
-def thread_in(body: Callable[[threading.Event], None]) -> Iterator[int]:
-    """A thread in `body`, which waits for an event, and has set another when it is where it
-    waits."""
-    go_on = threading.Event()
-    thread = threading.Thread(target=body, args=(go_on,))
-    thread.start()
-    assert thread.ident is not None
-    try:
-        yield thread.ident
-    finally:
-        go_on.set()
-        thread.join()
 
 
 def test_the_clock_of_a_thread_is_its_own_and_may_outlive_it() -> None:

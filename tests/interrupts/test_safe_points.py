@@ -11,30 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from threads_of_tests import thread_in
 from waiting import until
 
 from mpkernel.interrupts.half_done import has_set_a_global, may_hold_a_lock
 from mpkernel.interrupts.safe_points import is_ending, is_importing, throw
-
-
-@contextmanager
-def thread_in(body: Callable[[threading.Event], None]) -> Iterator[int]:
-    """A thread in `body`, which waits for an event, and has set another when it is where it
-    waits."""
-    go_on = threading.Event()
-    thread = threading.Thread(target=body, args=(go_on,))
-    thread.start()
-    assert thread.ident is not None
-    try:
-        yield thread.ident
-    finally:
-        go_on.set()
-        thread.join()
 
 
 def test_a_thread_in_a_finally_block_of_an_interrupt_is_ending() -> None:

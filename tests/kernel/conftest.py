@@ -52,6 +52,15 @@ class Client(PythonClient):
         return printed(messages)
 
 
+async def until_ended(other: Client, name: str = "session-1") -> None:
+    """Return when the thread of this name, a session's, has ended in the process of another."""
+    await other.text(
+        "import threading\n"
+        "for thread in threading.enumerate():\n"
+        f"    if thread.name == {name!r}: thread.join()"
+    )
+
+
 def of(messages: list[Message], kind: type) -> list[Any]:
     """The messages of one kind."""
     return [message for message in messages if isinstance(message, kind)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from kernel.conftest import Client, OpenApp
+from kernel.conftest import Client, OpenApp, until_ended
 
 from mpkernel import HostPool, Settings
 from mpkernel.kernel.messages import Console, Done
@@ -118,22 +118,13 @@ async def until_idle(pid: int) -> None:
         pass
 
 
-async def until_ended(other: Client, name: str) -> None:
-    """Wait until a session's thread has ended in another's process."""
-    await other.text(
-        "import threading\n"
-        "for thread in threading.enumerate():\n"
-        f"    if thread.name == {name!r}: thread.join()"
-    )
-
-
 @pytest.mark.parametrize("code", ENDED_BY_AN_INTERRUPT.values(), ids=ENDED_BY_AN_INTERRUPT)
 async def test_closing_a_session_ends_code_that(open_app: OpenApp, code: str) -> None:
     client, other = await open_app(), await open_app()
     await begun(client, code)
     await client.close()
     async with asyncio.timeout(60):
-        await until_ended(other, "session-1")
+        await until_ended(other)
         pid = await pid_of(other)
         await until_idle(pid)
     assert await pid_of(await open_app()) == pid
@@ -195,7 +186,7 @@ async def test_a_session_is_left_to_its_wait_for(
     await until_idle(pid)
     assert await pid_of(await open_app()) == pid
     await other.text(f"import sys; {waker}.{wake}")
-    await until_ended(other, "session-1")
+    await until_ended(other)
 
 
 async def test_a_lock_that_others_want_is_not_left_held(open_app: OpenApp) -> None:
@@ -207,7 +198,7 @@ async def test_a_lock_that_others_want_is_not_left_held(open_app: OpenApp) -> No
     await client.close()
     await other.text("import sys; sys.lock.release()")
     await other.text("with sys.lock: pass")
-    await until_ended(other, "session-1")
+    await until_ended(other)
 
 
 async def test_too_many_that_wait_send_new_sessions_elsewhere(
@@ -268,7 +259,7 @@ async def test_code_on_its_way_out_is_not_interrupted_again(
         """,
     )
     await client.close()
-    await until_ended(other, "session-1")
+    await until_ended(other)
     assert log.read_text().split() == ["exit", "generator", "finally"]
 
 
