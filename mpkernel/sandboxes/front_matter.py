@@ -8,7 +8,7 @@ pyproject: |
 ---
 
 The key `pyproject` has the TOML alone, or the whole block of comments. Without that key, the block
-is looked for in the text of the key `header`. Front matter that is not YAML is no front matter: the
+is looked for in the text of the key `header`. Front matter that is not YAML does not count: the
 text between two lines of dashes may be anything.
 """
 
@@ -56,7 +56,7 @@ def header_of_markdown(text: str, path: str) -> HeaderOfMarkdown | None:
         path: its file, for messages.
 
     Raises:
-        SandboxError: what is named like a header is no text; or YAML cannot be read here.
+        SandboxError: what is named like a header is not a string; or YAML cannot be read here.
     """
     table = _front_matter(text, path)
     for key in (_PYPROJECT, _HEADER):
@@ -65,7 +65,7 @@ def header_of_markdown(text: str, path: str) -> HeaderOfMarkdown | None:
             continue
         if not isinstance(found, str):
             raise SandboxError(
-                f"{path}: {key} in its front matter is no text",
+                f"{path}: {key} in its front matter is not a string",
                 remedy=f"write '{key}: |', and the header below it, indented",
             )
         if key == _HEADER or found.splitlines()[0] == _BEGIN:

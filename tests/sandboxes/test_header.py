@@ -139,9 +139,9 @@ def test_markdown_without_a_header_has_none(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("front_matter", "error"),
     [
-        ("pyproject: |" + indented("a = 1\nb = ["), "app.md, 'pyproject' .*, line 2: .*no TOML"),
+        ("pyproject: |" + indented("a = 1\nb = ["), "app.md, 'pyproject' .*, line 2: .*not TOML"),
         ("header: |" + indented("# /// script\n# b = [,]\n# ///"), "'header' .*, line 2: .*TOML"),
-        ("pyproject: [a]", "app.md: pyproject in its front matter is no text"),
+        ("pyproject: [a]", "app.md: pyproject in its front matter is not a string"),
     ],
 )
 def test_what_is_wrong_with_a_header_in_markdown_is_said_with_its_line(
