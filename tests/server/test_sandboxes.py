@@ -230,7 +230,7 @@ async def test_a_header_that_cannot_be_read_is_named_with_its_line(
     pool: HostPool, tmp_path: Path
 ) -> None:
     app = write_app(tmp_path / "app.py", "dependencies = [")
-    with pytest.raises(SandboxError, match=r"app\.py, line \d: the header is no TOML"):
+    with pytest.raises(SandboxError, match=r"app\.py, line \d: the header is not TOML"):
         await PythonClient.open(pool, app)
 
 
