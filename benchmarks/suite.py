@@ -68,6 +68,7 @@ SCENARIOS = [
     Scenario("cpu", "what a message costs the server at 10,000 a second"),
     Scenario("start", "a host's start, bare and with marimo, and a session's on a live host"),
     Scenario("memory", "what a host and each session take"),
+    Scenario("idle", "what 40 apps of 5 tabs cost while nobody acts"),
     Scenario("growth", "what each further session and host costs, up to 1,000 and to 40"),
     Scenario("stalls", "gaps of the server's loop while hosts start, flood and die"),
     Scenario("files", "virtual files: stored and read for the first time, and again"),

@@ -1,9 +1,9 @@
-"""The app host's entry point and its dispatcher: the life of the process itself.
+"""The app host's main function and its dispatcher: the life of the process itself.
 
-`start` calls `main` on the main thread, and it never returns. Three things
-end a host: `Shutdown`, the end of its server (however that shows: end of file, ECONNRESET, a
-pidfd, or, while a C call holds the GIL, the parent-death signal) and bytes that do not follow the
-protocol. How it then ends is in `ending`.
+`start` calls `main` on the main thread, and it never returns. Three things end a host: `Shutdown`,
+the end of its server (however that shows: end of file, ECONNRESET, a pidfd, or, while a C call
+holds the GIL, the parent-death signal) and bytes that do not follow the protocol. How it then ends
+is in `ending`.
 """
 
 from __future__ import annotations

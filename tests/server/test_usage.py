@@ -3,7 +3,7 @@ belong."""
 
 from __future__ import annotations
 
-import functools
+import errno
 import os
 import subprocess
 import sys
@@ -15,10 +15,12 @@ import pytest
 from server.processes import Program
 
 from mpkernel.process_tree import stat_of
+from mpkernel.server.supervision.reading import Reading, descriptors_of, read_process
 from mpkernel.server.supervision.usage import Sampler, Usage, created_at
 
 MIB = 2**20
 HOARD = "hoard = bytearray(os.urandom(1024)) * 65536; say('hoards', os.getpid()); stay()"
+READ = "mpkernel.server.supervision.usage.read_process"
 BURN = "\nwhile time.process_time() < 0.3: pass\n"
 
 Start = Callable[[str], Program]
@@ -38,7 +40,7 @@ def sampler() -> Sampler:
 
 @pytest.fixture
 def exchanged(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
-    """Process ids under which psutil finds another process: what a number used again looks like."""
+    """Process ids under which another process is found: what a number used again looks like."""
     exchanged: dict[int, int] = {}
 
     class Exchanged(psutil.Process):
@@ -46,6 +48,7 @@ def exchanged(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
             super().__init__(exchanged.get(pid, pid))
 
     monkeypatch.setattr(psutil, "Process", Exchanged)
+    monkeypatch.setattr(READ, lambda pid: read_process(exchanged.get(pid, pid)))
     return exchanged
 
 
@@ -222,7 +225,7 @@ def test_a_child_that_may_not_be_read_is_no_error(
 ) -> None:
     program = start(f"run({HOARD!r}).wait()")
     child = int(program.hear()[1])
-    monkeypatch.setattr(psutil.Process, "memory_info", _denied_to(child, "memory_info"))
+    monkeypatch.setattr(READ, _denied(read_process, child))
     usage = sample_of(sampler, program)
     assert usage.processes == 1
     assert 0 < usage.rss_bytes < 64 * MIB
@@ -233,10 +236,35 @@ def test_descriptors_that_may_not_be_counted_are_unknown(
 ) -> None:
     program = start("say('ready'); stay()")
     program.hear()
-    monkeypatch.setattr(psutil.Process, "num_fds", _denied_to(program.pid, "num_fds"))
+    listdir = os.listdir
+
+    def denied(path: str) -> list[str]:
+        if path == f"/proc/{program.pid}/fd":
+            raise PermissionError(errno.EACCES, "denied", path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", denied)
     usage = sample_of(sampler, program)
     assert usage.descriptors is None
     assert usage.rss_bytes > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="psutil is asked anyway")
+def test_what_the_system_tells_in_one_file_is_what_psutil_finds(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = start(f"run({BURN!r}).wait(); run({HOARD!r}).wait()")
+    program.hear()
+    program.stop()
+    read, descriptors = read_process(program.pid), descriptors_of(program.pid)
+    assert read.children_cpu_s > 0.2
+    monkeypatch.setattr(sys, "platform", "another")
+    asked = read_process(program.pid)
+    assert (read.has_ended, read.threads) == (asked.has_ended, asked.threads)
+    assert read.cpu_s == pytest.approx(asked.cpu_s, abs=0.02)
+    assert read.children_cpu_s == pytest.approx(asked.children_cpu_s, abs=0.02)
+    assert read.rss_bytes == pytest.approx(asked.rss_bytes, rel=0.1)
+    assert descriptors == descriptors_of(program.pid)
 
 
 def test_threads_and_descriptors_are_the_hosts_own(start: Start, sampler: Sampler) -> None:
@@ -279,14 +307,12 @@ def test_the_cpu_time_of_a_stopped_host_stands_still(start: Start, sampler: Samp
     assert after[stopped.pid].taken_at > before[stopped.pid].taken_at
 
 
-def _denied_to(pid: int, method: str) -> Callable[[psutil.Process], object]:
-    """A method of psutil's processes as the system answers it for one that may not be read."""
-    original = getattr(psutil.Process, method)
+def _denied(read: Callable[[int], Reading], to: int) -> Callable[[int], Reading]:
+    """`read` as the system answers it for a process that may not be looked at."""
 
-    @functools.wraps(original)
-    def denied(process: psutil.Process) -> object:
-        if process.pid == pid:
+    def denied(pid: int) -> Reading:
+        if pid == to:
             raise psutil.AccessDenied(pid)
-        return original(process)
+        return read(pid)
 
     return denied

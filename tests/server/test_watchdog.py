@@ -18,6 +18,7 @@ from waiting import until_async
 
 from mpkernel import Settings
 from mpkernel.server.supervision.deaths import Reason
+from mpkernel.server.supervision.reading import Reading, read_process
 from mpkernel.server.supervision.usage import Sampler, Usage
 from mpkernel.server.supervision.verdicts import Action, HostWatch, Verdict
 from mpkernel.server.supervision.watchdog import Watchdog
@@ -221,16 +222,16 @@ async def test_a_host_that_cannot_be_measured_is_logged_once_and_when_it_can_be_
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    def num_threads(process: psutil.Process) -> int:
-        if process.pid == broken.program.pid:
+    def failing(pid: int) -> Reading:
+        if pid == broken.program.pid:
             failures.append(1)
             raise error
-        return count_of(process)
+        return read_process(pid)
 
-    count_of, failures = psutil.Process.num_threads, list[int]()
+    failures: list[int] = []
     broken, other = watch(ANSWER), watch(ANSWER)
     with monkeypatch.context() as patch:
-        patch.setattr(psutil.Process, "num_threads", num_threads)
+        patch.setattr("mpkernel.server.supervision.usage.read_process", failing)
         await until_async(lambda: len(failures) > 3 and len(history_of(other)) > 3)
     await until_async(lambda: "a process can be measured again" in caplog.text)
     assert caplog.text.count("a process cannot be measured") == 1
