@@ -131,7 +131,8 @@ class Departure:
 
         Args:
             patience_s: end each session after its present command, and interrupt that command after
-                so many seconds. Default: sessions end when their clients close them.
+                so many seconds; their copies on the disk stay. Default: sessions end when their
+                clients close them.
         """
         if self._life.is_over:
             return
@@ -140,7 +141,7 @@ class Departure:
         if patience_s is not None:
             run_each(
                 [
-                    functools.partial(session.stop, patience_s=patience_s)
+                    functools.partial(session.stop, patience_s=patience_s, may_come_back=True)
                     for session in self._table.sessions
                 ],
                 "a session could not be told to stop",
