@@ -24,6 +24,7 @@ SERVER_ROOMS = {
     "sessions": 4,
     "supervision": 5,
     "store": 5,
+    "workers": 5,
     "links": 6,
 }
 """How far down each room of the server stands: it uses only those below it."""

@@ -12,6 +12,7 @@ other:
     apps                     an app: what stays while its processes come and go
     hosts                    one process of an app, its state and the sessions on it
     launching · sessions     how a process is started and ended · a client's end of a kernel
+    workers                  several processes of one server on one port
     supervision              how much a process uses, whether it answers, how it ended
     links                    the Pipes to a process, and its console
 

@@ -1,0 +1,220 @@
+"""`Claims`: the private directory in which the workers of one server find each other, and each
+session.
+
+    <runtime directory>/workers-<server>/     0700
+        <worker>.sock, <worker>.key           0600, one pair for each worker
+        claims/<digest of a session>          a symbolic link; its target is the worker's name
+
+A link is made in one step, which fails if there is one already: of two workers that claim a session
+at once, one gets it, and the other one reads who has. Only the worker that a link names removes it,
+as long as it lives. The links of a worker that is dead are removed by whoever finds it dead, under
+a lock on the directory. A worker's name says which process it is, so that another process with the
+same id is not taken for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mpkernel.logs import get_logger
+from mpkernel.private_files import make_private, private_runtime_directory, write_private
+from shm.names import next_name, owner_of
+
+__all__ = ["KEY_BYTES", "Claims"]
+
+logger = get_logger(__name__)
+
+KEY_BYTES = 32
+_PREFIX = "workers-"
+_LEFT_EMPTY_S = 60.0
+_BACKLOG = 128
+
+
+class Claims:
+    """A worker's own access to the directory. What is done with one link (`claim`, `owner`,
+    `release`) takes microseconds, and may be done on the loop's thread; the rest may wait for
+    another worker.
+
+    Args:
+        server: the name of the server; see `server_name`.
+
+    Attributes:
+        name: this worker's.
+        key: what another worker must know to connect to this one.
+        socket: where this worker listens. It is closed by whoever uses it.
+
+    Raises:
+        OSError: there is no directory for this, or its path is too long for a socket.
+    """
+
+    def __init__(self, server: str) -> None:
+        runtime = private_runtime_directory()
+        _remove_abandoned(runtime)
+        self._directory = runtime / f"{_PREFIX}{server}"
+        self._links = self._directory / "claims"
+        self.name = next_name()
+        self.key = secrets.token_bytes(KEY_BYTES)
+        with _made_and_locked(self._directory):
+            make_private(self._links)
+            for name in self._names():
+                if not _may_live(name):
+                    self._bury(name)
+            self._publish()
+
+    def claim(self, session: str) -> str:
+        """Claim a session for this worker. Returns the name of the worker that has it then: this
+        one, or the one that had claimed it before, which may be dead.
+
+        Raises:
+            OSError: no link can be made.
+        """
+        link = self._link(session)
+        while True:
+            try:
+                os.symlink(self.name, link)
+            except FileExistsError:
+                owner = self.owner(session)
+                if owner is not None:
+                    return owner
+            else:
+                return self.name
+
+    def owner(self, session: str) -> str | None:
+        """The name of the worker that has claimed a session; None for nobody."""
+        try:
+            return os.readlink(self._link(session))
+        except OSError:
+            return None
+
+    def release(self, session: str) -> None:
+        """Give back a session that this worker has claimed."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._link(session))
+
+    def others(self) -> list[str]:
+        """The names of the other workers, without those that are known to be dead."""
+        return [name for name in self._names() if name != self.name and _may_live(name)]
+
+    def address_of(self, name: str) -> tuple[str, bytes]:
+        """The path of a worker's socket, and the worker's key.
+
+        Raises:
+            OSError: it does not listen any more.
+        """
+        return str(self._path(name, ".sock")), self._path(name, ".key").read_bytes()
+
+    def is_dead(self, name: str) -> bool:
+        """Whether a worker is known to be dead."""
+        return not _may_live(name)
+
+    def bury(self, name: str) -> None:
+        """Remove all that a dead worker has left. May wait for other workers.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        with _locked(self._directory):
+            self._bury(name)
+
+    def stop_listening(self) -> None:
+        """No other worker can connect to this one from now on; it keeps its claims. Idempotent."""
+        for suffix in (".sock", ".key"):
+            self._path(self.name, suffix).unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """This worker neither listens nor has sessions from now on. May wait for other workers.
+        Idempotent."""
+        try:
+            with _locked(self._directory):
+                self._bury(self.name)
+                if not self._names():
+                    shutil.rmtree(self._directory)
+        except FileNotFoundError:  # somebody has removed the directory
+            logger.debug("the directory of this server's workers is gone")
+        except OSError as error:
+            logger.warning("what this worker leaves is removed by the next one: %s", error)
+
+    def _publish(self) -> None:
+        path = self._path(self.name, ".sock")
+        self.socket = socket.socket(socket.AF_UNIX)
+        try:
+            write_private(self._path(self.name, ".key"), self.key)
+            self.socket.bind(str(path))
+            os.chmod(path, 0o600)
+            self.socket.listen(_BACKLOG)
+            self.socket.setblocking(False)
+        except BaseException:
+            self.socket.close()
+            self._bury(self.name)
+            raise
+
+    def _names(self) -> list[str]:
+        return [path.stem for path in self._directory.glob("mpk-*.sock")]
+
+    def _bury(self, name: str) -> None:
+        """Under the lock."""
+        for entry in os.scandir(self._links):
+            with suppress(FileNotFoundError):  # a living worker has released it meanwhile
+                if os.readlink(entry.path) == name:
+                    os.unlink(entry.path)
+        for suffix in (".sock", ".key"):
+            self._path(name, suffix).unlink(missing_ok=True)
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self._directory / f"{os.path.basename(name)}{suffix}"
+
+    def _link(self, session: str) -> Path:
+        encoded = session.encode(errors="surrogateescape")
+        return self._links / hashlib.sha256(encoded).hexdigest()[:40]
+
+
+def _may_live(name: str) -> bool:
+    tag = owner_of(name)
+    return tag is not None and tag.may_live
+
+
+@contextmanager
+def _made_and_locked(directory: Path) -> Iterator[None]:
+    while True:
+        make_private(directory)
+        with _locked(directory) as fd:
+            try:
+                is_the_same = os.path.samestat(os.fstat(fd), os.stat(directory))
+            except FileNotFoundError:
+                is_the_same = False
+            if is_the_same:  # else its last worker has removed it meanwhile
+                yield
+                return
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[int]:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _remove_abandoned(runtime: Path) -> None:
+    """Remove the directories of servers that have no worker any more."""
+    for directory in runtime.glob(f"{_PREFIX}*"):
+        try:
+            with _locked(directory) as fd:
+                names = [path.stem for path in directory.glob("mpk-*.key")]
+                is_young = time.time() - os.fstat(fd).st_mtime < _LEFT_EMPTY_S
+                if not any(map(_may_live, names)) and (names or not is_young):
+                    shutil.rmtree(directory)
+                    logger.info("removed what the workers of a dead server left file=%s", directory)
+        except OSError as error:
+            logger.debug("a directory of workers is left alone: %s", error)
