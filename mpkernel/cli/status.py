@@ -54,9 +54,14 @@ def report(servers: Sequence[PublishedServer], *, with_sessions: bool = False) -
     """
     now = time.monotonic()
     lines: list[str] = []
-    for server in servers:
+    told: set[str] = set()
+    for server in _together(servers):
         if lines:
             lines.append("")
+        one_of = server.snapshot.pool.one_of
+        if one_of is not None and one_of not in told:
+            told.add(one_of)
+            lines += _of_several([one for one in servers if one.snapshot.pool.one_of == one_of])
         lines += _summary(server, now)
         if server.snapshot.pool.apps:
             lines += _apps(server.snapshot.pool.apps, now, with_sessions=with_sessions)
@@ -76,6 +81,28 @@ def _as_json(servers: Sequence[PublishedServer]) -> bytes:
             for server in servers
         ]
     )
+
+
+def _together(servers: Sequence[PublishedServer]) -> list[PublishedServer]:
+    """The same servers; the processes of one server follow each other."""
+    firsts: dict[str, int] = {}
+    for number, server in enumerate(servers):
+        firsts.setdefault(server.snapshot.pool.one_of or str(server.path), number)
+    return sorted(servers, key=lambda one: firsts[one.snapshot.pool.one_of or str(one.path)])
+
+
+def _of_several(servers: Sequence[PublishedServer]) -> list[str]:
+    """A line for a server that has several processes."""
+    if len(servers) < 2:
+        return []
+    hosts = [host for one in servers for app in one.snapshot.pool.apps for host in app.hosts]
+    used = [_memory_of(one) or 0 for one in servers] + [host.rss_bytes or 0 for host in hosts]
+    facts = [
+        f"{len(servers)} processes of one server",
+        f"sessions {sum(len(host.sessions) for host in hosts)}",
+        f"memory with their apps {memory(sum(used))}",
+    ]
+    return [" · ".join(facts)]
 
 
 def _summary(server: PublishedServer, now: float) -> list[str]:

@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 
 from mpkernel.aio.lifespans import Lifespan
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.server.among_workers import AmongWorkers
 from mpkernel.marimo_backend.server.leaving import LEASES
 from mpkernel.marimo_backend.server.shared_pool import (
     SANDBOX,
@@ -154,6 +155,7 @@ class AsgiAppBuilder:
             kept = KeptPool(app.router.lifespan_context)
             app.router.lifespan_context = kept
             app.add_middleware(_Telling, kept=kept, sandbox=self._sandbox)
+            app.add_middleware(AmongWorkers, itself=app)
         return app
 
 

@@ -33,7 +33,12 @@ from mpkernel.marimo_backend.server.file_answers import FileAnswer, with_valid_r
 from mpkernel.marimo_backend.server.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.server.outflow import telling_of_moves
 from mpkernel.marimo_backend.server.reconnecting import session_of, telling_of_reconnection
-from mpkernel.marimo_backend.server.registered_files import RegisteredFiles, opened
+from mpkernel.marimo_backend.server.registered_files import (
+    EMPTY_FILE,
+    FILE_ROUTE,
+    RegisteredFiles,
+    opened,
+)
 from mpkernel.marimo_backend.server.shared_pool import SANDBOX, PoolLease, shared_pool
 from mpkernel.marimo_backend.server.uploads import taking_out_long_texts
 from shm import Registry, Unavailable
@@ -49,8 +54,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _NAME = "mpkernel"
-_FILE_ROUTE = "/@file/"
-_EMPTY_FILE = "empty.txt"
 
 _single_notebooks = False
 
@@ -102,7 +105,7 @@ class IsolationMiddleware:
         lease = self._lease_for(scope)
         if lease is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "http" and _FILE_ROUTE in scope["path"]:
+        elif scope["type"] == "http" and FILE_ROUTE in scope["path"]:
             await self._serve_file(lease.files, scope, receive, send)
         elif scope["type"] == "lifespan":
             await leave_in_order([lease], self._app, scope, receive, send)
@@ -156,9 +159,9 @@ class IsolationMiddleware:
         """Let marimo answer for a registered file only, with the registered length in the path, and
         keep the file open until its last byte is sent; see `file_answers`. marimo itself would read
         whatever name and length the URL gives."""
-        head, _, requested = scope["path"].rpartition(_FILE_ROUTE)
+        head, _, requested = scope["path"].rpartition(FILE_ROUTE)
         name = requested.partition("-")[2]
-        if name == _EMPTY_FILE:
+        if name == EMPTY_FILE:
             await self._app(scope, receive, send)
             return
         with ExitStack() as held:
@@ -173,7 +176,7 @@ class IsolationMiddleware:
                     "File cannot be read for now", status_code=503, headers={"Retry-After": "1"}
                 )
             else:
-                path = f"{head}{_FILE_ROUTE}{file.entry.size}-{name}"
+                path = f"{head}{FILE_ROUTE}{file.entry.size}-{name}"
                 registered = {**scope, "path": path, "raw_path": path.encode()}
                 answer = FileAnswer(scope, send, file)
                 await self._app(with_valid_range(registered, file.entry), receive, answer.send)

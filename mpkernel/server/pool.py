@@ -61,6 +61,8 @@ class HostPool:
         files: the virtual files of all its hosts. `pool.files.lease(key)` gives one to read.
         standby: the processes that wait for an app.
         stored: the sessions that come back after the end of the server.
+        one_of: what operators are told of the server that this process is one of several of; see
+            `PoolSnapshot`.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class HostPool:
         self.standby = self._maker.standby
         self.stored = StoredSessions(self.settings)
         self._table = AppTable(self.settings, rules, self._make_app)
+        self.one_of: str | None = None
         self._closed = False
         self._closing = asyncio.Event()
         self._operations = Operations(self)

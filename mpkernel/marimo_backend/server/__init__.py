@@ -11,6 +11,8 @@ journal_entries   what the journal makes of each command
 kept_journal      the journal as bytes, for another server
 elements          the values that a page's elements were set to
 arrivals          pages that connect with a session that the server does not have
+among_workers     has requests served by the server process that has their session
+handed_scope      a request as bytes, for another server process
 authority         whose session it is
 browsers          the cookie by which browsers are told apart
 same_cells        which cells of a notebook are the same after it was edited

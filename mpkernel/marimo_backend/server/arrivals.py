@@ -38,6 +38,7 @@ from mpkernel.marimo_backend.server.authority import authority_of
 from mpkernel.marimo_backend.server.browsers import browser_of
 from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.store.session_store import Taken, key_of
+from mpkernel.server.workers.same_server import is_started_by_a_supervisor
 from mpkernel.version import __version__
 from mpkernel.wire.messages import UNDECODABLE
 
@@ -48,6 +49,7 @@ __all__ = [
     "Arrivals",
     "StoredPage",
     "digest_of",
+    "former_session",
     "reload_message",
     "tell_to_reload",
 ]
@@ -118,7 +120,7 @@ class Arrivals:
         self._reloading: dict[str, str] = {}  # by key, what to tell the page when it is back
         self._held: dict[str, tuple[str, Taken]] = {}  # by key, and what to tell the page
         self._cells: dict[str, tuple[object, str]] = {}  # by path, a digest of this state of it
-        if stored.are_kept:
+        if stored.are_kept or is_started_by_a_supervisor():
             seam.keep_skew_token(manager, _lasting_token(manager))
 
     def get(self, session_id: str) -> Arrival | None:
@@ -261,6 +263,11 @@ def reload_message(session_id: str) -> bytes:
     return msgspec.json.encode({"op": "reload", "session_id": session_id})
 
 
+def former_session(scope: Any) -> str | None:
+    """The session that a page had before it was told to reload; None for any other page."""
+    return dict(_parameters(scope)).get(_FORMER)
+
+
 def _file_of(scope: Any) -> str | None:
     """Which of a server's notebooks a page asks for; None for its only one."""
     given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("file")
@@ -269,12 +276,16 @@ def _file_of(scope: Any) -> str | None:
 
 def _taken_out(scope: Any, parameter: str) -> str | None:
     """What the page says by a query parameter that is not one of the notebook's."""
-    pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    pairs = _parameters(scope)
     said = dict(pairs).get(parameter)
     if said is not None:
         others = [(name, value) for name, value in pairs if name != parameter]
         scope["query_string"] = urlencode(others).encode("ascii")
     return said
+
+
+def _parameters(scope: Any) -> list[tuple[str, str]]:
+    return parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
 
 
 def digest_of(codes: Iterable[str]) -> str:

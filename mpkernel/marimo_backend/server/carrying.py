@@ -35,7 +35,7 @@ from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.carried import Carried, NotCarried, Written, named_tuple
 
-__all__ = ["carried", "with_carried_requests"]
+__all__ = ["carried", "data_of", "with_carried_requests"]
 
 logger = get_logger(__name__)
 
@@ -78,6 +78,25 @@ def _copied(value: Any, name: str) -> Any:
     for of, reason in pickler.omitted:
         _warn(name, of, reason)
     return Written(written.getvalue(), name, _name_of(type(value)))
+
+
+def data_of(value: Any) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """What `Carried` has of an object: the name of its class, its attributes, and the reasons why
+    others are missing, by their names."""
+    if isinstance(value, Carried):
+        of, missing = value.__carried__
+        attributes = {name: one for name, one in vars(value).items() if name != "__carried__"}
+        return of, attributes, dict.fromkeys(missing, "")
+    of = _name_of(type(value))
+    if isinstance(value, enum.Enum):
+        return of, {"name": value.name, "value": value.value}, {}
+    attributes, reasons = {}, {}
+    for name in _public_names(value):
+        try:
+            attributes[name] = getattr(value, name)
+        except Exception as error:  # noqa: BLE001 (code of the server's program may raise anything)
+            reasons[name] = _reason(error)
+    return of, attributes, reasons
 
 
 class _Requests:
@@ -146,16 +165,8 @@ class _Pickler(pickle.Pickler):
             return self._omit(_name_of(type(value)), _reason(error))
 
     def _as_data(self, value: Any) -> Any:
-        of = _name_of(type(value))
-        if isinstance(value, enum.Enum):
-            return Carried, (of,), {"name": value.name, "value": value.value}
-        attributes, missing = {}, []
-        for name in _public_names(value):
-            try:
-                attributes[name] = getattr(value, name)
-            except Exception as error:  # noqa: BLE001 (code of the server's program may raise anything)
-                missing.append(name)
-                self.omitted.append((f"{of}.{name}", _reason(error)))
+        of, attributes, missing = data_of(value)
+        self.omitted += [(f"{of}.{name}", reason) for name, reason in missing.items()]
         return Carried, (of, tuple(missing)), attributes
 
     def _omit(self, of: str, reason: str) -> Any:

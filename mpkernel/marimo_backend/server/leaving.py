@@ -40,7 +40,9 @@ class Leaving:
 
     def __init__(self, hosts: HostPool) -> None:
         self.begun = False
+        self._loop = asyncio.get_running_loop()
         self._hosts = hosts
+        self._told: _Told | None = None
         self._unwatch: Callable[[], None] | None = None
         self._connections = 0
         self._nobody = asyncio.Event()
@@ -48,8 +50,18 @@ class Leaving:
         self._drain: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """The server is about to end: sessions that it closes may finish the code that they run."""
+        """The server is about to end: sessions that it closes may finish the code that they run.
+        A signal's handler may call this."""
+        if not (self.begun or self._told is None or self._loop.is_closed()):
+            self._loop.call_soon_threadsafe(self._told.leave)
         self.begun = True
+
+    def tell(self, told: _Told) -> None:
+        """Have `told.leave` called when the server is about to end, and `told.close` when all
+        processes have ended."""
+        self._told = told
+        if self.begun:
+            told.leave()
 
     def watch_signals(self) -> None:
         """Call `begin` when a signal asks the server to end. Idempotent."""
@@ -93,6 +105,13 @@ class Leaving:
         await self._nobody.wait()
         with ending_signals(hurry) as at_once:
             await self._hosts.drain(at_once=at_once)
+        if self._told is not None:
+            await self._told.close()
+
+
+class _Told(Protocol):
+    def leave(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class _Lease(Protocol):

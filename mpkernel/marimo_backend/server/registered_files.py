@@ -14,7 +14,11 @@ from typing import Any
 
 from shm import Entry, Reader, Registry
 
-__all__ = ["OpenFile", "RegisteredFiles", "opened"]
+__all__ = ["EMPTY_FILE", "FILE_ROUTE", "OpenFile", "RegisteredFiles", "file_name_in", "opened"]
+
+FILE_ROUTE = "/@file/"
+EMPTY_FILE = "empty.txt"
+"""A file that marimo itself has."""
 
 
 class OpenFile:
@@ -34,6 +38,13 @@ class OpenFile:
 
 
 _opened: ContextVar[OpenFile | None] = ContextVar("mpkernel_opened_file", default=None)
+
+
+def file_name_in(scope: Any) -> str | None:
+    """The name of the virtual file that an HTTP request is for; None for any other request."""
+    _, route, requested = scope["path"].rpartition(FILE_ROUTE)
+    name: str = requested.partition("-")[2]
+    return name if route and name != EMPTY_FILE else None
 
 
 @contextmanager

@@ -22,9 +22,11 @@ from mpkernel.marimo_backend.server.arrivals import Arrival, Arrivals
 from mpkernel.marimo_backend.server.leaving import Leaving
 from mpkernel.marimo_backend.server.page_stream import distribute_on_the_loop
 from mpkernel.server.pool import HostPool
+from mpkernel.server.workers.serving import AsgiApp
+from mpkernel.server.workers.worker import Worker
 from shm import Registry
 
-__all__ = ["SANDBOX", "PoolLease", "pool_settings", "shared_pool", "use_sources"]
+__all__ = ["SANDBOX", "PoolLease", "SharedPool", "pool_settings", "shared_pool", "use_sources"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,19 @@ SANDBOX = "mpkernel.sandbox"
 
 class SharedPool:
     """One `HostPool` for all apps that one event loop serves, with the number of its leases. It is
-    closed with its loop at the latest: a test client, for example, runs a new loop each time."""
+    closed with its loop at the latest: a test client, for example, runs a new loop each time.
+
+    Attributes:
+        loop: the event loop.
+        hosts: the pool.
+        leaving: whether and when the server ends.
+        worker: this process as one of several of its server; None if it is not, or before the first
+            request. `among_workers` finds that out, and sets it and the next three.
+        is_alone: whether it is known not to be one of several.
+        finding_workers: held while that is found out.
+        handed_apps: what serves the requests that other workers hand over, by the path where it is
+            mounted.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         distribute_on_the_loop()
@@ -43,6 +57,10 @@ class SharedPool:
         self.hosts = HostPool(gathered.settings, rules=gathered.rules)
         self.hosts.start(stop=_end_server, last=self._end_with_loop)
         self.leaving = Leaving(self.hosts)
+        self.worker: Worker | None = None
+        self.is_alone = False
+        self.finding_workers = asyncio.Lock()
+        self.handed_apps: dict[str, AsgiApp] = {}
         self.lock = threading.Lock()  # guards leases
         self.leases: set[PoolLease] = set()
 
@@ -56,6 +74,12 @@ class SharedPool:
         with self.lock:
             found = next((lease for lease in self.leases if lease.manager is manager), None)
         return found if found is not None else PoolLease(self, manager, sandbox=sandbox)
+
+    def has_session(self, session_id: str) -> bool:
+        """Whether a session manager has a session of this name that has not ended."""
+        with self.lock:
+            managers = [lease.manager for lease in self.leases]
+        return any(one is not None and one.get_session(session_id) is not None for one in managers)
 
     async def _end_with_loop(self) -> None:
         """The loop is shut down, and nothing announced it.

@@ -30,6 +30,7 @@ class Observed(Protocol):
 
     files: Registry
     standby: Standbys
+    one_of: str | None
 
     @property
     def forgotten(self) -> AppTotals:
@@ -103,6 +104,7 @@ async def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
         files=len(pool.files),
         files_bytes=sum(bytes_by_pid.values()),
         is_leaving=pool.closed,
+        one_of=pool.one_of,
     )
 
 

@@ -120,6 +120,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         files: how many virtual files there are.
         files_bytes: what they hold together.
         is_leaving: whether it takes no sessions any more.
+        one_of: the name of the server whose processes listen together, if this process is one of
+            several; else None.
     """
 
     apps: list[AppSnapshot]
@@ -128,6 +130,7 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     files_bytes: int
     is_leaving: bool
+    one_of: str | None = None
 
 
 class ServerSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,162 @@
+"""Servers with several processes on one port: a tab is served by the process that has its session,
+whichever accepts its connections, and comes back when that process is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from e2e.events import EventsTab
+from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed
+
+from benchmarks.marimo_server.workers import client_of, connect_through, workers_of
+from mpkernel.cli.status import report
+from mpkernel.server.operations.finding import published_servers
+
+SLIDER, DOWNLOAD, UPLOAD = (NOTEBOOKS / f"{name}.py" for name in ("slider", "download", "upload"))
+
+PROGRAM = """
+import os, sys
+sys.path.append({folder!r})
+from asgi_app import make
+app = make(*{notebooks!r})
+"""
+UVICORN = ("--port", "{port}", "--timeout-keep-alive", "100", "--log-level", "warning")
+GUNICORN = ("-k", "uvicorn_worker.UvicornWorker", "--bind", "127.0.0.1:{port}", "--keep-alive=100")
+HYPERCORN = ("--bind", "127.0.0.1:{port}", "--graceful-timeout", "1", "--keep-alive", "100")
+COMMANDS = {
+    "uvicorn": (*UVICORN, "--workers"),
+    "gunicorn": (*GUNICORN, "--no-control-socket", "-w"),
+    "hypercorn": (*HYPERCORN, "-w"),
+}
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, name: str = "uvicorn", count: int = 2) -> AsyncIterator[Server]:
+    program = PROGRAM.format(
+        folder=os.path.dirname(__file__), notebooks=[str(one) for one in (SLIDER, DOWNLOAD, UPLOAD)]
+    )
+    (folder / "served.py").write_text(program)
+    server = Server(
+        "served:app",
+        program=(sys.executable, "-m", name),
+        server_options=(*COMMANDS[name], str(count)),
+        cwd=folder,
+        env={
+            "ASGI_BUILDER": "mpkernel",
+            "ASGI_FRAMEWORK": "fastapi",
+            "XDG_STATE_HOME": str(folder / "state"),
+            "MPKERNEL_SESSION_STORE_DELAY_S": "0",
+        },
+    )
+    async with server:
+        yield server
+        await asyncio.to_thread(server.stop, signal.SIGTERM)
+
+
+def pid_of(tab: Tab) -> int:
+    return int(re.findall(r"in process (\d+)", tab.text)[-1])
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "gunicorn", "hypercorn"])
+async def test_a_tab_is_served_by_the_process_that_has_its_session(
+    tmp_path: Path, name: str
+) -> None:
+    async with served(tmp_path, name) as server:
+        first, second = workers_of(server)
+        async with client_of(first, server) as own, client_of(second, server) as others:
+            tab = Tab(f"{server.url}/slider", client=own)
+            await connect_through(first, server, tab)
+            await tab.wait_for("in process")
+            pid = pid_of(tab)
+            assert psutil.Process(pid).ppid() == first.pid
+            tab._client = others
+            await tab.set_ui("Number", 7)
+            await tab.wait_for("number 7 squared")
+            await tab.close()
+            await connect_through(second, server, tab)
+            await tab.set_ui("Number", 8)
+            await tab.wait_for("number 8 squared")
+            assert pid_of(tab) == pid
+            if name == "hypercorn":  # it ends with any of its processes
+                await tab.close()
+                return
+            first.kill()
+            with pytest.raises(TabClosed):
+                await tab.wait_for(lambda _: False)
+            assert tab.close_code == 1012
+            await tab.close()
+            await tab.open()
+            await tab.wait_for("number 8 squared")
+            assert pid_of(tab) != pid
+            await tab.close()
+
+
+async def test_files_uploads_and_events_go_through_another_process(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        first, second = workers_of(server)
+        async with client_of(first, server) as own, client_of(second, server) as others:
+            tab = Tab(f"{server.url}/download", client=own)
+            await connect_through(first, server, tab)
+            await tab.wait_for("bytes, sha256")
+            tab._client = others
+            await tab.set_ui("MiB", 24)
+            await tab.wait_for(f"{24 << 20} bytes")
+            url = re.findall(r"\./@file/\d+-[\w.-]+", tab.html)[-1]
+            content = (await tab.get(url)).content
+            assert hashlib.sha256(content).hexdigest() in tab.text
+            part = await tab.get(url, {"Range": "bytes=20000000-20000099"})
+            assert (part.status_code, part.content) == (206, content[20000000:20000100])
+            known = await tab.get(url, {"If-None-Match": part.headers["etag"]})
+            assert known.status_code == 304
+            assert (await tab.get(url + "x")).status_code == 404
+            await tab.close()
+
+            tab = Tab(f"{server.url}/upload", client=own)
+            await connect_through(first, server, tab)
+            await tab.wait_for("has []")
+            tab._client = others
+            await tab.set_ui("Upload", [["sales.csv", "QUFB" * 4_000_000]])
+            await tab.wait_for("has [('sales.csv', 12000000, b'AAA')]")
+            await tab.close()
+
+            async with asyncio.timeout(20):  # snapshots are taken once a second
+                while "2 processes of one server" not in " ".join(report(published_servers())):
+                    await asyncio.sleep(0.1)
+            tab = EventsTab(f"{server.url}/slider", client=own)
+            await connect_through(first, server, tab)
+            await tab.wait_for("in process")
+            await tab.close()
+
+
+async def test_after_a_reload_of_all_processes_tabs_come_back_through_any(tmp_path: Path) -> None:
+    async with served(tmp_path, "gunicorn", 3) as server, contextlib.AsyncExitStack() as stack:
+        tabs = [Tab(f"{server.url}/slider") for _ in range(6)]
+        for tab in tabs:
+            stack.push_async_callback(tab.__aexit__)
+        await asyncio.gather(*(tab.open() for tab in tabs))
+        for number, tab in enumerate(tabs):
+            await tab.wait_for("in process")
+            await tab.set_ui("Number", 100 + number)
+        for number, tab in enumerate(tabs):
+            await tab.wait_for(f"number {100 + number} squared")
+        os.kill(server.pid, signal.SIGHUP)
+        await asyncio.gather(*(lost(tab) for tab in tabs))
+        await asyncio.gather(*(tab.open() for tab in tabs))
+        for number, tab in enumerate(tabs):
+            await tab.wait_for(f"number {100 + number} squared")
+
+
+async def lost(tab: Tab) -> None:
+    with pytest.raises(TabClosed):
+        await tab.wait_for(lambda _: False)
+    await tab.close()
