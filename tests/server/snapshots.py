@@ -22,9 +22,10 @@ def app_snapshot(path: str, tallies: Tallies, *hosts: HostSnapshot) -> AppSnapsh
     )
 
 
-def host_snapshot(pid: int, state: str = "ready") -> HostSnapshot:
+def host_snapshot(number: int, state: str = "ready") -> HostSnapshot:
     return HostSnapshot(
-        pid=pid,
+        pid=1000 + number,
+        number=number,
         state=state,
         refusal=None,
         started_at=0.0,

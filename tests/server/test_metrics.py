@@ -85,9 +85,9 @@ class TestTheText:
     def test_leaves_out_what_is_not_known_and_who_is_gone(self) -> None:
         hosts = (host_snapshot(1), host_snapshot(2, "died"))
         found = numbers(metrics_of(pool_of(app_snapshot("/app.py", Tallies(), *hosts)), FACTS))
-        assert number(found, "host_threads", pid="1") == 3
-        assert number(found, "host_descriptors", pid="1") is None
-        assert number(found, "host_threads", pid="2") is None
+        assert number(found, "host_threads", process="1") == 3
+        assert number(found, "host_descriptors", process="1") is None
+        assert number(found, "host_threads", process="2") is None
         assert number(found, "hosts", state="ready") == 1
 
 

@@ -1,5 +1,4 @@
-"""What it costs to open a session, in bytecodes: it grows with nothing but the processes, and with
-these a little."""
+"""The processes of an app: their numbers, and how much work it is to choose one for a session."""
 
 from __future__ import annotations
 
@@ -9,10 +8,23 @@ from typing import Any
 
 import msgspec
 import pytest
-from server.simulated import KERNEL, SETTINGS, Client, Replay, World
+from server.simulated import KERNEL, LAST_WORDS_S, SETTINGS, Client, Replay, World
 
 from mpkernel import Settings
 from mpkernel.errors import AppUnavailable
+
+
+def test_a_process_has_the_number_of_one_that_has_ended() -> None:
+    world = World(msgspec.structs.replace(SETTINGS, processes_max=None, sessions_per_process=1))
+    for _ in range(3):
+        world.open(with_journal=False)
+    first, second, third = world.hosts
+    second.die()
+    world.clock.advance(LAST_WORDS_S)
+    fourth = world.open(with_journal=False)
+    assert fourth is not None
+    numbers = [world.app.number_of(host) for host in (first, third, fourth.host)]
+    assert numbers == [1, 3, 2]
 
 
 class Work:

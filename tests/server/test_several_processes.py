@@ -138,6 +138,19 @@ async def test_sessions_come_back_on_a_process_that_runs_and_wait_for_no_start(
     assert app.tallies.starts == starts
 
 
+async def test_each_session_may_have_a_warm_process_and_as_many_wait_again(tmp_path: Path) -> None:
+    settings = Settings(processes_max=None, sessions_per_process=1, standby=2)
+    async with HostPool(settings) as pool:
+        assert await pool.standby.wait_ready()
+        warm = pool.standby.pids
+        assert len(warm) == 2
+        assert pids(await opened(pool, tmp_path, 2)) == warm
+        async with asyncio.timeout(20):
+            while len(pool.standby.pids) < 2:
+                await asyncio.sleep(0.01)
+        assert not set(pool.standby.pids) & set(warm)
+
+
 @pytest.mark.parametrize("settings", [{"sessions_max": 2}], indirect=True)
 async def test_one_session_too_many_is_refused(pool: HostPool, open_kernel: Open) -> None:
     first = await open_kernel("echo")

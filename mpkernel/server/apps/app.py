@@ -95,6 +95,10 @@ class App:
         """The hosts that live, those that take sessions first."""
         return self._processes.all
 
+    def number_of(self, host: AppHost) -> int:
+        """Which of its processes this one is; see `AppProcesses.number_of`."""
+        return self._processes.number_of(host)
+
     @property
     def last_death(self) -> Death | None:
         """How its last process that died did; None when none did."""

@@ -8,6 +8,7 @@ Every death is counted and reported here; what becomes of the sessions is `app`'
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
@@ -81,7 +82,7 @@ class AppProcesses:
         self._policies: RestartPolicies[AppHost] = RestartPolicies(settings, clock)
         self._kernel: KernelSpec | None = None  # of the session that started the last one
         self._is_wanted = False  # whether `processes_min` are kept: since the first session
-        self._hosts: dict[AppHost, None] = {}  # in the order of their launch
+        self._hosts: dict[AppHost, int] = {}  # with their numbers, in the order of their launch
         self._outgoing: set[AppHost] = set()
         self._untold_deaths = 0  # of these, `died` will say why
 
@@ -94,6 +95,11 @@ class AppProcesses:
     def all(self) -> list[AppHost]:
         """The hosts that live, those that take sessions first."""
         return sorted(self._hosts, key=lambda host: not host.takes_sessions)
+
+    def number_of(self, host: AppHost) -> int:
+        """The number that a process has as long as it lives: the lowest, from 1 on, that no other
+        of the app's processes had at its launch."""
+        return self._hosts[host]
 
     @property
     def is_death_untold(self) -> bool:
@@ -290,9 +296,13 @@ class AppProcesses:
         host = self._launch_host(kernel)
         self._kernel = msgspec.structs.replace(kernel, args=b"")
         self._policies.launched(host, self.taking)
-        self._hosts[host] = None
+        self._hosts[host] = self._free_number()
         self._tallies.starts += 1
         return host
+
+    def _free_number(self) -> int:
+        used = set(self._hosts.values())
+        return next(number for number in itertools.count(1) if number not in used)
 
     def _could_not_launch(self, error: HostStartError) -> None:
         if not self._policies.is_refused:  # once for all that follow

@@ -166,7 +166,7 @@ def _add_hosts(page: Exposition, apps: list[AppSnapshot]) -> None:
     def add(
         name: str, what: str, value_of: Callable[[HostSnapshot], float | None], unit: str = ""
     ) -> None:
-        values = ((_app(app) | _pid(host), value_of(host)) for app, host in _living(apps))
+        values = ((_app(app) | _number(host), value_of(host)) for app, host in _living(apps))
         known = ((labels, value) for labels, value in values if value is not None)
         page.gauges(f"mpkernel_host_{name}", what, known, unit=unit)
 
@@ -220,7 +220,7 @@ def _deaths_by_reason(totals: list[tuple[Labels, AppTotals]]) -> Iterator[tuple[
 
 
 def _living(apps: list[AppSnapshot]) -> Iterator[tuple[AppSnapshot, HostSnapshot]]:
-    """The processes that live. Of one that has ended, the process id may be another's by now."""
+    """The processes that live."""
     states = {state.value for state in _LIVING}
     return ((app, host) for app in apps for host in app.hosts if host.state in states)
 
@@ -229,5 +229,7 @@ def _app(app: AppSnapshot) -> dict[str, str]:
     return {"app": app.path}
 
 
-def _pid(host: HostSnapshot) -> dict[str, str]:
-    return {"pid": str(host.pid)}
+def _number(host: HostSnapshot) -> dict[str, str]:
+    """No process id: monitoring keeps every series that it has seen, and there may be a process for
+    each tab."""
+    return {"process": str(host.number)}

@@ -116,7 +116,7 @@ def _app(
     now: float,
 ) -> AppSnapshot:
     death = app.last_death
-    hosts = [_host(host, seen, bytes_by_pid, rates, now) for host in app.hosts]
+    hosts = [_host(app, host, seen, bytes_by_pid, rates, now) for host in app.hosts]
     totals = app.tallies.totals(
         (host.traffic for host in app.hosts),
         # Of now: with those that were seen before, a counter would go back.
@@ -136,6 +136,7 @@ def _app(
 
 
 def _host(
+    app: App,
     host: AppHost,
     seen: Mapping[BaseSession, SessionSnapshot],
     bytes_by_pid: Mapping[int, int],
@@ -148,6 +149,7 @@ def _host(
     messages_per_s, sent_per_s = rates.per_s(host.pid, (traffic.messages, traffic.sent), now)
     return HostSnapshot(
         pid=host.pid,
+        number=app.number_of(host),
         state=host.state.value,
         refusal=host.refusal,
         started_at=host.started_at,

@@ -43,6 +43,8 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pid: its id.
+        number: which of the app's processes it is, from 1 on; another process has the number again
+            when this one has ended.
         state: its state, see `lifecycle.State`.
         refusal: why it takes no new sessions although it lives; None if it takes them.
         started_at: when it was launched, or taken from the standby.
@@ -63,6 +65,7 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     pid: int
+    number: int = 0
     state: str
     refusal: str | None
     started_at: float
