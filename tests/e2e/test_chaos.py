@@ -36,6 +36,12 @@ from mpkernel.server.operations.orders import Answer, Drain, Order, Restart, giv
 NOTEBOOK = Path(__file__).with_name("notebooks") / "chaos.py"
 APPS = 5
 TABS_PER_APP = 4
+SPREAD = """
+[[tool.mpkernel.apps]]
+path = "app[34].py"
+processes_max = 3
+sessions_per_process = 2
+"""
 SECONDS = float(os.environ.get("MPKERNEL_TEST_CHAOS_S", "60"))
 SEED = int(os.environ.get("MPKERNEL_TEST_CHAOS_SEED", "0")) or random.SystemRandom().randrange(
     1, 2**32
@@ -118,6 +124,7 @@ class App:
             self.stopped_for_a_moment,
             self.poisoned,
             self.restarted,
+            self.restarted_rolling,
             self.drained,
             self.dropped,
             self.closed,
@@ -202,6 +209,9 @@ class App:
 
     async def restarted(self) -> None:
         await self._order(Restart(str(self.path)))
+
+    async def restarted_rolling(self) -> None:
+        await self._order(Restart(str(self.path), rolling=True))
 
     async def drained(self) -> None:
         await self._order(Drain(str(self.path)))
@@ -342,6 +352,7 @@ async def test_no_tab_is_lost_and_nothing_is_left(
     print(f"MPKERNEL_TEST_CHAOS_SEED={SEED}")
     for number in range(APPS):
         shutil.copy(NOTEBOOK, tmp_path / f"app{number}.py")
+    (tmp_path / "pyproject.toml").write_text(SPREAD)
     # Of the test too, which looks there for the server's control socket.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(places / "run"))
     async with Server(
@@ -354,6 +365,9 @@ async def test_no_tab_is_lost_and_nothing_is_left(
         apps = [App(tmp_path / f"app{number}.py", server, SEED + number) for number in range(APPS)]
         for app in apps:
             await app.open()
+        assert [len({one.pid for one in app.victims}) > 1 for app in apps] == [False] * 3 + [
+            True
+        ] * 2
         end = time.monotonic() + SECONDS
         async with asyncio.TaskGroup() as group:
             for app in apps:

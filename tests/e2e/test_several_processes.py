@@ -13,12 +13,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, http_client
 
 BUSY = str(NOTEBOOKS / "busy.py")
+SLIDER = str(NOTEBOOKS / "slider.py")
 FOUR = {"MPKERNEL_PROCESSES_MAX": "4"}
-EACH_ITS_OWN = {"MPKERNEL_PROCESSES_MAX": "3", "MPKERNEL_SESSIONS_PER_PROCESS": "2"}
+TWO_EACH = {"MPKERNEL_PROCESSES_MAX": "3", "MPKERNEL_SESSIONS_PER_PROCESS": "2"}
+ONE_EACH = {"MPKERNEL_PROCESSES_MAX": "none", "MPKERNEL_SESSIONS_PER_PROCESS": "1"}
 
 
 class Tabs:
@@ -70,14 +73,14 @@ async def tabs_of(server: Server, folder: Path) -> AsyncIterator[Tabs]:
 
 
 def process_of(tab: Tab) -> int:
-    found = re.search(r"in process (\d+) end", tab.text)
+    found = re.search(r"in process (\d+)", tab.text)
     assert found is not None, tab.text
     return int(found[1])
 
 
 async def slides(tab: Tab, number: int) -> None:
     await tab.set_ui("Number", number)
-    await tab.wait_for(f"number {number} in process")
+    await tab.wait_for(f"number {number} ")
 
 
 @pytest.mark.any_marimo
@@ -98,7 +101,7 @@ async def test_tabs_that_compute_are_on_different_processes_and_a_fifth_is_answe
 
 @pytest.mark.any_marimo
 async def test_a_process_that_is_killed_concerns_its_own_tabs_alone(tmp_path: Path) -> None:
-    async with Server(BUSY, env=EACH_ITS_OWN) as server, tabs_of(server, tmp_path) as tabs:
+    async with Server(BUSY, env=TWO_EACH) as server, tabs_of(server, tmp_path) as tabs:
         opened = [await tabs.open() for _ in range(6)]
         for number, tab in enumerate(opened, 100):
             await slides(tab, number)
@@ -118,8 +121,8 @@ async def test_a_process_that_is_killed_concerns_its_own_tabs_alone(tmp_path: Pa
 
 
 @pytest.mark.any_marimo
-async def test_a_rolling_restart_leaves_no_moment_without_a_process(tmp_path: Path) -> None:
-    async with Server(BUSY, env=EACH_ITS_OWN) as server, tabs_of(server, tmp_path) as tabs:
+async def test_a_rolling_restart_under_load_refuses_no_tab_and_loses_none(tmp_path: Path) -> None:
+    async with Server(BUSY, env=TWO_EACH) as server, tabs_of(server, tmp_path) as tabs:
         opened = [await tabs.open() for _ in range(4)]
         for number, tab in enumerate(opened, 100):
             await slides(tab, number)
@@ -130,13 +133,60 @@ async def test_a_rolling_restart_leaves_no_moment_without_a_process(tmp_path: Pa
             subprocess.check_output, [*order, "--server", str(server.pid)], text=True
         )
         assert "restarts one process after another: 2 processes, 4 sessions" in said
-        for _ in range(3):  # newcomers are taken all the time
-            newcomer = await tabs.open()
-            await slides(newcomer, 5)
+        newcomers: list[Tab] = []
+        while any(psutil.pid_exists(pid) for pid in old):
+            newcomers += await asyncio.gather(*(tabs.open() for _ in range(2)))
+            await asyncio.gather(*(slides(tab, len(newcomers)) for tab in newcomers[-2:]))
         for number, tab in enumerate(opened, 100):
             await tab.wait_for(lambda tab: process_of(tab) not in old)
             await tab.wait_for(f"number {number} in process")
+        for tab in (*opened, *newcomers):
+            await slides(tab, 200)
             assert tab.close_code is None
+
+
+@pytest.mark.any_marimo
+async def test_with_watch_the_tabs_of_all_processes_reload(tmp_path: Path) -> None:
+    notebook = tmp_path / "watched.py"
+    notebook.write_text(Path(SLIDER).read_text())
+    async with (
+        Server(notebook, options=("--watch",), env=ONE_EACH) as server,
+        Tab(server.url) as first,
+        Tab(server.url) as second,
+    ):
+        for tab in (first, second):
+            await tab.wait_until_run()
+            await tab.wait_for("squared is")
+        assert process_of(first) != process_of(second)
+        notebook.write_text(Path(SLIDER).read_text().replace("squared is", "times itself is"))
+        for tab in (first, second):
+            await tab.wait_for(lambda tab: tab.received("reload") or "times itself is" in tab.text)
+        async with Tab(server.url) as reloaded:
+            await reloaded.wait_for("times itself is")
+            assert process_of(reloaded) not in (process_of(first), process_of(second))
+
+
+async def test_a_mounted_notebook_is_spread_likewise() -> None:
+    async with (
+        Server(
+            SLIDER,
+            program=(sys.executable, str(Path(__file__).with_name("asgi_app.py"))),
+            server_options=("{port}",),
+            env={**ONE_EACH, "ASGI_BUILDER": "mpkernel", "ASGI_FRAMEWORK": "starlette"},
+        ) as server,
+        Tab(f"{server.url}/slider") as first,
+        Tab(f"{server.url}/slider") as second,
+    ):
+        for number, tab in enumerate((first, second), 10):
+            await tab.wait_until_run()
+            await slides(tab, number)
+        died, home = process_of(first), process_of(second)
+        assert died != home
+        os.kill(died, signal.SIGKILL)
+        await first.wait_for(lambda tab: process_of(tab) != died)
+        await first.wait_for("number 10 squared is 100")
+        await slides(second, 12)
+        assert process_of(second) == home
 
 
 @pytest.mark.any_marimo
