@@ -17,10 +17,12 @@ __all__ = [
     "MARIMO",
     "MARIMO_SANDBOX",
     "OURS",
+    "OURS_ALONE",
     "OURS_COLD",
     "OURS_SANDBOX",
     "OURS_SANDBOX_COLD",
     "OURS_SPREAD",
+    "OURS_TENS",
     "Notebooks",
     "process_of",
     "serve",
@@ -30,7 +32,9 @@ __all__ = [
 OURS, OURS_COLD, MARIMO = "mpkernel", "mpkernel, no standby", "marimo's hosts"
 OURS_SANDBOX, OURS_SANDBOX_COLD = "mpkernel --sandbox", "mpkernel --sandbox, no standby"
 MARIMO_SANDBOX = "marimo's hosts --sandbox"
-OURS_SPREAD = {f"mpkernel, {count} processes": count for count in (2, 4)}
+OURS_SPREAD = ("mpkernel, 2 processes", "mpkernel, 4 processes")
+OURS_TENS = "mpkernel, 3 processes of 10 tabs"
+OURS_ALONE = "mpkernel, a process for each tab"
 
 _WINDOW_S = 0.75  # a standby follows the one that was taken half a second later
 _QUIET = 0.06
@@ -39,6 +43,12 @@ _NOTEBOOK = Path(__file__).parent / "notebooks" / "tab.py"
 _ISOLATE = "[tool.marimo.experimental]\nisolate_apps = true\n"
 _HEADER = '# /// script\n# dependencies = ["marimo"]\n# ///\n'
 _LEAVES_SOON = ("--session-ttl", "1")
+_SPREADING = {
+    OURS_SPREAD[0]: ("--processes-max", "2"),
+    OURS_SPREAD[1]: ("--processes-max", "4"),
+    OURS_TENS: ("--processes-max", "3", "--sessions-per-process", "10"),
+    OURS_ALONE: ("--processes-max", "none", "--sessions-per-process", "1", "--standby", "2"),
+}
 _MARIMO = (sys.executable, "-m", "marimo", "run")
 
 
@@ -126,7 +136,6 @@ def _make(name: str, folder: Path, options: Sequence[str]) -> Server:
         options = (*options, "--standby", "0")
     if name in (OURS_SANDBOX, OURS_SANDBOX_COLD):
         options = (*options, "--sandbox")
-    if name in OURS_SPREAD:
-        options = (*options, "--processes-max", str(OURS_SPREAD[name]))
+    options = (*options, *_SPREADING.get(name, ()))
     env = {"XDG_CACHE_HOME": str(folder / "cache")}
     return Server(folder, cwd=folder, options=options, env=env)

@@ -69,6 +69,7 @@ class _Entry(NamedTuple):
 PEERS = {
     OURS: _Entry("ours:MPKernel"),
     "mpkernel, standby": _Entry("ours:WithStandby"),
+    "mpkernel, 8 processes": _Entry("ours:OnEight"),
     "ZeroMQ": _Entry("zeromq:ZeroMQ", ("zmq",)),
     "mp.Queue": _Entry("queues:Queues"),
     "bare Pipes": _Entry("pipes:BarePipes"),

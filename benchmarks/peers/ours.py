@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import tempfile
 from pathlib import Path
 from typing import Self
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
+from mpkernel.server.hosts.lifecycle import State
 
 from .. import workload
 
-__all__ = ["MPKernel", "OurHost", "WithStandby"]
+__all__ = ["MPKernel", "OnEight", "OurHost", "WithStandby"]
 
 _SPEC = KernelSpec(entry=f"{workload.__name__}:on_mpkernel")
 
@@ -55,6 +57,21 @@ class WithStandby(MPKernel):
         await super().__aenter__()
         await self.pool.standby.wait_ready()
         return self
+
+
+class OnEight(MPKernel):
+    """Each app is spread over eight processes, which are ready, with one session, when `open_host`
+    returns."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings(idle_retire_s=None, processes_max=8, processes_min=8))
+
+    async def open_host(self) -> OurHost:
+        host = await super().open_host()
+        await host.open_session()
+        while sum(one.state is State.READY for one in self.pool.hosts) < 8 * self._hosts:
+            await asyncio.sleep(0.01)
+        return host
 
 
 class OurHost:

@@ -2,6 +2,7 @@
 
 Costs are the time until it runs, and the unique memory of the server and its hosts. The last
 section is compared with the one before: this tells whether the cost of one grows with their number.
+And what a session costs of an app that has eight processes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import psutil
 
 from ..contenders import Figures
 from ..measure import Measure, Target
-from ..peers import Host, Peer
+from ..peers import OURS, Host, Peer
 from ..suite import Run
 
 _NOISE = 1.25
+_ON_EIGHT = "mpkernel, 8 processes"
+_OF_MANY = "a session of an app with many"
 _MOST_REPETITIONS = 2  # each repetition has many steps, so that few repetitions are enough
 
 
@@ -30,10 +33,24 @@ def run(run: Run) -> list[Measure]:
                 measures[name] = Measure(name, unit)
             name = f"a {kind}'s {unit}, of the last {kind}s to those before"
             measures[name] = Measure(name, "x", targets=[Target(_NOISE)])
-    with run.contenders("mpkernel", "ZeroMQ", "mp.Queue") as contenders:
+    measures[_OF_MANY] = Measure(_OF_MANY, "ms", targets=[Target(_NOISE, OURS, who=_ON_EIGHT)])
+    many = run.choose(full=400, quick=40)
+    with run.contenders(OURS, _ON_EIGHT) as contenders:
+        run.alternate(contenders, measures, one_of_many, many)
+    with run.contenders(OURS, "ZeroMQ", "mp.Queue") as contenders:
         run.alternate(contenders, measures, more_sessions, sessions, most=_MOST_REPETITIONS)
         run.alternate(contenders, measures, more_hosts, hosts, most=_MOST_REPETITIONS)
     return list(measures.values())
+
+
+async def one_of_many(peer: Peer, many: int) -> Figures:
+    """Sessions of one app, which are opened one after another."""
+    host = await peer.open_host()
+    await _open(host)
+    began = time.perf_counter()
+    for _ in range(many):
+        await _open(host)
+    return {_OF_MANY: 1e3 * (time.perf_counter() - began) / many}
 
 
 async def more_sessions(peer: Peer, steps: tuple[int, ...]) -> Figures:
