@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mpkernel.server.supervision.exit_status import _memory_groups
+from mpkernel.server.supervision import exit_status
+from mpkernel.server.supervision.exit_status import OutOfMemory, _memory_groups
 
 V2 = "30 23 0:26 {top} /sys/fs/cgroup rw - cgroup2 cgroup2 rw"
 V1 = "35 31 0:32 {top} /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory"
@@ -33,3 +34,19 @@ def test_the_group_is_found_in_a_container_too(
     (tmp_path / "proc/self/mountinfo").write_text(mounts + "\n")
     expected = [] if found is None else [tmp_path / found]
     assert _memory_groups(tmp_path) == expected
+
+
+def test_only_what_was_killed_since_the_last_answer_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exit_status, "_memory_groups", lambda: [tmp_path])
+    events = tmp_path / "memory.events"
+    events.write_text("oom 1\noom_kill 1\n")
+    memory = OutOfMemory()
+    assert not memory.happened()
+    events.write_text("oom 2\noom_kill 2\n")
+    assert memory.happened()
+    memory.begin_anew()
+    assert not memory.happened()
+    events.unlink()
+    assert not memory.happened()

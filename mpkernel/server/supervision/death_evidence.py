@@ -62,7 +62,7 @@ class DeathEvidence:
     def answers(self) -> None:
         """The process has answered, so it lives. What the system has killed for lack of memory
         until now was another process."""
-        self._oom = OutOfMemory()
+        self._oom.begin_anew()
 
     def console_ended(self) -> None:
         """Nothing more comes from the process's descriptors. From any thread."""

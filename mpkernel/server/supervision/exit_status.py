@@ -44,24 +44,40 @@ class OutOfMemory:
     lack of memory. Source: "Control Group v2" of Linux's documentation, `memory.events`."""
 
     def __init__(self) -> None:
-        self._before = _oom_kills()
+        self._file = _file_of_counts()
+        self._before = _oom_kills(self._file)
 
     def happened(self) -> bool:
         """Whether the system has done so until now."""
-        now = _oom_kills()
+        now = _oom_kills(self._file)
         return now is not None and self._before is not None and now > self._before
 
+    def begin_anew(self) -> None:
+        """Have only what happens from now on count. It reads one small file."""
+        self._before = _oom_kills(self._file)
 
-def _oom_kills() -> int | None:
-    """How many processes of this control group the system has killed. Where the system counts them
-    separately, those of the groups below it are not included."""
+
+def _file_of_counts() -> str | None:
+    """The file that says how many processes of this control group the system has killed. Where the
+    system counts them separately, those of the groups below it are not included."""
     for directory in _memory_groups():
         for name in ("memory.events.local", "memory.events", "memory.oom_control"):
-            try:
-                return _count_in((directory / name).read_text())
-            except OSError as error:
-                logger.debug("no cgroup that tells of memory: %s", error)
+            path = str(directory / name)
+            if os.access(path, os.R_OK):
+                return path
+    logger.debug("no control group tells of memory")
     return None
+
+
+def _oom_kills(file: str | None) -> int | None:
+    if file is None:
+        return None
+    try:
+        with open(file, encoding="ascii") as counts:
+            return _count_in(counts.read())
+    except OSError as error:
+        logger.debug("no control group tells of memory any more: %s", error)
+        return None
 
 
 def _memory_groups(root: Path = Path("/")) -> list[Path]:
