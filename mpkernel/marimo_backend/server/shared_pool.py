@@ -102,6 +102,8 @@ class SharedPool:
                 await self.leaving.drained()
         finally:
             await self.hosts.close()
+            if self.worker is not None:
+                await self.worker.close()
             with _lock:
                 _shared.pop(self.loop, None)
 

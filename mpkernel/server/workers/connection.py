@@ -148,7 +148,8 @@ class Connection:
             raise ProtocolError(f"a message of {len(content)} bytes is too long for another worker")
         if self._writer.is_closing():
             raise ConnectionResetError("the connection to the other worker is closed")
-        self._writer.writelines((_LENGTH.pack(len(content)), content))
+        # `writelines` would join them, too; but with it `drain` does not wait in Python 3.13.0.
+        self._writer.write(_LENGTH.pack(len(content)) + content)
         await self._writer.drain()
 
     async def let_in(self, key: bytes) -> bool:
