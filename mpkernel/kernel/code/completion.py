@@ -35,8 +35,8 @@ _MOST_MATCHES = 500
 _QUIET = re.compile(
     r"""
     \# [^\n]*
-    | (?P<triple> \"{3} | '{3}) (?: \\. | (?!(?P=triple)). )*+ (?P<end>(?P=triple))?
-    | (?P<quote> ["']) (?: \\.? | (?!(?P=quote))[^\\\n] )*+ (?P<close>(?P=quote))?
+    | (?P<triple> \"{3} | '{3}) (?: \\. | (?!(?P=triple)). )* (?P<end>(?P=triple))?
+    | (?P<quote> ["']) (?: \\.? | (?!(?P=quote))[^\\\n] )* (?P<close>(?P=quote))?
     """,
     re.DOTALL | re.VERBOSE,
 )

@@ -35,9 +35,11 @@ _LONG_BYTES = 64 * 1024
 _SLICE_BYTES = 64 * 1024  # how much is looked through at a time
 _PIECE_BYTES = 1024 * 1024  # how much is written at a time
 
-_INSIDE_STRING = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
+# No group is possessive: up to Python 3.11.4, such groups match the wrong texts. Nothing is tried
+# twice all the same, since each character can be matched in one way only.
+_INSIDE_STRING = rb'[^"\\]*+(?:\\.[^"\\]*+)*'
 _STRING_REST = re.compile(_INSIDE_STRING, re.DOTALL)
-_WHOLE_STRINGS = re.compile(rb'(?:[^"]*+"' + _INSIDE_STRING + rb'")*+', re.DOTALL)
+_WHOLE_STRINGS = re.compile(rb'(?:[^"]*+"' + _INSIDE_STRING + rb'")*', re.DOTALL)
 
 
 class Taker(Protocol):
