@@ -19,7 +19,7 @@ Turn: TypeAlias = Callable[[Run, Server, Notebooks, int], Awaitable[Figures]]
 
 
 async def measure_by_turns(
-    run: Run, names: Sequence[str], measures: Mapping[str, Measure], turn: Turn
+    run: Run, names: Sequence[str], measures: Mapping[str, Measure], turn: Turn, apps: int = 1
 ) -> None:
     """Let each server have its turns.
 
@@ -27,10 +27,12 @@ async def measure_by_turns(
         run: says how often, and in which order.
         names: the servers.
         measures: get what a turn gives, by its name.
-        turn: measures one server, with the notebook of this number.
+        turn: measures one server, with the notebook of this number, and of this number plus
+            `repetitions` if it needs another one, and so on.
+        apps: how many notebooks a turn needs.
     """
     turns: dict[str, int] = dict.fromkeys(names, 0)
-    async with serve(names, run.options.repetitions) as (servers, notebooks):
+    async with serve(names, apps * run.options.repetitions) as (servers, notebooks):
         for name in run.by_turns(names, str):
             await until_quiet(servers[name])
             figures = await turn(run, servers[name], notebooks, turns[name])

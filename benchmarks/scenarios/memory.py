@@ -8,7 +8,7 @@ from __future__ import annotations
 import psutil
 
 from ..contenders import Figures
-from ..measure import Measure
+from ..measure import Measure, Target
 from ..peers import Peer, PeerSession
 from ..suite import Run
 
@@ -17,7 +17,7 @@ _MIB = 1024 * 1024
 
 def run(run: Run) -> list[Measure]:
     measures = {
-        "host": Measure("a bare host with one session", "MiB"),
+        "host": Measure("a bare host with one session", "MiB", targets=[Target(1.1, "ZeroMQ")]),
         "session": Measure("a further session, in the host", "KiB"),
         "server": Measure("a further session, in the server", "KiB"),
     }

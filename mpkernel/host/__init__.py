@@ -10,6 +10,7 @@
     ending        how the process ends: in order, as Python does, or at once
     orphans       processes whose parent has ended: they become the host's children
     warming       what a standby imports before it is known which app it is for
+    garbage       no search for garbage during large imports
     kernels       the table of the host's kernels
     kernel        what a session's entry function is given
     hosted_kernel one session: its queue and its thread

@@ -4,11 +4,12 @@ that costs least, and runs `main`.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+from mpkernel.host.garbage import no_garbage_collection
 
 __all__ = ["start"]
 
@@ -27,22 +28,11 @@ def start(
         control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit: see
             `main.main`.
     """
-    with _no_garbage_collection():
+    with no_garbage_collection():
         with _hidden("typing_extensions"):
             import msgspec  # noqa: F401
         from mpkernel.host.main import main
     main(control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Imports make many objects and hardly any garbage. To look for it takes a tenth of their
-    time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from mpkernel.host.garbage import no_garbage_collection
 from mpkernel.late_logger import late_logger
 from mpkernel.wire.messages import Warm, Warmed
 
@@ -48,8 +49,9 @@ class Warming(threading.Thread):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
         sys.argv = [""]  # libraries that look at it see no arguments, not those of the launch
         before = set(sys.modules)
-        for name in self._warm.modules:
-            _import(name)
+        with no_garbage_collection():
+            for name in self._warm.modules:
+                _import(name)
         names = {module.partition(".")[0] for module in sys.modules.keys() - before}
         self._answer(Warmed(sorted(names), slowed=_any_slower_than(priority)))
 

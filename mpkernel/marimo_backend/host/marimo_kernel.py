@@ -14,6 +14,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from mpkernel.host import console
+from mpkernel.host.garbage import no_garbage_collection
 from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.host.kernel import Kernel, hosted_half
 from mpkernel.interrupts.sending import Interrupts
@@ -78,9 +79,10 @@ def run(given: Kernel) -> None:
 def _prepare_process() -> None:
     """Done once in a process, before its first kernel."""
     global _process_prepared
-    with _process_lock:
+    with _process_lock, no_garbage_collection():
         if _process_prepared:
             return
+        seam.host("launch_kernel")  # its import takes longer than all the rest
         seam.host("register_formatters")()
         console.install(make_proxy)
         file_storage.store_by_session()
