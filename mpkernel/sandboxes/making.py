@@ -132,10 +132,12 @@ class Making:
         if recipe.overlay:
             overrides = self._folder / _OVERRIDES
             overrides.write_text("\n".join(_overrides_of(recipe)) + "\n")
+            # uv ignores its variable where the option is given.
+            of_operator = self._env.get("UV_OVERRIDE", "").split()
             self._uv(
                 lock,
                 *("pip", "install", "--python", python, "--compile-bytecode"),
-                *("--override", str(overrides)),
+                *(f"--override={file}" for file in (overrides, *of_operator)),
                 "--",
                 *recipe.header.dependencies,
                 *recipe.overlay,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
+import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from faults.namespaces import with_small
+from pythons import OTHERS
 from sandboxes.makers import Maker, version_in
 from sandboxes.programs import replaced_uv
 from sandboxes.wheels import write_app, write_wheel
@@ -115,6 +120,22 @@ def test_the_python_of_the_server_is_taken_if_it_fits(maker: Maker, tmp_path: Pa
     assert base == Path(os.path.realpath(sys.executable))
 
 
+@pytest.mark.skipif(not OTHERS, reason="there is no other Python here")
+def test_another_python_is_taken_where_the_header_asks_for_it(maker: Maker, tmp_path: Path) -> None:
+    about = "import sys; print('%d.%d' % sys.version_info[:2])"
+    version = subprocess.check_output([OTHERS[0], "-c", about], text=True).strip()
+    maker.env["PATH"] = os.pathsep.join((os.path.dirname(OTHERS[0]), maker.env["PATH"]))
+    app = write_app(
+        tmp_path / "app.py", f'requires-python = "=={version}.*"\ndependencies = ["tiny"]'
+    )
+    environment = maker.make(app)
+    said = subprocess.check_output([environment.python, "-c", f"{about}; import tiny"], text=True)
+    assert said.strip() == version
+    (kept,) = maker.store.kept()
+    assert kept.facts is not None
+    assert kept.facts.python.startswith(f"{version}.")
+
+
 def test_a_python_that_nobody_has_is_named(maker: Maker, tmp_path: Path) -> None:
     app = write_app(tmp_path / "app.py", 'requires-python = ">=3.99"\ndependencies = []')
     with pytest.raises(SandboxError, match=r"No interpreter found.*3\.99"):
@@ -129,6 +150,56 @@ def test_a_package_that_nobody_has_is_named_and_the_next_try_is_a_new_one(
         maker.make(app)
     write_wheel(wheels, "late", "1.0")
     assert version_in(maker.make(app), "late") == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("variable", "line"), [("UV_CONSTRAINT", "tiny<2"), ("UV_OVERRIDE", "tiny==1.0")]
+)
+def test_what_the_operator_demands_holds_also_for_what_the_header_names(
+    maker: Maker, tmp_path: Path, variable: str, line: str
+) -> None:
+    (tmp_path / "demanded.txt").write_text(f"{line}\n")
+    maker.env[variable] = str(tmp_path / "demanded.txt")
+    app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
+    assert version_in(maker.make(app, ["overlay==1.0"])) == "1.0"
+
+
+def test_packages_come_from_the_index_that_uv_is_told_of_and_from_none_when_offline(
+    maker: Maker, tmp_path: Path
+) -> None:
+    wheel = write_wheel(tmp_path / "private", "hidden", "1.0")
+    page = f'<a href="/files/{wheel.name}">{wheel.name}</a>'.encode()
+    asked: list[tuple[str, str | None]] = []
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            content = wheel.read_bytes() if self.path.endswith(".whl") else page
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html" if content is page else "application/zip")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    app = write_app(tmp_path / "app.py", 'dependencies = ["hidden"]')
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as index:
+        threading.Thread(target=index.serve_forever, daemon=True).start()
+        maker.env["UV_DEFAULT_INDEX"] = f"http://me:secret@127.0.0.1:{index.server_port}/simple"
+        del maker.env["UV_NO_INDEX"]
+        with pytest.raises(SandboxError, match="hidden"):
+            maker.make(app)
+        assert asked == []
+        del maker.env["UV_OFFLINE"]
+        assert version_in(maker.make(app), "hidden") == "1.0"
+        index.shutdown()
+    credentials = "Basic " + base64.b64encode(b"me:secret").decode()
+    assert ("/simple/hidden/", credentials) in asked
 
 
 def test_without_uv_the_error_says_how_to_get_it(

@@ -109,11 +109,18 @@ async def test_so_they_do_where_the_package_is_written_in_c(
     assert [await said(client, code) for client in clients] == ["1.0", "2.0"]
 
 
-async def test_nothing_is_made_where_nobody_asks_for_it(tmp_path: Path) -> None:
+async def test_nothing_is_made_where_nobody_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\n")
+    uv.chmod(0o755)
+    monkeypatch.setenv("UV", str(uv))
     async with HostPool() as pool:
         client = await PythonClient.open(pool, app_of(tmp_path, "1.0"))
         assert await said(client) == "No module named 'tiny'"
     assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "started").exists()
 
 
 async def test_no_package_and_no_variable_of_the_servers_python_shows_through(
