@@ -73,7 +73,7 @@ def scope_of_bytes(encoded: bytes) -> dict[str, Any]:
     """The reverse of `scope_as_bytes`.
 
     Raises:
-        ProtocolError: the bytes are no scope.
+        ProtocolError: the bytes are not a scope.
     """
     try:
         scope = msgspec.msgpack.decode(encoded, type=dict[str, Any], ext_hook=_read)

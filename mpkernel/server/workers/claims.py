@@ -161,7 +161,7 @@ class Claims:
         return [path.stem for path in self._directory.glob("mpk-*.sock")]
 
     def _bury(self, name: str) -> None:
-        """Under the lock."""
+        """Remove the claims, the socket and the key of a worker. The caller holds the lock."""
         for entry in os.scandir(self._links):
             with suppress(FileNotFoundError):  # a living worker has released it meanwhile
                 if os.readlink(entry.path) == name:
@@ -217,4 +217,4 @@ def _remove_abandoned(runtime: Path) -> None:
                     shutil.rmtree(directory)
                     logger.info("removed what the workers of a dead server left file=%s", directory)
         except OSError as error:
-            logger.debug("a directory of workers is left alone: %s", error)
+            logger.debug("a directory of workers is not used: %s", error)

@@ -118,7 +118,7 @@ class Connection:
         Raises:
             EOFError: the other side has ended the connection.
             OSError: the connection is broken.
-            ProtocolError: what came is no message, or is too long.
+            ProtocolError: what came is not a message, or is too long.
         """
         if self._length is None:
             (self._length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
@@ -143,7 +143,7 @@ class Connection:
         try:
             content = _encoder.encode(message)
         except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-            raise ProtocolError(f"not for another worker: {error}") from error
+            raise ProtocolError(f"a message cannot be sent to another worker: {error}") from error
         if len(content) > self._most_bytes:
             raise ProtocolError(f"a message of {len(content)} bytes is too long for another worker")
         if self._writer.is_closing():
@@ -153,8 +153,8 @@ class Connection:
         await self._writer.drain()
 
     async def let_in(self, key: bytes) -> bool:
-        """Prove to a client that this worker has the key, if the client proves the same. Whether it
-        could.
+        """Prove to a client that this worker has the key, if the client proves the same. Returns
+        whether the client did.
 
         Raises:
             EOFError, OSError: see `read`.
