@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import psutil
 import pytest
@@ -236,14 +237,14 @@ def test_descriptors_that_may_not_be_counted_are_unknown(
 ) -> None:
     program = start("say('ready'); stay()")
     program.hear()
-    listdir = os.listdir
+    stat = os.stat
 
-    def denied(path: str) -> list[str]:
+    def denied(path: str, **options: Any) -> os.stat_result:
         if path == f"/proc/{program.pid}/fd":
             raise PermissionError(errno.EACCES, "denied", path)
-        return listdir(path)
+        return stat(path, **options)
 
-    monkeypatch.setattr(os, "listdir", denied)
+    monkeypatch.setattr(os, "stat", denied)
     usage = sample_of(sampler, program)
     assert usage.descriptors is None
     assert usage.rss_bytes > 0
@@ -264,7 +265,7 @@ def test_what_the_system_tells_in_one_file_is_what_psutil_finds(
     assert read.cpu_s == pytest.approx(asked.cpu_s, abs=0.02)
     assert read.children_cpu_s == pytest.approx(asked.children_cpu_s, abs=0.02)
     assert read.rss_bytes == pytest.approx(asked.rss_bytes, rel=0.1)
-    assert descriptors == descriptors_of(program.pid)
+    assert descriptors == descriptors_of(program.pid) == len(os.listdir(f"/proc/{program.pid}/fd"))
 
 
 def test_threads_and_descriptors_are_the_hosts_own(start: Start, sampler: Sampler) -> None:

@@ -98,8 +98,10 @@ def descriptors_of(pid: int) -> int | None:
             return int(psutil.Process(pid).num_fds())
         except psutil.AccessDenied:
             return None
+    directory = f"/proc/{pid}/fd"
     try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
+        # From Linux 6.2 on, the number is the size of the directory; before, the size is 0.
+        return os.stat(directory).st_size or len(os.listdir(directory))
     except (FileNotFoundError, ProcessLookupError):
         raise psutil.NoSuchProcess(pid) from None
     except PermissionError:
