@@ -26,9 +26,11 @@ Why each rule is there:
   mix, and the kernel lets a thread wait when the Pipe is full.
 - The frame is built before the lock is taken. An asynchronous exception, which interrupts user
   code, can come between any two bytecodes: with two writes, it could come between a header and its
-  body. The lock is `threading.Lock`, which is written in C: up to Python 3.13 `with` enters and
-  leaves it with no gap where an exception would leave it locked. Since 3.14 one at the end of
-  `__enter__` would: there only the shield, and `interrupts.safe_points`, hold exceptions back.
+  body.
+- Such an exception must not leave the lock locked. Since Python 3.14 one can come after a `with`
+  has called `__enter__` and before its block begins, and then nothing calls `__exit__`. So the lock
+  is not taken by a `with`: one call of a function in C takes it and notes that it is taken, and a
+  `finally` reads the note (`_write_locked`).
 - An exception could also come after a thread has taken frames off `_waiting` and before it has
   written them; they would be lost. So a kernel that lets its user's code be interrupted sends
   inside a shield, which holds exceptions back until the step is done: see `interrupts.sending`.
@@ -123,15 +125,11 @@ class StreamWriter:
             channel, session, len(payload), max_frame_bytes=self._max_frame_bytes
         )
         if not (self._lock.locked() or self._waiting):
-            with self._lock:
-                self._owner = get_ident()
-                self._write((header, payload), HEADER_BYTES + len(payload))
+            self._write_locked((header, payload))
         elif len(self._waiting) < _FRAMES_LEFT or self.is_inside:
             self._waiting.append((header, payload))
         else:
-            with self._lock:
-                self._waiting.append((header, payload))
-                self._write_waiting()
+            self._write_locked((header, payload))
         if self._waiting:
             self.flush()
 
@@ -144,8 +142,7 @@ class StreamWriter:
         # The queue is looked at again after the lock is given up: other threads may have left
         # frames meanwhile.
         while self._waiting and not self._lock.locked():
-            with self._lock:
-                self._write_waiting()
+            self._write_locked()
 
     def settle(self) -> None:
         """Wait until all that was written, posted or left until now is on the Pipe: the server
@@ -186,8 +183,25 @@ class StreamWriter:
     def _is_busy(self) -> bool:
         return bool(self._waiting) or self._lock.locked()
 
+    def _write_locked(self, frame: _Frame | None = None) -> None:
+        """Write the frames that wait, and this one behind them, with the lock."""
+        lock = self._lock
+        taken: list[bool] = []
+        try:
+            # One call in C: an exception comes before the lock is taken, or after that is noted.
+            taken.extend(map(lock.acquire, (True,)))
+            self._owner = get_ident()
+            if frame is not None and not self._waiting:
+                self._write(frame, len(frame[0]) + len(frame[1]))
+            else:
+                if frame is not None:
+                    self._waiting.append(frame)
+                self._write_waiting()
+        finally:
+            if taken:
+                lock.release()
+
     def _write_waiting(self) -> None:
-        self._owner = get_ident()
         while self._waiting:
             frames, mark = self._taken()
             try:
