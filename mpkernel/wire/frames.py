@@ -291,6 +291,14 @@ class FrameDecoder:
             self._start, self._end = 0, pending
 
 
+class _Payload(io.BytesIO):
+    """A `BytesIO` that nothing closes when it is freed. Closing one whose memory is still viewed is
+    an error, which Python prints since 3.14: the view of half a frame is freed together with it."""
+
+    def __del__(self) -> None:
+        pass
+
+
 class _LargeFrame:
     """A frame whose payload is received into the `bytes` object that the frame will carry.
 
@@ -311,11 +319,11 @@ class _LargeFrame:
         self._channel = channel
         self._session = session
         self._payload_bytes = payload_bytes
-        self._payload: io.BytesIO | None = None
+        self._payload: _Payload | None = None
         self._view = buffer
         self.received_bytes = len(begun)
         try:
-            self._payload = io.BytesIO(bytes(payload_bytes))
+            self._payload = _Payload(bytes(payload_bytes))
         except MemoryError:
             return  # `frame` says so
         self._view = self._payload.getbuffer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 
 import psutil
@@ -121,6 +122,16 @@ def test_a_large_frame_is_read_where_it_stays() -> None:
     assert len(decoder.get_buffer()) == len(stream) - 5000
     assert decoder.feed(stream[5000:]) == [Frame(Channel.STREAM, 1, payload)]
     assert len(decoder.get_buffer()) == 4096
+
+
+def test_half_a_large_frame_is_collected_without_an_error() -> None:
+    decoder = FrameDecoder()
+    decoder.feed(encode_header(Channel.STREAM, 1, 1_000_000) + bytes(100))
+    assert decoder.is_inside_large_frame
+    circle: list[object] = [decoder]
+    circle.append(circle)
+    del decoder, circle
+    gc.collect()  # pytest makes an error in a finalizer the test's
 
 
 def test_a_stream_that_ends_inside_a_large_frame_is_cut_off() -> None:

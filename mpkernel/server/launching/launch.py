@@ -137,7 +137,7 @@ def launch_other(
         python.close()
 
 
-def _pickled(*objects: object) -> memoryview:
+def _pickled(*objects: object) -> bytes:
     """What `spawn` reads in the child. An authkey is pickled only while a process is spawned."""
     payload = io.BytesIO()
     context.set_spawning_popen(cast(Any, object()))  # it is only asked whether there is one
@@ -146,7 +146,7 @@ def _pickled(*objects: object) -> memoryview:
             reduction.dump(one, payload)
     finally:
         context.set_spawning_popen(None)
-    return payload.getbuffer()
+    return payload.getvalue()
 
 
 def _command_line(python: str, pipe_handle: int) -> list[str]:
