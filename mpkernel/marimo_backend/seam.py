@@ -106,11 +106,14 @@ LATE_MODULES = (
     "marimo._data._external_storage.get_storage",
     "marimo._plugins.ui._impl.anywidget.comm_provider",
     "marimo._runtime.kernel_lifecycle",
+    "marimo._save.manifest",
     "marimo._save.signing_policy",
+    "comm.base_comm",
     "getpass",
     "webbrowser",
 )
-"""Modules that kernels import when they start. One that the installed version lacks is skipped."""
+"""Modules that kernels import when they start, or after their first run. One that the installed
+version lacks is skipped."""
 
 CLI_NAME = ("marimo._cli.cli", "main")
 

@@ -181,3 +181,11 @@ def test_a_process_for_each_session() -> None:
 
 def test_what_computes_beside_the_sessions_counts_among_equals() -> None:
     assert choose(of(Facts(cpus=2.1), Facts(sessions=2)), SPREAD, may_start=True) == 1
+
+
+def test_of_two_without_room_that_compute_alike_the_one_with_fewer_sessions_is_chosen() -> None:
+    """Although it still starts: the session would be beside others that compute for longer than
+    that start takes."""
+    ready, starting = Facts(sessions=2, computing=1), Facts(True, sessions=1, computing=1)
+    two = Bounds(processes_max=2)
+    assert choose(of(ready, starting), two, may_start=True) == 1

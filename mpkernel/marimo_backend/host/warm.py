@@ -1,4 +1,5 @@
-"""Imports at once what marimo's first kernel would import late. A standby imports this module.
+"""Imports at once what marimo's first kernel would import late, or after its first run. A
+standby imports this module.
 
 It only imports: nothing is installed, and no kernel is made.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 
+import mpkernel.marimo_backend.carried
 import mpkernel.marimo_backend.host.marimo_kernel  # noqa: F401 (for the standby)
 from mpkernel.marimo_backend import seam
 

@@ -162,7 +162,7 @@ def _ready_then_idle(one: _Ranked) -> tuple[float, ...]:
 def _idle_then_ready(one: _Ranked) -> tuple[float, ...]:
     facts, place, is_spare = one
     cpus = round(facts.cpus)  # rounded: small differences mean nothing
-    return facts.computing, facts.is_starting, cpus, is_spare, facts.sessions, place
+    return facts.computing, cpus, is_spare, facts.sessions, facts.is_starting, place
 
 
 def _fewest_sessions(one: _Ranked) -> tuple[float, ...]:
