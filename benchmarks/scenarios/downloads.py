@@ -65,6 +65,7 @@ async def _downloads(
             await tab.set_ui("File", size // _KIB)
             await tab.wait_for(f"file of {size // _KIB} KiB")
             url = urljoin(tab.url, _FILE.findall(tab.html)[-1])
+            await until_quiet(server)  # the next standby may still be importing
             count = max(5, min(run.choose(full=100, quick=20), 256 * _MIB // size))
             taken_s = await asyncio.to_thread(_fetched, url, size, count)
             figures[name] = 1e3 * percentile(taken_s, 50)
