@@ -3,14 +3,16 @@ refused on the page where marimo is missing."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 from e2e.harness import Server
-from e2e.test_sandboxes import NOTEBOOK, opened, shown
+from e2e.test_sandboxes import NOTEBOOK, opened, said_by_status, shown
 from playwright.async_api import Page, expect
 from pythons import OWN, make_environment
 
@@ -25,24 +27,36 @@ def environment(folder: Path, *, has_marimo: bool) -> Path:
     return folder
 
 
+def uv_run(path: Path, python: Path) -> str:
+    """A program that has uv start this Python, and waits for its end."""
+    uv = Path(sys.executable).with_name("uv")
+    options = f"--quiet --offline --no-project --python {python / 'bin' / 'python'}"
+    path.write_text(f'#!/bin/sh\n{uv} run {options} python "$@"\nexit $?\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.fixture
 def notebooks(tmp_path: Path) -> Path:
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    (folder / "app.py").write_text(NOTEBOOK.format(header=""))
+    (folder / "app.py").write_text(NOTEBOOK)
     return folder
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["named", "behind-uv-run"])
 async def test_a_notebook_runs_with_the_python_that_is_named_and_comes_back_with_it(
-    notebooks: Path, tmp_path: Path
+    notebooks: Path, tmp_path: Path, is_wrapped: bool
 ) -> None:
     python = environment(tmp_path / "venv", has_marimo=True)
     notebook = notebooks / "app.py"
+    named = uv_run(tmp_path / "wrapper", python) if is_wrapped else str(python)
     async with (
-        Server(notebooks, options=["--python", str(python)]) as server,
+        Server(notebooks, options=["--python", named]) as server,
         opened(server, notebook) as tab,
     ):
         assert (shown(tab, "tiny"), shown(tab, "in")) == ("3.0", str(python))
+        assert f"Python: {named}" in await asyncio.to_thread(said_by_status)
         died = shown(tab, "pid")
         await tab.set_ui("Number", 4)
         await tab.wait_for("number 4 pid")
