@@ -62,8 +62,9 @@ class Backend:
     project: str = ""
 
 
-ALONE = Backend("alone", "marimo alone", _MARIMO, {"MPKERNEL_DISABLE": "1"})
-ZEROMQ = Backend("zeromq", "marimo + ZeroMQ hosts", _MARIMO, {"MPKERNEL_DISABLE": "1"}, _ISOLATED)
+_WITHOUT_US = {"MPKERNEL_DISABLE": "1", "UV": str(Path(sys.executable).with_name("uv"))}
+ALONE = Backend("alone", "marimo alone", _MARIMO, _WITHOUT_US)
+ZEROMQ = Backend("zeromq", "marimo + ZeroMQ hosts", _MARIMO, _WITHOUT_US, _ISOLATED)
 MPKERNEL = Backend("mpkernel", "marimo + mpkernel", PROGRAM)
 BACKENDS = (ALONE, ZEROMQ, MPKERNEL)
 

@@ -12,10 +12,12 @@ import psutil
 from e2e.fidelity import Visit
 from e2e.fidelity_pages import press, shown, shows
 from playwright.async_api import BrowserContext, WebSocket, expect
+from sandboxes.wheels import write_wheel
 
 __all__ = [
     "base_url",
     "browsers",
+    "sandboxes",
     "server_sent_events",
     "session_ttl",
     "shared_session",
@@ -61,6 +63,18 @@ async def watch(visit: Visit) -> object:
         seen.append(await shown(page, "version .* end"))
         await page.get_by_role("slider").press("ArrowRight")
         await shows(page, f"version {version} number 1 end")
+    return seen
+
+
+async def sandboxes(visit: Visit) -> object:
+    seen = []
+    for version, notebook in (("1.0", "packages.py"), ("2.0", "packages_in_markdown.md")):
+        write_wheel(visit.folder, "tiny", version)
+        visit.path = visit.folder / notebook
+        page = await visit.open()
+        await page.get_by_role("slider").press("ArrowRight")
+        await shows(page, f"tiny {version} number 1 end")
+        seen.append(await shown(page, "tiny .* end"))
     return seen
 
 

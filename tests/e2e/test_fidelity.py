@@ -63,6 +63,12 @@ FEATURES = [
         unsupported={backend.key: NO_SHARING for backend in BACKENDS},
     ),
     Feature("`--watch`", servers.watch, "watched", ("--watch",)),
+    Feature(
+        "`--sandbox`: two versions of a package, and Markdown",
+        servers.sandboxes,
+        "packages",
+        ("--sandbox",),
+    ),
     Feature("`--show-tracebacks`", servers.show_tracebacks, "failing", ("--show-tracebacks",)),
     Feature("`--session-ttl`", servers.session_ttl, "lasting", ("--session-ttl", "1")),
     Feature("tokens", servers.tokens, "request", ("--token", "--token-password", "secret")),
