@@ -29,6 +29,7 @@ from mpkernel.marimo_backend.server.shared_pool import (
     pool_settings,
     shared_pool,
 )
+from mpkernel.server.workers.same_server import common_secret, is_started_by_a_supervisor
 
 __all__ = ["AsgiAppBuilder", "KeptPool", "create_asgi_app"]
 
@@ -92,6 +93,8 @@ def create_asgi_app(
 
     entrypoint.install(instead="marimo.create_asgi_app")
     pool_settings()
+    if is_started_by_a_supervisor():
+        seam.sign_logins_with(common_secret("logins of marimo's pages"))
     with seam.passing_zmq_checks():
         return AsgiAppBuilder(seam.server("create_asgi_app")(**given), sandbox=sandbox)
 

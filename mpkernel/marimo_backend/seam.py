@@ -295,6 +295,17 @@ def keep_skew_token(manager: Any, token: str) -> None:
     tokens.skew_protection_token = type(tokens.skew_protection_token)(token)
 
 
+def sign_logins_with(secret: str) -> None:
+    """Have applications that marimo makes from now on sign the cookies of logins with this secret,
+    unless the environment names one. marimo's own is another one in each process."""
+    if os.environ.get("MARIMO_SESSION_SECRET"):
+        return
+    for name in ("marimo._server.api.auth", "marimo._server.main"):
+        module: Any = importlib.import_module(name)
+        if hasattr(module, "SESSION_SECRET"):
+            module.SESSION_SECRET = type(module.SESSION_SECRET)(secret)
+
+
 def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:
     original = getattr(owner, name)
     setattr(owner, name, lambda self, *args: function(original, self, *args))

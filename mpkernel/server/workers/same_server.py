@@ -8,6 +8,7 @@ and after gunicorn was replaced by another gunicorn.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import multiprocessing
 import os
 import socket
@@ -16,7 +17,7 @@ import stat
 from mpkernel.logs import get_logger
 from shm.names import tag_of
 
-__all__ = ["is_started_by_a_supervisor", "server_name"]
+__all__ = ["common_secret", "is_started_by_a_supervisor", "server_name"]
 
 logger = get_logger(__name__)
 
@@ -44,6 +45,17 @@ def is_started_by_a_supervisor() -> bool:
     do so with `multiprocessing`, and gunicorn says so in the environment."""
     is_gunicorn = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
     return is_gunicorn or multiprocessing.parent_process() is not None
+
+
+def common_secret(purpose: str) -> str:
+    """A secret that all processes of this server have, as far as their supervisor lets them:
+    `multiprocessing` hands its key down to each process that it starts, and a fork has it, too.
+
+    Args:
+        purpose: what it is for; each has a secret of its own.
+    """
+    key = bytes(multiprocessing.current_process().authkey)
+    return hmac.digest(key, purpose.encode(), "sha256").hex()
 
 
 def _listening_at(address: str | int) -> list[tuple[object, ...]]:
