@@ -22,7 +22,8 @@ _STEP_S = 0.01
 def workers_of(server: Server) -> list[psutil.Process]:
     """The processes of a server that was started as several."""
     found = psutil.Process(server.pid).children()
-    return [one for one in found if "resource_tracker" not in " ".join(one.cmdline())]
+    living = [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in living if "resource_tracker" not in " ".join(one.cmdline())]
 
 
 @contextlib.contextmanager

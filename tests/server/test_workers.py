@@ -282,6 +282,7 @@ async def forever(scope, receive, send):
 async def main():
     async with worker(forever) as one:
         await one.page_opens("s")
+        await one.page_opens("t")
         print("ready", flush=True)
         await asyncio.Event().wait()
 
@@ -291,7 +292,7 @@ asyncio.run(main())
 
 @contextlib.asynccontextmanager
 async def in_another_process() -> AsyncIterator[psutil.Process]:
-    """A worker that has the session "s"."""
+    """A worker that has the sessions "s" and "t"."""
     code = FOREIGN.format(path=[str(Path(__file__).parent.parent)])
     started = subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE)
     try:
@@ -314,8 +315,10 @@ async def test_a_killed_worker_loses_its_requests_and_its_sessions_go_to_others(
             await serving
         with pytest.raises(PeerGone):
             await serve(one, "s", Browser(body()))
-        found = await asyncio.gather(*(w.page_opens("s") for w in (one, two)))
-        assert found.count(None) == 1
+        found = await asyncio.gather(
+            *(which.page_opens(session) for which in (one, two) for session in "st")
+        )
+        assert found.count(None) == 2
 
 
 async def test_a_stopped_worker_answers_nobody_and_holds_nobody_up() -> None:

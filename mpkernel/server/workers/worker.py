@@ -61,6 +61,7 @@ class Worker:
         self._peers: dict[str, Peer] = {}
         self._pages: dict[str, int] = {}  # how many pages of a session are connected
         self._ended: dict[str, asyncio.TimerHandle] = {}  # claims to look at later, by session
+        self._is_leaving = False
         self._is_over = False
 
     @property
@@ -79,7 +80,6 @@ class Worker:
         Raises:
             PeerGone: the worker that has it still does not end.
             PeerSilent: the worker that has it is stopped, or its event loop stands still.
-            OSError: no claim can be made.
         """
         if session in self._pages:
             self._pages[session] += 1
@@ -91,6 +91,10 @@ class Worker:
             raise PeerGone(
                 f"the server's process that has the session {session} does not end"
             ) from error
+        except OSError as error:
+            peer = None
+            if not self._is_leaving:
+                logger.warning("the server's other processes cannot find a session: %s", error)
         if peer is None:
             self._pages[session] = self._pages.get(session, 0) + 1
             if (timer := self._ended.pop(session, None)) is not None:
@@ -135,6 +139,7 @@ class Worker:
     def leave(self) -> None:
         """The server is about to end: serve no more requests of other workers. They wait for the
         end of this worker before they take a session of it. Idempotent."""
+        self._is_leaving = True
         self._claims.stop_listening()
         self._socket.leave()
 
@@ -163,7 +168,8 @@ class Worker:
                 if not self._claims.is_dead(owner):
                     await asyncio.sleep(_STEP_S)
                     continue
-                self._peers.pop(owner).close()
+                if self._peers.pop(owner, None) is peer:  # not for another page already
+                    peer.close()
                 await off_the_loop(partial(self._claims.bury, owner))
             else:
                 return peer
