@@ -16,12 +16,12 @@ import pytest
 
 __all__ = ["OTHERS", "OWN", "make_environment", "name_of"]
 
-_VERSIONS = ("3.12", "3.13")
+_VERSIONS = [f"3.{minor}" for minor in range(11, 16) if minor != sys.version_info.minor]
 
 
 def _found() -> list[str]:
     versions = Path.home() / ".pyenv" / "versions"
-    found = [sorted(versions.glob(f"{version}*/bin/python")) for version in _VERSIONS]
+    found = [sorted(versions.glob(f"{version}.*[0-9]/bin/python")) for version in _VERSIONS]
     named = os.environ.get("MPKERNEL_TEST_PYTHONS", "").split(os.pathsep)
     return [*(str(paths[-1]) for paths in found if paths), *filter(None, named)]
 
