@@ -122,7 +122,8 @@ def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class Neighbour:
-    """A session of another app that exchanges messages without a pause; each is asserted."""
+    """A session of another app that exchanges messages all the time, at most one a millisecond;
+    each is asserted."""
 
     def __init__(self, session: Session) -> None:
         self.turns = 0
@@ -141,6 +142,7 @@ class Neighbour:
             assert time.monotonic() - began_s < SLOWEST_S
             assert resident_bytes() - self._started_bytes < self.most_growth_bytes
             self.turns += 1
+            await asyncio.sleep(0.001)
 
     async def goes_on(self, turns: int = 100) -> None:
         """Wait until the neighbour has exchanged this number of further messages."""
