@@ -13,9 +13,11 @@ protocol owns the buffer, the transport reads into it).
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import io
 import struct
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -31,6 +33,7 @@ __all__ = [
     "FrameDecoder",
     "FrameLost",
     "Message",
+    "cost_of",
     "encode_header",
 ]
 
@@ -52,6 +55,15 @@ messages are."""
 MAX_SESSION = 0xFFFF_FFFF
 
 _BUFFER_BYTES = 128 * 1024
+_LARGE_BYTES = 32 * 1024
+_AHEAD_BYTES = 4 * 1024
+
+# This makes a `bytes` object with arbitrary content, for its only owner to write to. `bytes(count)`
+# would fill it with zeros, which takes as long as to read the payload. It is a function object of
+# our own: user code may change what `ctypes.pythonapi` gives to all.
+_new_bytes: Callable[[None, int], bytes] = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_char_p, ctypes.c_ssize_t
+)(("PyBytes_FromStringAndSize", ctypes.pythonapi))
 
 
 class Channel(enum.IntEnum):
@@ -88,6 +100,11 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     channel: Channel
     session: int
     payload: bytes
+
+
+def cost_of(frames: Iterable[Frame]) -> int:
+    """What these messages count against a window."""
+    return sum(len(frame.payload) + MESSAGE_COST_BYTES for frame in frames)
 
 
 class Message(NamedTuple):
@@ -148,11 +165,13 @@ class FrameDecoder:
     """Takes bytes in any chunks, gives whole frames.
 
     There are two ways to give it bytes. `feed(data)` copies them. A reader that wants no copy asks
-    for `get_buffer()`, reads into that buffer, and tells with `received(n)` how many bytes it read.
+    for `get_buffers()`, reads into these buffers (`os.readv`), and tells with `received(n)` how
+    many bytes it read.
 
-    Small frames are read into one buffer, many at a time, and copied out of it. A frame that is
-    larger than the buffer is read into memory of its own, which then is the payload: it is
-    allocated when the frame's length is known.
+    Small frames are read into one buffer, many at a time, and copied out of it. Of a large frame,
+    only what came together with other frames is copied. The rest is read into memory of its own,
+    which then is the payload: it is allocated when the frame's length is known. The same read may
+    take the beginning of the next frame, so that the next length is known without a read for it.
 
     Args:
         max_frame_bytes: the largest body that is accepted; may be set later. Default 256 MiB.
@@ -182,7 +201,7 @@ class FrameDecoder:
 
     @property
     def is_inside_large_frame(self) -> bool:
-        """Whether the next bytes belong to a frame that is larger than the buffer."""
+        """Whether the next bytes belong to a frame that is read into memory of its own."""
         return self._large is not None
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
@@ -206,6 +225,13 @@ class FrameDecoder:
         """Where to put the next bytes: at least one byte of room, valid until `received`."""
         return self._large.rest if self._large is not None else self._view[self._end :]
 
+    def get_buffers(self) -> tuple[memoryview, ...]:
+        """The same for a read that fills several buffers, one after the other."""
+        large = self._large
+        if large is None or large.is_lost:  # then the rest is read into the decoder's own buffer
+            return (self.get_buffer(),)
+        return (large.rest, self._view[:_AHEAD_BYTES])
+
     def received(self, count: int, *, most_frames: int | None = None) -> list[Frame]:
         """Say that `count` bytes now stand in the buffer; give the frames that they complete.
 
@@ -218,11 +244,15 @@ class FrameDecoder:
             FrameLost: there was no memory for a frame. What follows it can be received.
             ProtocolError: what was received is not a frame. The decoder must not be used any more.
         """
+        frames: list[Frame] = []
         if self._large is not None:
-            return self._received_of(self._large, count)
+            count = self._large.take(count)
+            if self._large.rest:
+                return frames
+            large, self._large = self._large, None
+            frames.append(large.frame())
         self._end += count
         view, end, start = self._view, self._end, self._start
-        frames: list[Frame] = []
         self.has_frames_left = False
         while end - start >= HEADER_BYTES:
             if len(frames) == most_frames:
@@ -240,7 +270,7 @@ class FrameDecoder:
             payload_start = start + HEADER_BYTES
             frame_end = payload_start - _BODY_HEAD_BYTES + body_bytes
             if frame_end > end:
-                if frame_end - start > len(view):
+                if frame_end - start > min(_LARGE_BYTES, len(view)):
                     payload_bytes = body_bytes - _BODY_HEAD_BYTES
                     self._large = _LargeFrame(
                         _CHANNELS[channel], session, payload_bytes, view, view[payload_start:end]
@@ -264,13 +294,6 @@ class FrameDecoder:
         """
         if self._large is not None or self.pending_bytes:
             raise ProtocolError(f"the stream ended {self.pending_bytes} bytes into a frame")
-
-    def _received_of(self, large: _LargeFrame, count: int) -> list[Frame]:
-        large.received_bytes += count
-        if large.rest:
-            return []
-        self._large = None
-        return [large.frame()]
 
     def _fault_of(self, body_bytes: int, channel: int) -> str:
         if not _BODY_HEAD_BYTES <= body_bytes <= self.max_frame_bytes:
@@ -303,9 +326,9 @@ class _LargeFrame:
     """A frame whose payload is received into the `bytes` object that the frame will carry.
 
     A `BytesIO` makes that possible without a copy: it takes over the memory of a `bytes` object,
-    can be written to, and gives the same object back at the end. Where there is no memory for the
-    payload, its bytes are read into the decoder's own buffer, each part over the one before, and
-    are lost.
+    can be written to, and gives the same object back at the end. That object is given to nobody
+    before all of it is received. Where there is no memory for the payload, its bytes are read into
+    the decoder's own buffer, each part over the one before, and are lost.
     """
 
     def __init__(
@@ -323,7 +346,7 @@ class _LargeFrame:
         self._view = buffer
         self.received_bytes = len(begun)
         try:
-            self._payload = _Payload(bytes(payload_bytes))
+            self._payload = _Payload(_new_bytes(None, payload_bytes))
         except MemoryError:
             return  # `frame` says so
         self._view = self._payload.getbuffer()
@@ -335,6 +358,18 @@ class _LargeFrame:
         if self._payload is None:
             return self._view[: self._payload_bytes - self.received_bytes]
         return self._view[self.received_bytes :]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether there was no memory for it."""
+        return self._payload is None
+
+    def take(self, count: int) -> int:
+        """Of `count` bytes that were read, take those that belong to the frame. Returns how many
+        follow them."""
+        taken = min(count, self._payload_bytes - self.received_bytes)
+        self.received_bytes += taken
+        return count - taken
 
     def frame(self) -> Frame:
         """The frame. To be called when no byte of it is missing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import struct
 
 import psutil
@@ -156,6 +157,31 @@ def test_reading_into_the_decoders_own_buffer_is_the_same(sizes: list[int]) -> N
         room[:count] = stream[position : position + count]
         got += decoder.received(count)
         position += count
+    assert got == sent
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(0, 150_000), max_size=12),
+    st.lists(st.integers(2_000, 200_000), min_size=1, max_size=10),
+)
+def test_a_read_may_end_in_any_of_the_buffers_that_it_fills(
+    sizes: list[int], steps: list[int]
+) -> None:
+    sent = [Frame(Channel.STREAM, n, bytes([n % 256]) * size) for n, size in enumerate(sizes)]
+    rest = memoryview(b"".join(encoded(frame) for frame in sent))
+    decoder = FrameDecoder()
+    got: list[Frame] = []
+    for step in itertools.cycle(steps):
+        if not rest:
+            break
+        count = left = min(step, len(rest))
+        for buffer in decoder.get_buffers():
+            part = min(left, len(buffer))
+            buffer[:part] = rest[:part]
+            rest, left = rest[part:], left - part
+        got += decoder.received(count - left)
+    decoder.finish()
     assert got == sent
 
 

@@ -37,7 +37,7 @@ __all__ = ["PipeLink"]
 
 logger = logging.getLogger(__name__)
 
-_LARGE_FRAME_BYTES_PER_WAKE_UP = 1024 * 1024
+_LARGE_FRAME_BYTES_PER_WAKE_UP = 256 * 1024
 _FRAMES_AT_ONCE = 128
 """After so many frames, it is checked whether the loop's turn has time left."""
 
@@ -258,7 +258,7 @@ class PipeLink:
             count = 0
             if not decoder.has_frames_left:
                 try:
-                    count = os.readv(fd, (decoder.get_buffer(),))
+                    count = os.readv(fd, decoder.get_buffers())
                 except BlockingIOError:
                     return False
                 except ConnectionError:
