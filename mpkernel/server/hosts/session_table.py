@@ -10,7 +10,7 @@ from mpkernel.errors import KernelFailed, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.load import Load
 from mpkernel.server.sessions.base import BaseSession
-from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Frame
+from mpkernel.wire.frames import Channel, Frame, cost_of
 from mpkernel.wire.messages import Credit, KernelCreated, KernelExited, Running
 
 __all__ = ["SessionTable"]
@@ -96,19 +96,21 @@ class SessionTable:
             frames: as they arrived.
             on_news: called with each management message: the session's number and the payload.
         """
-        sessions = self._sessions
+        number, run = 0, []  # messages of one session that follow one another
         for frame in frames:
-            if frame.channel is _MANAGEMENT:
+            is_management = frame.channel is _MANAGEMENT
+            if frame.session == number and not is_management:
+                run.append(frame)
+                continue
+            if run:
+                self._hand_over(number, run)
+            if is_management:
+                run = []
                 on_news(frame.session, frame.payload)
-            elif (session := sessions.get(frame.session)) is not None:
-                try:
-                    session.received(frame.channel, frame.payload)
-                except ProtocolError:  # the host's fault
-                    raise
-                except Exception as error:  # noqa: BLE001 (`_fail` logs it)
-                    self._fail(session, error)
             else:
-                self._drop(frame)
+                number, run = frame.session, [frame]
+        if run:
+            self._hand_over(number, run)
 
     def news(self, number: int, message: KernelCreated | KernelExited | Running | Credit) -> None:
         """News of a session's kernel arrived."""
@@ -144,6 +146,18 @@ class SessionTable:
             except Exception as error:  # noqa: BLE001 (`_fail` logs it)
                 self._fail(session, error)
 
+    def _hand_over(self, number: int, messages: Sequence[Frame]) -> None:
+        session = self._sessions.get(number)
+        if session is None:
+            self._drop(number, messages)
+            return
+        try:
+            session.received(messages)
+        except ProtocolError:  # the host's fault
+            raise
+        except Exception as error:  # noqa: BLE001 (`_fail` logs it)
+            self._fail(session, error)
+
     def _exited(self, session: BaseSession, error: str | None) -> None:
         del self._sessions[session.number]
         self.load.ended(session.number)
@@ -169,12 +183,12 @@ class SessionTable:
             )
         )
 
-    def _drop(self, frame: Frame) -> None:
-        if frame.session == 0:
+    def _drop(self, number: int, messages: Sequence[Frame]) -> None:
+        if number == 0:
             raise ProtocolError("it sends output of no session")
-        self.get(frame.session)
-        self.forgiven_bytes += len(frame.payload) + MESSAGE_COST_BYTES
-        logger.debug("dropped output of no session number=%d", frame.session, app=self._app)
+        self.get(number)
+        self.forgiven_bytes += cost_of(messages)
+        logger.debug("dropped output of no session number=%d", number, app=self._app)
 
 
 def _failure(session: BaseSession, error: str) -> KernelFailed:

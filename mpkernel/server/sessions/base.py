@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
 from mpkernel.errors import (
     HostUnresponsive,
@@ -24,7 +25,7 @@ from mpkernel.server.sessions.journal import Journal
 from mpkernel.server.sessions.outbox import Outbox
 from mpkernel.server.sessions.recovery_record import RecoveryRecord
 from mpkernel.server.sessions.traffic import SessionTraffic
-from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message, encode_header
+from mpkernel.wire.frames import Channel, Frame, Message, cost_of, encode_header
 from mpkernel.wire.messages import StopKernel, encode
 
 __all__ = ["BaseSession"]
@@ -238,16 +239,17 @@ class BaseSession(SessionEvents):
         if done >= self.record.settled_after:
             self.record.settle()
 
-    def received(self, channel: Channel, payload: bytes) -> None:
-        """Called by the host: a message arrived."""
+    def received(self, messages: Sequence[Frame]) -> None:
+        """Called by the host: messages arrived."""
         if self._over:  # the session has failed, and its kernel was not told yet
-            self.taken(len(payload) + MESSAGE_COST_BYTES)
+            self.taken(cost_of(messages))
             return
         if self._journal is not None:
             with self._lock:
                 if self._journal is not None:
-                    self._journal.received(payload)
-        self.on_message(channel, payload)
+                    for message in messages:
+                        self._journal.received(message.payload)
+        self.on_messages(messages)
 
     def suspend(self) -> None:
         """Called by the host: it has ended. From now on the journal keeps what is sent."""

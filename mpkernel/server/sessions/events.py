@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 
 from mpkernel.errors import MPKernelError
 from mpkernel.server.supervision.deaths import Death
-from mpkernel.wire.frames import Channel
+from mpkernel.wire.frames import Channel, Frame
 
 __all__ = ["SessionEvents"]
 
@@ -24,6 +25,11 @@ class SessionEvents(abc.ABC):
     @abc.abstractmethod
     def on_message(self, channel: Channel, payload: bytes) -> None:
         """A message arrived."""
+
+    def on_messages(self, messages: Sequence[Frame]) -> None:
+        """Messages arrived, in this order. Default: `on_message` is called with each of them."""
+        for message in messages:
+            self.on_message(message.channel, message.payload)
 
     @abc.abstractmethod
     def on_end(self, error: MPKernelError | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
+from collections.abc import Sequence
 from typing import Self
 
 from mpkernel.aio.patience import patient_timeout
@@ -14,7 +15,7 @@ from mpkernel.server.sessions.app_and_host import AppOfSession
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.sessions.journal import Journal
 from mpkernel.server.supervision.deaths import Death
-from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
+from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Frame, Message, cost_of
 
 __all__ = ["QueuedSession"]
 
@@ -41,10 +42,9 @@ class QueuedSession(BaseSession):
         self, app: AppOfSession[BaseSession], session_id: str, journal: Journal | None = None
     ) -> None:
         super().__init__(app, session_id, journal)
-        # A message is one item of each queue. The garbage collector does not go through such items:
-        # going through a hundred thousand messages would stop the loop for a while.
-        self._channels: deque[Channel] = deque()
-        self._payloads: deque[bytes] = deque()
+        # Frames, which the garbage collector does not go through, not `Message`s: going through a
+        # hundred thousand of them would stop the loop for a while.
+        self._frames: deque[Frame] = deque()
         # These are as many messages as fit into the window, and some more. Without a bound on empty
         # messages, the loop would often have to wait for the garbage collector.
         self._most_messages_of_a_process = app.settings.window_bytes // MESSAGE_COST_BYTES + 1024
@@ -59,15 +59,14 @@ class QueuedSession(BaseSession):
 
     @property
     def unread_bytes(self) -> int:
-        kept = sum(len(payload) + MESSAGE_COST_BYTES for payload in self._payloads.copy())
-        return kept + self._untold_bytes
+        return cost_of(self._frames.copy()) + self._untold_bytes
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Message:
         """See `Session.__anext__`."""
-        while not self._payloads:
+        while not self._frames:
             if self._closed:
                 raise StopAsyncIteration
             if self._ended.is_set():
@@ -81,12 +80,13 @@ class QueuedSession(BaseSession):
         if self._taken_in_a_row > _TAKEN_IN_A_ROW:
             self._taken_in_a_row = 0
             await asyncio.sleep(0)
-        message = _new_message((self._channels.popleft(), self._payloads.popleft()))
-        self._untold_bytes += len(message.payload) + MESSAGE_COST_BYTES
-        if not self._payloads or self._untold_bytes > _UNTOLD_BYTES:
+        frame = self._frames.popleft()
+        payload = frame.payload
+        self._untold_bytes += len(payload) + MESSAGE_COST_BYTES
+        if not self._frames or self._untold_bytes > _UNTOLD_BYTES:
             count, self._untold_bytes = self._untold_bytes, 0
             self.taken(count)
-        return message
+        return _new_message((frame.channel, payload))
 
     async def started(self) -> None:
         """Wait until the kernel's thread runs.
@@ -129,22 +129,24 @@ class QueuedSession(BaseSession):
         self._started.set()
 
     def on_message(self, channel: Channel, payload: bytes) -> None:
+        self.on_messages([Frame(channel, self.number, payload)])
+
+    def on_messages(self, messages: Sequence[Frame]) -> None:
         if self._closed:
-            self.taken(len(payload) + MESSAGE_COST_BYTES)
+            self.taken(cost_of(messages))
             return
-        if len(self._payloads) > self._most_messages:
+        if len(self._frames) > self._most_messages:
             raise ProtocolError(
-                f"{len(self._payloads)} messages of session {self.session_id} wait for a client"
+                f"{len(self._frames)} messages of session {self.session_id} wait for a client"
                 " that does not read, beyond its window"
             )
-        self._channels.append(channel)
-        self._payloads.append(payload)
+        self._frames.extend(messages)
         self._changed.set()
 
     def suspend(self) -> None:
         super().suspend()
         # What came from this process is kept beside what the next one may send.
-        self._most_messages = len(self._payloads) + self._most_messages_of_a_process
+        self._most_messages = len(self._frames) + self._most_messages_of_a_process
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
         assert self._journal is not None
