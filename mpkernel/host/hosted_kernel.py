@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from mpkernel.errors import ProtocolError
+from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.host.import_path import put_first
 from mpkernel.host.session_files import HostFiles, SessionFiles
 from mpkernel.host.stopping import thread_clock
@@ -63,6 +64,7 @@ class HostedKernel:
         app: str,
         number: int,
         create: CreateKernel,
+        control: ControlPipe,
         writer: StreamWriter,
         host_window: HostWindow,
         files: HostFiles,
@@ -74,6 +76,7 @@ class HostedKernel:
         self.number = number
         self.args = create.args
         self._entry = create.entry
+        self._control = control
         self._writer = writer
         self._window = Window(create.window_bytes, host_window)
         self._credit_bytes = credit_due(create.window_bytes)
@@ -170,10 +173,14 @@ class HostedKernel:
         Raises:
             TimeoutError: none came within `timeout_s` seconds. Default: wait for ever.
         """
-        try:
-            message = self._inbox.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"no message within {timeout_s} s") from None
+        message = None
+        if timeout_s is None and self._interrupt is None:
+            message = self._control.receive(self.number, self._inbox)
+        if message is None:
+            try:
+                message = self._inbox.get(timeout=timeout_s)
+            except queue.Empty:
+                raise TimeoutError(f"no message within {timeout_s} s") from None
         if message is None:
             self._inbox.put(None)
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from mpkernel.errors import ProtocolError
+from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.host.kernel import Kernel
 from mpkernel.host.session_files import HostFiles
@@ -30,12 +31,14 @@ class Kernels:
     def __init__(
         self,
         app: str,
+        control: ControlPipe,
         writer: StreamWriter,
         host_window_bytes: int,
         files: HostFiles,
         stopping: Stopping,
     ) -> None:
         self._app = app
+        self._control = control
         self._files = files
         self._writer = writer
         self._host_window = HostWindow(host_window_bytes)
@@ -60,6 +63,7 @@ class Kernels:
             self._app,
             number,
             create,
+            self._control,
             self._writer,
             self._host_window,
             self._files,

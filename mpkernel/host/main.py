@@ -13,7 +13,6 @@ import fcntl
 import multiprocessing.process
 import os
 import resource
-import select
 import signal
 import sys
 from functools import partial
@@ -21,6 +20,7 @@ from typing import Any, NoReturn
 
 from mpkernel.errors import ProtocolError
 from mpkernel.host import console, descriptors
+from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.host.ending import at_leave, leave_at_once, leave_in_order
 from mpkernel.host.kernels import Kernels
 from mpkernel.host.orphans import adopt_orphans, reap_orphans
@@ -31,7 +31,7 @@ from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
 from mpkernel.host_mark import mark_own_process
 from mpkernel.late_logger import late_logger
-from mpkernel.wire.frames import Channel, Frame, FrameDecoder, FrameLost, encode_header
+from mpkernel.wire.frames import Channel, Frame, FrameLost, encode_header
 from mpkernel.wire.messages import (
     ConsoleText,
     CreateKernel,
@@ -55,7 +55,8 @@ __all__ = ["main"]
 logger = late_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_LONGEST_WAIT_S = 3600.0  # `poll` has a longest time-out; the times in settings have none
+_LONGEST_WAIT_S = 3600.0  # a wait has a longest time-out; the times in settings have none
+_NOT_BEFORE_S = 0.001  # a wait may end a little early, and would have to be repeated
 _MANAGEMENT = Channel.MANAGEMENT  # looking it up there costs more than comparing with it
 
 
@@ -103,16 +104,12 @@ class Dispatcher:
         self._control_fd = control_fd
         self._stream_fd = stream_fd
         self._server_fd = _pidfd(server_pid)
-        self._decoder = FrameDecoder()
+        self._control = ControlPipe(control_fd, self._server_fd)
         self._writer: StreamWriter | None = None
         self._kernels: Kernels | None = None
         self._files: HostFiles | None = None
         self._warming: Warming | None = None
         self._is_forgotten = False
-        self._poll = select.poll()
-        self._poll.register(control_fd, select.POLLIN)
-        if self._server_fd is not None:
-            self._poll.register(self._server_fd, select.POLLIN)
 
     def run(self) -> NoReturn:
         """Dispatch until the host ends.
@@ -139,22 +136,14 @@ class Dispatcher:
             ConnectionError: the server is gone.
             ProtocolError: the server sent what does not follow the protocol.
         """
-        for fd, _ in self._poll.poll(self._until_next_due_ms()):
-            if fd == self._server_fd:
-                leave_at_once()
+        if self._control.wait(self._until_next_due_s()):
             self._read()
 
     def _read(self) -> None:
-        count = os.readv(self._control_fd, [self._decoder.get_buffer()])
-        if count == 0:
-            raise ConnectionError("end of file on the control Pipe")
         try:
-            frames = self._decoder.received(count)
+            self._control.read(self._dispatch)
         except FrameLost as lost:
             self._require_kernels().lost(lost)
-            return
-        for frame in frames:
-            self._dispatch(frame)
 
     def _dispatch(self, frame: Frame) -> None:
         if frame.channel is not _MANAGEMENT:
@@ -201,7 +190,7 @@ class Dispatcher:
             self._warming.wait_gone()
             self._warming = None
         sys.argv = list(setup.argv)
-        self._decoder.max_frame_bytes = setup.max_frame_bytes
+        self._control.decoder.max_frame_bytes = setup.max_frame_bytes
         self._writer = StreamWriter(
             self._stream_fd,
             max_frame_bytes=setup.max_frame_bytes,
@@ -210,11 +199,16 @@ class Dispatcher:
         self._files = HostFiles(self._writer, setup.files)
         at_leave(self._files.close)
         self._kernels = Kernels(
-            setup.app, self._writer, setup.host_window_bytes, self._files, setup.stopping
+            setup.app,
+            self._control,
+            self._writer,
+            setup.host_window_bytes,
+            self._files,
+            setup.stopping,
         )
         self._answer(Ready(os.getpid()))
 
-    def _until_next_due_ms(self) -> float | None:
+    def _until_next_due_s(self) -> float | None:
         """How long the main thread may wait for messages; None for ever. This runs between two
         messages, while a kernel's thread waits for the GIL: it must be fast."""
         expiry_s = self._files.expire() if self._files is not None else None
@@ -222,7 +216,7 @@ class Dispatcher:
         if expiry_s is None and stop_s is None:
             return None
         due_s = min(due_s for due_s in (expiry_s, stop_s) if due_s is not None)
-        return min(due_s, _LONGEST_WAIT_S) * 1000 + 1
+        return min(due_s, _LONGEST_WAIT_S) + _NOT_BEFORE_S
 
     def _require_kernels(self) -> Kernels:
         if self._kernels is None:
@@ -244,9 +238,8 @@ class Dispatcher:
         if self._is_forgotten:
             return
         self._is_forgotten = True
-        for fd in (self._control_fd, self._stream_fd, self._server_fd):
-            if fd is not None:
-                os.close(fd)
+        self._control.forget()
+        os.close(self._stream_fd)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         if console.installed():

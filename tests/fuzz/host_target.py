@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mpkernel.errors import ProtocolError
-from mpkernel.host import ending
+from mpkernel.host import control_pipe, ending
 from mpkernel.host import main as host
 from mpkernel.wire.frames import Channel, FrameDecoder
 from mpkernel.wire.messages import decode_up
@@ -44,6 +44,8 @@ class HostTarget:
         self._importers = set(sys.path_importer_cache)
         self._in_order, self._at_once = host.leave_in_order, host.leave_at_once
         host.leave_in_order = host.leave_at_once = _left
+        self._in_a_row = control_pipe._IN_A_ROW
+        control_pipe._IN_A_ROW = sys.maxsize  # only the dispatcher reads, for `_Life.hear` to count
         self._threads_faults: list[BaseException] = []
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_fault
 
@@ -80,6 +82,7 @@ class HostTarget:
         self._sink.close()
         host.leave_in_order, host.leave_at_once = self._in_order, self._at_once
         threading.excepthook = self._excepthook
+        control_pipe._IN_A_ROW = self._in_a_row
 
     def _on_thread_fault(self, arguments: threading.ExceptHookArgs) -> None:
         self._threads_faults.append(arguments.exc_value or RuntimeError(str(arguments)))
@@ -127,8 +130,9 @@ class _Life:
         ending._leave_hooks.clear()
         self._sink.remove(self._control.fileno())
         self._sink.remove(self._stream.fileno())
-        if dispatcher._server_fd is not None:
-            os.close(dispatcher._server_fd)
+        for fd in (dispatcher._server_fd, dispatcher._control._wake_fd):
+            if fd is not None:
+                os.close(fd)
         for end in (self._control, self._host_control, self._stream, self._host_stream):
             end.close()
 

@@ -39,6 +39,23 @@ async def test_a_kernel_answers_its_client(open_kernel: Open) -> None:
     assert await ask(session, b"") == b""
 
 
+async def test_a_kernel_that_is_alone_in_use_is_stopped_and_makes_room_for_others_as_ever(
+    open_kernel: Open,
+) -> None:
+    first = await open_kernel("echo")
+    for number in range(20):  # its thread reads the Pipe itself by now
+        assert await ask(first, b"%d" % number) == b"%d" % number
+    second = await open_kernel("echo")
+    for number in range(20):
+        assert await ask(first, b"first %d" % number) == b"first %d" % number
+        assert await ask(second, b"second %d" % number) == b"second %d" % number
+    for number in range(20):
+        assert await ask(second, b"%d" % number) == b"%d" % number
+    for session in (second, first):
+        session.stop()
+        assert [message async for message in session] == []
+
+
 async def test_sessions_of_an_app_share_its_process_and_another_app_has_its_own(
     open_kernel: Open, tmp_path: Path
 ) -> None:
