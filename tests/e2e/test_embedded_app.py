@@ -30,7 +30,7 @@ with pytest.warns() as _:  # Starlette's about its own choice of packages
     from starlette.testclient import TestClient
 
 SLIDER = str(NOTEBOOKS / "slider.py")
-CLIENTS = 3
+CLIENTS = 6
 PATIENCE_S = 60.0
 
 
