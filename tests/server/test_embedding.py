@@ -143,9 +143,10 @@ class TestInterpreter:
         ],
     )
     async def test_what_is_no_python_is_named_with_its_remedy(
-        self, open_kernel: Open, program: Any, says: str
+        self, open_kernel: Open, monkeypatch: pytest.MonkeyPatch, program: Any, says: str
     ) -> None:
-        multiprocessing.spawn.set_executable(program)
+        # Older versions of 3.11 have None from a `sys.executable` that is None, but cannot set it.
+        monkeypatch.setattr(multiprocessing.spawn, "_python_exe", program)
         with pytest.raises(HostStartError, match=says) as caught:
             await open_kernel("echo")
         assert "multiprocessing.set_executable" in caught.value.remedy

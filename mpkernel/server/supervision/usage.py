@@ -47,8 +47,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cpus_of(usages: Sequence[Usage]) -> float | None:
-    """How many processors a host used lately, 1.0 for one at full load; None while it was looked at
-    less than twice.
+    """How many processors a host used between the last two looks at it, 1.0 for one at full load;
+    None while there were less than two, or no time passed between them.
 
     Args:
         usages: the latest looks at it, the oldest first.
@@ -56,8 +56,11 @@ def cpus_of(usages: Sequence[Usage]) -> float | None:
     if len(usages) < 2:
         return None
     before, after = usages[-2], usages[-1]
+    passed_s = after.taken_at - before.taken_at
+    if passed_s <= 0:
+        return None
     # What a child has used is gone from the sum when nobody waits for the child.
-    return round(max(0.0, after.cpu_s - before.cpu_s) / (after.taken_at - before.taken_at), 2)
+    return round(max(0.0, after.cpu_s - before.cpu_s) / passed_s, 2)
 
 
 def created_at(pid: int) -> int:
