@@ -156,7 +156,7 @@ async def test_a_cell_that_runs_ends_in_the_old_worker_while_the_new_one_serves(
         await gone(old)
         assert (tmp_path / "ended").exists()
         await reconnect(held)
-        await held.wait_for("went 0")
+        await held.wait_for("went 1")  # its session comes back with its value
 
 
 async def test_a_preloaded_application_and_a_killed_worker_are_served_again() -> None:

@@ -141,6 +141,8 @@ class TestAServer:
         before = 0.0
         for deaths in (1.0, 2.0):
             session = await pool.open_session(APP, kernel=ECHO)
+            session.send(Channel.CONTROL, b"the third message, after those that open the session")
+            await anext(session)
             found = await shown(path, functools.partial(has_more_messages, before))
             before = number(found, "host_messages_total") or 0
             host = pool.hosts[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import FrameType
 from typing import Any
@@ -28,7 +29,8 @@ def test_a_process_has_the_number_of_one_that_has_ended() -> None:
 
 
 class Work:
-    """Counts the bytecodes that run in a `with` block, and in what it calls.
+    """Counts the bytecodes that run in a `with` block, and in what it calls. No garbage is
+    collected meanwhile: that would run code of other tests.
 
     Attributes:
         count: how many.
@@ -36,12 +38,14 @@ class Work:
 
     def __enter__(self) -> Work:
         self.count = 0
+        gc.disable()
         self._before = sys.gettrace()
         sys.settrace(self._trace)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(self._before)
+        gc.enable()
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         frame.f_trace_opcodes = True

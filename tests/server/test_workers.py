@@ -261,12 +261,16 @@ async def test_a_worker_that_leaves_is_waited_for_and_its_browsers_connect_again
         assert await opening is None
 
 
-async def test_a_worker_that_does_not_end_is_not_waited_for_for_ever() -> None:
+async def test_the_session_of_a_worker_that_does_not_end_is_taken_from_it() -> None:
     async with worker(nothing) as owner, worker(nothing, leave_s=0.2) as other:
         await owner.page_opens("s")
         owner.leave()
-        with pytest.raises(PeerGone, match="does not end"):
-            await other.page_opens("s")
+        assert await other.page_opens("s") is None
+        await owner.close()
+        async with worker(nothing) as third:
+            peer = third.owner_of("s")
+            assert peer is not None
+            assert peer.name == other.name
 
 
 FOREIGN = """

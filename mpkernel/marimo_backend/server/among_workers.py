@@ -37,7 +37,8 @@ logger = get_logger(__name__)
 
 _SESSION_HEADER = b"marimo-session-id"
 _MOST_ATTEMPTS = 5
-_END_AFTER_S = 10.0
+_ENDS_WITHIN_S = 10.0
+"""How long a page waits for the end of the process that had its session."""
 _UNKEPT_S = 60.0
 _RESTARTED = 1012
 _TRY_AGAIN_LATER = 1013
@@ -243,7 +244,7 @@ async def _started_worker(shared: SharedPool, scope: Any) -> Worker | None:
             shared.has_session,
             most_bytes=settings.max_frame_bytes,
             keep_s=settings.session_store_ttl_s if settings.session_store else _UNKEPT_S,
-            leave_s=settings.drain_grace_s + _END_AFTER_S,
+            leave_s=_ENDS_WITHIN_S,
         )
         await worker.start()
     except OSError as error:

@@ -7,9 +7,9 @@ session.
 
 A link is made in one step, which fails if there is one already: of two workers that claim a session
 at once, one gets it, and the other one reads who has. Only the worker that a link names removes it,
-as long as it lives. The links of a worker that is dead are removed by whoever finds it dead, under
-a lock on the directory. A worker's name says which process it is, so that another process with the
-same id is not taken for it.
+as long as it lives and does not take too long to end. The links of a worker that is dead are
+removed by whoever finds it dead, under a lock on the directory. A worker's name says which process
+it is, so that another process with the same id is not taken for it.
 """
 
 from __future__ import annotations
@@ -88,6 +88,18 @@ class Claims:
             else:
                 return self.name
 
+    def take_over(self, session: str, owner: str) -> str:
+        """Claim a session for this worker, also if that other worker has it. Returns the name of
+        the worker that has it then. May wait for other workers.
+
+        Raises:
+            OSError: no link can be made.
+        """
+        with _locked(self._directory):
+            if self.owner(session) == owner:
+                os.unlink(self._link(session))
+            return self.claim(session)
+
     def owner(self, session: str) -> str | None:
         """The name of the worker that has claimed a session; None for nobody."""
         try:
@@ -96,9 +108,10 @@ class Claims:
             return None
 
     def release(self, session: str) -> None:
-        """Give back a session that this worker has claimed."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._link(session))
+        """Give back a session, if this worker has it."""
+        if self.owner(session) == self.name:
+            with suppress(FileNotFoundError):
+                os.unlink(self._link(session))
 
     def others(self) -> list[str]:
         """The names of the other workers, without those that are known to be dead."""

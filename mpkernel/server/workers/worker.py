@@ -32,7 +32,7 @@ class Worker:
         is_live: whether this worker has a session that has not ended.
         most_bytes: how long one message to or from a browser may be.
         keep_s: how long a session that has ended may come back.
-        leave_s: how long a worker may take to end.
+        leave_s: how long a worker may take to end before its sessions are taken from it.
 
     Raises:
         OSError: this worker cannot be found by the others.
@@ -75,22 +75,18 @@ class Worker:
 
     async def page_opens(self, session: str) -> Peer | None:
         """A page connects with a session: who has it? None: this worker, from now on, until
-        `page_left` was called as often. A worker that is about to end is waited for.
+        `page_left` was called as often. A worker that is about to end is waited for, so that the
+        session comes back as it was. If code of others keeps it from ending, the session is taken
+        from it: then it begins anew here.
 
         Raises:
-            PeerGone: the worker that has it still does not end.
             PeerSilent: the worker that has it is stopped, or its event loop stands still.
         """
         if session in self._pages:
             self._pages[session] += 1
             return None
         try:
-            async with asyncio.timeout(self._leave_s):
-                peer = await self._claimed(session)
-        except TimeoutError as error:
-            raise PeerGone(
-                f"the server's process that has the session {session} does not end"
-            ) from error
+            peer = await self._claimed(session)
         except OSError as error:
             peer = None
             if not self._is_leaving:
@@ -157,6 +153,8 @@ class Worker:
         await off_the_loop(self._claims.leave)
 
     async def _claimed(self, session: str) -> Peer | None:
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + self._leave_s
         while True:
             owner = self._claims.claim(session)
             if owner == self.name:
@@ -165,12 +163,14 @@ class Worker:
             try:
                 await peer.reach()
             except PeerGone:
-                if not self._claims.is_dead(owner):
+                if self._claims.is_dead(owner):
+                    if self._peers.pop(owner, None) is peer:  # not for another page already
+                        peer.close()
+                    await off_the_loop(partial(self._claims.bury, owner))
+                elif loop.time() < patient_until:
                     await asyncio.sleep(_STEP_S)
-                    continue
-                if self._peers.pop(owner, None) is peer:  # not for another page already
-                    peer.close()
-                await off_the_loop(partial(self._claims.bury, owner))
+                else:
+                    await off_the_loop(partial(self._claims.take_over, session, owner))
             else:
                 return peer
 
