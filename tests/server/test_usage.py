@@ -156,8 +156,9 @@ def test_a_number_that_became_anothers_between_two_samples_is_not_counted(
 def test_a_host_whose_number_became_anothers_between_two_samples_is_left_out(
     start: Start, sampler: Sampler, exchanged: dict[int, int]
 ) -> None:
-    program, other = start("say('ready'); stay()"), start("say('ready'); stay()")
-    program.hear()
+    program = start("say('ready'); stay()")
+    program.hear()  # so that the other one does not begin in the same tick of the system's clock
+    other = start("say('ready'); stay()")
     other.hear()
     host = {program.pid: created_at(program.pid)}
     assert list(sampler.sample(host)) == [program.pid]
