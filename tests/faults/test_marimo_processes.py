@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +21,19 @@ from waiting import until
 REFUSED = "no process could be launched"
 
 
-async def test_tabs_go_on_and_come_back_when_there_are_processes_again(tmp_path: Path) -> None:
+@pytest.fixture
+def notebook() -> Iterator[Path]:
+    """A copy that every user may read: the checkout may lie in somebody's home."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(shutil.copy(NOTEBOOK, folder))
+
+
+async def test_tabs_go_on_and_come_back_when_there_are_processes_again(
+    notebook: Path, tmp_path: Path
+) -> None:
     program = (*as_somebody(), *PROGRAM)
-    with Server(NOTEBOOK, program=program, options=["--standby", "0"]) as server:
+    with Server(notebook, program=program, options=["--standby", "0"]) as server:
         early = Tab(server.url, query={"name": "early"})
         with no_more_processes(server.pid), pytest.raises(TabClosed, match="KERNEL_STARTUP_ERROR"):
             await early.open()

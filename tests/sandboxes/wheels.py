@@ -33,7 +33,8 @@ def write_wheel(folder: Path, name: str, version: str, *, needs: Sequence[str] =
 
 
 def write_c_wheel(folder: Path, name: str, version: str) -> Path:
-    """The same; the module is written in C, for the Python that runs this."""
+    """The same; the module is written in C, for the Python that runs this. A C compiler and this
+    Python's headers are needed."""
     file = f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     with tempfile.TemporaryDirectory() as scratch:
         source, built = Path(scratch, f"{name}.c"), Path(scratch, file)
