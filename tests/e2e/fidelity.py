@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,15 +175,29 @@ class Outcomes:
         await self._stack.aclose()
 
     async def of(self, feature: Feature, backend: Backend) -> object:
-        """What the feature's check saw with the backend, without paths and ports."""
+        """What the feature's check saw with the backend, without paths and ports.
+
+        A check that fails with marimo alone is made once more: its page lost the value of an
+        element once in some hundred runs on a busy machine, and what is compared with mpkernel
+        is what marimo means to do.
+        """
         key = (feature.name, backend.key)
         if key not in self._seen:
-            async with self._visit(feature, backend) as visit:
-                seen = json.dumps(await feature.check(visit))
-                for part, name in ((str(visit.folder), "FOLDER"), (str(visit.server.port), "PORT")):
-                    seen = seen.replace(part, name)
-                self._seen[key] = json.loads(seen)
+            try:
+                self._seen[key] = await self._check(feature, backend)
+            except AssertionError as failure:
+                if backend is not ALONE or backend.key in feature.unsupported:
+                    raise
+                warnings.warn(f"{feature.name} with marimo alone: {failure}", stacklevel=2)
+                self._seen[key] = await self._check(feature, backend)
         return self._seen[key]
+
+    async def _check(self, feature: Feature, backend: Backend) -> object:
+        async with self._visit(feature, backend) as visit:
+            seen = json.dumps(await feature.check(visit))
+            for part, name in ((str(visit.folder), "FOLDER"), (str(visit.server.port), "PORT")):
+                seen = seen.replace(part, name)
+            return json.loads(seen)
 
     @contextlib.asynccontextmanager
     async def _visit(self, feature: Feature, backend: Backend) -> AsyncIterator[Visit]:

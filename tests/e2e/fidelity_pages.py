@@ -189,6 +189,7 @@ async def embedding(visit: Visit) -> object:
     page = await visit.open()
     await shows(page, "inner product 2 end")
     await shows(page, "outer sees 2 end")
+    await shows(page, "Clone")  # the last cell has run
     await page.get_by_role("slider").press("ArrowRight")
     await shows(page, "outer sees 4 end")
     await press(page, "Double")
