@@ -1,7 +1,8 @@
 """What the server's journal and an app's process send each other about elements and their values.
 
 When a session is restored, the journal wraps values in `RestoredValue`, `RestoredModel` and
-`Click`; `restoring` decides what is done with each. `WidgetShown` goes the other way.
+`Click`; `restoring` decides what is done with each. `WidgetShown` and `ClickUndone` go the other
+way.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 __all__ = [
+    "CLICK_UNDONE",
     "LASTING_PREFIX",
     "WIDGET_SHOWN",
     "Click",
+    "ClickUndone",
     "RestoredModel",
     "RestoredValue",
     "WidgetShown",
@@ -24,9 +27,15 @@ LASTING_PREFIX = "6d706b65-"
 
 
 class RestoredValue(NamedTuple):
-    """What an element was set to."""
+    """What an element was set to.
+
+    Attributes:
+        value: what the page sent.
+        is_undone: whether the server ended before the kernel was known to have done the command.
+    """
 
     value: Any
+    is_undone: bool = False
 
 
 class RestoredModel(NamedTuple):
@@ -57,3 +66,14 @@ class WidgetShown(msgspec.Struct, tag_field="op", tag="mpkernel-widget", frozen=
 
 WIDGET_SHOWN = b'{"op":"mpkernel-widget"'
 """How the JSON of `WidgetShown` begins."""
+
+
+class ClickUndone(msgspec.Struct, tag_field="op", tag="mpkernel-click-undone", frozen=True):
+    """Sent to the session, as JSON among the kernel's messages: an element whose value is undone
+    (see `RestoredValue`) is a button, and its action does not run."""
+
+    object_id: str
+
+
+CLICK_UNDONE = b'{"op":"mpkernel-click-undone"'
+"""How the JSON of `ClickUndone` begins."""

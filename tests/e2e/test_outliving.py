@@ -158,6 +158,36 @@ async def test_values_of_a_cell_that_was_changed_are_named(served: Served) -> No
             )
 
 
+async def test_a_click_that_waited_for_the_killed_server_is_named_and_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELD_CELL", str(tmp_path))
+    served = Served(tmp_path, "held_cell.py")
+    async with served.server() as server:
+        clicked, moved = [await Tab(server.url).open() for _ in range(2)]
+        for tab in (clicked, moved):
+            await tab.wait_for("went 0")
+            await tab.set_ui("go", 1)
+        while not (tmp_path / "began").exists():
+            await asyncio.sleep(0.02)
+        await clicked.set_ui("Press", 1)
+        await moved.set_ui("go", 2)
+        await until_written(served, 2)
+        server.kill()
+        await away(clicked)
+        await away(moved)
+    (tmp_path / "go on").touch()
+    async with served.server(), clicked, moved:
+        await moved.wait_for("went 2")
+        assert "a click" not in banner_of(moved)
+        await clicked.wait_for("went 1")
+        await clicked.wait_for(lambda tab: len(tab.received("banner")) > 1)
+        assert (
+            "a click that may not have been done" in clicked.received("banner")[-1]["description"]
+        )
+        assert "pressed 0 times" in clicked.text
+
+
 @pytest.mark.parametrize("stores", ["true", "false"])
 async def test_a_tab_whose_process_dies_after_a_deploy_runs_the_file_as_it_is_now(
     tmp_path: Path, stores: str

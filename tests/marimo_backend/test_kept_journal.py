@@ -113,6 +113,14 @@ def test_it_brings_back_what_the_first_would_have(
     assert journal.unanswered() == [call for call in ["runs"] if play is play_commands]
 
 
+def test_calls_that_were_not_done_are_answered_for_on_another_server() -> None:
+    sender = Sender()
+    play_commands(sender)
+    journal = loaded_from(sender)
+    journal.begin_anew(commands_of(sender.rebuild())[0])
+    assert journal.unanswered() == ["runs", "waits"]
+
+
 def ids_apart(commands: list[Any]) -> list[Any]:
     """Without the tokens that marimo makes anew for what the journal sends, and without what is
     never kept."""

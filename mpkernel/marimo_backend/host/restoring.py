@@ -6,7 +6,7 @@ decided what is done with each:
 
     RestoredValue  becomes an initial value. Not of a button (its action would run again), not of an
                    element that is made of others (each of these has its own), and not if it does
-                   not fit
+                   not fit. The server is told of a button whose click is undone
     RestoredModel  becomes the state of an element's widget
     Click          a value whose command had not begun. It goes to a button alone; any other element
                    already has it as its initial value
@@ -24,7 +24,13 @@ import msgspec
 
 from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.crossing import Click, RestoredModel, RestoredValue, WidgetShown
+from mpkernel.marimo_backend.crossing import (
+    Click,
+    ClickUndone,
+    RestoredModel,
+    RestoredValue,
+    WidgetShown,
+)
 
 __all__ = ["bind_thread", "restore_elements"]
 
@@ -40,7 +46,8 @@ def restore_elements() -> None:
 
 
 def bind_thread(kernel: HostedKernel) -> None:
-    """Have the kernel that starts on the calling thread tell the journal which widgets it shows."""
+    """Have the kernel that starts on the calling thread tell the server which widgets it shows, and
+    which buttons have undone clicks."""
     _bound.kernel = kernel
 
 
@@ -56,6 +63,8 @@ def _initial_value(ask: Callable[[Any, str], Any], context: Any, object_id: str)
     value = _asked(ask, context, object_id)
     match value:
         case RestoredValue():
+            if value.is_undone and _is_button(element):
+                _tell(ClickUndone(object_id))
             return _restored(context, element, object_id, value.value)
         case RestoredModel():
             _restore_model(element, object_id, value)
@@ -133,10 +142,15 @@ def _resolve_lens(
 
 
 def _tell_of_widget(element: Any, object_id: str) -> None:
-    kernel: HostedKernel | None = getattr(_bound, "kernel", None)
     model_id = getattr(element.widget, "_model_id", None)
-    if kernel is not None and model_id:
-        kernel.send(msgspec.json.encode(WidgetShown(model_id, object_id)))
+    if model_id:
+        _tell(WidgetShown(model_id, object_id))
+
+
+def _tell(message: WidgetShown | ClickUndone) -> None:
+    kernel: HostedKernel | None = getattr(_bound, "kernel", None)
+    if kernel is not None:
+        kernel.send(msgspec.json.encode(message))
 
 
 def _is_button(element: Any) -> bool:

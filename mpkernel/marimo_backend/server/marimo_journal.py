@@ -19,7 +19,13 @@ from typing import Any
 import msgspec
 
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.crossing import WIDGET_SHOWN, Click, RestoredModel, WidgetShown
+from mpkernel.marimo_backend.crossing import (
+    WIDGET_SHOWN,
+    Click,
+    RestoredModel,
+    RestoredValue,
+    WidgetShown,
+)
 from mpkernel.marimo_backend.server.elements import ElementState, too_large
 from mpkernel.marimo_backend.server.journal_entries import (
     Clicks,
@@ -207,6 +213,9 @@ class MarimoJournal(Journal):
 
     def begin_anew(self, command: Any) -> tuple[Any, tuple[str, ...]]:
         """A session that was stored begins on another server, with the notebook as it is there.
+        Clicks and calls of functions that had not been done are not sent again: what was stored may
+        be older than the end of the server, and they may have been done meanwhile. The values of
+        such clicks are marked, and the calls are `unanswered`.
 
         Args:
             command: marimo's, which runs the cells first. `sent` follows, with the same.
@@ -215,32 +224,35 @@ class MarimoJournal(Journal):
             what does not come back, in words.
         """
         state = self._state.copy()
-        self._settle_pending(state, without_running=False)
+        undone = {name for entry in self._pending for name in _counts_in(entry)}
+        for entry in self._settle_pending(state, without_running=False):
+            self._give_up_call(entry)
         cells = SameCells(_codes_in(self._instantiation), _codes_in(command))
         self._state, gone = state.moved(cells.new_id)
         self._good = self._state
         self._instantiation = None
         self._pending.replace(())
         self._begun = self._done = 0
-        self._unanswered.clear()
         self._widgets.clear()
         self._has_lost_request = False  # there is a new one
         lost = self._lost()
         if gone:
             named = cells.named(gone)
             lost += ("what was set in cells that are not the same" + f" ({named})" * bool(named),)
-        values = seam.server("UpdateUIElementCommand").from_ids_and_values
-        return (
-            msgspec.structs.replace(
-                command,
-                set_ui_element_value_request=values(self._state.kept, command.request),
-            ),
-            lost,
-        )
+        clicked = {cells.new_id(name) for name in undone}
+        values = [
+            (name, value._replace(is_undone=name in clicked))
+            if isinstance(value, RestoredValue)
+            else (name, value)
+            for name, value in self._state.kept
+        ]
+        update = seam.server("UpdateUIElementCommand").from_ids_and_values(values, command.request)
+        return msgspec.structs.replace(command, set_ui_element_value_request=update), lost
 
     def unanswered(self) -> list[str]:
-        """The calls of functions that will not be answered: they ran when the process ended, and
-        are not repeated. To be called once after `rebuild`."""
+        """The calls of functions that will not be answered: they ran when the process ended, or
+        had not been done when the server ended, and are not repeated. To be called once after
+        `rebuild` or `begin_anew`."""
         calls, self._unanswered = self._unanswered, []
         return calls
 
@@ -371,13 +383,19 @@ def _upload_again(files: list[str]) -> str:
 def _again(entry: Entry) -> list[Entry]:
     """What must be sent again of a command that had not begun."""
     match entry:
-        case Values(values):
-            # A button's value is the count of its clicks.
-            counts = {name: value for name, value in values.items() if type(value) is int}
+        case Values():
+            counts = _counts_in(entry)
             return [Clicks(counts)] if counts else []
         case Clicks() | Other():
             return [entry]
     return []
+
+
+def _counts_in(entry: Entry) -> dict[str, Any]:
+    """Those values of an entry that may be a button's: the count of its clicks."""
+    if not isinstance(entry, Values | Clicks):
+        return {}
+    return {name: value for name, value in entry.values.items() if type(value) is int}
 
 
 def _is_call(command: Any) -> bool:

@@ -23,7 +23,7 @@ from mpkernel.errors import (
 )
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
-from mpkernel.marimo_backend.crossing import WIDGET_SHOWN
+from mpkernel.marimo_backend.crossing import CLICK_UNDONE, WIDGET_SHOWN
 from mpkernel.marimo_backend.server.arrivals import (
     RESTARTED,
     Arrival,
@@ -47,6 +47,8 @@ logger = get_logger(__name__)
 
 _SPARE_MESSAGES = 1024
 """How many messages more than the window allows may be on their way."""
+
+_CLICK_LOST = "a click that may not have been done (look before you click again)"
 
 
 class Pages(Protocol):
@@ -144,6 +146,7 @@ class MarimoSession(BaseSession):
         self._marimo_journal = journal
         self._was_created = False
         self._missed: _Missed | None = None
+        self._lost_before: tuple[str, ...] | None = None  # until a click is known to be lost, too
         self._is_cut_off = False
 
     @property
@@ -190,9 +193,21 @@ class MarimoSession(BaseSession):
                 return command
             command, lost = self._marimo_journal.begin_anew(command)
         logger.info("session came back", app=self.app.path, session=self.session_id)
-        missed = _Missed(_described(self._arrival.why, lost), None, time.monotonic())
-        self._show_restarted(missed, self._arrival.title)
+        if self._arrival.title == RESTARTED:  # else the clicks are another tab's
+            self._lost_before = lost
+            self._answer_calls()
+        self._show_arrived(self._arrival, lost)
         return command
+
+    def _show_arrived(self, arrival: Arrival, lost: tuple[str, ...]) -> None:
+        missed = _Missed(_described(arrival.why, lost), None, time.monotonic())
+        self._show_restarted(missed, arrival.title)
+
+    def _tell_of_lost_click(self) -> None:
+        """Once: elements are made anew, and the host says it again, when their cell runs again."""
+        lost, self._lost_before = self._lost_before, None
+        if lost is not None and self._arrival is not None:
+            self._show_arrived(self._arrival, (*lost, _CLICK_LOST))
 
     def kept(self) -> bytes | None:
         """See `BaseSession.kept`."""
@@ -209,8 +224,10 @@ class MarimoSession(BaseSession):
     def on_message(self, channel: Channel, payload: bytes) -> None:
         count = len(payload) + MESSAGE_COST_BYTES
         stream = self.stream
-        if stream is None or payload.startswith(WIDGET_SHOWN):
+        if stream is None or payload.startswith((WIDGET_SHOWN, CLICK_UNDONE)):
             self.taken(count)
+            if payload.startswith(CLICK_UNDONE):
+                self._tell_of_lost_click()
             return
         self._outflow.sent(count)
         stream.put(payload)

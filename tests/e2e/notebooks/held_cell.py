@@ -23,6 +23,19 @@ def _(mo):
 
 
 @app.cell
+def _(mo):
+    press = mo.ui.button(value=0, on_click=lambda value: value + 1, label="Press")
+    press
+    return (press,)
+
+
+@app.cell
+def _(mo, press):
+    mo.md(f"pressed {press.value} times")
+    return
+
+
+@app.cell
 def _(folder, go, mo, time):
     if go.value:
         (folder / "began").touch()
