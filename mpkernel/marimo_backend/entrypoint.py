@@ -17,11 +17,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from typing import Any
 
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
 
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
@@ -29,19 +27,13 @@ from mpkernel.marimo_backend.server.arrivals import tell_to_reload
 from mpkernel.marimo_backend.server.banner import showing_banners
 from mpkernel.marimo_backend.server.browsers import naming_browsers
 from mpkernel.marimo_backend.server.events import serve_events
-from mpkernel.marimo_backend.server.file_answers import FileAnswer, with_valid_range
+from mpkernel.marimo_backend.server.file_answers import serve_file
 from mpkernel.marimo_backend.server.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.server.outflow import telling_of_moves
 from mpkernel.marimo_backend.server.reconnecting import session_of, telling_of_reconnection
-from mpkernel.marimo_backend.server.registered_files import (
-    EMPTY_FILE,
-    FILE_ROUTE,
-    RegisteredFiles,
-    opened,
-)
+from mpkernel.marimo_backend.server.registered_files import FILE_ROUTE, RegisteredFiles
 from mpkernel.marimo_backend.server.shared_pool import SANDBOX, PoolLease, shared_pool
 from mpkernel.marimo_backend.server.uploads import taking_out_long_texts
-from shm import Registry, Unavailable
 
 __all__ = [
     "IsolationMiddleware",
@@ -106,7 +98,7 @@ class IsolationMiddleware:
         if lease is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http" and FILE_ROUTE in scope["path"]:
-            await self._serve_file(lease.files, scope, receive, send)
+            await serve_file(self._app, lease.files, scope, receive, send)
         elif scope["type"] == "lifespan":
             await leave_in_order([lease], self._app, scope, receive, send)
         elif (session_id := session_of(scope)) is not None:
@@ -154,35 +146,6 @@ class IsolationMiddleware:
                 stall_timeout_s=timeout_s,
                 on_stall=lambda: lease.page_cut_off(session_id),
             )
-
-    async def _serve_file(self, files: Registry, scope: Any, receive: Any, send: Any) -> None:
-        """Let marimo answer for a registered file only, with the registered length in the path, and
-        keep the file open until its last byte is sent; see `file_answers`. marimo itself would read
-        whatever name and length the URL gives."""
-        head, _, requested = scope["path"].rpartition(FILE_ROUTE)
-        name = requested.partition("-")[2]
-        if name == EMPTY_FILE:
-            await self._app(scope, receive, send)
-            return
-        with ExitStack() as held:
-            try:
-                # Opened here: marimo would open it after it has sent the head of its answer.
-                file = held.enter_context(opened(files, name))
-            except KeyError:
-                refusal = PlainTextResponse("File not found", status_code=404)
-            except Unavailable as error:
-                logger.warning("a virtual file cannot be read for now: %s", error)
-                refusal = PlainTextResponse(
-                    "File cannot be read for now", status_code=503, headers={"Retry-After": "1"}
-                )
-            else:
-                path = f"{head}{FILE_ROUTE}{file.entry.size}-{name}"
-                registered = {**scope, "path": path, "raw_path": path.encode()}
-                answer = FileAnswer(scope, send, file)
-                await self._app(with_valid_range(registered, file.entry), receive, answer.send)
-                return
-            allowed = "read" in scope["auth"].scopes
-            await (refusal if allowed else self._app)(scope, receive, send)
 
     def _lease_for(self, scope: Any) -> PoolLease | None:
         """The lease on the pool of the running loop; None if the application is not isolated.

@@ -76,6 +76,7 @@ SERVER_NAMES = {
     "create_asgi_app": "marimo._server.asgi",
     "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
     "serialize_kernel_message": "marimo._messaging.serde",
+    "virtual_file": "marimo._server.api.endpoints.assets",
 }
 
 HOST_NAMES = {

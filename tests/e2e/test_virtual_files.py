@@ -14,6 +14,7 @@ import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client
 from e2e.test_serving import hosts_of
+from waiting import until_async
 
 from shm.names import tag_of
 
@@ -149,6 +150,12 @@ async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:
             assert part.content == content.content[30 * MIB : 30 * MIB + 10]
             (host,) = hosts_of(server)
             prefix = tag_of(host.pid).prefix
+            process = psutil.Process(server.pid)
+            async with tab.stream(file_in(tab)) as response:
+                await anext(response.aiter_bytes())
+                assert any(prefix in file.path for file in process.open_files())
+            # This client has left.
+            await until_async(lambda: not any(prefix in f.path for f in process.open_files()))
             directories = list(Path(tempfile.gettempdir()).glob(f"{prefix}*"))
             assert directories
             await tab.set_ui("MiB", 1)

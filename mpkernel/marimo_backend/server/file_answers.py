@@ -1,13 +1,18 @@
-"""Answers to requests for virtual files: marimo says what is sent, and the bytes are sent here.
+"""`serve_file`: answers a request for a virtual file.
 
-    request ─▶ marimo ─▶ who may read it, its type, its range, the name of a download
-                 │
-               start ──▶ FileAnswer: Content-Length, ETag, 304 ─▶ slices of the open file ─▶ client
+    request ─▶ is there such a file? ─ no ──────────────────────────────────▶ 404
+                   │ yes: open it
+                   ▼
+               marimo's function for such requests: may this reader have it, its type,
+                   │                                its range, the name of a download
+                   ├─ no: marimo says so to the client
+                   ▼
+               Content-Length, ETag, 304 ─▶ slices of the open file ─▶ client
 
-marimo would fetch each slice with a thread of its own and send the whole file in chunks of unknown
-number. Here the loop copies a slice of shared memory, waits until the client has taken it, and then
-copies the next one. So a client that is slow costs one slice of memory, and a progress bar knows
-how long the file is.
+marimo would call its function and fetch each slice on other threads, and send the whole file in
+chunks of unknown number. Here the loop calls it, copies a slice of shared memory, waits until the
+client has taken it, and then copies the next one. So a client that is slow costs one slice of
+memory, and a progress bar knows how long the file is.
 
 A file never changes under its name and entity tag, so a browser that has it may keep it (RFC 9110,
 sections 8.8.3, 13.1.2 and 13.1.5).
@@ -17,90 +22,177 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, closing
 from typing import Any, TypeAlias
 
-from mpkernel.aio.threads import off_the_loop
-from mpkernel.marimo_backend.server.registered_files import OpenFile
-from shm import Entry
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-__all__ = ["FileAnswer", "with_valid_range"]
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.server.registered_files import EMPTY_FILE, FILE_ROUTE
+from shm import Entry, Reader, Registry, Unavailable
+
+__all__ = ["serve_file"]
+
+logger = logging.getLogger(__name__)
 
 _SLICE_BYTES = 512 * 1024
 """How much is sent at once: copying it takes the loop a fifth of a millisecond at the most."""
 
 _OF_BODIES = (b"content-length", b"content-range", b"content-type")
 
-_Send: TypeAlias = Callable[[Any], Awaitable[None]]
+_App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 _Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
-class FileAnswer:
-    """`send` for marimo's application, in the place of the server's own.
+async def serve_file(app: _App, files: Registry, scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request for a virtual file. The file is open until its last byte is sent: the
+    process that made it may end meanwhile.
 
     Args:
-        scope: the request.
-        send: the server's.
-        file: the file that is asked for.
+        app: marimo's application, which answers what this cannot.
+        files: those that hosts have announced. marimo itself would read whatever name and length
+            the URL gives.
+        scope, receive, send: the request's. marimo has found out already who asks.
+    """
+    head, _, requested = scope["path"].rpartition(FILE_ROUTE)
+    name = requested.partition("-")[2]
+    if name == EMPTY_FILE or scope["method"] not in ("GET", "HEAD"):
+        await app(scope, receive, send)
+        return
+    with ExitStack() as held:
+        try:
+            entry = held.enter_context(files.lease(name))
+            reader = held.enter_context(closing(entry.open()))
+        except KeyError:
+            refusal = PlainTextResponse("File not found", status_code=404)
+        except Unavailable as error:
+            logger.warning("a virtual file cannot be read for now: %s", error)
+            refusal = PlainTextResponse(
+                "File cannot be read for now", status_code=503, headers={"Retry-After": "1"}
+            )
+        else:
+            registered = f"{entry.size}-{name}"
+            scope = {**scope, "path": f"{head}{FILE_ROUTE}{registered}"}
+            scope["raw_path"] = scope["path"].encode()
+            try:
+                response = _marimos_response(_with_valid_range(scope, entry), registered)
+            except HTTPException:
+                await app(scope, receive, send)
+                return
+            await _Answer(scope, receive, send, entry, reader).send(response)
+            return
+        allowed = "read" in scope["auth"].scopes
+        await (refusal if allowed else app)(scope, receive, send)
+
+
+def _marimos_response(scope: Any, registered: str) -> Response:
+    """What marimo answers, without the bytes.
+
+    Args:
+        scope: the request's.
+        registered: the file's size and name, as its path ends.
+
+    Raises:
+        HTTPException: marimo refuses it.
+    """
+    request = Request({**scope, "path_params": {"filename_and_length": registered}})
+    response: Response = seam.server("virtual_file")(request)
+    return response
+
+
+class _Answer:
+    """The answer to one request.
+
+    Args:
+        scope, receive, send: the request's.
+        entry: the file.
+        reader: its bytes.
     """
 
-    def __init__(self, scope: Any, send: _Send, file: OpenFile) -> None:
+    def __init__(self, scope: Any, receive: Any, send: Any, entry: Entry, reader: Reader) -> None:
         self._is_head = scope["method"] == "HEAD"
         self._known = _values(scope, b"if-none-match")
+        self._has_left = False
+        self._receive = receive
         self._send = send
-        self._file = file
-        self._start: Any = None
+        self._entry = entry
+        self._reader = reader
 
-    async def send(self, message: Any) -> None:
-        """Takes a message of marimo's answer."""
-        if message["type"] == "http.response.start":
-            self._start = message
-            return
-        if self._start is not None:
-            has_body, has_more = bool(message.get("body")), message.get("more_body", False)
-            if has_more and not has_body:
-                return  # it says nothing yet
-            start, self._start = self._start, None
-            if self._file.wanted is not None and not has_body:
-                await self._answer(start, *self._file.wanted)
-                return
-            await self._send(start)  # an answer without the file: an error, for example
-        await self._send(message)
-
-    async def _answer(self, start: Any, first: int, end: int) -> None:
-        """Send the bytes from `first` to `end`.
+    async def send(self, response: Response) -> None:
+        """Send what marimo answers, and the bytes that it is about.
 
         Raises:
             BlockNotFound: the file was cut short. The client sees that it did not get all of it.
         """
-        tag = _tag_of(self._file.entry)
-        headers: _Headers = [*start["headers"], (b"etag", tag)]
-        if tag in self._known or b"*" in self._known:
-            kept = [(name, value) for name, value in headers if name.lower() not in _OF_BODIES]
-            await self._send({**start, "status": 304, "headers": kept})
-            await self._send({"type": "http.response.body"})
+        status, headers = response.status_code, list(response.raw_headers)
+        if status not in (200, 206):
+            await self._nothing(status, headers)
             return
-        end = max(first, min(end, self._file.entry.size))
-        if not any(name.lower() == b"content-length" for name, _ in headers):
+        tag = _tag_of(self._entry)
+        headers.append((b"etag", tag))
+        if tag in self._known or b"*" in self._known:
+            kept = [(name, value) for name, value in headers if name not in _OF_BODIES]
+            await self._nothing(304, kept)
+            return
+        first, end = _range_of(response, self._entry.size)
+        if b"content-length" not in dict(headers):
             headers.append((b"content-length", b"%d" % (end - first)))
-        await self._send({**start, "headers": headers})
-        if not self._is_head:
-            slices = self._file.reader.chunks(first, end, chunk_bytes=_SLICE_BYTES)
-            while part := await self._next_of(slices):
-                await self._send({"type": "http.response.body", "body": part, "more_body": True})
-                # Even if a client takes everything at once, the loop must do other work meanwhile.
-                await asyncio.sleep(0)
-        await self._send({"type": "http.response.body"})
+        if self._is_head or first == end:
+            await self._nothing(status, headers)
+            return
+        await self._start(status, headers)
+        if end - first <= _SLICE_BYTES:
+            await self._slices(first, end)
+            return
+        watching = asyncio.ensure_future(self._watch_client())
+        try:
+            await self._slices(first, end)
+        finally:
+            watching.cancel()
 
-    async def _next_of(self, slices: Iterator[bytes]) -> bytes:
-        """The next slice; empty at the end. Only a slice of shared memory is read on the loop's
-        thread, since reading it never waits."""
-        if self._file.entry.source.kind == "temp_file":
-            return await off_the_loop(lambda: next(slices, b""))
-        return next(slices, b"")
+    async def _slices(self, first: int, end: int) -> None:
+        """Send the bytes from `first` to `end`, of which there is one at least."""
+        slices = self._reader.chunks(first, end, chunk_bytes=_SLICE_BYTES)
+        # Only a slice of shared memory is read on the loop's thread, since reading it never waits.
+        waits = self._entry.source.kind == "temp_file"
+        while first < end and not self._has_left:
+            part = await off_the_loop(lambda: next(slices)) if waits else next(slices)
+            first += len(part)
+            await self._body(part, has_more=first < end)
+            # Even if a client takes everything at once, the loop must do other work meanwhile.
+            await asyncio.sleep(0)
+
+    async def _watch_client(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+        self._has_left = True
+
+    async def _nothing(self, status: int, headers: _Headers) -> None:
+        await self._start(status, headers)
+        await self._body(b"", has_more=False)
+
+    async def _start(self, status: int, headers: _Headers) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _body(self, part: bytes, *, has_more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": part, "more_body": has_more})
 
 
-def with_valid_range(scope: Any, entry: Entry) -> Any:
+def _range_of(response: Response, size: int) -> tuple[int, int]:
+    """Which bytes of a file marimo answers with: from, and up to but not including."""
+    given = response.headers.get("content-range")
+    if given is None:
+        return 0, size
+    first, _, last = given.removeprefix("bytes ").partition("/")[0].partition("-")
+    return int(first), int(last) + 1
+
+
+def _with_valid_range(scope: Any, entry: Entry) -> Any:
     """The request, without its range if the range was meant for an earlier file of this name."""
     condition = _values(scope, b"if-range")
     if not condition or _tag_of(entry) in condition:
