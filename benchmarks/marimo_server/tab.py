@@ -246,8 +246,10 @@ class Tab:
     async def _connect(self) -> ClientConnection:
         await self.load()
         query = urlencode({**self._query, "session_id": self.session_id})
+        cookies = self._client.build_request("GET", self.url).headers.get("cookie")
         return await connect(
             f"{self.url.replace('http', 'ws', 1)}ws?{query}",
+            additional_headers={"Cookie": cookies} if cookies else None,
             max_size=None,
             compression=None,
             ping_interval=None,

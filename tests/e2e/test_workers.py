@@ -109,6 +109,35 @@ async def test_a_tab_is_served_by_the_process_that_has_its_session(
             await tab.close()
 
 
+async def test_tabs_of_one_browser_share_their_values_whichever_process_accepts_them(
+    tmp_path: Path,
+) -> None:
+    async with served(tmp_path, MPKERNEL_SESSION_STORE_SCOPE="browser") as server:
+        first, second = workers_of(server)
+        async with client_of(first, server) as own, client_of(second, server) as others:
+            tab = Tab(f"{server.url}/slider", client=own)
+            await connect_through(first, server, tab)
+            await tab.wait_for("in process")
+            await tab.set_ui("Number", 7)
+            await tab.wait_for("number 7 squared")
+            others.cookies = own.cookies
+            beside = Tab(f"{server.url}/slider", client=others)
+            await connect_through(second, server, beside)
+            await beside.wait_for("number 7 squared")
+            assert psutil.Process(pid_of(beside)).ppid() == first.pid
+            await tab.set_ui("Number", 8)
+            await tab.wait_for("number 8 squared")
+            await tab.close()
+            first.kill()
+            await lost(beside)
+            async with Tab(f"{server.url}/slider", client=others) as later:
+                await later.wait_for("number 8 squared")
+                await beside.open()
+                await beside.wait_for("number 7 squared")
+                assert pid_of(beside) == pid_of(later)
+                await beside.close()
+
+
 async def test_files_uploads_and_events_go_through_another_process(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         first, second = workers_of(server)

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from mpkernel.server.workers.claims import Claims
-from mpkernel.server.workers.forwarding import PeerFailed, PeerGone, PeerLost, PeerSilent
+from mpkernel.server.workers.forwarding import Peer, PeerFailed, PeerGone, PeerLost, PeerSilent
 from mpkernel.server.workers.same_server import server_name
 from mpkernel.server.workers.serving import AsgiApp, Content, Receive, Scope, Send
 from mpkernel.server.workers.worker import Worker
@@ -115,6 +115,36 @@ async def test_a_session_has_one_worker_however_many_claim_it_at_once() -> None:
     async with worker(nothing) as one, worker(nothing) as two, worker(nothing) as three:
         found = await asyncio.gather(*(w.page_opens("s") for w in (one, two, three)))
         assert found.count(None) == 1
+
+
+async def test_a_new_session_goes_to_the_worker_that_has_its_group() -> None:
+    async with worker(nothing) as one, worker(nothing) as two:
+        assert await one.page_opens("a", "group") is None
+        peer = await two.page_opens("b", "group")
+        assert peer is not None
+        assert peer.name == one.name
+        assert await one.page_opens("b", "group") is None
+        assert await two.page_opens("of no group") is None
+        assert await two.page_opens("of no group", "group") is None  # it is there already
+        for session in "ab":
+            one.page_left(session)
+        assert await two.page_opens("c", "group") is not None  # the group may come back
+    async with worker(nothing) as three:
+        assert await three.page_opens("c", "group") is None
+
+
+async def test_a_group_whose_worker_is_stopped_does_not_keep_a_page_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with worker(nothing) as one, worker(nothing) as two:
+        assert await one.page_opens("a", "group") is None
+
+        async def silent(_: Peer) -> None:
+            raise PeerSilent("it is stopped")
+
+        monkeypatch.setattr(Peer, "reach", silent)
+        assert await two.page_opens("b", "group") is None
+        two.page_left("b")
 
 
 async def test_a_body_that_the_application_did_not_read_is_not_taken_for_the_next_request() -> None:

@@ -9,6 +9,9 @@ marimo's page names its session in each request but those for virtual files:
                                                  the other workers are asked
     the page itself, its assets                  not at all; any worker serves them
 
+If the setting session_store_scope is "browser", a new session goes to the worker that has the other
+sessions of the same browser: that one knows their values.
+
 What stands before this middleware (authentication, for example) runs in the process that accepted
 the request, what stands behind it in the process that has the session.
 """
@@ -23,6 +26,7 @@ from starlette.responses import PlainTextResponse
 
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend.server.arrivals import former_session
+from mpkernel.marimo_backend.server.browsers import group_of
 from mpkernel.marimo_backend.server.handed_scope import scope_as_bytes, scope_of_bytes
 from mpkernel.marimo_backend.server.reconnecting import session_of
 from mpkernel.marimo_backend.server.registered_files import file_name_in
@@ -87,7 +91,7 @@ class AmongWorkers:
         for _ in range(_MOST_ATTEMPTS):
             try:
                 if peer is None:
-                    peer = await worker.page_opens(session)
+                    peer = await worker.page_opens(session, _group_of(scope))
                 if peer is None:
                     await self._serve_own_page(worker, session, scope, browser)
                     return
@@ -153,7 +157,7 @@ class AmongWorkers:
         if session is None or worker is None:
             await self._app(scope, receive, send)
             return
-        if await worker.page_opens(session) is not None:
+        if await worker.page_opens(session, _group_of(scope)) is not None:
             raise PeerGone(f"the session {session} has moved on to another process")
         try:
             await self._app(scope, receive, send)
@@ -216,6 +220,13 @@ class _Page:
             else:
                 refusal = PlainTextResponse(why, 503, headers={"Retry-After": "1"})
                 await refusal(self._scope, self._receive, self._send)
+
+
+def _group_of(scope: Any) -> str:
+    """Which sessions a page's session should be served with; "" for no others."""
+    settings = shared_pool().hosts.settings
+    by_browser = settings.session_store and settings.session_store_scope == "browser"
+    return group_of(scope) if by_browser else ""
 
 
 async def _worker_of(shared: SharedPool, scope: Any) -> Worker | None:

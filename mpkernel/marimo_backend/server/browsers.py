@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from http.cookies import SimpleCookie
 from typing import Any
 
-__all__ = ["browser_of", "naming_browsers"]
+__all__ = ["browser_of", "group_of", "naming_browsers"]
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -28,6 +28,14 @@ def browser_of(scope: Any) -> str | None:
         if name == b"cookie" and (found := _NAME.search(value.decode("latin-1"))):
             return found[1]
     return None
+
+
+def group_of(scope: Any) -> str:
+    """The name of all sessions that a browser has of the app that a request is for; "" for none."""
+    browser = browser_of(scope)
+    if browser is None:
+        return ""
+    return f"browser {browser} {scope.get('root_path', '')}"
 
 
 def naming_browsers(scope: Any, send: Send, *, ttl_s: float) -> Send:

@@ -10,7 +10,7 @@ from functools import partial
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
 from mpkernel.server.workers.claims import Claims
-from mpkernel.server.workers.forwarding import Peer, PeerGone
+from mpkernel.server.workers.forwarding import Peer, PeerGone, PeerSilent
 from mpkernel.server.workers.serving import AsgiApp, Scope, WorkerSocket
 
 __all__ = ["Worker"]
@@ -60,6 +60,7 @@ class Worker:
         )
         self._peers: dict[str, Peer] = {}
         self._pages: dict[str, int] = {}  # how many pages of a session are connected
+        self._groups: dict[str, str] = {}  # the group of a session that has pages, if it has one
         self._ended: dict[str, asyncio.TimerHandle] = {}  # claims to look at later, by session
         self._is_leaving = False
         self._is_over = False
@@ -73,11 +74,17 @@ class Worker:
         """Serve other workers from now on."""
         await self._socket.listen(self._claims.socket)
 
-    async def page_opens(self, session: str) -> Peer | None:
+    async def page_opens(self, session: str, group: str = "") -> Peer | None:
         """A page connects with a session: who has it? None: this worker, from now on, until
         `page_left` was called as often. A worker that is about to end is waited for, so that the
         session comes back as it was. If code of others keeps it from ending, the session is taken
         from it: then it begins anew here.
+
+        Args:
+            session: which.
+            group: the name of sessions that one worker should have, because they share something: a
+                session that nobody has goes to the worker that has others of its group, if that
+                worker answers. "": it has no group.
 
         Raises:
             PeerSilent: the worker that has it is stopped, or its event loop stands still.
@@ -85,24 +92,30 @@ class Worker:
         if session in self._pages:
             self._pages[session] += 1
             return None
+        is_grouped = group != "" and self._may_join(session, group)
+        if is_grouped:
+            try:
+                peer = await self._taken(group)
+            except PeerSilent as error:
+                logger.warning("a page does not get what its group has: %s", error, session=session)
+                is_grouped, peer = False, None
+            if peer is not None:
+                return peer
+        peer = None
         try:
-            peer = await self._claimed(session)
-        except OSError as error:
-            peer = None
-            if not self._is_leaving:
-                logger.warning("the server's other processes cannot find a session: %s", error)
-        if peer is None:
-            self._pages[session] = self._pages.get(session, 0) + 1
-            if (timer := self._ended.pop(session, None)) is not None:
-                timer.cancel()
+            peer = await self._taken(session)
+        finally:
+            if is_grouped and session in self._pages and session not in self._groups:
+                self._groups[session] = group
+            elif is_grouped:  # another worker has the session, or a page of it holds the group
+                self._left(group, is_group=True)
         return peer
 
     def page_left(self, session: str) -> None:
         """A page has gone for which `page_opens` had returned None. Its session may come back."""
-        self._pages[session] -= 1
-        if not self._pages[session]:
-            del self._pages[session]
-            self._look_later(session)
+        self._left(session)
+        if session not in self._pages and (group := self._groups.pop(session, "")):
+            self._left(group, is_group=True)
 
     def owner_of(self, session: str) -> Peer | None:
         """The other worker that has a session; None if this one has, or nobody."""
@@ -151,6 +164,34 @@ class Worker:
         for timer in self._ended.values():
             timer.cancel()
         await off_the_loop(self._claims.leave)
+
+    def _may_join(self, session: str, group: str) -> bool:
+        """Whether a session may be where its group is: no other worker has it already."""
+        owner = self._claims.owner(session)
+        if owner == self.name:
+            return self._claims.owner(group) in (None, self.name)
+        return owner is None or self._claims.is_dead(owner)
+
+    async def _taken(self, session: str) -> Peer | None:
+        """Who has a session, or a group; None: this worker, for one page more."""
+        try:
+            peer = await self._claimed(session)
+        except OSError as error:
+            peer = None
+            if not self._is_leaving:
+                logger.warning("the server's other processes cannot find a session: %s", error)
+        if peer is None:
+            self._pages[session] = self._pages.get(session, 0) + 1
+            if (timer := self._ended.pop(session, None)) is not None:
+                timer.cancel()
+        return peer
+
+    def _left(self, session: str, *, is_group: bool = False) -> None:
+        self._pages[session] -= 1
+        if not self._pages[session]:
+            del self._pages[session]
+            # What a group shares can come back as long as a session that was live.
+            self._look_later(session, was_live=is_group)
 
     async def _claimed(self, session: str) -> Peer | None:
         loop = asyncio.get_running_loop()
