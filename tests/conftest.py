@@ -32,6 +32,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Servers of the tests store their sessions here, and not where those of this user are.
 _STATE = tempfile.TemporaryDirectory(prefix="mpkernel-state-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
+# What apps print has to reach the server's log without it.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 _SHM = Path("/dev/shm")
 _OF_OURS = ("spawn_main", "mpkernel")

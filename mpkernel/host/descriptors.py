@@ -43,15 +43,15 @@ def bring_back(kernel: HostedKernel, hook: Callable[[ConsoleText], None]) -> Non
     """Have `hook` called with what the process writes to descriptors 1 and 2. Once per process.
 
     It is called on the dispatcher's thread: it must return at once, and neither print nor raise.
-    From now on C code and Python's own files write to these descriptors at the end of each line, as
-    they do at a terminal.
+    From now on C code, too, writes to these descriptors at the end of each line, as it does at a
+    terminal.
 
     Raises:
         OSError: the server is gone.
     """
     global _hook
     _hook = hook
-    _pass_lines_on()
+    _pass_lines_of_c_on()
     kernel.announce(WantConsole())
 
 
@@ -165,12 +165,11 @@ class Runs:
         return max(found)[1]
 
 
-def _pass_lines_on() -> None:
+def _pass_lines_of_c_on() -> None:
     import ctypes
 
     if sys.__stdout__ is None or sys.__stdout__.write_through:
         return  # PYTHONUNBUFFERED is set, for C code, too: nothing is held back
-    sys.__stdout__.reconfigure(line_buffering=True)
     libc = ctypes.CDLL(None)
     try:
         stdout = ctypes.c_void_p.in_dll(libc, "__stdoutp" if sys.platform == "darwin" else "stdout")

@@ -87,6 +87,7 @@ def main(
     for fd in (control_fd, stream_fd, faults_fd, sentinel_fd):
         os.set_inheritable(fd, False)
     _be_a_main_process()
+    _pass_lines_on()
     adopt_orphans()
     mark_own_process()
     detach_resource_tracker()
@@ -289,6 +290,14 @@ def _die_with(server_pid: int, sentinel_fd: int) -> None:
             fcntl.fcntl(sentinel_fd, fcntl.F_SETSIG, signal.SIGHUP)
             flags = fcntl.fcntl(sentinel_fd, fcntl.F_GETFL)
             fcntl.fcntl(sentinel_fd, fcntl.F_SETFL, flags | fcntl.FASYNC)
+
+
+def _pass_lines_on() -> None:
+    """Have Python's stdout write at the end of each line, as it does at a terminal. It writes to
+    the server, and somebody looks at the server's terminal or log."""
+    stdout = sys.__stdout__
+    if stdout is not None and not stdout.write_through:  # PYTHONUNBUFFERED is not set
+        stdout.reconfigure(line_buffering=True)
 
 
 def _be_a_main_process() -> None:
