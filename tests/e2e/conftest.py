@@ -17,6 +17,26 @@ pytest.register_assert_rewrite(
 )
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser")
+# The first three are pages of the address bar, which every new window would load: a quarter of what
+# a page of marimo takes. The others are Playwright's own list, which this one replaces.
+_CHROMIUM_FEATURES_OFF = (
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)
 _CHROMIUM_OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -27,6 +47,7 @@ _CHROMIUM_OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(_CHROMIUM_FEATURES_OFF)}",
 )
 
 expect.set_options(timeout=PATIENCE_MS)
