@@ -244,7 +244,7 @@ def test_mpkernel_bench_says_what_to_install(
         importlib.util, "find_spec", lambda name: None if name == "rich" else find(name)
     )
     assert bench.run([]) == 2
-    assert "needs rich (install mpkernel[bench])" in capsys.readouterr().err
+    assert "needs rich (pip install 'mpkernel[bench]')" in capsys.readouterr().err
 
 
 def whole_family(run):

@@ -7,10 +7,16 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from mpkernel.cli.output import show
+from mpkernel.cli.screen import screen
+from mpkernel.cli.tables import columns, heads
+
 __all__ = ["run"]
 
 _PLACES = ("mpkernel.benchmarks", "benchmarks")
 """In an installed package; in a checkout."""
+
+_INSTALL = "pip install 'mpkernel[bench]'"
 
 _NEEDED = ("rich", "matplotlib", "httpx", "websockets")
 
@@ -22,13 +28,16 @@ def run(arguments: Sequence[str]) -> int:
         arguments: what follows `mpkernel bench`.
     """
     place = next((name for name in _PLACES if importlib.util.find_spec(name)), None)
+    if place is not None and "--list" in arguments:
+        scenarios = importlib.import_module(f"{place}.suite").SCENARIOS
+        rows = [(one.name, one.shows) for one in scenarios]
+        table = [heads("SCENARIO", "WHAT IT SHOWS"), *rows]
+        show(columns(table, flexible={1}, screen=screen()), then="mpkernel bench SCENARIO measures")
+        return 0
     absent = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if place is None or absent:
         what = f"needs {', '.join(absent)}" if absent else "is not part of this installation"
-        print(
-            f"mpkernel: the benchmark suite {what} (install mpkernel[bench])",
-            file=sys.stderr,
-        )
+        print(f"mpkernel: the benchmark suite {what} ({_INSTALL})", file=sys.stderr)
         return 2
     suite = importlib.import_module(f"{place}.__main__")
     return int(suite.main(list(arguments), program="mpkernel bench"))

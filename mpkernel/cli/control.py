@@ -6,47 +6,51 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
+from mpkernel.cli.output import as_json
+from mpkernel.cli.parsers import CommandParser
 from mpkernel.errors import MPKernelError
 from mpkernel.server.operations.finding import PublishedServer, published_servers
 from mpkernel.server.operations.orders import Order, Stop, give_order
 
-__all__ = ["order_app", "stop_server"]
+__all__ = ["app_parser", "order_app", "stop_server"]
 
 _LOOK_AGAIN_S = 0.1
 _SNAPSHOT_AGE_S = 1.5
 """An app that was opened a moment ago stands in the next snapshot."""
 
 
-def order_app(
-    name: str,
-    does: str,
-    order: Callable[[str, argparse.Namespace], Order],
-    arguments: Sequence[str],
-    add_flags: Callable[[argparse.ArgumentParser], None],
-) -> int:
-    """Give an order that concerns an app; give the exit code.
+def app_parser(name: str, does: str, examples: Mapping[str, str]) -> CommandParser:
+    """Of what follows a command that concerns an app.
 
     Args:
         name: the command's.
         does: what it does, for its help.
-        order: makes it, from the path of the app's file and the parsed arguments.
-        arguments: what follows the command.
-        add_flags: adds the flags that this command alone has.
+        examples: command lines, and what each does.
+    """
+    made = CommandParser(prog=f"mpkernel {name}", description=does, examples=examples)
+    made.add_argument("app", metavar="APP", help="its file: a path, or its name alone")
+    made.add_argument(
+        "--server", type=int, metavar="PID", help="which server, if several have the app"
+    )
+    made.add_argument("--json", action="store_true", help="for programs (mpkernel docs commands)")
+    return made
+
+
+def order_app(command: str, given: argparse.Namespace, order: Callable[[str], Order]) -> int:
+    """Give an order that concerns an app; give the exit code.
+
+    Args:
+        command: its name.
+        given: what an `app_parser` has read.
+        order: makes the order, from the path of the app's file.
 
     Raises:
         MPKernelError: no server, or more than one, has the app, or it does not answer.
     """
-    parser = argparse.ArgumentParser(prog=f"mpkernel {name}", description=does)
-    parser.add_argument("app", metavar="APP", help="its file: a path, or its name alone")
-    parser.add_argument(
-        "--server", type=int, metavar="PID", help="which server, if several have the app"
-    )
-    add_flags(parser)
-    given = parser.parse_args(arguments)
     deadline = time.monotonic() + _SNAPSHOT_AGE_S
     while not (found := _having(given.app, _servers(given.server))):
         if time.monotonic() > deadline:
@@ -61,29 +65,22 @@ def order_app(
             f"{given.app} is more than one app: {places}", remedy="give a path, or --server PID"
         )
     [(server, path)] = found
-    return _give(server, order(path, given))
+    return _give(command, server, order(path), is_json=given.json)
 
 
-def stop_server(name: str, does: str, arguments: Sequence[str]) -> int:
+def stop_server(command: str, given: argparse.Namespace) -> int:
     """Tell a server to stop, and wait until it has stopped; give the exit code.
 
     Args:
-        name, does, arguments: as `order_app`.
+        command: its name.
+        given: the `server`, the `timeout` in seconds, and whether to answer in `json`.
 
     Raises:
         MPKernelError: no server or several could be meant, or it does not answer, or does not stop
             in time.
     """
-    parser = argparse.ArgumentParser(prog=f"mpkernel {name}", description=does)
-    parser.add_argument(
-        "server", type=int, nargs="?", metavar="PID", help="which server, if there are several"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="how long to wait; default 60"
-    )
-    given = parser.parse_args(arguments)
     server = _only(_servers(given.server), "run: give the PID of one")
-    code = _give(server, Stop())
+    code = _give(command, server, Stop(), is_json=given.json)
     if code == os.EX_OK:
         _wait_gone(server, given.timeout)
     return code
@@ -114,7 +111,7 @@ def _only(servers: Sequence[PublishedServer], remedy: str) -> PublishedServer:
     return servers[0]
 
 
-def _give(server: PublishedServer, order: Order) -> int:
+def _give(command: str, server: PublishedServer, order: Order, *, is_json: bool) -> int:
     pid = server.snapshot.pid
     if not server.snapshot.has_control:
         raise MPKernelError(
@@ -128,7 +125,10 @@ def _give(server: PublishedServer, order: Order) -> int:
         answer = give_order(order, server.path)
     except MPKernelError as error:
         raise MPKernelError(f"server {pid}: {error.what}", remedy=error.remedy) from error
-    print(f"server {pid}: {answer.text}", file=sys.stdout if answer.done else sys.stderr)
+    if is_json:
+        print(as_json(command, server=pid, done=answer.done, says=answer.text))
+    else:
+        print(f"server {pid}: {answer.text}", file=sys.stdout if answer.done else sys.stderr)
     return os.EX_OK if answer.done else 1
 
 

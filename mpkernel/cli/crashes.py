@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -11,7 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from mpkernel.cli.tables import columns, memory, plain
+from mpkernel.cli.output import as_json, show, show_nothing
+from mpkernel.cli.parsers import CommandParser
+from mpkernel.cli.screen import Screen, screen
+from mpkernel.cli.tables import Cell, columns, heads, memory, plain, wrapped
 from mpkernel.errors import MPKernelError
 from mpkernel.private_files import crash_directory
 from mpkernel.server.operations.crashes import (
@@ -21,10 +23,29 @@ from mpkernel.server.operations.crashes import (
     read_report,
 )
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
-_HEAD = ("REPORT", "WHEN", "APP", "PID", "REASON", "SESSIONS", "WHAT")
+_HEAD = heads("REPORT", "WHEN", "APP", "PID", "REASON", "SESSIONS", "WHAT")
 _MEMORY_LINES = 12
+
+
+def parser() -> CommandParser:
+    """Of what follows `mpkernel crashes`."""
+    made = CommandParser(
+        prog="mpkernel crashes",
+        description=f"List the reports of deaths in {crash_directory()}, or show one.",
+        examples={
+            "mpkernel crashes": "the deaths of apps' processes, the latest first",
+            "mpkernel crashes 1": "the latest, with all that is known",
+            "mpkernel crashes --app sales.py 1": "the latest of this app",
+        },
+    )
+    made.add_argument(
+        "report", nargs="?", metavar="REPORT", help="its number in the list; 1 is the latest"
+    )
+    made.add_argument("--app", metavar="NAME", help="only the reports of this app")
+    made.add_argument("--json", action="store_true", help="for programs (mpkernel docs commands)")
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -36,26 +57,25 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         MPKernelError: the reports cannot be read, or there is no such report.
     """
-    parser = argparse.ArgumentParser(
-        prog="mpkernel crashes",
-        description=f"List the reports of deaths in {crash_directory()}, or show one.",
-    )
-    parser.add_argument(
-        "report", nargs="?", metavar="REPORT", help="its number in the list; 1 is the latest"
-    )
-    parser.add_argument("--app", metavar="NAME", help="only the reports of this app")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     reports = [report for report in _reports() if given.app in (None, os.path.basename(report.app))]
     if given.report is not None:
         report = _chosen(given.report, reports)
-        print(_as_json(report) if given.json else "\n".join(_shown(report)))
+        if given.json:
+            print(as_json("crashes", reports=[report]))
+        else:
+            show(_shown(report, screen()), then=_after(report))
     elif given.json:
-        print(_as_json(reports))
+        print(as_json("crashes", reports=reports))
     elif reports:
-        print("\n".join(_listed(reports)))
+        only = f" --app {plain(given.app)}" if given.app else ""
+        show(
+            _listed(reports, screen()),
+            then=f"mpkernel crashes{only} 1 shows all that is known of the latest",
+        )
     else:
-        print(f"no reports of deaths in {crash_directory()}", file=sys.stderr)
+        which = "" if given.app is None else f" of {plain(given.app)}"
+        show_nothing(f"no reports of deaths{which} in {crash_directory()}")
     return os.EX_OK
 
 
@@ -87,44 +107,48 @@ def _chosen(number: str, reports: Sequence[CrashReport]) -> CrashReport:
     )
 
 
-def _as_json(reports: CrashReport | Sequence[CrashReport]) -> str:
-    return msgspec.json.format(msgspec.json.encode(reports)).decode()
-
-
-def _listed(reports: Sequence[CrashReport]) -> list[str]:
+def _listed(reports: Sequence[CrashReport], to: Screen) -> list[str]:
     rows = [
         (
             str(number),
             _when(report),
             plain(os.path.basename(report.app)),
             str(report.pid or "-"),
-            report.reason,
+            Cell(report.reason, "bad"),
             str(len(report.sessions)),
             plain(report.what),
         )
         for number, report in enumerate(reports, 1)
     ]
-    return columns([_HEAD, *rows], right=frozenset({0, 3, 5}))
+    return columns([_HEAD, *rows], right={0, 3, 5}, flexible={2, 6}, omit=(5, 3), screen=to)
 
 
-def _shown(report: CrashReport) -> Iterator[str]:
-    yield f"{_when(report)}  {plain(report.app)}"
-    yield f"{report.reason}: {plain(report.what)}"
-    yield f"process {report.pid or '-'} of server {report.server_pid}, mpkernel {report.version}"
+def _shown(report: CrashReport, to: Screen) -> Iterator[str]:
+    for line in wrapped(f"{_when(report)}  {plain(report.app)}", to, indent="  ", first=""):
+        yield to.paint(line, "head")
+    for line in wrapped(f"{report.reason}: {plain(report.what)}", to, indent="  ", first=""):
+        yield to.paint(line, "bad")
+    facts = f"process {report.pid or '-'} of server {report.server_pid}, mpkernel {report.version}"
+    yield from wrapped(facts, to, indent="  ", first="")
     if report.python is not None:
-        yield f"Python: {plain(report.python)}"
-    yield from _section("Sessions", [_session_line(session) for session in report.sessions])
-    yield from _section("Memory", _memory_lines(report))
-    yield from _section("Traceback", report.faults.splitlines())
-    yield from _section("Last output", report.last_lines)
+        yield from wrapped(f"Python: {plain(report.python)}", to, indent="  ", first="")
+    yield from _section("Sessions", [_session_line(one) for one in report.sessions], to)
+    yield from _section("Memory", _memory_lines(report), to)
+    yield from _section("Traceback", report.faults.splitlines(), to)
+    yield from _section("Last output", report.last_lines, to)
 
 
-def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
+def _section(title: str, lines: Sequence[str], to: Screen) -> Iterator[str]:
     if lines:
         yield ""
-        yield f"{title}:"
+        yield to.paint(f"{title}:", "head")
         for line in lines:
-            yield f"  {plain(line)}"
+            yield from wrapped(plain(line), to, indent="    ", first="  ")
+
+
+def _after(report: CrashReport) -> str:
+    name = plain(os.path.basename(report.app))
+    return f"mpkernel crashes --app {name} lists all of this app; mpkernel docs troubleshooting"
 
 
 def _session_line(session: SessionAtDeath) -> str:

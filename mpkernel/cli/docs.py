@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.resources
 import os
 import pydoc
 import re
-import shutil
-import sys
 from collections.abc import Sequence
 
 from mpkernel.cli.markdown import in_columns
-from mpkernel.cli.tables import columns
+from mpkernel.cli.output import as_json, show
+from mpkernel.cli.parsers import CommandParser, similar
+from mpkernel.cli.screen import screen
+from mpkernel.cli.tables import columns, heads
 from mpkernel.errors import MPKernelError
 
-__all__ = ["pages", "run"]
+__all__ = ["pages", "parser", "run"]
 
 _LIST = "README.md"
 _ENTRY = re.compile(r"^- \[(?P<name>[\w-]+)\]\((?P=name)\.md\): (?P<summary>.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^<!--.*-->\n", re.MULTILINE)
+
+
+def parser() -> CommandParser:
+    """Of what follows `mpkernel docs`."""
+    made = CommandParser(
+        prog="mpkernel docs",
+        description="Show a page of the documentation of this version; without PAGE, the list.",
+        examples={
+            "mpkernel docs": "the pages, with a line about each",
+            "mpkernel docs serving": "one of them",
+        },
+    )
+    made.add_argument("page", nargs="?", metavar="PAGE", help="its name in the list")
+    made.add_argument("--json", action="store_true", help="the list, for programs")
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -34,22 +49,28 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         MPKernelError: there is no such page.
     """
-    parser = argparse.ArgumentParser(
-        prog="mpkernel docs",
-        description="Show a page of the documentation of this version; without PAGE, the list.",
-    )
-    parser.add_argument("page", nargs="?", metavar="PAGE", help="its name in the list")
-    name = parser.parse_args(arguments).page
+    given = parser().parse_args(arguments)
+    name = given.page
     summaries = pages()
-    if name is None:
-        print("\n".join(columns([("PAGE", "WHAT IT TELLS"), *summaries.items()])))
+    if name is None and given.json:
+        print(as_json("docs", pages=summaries))
+    elif name is None:
+        head = heads("PAGE", "WHAT IT TELLS")
+        show(
+            columns([head, *summaries.items()], flexible={1}, screen=screen()),
+            then="mpkernel docs PAGE shows one",
+        )
     elif name in summaries:
         page = _COMMENT.sub("", _text_of(f"{name}.md"))
-        if sys.stdout.isatty():
-            page = in_columns(page, shutil.get_terminal_size().columns)
+        width = screen().width
+        if width is not None:
+            page = in_columns(page, width)
         pydoc.pager(page)
     else:
-        raise MPKernelError(f"there is no page {name}", remedy=f"pages: {', '.join(summaries)}")
+        meant = similar(name, summaries)
+        raise MPKernelError(
+            f"there is no page {name}{meant}", remedy=f"pages: {', '.join(summaries)}"
+        )
     return os.EX_OK
 
 

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
-import msgspec
-
+from mpkernel.cli.output import as_json, show
+from mpkernel.cli.parsers import CommandParser
+from mpkernel.cli.screen import Screen, Style, screen
+from mpkernel.cli.tables import wrapped
 from mpkernel.doctor.checks import lines_of, other_python_line, trial_line
 from mpkernel.doctor.gathering import gather
 from mpkernel.doctor.lines import Level, Line, worst
 from mpkernel.doctor.trial import converse
 from mpkernel.marimo_backend.server import overlay
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 _EXIT_CODES: dict[Level, int] = {"OK": 0, "WARN": 1, "FAIL": 2}
+
+
+def parser() -> CommandParser:
+    """Of what follows `mpkernel doctor`."""
+    made = CommandParser(
+        prog="mpkernel doctor",
+        description="Show what this host allows an mpkernel server, and what to do where that is"
+        " too little. The last line is of an app that is started for it. Each line is OK; WARN: it"
+        " works, less well or not for long; or FAIL. Exit code, by the worst line: 0 OK, 1 WARN, 2"
+        " FAIL (and 2 for a wrong command line).",
+        examples={
+            "mpkernel doctor": "check this machine, as the user who will run the server",
+            "mpkernel doctor --sweep": "and remove the shared memory that dead servers left",
+        },
+    )
+    made.add_argument("--json", action="store_true", help="for programs (mpkernel docs commands)")
+    made.add_argument(
+        "--sweep", action="store_true", help="remove the shared memory that dead servers left"
+    )
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -26,18 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: what follows `mpkernel doctor`.
     """
-    parser = argparse.ArgumentParser(
-        prog="mpkernel doctor",
-        description="Show what this host allows an mpkernel server, and what to do where that is"
-        " too little. The last line is of an app that is started for it.",
-        epilog="Each line is OK; WARN: it works, less well or not for long; or FAIL. Exit code, by"
-        " the worst line: 0 OK, 1 WARN, 2 FAIL (and 2 for a wrong command line).",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--sweep", action="store_true", help="remove the shared memory that dead servers left"
-    )
-    options = parser.parse_args(list(arguments))
+    options = parser().parse_args(arguments)
     facts = gather(sweep=options.sweep)
     has_marimo = facts.software.versions["marimo"] is not None
     needed = overlay.requirements() if has_marimo else ()
@@ -48,25 +56,35 @@ def run(arguments: Sequence[str]) -> int:
     lines = [*lines_of(facts), *others, trial_line(converse())]
     level = worst(lines)
     if options.json:
-        shown = msgspec.json.encode({"level": level, "lines": lines})
-        print(msgspec.json.format(shown).decode())
+        print(as_json("doctor", level=level, lines=lines))
     else:
-        print(_as_text(lines, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        show(_in_rows(lines, screen()), then=_NEXT[level])
     return _EXIT_CODES[level]
 
 
-_COLORS: dict[Level, str] = {"OK": "32", "WARN": "33", "FAIL": "31"}
+_STYLES: dict[Level, Style] = {"OK": "good", "WARN": "attention", "FAIL": "bad"}
+_LEAST_CHARACTERS = 30
+_NEXT: dict[Level, str] = {
+    "OK": "this machine has all that a server needs: mpkernel run PATH",
+    "WARN": "a server works here; the lines with WARN say what would make it better",
+    "FAIL": "do what the lines with FAIL say, then mpkernel doctor again",
+}
 
 
-def _as_text(lines: Sequence[Line], *, color: bool) -> str:
+def _in_rows(lines: Sequence[Line], to: Screen) -> Iterator[str]:
     width = max(len(line.name) for line in lines)
-    return "\n".join(row for line in lines for row in _rows(line, width, color=color))
-
-
-def _rows(line: Line, width: int, *, color: bool) -> Iterable[str]:
-    level = f"{line.level:4}"
-    if color:
-        level = f"\x1b[{_COLORS[line.level]}m{level}\x1b[0m"
-    yield f"{level}  {line.name:{width}}  {line.says}"
-    if line.remedy:
-        yield f"      {'':{width}}  → {line.remedy}"
+    indent = " " * (width + 8)
+    is_narrow = to.width is not None and to.width < len(indent) + _LEAST_CHARACTERS
+    if is_narrow:
+        indent = " " * 6
+    for line in lines:
+        level = to.paint(f"{line.level:4}", _STYLES[line.level])
+        texts = wrapped(line.says, to.without(len(indent)))
+        if is_narrow:
+            yield f"{level}  {line.name}"
+        else:
+            yield f"{level}  {line.name:{width}}  {texts.pop(0)}"
+        if line.remedy:
+            texts += wrapped(line.remedy, to.without(len(indent)), indent="  ", first="→ ")
+        for text in texts:
+            yield indent + text

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from mpkernel.cli.control import order_app
+from mpkernel.cli.control import app_parser, order_app
+from mpkernel.cli.parsers import CommandParser
 from mpkernel.server.operations.orders import Drain
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
-_DOES = (
-    "Have an app's new sessions get a fresh process; each present one ends with its last session."
-)
+
+def parser() -> CommandParser:
+    """Of what follows `mpkernel drain`."""
+    made = app_parser(
+        "drain",
+        "Have an app's new sessions get a fresh process; each present one ends with its last"
+        " session.",
+        {
+            "mpkernel drain sales.py": "after a change of the notebook: nobody loses anything",
+            "mpkernel drain sales.py --process 4711": "this process of the app alone",
+        },
+    )
+    made.add_argument("--process", type=int, metavar="PID", help="this process of the app alone")
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,12 +35,5 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         MPKernelError: as `order_app`.
     """
-    return order_app("drain", _DOES, _order, arguments, _add_flags)
-
-
-def _order(app: str, given: argparse.Namespace) -> Drain:
-    return Drain(app, process=given.process)
-
-
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--process", type=int, metavar="PID", help="this process of the app alone")
+    given = parser().parse_args(arguments)
+    return order_app("drain", given, lambda app: Drain(app, process=given.process))

@@ -16,13 +16,13 @@ from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 
-__all__ = ["run"]
+__all__ = ["USAGE", "run"]
 
 _SANDBOX = "--sandbox"
 _PYTHON = "--python"
 _NO_ENTRY = "mpkernel.kernel.script:main"
 
-_USAGE = """\
+USAGE = """\
 Usage: mpkernel exec [--python PYTHON] [--sandbox] APP [ARGS...]
 
   Run an app (a Python file) in a process of its own, on its main thread, with this terminal as its
@@ -34,6 +34,11 @@ Usage: mpkernel exec [--python PYTHON] [--sandbox] APP [ARGS...]
   --sandbox        run it with the packages that its header names (PEP 723), in an environment that
                    uv makes (mpkernel docs sandboxes); an app without a header runs as without this
                    option
+
+examples:
+  mpkernel exec report.py --year 2026            as python report.py --year 2026
+  mpkernel exec --sandbox report.py              with the packages of its header
+  mpkernel exec --python .venv/bin/python report.py
 """
 
 
@@ -51,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     settings, given = _options(list(arguments))
     if not given or given[0] in ("-h", "--help"):
-        print(_USAGE, end="", file=sys.stdout if given else sys.stderr)
+        print(USAGE, end="", file=sys.stdout if given else sys.stderr)
         return os.EX_OK if given else 2
     app, *argv = given
     try:

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
+from mpkernel.cli.commands import COMMANDS, SERVE, module_of
+from mpkernel.cli.parsers import examples_in_lines, similar
+from mpkernel.cli.screen import screen
+from mpkernel.cli.tables import columns
 from mpkernel.errors import MPKernelError
 from mpkernel.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = {
-    "run": "serve marimo notebooks, each in a process of its own (mpkernel run --help)",
-    "exec": "run an app in a process of its own, in this terminal (mpkernel exec --help)",
-    "status": "show the servers that run (mpkernel status --help)",
-    "top": "show the servers that run, again and again (mpkernel top --help)",
-    "restart": "end an app's process; its sessions come back (mpkernel restart --help)",
-    "drain": "give an app's new sessions a fresh process (mpkernel drain --help)",
-    "stop": "stop a server (mpkernel stop --help)",
-    "sessions": "the sessions that are stored on the disk (mpkernel sessions --help)",
-    "crashes": "show the reports of app processes that died (mpkernel crashes --help)",
-    "sandbox": "the environments that --sandbox has made for apps (mpkernel sandbox --help)",
-    "doctor": "check this machine for what mpkernel needs (mpkernel doctor --help)",
-    "settings": "show each setting and where it comes from (mpkernel settings --help)",
-    "systemd": "print a unit for systemd (mpkernel systemd --help)",
-    "docs": "show the documentation (mpkernel docs --help)",
-    "bench": "measure mpkernel beside ZeroMQ and others (mpkernel bench --help)",
+_HELP = ("-h", "--help", "help")
+_VERSION = ("-V", "--version")
+_EXAMPLES = {
+    "mpkernel run --examples": "see what it can do",
+    "mpkernel run notebooks": "serve a folder of marimo notebooks",
+    "mpkernel status": "see what runs",
+    "mpkernel COMMAND --help": "all of a command, with examples",
 }
-"""Each a module of this package, whose `run` takes the arguments that follow."""
-
-_SERVE = ("run", "exec")
-"""These commands do more than write to standard output: they go on when nobody reads it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,26 +36,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows the program's name. Default: `sys.argv`.
     """
-    parser = argparse.ArgumentParser(
-        prog="mpkernel", description="A process per notebook app, a kernel thread per client."
-    )
-    parser.add_argument("--version", action="version", version=f"mpkernel {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, does in _COMMANDS.items():
-        commands.add_parser(name, add_help=False, help=does)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # its encoding may lack a character of ours
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command = parser.parse_args(given[:1]).command
+    if given[:1] == ["help"] and len(given) > 1:
+        given = [given[1], "--help"]
+    if not given or given[0] in _HELP:
+        print(_help(), end="")
+        return os.EX_OK
+    command, *rest = given
+    if command in _VERSION:
+        print(f"mpkernel {__version__}")
+        return os.EX_OK
+    if command not in COMMANDS:
+        kind, known = "command", [*COMMANDS]
+        if command.startswith("-"):
+            kind, known = "option", ["--help", "--version"]
+        meant = similar(command, known)
+        print(f"mpkernel: there is no {kind} {command}{meant}", file=sys.stderr)
+        print("→ mpkernel --help shows all commands", file=sys.stderr)
+        return 2
+    return _run(command, rest)
+
+
+def _run(command: str, arguments: Sequence[str]) -> int:
     try:
-        code = int(importlib.import_module(f"mpkernel.cli.{command}").run(given[1:]))
-        if command not in _SERVE:
+        code = int(module_of(command).run(arguments))
+        if command not in SERVE:
             sys.stdout.flush()  # an error at the interpreter's end could not be reported
     except MPKernelError as error:
         print(f"mpkernel: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        if command in _SERVE:
+        if command in SERVE:
             raise
         # The reader has ended, as `head` does: the rest of the output is dropped.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
+
+
+def _help() -> str:
+    lines = columns(list(COMMANDS.items()), flexible={1}, screen=screen().without(2))
+    return (
+        "usage: mpkernel COMMAND ...\n\nA process per notebook app, a kernel thread per client.\n\n"
+        "commands:\n"
+        + "".join(f"  {line}\n" for line in lines)
+        + examples_in_lines(_EXAMPLES)
+        + "\n→ mpkernel docs shows the documentation; mpkernel --version the version\n"
+    )

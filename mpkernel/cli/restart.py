@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from mpkernel.cli.control import order_app
+from mpkernel.cli.control import app_parser, order_app
+from mpkernel.cli.parsers import CommandParser
 from mpkernel.server.operations.orders import Restart
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
-_DOES = "End the processes of an app now. Its sessions come back on others, with their inputs."
+
+def parser() -> CommandParser:
+    """Of what follows `mpkernel restart`."""
+    made = app_parser(
+        "restart",
+        "End the processes of an app now. Its sessions come back on others, with their inputs.",
+        {
+            "mpkernel restart sales.py": "end all its processes now",
+            "mpkernel restart sales.py --rolling": "one after another, when a fresh one is ready",
+        },
+    )
+    which = made.add_mutually_exclusive_group()
+    which.add_argument(
+        "--rolling",
+        action="store_true",
+        help="one process after another, each when a fresh one is ready",
+    )
+    which.add_argument("--process", type=int, metavar="PID", help="this process of the app alone")
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,18 +40,9 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         MPKernelError: as `order_app`.
     """
-    return order_app("restart", _DOES, _order, arguments, _add_flags)
-
-
-def _order(app: str, given: argparse.Namespace) -> Restart:
-    return Restart(app, process=given.process, rolling=given.rolling)
-
-
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--rolling",
-        action="store_true",
-        help="one process after another, each when a fresh one is ready",
+    given = parser().parse_args(arguments)
+    return order_app(
+        "restart",
+        given,
+        lambda app: Restart(app, process=given.process, rolling=given.rolling),
     )
-    which.add_argument("--process", type=int, metavar="PID", help="this process of the app alone")

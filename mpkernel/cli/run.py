@@ -10,17 +10,19 @@ import errno
 import gc
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mpkernel.cli.flags import paths_in, take_settings
+from mpkernel.cli.greeting import greet
 from mpkernel.cli.log_format import log_as_json, log_from
 from mpkernel.errors import MPKernelError
 from mpkernel.json_lines import JsonFormatter
 
-__all__ = ["run"]
+__all__ = ["USAGE", "run"]
 
-_USAGE = """\
+USAGE = """\
 Usage: mpkernel run PATH... [OPTIONS] [-- ARGS...]
        mpkernel run --examples [OPTIONS]
 
@@ -34,6 +36,13 @@ Usage: mpkernel run PATH... [OPTIONS] [-- ARGS...]
   --NAME VALUE     any other setting, as in --memory-hard-bytes 2GiB; `mpkernel settings` shows all
   --settings FILE  read settings from [tool.mpkernel] of this file (default: the pyproject.toml that
                    has one and is nearest, from the folder of the notebooks upward)
+
+examples:
+  mpkernel run sales.py                      one notebook
+  mpkernel run notebooks --port 2718         a folder, as a gallery
+  mpkernel run notebooks --host 0.0.0.0 --headless --token-password-file FILE
+                                             for others, with a password
+  mpkernel run --examples                    what it can do
 
 All options of `marimo run` follow.
 """
@@ -61,8 +70,11 @@ def run(arguments: Sequence[str]) -> int:
     seam.check_marimo()
     ours, notebook_arguments = _split(list(arguments))
     if "--help" in ours:
-        print(_USAGE)
+        print(USAGE)
         return _marimo(["run", "--help"])
+    if not ours:
+        print(USAGE, file=sys.stderr)
+        return 2
     if "--examples" in ours:
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
     taken = take_settings(ours)
@@ -76,7 +88,8 @@ def run(arguments: Sequence[str]) -> int:
 
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
-    use_sources(taken.sources(os.environ, paths_in(ours, seam.options_with_value())))
+    paths = paths_in(ours, seam.options_with_value())
+    use_sources(taken.sources(os.environ, paths))
     # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
     if settings.sandbox and find_uv() is None:
@@ -85,9 +98,37 @@ def run(arguments: Sequence[str]) -> int:
         log_as_json()
     if settings.log_level != "warning":
         log_from(settings.log_level, JsonFormatter() if settings.log_format == "json" else None)
+    notebooks = _notebooks_in(paths, may_come="--watch" in ours)
+    seam.greet_with(lambda url, network: greet(_served(paths, notebooks), url, network=network))
     seam.pass_zmq_checks()
     raise_limit(of_apps=_MARIMOS_DESCRIPTORS)
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
+
+
+def _notebooks_in(paths: Sequence[str], *, may_come: bool) -> int:
+    """How many notebooks are served. A path that is missing is left to marimo's own errors.
+
+    Raises:
+        MPKernelError: there is none, and `may_come` does not say that one may come.
+    """
+    from mpkernel.marimo_backend import seam
+
+    if not paths or not all(os.path.isdir(path) for path in paths):
+        return len(paths)
+    count = seam.notebooks_in(paths)
+    if not count and not may_come:
+        raise MPKernelError(
+            f"there is no marimo notebook in {', '.join(paths)}",
+            remedy="name the folder of your notebooks; `marimo edit NAME.py` writes one, and"
+            " `mpkernel run --examples` serves those of mpkernel",
+        )
+    return count
+
+
+def _served(paths: Sequence[str], notebooks: int) -> str:
+    if len(paths) == 1 and not os.path.isdir(paths[0]):
+        return os.path.basename(paths[0])
+    return f"{notebooks} notebook{'' if notebooks == 1 else 's'}"
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -101,12 +142,18 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _check_port(options: list[str]) -> None:
     """Refuse a port that is in use, before marimo prints the address that it serves."""
     port = _value(options, "--port", "-p")
-    if port is None or not port.isdigit():
+    try:
+        number = int(port or "")
+    except ValueError:
         return  # marimo finds a free port, or reports what is wrong with this one
+    if not 0 <= number < 1 << 16:
+        raise MPKernelError(
+            f"{port} is not a port", remedy="choose one from 1 to 65535 with --port"
+        )
     host = (_value(options, "--host") or "127.0.0.1").strip("[]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, int(port), type=socket.SOCK_STREAM
+            host, number, type=socket.SOCK_STREAM
         )[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -114,7 +161,8 @@ def _check_port(options: list[str]) -> None:
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error}"
         raise MPKernelError(
-            f"port {port} on {host} {reason}", remedy="choose another with --port, or leave it out"
+            f"port {number} on {host} {reason}",
+            remedy="choose another with --port, or leave it out",
         ) from error
 
 

@@ -9,18 +9,50 @@ import sys
 import time
 from collections.abc import Sequence
 
-import msgspec
-
-from mpkernel.cli.tables import age, columns, memory, plain
+from mpkernel.cli.output import as_json, show, show_nothing
+from mpkernel.cli.parsers import CommandParser
+from mpkernel.cli.screen import screen
+from mpkernel.cli.tables import Cell, age, columns, heads, memory, plain
 from mpkernel.errors import MPKernelError
+from mpkernel.private_files import sandbox_directory
 from mpkernel.sandboxes import Kept, Store
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
-_HEAD = ("ENVIRONMENT", "APP", "PYTHON", "LAST USED", "SIZE", "PACKAGES")
+_HEAD = heads("ENVIRONMENT", "APP", "PYTHON", "LAST USED", "SIZE", "PACKAGES")
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(s|min|h|d)")
 _DEFAULT_AGE = "30d"
+
+
+def parser() -> CommandParser:
+    """Of what follows `mpkernel sandbox`."""
+    made = CommandParser(
+        prog="mpkernel sandbox",
+        description=f"The environments of apps in {sandbox_directory()}, which --sandbox has made.",
+        examples={
+            "mpkernel sandbox list": "the environments, the last used first",
+            "mpkernel sandbox prune": f"remove what was not used for {_DEFAULT_AGE}",
+            "mpkernel sandbox prune --older-than 0d": "remove all that no app uses now",
+        },
+    )
+    orders = made.add_subparsers(dest="order", metavar="ORDER")
+    lister = orders.add_parser("list", help="show them, the last used first; the default")
+    pruner = orders.add_parser(
+        "prune", help="remove those that no app uses, and that none has used for long"
+    )
+    pruner.add_argument(
+        "--older-than",
+        metavar="AGE",
+        type=_seconds,
+        default=_DEFAULT_AGE,
+        help=f"for how long, as in 12h or 30d (default {_DEFAULT_AGE}; 0d: all that no app uses)",
+    )
+    for order in (lister, pruner):
+        order.add_argument(
+            "--json", action="store_true", help="for programs (mpkernel docs commands)"
+        )
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,63 +64,56 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         MPKernelError: the folder of environments cannot be read.
     """
+    given = parser().parse_args(arguments)
+    is_json = getattr(given, "json", False)
     store = Store()
-    parser = argparse.ArgumentParser(
-        prog="mpkernel sandbox",
-        description=f"The environments of apps in {store.directory}, which --sandbox has made.",
-    )
-    orders = parser.add_subparsers(dest="order", required=True)
-    lister = orders.add_parser("list", help="show them, the last used first")
-    lister.add_argument("--json", action="store_true", help="for programs")
-    pruner = orders.add_parser(
-        "prune", help="remove those that no app uses, and that none has used for long"
-    )
-    pruner.add_argument(
-        "--older-than",
-        metavar="AGE",
-        type=_seconds,
-        default=_DEFAULT_AGE,
-        help=f"for how long, as in 12h or 30d (default {_DEFAULT_AGE}; 0d: all that no app uses)",
-    )
-    given = parser.parse_args(arguments)
     try:
         if given.order == "prune":
-            _prune(store, given.older_than)
+            _prune(store, given.older_than, is_json=is_json)
         else:
-            _list(store, as_json=given.json)
+            _list(store, is_json=is_json)
     except OSError as error:
         raise MPKernelError(f"{store.directory} cannot be read: {error}") from error
     return os.EX_OK
 
 
-def _list(store: Store, *, as_json: bool) -> None:
+def _list(store: Store, *, is_json: bool) -> None:
     kept = store.kept()
-    if as_json:
-        print(msgspec.json.format(msgspec.json.encode(kept)).decode())
+    if is_json:
+        print(as_json("sandbox list", environments=kept))
     elif kept:
-        print("\n".join(columns([_HEAD, *map(_row, kept)], right=frozenset({4}))))
+        lines = columns(
+            [_HEAD, *map(_row, kept)], right={4}, flexible={1, 5}, omit=(2, 4), screen=screen()
+        )
+        show(lines, then="mpkernel sandbox prune removes what no app has used for long")
     else:
-        print(f"no environments in {store.directory}", file=sys.stderr)
+        show_nothing(
+            f"no environments in {store.directory}",
+            then="mpkernel run --sandbox PATH makes one for each notebook that names its packages",
+        )
 
 
-def _prune(store: Store, older_than_s: float) -> None:
+def _prune(store: Store, older_than_s: float, *, is_json: bool) -> None:
     removed = store.prune(older_than_s=older_than_s)
+    if is_json:
+        print(as_json("sandbox prune", removed=removed))
+        return
     for one in removed:
         print(f"removed {one.key}, {memory(one.size_bytes)}")
     if not removed:
         print("nothing to remove", file=sys.stderr)
 
 
-def _row(one: Kept) -> tuple[str, ...]:
+def _row(one: Kept) -> tuple[str | Cell, ...]:
     facts = one.facts
     if facts is None:
         state = "is being made" if one.is_used else "is not whole"
-        return (one.key, "-", "-", state, memory(one.size_bytes), "-")
+        return (one.key, "-", "-", Cell(state, "attention"), memory(one.size_bytes), "-")
     return (
         one.key,
         plain(os.path.basename(facts.app)),
         facts.python,
-        "now" if one.is_used else f"{age(time.time() - one.last_used_at)} ago",
+        Cell("now", "good") if one.is_used else f"{age(time.time() - one.last_used_at)} ago",
         memory(one.size_bytes),
         plain(", ".join(facts.dependencies)) or "-",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -10,18 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from mpkernel.cli.tables import age, columns, memory, plain
+from mpkernel.cli.output import as_json, show, show_nothing
+from mpkernel.cli.parsers import CommandParser, orders_of
+from mpkernel.cli.screen import Style, screen
+from mpkernel.cli.tables import Cell, age, columns, heads, memory, plain
 from mpkernel.errors import MPKernelError
 from mpkernel.private_files import session_directory
 from mpkernel.server.store.owners import FileInfo, files_of, remove_file
 from mpkernel.server.store.records import UnknownVersion, content_of
 from mpkernel.server.store.session_file import read_file
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
-_HEAD = ("SESSION", "APP", "AGE", "WRITTEN", "SIZE", "STATE")
+_HEAD = heads("SESSION", "APP", "AGE", "WRITTEN", "SIZE", "STATE")
+_STYLES: dict[str, Style] = {"live": "good", "unreadable": "bad"}
 _SHOWN_CHARS = 12
 _MOST_BYTES = 1 << 30
 
@@ -48,6 +49,38 @@ class _Stored(NamedTuple):
     info: FileInfo
 
 
+def parser() -> CommandParser:
+    """Of what follows `mpkernel sessions`."""
+    made = CommandParser(
+        prog="mpkernel sessions",
+        description="The sessions that servers have stored, to bring them back after their end.",
+        examples={
+            "mpkernel sessions": "those that are stored, the latest first",
+            "mpkernel sessions forget 3f2a": "remove one: its page cannot come back",
+            "mpkernel sessions forget --app sales.py": "remove all of an app",
+        },
+    )
+    made.add_argument(
+        "--directory",
+        type=Path,
+        default=session_directory(),
+        help="where they are (setting session_store_directory); default: %(default)s",
+    )
+    orders = made.add_subparsers(dest="order", metavar="ORDER")
+    listing = orders.add_parser("list", help="show them; the default")
+    forgetting = orders.add_parser("forget", help="remove some: they cannot come back")
+    forgetting.add_argument(
+        "sessions", nargs="*", metavar="SESSION", help="as in the list; the beginning is enough"
+    )
+    forgetting.add_argument("--app", metavar="NAME", help="all of this app")
+    forgetting.add_argument("--all", action="store_true", help="all")
+    for order in (listing, forgetting):
+        order.add_argument(
+            "--json", action="store_true", help="for programs (mpkernel docs commands)"
+        )
+    return made
+
+
 def run(arguments: Sequence[str]) -> int:
     """List the sessions, or remove some; give the exit code.
 
@@ -57,43 +90,34 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         MPKernelError: they cannot be read, or there is no such session.
     """
-    parser = argparse.ArgumentParser(
-        prog="mpkernel sessions",
-        description="The sessions that servers have stored, to bring them back after their end.",
-    )
-    parser.add_argument(
-        "--directory",
-        type=Path,
-        default=session_directory(),
-        help="where they are (setting session_store_directory); default: %(default)s",
-    )
-    orders = parser.add_subparsers(dest="order", metavar="ORDER")
-    listing = orders.add_parser("list", help="show them; the default")
-    listing.add_argument("--json", action="store_true", help="for programs")
-    forgetting = orders.add_parser("forget", help="remove some: they cannot come back")
-    forgetting.add_argument(
-        "sessions", nargs="*", metavar="SESSION", help="as in the list; the beginning is enough"
-    )
-    forgetting.add_argument("--app", metavar="NAME", help="all of this app")
-    forgetting.add_argument("--all", action="store_true", help="all")
-    given = parser.parse_args(arguments)
+    reader = parser()
+    given = reader.parse_args(arguments)
+    is_json = getattr(given, "json", False)
     found = _found_in(given.directory)
     if given.order == "forget":
         if not (given.sessions or given.app or given.all):
-            forgetting.error("say which: SESSION, --app NAME or --all")
-        return _forget(found, given.sessions, app=given.app, everything=given.all)
-    if getattr(given, "json", False):
-        print(msgspec.json.format(msgspec.json.encode([_public(one) for one in found])).decode())
+            orders_of(reader)["forget"].error("say which: SESSION, --app NAME or --all")
+        chosen = _chosen(found, given.sessions, app=given.app, everything=given.all)
+        return _forget(chosen, is_json=is_json)
+    if is_json:
+        print(as_json("sessions list", sessions=[_public(one) for one in found]))
     elif found:
-        print("\n".join(columns([_HEAD, *map(_row, found)], right=frozenset({2, 3, 4}))))
+        lines = columns(
+            [_HEAD, *map(_row, found)],
+            right={2, 3, 4},
+            flexible={1},
+            omit=(2, 4, 3),
+            screen=screen(),
+        )
+        show(lines, then="mpkernel sessions forget SESSION removes one; --app NAME, --all")
     else:
-        print(f"no sessions are stored in {given.directory}", file=sys.stderr)
+        show_nothing(f"no sessions are stored in {given.directory}")
     return os.EX_OK
 
 
-def _forget(
+def _chosen(
     found: Sequence[_Stored], names: Sequence[str], *, app: str | None, everything: bool
-) -> int:
+) -> list[_Stored]:
     chosen: dict[Path, _Stored] = {}
     for name in names:
         matching = [one for one in found if one.session.startswith(name)]
@@ -107,11 +131,19 @@ def _forget(
         for one in found
         if everything or (app is not None and app in (one.app, os.path.basename(one.app)))
     }
-    live = [one for one in chosen.values() if one.state == "live"]
-    for one in chosen.values():
-        if one.state != "live":
-            remove_file(one.info)
-    print(f"{len(chosen) - len(live)} forgotten")
+    return list(chosen.values())
+
+
+def _forget(chosen: Sequence[_Stored], *, is_json: bool) -> int:
+    live = [one for one in chosen if one.state == "live"]
+    forgotten = [one for one in chosen if one.state != "live"]
+    for one in forgotten:
+        remove_file(one.info)
+    if is_json:
+        names, stay = [one.session for one in forgotten], [one.session for one in live]
+        print(as_json("sessions forget", forgotten=names, live=stay))
+        return os.EX_OK
+    print(f"{len(forgotten)} forgotten")
     if live:
         print(
             f"{len(live)} of them live in a server that runs, and stay: close their pages",
@@ -150,12 +182,12 @@ def _public(one: _Stored) -> dict[str, object]:
     return {name: value for name, value in one._asdict().items() if name != "info"}
 
 
-def _row(one: _Stored) -> tuple[str, ...]:
+def _row(one: _Stored) -> tuple[str | Cell, ...]:
     return (
         one.session[:_SHOWN_CHARS],
         plain(os.path.basename(one.app)) or "-",
         age(one.age_s),
         age(one.written_s),
         memory(one.size_bytes),
-        one.state,
+        Cell(one.state, _STYLES.get(one.state, "")),
     )

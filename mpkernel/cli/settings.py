@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -10,13 +9,18 @@ from collections.abc import Sequence
 import msgspec
 
 from mpkernel.cli.flags import take_settings
+from mpkernel.cli.output import as_json, show
+from mpkernel.cli.parsers import similar
+from mpkernel.cli.screen import Screen, Style, screen
+from mpkernel.cli.tables import Cell, columns, heads, plain, wrapped
+from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.sources import Gathered, gather
 from mpkernel.configuration.values import as_text, kind_of
 from mpkernel.marimo_backend.defaults import DEFAULTS
 
-__all__ = ["run"]
+__all__ = ["USAGE", "run"]
 
-_USAGE = """\
+USAGE = """\
 Usage: mpkernel settings [PATH...] [--settings FILE] [--NAME VALUE]... [--json]
 
   Show each setting with its value and where it comes from, as `mpkernel run` with the same PATHs
@@ -32,12 +36,21 @@ Usage: mpkernel settings [PATH...] [--settings FILE] [--NAME VALUE]... [--json]
   and above all these, for the apps that match (the first entry that does):
     app           [[tool.mpkernel.apps]] with path = "reports/**", in the same file
 
-  --json   as JSON, sizes in bytes
+  --json   for programs, sizes in bytes (mpkernel docs commands)
 
   `mpkernel docs settings` says what each setting does.
 
   Exit code: 0; 1 if something is unknown or impossible, with its place.
+
+examples:
+  mpkernel settings                      as a server of the current folder has them
+  mpkernel settings notebooks/sales.py   those of one notebook
+  mpkernel settings --standby 3          check a flag before the server gets it
 """
+_HEAD = heads("SETTING", "VALUE", "TAKES", "FROM")
+_DEFAULT: Style = "quiet"
+_CHANGED: Style = "good"
+_NEXT = "mpkernel docs settings says what each does, and where it is set"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -50,47 +63,50 @@ def run(arguments: Sequence[str]) -> int:
         SettingsError: something is unknown or impossible.
     """
     if "-h" in arguments or "--help" in arguments:
-        print(_USAGE, end="")
+        print(USAGE, end="")
         return os.EX_OK
     taken = take_settings(arguments)
     paths = [other for other in taken.others if other != "--json"]
     unknown = [path for path in paths if path.startswith("-")]
     if unknown:
-        print(f"mpkernel: there is no option {unknown[0]}\n\n{_USAGE}", end="", file=sys.stderr)
+        meant = similar(unknown[0], [*map(flag_of, DEFAULTS.__struct_fields__), "--json"])
+        error = f"there is no option {unknown[0]}{meant}"
+        print(f"mpkernel: {error}\n\n{USAGE}", end="", file=sys.stderr)
         return 2
     gathered = gather(taken.sources(os.environ, paths), DEFAULTS)
     if len(paths) == 1 and not os.path.isdir(paths[0]):
         gathered = gathered.of_app(paths[0])
-    print(_as_json(gathered) if "--json" in taken.others else _as_table(gathered))
+    if "--json" in taken.others:
+        print(_as_json(gathered))
+    else:
+        show(_as_table(gathered, screen()), then=_NEXT)
     return os.EX_OK
 
 
 def _as_json(gathered: Gathered) -> str:
     values = msgspec.structs.asdict(gathered.settings)
-    return json.dumps(
-        {
-            "file": gathered.file,
-            "settings": {
-                name: {"value": values[name], "from": origin.kind, "place": origin.place}
-                for name, origin in gathered.origins.items()
-            },
-            "apps": [{"path": rule.path, "settings": rule.changes} for rule in gathered.rules],
+    return as_json(
+        "settings",
+        file=gathered.file,
+        settings={
+            name: {"value": values[name], "from": origin.kind, "place": origin.place}
+            for name, origin in gathered.origins.items()
         },
-        indent=2,
+        apps=[{"path": rule.path, "settings": rule.changes} for rule in gathered.rules],
     )
 
 
-def _as_table(gathered: Gathered) -> str:
-    rows = [
-        (name, as_text(name, getattr(gathered.settings, name)), kind_of(name), str(origin))
-        for name, origin in gathered.origins.items()
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
-        for row in (("SETTING", "VALUE", "TAKES", "FROM"), *rows)
-    ]
+def _as_table(gathered: Gathered, to: Screen) -> list[str]:
+    rows = []
+    for name, origin in gathered.origins.items():
+        value = plain(as_text(name, getattr(gathered.settings, name)))
+        style = _DEFAULT if origin.kind == "default" else _CHANGED
+        rows.append((name, Cell(value, style), kind_of(name), Cell(plain(str(origin)), style)))
+    lines = columns([_HEAD, *rows], flexible={1, 2, 3}, omit=(2,), screen=to)
     for rule in gathered.rules:
-        changes = (f"{name} = {as_text(name, value)}" for name, value in rule.changes.items())
-        lines += ["", f"apps that match {rule.path}:", *(f"  {change}" for change in changes)]
-    return "\n".join(lines)
+        lines += ["", *wrapped(f"apps that match {plain(rule.path)}:", to, indent="  ", first="")]
+        for name, value in rule.changes.items():
+            lines += wrapped(
+                f"{name} = {plain(as_text(name, value))}", to, indent="    ", first="  "
+            )
+    return lines

@@ -16,22 +16,23 @@ from mpkernel.errors import MPKernelError
 from mpkernel.marimo_backend.defaults import DEFAULTS
 from mpkernel.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["USAGE", "run"]
 
-_USAGE = """\
+USAGE = """\
 Usage: mpkernel systemd [--unit-name NAME] [--unit-user USER] [--unit-memory LIMIT]
                         PATH... [options of mpkernel run]
 
   Print a unit for systemd that runs `mpkernel run PATH... [options]` from the current directory,
-  each line with what it is for. For a server of the whole machine:
-
-    mpkernel systemd --unit-user notebooks /srv/notebooks --port 2718 --headless --no-token \\
-      | sudo tee /etc/systemd/system/mpkernel.service
-    sudo systemctl daemon-reload && sudo systemctl enable --now mpkernel
+  each line with what it is for.
 
   --unit-name NAME     the name that it will be installed by (default mpkernel)
   --unit-user USER     who it runs as (default: who prints it; root is refused)
   --unit-memory LIMIT  of the server and all apps together: 8G, or 75% of the machine (default 75%)
+
+examples, for a server of the whole machine:
+  mpkernel systemd --unit-user notebooks /srv/notebooks --port 2718 --headless --no-token \\
+    | sudo tee /etc/systemd/system/mpkernel.service
+  sudo systemctl daemon-reload && sudo systemctl enable --now mpkernel
 """
 
 _DEFAULTS = {"--unit-name": "mpkernel", "--unit-user": "", "--unit-memory": "75%"}
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     own, rest = _split(arguments)
     if not rest or rest[0] in ("-h", "--help"):
-        print(_USAGE, end="", file=sys.stdout if rest else sys.stderr)
+        print(USAGE, end="", file=sys.stdout if rest else sys.stderr)
         return os.EX_OK if rest else 2
     user = own["--unit-user"] or _own_user()
     if user in ("root", "0"):

@@ -2,29 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["age", "columns", "memory", "plain"]
+from mpkernel.cli.screen import PLAIN, Screen, Style
+
+__all__ = ["Cell", "age", "columns", "cut", "heads", "memory", "plain", "wrapped"]
 
 _GAP = "  "
+_LEAST_CHARACTERS = 10
+_CUT = "…"
 
 
-def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
-    """Rows as lines, each column as wide as its widest text.
+class Cell(NamedTuple):
+    """A text of a table that has a style."""
+
+    text: str
+    style: Style
+
+
+_Cell: TypeAlias = str | Cell
+
+
+def columns(
+    rows: Sequence[Sequence[_Cell]],
+    *,
+    right: Collection[int] = (),
+    flexible: Collection[int] = (),
+    omit: Sequence[int] = (),
+    screen: Screen = PLAIN,
+) -> list[str]:
+    """Rows as lines, each column as wide as its widest text, and all of them as the screen allows.
 
     Args:
-        rows: of as many texts each.
+        rows: of as many cells each.
         right: which columns are set to the right.
+        flexible: which columns may be narrowed, the widest first; their texts are cut.
+        omit: which columns are left out where that is not enough, the first of these first.
+        screen: what the lines are for.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell, "") for cell in row] for row in rows]
+    widths = [max(_width(cell.text) for cell in column) for column in zip(*cells, strict=True)]
+    kept = dict(enumerate(widths))
+    if screen.width is not None:
+        _fit(kept, screen.width, flexible, omit)
+    return [
+        _GAP.join(
+            _set(row[number], width, screen, is_right=number in right, is_last=number == max(kept))
+            for number, width in kept.items()
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def heads(*names: str) -> tuple[Cell, ...]:
+    """The first row of a table."""
+    return tuple(Cell(name, "head") for name in names)
+
+
+def wrapped(text: str, screen: Screen, *, indent: str = "", first: str | None = None) -> list[str]:
+    """A text as lines that are not wider than the screen.
+
+    Args:
+        text: is broken at blanks; a word that is wider than the screen is cut.
+        screen: what the lines are for.
+        indent: what stands before each line.
+        first: what stands before the first one instead.
+    """
+    line, begin = indent if first is None else first, True
+    if screen.width is None:
+        return [line + text]
     lines = []
-    for row in rows:
-        cells = [
-            text.rjust(width) if number in right else text.ljust(width)
-            for number, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(_GAP.join(cells).rstrip())
-    return lines
+    for word in text.split(" "):
+        longer = line + word if begin else f"{line} {word}"
+        if not begin and _width(longer) > screen.width:
+            lines.append(line)
+            longer = indent + word
+        line, begin = cut(longer, screen.width), False
+    return [*lines, line]
+
+
+def cut(text: str, width: int) -> str:
+    """The beginning of a text, where all of it is wider than this."""
+    if _width(text) <= width:
+        return text
+    while text and _width(text) > width - 1:
+        text = text[:-1]
+    return text + _CUT
 
 
 def plain(text: str) -> str:
@@ -56,3 +121,53 @@ def age(seconds: float) -> str:
     if left < 86400:
         return f"{left // 3600} h {left % 3600 // 60} min"
     return f"{left // 86400} d {left % 86400 // 3600} h"
+
+
+def _fit(kept: dict[int, int], room: int, flexible: Collection[int], omit: Sequence[int]) -> None:
+    """Narrow columns, and leave some out, until the rest has room.
+
+    Args:
+        kept: the width of each column, which is changed.
+        room, flexible, omit: as for `columns`.
+    """
+
+    def taken(least: int | None = None) -> int:
+        widths = (
+            width if least is None or number not in flexible else min(width, least)
+            for number, width in kept.items()
+        )
+        return sum(widths) + len(_GAP) * (len(kept) - 1)
+
+    for number in omit:
+        if taken(_LEAST_CHARACTERS) <= room:
+            break
+        kept.pop(number, None)
+    while taken() > room:
+        wide = [one for one in kept if one in flexible and kept[one] > _LEAST_CHARACTERS]
+        if not wide:
+            break
+        kept[max(wide, key=kept.__getitem__)] -= 1
+    while taken() > room and len(kept) > 1:
+        kept.popitem()
+    if taken() > room:
+        kept[next(iter(kept))] = max(1, room)
+
+
+def _set(cell: Cell, width: int, screen: Screen, *, is_right: bool, is_last: bool) -> str:
+    """A cell in its column; in color where the screen has colors."""
+    text = cut(cell.text, width)
+    blanks = " " * (width - _width(text))
+    painted = screen.paint(text, cell.style)
+    if is_right:
+        return blanks + painted
+    return painted if is_last else painted + blanks
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes: an ideograph takes two, an accent none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF")
+        for one in text
+    )

@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import select
 import shutil
 import signal
 import sys
-import termios
-import tty
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mpkernel.cli import status
+from mpkernel.cli.keys import Keyboard
+from mpkernel.cli.output import as_json
+from mpkernel.cli.parsers import CommandParser
+from mpkernel.cli.screen import Screen, screen
+from mpkernel.cli.server_table import ORDERS, View, report
+from mpkernel.cli.tables import cut
 from mpkernel.server.operations.finding import published_servers
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 _ALTERNATE, _ORDINARY = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+_ORDER_KEYS = {
+    "t": "trouble",
+    "m": "memory",
+    "c": "cpu",
+    "s": "sessions",
+    "d": "deaths",
+    "n": "name",
+}
+_STEPS = {"up": -1, "k": -1, "down": 1, "j": 1}
+_KEYS = f"q ends · ↑↓ scroll · / filters · v sessions · {' '.join(_ORDER_KEYS)} sort: by "
+
+
+def parser() -> CommandParser:
+    """Of what follows `mpkernel top`."""
+    made = CommandParser(
+        prog="mpkernel top",
+        description="Show the servers of this user, again and again. Keys: q or Ctrl-C ends; the"
+        " arrows, Page Up, Page Down, Home and End scroll; t sorts by trouble, m by memory, c by"
+        " CPU, s by sessions, d by deaths, n by name; / filters by app, state or process id (Enter"
+        " keeps the filter, Escape removes it); v shows each session. Where standard output is no"
+        " terminal, the servers are shown once.",
+        examples={
+            "mpkernel top": "until q is typed",
+            "mpkernel top --sort memory --filter sales": "the largest first, of these apps alone",
+            "mpkernel top --json --interval 10": "for programs: a line of JSON every ten seconds",
+        },
+    )
+    made.add_argument("--interval", type=float, default=1.0, metavar="S", help="default 1")
+    made.add_argument("--sessions", action="store_true", help="each session too")
+    made.add_argument(
+        "--sort", choices=ORDERS, default="trouble", help="what comes first; default: %(default)s"
+    )
+    made.add_argument(
+        "--filter", default="", metavar="TEXT", help="only what has this in its path or state"
+    )
+    made.add_argument("--json", action="store_true", help="for programs: one line, again and again")
+    return made
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -28,59 +68,125 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: what follows `mpkernel top`.
     """
-    parser = argparse.ArgumentParser(
-        prog="mpkernel top", description="Show the servers of this user; q or Ctrl-C ends."
-    )
-    parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="default 1")
-    parser.add_argument("--sessions", action="store_true", help="each session too")
-    given = parser.parse_args(arguments)
-    if given.interval <= 0:
-        parser.error("--interval must be over 0")
-    if not sys.stdout.isatty():
-        return status.run(["--sessions"] if given.sessions else [])
+    reader = parser()
+    given = reader.parse_args(arguments)
+    if not given.interval > 0:
+        reader.error("--interval must be over 0")
+    view = View(given.sort, given.filter, given.sessions)
     try:
-        with _screen():
-            while True:
-                _show(with_sessions=given.sessions)
-                if _is_quit_typed(given.interval):
-                    return 0
+        if given.json:
+            return _print_json(given.interval)
+        if not sys.stdout.isatty():
+            return status.show_once(view)
+        with _screen(), Keyboard.open() as keyboard:
+            return _Top(view, keyboard).run(given.interval)
     except KeyboardInterrupt:
         return 0
 
 
+def _print_json(interval_s: float) -> int:
+    while True:
+        servers = status.public(published_servers())
+        print(as_json("top", on_one_line=True, servers=servers), flush=True)
+        time.sleep(interval_s)
+
+
 @contextmanager
 def _screen() -> Iterator[None]:
-    """Use the terminal's alternate screen and read single keys; restore the terminal at the end,
-    also when SIGTERM ends the command."""
-    before = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
+    """Use the terminal's alternate screen; restore it at the end, also when SIGTERM ends the
+    command."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.stdout.write(_ALTERNATE)
     try:
-        if before is not None:
-            tty.setcbreak(sys.stdin)
         yield
     finally:
-        if before is not None:
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
         sys.stdout.write(_ORDINARY)
         sys.stdout.flush()
 
 
-def _show(*, with_sessions: bool) -> None:
-    width, height = shutil.get_terminal_size()
-    lines = status.report(published_servers(), with_sessions=with_sessions)
-    lines = (lines or ["no server of this user runs, or keeps a snapshot"])[: height - 1]
-    shown = "".join(f"{line[: width - 1]}{_LINE_END}\r\n" for line in lines)
-    sys.stdout.write(f"{_HOME}{shown}{_BELOW}")
-    sys.stdout.flush()
+class _Top:
+    """The servers on the whole terminal, and what the user has chosen of them.
 
+    Attributes:
+        view: what is shown.
+        first: which line is the topmost.
+        is_filtering: whether keys go into the filter.
+    """
 
-def _is_quit_typed(within_s: float) -> bool:
-    if not sys.stdin.isatty():
-        select.select([], [], [], within_s)
-        return False
-    ready, _, _ = select.select([sys.stdin], [], [], within_s)
-    if not ready:
-        return False
-    typed = os.read(sys.stdin.fileno(), 1024)
-    return not typed or b"q" in typed
+    def __init__(self, view: View, keyboard: Keyboard) -> None:
+        self.view = view
+        self.first = 0
+        self.is_filtering = False
+        self._keyboard = keyboard
+        self._page = 1
+
+    def run(self, interval_s: float) -> int:
+        """Show them until q is typed, or the terminal is gone; give the exit code."""
+        while True:
+            self._show()
+            typed = self._keyboard.keys(interval_s)
+            if typed is None:
+                return 0
+            for key in typed:
+                if self.is_filtering:
+                    self._edit(key)
+                elif key == "q":
+                    return 0
+                else:
+                    self._obey(key)
+
+    def _show(self) -> None:
+        height = shutil.get_terminal_size().lines
+        to = screen().without(1)  # some terminals go to the next line after the last column
+        lines = report(published_servers(), self.view, to) or [status.NO_SERVER]
+        self._page = max(1, height - 1)
+        self.first = max(0, min(self.first, len(lines) - self._page))
+        shown = lines[self.first : self.first + self._page]
+        if height > 1:
+            shown += [""] * (self._page - len(shown)) + [self._last_line(len(lines), to)]
+        text = "\r\n".join(f"{line}{_LINE_END}" for line in shown)
+        sys.stdout.write(f"{_HOME}{text}{_BELOW}")
+        sys.stdout.flush()
+
+    def _last_line(self, lines: int, to: Screen) -> str:
+        """What is typed, or which keys there are."""
+        width = to.width or sys.maxsize
+        if self.is_filtering:
+            return cut(f"filter: {self.view.words}▏ Enter keeps it, Escape removes it", width)
+        last = min(lines, self.first + self._page)
+        facts = f"{self.first + 1} to {last} of {lines} · " if lines > self._page else ""
+        only = f"only {self.view.words} · " if self.view.words else ""
+        return to.paint(cut(f"{only}{facts}{_KEYS}{self.view.order}", width), "quiet")
+
+    def _edit(self, key: str) -> None:
+        words = self.view.words
+        if key == "enter":
+            self.is_filtering = False
+        elif key == "escape":
+            self.is_filtering, words = False, ""
+        elif key == "backspace":
+            words = words[:-1]
+        elif key.isprintable() and len(key) == 1:
+            words += key
+        self.first = 0
+        self.view = self.view._replace(words=words)
+
+    def _obey(self, key: str) -> None:
+        if key in _ORDER_KEYS:
+            self.view = self.view._replace(order=_ORDER_KEYS[key])
+        elif key == "v":
+            self.view = self.view._replace(with_sessions=not self.view.with_sessions)
+        elif key == "/":
+            self.is_filtering = True
+        elif key == "escape":
+            self.view = self.view._replace(words="")
+        elif key in _STEPS:
+            self.first += _STEPS[key]
+        elif key in ("page up", "b"):
+            self.first -= self._page
+        elif key in ("page down", " "):
+            self.first += self._page
+        elif key in ("home", "g"):
+            self.first = 0
+        elif key in ("end", "G"):
+            self.first = sys.maxsize

@@ -29,11 +29,14 @@ __all__ = [
     "cells_of",
     "cells_of_file",
     "check_marimo",
+    "greet_with",
     "has_page",
     "host",
     "is_supported",
     "keep_skew_token",
     "messages_waiting",
+    "notebooks_in",
+    "options_of_run",
     "options_with_value",
     "pass_zmq_checks",
     "passing_zmq_checks",
@@ -73,7 +76,10 @@ SERVER_NAMES = {
     "SessionMode": "marimo._session.model",
     "UpdateUIElementCommand": "marimo._runtime.commands",
     "UpdateUserConfigCommand": "marimo._runtime.commands",
+    "_collect_marimo_files": "marimo._cli.cli",
     "create_asgi_app": "marimo._server.asgi",
+    "print_shutdown": "marimo._server.api.lifespans",
+    "print_startup": "marimo._server.api.lifespans",
     "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
     "serialize_kernel_message": "marimo._messaging.serde",
     "virtual_file": "marimo._server.api.endpoints.assets",
@@ -141,6 +147,34 @@ def options_with_value() -> frozenset[str]:
     return frozenset(
         name for one in options if not getattr(one, "is_flag", True) for name in one.opts
     )
+
+
+def options_of_run() -> dict[str, str]:
+    """The options of `marimo run`, each with what it does."""
+    return {
+        name: " ".join((getattr(option, "help", None) or "").split())
+        for option in command_line().commands["run"].params
+        if not getattr(option, "hidden", False)
+        for name in (*option.opts, *option.secondary_opts)
+        if name.startswith("-")
+    }
+
+
+def notebooks_in(paths: Sequence[str]) -> int:
+    """How many notebooks `marimo run` of these files and folders would serve."""
+    return len(server("_collect_marimo_files")(list(paths)).files)
+
+
+def greet_with(greeting: Callable[[str, bool], None]) -> None:
+    """Have the server of this process say `greeting(url, is_on_all_addresses)` when it starts, and
+    nothing when it ends, instead of what marimo says."""
+
+    def start(*, url: str, network: bool, **_: object) -> None:
+        greeting(url, network)
+
+    module: Any = importlib.import_module(SERVER_NAMES["print_startup"])
+    module.print_startup = start
+    module.print_shutdown = lambda: None
 
 
 def replace_random_filename(function: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import subprocess
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +18,28 @@ _PATIENCE_S = 30.0
 class Terminal:
     """A command in a terminal of its own, which it controls.
 
+    Args:
+        command: what is run.
+        cwd: where.
+        size: columns and lines; None: the terminal does not know.
+        color: whether the user wants colors.
+
     Attributes:
         shown: all that came until now, with plain line ends.
     """
 
-    def __init__(self, command: Sequence[str | Path], cwd: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        cwd: Path,
+        *,
+        size: tuple[int, int] | None = None,
+        color: bool = False,
+    ) -> None:
         self.shown = ""
         self._master, slave = pty.openpty()
+        if size is not None:
+            self.resize(*size)
         # Its own session's leader, with the terminal as that session's.
         self.process = subprocess.Popen(
             ["setsid", "--ctty", *map(str, command)],
@@ -31,7 +47,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             cwd=cwd,
-            env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+            env={**_without_size(), "TERM": "xterm", "NO_COLOR": "" if color else "1"},
         )
         os.close(slave)
 
@@ -49,6 +65,10 @@ class Terminal:
         while text not in self.shown:
             if not self._read(deadline - time.monotonic()):
                 raise AssertionError(f"{text!r} was not shown, but {self.shown!r}")
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give it another size; the command is told."""
+        termios.tcsetwinsize(self._master, (lines, columns))
 
     def type(self, text: str) -> None:
         """Type; "\\x03" is Ctrl-C."""
@@ -71,3 +91,8 @@ class Terminal:
             return False
         self.shown += data.decode().replace("\r\n", "\n")
         return bool(data)
+
+
+def _without_size() -> dict[str, str]:
+    """The environment, but for what says how large a terminal is."""
+    return {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}

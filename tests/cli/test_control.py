@@ -34,7 +34,7 @@ def server(user: Path) -> Iterator[OperatedServer]:
 
 def hosts() -> list[int]:
     """The ids of the processes of the first app that `mpkernel status` shows."""
-    servers = json.loads(mpkernel("status", "--json").stdout)
+    servers = json.loads(mpkernel("status", "--json").stdout)["servers"]
     return [host["pid"] for one in servers for app in one["pool"]["apps"] for host in app["hosts"]]
 
 

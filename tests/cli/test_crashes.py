@@ -69,12 +69,13 @@ def test_without_reports_it_says_where_they_would_be(user: Path) -> None:
 @pytest.mark.usefixtures("kept")
 def test_the_latest_is_the_first() -> None:
     shown = mpkernel("crashes")
-    head, *lines = shown.stdout.splitlines()
+    head, *lines, then = shown.stdout.splitlines()
     assert head.split() == ["REPORT", "WHEN", "APP", "PID", "REASON", "SESSIONS", "WHAT"]
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     assert [line.split()[3] for line in lines] == ["sales.py", "stocks.py", "sales.py"]
     assert "crash" in lines[0]
     assert "was killed by SIGSEGV" in lines[0]
+    assert then == "→ mpkernel crashes 1 shows all that is known of the latest"
 
 
 @pytest.mark.usefixtures("kept")
@@ -101,14 +102,16 @@ def test_what_an_app_wrote_cannot_steer_the_terminal() -> None:
 @pytest.mark.usefixtures("kept")
 def test_those_of_one_app_are_found() -> None:
     shown = mpkernel("crashes", "--app", "stocks.py")
-    assert len(shown.stdout.splitlines()) == 2
+    assert len(shown.stdout.splitlines()) == 3
     assert "process 2 of" in mpkernel("crashes", "--app", "stocks.py", "1").stdout
 
 
 @pytest.mark.usefixtures("kept")
 def test_programs_get_them_as_json() -> None:
-    assert [one["pid"] for one in json.loads(mpkernel("crashes", "--json").stdout)] == [3, 2, 1]
-    assert json.loads(mpkernel("crashes", "3", "--json").stdout)["faults"].startswith("Fatal")
+    kept = json.loads(mpkernel("crashes", "--json").stdout)["reports"]
+    assert [one["pid"] for one in kept] == [3, 2, 1]
+    [report] = json.loads(mpkernel("crashes", "3", "--json").stdout)["reports"]
+    assert report["faults"].startswith("Fatal")
 
 
 @pytest.mark.usefixtures("kept")
@@ -124,14 +127,14 @@ def test_a_file_that_is_no_report_is_named_and_passed_over() -> None:
     kept_reports()[0].write_text("{}")
     shown = mpkernel("crashes")
     assert shown.returncode == 0
-    assert len(shown.stdout.splitlines()) == 3
+    assert len(shown.stdout.splitlines()) == 4
     assert "not a report that can be read" in shown.stderr
 
 
 def test_a_death_of_a_running_server_is_there(user: Path) -> None:
     with OperatedServer(user) as server:
         until(lambda: '"ready"' in mpkernel("status", "--json").stdout)
-        [running] = json.loads(mpkernel("status", "--json").stdout)
+        [running] = json.loads(mpkernel("status", "--json").stdout)["servers"]
         os.kill(running["pool"]["apps"][0]["hosts"][0]["pid"], signal.SIGKILL)
         until(kept_reports)
         shown = mpkernel("crashes", "1").stdout

@@ -246,7 +246,8 @@ def test_people_get_a_line_for_each_thing_and_what_to_do_below_it(
     lines = capsys.readouterr().out.splitlines()
     (position,) = [number for number, line in enumerate(lines) if line.startswith("FAIL  settings")]
     assert lines[position + 1].lstrip().startswith("→ correct it")
-    assert lines[-1].startswith("OK    app")
+    assert lines[-2].startswith("OK    app")
+    assert lines[-1].startswith("→ do what the lines with FAIL say")
 
 
 def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,46 @@ def test_a_port_in_use_is_said_to_be_so(taken_port: int, form: str) -> None:
 
 
 @pytest.mark.any_marimo
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_there_is_not_is_refused_by_name(port: str) -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", f"--port={port}")
+    assert refused.returncode == 1
+    assert f"{port} is not a port (choose one from 1 to 65535" in refused.stderr
+
+
+def test_a_folder_without_a_notebook_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("print('no notebook')\n")
+    refused = mpkernel("run", tmp_path, "--headless")
+    assert refused.returncode == 1
+    assert f"there is no marimo notebook in {tmp_path} (name the folder" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("paths", "served"),
+    [
+        ([EXAMPLE], "dashboard.py"),
+        ([EXAMPLE.parent, EXAMPLE.parents[1] / "weather"], "2 notebooks"),
+    ],
+    ids=["file", "folders"],
+)
+def test_the_greeting_says_what_is_served_and_where(paths: list[Path], served: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = [sys.executable, "-m", "mpkernel", "run", "--headless", "--no-token", "--port"]
+    with subprocess.Popen(
+        [*program, str(port), *map(str, paths)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        lines = [server.stdout.readline().strip() for _ in range(4)]
+        server.terminate()
+        rest = server.stdout.read()
+    assert lines[1].startswith(f"mpkernel serves {served}, each app in a process")
+    assert lines[2] == f"http://127.0.0.1:{port}"
+    assert lines[3].startswith("Ctrl-C ends it; mpkernel status")
+    assert "marimo" not in rest
+
+
+@pytest.mark.any_marimo
 def test_a_disabled_mpkernel_does_not_serve() -> None:
     refused = mpkernel("run", EXAMPLE, MPKERNEL_DISABLE="1")
     assert refused.returncode == 1

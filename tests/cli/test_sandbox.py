@@ -29,11 +29,12 @@ def kept(maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_environments_are_listed(kept: Path) -> None:
     said = mpkernel("sandbox", "list")
     assert said.returncode == 0
-    head, row = said.stdout.splitlines()
+    head, row, then = said.stdout.splitlines()
     assert head.split() == ["ENVIRONMENT", "APP", "PYTHON", "LAST", "USED", "SIZE", "PACKAGES"]
     assert row.split()[:2] == [kept.name, "sales.py"]
     assert row.endswith("tiny==1.0")
-    (listed,) = json.loads(mpkernel("sandbox", "list", "--json").stdout)
+    assert then.startswith("→ mpkernel sandbox prune ")
+    (listed,) = json.loads(mpkernel("sandbox", "list", "--json").stdout)["environments"]
     assert listed["key"] == kept.name
 
 

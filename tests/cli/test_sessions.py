@@ -36,12 +36,13 @@ def test_there_is_nothing_before_a_server_stores(
 @pytest.mark.usefixtures("left")
 def test_it_lists_what_can_come_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sessions", "list"]) == 0
-    head, row = capsys.readouterr().out.splitlines()
+    head, row, then = capsys.readouterr().out.splitlines()
     assert head.split()[:2] == ["SESSION", "APP"]
     assert row.split()[:2] == [KEY[:12], "app.py"]
     assert row.endswith("stored")
+    assert then.startswith("→ mpkernel sessions forget ")
     assert main(["sessions", "list", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)
+    (told,) = json.loads(capsys.readouterr().out)["sessions"]
     assert (told["session"], told["app"], told["state"]) == (KEY, APP, "stored")
 
 
@@ -59,7 +60,7 @@ def test_what_a_server_has_stays(directory: Path, capsys: pytest.CaptureFixture[
     with other_server(directory) as server:
         server.change(b"one")
         assert main(["sessions"]) == 0
-        assert capsys.readouterr().out.rstrip().endswith("live")
+        assert capsys.readouterr().out.splitlines()[1].endswith("live")
         assert main(["sessions", "forget", "--all"]) == 0
         assert "1 of them live" in capsys.readouterr().err
         assert len(files_in(directory)) == 1

@@ -29,7 +29,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, tuple[str, str]]:
     """The value and the source of each setting."""
     assert run(arguments) == 0
-    table = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    out = capsys.readouterr().out.rpartition("→ ")[0]
+    table = out.partition("\n\n")[0].splitlines()
     head = table[0]
     value, takes, place = (head.index(word) for word in ("VALUE", "TAKES", "FROM"))
     return {

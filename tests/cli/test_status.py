@@ -37,23 +37,26 @@ def test_without_a_server_it_says_so(user: Path) -> None:
     shown = mpkernel("status")
     assert shown.returncode == 1
     assert "no server of this user runs" in shown.stderr
-    assert mpkernel("status", "--json").stdout.strip() == "[]"
+    assert json.loads(mpkernel("status", "--json").stdout)["servers"] == []
 
 
 def test_a_server_is_shown_with_its_apps_processes_and_sessions(server: OperatedServer) -> None:
     shown = mpkernel("status", "--sessions")
     assert shown.returncode == 0
-    first, head, app, session = shown.stdout.splitlines()
+    first, head, app, session, then = shown.stdout.splitlines()
     assert first.startswith(f"server {server.pid} · ")
     assert " sessions 1 " in first
     shown_app = dict(zip(head.split(), app.replace(" MiB", "MiB").split(), strict=False))
     assert (shown_app["APP"], shown_app["STATE"]) == ("served.py", "ready")
     assert psutil.Process(int(shown_app["PID"])).ppid() == server.pid
     assert "session visitor: idle" in session
+    assert then.startswith("→ mpkernel top ")
 
 
 def test_programs_get_the_same_as_json(server: OperatedServer) -> None:
-    [shown] = json.loads(mpkernel("status", "--json").stdout)
+    told = json.loads(mpkernel("status", "--json").stdout)
+    assert (told["command"], told["shape"]) == ("status", 1)
+    [shown] = told["servers"]
     assert (shown["pid"], shown["has_control"], shown["is_stopped"]) == (server.pid, True, False)
     assert shown["age_s"] >= shown["snapshot_age_s"] >= 0
     [app] = shown["pool"]["apps"]

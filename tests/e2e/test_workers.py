@@ -20,7 +20,7 @@ from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed
 from websockets.exceptions import WebSocketException
 
 from benchmarks.marimo_server.workers import client_of, connect_through, workers_of
-from mpkernel.cli.status import report
+from mpkernel.cli.server_table import report
 from mpkernel.server.operations.finding import published_servers
 
 SLIDER, DOWNLOAD, UPLOAD = (NOTEBOOKS / f"{name}.py" for name in ("slider", "download", "upload"))

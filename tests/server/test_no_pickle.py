@@ -46,7 +46,7 @@ def test_a_server_that_cannot_unpickle_does_all_that_servers_do(user: Path) -> N
         assert server.stdout is not None
         lines = (line.strip() for line in server.stdout if not line.startswith("["))
         assert next(lines) == "ready"
-        [status] = json.loads(mpkernel("status", "--json"))
+        [status] = json.loads(mpkernel("status", "--json"))["servers"]
         assert status["pid"] == server.pid
         mpkernel("restart", "notebook.py")
         assert next(lines) == "restarted"

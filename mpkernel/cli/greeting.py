@@ -1,0 +1,44 @@
+"""`greet`: what `mpkernel run` says when it serves."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from urllib.parse import urlsplit
+
+from mpkernel.cli.screen import Style, screen
+
+__all__ = ["greet"]
+
+
+def greet(what: str, url: str, *, network: bool) -> None:
+    """Say what is served, where, and what can be done next.
+
+    Args:
+        what: is served.
+        url: of this machine.
+        network: whether other machines reach it, too.
+    """
+    here = url.replace("//0.0.0.0", "//localhost", 1)
+    urls = [here, *(_elsewhere(url) if network else [])]
+    lines: list[tuple[str, Style]] = [
+        (f"mpkernel serves {what}, each app in a process of its own", "good"),
+        *((one, "head") for one in urls),
+        ("Ctrl-C ends it; mpkernel status, in another terminal, shows it", "quiet"),
+    ]
+    to = screen()
+    print("\n" + "\n".join(f"  {to.paint(text, style)}" for text, style in lines) + "\n")
+    sys.stdout.flush()
+
+
+def _elsewhere(url: str) -> list[str]:
+    """The URL for other machines: with this machine's address in its network, if it has one."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 1))  # sends nothing; the system chooses an own address
+            address = probe.getsockname()[0]
+    except OSError:
+        return []
+    parts = urlsplit(url)
+    port = "" if parts.port is None else f":{parts.port}"
+    return [parts._replace(netloc=f"{address}{port}").geturl()]

@@ -1,0 +1,86 @@
+"""`Keyboard`: single keys that are typed into the terminal of a command."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import select
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+__all__ = ["Keyboard"]
+
+_KEY = re.compile(r"\x1b(?:\[|O)[0-9;]*[A-Za-z~]|.", re.DOTALL)
+_NAMES = {
+    **{f"\x1b[{code}": name for code, name in (("A", "up"), ("B", "down"))},
+    **{f"\x1bO{code}": name for code, name in (("A", "up"), ("B", "down"))},
+    "\x1b[5~": "page up",
+    "\x1b[6~": "page down",
+    "\x1b[H": "home",
+    "\x1b[1~": "home",
+    "\x1bOH": "home",
+    "\x1b[F": "end",
+    "\x1b[4~": "end",
+    "\x1bOF": "end",
+    "\x1b": "escape",
+    "\r": "enter",
+    "\n": "enter",
+    "\x7f": "backspace",
+    "\x08": "backspace",
+}
+
+
+class Keyboard:
+    """The keys of standard input, as long as the block that opened it runs.
+
+    A change of the terminal's size ends a wait, too. Where standard input is no terminal, no key
+    comes.
+    """
+
+    def __init__(self, resized: int) -> None:
+        self._resized = resized
+        self._is_there = sys.stdin.isatty()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator[Self]:
+        """Read single keys, without echo; the terminal is as before at the end."""
+        before = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
+        resized, resize = os.pipe()
+        os.set_blocking(resize, False)
+        earlier = signal.signal(signal.SIGWINCH, lambda *_: None)
+        wakeup = signal.set_wakeup_fd(resize, warn_on_full_buffer=False)
+        try:
+            if before is not None:
+                tty.setcbreak(sys.stdin)
+            yield cls(resized)
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            signal.signal(signal.SIGWINCH, earlier)
+            os.close(resized)
+            os.close(resize)
+            if before is not None:
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+    def keys(self, within_s: float) -> list[str] | None:
+        """The keys that are typed now, or next within that time: characters, or names as "page up".
+
+        None if the terminal is gone.
+        """
+        watched = [self._resized, *([sys.stdin.fileno()] if self._is_there else [])]
+        ready, _, _ = select.select(watched, [], [], within_s)
+        if self._resized in ready:
+            os.read(self._resized, 1024)
+        if not self._is_there or sys.stdin.fileno() not in ready:
+            return []
+        typed = os.read(sys.stdin.fileno(), 1024)
+        if not typed:
+            return None
+        return [_NAMES.get(key, key) for key in _KEY.findall(self._decoder.decode(typed))]
