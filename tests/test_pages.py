@@ -34,6 +34,7 @@ OF_OTHERS = {
 }
 """What marimo's page, DuckDB, the system and Python say."""
 
+SERVICE = ROOT / "mpkernel" / "examples" / "service" / "snippets.py"
 SALES = ROOT / "mpkernel" / "examples" / "sales"
 ASK = "from starlette.testclient import TestClient\nclient = TestClient(app)\n"
 
@@ -46,6 +47,24 @@ def name_of(page: Path) -> str:
 
 def code_in(page: Path, language: str) -> list[str]:
     return [found["code"] for found in CODE.finditer(page.read_text()) if found[1] == language]
+
+
+UNTYPED = "# mypy: allow-untyped-defs, allow-untyped-calls\n"
+
+
+def test_every_example_passes_a_type_checker(tmp_path: Path) -> None:
+    for page in (README, *PAGES):
+        for number, code in enumerate(code_in(page, "python")):
+            name = f"{page.stem.replace('-', '_')}_{number}.py"
+            (tmp_path / name).write_text(UNTYPED + code if page == README else code)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", tmp_path, SERVICE],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=240,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_readme_is_read_in_three_minutes() -> None:

@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
+from mpkernel.aio.awaited import to_be_awaited
 from mpkernel.client.python_journal import PythonJournal
 from mpkernel.kernel.messages import (
     Answer,
@@ -57,6 +58,7 @@ class PythonClient:
         self.session = session
 
     @classmethod
+    @to_be_awaited("client = await PythonClient.open(…)")
     async def open(
         cls,
         pool: HostPool,

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
+from mpkernel.aio.awaited import to_be_awaited
 from mpkernel.aio.ends import end_within
 from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
@@ -19,6 +20,7 @@ from mpkernel.configuration.apps import AppRule
 from mpkernel.errors import PoolClosed
 from mpkernel.server.apps.app import App
 from mpkernel.server.apps.app_table import AppTable
+from mpkernel.server.apps.closed_pool import closed_pool
 from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.making import HostMaker
@@ -135,6 +137,7 @@ class HostPool:
         """The hosts that live, also those that take no more sessions."""
         return [host for app in self._table.apps for host in app.hosts]
 
+    @to_be_awaited("session = await pool.open_session(…)")
     async def open_session(
         self,
         app: str | os.PathLike[str],
@@ -192,7 +195,7 @@ class HostPool:
             SettingsError: as `settings_of`.
         """
         if self._closed:
-            raise PoolClosed("the pool is closed", remedy="open a new one")
+            raise closed_pool(self._loop)
         return self._table.app(app)
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Sequence
 
@@ -61,8 +62,8 @@ class AppTable:
         found = self._apps.get(path)
         if found is not None and found.hosts:
             return found
-        if not os.path.exists(path):
-            raise AppNotFound(f"there is no app at {path}", remedy="check the path")
+        if not os.path.exists(path) or os.path.isdir(path):
+            raise _not_found(path)
         if found is None:
             self._forget_idle_apps()
             found = self._apps[path] = self._make(path, self.settings_of(path))
@@ -86,3 +87,22 @@ class AppTable:
         for app in idle:
             del self._apps[app.path]
         self._most_apps = max(_KEPT_APPS, 2 * len(self._apps))
+
+
+def _not_found(path: str) -> AppNotFound:
+    """What is wrong with a path that is no file, and which one was probably meant."""
+    if os.path.isdir(path):
+        return AppNotFound(
+            f"{path} is a folder, and an app is a file", remedy="name a Python file in it"
+        )
+    folder, name = os.path.split(path)
+    try:
+        close = difflib.get_close_matches(name, os.listdir(folder), n=1)
+    except OSError:
+        return AppNotFound(f"there is no app at {path}", remedy=f"there is no folder {folder}")
+    meant = f"did you mean {close[0]}? " if close else ""
+    return AppNotFound(
+        f"there is no app at {path}",
+        remedy=f"{meant}A relative path begins at the current folder; one beside your own file is"
+        " Path(__file__).with_name('app.py')",
+    )

@@ -1,0 +1,80 @@
+"""What somebody does wrong who uses the library for the first time, and what it says then."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mpkernel import Channel, HostPool, KernelSpec, PythonClient
+from mpkernel.aio.awaited import to_be_awaited
+from mpkernel.errors import AppNotFound, PoolClosed
+
+KERNEL = KernelSpec(entry="counter:main")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    path = tmp_path / "counter.py"
+    path.write_text("def main(kernel):\n    for message in kernel:\n        pass\n")
+    return path
+
+
+async def test_a_path_that_is_no_file_is_told_with_what_was_meant(app: Path) -> None:
+    async with HostPool() as pool:
+        with pytest.raises(AppNotFound, match=r"did you mean counter\.py\? .*with_name"):
+            await pool.open_session(app.with_name("countr.py"), kernel=KERNEL)
+        with pytest.raises(AppNotFound, match="is a folder, and an app is a file"):
+            await pool.open_session(app.parent, kernel=KERNEL)
+        with pytest.raises(AppNotFound, match="there is no folder"):
+            await pool.open_session(app.parent / "apps" / "counter.py", kernel=KERNEL)
+
+
+async def test_a_forgotten_await_is_named_whatever_is_done_without_it(app: Path) -> None:
+    async with HostPool() as pool:
+        example = "`session = await pool.open_session"
+        with pytest.raises(TypeError, match=example):
+            pool.open_session(app, kernel=KERNEL).send(Channel.CONTROL, b"1")  # type: ignore
+        with pytest.raises(AttributeError, match=example):
+            _ = pool.open_session(app, kernel=KERNEL).host  # type: ignore
+        with pytest.raises(TypeError, match=example):
+            async for _ in pool.open_session(app, kernel=KERNEL):  # type: ignore
+                pass
+        with pytest.raises(TypeError, match="`client = await PythonClient.open"):
+            async with PythonClient.open(pool, app):  # type: ignore
+                pass
+
+
+async def test_what_is_to_be_awaited_is_a_coroutine_for_tasks_and_time_outs() -> None:
+    @to_be_awaited("await double(…)")
+    async def double(number: int) -> int:
+        await asyncio.sleep(0)
+        if number < 0:
+            raise ValueError(number)
+        return 2 * number
+
+    assert await asyncio.create_task(double(1)) == 2
+    assert await asyncio.wait_for(double(2), 30) == 4
+    assert await asyncio.gather(double(3), double(4)) == [6, 8]
+    with pytest.raises(ValueError, match="-1"):
+        await double(-1)
+    cancelled = asyncio.create_task(double(5))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+
+def test_a_pool_whose_loop_was_closed_says_so(app: Path) -> None:
+    async def opened() -> HostPool:
+        pool = HostPool()
+        await pool.open_session(app, kernel=KERNEL)
+        return pool
+
+    async def use(pool: HostPool) -> None:
+        await pool.open_session(app, kernel=KERNEL)
+
+    pool = asyncio.run(opened())
+    with pytest.raises(PoolClosed, match=r"the pool's event loop was closed.*asyncio\.run"):
+        asyncio.run(use(pool))
