@@ -55,7 +55,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_header(app: str | os.PathLike[str]) -> Header | None:
-    """The header of an app; None if its file has none, or is neither Python nor Markdown.
+    """The header of an app; None if its file has none, or is neither Python nor Markdown, or if the
+    header has only a table of marimo.
 
     Raises:
         SandboxError: the header is not what the specification allows. The message names the line.
@@ -104,7 +105,14 @@ def _header_in(text: str, path: str, lines_before: int = 0) -> Header | None:
         raise SandboxError(
             f"{path}, line {line}: the header is not TOML: {reason}", remedy=_ASK
         ) from error
-    return _checked(table, path, lines[0])
+    return None if _is_of_marimo_alone(table) else _checked(table, path, lines[0])
+
+
+def _is_of_marimo_alone(table: Mapping[str, object]) -> bool:
+    """Whether a header has nothing but marimo's own table, as for its gallery: it names no
+    packages."""
+    tool = table.get("tool")
+    return table.keys() == {"tool"} and isinstance(tool, dict) and tool.keys() == {"marimo"}
 
 
 def _checked(table: dict[str, object], path: str, line: int) -> Header:

@@ -32,6 +32,7 @@ def test_a_header_names_packages_pythons_and_what_tools_read(tmp_path: Path) -> 
         "# /// other\n# dependencies = []\n# ///\n",
         "# /// script\n# dependencies = []\n",
         "    # /// script\n    # ///\n",
+        '# /// script\n# [tool.marimo.opengraph]\n# title = "T"\n# ///\n',
     ],
 )
 def test_an_app_without_such_a_block_has_none(tmp_path: Path, text: str) -> None:

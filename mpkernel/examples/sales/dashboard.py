@@ -1,3 +1,9 @@
+# /// script
+# [tool.marimo.opengraph]
+# title = "Lantern sales"
+# description = "One slider drives a plot, a table and a file. Its module utils.py is its own."
+# image = "__marimo__/dashboard.svg"
+# ///
 import marimo
 
 __generated_with = "0.23.8"

@@ -1,3 +1,9 @@
+# /// script
+# [tool.marimo.opengraph]
+# title = "Mountain weather"
+# description = "Another app with another utils.py: the two modules never meet."
+# image = "__marimo__/stations.svg"
+# ///
 import marimo
 
 __generated_with = "0.23.8"
