@@ -159,7 +159,7 @@ def test_the_greeting_says_what_is_served_and_where(paths: list[Path], served: s
         server.terminate()
         rest = server.stdout.read()
     assert lines[1].startswith(f"mpkernel serves {served}, each app in a process")
-    assert lines[2] == f"http://127.0.0.1:{port}"
+    assert lines[2] == f"http://localhost:{port}"
     assert lines[3].startswith("Ctrl-C ends it; mpkernel status")
     assert "marimo" not in rest
 
