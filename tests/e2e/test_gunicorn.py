@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, open_tabs
+from e2e.steps import Steps
 from playwright.async_api import Page, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,13 +25,15 @@ HELD_CELL = NOTEBOOKS / "held_cell.py"
 
 
 @contextlib.asynccontextmanager
-async def gunicorn(*notebooks: Path, preload: bool = False, **env: str) -> AsyncIterator[Server]:
-    """Notebooks mounted in FastAPI, with one worker, ended by SIGTERM: uvicorn's worker makes
-    nothing of the SIGQUIT that SIGINT would become."""
+async def gunicorn(
+    *notebooks: Path, preload: bool = False, workers: int = 1, **env: str
+) -> AsyncIterator[Server]:
+    """Notebooks mounted in FastAPI, ended by SIGTERM: uvicorn's worker makes nothing of the SIGQUIT
+    that SIGINT would become."""
     server = Server(
         "asgi_app:make({})".format(", ".join(repr(str(notebook)) for notebook in notebooks)),
         program=(sys.executable, "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker"),
-        server_options=("--bind", "127.0.0.1:{port}", "--no-control-socket"),
+        server_options=("--bind", "127.0.0.1:{port}", "--no-control-socket", "-w", str(workers)),
         options=["--preload"] if preload else [],
         env={
             "ASGI_BUILDER": "mpkernel",
@@ -176,14 +179,22 @@ async def test_a_preloaded_application_and_a_killed_worker_are_served_again() ->
         await works(tab, 4)
 
 
-async def test_marimos_page_connects_again_by_itself(page: Page) -> None:
-    async with gunicorn(SLIDER) as server:
+async def test_marimos_page_goes_on_by_itself_after_a_kill_and_after_a_reload(page: Page) -> None:
+    async with gunicorn(SLIDER, workers=2, MPKERNEL_SESSION_STORE_DELAY_S="0") as server:
         await page.goto(f"{server.url}/slider/", wait_until="commit")
         await expect(page.get_by_text("number 1 squared is 1")).to_be_visible()
-        before = await page.get_by_text("in process").inner_text()
-        await gone(await reload(server))
-        await expect(page.get_by_text(before)).to_have_count(0)
-        await expect(page.get_by_text("number 1 squared is 1")).to_be_visible()
-        await page.get_by_role("slider").press("ArrowRight")
-        await expect(page.get_by_text("number 2 squared is 4")).to_be_visible()
+        await page.evaluate("window.isTheFirst = true")
+        for value in (2, 3):
+            await Steps(page).set(page.get_by_role("slider"), value)
+            shown = page.get_by_text(f"number {value} squared is {value**2}")
+            await expect(shown).to_be_visible()
+            before = await page.get_by_text("in process").inner_text()
+            if value == 2:
+                psutil.Process(int(before.split()[-1])).parent().kill()  # type: ignore[union-attr]
+            else:
+                os.kill(server.pid, signal.SIGHUP)
+            await expect(page.get_by_text(before)).to_have_count(0)
+            await expect(shown).to_be_visible()
+            await expect(page.get_by_role("slider")).to_have_attribute("aria-valuenow", str(value))
+        assert await page.evaluate("window.isTheFirst")
         await page.goto("about:blank")

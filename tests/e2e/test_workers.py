@@ -1,5 +1,10 @@
 """Servers with several processes on one port: a tab is served by the process that has its session,
-whichever accepts its connections, and comes back when that process is gone."""
+whichever accepts its connections, and comes back when that process is gone.
+
+The long run, with 50 tabs, 20 reloads of all processes and a minute of killed ones:
+
+    MPKERNEL_TEST_WORKERS=long python -m pytest -o faulthandler_timeout=0 tests/e2e/test_workers.py
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,17 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import random
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from e2e.events import EventsTab
-from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed
+from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, http_client
 from websockets.exceptions import WebSocketException
 
 from benchmarks.marimo_server.workers import client_of, connect_through, workers_of
@@ -35,6 +41,9 @@ UVICORN = ("--port", "{port}", "--timeout-keep-alive", "100", "--log-level", "wa
 GUNICORN = ("-k", "uvicorn_worker.UvicornWorker", "--bind", "127.0.0.1:{port}", "--keep-alive=100")
 HYPERCORN = ("--bind", "127.0.0.1:{port}", "--graceful-timeout", "1", "--keep-alive", "100")
 TOKEN = {"access_token": "of-tests"}
+IS_LONG = os.environ.get("MPKERNEL_TEST_WORKERS") == "long"
+TABS, PROCESSES, RELOADS, KILLS = (50, 4, 20, 30) if IS_LONG else (8, 3, 1, 3)
+KILL_INTERVAL_S = 2.0
 COMMANDS = {
     "uvicorn": (*UVICORN, "--workers"),
     "gunicorn": (*GUNICORN, "--no-control-socket", "-w"),
@@ -175,22 +184,82 @@ async def test_files_uploads_and_events_go_through_another_process(tmp_path: Pat
             await tab.close()
 
 
-async def test_after_a_reload_of_all_processes_tabs_come_back_through_any(tmp_path: Path) -> None:
-    async with served(tmp_path, "gunicorn", 3) as server, contextlib.AsyncExitStack() as stack:
-        tabs = [Tab(f"{server.url}/slider") for _ in range(6)]
-        for tab in tabs:
-            stack.push_async_callback(tab.__aexit__)
+@pytest.mark.timeout(300 + 60 * RELOADS)
+async def test_after_each_reload_of_all_processes_every_tab_comes_back_with_its_value(
+    tmp_path: Path,
+) -> None:
+    async with (
+        served(tmp_path, "gunicorn", PROCESSES) as server,
+        staying_tabs(server) as all_are_back,
+    ):
+        for _ in range(RELOADS):
+            before = workers_of(server)
+            os.kill(server.pid, signal.SIGHUP)
+            _, alive = await asyncio.to_thread(psutil.wait_procs, before, timeout=60)
+            assert not alive
+            await all_are_back()
+
+
+@pytest.mark.timeout(300 + 10 * KILLS)
+async def test_while_one_process_after_the_other_is_killed_every_tab_comes_back(
+    tmp_path: Path,
+) -> None:
+    async with (
+        served(tmp_path, "uvicorn", PROCESSES) as server,
+        staying_tabs(server) as all_are_back,
+    ):
+        for _ in range(KILLS):
+            random.choice(workers_of(server)).kill()
+            await asyncio.sleep(KILL_INTERVAL_S)
+        await all_are_back()
+
+
+@contextlib.asynccontextmanager
+async def staying_tabs(server: Server) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Tabs with a value each, which connect again as often as they are disconnected. Gives what
+    waits until every tab is connected and shows its value, from a process that lives."""
+    async with http_client() as client:
+        tabs = {Tab(f"{server.url}/slider", client=client): 100 + one for one in range(TABS)}
         await asyncio.gather(*(tab.open() for tab in tabs))
-        for number, tab in enumerate(tabs):
-            await tab.wait_for("in process")
-            await tab.set_ui("Number", 100 + number)
-        for number, tab in enumerate(tabs):
-            await tab.wait_for(f"number {100 + number} squared")
-        os.kill(server.pid, signal.SIGHUP)
-        await asyncio.gather(*(lost(tab) for tab in tabs))
-        await asyncio.gather(*(open_again(tab) for tab in tabs))
-        for number, tab in enumerate(tabs):
-            await tab.wait_for(f"number {100 + number} squared")
+        for tab, number in tabs.items():
+            await tab.wait_for("in process", 120)
+            await tab.set_ui("Number", number)
+        for tab, number in tabs.items():
+            await tab.wait_for(f"number {number} squared", 120)
+
+        async def all_are_back() -> None:
+            async with asyncio.timeout(120):
+                while not all(is_back(tab, number, server) for tab, number in tabs.items()):
+                    for one in staying:
+                        if one.done():
+                            await one
+                    await asyncio.sleep(0.1)
+
+        staying = [asyncio.create_task(stay(tab)) for tab in tabs]
+        try:
+            yield all_are_back
+        finally:
+            for one in staying:
+                one.cancel()
+            await asyncio.gather(*staying, return_exceptions=True)
+            await asyncio.gather(*(tab.close() for tab in tabs))
+
+
+async def stay(tab: Tab) -> None:
+    while True:
+        await tab.wait_closed(600)
+        await tab.close()
+        tab._outputs.clear()
+        await open_again(tab)
+
+
+def is_back(tab: Tab, number: int, server: Server) -> bool:
+    if tab.close_code is not None or f"number {number} squared" not in tab.text:
+        return False
+    try:
+        return psutil.Process(pid_of(tab)).ppid() in {one.pid for one in workers_of(server)}
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def lost(tab: Tab) -> None:
@@ -201,7 +270,7 @@ async def lost(tab: Tab) -> None:
 
 async def open_again(tab: Tab) -> None:
     """As a page does: a process that is about to end may accept its connection, and close it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             try:
                 await tab.open()
