@@ -77,6 +77,7 @@ SCENARIOS = [
     Scenario("marimo", "a real marimo server: tabs, sliders, floods, memory", _REAL_SERVER),
     Scenario("spread", "a real marimo server: tabs of an app that compute at once", _REAL_SERVER),
     Scenario("workers", "a server of several processes on one port", (*_REAL_SERVER, "uvicorn")),
+    Scenario("store", "what it costs that sessions are stored on the disk", _REAL_SERVER),
     Scenario("downloads", "a real marimo server: GET of virtual files", _REAL_SERVER),
     Scenario("health", "a real marimo server: /health while apps start cold", _REAL_SERVER),
     Scenario(

@@ -23,6 +23,7 @@ __all__ = [
     "OURS_SANDBOX_COLD",
     "OURS_SPREAD",
     "OURS_TENS",
+    "OURS_UNSTORED",
     "Notebooks",
     "process_of",
     "serve",
@@ -35,6 +36,7 @@ MARIMO_SANDBOX = "marimo's hosts --sandbox"
 OURS_SPREAD = ("mpkernel, 2 processes", "mpkernel, 4 processes")
 OURS_TENS = "mpkernel, 3 processes of 10 tabs"
 OURS_ALONE = "mpkernel, a process for each tab"
+OURS_UNSTORED = "mpkernel, no store"
 
 _WINDOW_S = 0.75  # a standby follows the one that was taken half a second later
 _QUIET = 0.06
@@ -136,6 +138,8 @@ def _make(name: str, folder: Path, options: Sequence[str]) -> Server:
         options = (*options, "--standby", "0")
     if name in (OURS_SANDBOX, OURS_SANDBOX_COLD):
         options = (*options, "--sandbox")
+    if name == OURS_UNSTORED:
+        options = (*options, "--session-store", "false")
     options = (*options, *_SPREADING.get(name, ()))
-    env = {"XDG_CACHE_HOME": str(folder / "cache")}
+    env = {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
     return Server(folder, cwd=folder, options=options, env=env)

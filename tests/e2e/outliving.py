@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 
-from e2e.harness import NOTEBOOKS, Server, Tab, free_port
+from e2e.harness import NOTEBOOKS, PROGRAM, Server, Tab, free_port
 
 __all__ = ["Served", "tab_at_seven", "until_written"]
 
@@ -27,13 +28,17 @@ class Served:
         self._port = free_port()
         self._options = options
 
-    def server(self) -> Server:
-        """The next server of the notebook."""
+    def server(self, *, of_marimo: bool = False) -> Server:
+        """The next server of the notebook, with mpkernel or with marimo alone."""
+        env = {"XDG_STATE_HOME": str(self.state)}
+        if of_marimo:
+            env["MPKERNEL_DISABLE"] = "1"
         return Server(
             self.path,
+            program=(sys.executable, "-m", "marimo", "run") if of_marimo else PROGRAM,
             options=self._options,
             port=self._port,
-            env={"XDG_STATE_HOME": str(self.state)},
+            env=env,
         )
 
     @property

@@ -13,6 +13,7 @@ import pytest
 from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import Tab, TabClosed, http_client
 from e2e.outliving import Served, tab_at_seven, until_written
+from httpx import HTTPStatusError
 
 TABS = 50
 
@@ -91,6 +92,30 @@ async def test_a_tab_comes_back_however_the_server_ended(
     async with served.server(), tab:
         await tab.wait_for("number 7 squared")
         await tab.wait_for(lambda tab: tab.received("banner"))
+
+
+async def test_with_marimo_alone_values_outlive_a_lost_connection_and_nothing_else(
+    served: Served,
+) -> None:
+    """The last column of the table in docs/operating.md."""
+    async with served.server(of_marimo=True) as server:
+        tab = await Tab(server.url).open()
+        await tab.wait_for("in process")
+        assert f"in process {server.pid}" in tab.text  # the notebook's process is the server
+        await tab.set_ui("Number", 7)
+        await tab.wait_for("number 7 squared")
+        await tab.close()
+        await tab.open()
+        await tab.set_ui("Number", 8)
+        await tab.wait_for("number 8 squared")
+        async with Tab(server.url) as reloaded:
+            await reloaded.wait_for("number 1 squared")
+        server.kill()
+        await away(tab)
+    async with served.server(of_marimo=True), tab:
+        await tab.wait_for("number 1 squared")
+        with pytest.raises(HTTPStatusError, match="401"):
+            await tab.set_ui("Number", 7)
 
 
 async def test_nothing_comes_back_for_who_guesses_or_is_too_late(tmp_path: Path) -> None:
