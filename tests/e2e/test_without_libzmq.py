@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client, mapped_files
 
+UV = str(Path(sys.executable).with_name("uv"))
 ROOT = Path(__file__).parents[2]
 SLIDER = str(NOTEBOOKS / "slider.py")
 DOWNLOAD = str(NOTEBOOKS / "download.py")
@@ -23,11 +25,11 @@ ASGI_APP = str(Path(__file__).with_name("asgi_app.py"))
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The interpreter of a virtual environment with marimo and mpkernel, and without libzmq."""
     directory = tmp_path_factory.mktemp("install")
-    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+    subprocess.run([UV, "venv", "-q", "--clear", "--python", sys.executable, directory], check=True)
     python = str(directory / "bin" / "python")
     marimo = f"marimo=={importlib.metadata.version('marimo')}"
     for wanted in (["--no-deps", marimo], [f"{ROOT}[marimo-without-zmq]"]):
-        install = [python, "-m", "pip", "install", "-q", "--no-compile", *wanted]
+        install = [UV, "pip", "install", "-q", "--python", python, *wanted]
         subprocess.run(install, check=True, cwd=directory)
     return python
 
@@ -35,9 +37,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_pyzmq_is_all_that_is_missing(python: str, tmp_path: Path) -> None:
     found = subprocess.run([python, "-c", "import zmq"], cwd=tmp_path, capture_output=True)
     assert b"ModuleNotFoundError: No module named 'zmq'" in found.stderr
-    checked = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True)
-    (complaint,) = checked.stdout.splitlines()
-    assert "requires pyzmq, which is not installed" in complaint
+    check = [UV, "pip", "check", "--python", python]
+    checked = subprocess.run(check, capture_output=True, text=True).stderr
+    (complaint,) = [line for line in checked.splitlines() if line.startswith("The package")]
+    assert re.fullmatch(r"The package `marimo` requires `pyzmq.*`, but it's not installed", complaint)
 
 
 def test_the_pages_of_documentation_are_installed(python: str, tmp_path: Path) -> None:
