@@ -131,7 +131,8 @@ class Feature:
         name: its row in the table.
         check: drives the page; returns what was seen.
         notebook: which of the fidelity notebooks; as the check is named by default.
-        options: of the command line. With any, or a project, it has a server of its own.
+        options: of the command line. With any that no others share, or with a project, it has a
+            server of its own.
         project: more for `pyproject.toml`.
         unsupported: by backend's key, why it does not work there.
         since: the first version of marimo that has it.
@@ -152,19 +153,22 @@ class Feature:
 
 
 class Outcomes:
-    """What the checks saw, each made once; one server a backend for all that need no other.
+    """What the checks saw, each made once.
 
     Args:
         browser: the browser.
         folder: where copies of the notebooks may be made.
-        shared_options: of the servers that features share.
+        shared_options: of each server of a backend that features share; first the options of those
+            that name none.
     """
 
-    def __init__(self, browser: Browser, folder: Path, shared_options: tuple[str, ...]) -> None:
+    def __init__(
+        self, browser: Browser, folder: Path, shared_options: Sequence[tuple[str, ...]]
+    ) -> None:
         self._browser = browser
         self._folder = folder
         self._shared_options = shared_options
-        self._shared: dict[str, tuple[Server, Path, BrowserContext]] = {}
+        self._shared: dict[tuple[str, tuple[str, ...]], tuple[Server, Path, BrowserContext]] = {}
         self._seen: dict[tuple[str, str], object] = {}
         self._stack = contextlib.AsyncExitStack()
 
@@ -203,24 +207,30 @@ class Outcomes:
     async def _visit(self, feature: Feature, backend: Backend) -> AsyncIterator[Visit]:
         notebook = feature.notebook or feature.check.__name__
         async with contextlib.AsyncExitStack() as stack:
-            if feature.options or feature.project:
-                served = await self._serve(stack, backend, feature)
+            options = feature.options or self._shared_options[0]
+            if feature.project:
+                served = await self._serve(stack, backend, feature.options, feature.project)
+            elif options not in self._shared_options:
+                served = await self._serve(stack, backend, options)
             else:
-                if backend.key not in self._shared:
-                    self._shared[backend.key] = await self._serve(self._stack, backend)
-                served = self._shared[backend.key]
+                key = (backend.key, options)
+                if key not in self._shared:
+                    self._shared[key] = await self._serve(self._stack, backend, options)
+                served = self._shared[key]
             server, folder, context = served
             yield await stack.enter_async_context(Visit(server, folder, notebook, context))
 
     async def _serve(
-        self, stack: contextlib.AsyncExitStack, backend: Backend, feature: Feature | None = None
+        self,
+        stack: contextlib.AsyncExitStack,
+        backend: Backend,
+        options: tuple[str, ...],
+        project: str = "",
     ) -> tuple[Server, Path, BrowserContext]:
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         ignore = shutil.ignore_patterns("__*__")
         shutil.copytree(NOTEBOOKS / "fidelity", folder, ignore=ignore, dirs_exist_ok=True)
-        project = backend.project + (feature.project if feature else "")
-        (folder / "pyproject.toml").write_text(project)
-        options = feature.options if feature else self._shared_options
+        (folder / "pyproject.toml").write_text(backend.project + project)
         server = Server(
             folder,
             *(options[options.index("--") :] if "--" in options else ()),

@@ -33,9 +33,8 @@ async def arguments(visit: Visit) -> object:
 
 
 async def request(visit: Visit) -> object:
-    stranger = await visit.stranger()
-    await stranger.add_cookies([{"name": "visitor", "value": "Bo", "url": visit.server.url}])
-    page = await stranger.new_page()
+    page = await visit.page()
+    await page.context.add_cookies([{"name": "visitor", "value": "Bo", "url": visit.server.url}])
     await page.goto(visit.url(colour="red"), wait_until="commit")
     seen = json.loads((await shown(page, r"request \{.* end"))[len("request ") : -len(" end")])
     assert seen["cookie"] == "Bo"
@@ -68,6 +67,7 @@ async def state(visit: Visit) -> object:
 
 async def widget(visit: Visit) -> object:
     page = await visit.open()
+    await shows(page, "kernel counts 0 end")
     seen = []
     for button, said in (
         ("Up", "widget counts 1"),

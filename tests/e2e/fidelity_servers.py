@@ -33,6 +33,7 @@ async def browsers(visit: Visit) -> object:
     pages = [await visit.open(), await (await visit.stranger()).new_page(), await visit.open()]
     await pages[1].goto(visit.url(), wait_until="commit")
     for number, page in enumerate(pages):
+        await shows(page, "version 1 number 0 end")
         for _ in range(number):
             await page.get_by_role("slider").press("ArrowRight")
     for number, page in enumerate(pages):
@@ -42,6 +43,7 @@ async def browsers(visit: Visit) -> object:
 
 async def shared_session(visit: Visit) -> object:
     first = await visit.open(session_id="s_shared")
+    await shows(first, "version 1 number 0 end")
     await first.get_by_role("slider").press("ArrowRight")
     await shows(first, "version 1 number 1 end")
     second = await (await visit.stranger()).new_page()
@@ -53,6 +55,7 @@ async def shared_session(visit: Visit) -> object:
 
 async def watch(visit: Visit) -> object:
     page = await visit.open()
+    await shows(page, "version 1 number 0 end")
     await page.get_by_role("slider").press("ArrowRight")
     await shows(page, "version 1 number 1 end")
     seen = [await shown(page, "version .* end")]
@@ -72,6 +75,7 @@ async def sandboxes(visit: Visit) -> object:
         write_wheel(visit.folder, "tiny", version)
         visit.path = visit.folder / notebook
         page = await visit.open()
+        await shows(page, f"tiny {version} number 0 end")
         await page.get_by_role("slider").press("ArrowRight")
         await shows(page, f"tiny {version} number 1 end")
         seen.append(await shown(page, "tiny .* end"))
@@ -89,6 +93,7 @@ async def show_tracebacks(visit: Visit) -> object:
 
 async def session_ttl(visit: Visit) -> object:
     page = await visit.open(folder=str(visit.folder))
+    await shows(page, "number 0 end")
     await page.get_by_role("slider").press("ArrowRight")
     await shows(page, "number 1 end")
     began, ended = visit.folder / "began", visit.folder / "ended"
@@ -118,15 +123,14 @@ async def tokens(visit: Visit) -> object:
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"{visit.server.url}/")
     await page.goto(visit.url(), wait_until="commit")
+    await shows(page, '"pressed": 0')
     await press(page, "Press")
     await shows(page, '"pressed": 1')
-    stranger = await visit.stranger()
-    by_link = await stranger.new_page()
-    await by_link.goto(visit.url(access_token="secret"), wait_until="commit")
-    await press(by_link, "Press")
-    await shows(by_link, '"pressed": 1')
-    visit.path = visit.folder / "downloads.py"
-    await page.goto(visit.url(), wait_until="commit")
+    await page.context.clear_cookies()
+    await page.goto(visit.url(access_token="secret"), wait_until="commit")
+    await shows(page, '"pressed": 0')
+    await press(page, "Press")
+    await shows(page, '"pressed": 1')
     file = await page.get_by_role("link", name="Large").get_attribute("href")
     known = await statuses(page.context, visit, "/", f"/{file}", "/health")
     unknown = await statuses(
@@ -146,15 +150,13 @@ async def statuses(context: BrowserContext, visit: Visit, *paths: str) -> list[i
 async def base_url(visit: Visit) -> object:
     page = await visit.page()
     await page.goto(visit.url("/apps/"), wait_until="commit")
+    await shows(page, '"pressed": 0')
     await press(page, "Press")
     await shows(page, '"pressed": 1')
     root = await page.request.get(visit.server.url)
     assert root.status == 404
-    files = await visit.page()
-    visit.path = visit.folder / "downloads.py"
-    await files.goto(visit.url("/apps/"), wait_until="commit")
-    async with files.expect_download() as downloading:
-        await files.get_by_text("Large", exact=True).click()
+    async with page.expect_download() as downloading:
+        await page.get_by_text("Large", exact=True).click()
     file = await downloading.value
     assert Path(await file.path()).read_bytes() == bytes(300_000)
     return root.status, re.findall(r'"(?:path|base)": "[^"]*"', await shown(page, "request .* end"))
@@ -167,6 +169,7 @@ async def server_sent_events(visit: Visit) -> object:
     async with page.expect_response(re.compile("/sse")) as responding:
         await page.goto(visit.url(), wait_until="commit")
     response = await responding.value
+    await shows(page, "count 0 steps [] end")
     for count in (1, 2):
         await press(page, "Add")
         await shows(page, f"count {count} steps [] end")

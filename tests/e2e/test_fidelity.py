@@ -37,7 +37,8 @@ pytestmark = pytest.mark.timeout(200)
 NO_SHARING = "marimo's pages share a session in its editor only"
 NO_INPUT = "marimo gives notebooks no standard input in run mode"
 
-SHARED_OPTIONS = ("--", "--name", "Ada", "--count", "3", "--verbose")
+ARGUMENTS = ("--", "--name", "Ada", "--count", "3", "--verbose")
+WATCHING = ("--watch", "--show-tracebacks", "--session-ttl", "1")
 
 FEATURES = [
     Feature("query parameters", pages.query_parameters),
@@ -62,15 +63,15 @@ FEATURES = [
         "watched",
         unsupported={backend.key: NO_SHARING for backend in BACKENDS},
     ),
-    Feature("`--watch`", servers.watch, "watched", ("--watch",)),
+    Feature("`--watch`", servers.watch, "watched", WATCHING),
     Feature(
         "`--sandbox`: two versions of a package, and Markdown",
         servers.sandboxes,
         "packages",
         ("--sandbox",),
     ),
-    Feature("`--show-tracebacks`", servers.show_tracebacks, "failing", ("--show-tracebacks",)),
-    Feature("`--session-ttl`", servers.session_ttl, "lasting", ("--session-ttl", "1")),
+    Feature("`--show-tracebacks`", servers.show_tracebacks, "failing", WATCHING),
+    Feature("`--session-ttl`", servers.session_ttl, "lasting", WATCHING),
     Feature("tokens", servers.tokens, "request", ("--token", "--token-password", "secret")),
     Feature("`--base-url`", servers.base_url, "request", ("--base-url", "/apps")),
     Feature(
@@ -121,7 +122,7 @@ async def outcomes(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Outcomes]:
     folder = tmp_path_factory.mktemp("fidelity")
-    async with Outcomes(browser, folder, SHARED_OPTIONS) as outcomes:
+    async with Outcomes(browser, folder, (ARGUMENTS, WATCHING)) as outcomes:
         yield outcomes
 
 

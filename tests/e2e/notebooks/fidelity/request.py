@@ -8,7 +8,7 @@ def _():
     import marimo as mo
 
     press = mo.ui.button(label="Press", value=0, on_click=lambda count: count + 1)
-    press
+    mo.vstack([press, mo.download(bytes(300_000), filename="large.bin", label="Large")])
     return mo, press
 
 
