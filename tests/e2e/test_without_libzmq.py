@@ -40,7 +40,7 @@ def test_pyzmq_is_all_that_is_missing(python: str, tmp_path: Path) -> None:
     check = [UV, "pip", "check", "--python", python]
     checked = subprocess.run(check, capture_output=True, text=True).stderr
     (complaint,) = [line for line in checked.splitlines() if line.startswith("The package")]
-    assert re.fullmatch(r"The package `marimo` requires `pyzmq.*`, but it's not installed", complaint)
+    assert re.search("requires `pyzmq.*, but it's not installed", complaint)
 
 
 def test_the_pages_of_documentation_are_installed(python: str, tmp_path: Path) -> None:
