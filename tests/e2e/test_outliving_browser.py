@@ -35,7 +35,7 @@ async def test_a_page_goes_on_without_a_reload_or_with_one_that_it_does_itself(
         await until_written(served, 1)
         server.kill()
     await page.get_by_role("button", name="Plus").click()
-    await expect(page.get_by_text("Failed update value")).to_be_visible()
+    await expect(page.get_by_text("Failed update value", exact=True)).to_be_visible()
     async with served.server() as server:
         await expect(page.get_by_text(shown)).to_have_count(0)
         # The slider and the widget are as they were; the button did not run again.
