@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from starlette.responses import StreamingResponse
 
 from mpkernel.marimo_backend.server.events import serve_events
 
@@ -92,3 +93,53 @@ async def test_an_error_of_the_application_is_no_page_s() -> None:
         await serve_events(
             app, SCOPE, asyncio.Event().wait, Page().send, stall_timeout_s=60, on_stall=never
         )
+
+
+@pytest.mark.parametrize("ends_with", ["a disconnection", "an error"])
+async def test_the_stream_of_a_page_that_leaves_while_it_takes_nothing_comes_to_its_end(
+    ends_with: str,
+) -> None:
+    """marimo's stream, in Starlette's response, waits for the next event, or that the page goes."""
+    page = Page()
+    events: asyncio.Queue[str] = asyncio.Queue()
+    left, is_sending, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stream(receive: Any) -> AsyncIterator[str]:
+        async def wait_until_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                continue
+            events.put_nowait("")
+
+        watching = asyncio.create_task(wait_until_gone())
+        try:
+            while event := await events.get():
+                yield event
+        finally:
+            watching.cancel()
+            ended.set()
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        await StreamingResponse(stream(receive))(scope, receive, send)
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            is_sending.set()
+            if ends_with == "an error":
+                raise ConnectionResetError("the page is gone")
+            await page.send(message)
+
+    events.put_nowait("one")
+    events.put_nowait("two")
+    scope = {**SCOPE, "asgi": {"spec_version": "2.3"}}
+    async with asyncio.timeout(60):
+        serving = asyncio.create_task(
+            serve_events(app, scope, receive, send, stall_timeout_s=None, on_stall=never)
+        )
+        await is_sending.wait()
+        left.set()
+        await serving
+    assert ended.is_set()
