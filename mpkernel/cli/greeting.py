@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from urllib.parse import urlsplit
@@ -27,8 +28,10 @@ def greet(what: str, url: str, *, network: bool) -> None:
         ("Ctrl-C ends it; mpkernel status, in another terminal, shows it", "quiet"),
     ]
     to = screen()
-    print("\n" + "\n".join(f"  {to.paint(text, style)}" for text, style in lines) + "\n")
-    sys.stdout.flush()
+    said = "".join(f"  {to.paint(text, style)}\n" for text, style in lines)
+    with contextlib.suppress(BrokenPipeError):  # a server goes on when nobody reads its greeting
+        sys.stdout.write(f"\n{said}\n")
+        sys.stdout.flush()
 
 
 def _elsewhere(url: str) -> list[str]:

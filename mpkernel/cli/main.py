@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command.startswith("-"):
             kind, known = "option", ["--help", "--version"]
         meant = similar(command, known)
+        if os.path.exists(command):
+            meant = f": did you mean mpkernel run {command}?"
         print(f"mpkernel: there is no {kind} {command}{meant}", file=sys.stderr)
         print("→ mpkernel --help shows all commands", file=sys.stderr)
         return 2

@@ -17,8 +17,11 @@ from pathlib import Path
 from mpkernel.cli.flags import paths_in, take_settings
 from mpkernel.cli.greeting import greet
 from mpkernel.cli.log_format import log_as_json, log_from
+from mpkernel.cli.parsers import similar
+from mpkernel.configuration.names import flag_of
 from mpkernel.errors import MPKernelError
 from mpkernel.json_lines import JsonFormatter
+from mpkernel.settings import Settings
 
 __all__ = ["USAGE", "run"]
 
@@ -79,6 +82,7 @@ def run(arguments: Sequence[str]) -> int:
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
     taken = take_settings(ours)
     ours = taken.others
+    _check_flags(ours)
     _check_port(ours)
 
     from mpkernel.marimo_backend import entrypoint
@@ -137,6 +141,20 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
         return arguments, []
     position = arguments.index("--")
     return arguments[:position], arguments[position:]
+
+
+def _check_flags(options: Sequence[str]) -> None:
+    """Refuse an option that looks like a setting. marimo would refuse it, too, but it does not know
+    our settings."""
+    from mpkernel.marimo_backend import seam
+
+    flags = [flag_of(name) for name in Settings.__struct_fields__]
+    for option in options:
+        name = option.partition("=")[0]
+        if name.startswith("--") and not seam.has_option(name) and (meant := similar(name, flags)):
+            raise MPKernelError(
+                f"there is no option {name}{meant}", remedy="`mpkernel settings` shows all settings"
+            )
 
 
 def _check_port(options: list[str]) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "cells_of_file",
     "check_marimo",
     "greet_with",
+    "has_option",
     "has_page",
     "host",
     "is_supported",
@@ -158,6 +159,12 @@ def options_of_run() -> dict[str, str]:
         for name in (*option.opts, *option.secondary_opts)
         if name.startswith("-")
     }
+
+
+def has_option(name: str) -> bool:
+    """Whether `marimo run` takes an option of this name, even one that its help does not show."""
+    params = command_line().commands["run"].params
+    return name == "--help" or any(name in (*param.opts, *param.secondary_opts) for param in params)
 
 
 def notebooks_in(paths: Sequence[str]) -> int:

@@ -150,6 +150,7 @@ def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> 
     [
         (["statsu"], "there is no command statsu: did you mean status?"),
         (["--versoin"], "there is no option --versoin: did you mean --version?"),
+        ([str(PAGE)], f"did you mean mpkernel run {PAGE}?"),
         (["status", "--jsno"], "did you mean --json?"),
         (["sessions", "forgt"], "did you mean forget?"),
         (["settings", "--standbi", "3"], "did you mean --standby?"),

@@ -132,6 +132,15 @@ def test_a_port_that_there_is_not_is_refused_by_name(port: str) -> None:
     assert f"{port} is not a port (choose one from 1 to 65535" in refused.stderr
 
 
+@pytest.mark.any_marimo
+def test_a_flag_that_looks_like_a_setting_gets_a_suggestion() -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", "--memory-hard-byte", "2GiB")
+    assert refused.returncode == 1
+    assert "there is no option --memory-hard-byte: did you mean --memory-hard-bytes?" in (
+        refused.stderr
+    )
+
+
 def test_a_folder_without_a_notebook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("print('no notebook')\n")
     refused = mpkernel("run", tmp_path, "--headless")
