@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "AppNotFound",
     "AppUnavailable",
+    "ConfinementError",
     "HostDied",
     "HostStartError",
     "HostUnresponsive",
@@ -59,6 +60,11 @@ class AppUnavailable(MPKernelError):
 
 class HostStartError(MPKernelError):
     """An app's process could not be launched, or was not ready in time. See its last output."""
+
+
+class ConfinementError(HostStartError):
+    """An app's process could not be confined as the setting `confine` says, and was ended before it
+    read the app. The message says what the system lacks."""
 
 
 class SandboxError(HostStartError):

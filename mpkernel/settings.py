@@ -6,6 +6,7 @@ their own. `docs/settings.md` has a table of all settings.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Literal
 
@@ -214,6 +215,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             names. Some it always gets: see `server.launching.environments`. Default None: all.
         env_deny: which of the server's environment variables a process does not get, also where
             `env_allow` matches. Default: none.
+        confine: how far apps need not be trusted: "off" (default), "files" or "strict". With
+            "files", an app's process, and all that it starts, reads only Python, its environment's
+            packages, the system's libraries and the app's folder, and writes only to temporary
+            folders of its own; it sends no signal to other processes, reads nothing of them, and
+            connects to no socket of this machine that is not TCP's or UDP's. With "strict", there
+            is also no network but for `confine_connect`, and there are bounds on threads and
+            processes, on the size of files and on memory. Linux only; see `docs/security.md`.
+        confine_read: files and folders that a confined app may read beside these. "~" is the
+            server's home. Default: none.
+        confine_write: files and folders that a confined app may read and change beside these.
+            Default: none.
+        confine_connect: the TCP ports, of any machine, to which an app may connect with "strict".
+            Default: none.
         log_format: how what processes write to their descriptors 1 and 2 is relayed: "plain"
             (default), lines with the app's name before them, or "json", lines of JSON; see
             `json_lines`. `mpkernel run` writes its own log in the same way.
@@ -283,6 +297,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     python: str | None = None
     env_allow: tuple[str, ...] | None = None
     env_deny: tuple[str, ...] = ()
+    confine: Literal["off", "files", "strict"] = "off"
+    confine_read: tuple[str, ...] = ()
+    confine_write: tuple[str, ...] = ()
+    confine_connect: tuple[int, ...] = ()
     log_format: Literal["plain", "json"] = "plain"
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     metrics_file: str | None = None
@@ -314,6 +332,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     raise SettingsError(
                         f"setting {name} has {pattern!r}; it must be a glob of variables' names"
                     )
+        for name in ("confine_read", "confine_write"):
+            for path in getattr(self, name):
+                if "\0" in path or not os.path.isabs(os.path.expanduser(path)):
+                    raise SettingsError(
+                        f"setting {name} has {path!r}; it must be an absolute path, or begin with"
+                        " '~'"
+                    )
+        for port in self.confine_connect:
+            if not 0 < port < 2**16:
+                raise SettingsError(
+                    f"setting confine_connect has {port}; it must be a port from 1 to 65535"
+                )
         soft, hard = self.memory_soft_bytes, self.memory_hard_bytes
         if soft is not None and hard is not None and soft > hard:
             raise SettingsError(

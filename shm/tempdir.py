@@ -23,11 +23,13 @@ class TempDirectory:
     Args:
         parent: the folder in which it is made. Default: the system's directory for temporary files.
             `shm.sweep` looks only there.
+        path: a directory that is there already, and that somebody else removes. Default: none.
     """
 
-    def __init__(self, parent: str | None = None) -> None:
+    def __init__(self, parent: str | None = None, *, path: str | None = None) -> None:
         self._parent = parent
-        self._path: str | None = None
+        self._path = path
+        self._is_given = path is not None
         self._maker_pid = os.getpid()
         self._lock = fork_safe_rlock()  # guards `_path`, `_maker_pid` and `_closed`
         self._closed = False
@@ -64,13 +66,15 @@ class TempDirectory:
         with self._lock:
             self._closed = True
             path, self._path = self._path, None
-        if path is not None and os.getpid() == self._maker_pid:
+        if path is not None and not self._is_given and os.getpid() == self._maker_pid:
             shutil.rmtree(path, ignore_errors=True)
 
     def _make(self) -> str:
         with self._lock:
             if self._closed:
                 raise Unavailable("the storage is closed")
+            if self._is_given and self._path is not None:
+                return self._path
             foreign = os.getpid() != self._maker_pid
             # Another program, which cleans temporary files up, may have removed the directory.
             if self._path is None or foreign or not os.path.isdir(self._path):

@@ -34,6 +34,7 @@ _EXPECTED = {
     "number": "a whole number",
     "true or false": "true or false",
     "path": "a path",
+    "numbers": "whole numbers (with commas between them, or as a list)",
     "names": "names (with commas between them, or as a list)",
 }
 
@@ -51,8 +52,10 @@ def from_text(name: str, text: str) -> Any:
     """
     words = text.strip()
     kind = kind_of(name)
-    if kind == "names" or (kind.startswith("names") and words.lower() != "none"):
-        return tuple(part.strip() for part in words.split(",") if part.strip())
+    is_none = words.lower() == "none" and kind.endswith(" or none")
+    if kind.startswith(("names", "numbers")) and not is_none:
+        parts = tuple(part.strip() for part in words.split(",") if part.strip())
+        return _converted(name, parts, strict=False)
     if words.lower() == "none":
         return _converted(name, None, strict=True)
     return _converted(name, size_of(words) if _is_size(name) else words, strict=False)
@@ -90,7 +93,7 @@ def as_text(name: str, value: object) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     if isinstance(value, float):
         return f"{value:.15g}"
     if isinstance(value, int) and _is_size(name):
@@ -107,7 +110,7 @@ def kind_of(name: str) -> str:
     is_optional = type(None) in options
     (wanted,) = [option for option in options if option is not type(None)]
     if get_origin(wanted) is tuple:
-        kind = "names"
+        kind = "numbers" if int in get_args(wanted) else "names"
     elif get_origin(wanted) is Literal:
         kind = " or ".join(get_args(wanted))
     elif wanted is str:

@@ -18,7 +18,7 @@ import sys
 from functools import partial
 from typing import Any, NoReturn
 
-from mpkernel.errors import ProtocolError
+from mpkernel.errors import ConfinementError, ProtocolError
 from mpkernel.host import console, descriptors
 from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.host.ending import at_leave, leave_at_once, leave_in_order
@@ -31,6 +31,8 @@ from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
 from mpkernel.host_mark import mark_own_process
 from mpkernel.late_logger import late_logger
+from mpkernel.wire.before_host import NotConfined
+from mpkernel.wire.confinement import Confinement
 from mpkernel.wire.frames import Channel, Frame, FrameLost, encode_header
 from mpkernel.wire.messages import (
     ConsoleText,
@@ -190,6 +192,9 @@ class Dispatcher:
         if self._warming is not None:
             self._warming.wait_gone()
             self._warming = None
+        confinement = setup.confinement
+        if confinement is not None:
+            self._confine(confinement)
         sys.argv = list(setup.argv)
         self._control.decoder.max_frame_bytes = setup.max_frame_bytes
         self._writer = StreamWriter(
@@ -197,7 +202,9 @@ class Dispatcher:
             max_frame_bytes=setup.max_frame_bytes,
             on_lost=leave_at_once,
         )
-        self._files = HostFiles(self._writer, setup.files)
+        self._files = HostFiles(
+            self._writer, setup.files, confinement.files if confinement is not None else None
+        )
         at_leave(self._files.close)
         self._kernels = Kernels(
             setup.app,
@@ -208,6 +215,22 @@ class Dispatcher:
             setup.stopping,
         )
         self._answer(Ready(os.getpid()))
+
+    def _confine(self, confinement: Confinement) -> None:
+        """Give up what the app must not do. If that fails, the server is told, and ends this
+        process, which reads nothing of the app until then."""
+        from mpkernel.confinement.confining import confine  # here: few apps are confined
+
+        try:
+            lacking = confine(confinement)
+        except ConfinementError as error:
+            self._answer(NotConfined(error.what, error.remedy))
+            while True:
+                signal.pause()
+        if lacking:
+            logger.warning(
+                "the app is confined less than it should be: %s pid=%d", lacking, os.getpid()
+            )
 
     def _until_next_due_s(self) -> float | None:
         """How long the main thread may wait for messages; None for ever. This runs between two

@@ -33,11 +33,15 @@ class HostFiles:
     Args:
         writer: the stream Pipe.
         settings: how they are kept.
+        folder: the only folder where they may be kept, if the host is confined.
     """
 
-    def __init__(self, writer: StreamWriter, settings: FileStorage) -> None:
+    def __init__(
+        self, writer: StreamWriter, settings: FileStorage, folder: str | None = None
+    ) -> None:
         self._writer = writer
         self._settings = settings
+        self._folder = folder
         self._lock = threading.Lock()  # guards the storage's making
         self._announced: HostStorage | None = None
         self._private: RegisteredStorage | None = None
@@ -57,7 +61,7 @@ class HostFiles:
 
             with self._lock:
                 if self._announced is None:
-                    self._announced = HostStorage(self._writer, self._settings)
+                    self._announced = HostStorage(self._writer, self._settings, self._folder)
         return self._announced
 
     def freed(self, keys: Iterable[str]) -> None:

@@ -34,9 +34,12 @@ class HostStorage(RegisteredStorage):
     Args:
         writer: the stream Pipe.
         settings: where files are kept, and how many.
+        folder: the only folder where they may be kept, if the host is confined.
     """
 
-    def __init__(self, writer: StreamWriter, settings: FileStorage) -> None:
+    def __init__(
+        self, writer: StreamWriter, settings: FileStorage, folder: str | None = None
+    ) -> None:
         self._writer = writer
         self._leases: dict[str, Entry] = {}  # the server's, by key; each operation is atomic
         self._posted_bytes = 0  # roughly: threads may lose an addition, which does no harm
@@ -44,9 +47,11 @@ class HostStorage(RegisteredStorage):
             max_bytes=settings.recycled_bytes, max_age_s=settings.recycled_age_s
         )
         places: list[Place] = []
-        if settings.kind == "shared_memory":
+        if folder is not None:
+            places.append(TempFilePlace(TempDirectory(path=folder)))
+        elif settings.kind == "shared_memory":
             places.append(_SharedBlocks(self._recycler, writer))
-        if "temp_file" in (settings.kind, settings.fallback):
+        if folder is None and "temp_file" in (settings.kind, settings.fallback):
             places.append(TempFilePlace(TempDirectory()))
         registry = Registry(
             session_quota_bytes=settings.session_quota_bytes, quota_bytes=settings.quota_bytes

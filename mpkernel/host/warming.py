@@ -29,6 +29,8 @@ logger = late_logger(__name__)
 # and on a busy machine no standby would be ready in time.
 _LOW_PRIORITY = 10
 
+_OWN_THREADS = 2  # the main thread, and the one that imports
+
 
 class Warming(threading.Thread):
     """Imports the modules that the server asked for, and answers.
@@ -53,7 +55,9 @@ class Warming(threading.Thread):
             for name in self._warm.modules:
                 _import(name)
         names = {module.partition(".")[0] for module in sys.modules.keys() - before}
-        self._answer(Warmed(sorted(names), slowed=_any_slower_than(priority)))
+        self._answer(
+            Warmed(sorted(names), slowed=_any_slower_than(priority), threaded=_has_more_threads())
+        )
 
     def wait_gone(self) -> None:
         """Wait until the thread has ended. This takes microseconds once the thread has answered.
@@ -77,6 +81,13 @@ def _any_slower_than(priority: int) -> bool:
         return False
     others = {int(name) for name in os.listdir("/proc/self/task")} - {threading.get_native_id()}
     return any(_priority_of(thread) > priority for thread in others)
+
+
+def _has_more_threads() -> bool:
+    """Whether there are threads beside the main thread and the calling one."""
+    if sys.platform != "linux":
+        return threading.active_count() > _OWN_THREADS
+    return len(os.listdir("/proc/self/task")) > _OWN_THREADS
 
 
 def _priority_of(thread: int) -> int:

@@ -6,9 +6,17 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["PROTOCOL", "Hello", "NotPrepared", "Prepared", "Preparing", "UnfitForHost"]
+__all__ = [
+    "PROTOCOL",
+    "Hello",
+    "NotConfined",
+    "NotPrepared",
+    "Prepared",
+    "Preparing",
+    "UnfitForHost",
+]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The number of this protocol: one more with each change that an older server, or an older host,
 would not understand."""
 
@@ -41,6 +49,19 @@ class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
 
 class UnfitForHost(msgspec.Struct, tag="unfit_for_host", frozen=True):
     """The Python of this process cannot run a host. The process ends.
+
+    Attributes:
+        what: why.
+        remedy: what the reader can do about it.
+    """
+
+    what: str
+    remedy: str
+
+
+class NotConfined(msgspec.Struct, tag="not_confined", frozen=True):
+    """The process could not give up what its app must not do. It reads nothing of the app, and
+    waits for its end.
 
     Attributes:
         what: why.

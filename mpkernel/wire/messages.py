@@ -6,7 +6,7 @@ and `Pong`; and on the stream Pipe, in order with the session's output, `Prepari
 `NotPrepared`, `UnfitForHost`, `Hello`, `KernelCreated`, `KernelExited`, `Running`, `FileStored`,
 `FileRemoved`, `ShortOfMemory`, `WantConsole`, `WantDrain` and `Credit`. The frame that carries a
 message says which session the message is about. Those that a process sends before it is a host are
-in `before_host`.
+in `before_host`; `NotConfined` is one of them, and comes on the control Pipe.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from typing import Literal, get_args
 import msgspec
 
 from mpkernel.errors import ProtocolError
-from mpkernel.wire.before_host import Hello, NotPrepared, Prepared, Preparing, UnfitForHost
+from mpkernel.wire.before_host import (
+    Hello,
+    NotConfined,
+    NotPrepared,
+    Prepared,
+    Preparing,
+    UnfitForHost,
+)
 from mpkernel.wire.bounds import Count, Duration, FileSize, FrameSize, Key, Room
+from mpkernel.wire.confinement import Confinement
 
 __all__ = [
     "ConsoleText",
@@ -98,6 +106,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
         host_window_bytes: how many bytes of all sessions together may be sent up and not yet taken.
         files: how virtual files are kept.
         stopping: how kernels are ended that do not end by themselves.
+        confinement: what the process may do. Default: all that its user may.
     """
 
     app: str
@@ -106,6 +115,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     host_window_bytes: Room
     files: FileStorage
     stopping: Stopping
+    confinement: Confinement | None = None
 
 
 class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):
@@ -176,10 +186,12 @@ class Warmed(msgspec.Struct, tag="warmed", frozen=True):
     Attributes:
         names: the top-level modules that were imported, also by other modules.
         slowed: whether threads that the imports started could not be given the usual priority back.
+        threaded: whether the imports started threads that still run.
     """
 
     names: list[str]
     slowed: bool
+    threaded: bool = False
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
@@ -294,6 +306,7 @@ UpMessage = (
     | Prepared
     | NotPrepared
     | UnfitForHost
+    | NotConfined
     | Hello
     | Ready
     | Pong

@@ -62,6 +62,8 @@ class AnnouncedFiles:
         self._registry = registry
         self._host = host
         self._prefix = host.prefix
+        self._launched = host
+        self._folder: str | None = None
         self._loop = loop
         self._tell_freed = tell_freed
         self._mapped_age_s = mapped_age_s
@@ -76,6 +78,12 @@ class AnnouncedFiles:
     def come_from(self, host: ProcessTag) -> None:
         """The blocks and the temporary files are of this process, which a wrapper has started."""
         self._host = host
+
+    def lie_in(self, folder: str) -> None:
+        """The process is confined: each of its files lies in this folder, and nowhere else. It has
+        not made the folder, so it cannot put a link in its place that leads the server, which may
+        read more, to another file."""
+        self._folder = folder
 
     def stored(self, session: int, message: FileStored) -> None:
         """Register a file.
@@ -139,13 +147,18 @@ class AnnouncedFiles:
 
     def sweep(self) -> None:
         """Remove what the dead host left, announced or not. Not for the loop's thread."""
-        swept = sweep_process(self._host)
+        self._sweep(self._host)
+        if self._launched != self._host:  # the folders of a confined host that a wrapper started
+            self._sweep(self._launched)
+
+    def _sweep(self, process: ProcessTag) -> None:
+        swept = sweep_process(process)
         if swept.names:
             logger.info(
                 "removed what a dead host left: %d names, %d bytes of shared memory",
                 len(swept.names),
                 swept.block_bytes,
-                pid=self._host.pid,
+                pid=process.pid,
             )
 
     def _check_count(self) -> None:
@@ -223,6 +236,8 @@ class AnnouncedFiles:
 
     def _is_of_host(self, message: FileStored) -> bool:
         path = message.location
+        if self._folder is not None:
+            return message.kind == "temp_file" and os.path.dirname(path) == self._folder
         if message.kind == "block":
             return (
                 path.startswith(self._host.prefix) and "/" not in path and len(path) <= _MOST_CHARS

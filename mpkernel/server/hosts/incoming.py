@@ -12,7 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mpkernel.errors import KernelFailed, ProtocolError, SandboxError, UnfitPython
+from mpkernel.errors import (
+    ConfinementError,
+    HostStartError,
+    KernelFailed,
+    ProtocolError,
+    SandboxError,
+    UnfitPython,
+)
 from mpkernel.logs import get_logger
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.server.hosts.credits import Credits
@@ -27,7 +34,14 @@ from mpkernel.server.sessions.app_and_host import AppOfSession
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Reason
 from mpkernel.server.supervision.tallies import Traffic
-from mpkernel.wire.before_host import Hello, NotPrepared, Prepared, Preparing, UnfitForHost
+from mpkernel.wire.before_host import (
+    Hello,
+    NotConfined,
+    NotPrepared,
+    Prepared,
+    Preparing,
+    UnfitForHost,
+)
 from mpkernel.wire.frames import Channel, Frame, FrameLost
 from mpkernel.wire.messages import (
     Credit,
@@ -183,6 +197,8 @@ class Incoming:
                 )
             case UnfitForHost():
                 self._refuse(UnfitPython(message.what, remedy=message.remedy))
+            case NotConfined():
+                self._refuse(ConfinementError(message.what, remedy=message.remedy))
             case Hello():
                 self._on_hello(message)
             case Ready():
@@ -213,7 +229,7 @@ class Incoming:
         self.files.come_from(tag_of(self._process.host_pid))
         logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
 
-    def _refuse(self, error: UnfitPython) -> None:
+    def _refuse(self, error: HostStartError) -> None:
         self._is_refused = True
         self._health.end_for(Reason.ENVIRONMENT, error)
 

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from mpkernel.errors import HostStartError, ProtocolError
+from mpkernel.server.hosts.announced_files import AnnouncedFiles
+from mpkernel.server.hosts.owner import HostT, Owner
+from mpkernel.server.hosts.private_folders import PrivateFolders
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
+from mpkernel.wire.confinement import Confinement
 from mpkernel.wire.messages import CreateKernel, FileStorage, Setup, Stopping
 
 __all__ = ["create_kernel", "setup_of", "told_as_start_error"]
 
 
-def setup_of(settings: Settings, app: str, argv: Sequence[str]) -> Setup:
+def setup_of(
+    owner: Owner[HostT],
+    pid: int,
+    argv: Sequence[str],
+    files: AnnouncedFiles,
+    undo: ExitStack,
+) -> Setup:
     """The first message to a host.
 
     Args:
-        settings: see `Settings`.
-        app: absolute path of the app's file.
+        owner: the app.
+        pid: the process that was launched.
         argv: what `sys.argv` is to contain after the app's path.
+        files: the process's virtual files. If it is confined, they are told where these may lie.
+        undo: gets what is to be undone if the process is not connected.
+
+    Raises:
+        OSError: the process is to be confined, and no folder can be made for it.
     """
+    settings, app = owner.settings, owner.path
+    confinement = None
+    if settings.confine != "off":
+        folders = PrivateFolders.make(pid, settings)
+        undo.callback(folders.remove)
+        if folders.files is not None:
+            files.lie_in(folders.files)
+        confinement = _confinement(settings, app, owner.import_folders, folders)
     return Setup(
         app=app,
         argv=[app, *argv],
@@ -38,6 +62,7 @@ def setup_of(settings: Settings, app: str, argv: Sequence[str]) -> Setup:
             interrupt_grace_s=settings.interrupt_grace_s,
             max_abandoned=settings.max_abandoned,
         ),
+        confinement=confinement,
     )
 
 
@@ -71,3 +96,19 @@ def told_as_start_error(name: str) -> Iterator[None]:
             f"the process of {name} was started, but not told what it is for: {error}",
             remedy="shorten KernelSpec.argv, or raise max_frame_bytes",
         ) from error
+
+
+def _confinement(
+    settings: Settings, app: str, import_folders: Sequence[str], folders: PrivateFolders
+) -> Confinement:
+    """What a process of a confined app may do."""
+    assert settings.confine != "off"
+    own = dict.fromkeys((os.path.dirname(app), os.path.dirname(os.path.realpath(app))))
+    return Confinement(
+        level=settings.confine,
+        read=[*own, *import_folders, *map(os.path.expanduser, settings.confine_read)],
+        write=[os.path.expanduser(path) for path in settings.confine_write],
+        connect=list(settings.confine_connect),
+        home=folders.home,
+        files=folders.files,
+    )

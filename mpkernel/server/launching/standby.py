@@ -6,7 +6,8 @@
 An app gets such a process only if a fresh one would be the same: what a process inherits from the
 server has not changed since it was launched, and it has imported no module that the app would
 import from its own folder. A process that is still warming is not given: it imports at a low
-priority, which may take longer than the app's own start.
+priority, which may take longer than the app's own start. An app that is confined gets none whose
+imports have started threads: threads that run keep their rights.
 
 `warm_process` is one such process. `restart_policy` says when one may follow a dead one. The
 importing itself is done in the host.
@@ -107,6 +108,8 @@ class Standby:
         if inherited.environment != environment_for(settings):
             return None
         for process in self._processes:
+            if process.threaded and settings.confine != "off":
+                continue
             if process.can_be_taken and not any(
                 _holds_any_of(folder, process.names)
                 for folder in {*_folders_of(app), *import_folders}

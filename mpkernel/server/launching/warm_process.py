@@ -75,6 +75,7 @@ class WarmProcess:
         is_ready: whether its imports are done.
         names: the top-level modules that were imported.
         slowed: whether it has threads of a low priority, which are too slow for an app.
+        threaded: whether it has threads already, which cannot be confined any more.
         over: set when it is gone and reaped.
 
     Raises:
@@ -94,6 +95,7 @@ class WarmProcess:
         self.is_ready = False
         self.names: list[str] = []
         self.slowed = False
+        self.threaded = False
         self.over = asyncio.Event()
         self._on_warmed = on_warmed
         self._on_end = on_death
@@ -196,6 +198,7 @@ class WarmProcess:
         self.is_ready = True
         self.names = warmed.names
         self.slowed = warmed.slowed
+        self.threaded = warmed.threaded
         if output := self._output.text:
             logger.info("a standby's imports wrote: %s", output, pid=self.pid)
         self._on_warmed(self)

@@ -1,0 +1,29 @@
+"""`Confinement`: what an app's process may do, as its server tells it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Confinement"]
+
+
+class Confinement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a confined process may do.
+
+    Attributes:
+        level: how much is forbidden; see `Settings.confine`.
+        read: the files and folders that it may read, beside those that every confined process may.
+        write: the files and folders that it may read and change.
+        connect: the TCP ports to which it may connect, if `level` is "strict".
+        home: its own folder for temporary files, caches and settings.
+        files: its own folder for virtual files; None if it keeps none.
+    """
+
+    level: Literal["files", "strict"]
+    read: list[str]
+    write: list[str]
+    connect: list[int]
+    home: str
+    files: str | None

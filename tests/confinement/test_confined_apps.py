@@ -1,0 +1,283 @@
+"""What an app can do to its user's files, its server and other apps: not confined, with `files` and
+with `strict`; and that it can do all that it needs. `docs/security.md` has the same table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pytest
+from confinement.hostile import ATTEMPTS, Targets
+from other_user import as_nobody, require_root
+from server.obedient import bytes_of, obeying_in
+
+from mpkernel import HostPool, KernelSpec, MPKernelError, Settings
+from mpkernel.confinement.confining import missing
+from mpkernel.confinement.landlock import version
+from shm import BlockNotFound
+
+Level = Literal["off", "files", "strict"]
+
+HERE = Path(__file__).parent
+
+ALWAYS = {
+    "connect by TCP to a port that is allowed",
+    "import modules and run programs",
+    "use temporary files and a home",
+}
+"""What an app can do however it is confined."""
+
+NOT_WITH_STRICT = {
+    "send by UDP",
+    "connect by TCP",
+    "listen by TCP",
+    "write a file of 5 GiB",
+    "take twice the machine's memory",
+}
+"""What it can do unless it is confined with `strict`."""
+
+UNSURE = {
+    "mount a folder",
+    "mount it in a namespace of its own",
+    "open the server's memory",
+    "debug the server",
+    "read its memory by a system call",
+    "copy one of its descriptors",
+    "use a keyring",
+    "use io_uring",
+    "take twice the machine's memory",
+}
+"""What an app that is not confined can do or not, as the system is set."""
+
+pytestmark = pytest.mark.skipif(version() < 6, reason="this kernel cannot confine an app wholly")
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Targets]:
+    folder = tmp_path_factory.mktemp("of_user")
+    secret = folder / "secret"
+    with ExitStack() as stack:
+        block = Path(f"/dev/shm/of-another-app-{os.getpid()}")
+        block.write_text("secret")
+        stack.callback(block.unlink)
+
+        def listening(family: int, address: Any) -> Any:
+            one = stack.enter_context(socket.socket(family))
+            one.bind(address)
+            one.listen(64)
+            return one.getsockname()
+
+        secret.write_text("secret")
+        listening(socket.AF_UNIX, str(folder / "socket"))
+        listening(socket.AF_UNIX, f"\0mpkernel-test-{os.getpid()}")
+        yield Targets(
+            server=os.getpid(),
+            secret=str(secret),
+            folder=str(folder),
+            path_socket=str(folder / "socket"),
+            abstract_socket=f"mpkernel-test-{os.getpid()}",
+            tcp_port=listening(socket.AF_INET, ("127.0.0.1", 0))[1],
+            allowed_port=listening(socket.AF_INET, ("127.0.0.1", 0))[1],
+            block=block.name,
+        )
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("app")
+    return Path(shutil.copy(HERE / "hostile.py", folder / "hostile.py"))
+
+
+async def tried(app: Path, settings: Settings, targets: Targets) -> dict[str, Any]:
+    async with HostPool(settings) as pool:
+        if settings.standby:
+            assert await pool.standby.wait_ready()
+        pids = pool.standby.pids
+        kernel = KernelSpec(entry="hostile:main", args=json.dumps(targets).encode())
+        session = await pool.open_session(app, kernel=kernel)
+        seen: dict[str, Any] = json.loads((await anext(session)).payload)
+        assert os.path.isdir(seen["tmp"])
+        seen["was standby"] = seen["pid"] in pids
+    return seen
+
+
+def fresh(targets: Targets) -> Targets:
+    """The targets, with a secret that no app before has changed."""
+    Path(targets["secret"]).write_text("secret")
+    return targets
+
+
+@pytest.fixture(scope="module")
+def outcomes(app: Path, targets: Targets) -> dict[str, dict[str, Any]]:
+    """What each attempt came to, by how the app was confined."""
+    return {
+        level: asyncio.run(
+            tried(
+                app,
+                Settings(
+                    confine=level,
+                    confine_connect=(targets["allowed_port"],),
+                    standby=1 if level == "files" else 0,
+                    standby_imports=("decimal",),
+                ),
+                fresh(targets),
+            )
+        )
+        for level in get_args(Level)
+    }
+
+
+def test_an_app_that_is_not_confined_can_do_what_its_user_can(
+    outcomes: dict[str, dict[str, Any]],
+) -> None:
+    outcome = outcomes["off"]["found"]
+    failed = {name for name in ATTEMPTS if outcome[name] != "done"}
+    assert failed <= UNSURE
+
+
+@pytest.mark.parametrize("level", ["files", "strict"])
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_a_hostile_app(
+    attempt: str, level: str, outcomes: dict[str, dict[str, Any]], targets: Targets
+) -> None:
+    outcome = outcomes[level]["found"][attempt]
+    can = attempt in ALWAYS or (level == "files" and attempt in NOT_WITH_STRICT)
+    assert (outcome == "done") == can, outcome
+
+
+@pytest.mark.parametrize("level", ["files", "strict"])
+def test_what_an_app_starts_can_do_no_more(level: str, outcomes: dict[str, dict[str, Any]]) -> None:
+    found = outcomes[level]["found"]
+    assert outcomes["off"]["found"]["from a child: read"] == "done"
+    for name in ("thread", "child", "fork"):
+        assert found[f"from a {name}: read"] == "PermissionError"
+
+
+def test_a_standby_without_threads_is_confined_when_an_app_gets_it(
+    outcomes: dict[str, dict[str, Any]],
+) -> None:
+    assert outcomes["files"]["was standby"]
+
+
+def test_the_folders_of_a_confined_process_are_its_own_and_go_with_it(
+    outcomes: dict[str, dict[str, Any]],
+) -> None:
+    files, strict = outcomes["files"], outcomes["strict"]
+    assert files["tmp"].startswith(files["home"])
+    assert files["home"] != strict["home"]
+    assert not os.path.exists(files["home"])
+    assert not os.path.exists(strict["home"])
+
+
+def test_what_a_user_without_privileges_confines_is_as_confined(targets: Targets) -> None:
+    require_root()
+    imports = f"""
+import json, os, sys, tempfile
+sys.path.insert(0, {str(HERE.parent)!r})
+from confinement import hostile
+from mpkernel.confinement.confining import confine
+from mpkernel.wire.confinement import Confinement
+import multiprocessing.shared_memory, mmap, encodings.idna
+os.chmod({targets["folder"]!r}, 0o755)
+for folder in {[str(one) for one in Path(targets["folder"]).parents if "pytest" in str(one)]!r}:
+    os.chmod(folder, 0o755)
+"""
+    code = """
+targets = json.loads(sys.argv[1])
+targets["server"] = os.getppid()
+home = tempfile.mkdtemp()
+confinement = Confinement(
+    level="strict", read=[], write=[], connect=[targets["allowed_port"]], home=home, files=None
+)
+confine(confinement)
+print(json.dumps(hostile.try_all(targets)))
+"""
+    found = json.loads(as_nobody(imports, code, json.dumps(fresh(targets))))
+    # Nobody may not execute a Python of root's.
+    del found["import modules and run programs"]
+    assert {name for name in found if found[name] == "done"} == ALWAYS & found.keys()
+
+
+async def test_virtual_files_of_a_confined_process_lie_in_its_own_folder() -> None:
+    async with HostPool(Settings(confine="strict")) as pool:
+        told = await obeying_in(pool)()
+        key = await told.do("result = kernel.files.create(b'x' * 100_000).key; keep = kernel")
+        assert (
+            bytes_of(pool, await told.do("f = kernel.files.create(b'y' * 9999); result = f.key"))
+            == b"y" * 9999
+        )
+        assert key not in pool.files
+        with pool.files.lease(await told.do("result = f.key")) as entry:
+            folder = os.path.dirname(entry.source.location)
+            assert os.stat(folder).st_mode & 0o777 == 0o700
+        await told.do("import os; kernel.files.remove(f.key)")
+    assert not os.path.exists(folder)
+
+
+async def test_a_link_in_that_folder_does_not_lead_the_server_elsewhere(targets: Targets) -> None:
+    forge = """
+import os
+from mpkernel.wire.messages import FileStored
+own = %r
+os.symlink(%r, own + "/link")
+os.symlink(%r, own + "/file")
+for name, path in (("by-folder", own + "/link/secret"), ("by-file", own + "/file")):
+    hosted.announce(FileStored(name, "temp_file", path, 6, "text/plain"))
+"""
+    fresh(targets)
+    async with HostPool(Settings(confine="files")) as pool:
+        told = await obeying_in(pool)()
+        key = await told.do("f = kernel.files.create(b'x' * 9999); result = f.key")
+        own = os.path.dirname(_location(pool, key))
+        await told.do(forge % (own, targets["folder"], targets["secret"]))
+        for name in ("by-folder", "by-file"):
+            with pytest.raises((BlockNotFound, KeyError)):
+                bytes_of(pool, name)
+
+
+async def test_a_standby_whose_imports_started_threads_is_not_given_to_a_confined_app(
+    app: Path, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(HERE.parent / "server" / "libraries")
+    settings = Settings(confine="files", standby=1, standby_imports=("mpk_threads",))
+    seen = await tried(app, settings, targets)
+    assert not seen["was standby"]
+    assert seen["found"]["from a thread: read"] == "PermissionError"
+
+
+async def test_a_process_that_cannot_be_confined_runs_nothing_of_its_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    )
+    app = tmp_path / "app.py"
+    app.write_text("open(__file__ + '.ran', 'w')\ndef main(kernel): pass")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with HostPool(Settings(confine="files")) as pool:
+        with pytest.raises(MPKernelError, match="has 2 threads already"):
+            session = await pool.open_session(app, kernel=KernelSpec(entry="app:main"))
+            await anext(session)
+    assert not (tmp_path / "app.py.ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("known", "level", "is_refused"),
+    [(0, "files", True), (0, "strict", True), (3, "strict", True), (6, "strict", False)],
+)
+def test_what_a_kernel_lacks_is_refused_or_said(known: int, level: str, is_refused: bool) -> None:
+    lacking = missing(known)
+    assert (lacking.all or (level == "strict" and bool(lacking.what))) == is_refused
+    assert (known != 3) or "TCP ports" in lacking.what
+
+
+def _location(pool: HostPool, key: str) -> str:
+    with pool.files.lease(key) as entry:
+        return entry.source.location
