@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         quick=chosen.quick,
         repetitions=chosen.repetitions or (2 if chosen.quick else 5),
         loop=chosen.loop,
+        with_load=chosen.with_load,
     )
     scenarios = [known[name] for name in chosen.scenarios] or list(known.values())
     print_head(console, machine.described(), options)
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
     if chosen.markdown:
         markdown.write(report, chosen.markdown)
     if before is not None:
-        compare.print_moves(console, compare.moves(before, report), chosen.compare)
+        compare.print_moves(console, before, report, chosen.compare)
     return 0
 
 
@@ -76,6 +77,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--repetitions", type=_positive, metavar="N", help="turns of each (default 5; quick: 2)"
+    )
+    parser.add_argument(
+        "--with-load",
+        action="store_true",
+        help="everything once more, beside a process that keeps one processor busy",
     )
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the figures")
     parser.add_argument(

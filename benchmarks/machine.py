@@ -1,15 +1,21 @@
-"""The machine and the versions that the figures were measured with."""
+"""The machine and the versions that the figures were measured with, and a load beside them."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import multiprocessing
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-__all__ = ["described"]
+__all__ = ["HARDWARE", "described", "loaded"]
+
+HARDWARE = ("cpu", "memory")
+"""What two descriptions of the same machine have in common."""
 
 _PACKAGES = ("mpkernel", "marimo", "pyzmq", "msgspec", "uvloop", "psutil")
 _LIMITS = ("net.core.wmem_max", "fs.pipe-max-size")
@@ -38,6 +44,24 @@ def described() -> dict[str, str]:
         if path.exists():
             found[limit] = path.read_text().strip()
     return found
+
+
+@contextlib.contextmanager
+def loaded() -> Iterator[None]:
+    """A process that keeps one processor busy, until the block ends."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_compute, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _compute() -> None:
+    while os.getppid() != 1:
+        sum(range(100_000))
 
 
 def _cpu_model() -> str:

@@ -27,16 +27,30 @@ def write(report: Report, path: Path) -> None:
 
 
 def table(report: Report) -> str:
-    """A row for each target; ratios are mpkernel's to the peer's, with their least and greatest."""
+    """A row for each target; ratios are mpkernel's to the peer's, with their least and greatest.
+    With a load, there is one more column: the ratio then, or the figure where there is no ratio."""
+    loaded = {
+        (result.name, measure.name): measure
+        for result in report.results
+        if result.is_loaded
+        for measure in result.measures
+    }
     rows = [
         "| | mpkernel | to | ratio | wanted |",
         "| --- | ---: | --- | ---: | --- |",
     ]
+    if loaded:
+        rows = [f"{rows[0]} beside a load |", f"{rows[1]} ---: |"]
     for result in report.results:
+        if result.is_loaded:
+            continue
         for measure in result.measures:
             for target in measure.targets:
                 if target.who in measure.values:
-                    rows.append(_row(f"{result.name}: {measure.name}", measure, target))
+                    row = _row(f"{result.name}: {measure.name}", measure, target)
+                    if loaded:
+                        row += _loaded_cell(loaded.get((result.name, measure.name)), target)
+                    rows.append(row)
     machine = report.machine
     about = f"{machine['cpu']}, {machine['kernel']}, {machine['python']}, {report.made[:10]}"
     return "\n".join([*rows, "", f"{about}; medians of {report.options.repetitions} repetitions."])
@@ -48,6 +62,14 @@ def _row(name: str, measure: Measure, target: Target) -> str:
     ratio = measure.ratio(target.who, target.against) if target.against else None
     wanted = f"{sign} {target.limit:g}{_MET[measure.meets(target)]}"
     return f"| {name} | {own} | {target.against or ''} | {_spread(ratio)} | {wanted} |"
+
+
+def _loaded_cell(measure: Measure | None, target: Target) -> str:
+    if measure is None or target.who not in measure.values:
+        return " |"
+    ratio = measure.ratio(target.who, target.against) if target.against else None
+    found = ratio or measure.spread(target.who)
+    return f" {_number(found.median)}{_MET[measure.meets(target)]} |"
 
 
 def _spread(ratio: Spread | None) -> str:

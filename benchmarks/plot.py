@@ -31,6 +31,7 @@ def draw(report: Report, path: Path) -> None:
     rows = [
         (f"{result.name}: {measure.name}", measure)
         for result in report.results
+        if not result.is_loaded
         for measure in result.measures
         if _peers(measure)
     ]

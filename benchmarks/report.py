@@ -74,7 +74,7 @@ def print_head(console: Console, machine: dict[str, str], options: Options) -> N
 def print_result(console: Console, result: Result) -> None:
     """A scenario's figures, and its notes."""
     console.print()
-    console.print(f"[bold]{result.name}[/bold]: {result.shows} ({result.took_s:.0f} s)")
+    console.print(f"[bold]{result.title}[/bold]: {result.shows} ({result.took_s:.0f} s)")
     for measure in result.measures:
         console.print(_title(measure))
         console.print(_table(measure))
@@ -91,7 +91,7 @@ def print_summary(console: Console, report: Report) -> None:
                 verdict = measure.meets(target)
                 met += verdict is True
                 if verdict is False:
-                    missed.append(f"{result.name}: {measure.name}, {_target(measure, target)}")
+                    missed.append(f"{result.title}: {measure.name}, {_target(measure, target)}")
     console.print(f"\n{met} targets met, {len(missed)} not")
     for line in missed:
         console.print(f"  not met: {line}", style="red")

@@ -75,6 +75,7 @@ SCENARIOS = [
     Scenario("recovery", "from the kill of an app's process until its sessions are back"),
     Scenario("interrupts", "from an interrupt of the embedded kernel to its end"),
     Scenario("marimo", "a real marimo server: tabs, sliders, floods, memory", _REAL_SERVER),
+    Scenario("output", "a real marimo server: many printed lines, a large table", _REAL_SERVER),
     Scenario("spread", "a real marimo server: tabs of an app that compute at once", _REAL_SERVER),
     Scenario("workers", "a server of several processes on one port", (*_REAL_SERVER, "uvicorn")),
     Scenario("store", "what it costs that sessions are stored on the disk", _REAL_SERVER),
@@ -96,11 +97,13 @@ class Options(msgspec.Struct, frozen=True):
         quick: less of everything.
         repetitions: turns of each contender.
         loop: the servers' event loop.
+        with_load: everything once more, beside a process that keeps one processor busy.
     """
 
     quick: bool = False
     repetitions: int = 5
     loop: LoopKind = "uvloop"
+    with_load: bool = False
 
 
 class Result(msgspec.Struct):
@@ -111,6 +114,7 @@ class Result(msgspec.Struct):
         measures: its figures; none where it was left out.
         notes: what a reader of the figures has to know, and what was left out.
         took_s: how long it took.
+        is_loaded: whether another process kept a processor busy meanwhile.
     """
 
     name: str
@@ -118,6 +122,12 @@ class Result(msgspec.Struct):
     measures: list[Measure]
     notes: list[str]
     took_s: float
+    is_loaded: bool = False
+
+    @property
+    def title(self) -> str:
+        """The scenario's name, and whether there was a load."""
+        return f"{self.name} beside a load" if self.is_loaded else self.name
 
 
 class Report(msgspec.Struct):
@@ -247,15 +257,20 @@ def run_suite(
     )
     for scenario in scenarios:
         progress.scenario(scenario)
-        run = Run(options, progress)
-        began = time.monotonic()
-        if absent := scenario.missing():
-            run.notes.append(f"left out: {', '.join(absent)} not installed")
-            measures = []
-        else:
-            measures = [measure for measure in scenario.run(run) if measure.values]
-        took_s = time.monotonic() - began
-        result = Result(scenario.name, scenario.shows, measures, run.notes, took_s)
-        report.results.append(result)
-        told(result)
+        for is_loaded in (False, True) if options.with_load else (False,):
+            with machine.loaded() if is_loaded else contextlib.nullcontext():
+                result = _result_of(scenario, Run(options, progress), is_loaded=is_loaded)
+            report.results.append(result)
+            told(result)
     return report
+
+
+def _result_of(scenario: Scenario, run: Run, *, is_loaded: bool) -> Result:
+    began = time.monotonic()
+    measures: list[Measure] = []
+    if absent := scenario.missing():
+        run.notes.append(f"left out: {', '.join(absent)} not installed")
+    else:
+        measures = [measure for measure in scenario.run(run) if measure.values]
+    took_s = time.monotonic() - began
+    return Result(scenario.name, scenario.shows, measures, run.notes, took_s, is_loaded)

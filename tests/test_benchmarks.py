@@ -114,7 +114,8 @@ def test_a_quick_run_takes_turns_and_writes_draws_and_compares(
     earlier, figures, picture = (tmp_path / name for name in ("old.json", "new.json", "new.svg"))
     slow = Measure("server CPU a message", "µs", values={"mpkernel": [1e6] * 2})
     old = suite.Result("cpu", "long ago", [slow], [], 1.0)
-    compare.write(suite.Report("then", {}, suite.Options(repetitions=2), [old]), earlier)
+    here = machine.described()
+    compare.write(suite.Report("then", here, suite.Options(repetitions=2), [old]), earlier)
 
     arguments = ["cpu", "--quick", "--json", figures, "--plot", picture, "--compare", earlier]
     assert main([str(argument) for argument in arguments]) == 0
@@ -172,6 +173,32 @@ def test_a_comparison_finds_what_moved_and_says_for_whom():
     assert {move.verdict for move in back} == {"better"}
 
 
+def test_two_machines_are_compared_by_their_ratios():
+    here, there = (
+        report_of(BEFORE),
+        report_of({"mpkernel": [100.0, 101, 102, 103, 104], "ZeroMQ": BEFORE["ZeroMQ"]}),
+    )
+    there.machine["cpu"] = "64 x another"
+    assert [move.what for move in compare.moves(here, there)] == ["ratio to ZeroMQ"]
+
+
+def test_a_load_is_beside_the_second_figures_only_and_ends():
+    class Loaded(suite.Scenario, frozen=True):
+        def run(self, run: suite.Run) -> list[Measure]:
+            children = [child for child in psutil.Process().children() if is_at_work(child)]
+            return [Measure("a load", "", values={"mpkernel": [float(len(children))]})]
+
+    report = suite.run_suite(
+        [Loaded("loads", "how many")], suite.Options(with_load=True), Silence()
+    )
+    assert [one.title for one in report.results] == ["loads", "loads beside a load"]
+    assert [one.measures[0].values["mpkernel"] for one in report.results] == [[0.0], [1.0]]
+
+
+def is_at_work(process: psutil.Process) -> bool:
+    return any("spawn_main" in part for part in process.cmdline())
+
+
 @pytest.mark.parametrize(
     "after",
     [
@@ -200,6 +227,18 @@ def test_a_target_is_met_by_the_median_of_the_ratios():
     assert measure.meets(Target(0.3, "memcpy")) is None
     measure.better = "more"
     assert measure.meets(Target(0.5, "ZeroMQ")) is False
+
+
+def test_the_table_has_a_column_for_the_load_where_there_was_one(tmp_path: Path):
+    report = report_of({"mpkernel": [3.0], "ZeroMQ": [10.0]})
+    [loaded] = report_of({"mpkernel": [6.0], "ZeroMQ": [10.0]}).results
+    loaded.is_loaded = True
+    report.results.append(loaded)
+    lines = markdown.table(report).splitlines()
+    assert lines[0].endswith("| wanted | beside a load |")
+    assert (
+        lines[2] == "| trips: a trip | 3 µs | ZeroMQ | 0.3 (0.3 to 0.3) | ≤ 0.5 | 0.6 **not met** |"
+    )
 
 
 def test_the_table_of_targets_takes_its_place_in_a_file(tmp_path: Path):

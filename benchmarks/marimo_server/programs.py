@@ -15,6 +15,7 @@ from .process import Server
 
 __all__ = [
     "MARIMO",
+    "MARIMO_ALONE",
     "MARIMO_SANDBOX",
     "OURS",
     "OURS_ALONE",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 OURS, OURS_COLD, MARIMO = "mpkernel", "mpkernel, no standby", "marimo's hosts"
+MARIMO_ALONE = "marimo in one process"
 OURS_SANDBOX, OURS_SANDBOX_COLD = "mpkernel --sandbox", "mpkernel --sandbox, no standby"
 MARIMO_SANDBOX = "marimo's hosts --sandbox"
 OURS_SPREAD = ("mpkernel, 2 processes", "mpkernel, 4 processes")
@@ -42,7 +44,7 @@ _WINDOW_S = 0.75  # a standby follows the one that was taken half a second later
 _QUIET = 0.06
 _PATIENCE_S = 9.0
 _NOTEBOOK = Path(__file__).parent / "notebooks" / "tab.py"
-_ISOLATE = "[tool.marimo.experimental]\nisolate_apps = true\n"
+_ISOLATE = "[tool.marimo.experimental]\nisolate_apps = {}\n"
 _HEADER = '# /// script\n# dependencies = ["marimo"]\n# ///\n'
 _LEAVES_SOON = ("--session-ttl", "1")
 _SPREADING = {
@@ -65,7 +67,7 @@ class Notebooks:
 
     def __init__(self, folder: Path, count: int, *, with_headers: bool = False) -> None:
         self.folder = folder
-        (folder / "pyproject.toml").write_text(_ISOLATE)
+        (folder / "pyproject.toml").write_text(_ISOLATE.format("true"))
         self._names = [f"app{number}.py" for number in range(count)]
         for name in self._names:
             code = _NOTEBOOK.read_text()
@@ -78,7 +80,11 @@ class Notebooks:
 
 @contextlib.asynccontextmanager
 async def serve(
-    names: Sequence[str], notebooks: int, *, sandboxes: bool = False
+    names: Sequence[str],
+    notebooks: int,
+    *,
+    sandboxes: bool = False,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[tuple[dict[str, Server], Notebooks]]:
     """These servers, of the same notebooks.
 
@@ -87,13 +93,15 @@ async def serve(
         notebooks: how many there shall be.
         sandboxes: whether the notebooks name their packages, and processes leave soon after their
             last tab.
+        options: for each server's command.
     """
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mpkernel-bench-")))
         copies = Notebooks(folder, notebooks, with_headers=sandboxes)
         servers = {}
         for name in names:
-            server = _make(name, folder, _LEAVES_SOON if sandboxes else ())
+            own = (*(_LEAVES_SOON if sandboxes else ()), *options)
+            server = _make(name, folder, own, leaves_soon=sandboxes)
             servers[name] = await stack.enter_async_context(server)
         yield servers, copies
 
@@ -127,12 +135,17 @@ def _cpu_s(server: Server) -> float:
     return total_s
 
 
-def _make(name: str, folder: Path, options: Sequence[str]) -> Server:
-    if name in (MARIMO, MARIMO_SANDBOX):
+def _make(name: str, folder: Path, options: Sequence[str], *, leaves_soon: bool) -> Server:
+    if name in (MARIMO, MARIMO_SANDBOX, MARIMO_ALONE):
         own = ("--sandbox",) if name == MARIMO_SANDBOX else ()
         env = {"MPKERNEL_DISABLE": "1"}
-        return Server(folder, cwd=folder, program=_MARIMO, options=(*own, *options), env=env)
-    if options:
+        here = folder
+        if name == MARIMO_ALONE:
+            here = folder / "alone"
+            here.mkdir()
+            (here / "pyproject.toml").write_text(_ISOLATE.format("false"))
+        return Server(folder, cwd=here, program=_MARIMO, options=(*own, *options), env=env)
+    if leaves_soon:
         options = (*options, "--idle-retire-s", "0")
     if name in (OURS_COLD, OURS_SANDBOX_COLD):
         options = (*options, "--standby", "0")

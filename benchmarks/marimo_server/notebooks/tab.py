@@ -71,5 +71,35 @@ def _(mo, work):
     return
 
 
+@app.cell
+def _(mo):
+    lines = mo.ui.slider(0, 1_000_000, value=0, label="Lines")
+    lines
+    return (lines,)
+
+
+@app.cell
+def _(lines, mo):
+    for line in range(lines.value):
+        print("line", line)
+    mo.output.replace(f"printed {lines.value} lines")
+    return
+
+
+@app.cell
+def _(mo):
+    rows = mo.ui.slider(0, 10_000_000, value=0, label="Rows")
+    rows
+    return (rows,)
+
+
+@app.cell
+def _(mo, rows):
+    columns = {"number": list(range(rows.value)), "square": [n * n for n in range(rows.value)]}
+    table = mo.ui.table(columns, page_size=100) if rows.value else None
+    mo.output.replace(mo.vstack([table, f"table of {rows.value} rows"]))
+    return (table,)
+
+
 if __name__ == "__main__":
     app.run()
