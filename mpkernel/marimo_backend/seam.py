@@ -87,7 +87,10 @@ SERVER_NAMES = {
 }
 
 HOST_NAMES = {
+    "CellChannel": "marimo._messaging.cell_output",
+    "ConsoleMsg": "marimo._messaging.console_output_worker",
     "Kernel": "marimo._runtime.runtime",
+    "FlushMarker": "marimo._messaging.console_output_worker",
     "KernelRuntimeContext": "marimo._runtime.context.kernel_context",
     "ModelCommand": "marimo._runtime.commands",
     "StopKernelCommand": "marimo._runtime.commands",
@@ -108,6 +111,7 @@ HOST_NAMES = {
     "random_filename": "marimo._runtime.virtual_file.virtual_file",
     "register_formatters": "marimo._output.formatters.formatters",
     "run_button": "marimo._plugins.ui._impl.run_button",
+    "std_stream_max_bytes": "marimo._messaging.streams",
 }
 
 LATE_MODULES = (

@@ -14,20 +14,22 @@ from typing import Any, Literal, Protocol, TextIO, cast
 
 from mpkernel.host.console import ConsoleProxy
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.host.printing import Prints
 
 __all__ = ["CellStream", "CellWatch", "make_proxy", "watch_cells"]
 
-_AHEAD_CHARS = 1024 * 1024
 _LOOK_AGAIN_S = 0.002
 _CUT = "\n[mpkernel: the browser is behind; what is missing here is in the server's log]\n"
 
 _bound = threading.local()
 
+_Name = Literal["stdout", "stderr"]
+
 
 class CellWatch(Protocol):
     """Is told when the kernel on a thread runs a cell."""
 
-    def began(self, name: Literal["stdout", "stderr"], stream: CellStream) -> None:
+    def began(self, name: _Name, stream: CellStream) -> None:
         """The thread's stream was set: a cell begins, or inside a cell a capture of it has
         ended."""
 
@@ -52,11 +54,15 @@ def _proxy_class() -> Any:
             if not hasattr(getattr(stream, "_stream", None), "console_msg_queue"):
                 self.set_stream(stream)
                 return
-            cell_stream = CellStream(stream)
+            prints = getattr(_bound, "prints", None)
+            if prints is None:
+                prints = _bound.prints = Prints()
+            name: _Name = "stderr" if self.name == "<stderr>" else "stdout"
+            cell_stream = CellStream(stream, name, prints)
             self.set_stream(cast(TextIO, cell_stream))
             watch: CellWatch | None = getattr(_bound, "watch", None)
             if watch is not None:
-                watch.began("stderr" if self.name == "<stderr>" else "stdout", cell_stream)
+                watch.began(name, cell_stream)
 
         def _clear_stream(self) -> None:
             watch: CellWatch | None = getattr(_bound, "watch", None)
@@ -77,17 +83,22 @@ class CellStream:
     marimo's own stream writes under the cell that is running. A thread may outlive its cell, so it
     gets a copy that writes under the cell which started the thread.
 
-    marimo buffers text without limit, for a thread of its own that sends it. Here a writer waits
-    when more than 1 Mi characters wait for that thread, for example when a browser does not read.
+    A writer waits when more than 1 Mi characters wait for marimo's thread, for example because a
+    browser does not read.
+
+    Args:
+        inner: marimo's stream object.
+        name: whether it is the stdout or the stderr.
+        prints: what the kernel prints.
 
     Attributes:
         inner: marimo's stream object.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, name: _Name, prints: Prints) -> None:
         self.inner = inner
-        self._unsent = inner._stream.console_msg_queue
-        self._unsent_chars = 0
+        self._name = name
+        self._prints = prints
         self._is_cut = False
 
     @property
@@ -98,7 +109,9 @@ class CellStream:
     def for_thread(self) -> CellStream:
         """A copy for a thread that is started now."""
         pinned = _PinnedStream(self.inner._stream)
-        return CellStream(type(self.inner)(pinned, forward_os_streams=False))
+        kind: Any = type(self.inner)
+        inner = _copy_class(kind)(pinned, forward_os_streams=False)
+        return CellStream(inner, self._name, self._prints)
 
     @property
     def cell(self) -> str:
@@ -106,35 +119,40 @@ class CellStream:
         return str(self.inner._stream.cell_id)
 
     def write(self, text: str) -> int:
-        self._count(text)
-        while self._is_ahead and not self.closed:
+        while self._prints.is_ahead(self.inner) and not self.closed:
             time.sleep(_LOOK_AGAIN_S)
-        return self.inner.write(text)  # type: ignore[no-any-return]
+        if not self._prints.add(self, self.inner, text):
+            self._prints.queue(self, self.inner, self._name, text)
+        return len(text)
 
     def offer(self, text: str) -> None:
         """Write without waiting. When too much text waits, more is dropped, and a line says so."""
-        self._count(text)
-        if not self._is_ahead:
-            self._is_cut = False
-            self.inner.write(text)
-        elif not self._is_cut:
-            self._is_cut = True
-            self.inner.write(_CUT)
-
-    @property
-    def _is_ahead(self) -> bool:
-        return bool(self._unsent) and self._unsent_chars > _AHEAD_CHARS
-
-    def _count(self, text: str) -> None:
-        if not self._unsent:
-            self._unsent_chars = 0
-        self._unsent_chars += len(text)
+        was_cut, self._is_cut = self._is_cut, self._prints.is_ahead(self.inner)
+        if was_cut and self._is_cut:
+            return
+        self._prints.queue(self, self.inner, self._name, _CUT if self._is_cut else text)
 
     def flush(self) -> None:
         self.inner.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+
+@functools.cache
+def _copy_class(kind: Any) -> Any:
+    if getattr(kind, "is_mpkernels", False):
+        return kind
+
+    class Copy(kind):  # type: ignore[misc]
+        is_mpkernels = True
+
+        def __del__(self) -> None:
+            """Nothing: the kernel's own stream flushes what was written. A file of Python's flushes
+            when it is collected, which may be on marimo's thread while that holds its lock: then
+            the thread would wait for itself."""
+
+    return Copy
 
 
 class _PinnedStream:
