@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from e2e.harness import EXAMPLES, Server
 from playwright.async_api import BrowserContext, Page, expect
+from sandboxes.wheels import write_wheel
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
@@ -18,9 +19,18 @@ NOTEBOOKS = sorted(path for path in EXAMPLES.rglob("*.py") if "marimo.App" in pa
 HEADER = re.compile(r"^# /// script\n((?:#.*\n)+?)# ///$", re.MULTILINE)
 
 
+VERSIONS = ("4.9.0", "4.12.0")
+"""Of humanize, which the two sandboxes have."""
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(EXAMPLES) as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """As `mpkernel run --examples --sandbox`; humanize comes from wheels of our own."""
+    folder = tmp_path_factory.mktemp("kept")
+    for version in VERSIONS:
+        write_wheel(folder / "wheels", "humanize", version)
+    env = {"XDG_CACHE_HOME": str(folder / "cache"), "UV_FIND_LINKS": str(folder / "wheels")}
+    with Server(EXAMPLES, options=["--sandbox"], env=env) as server:
         yield server
 
 
@@ -107,14 +117,17 @@ async def test_output_is_shown_while_a_cell_runs(server: Server, context: Browse
     await page.close()
 
 
-@pytest.mark.parametrize(("name", "version"), [("old", "4.9.0"), ("new", "4.12.0")])
-async def test_a_sandbox_says_what_it_needs_where_it_has_none(
-    server: Server, context: BrowserContext, name: str, version: str
+async def test_two_sandboxes_have_two_versions_of_a_package(
+    server: Server, context: BrowserContext
 ) -> None:
-    page = await opened(context, server, f"sandboxes/{name}.py")
-    await expect(page.get_by_text(f"humanize=={version}").first).to_be_visible()
-    await expect(page.get_by_text("mpkernel run --examples --sandbox")).to_be_visible()
-    await page.close()
+    pages = [await opened(context, server, f"sandboxes/{name}.py") for name in ("old", "new")]
+    folders = set()
+    for page, version in zip(pages, VERSIONS, strict=True):
+        says = page.get_by_text(f"This app has humanize {version}, in the environment")
+        await expect(says).to_be_visible()
+        folders.add((await says.text_content() or "").split()[-1])
+        await page.close()
+    assert len(folders) == 2
 
 
 def about_of(notebook: Path) -> dict[str, str]:
