@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m bench
         repetitions=chosen.repetitions or (2 if chosen.quick else 5),
         loop=chosen.loop,
         with_load=chosen.with_load,
+        pythons=tuple(chosen.python),
     )
     scenarios = [known[name] for name in chosen.scenarios] or list(known.values())
     print_head(console, machine.described(), options)
@@ -82,6 +83,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--with-load",
         action="store_true",
         help="everything once more, beside a process that keeps one processor busy",
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="another interpreter, with msgspec, for the scenario pythons; as often as you like",
     )
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the figures")
     parser.add_argument(

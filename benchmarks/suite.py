@@ -67,6 +67,7 @@ SCENARIOS = [
     Scenario("neighbours", "a round trip beside 100 clients of the same host that do not read"),
     Scenario("cpu", "what a message costs the server at 10,000 a second"),
     Scenario("start", "a host's start, bare and with marimo, and a session's on a live host"),
+    Scenario("pythons", "the same with hosts in other interpreters: --python PATH"),
     Scenario("memory", "what a host and each session take"),
     Scenario("idle", "what 40 apps of 5 tabs cost while nobody acts"),
     Scenario("growth", "what each further session and host costs, up to 1,000 and to 40"),
@@ -98,12 +99,14 @@ class Options(msgspec.Struct, frozen=True):
         repetitions: turns of each contender.
         loop: the servers' event loop.
         with_load: everything once more, beside a process that keeps one processor busy.
+        pythons: paths of further interpreters, in which `pythons` has hosts run.
     """
 
     quick: bool = False
     repetitions: int = 5
     loop: LoopKind = "uvloop"
     with_load: bool = False
+    pythons: tuple[str, ...] = ()
 
 
 class Result(msgspec.Struct):

@@ -18,12 +18,14 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-__all__ = ["OURS", "PEERS", "ROOT", "Host", "Peer", "PeerSession", "make", "missing"]
+__all__ = ["ON_PYTHON", "OURS", "PEERS", "ROOT", "Host", "Peer", "PeerSession", "make", "missing"]
 
 ROOT = Path(__file__).parents[len(__name__.split("."))]
 """The folder that the benchmarks are imported from."""
 
 OURS = "mpkernel"
+ON_PYTHON = "mpkernel on "
+"""Followed by the path of an interpreter: a peer whose hosts run in it."""
 
 
 class PeerSession(Protocol):
@@ -82,6 +84,8 @@ PEERS = {
 
 def missing(name: str) -> str | None:
     """The module that this peer needs and that is not installed; None when all are."""
+    if name.startswith(ON_PYTHON):
+        return None
     for module in PEERS[name].needs:
         if importlib.util.find_spec(module) is None:
             return module
@@ -90,6 +94,10 @@ def missing(name: str) -> str | None:
 
 def make(name: str) -> Peer:
     """A peer by its name."""
+    if name.startswith(ON_PYTHON):
+        from .ours import OnPython
+
+        return OnPython(name.removeprefix(ON_PYTHON))
     module, _, kind = PEERS[name].place.partition(":")
     peer: Peer = getattr(importlib.import_module(f"{__name__}.{module}"), kind)()
     return peer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Self
@@ -13,7 +14,7 @@ from mpkernel.server.hosts.lifecycle import State
 
 from .. import workload
 
-__all__ = ["MPKernel", "OnEight", "OurHost", "WithStandby"]
+__all__ = ["MPKernel", "OnEight", "OnPython", "OurHost", "WithStandby"]
 
 _SPEC = KernelSpec(entry=f"{workload.__name__}:on_mpkernel")
 
@@ -59,6 +60,24 @@ class WithStandby(MPKernel):
         return self
 
 
+class OnPython(MPKernel):
+    """Hosts run in another interpreter. It does not find the benchmarks, so each app has a copy of
+    the workload beside it.
+
+    Args:
+        python: the interpreter's path.
+    """
+
+    def __init__(self, python: str) -> None:
+        super().__init__(Settings(idle_retire_s=None, python=python))
+        shutil.copy(workload.__file__, self._folder.name)
+
+    async def open_host(self) -> OurHost:
+        host = await super().open_host()
+        host.spec = KernelSpec(entry="workload:on_mpkernel")
+        return host
+
+
 class OnEight(MPKernel):
     """Each app is spread over eight processes, which are ready, with one session, when `open_host`
     returns."""
@@ -81,6 +100,7 @@ class OurHost:
         self._pool = pool
         self._app = app
         self._sessions: list[Session] = []
+        self.spec = _SPEC
 
     @property
     def pid(self) -> int:
@@ -89,7 +109,7 @@ class OurHost:
         return pid
 
     async def open_session(self) -> OurSession:
-        session = await self._pool.open_session(self._app, kernel=_SPEC)
+        session = await self._pool.open_session(self._app, kernel=self.spec)
         self._sessions.append(session)
         return OurSession(session)
 

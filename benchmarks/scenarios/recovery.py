@@ -16,11 +16,12 @@ from mpkernel import HostPool, PythonClient
 from mpkernel.kernel.messages import Console
 
 from ..contenders import Figures
-from ..measure import Measure
+from ..measure import Measure, Target
 from ..peers import Peer
 from ..peers.ours import MPKernel
 from ..suite import Run
 
+_TARGETS = {10: [Target(100.0)], 100: [Target(350.0)]}
 _APP = "n = 0\n# %%\nprint(f'value {n}.')\n"
 
 
@@ -29,7 +30,7 @@ def run(run: Run) -> list[Measure]:
     counts = run.choose(full=(1, 10, 100), quick=(1, 10))
     for sessions in counts:
         name = f"{sessions} session{'s' if sessions > 1 else ''}"
-        measures[name] = Measure(name, "ms")
+        measures[name] = Measure(name, "ms", targets=_TARGETS.get(sessions, []))
     with run.contenders("mpkernel", "mpkernel, standby") as contenders:
         for sessions, name in zip(counts, measures, strict=True):
             run.alternate(contenders, measures, killed, name, sessions)

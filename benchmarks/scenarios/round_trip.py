@@ -12,8 +12,9 @@ from ..suite import Run
 
 _COMMAND = b"echo " + b"x" * 45
 _TARGETS = {
-    "1 session, p50": [Target(0.35, "ZeroMQ"), Target(1.6, "bare Pipes")],
-    "1 session, p99": [Target(0.60, "ZeroMQ")],
+    "1 session, p50": [Target(0.22, "ZeroMQ"), Target(1.7, "bare Pipes")],
+    "100 sessions, p50": [Target(0.25, "ZeroMQ")],
+    "100 sessions, p99": [Target(0.5, "ZeroMQ"), Target(1.0, "mp.Queue")],
 }
 
 
