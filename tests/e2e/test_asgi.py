@@ -49,32 +49,24 @@ async def works(tab: Tab, number: int) -> None:
 class TestMounted:
     @pytest.mark.parametrize("builder", ["mpkernel", "marimo"])
     @pytest.mark.parametrize("framework", ["fastapi", *OTHER_FRAMEWORKS])
-    async def test_every_notebook_has_a_process_of_its_own(
-        self, builder: str, framework: str
-    ) -> None:
-        async with (
-            asgi(SLIDER, BEHAVIOUR, builder=builder, framework=framework) as server,
-            Tab(f"{server.url}/slider") as first,
-            Tab(f"{server.url}/slider") as second,
-            Tab(f"{server.url}/behaviour") as other,
-        ):
-            await works(first, 7)
-            await other.wait_for("nothing gave")
-            theirs = int(re.findall(r"in process (\d+) end", other.text)[0])
-            assert await pid_of(first) == await pid_of(second) != theirs
-            assert server.pid not in (theirs, await pid_of(first))
-
-    @pytest.mark.parametrize("builder", ["mpkernel", "marimo"])
-    @pytest.mark.parametrize("framework", ["fastapi", OTHER_FRAMEWORKS[-1]])
-    async def test_the_servers_end_waits_for_a_cell_that_runs(
+    async def test_notebooks_have_a_process_each_and_the_servers_end_waits_for_a_cell_that_runs(
         self, builder: str, framework: str, tmp_path: Path
     ) -> None:
-        async with asgi(
-            HELD_CELL, SLIDER, builder=builder, framework=framework, HELD_CELL=str(tmp_path)
-        ) as server:
-            async with Tab(f"{server.url}/held_cell") as tab, Tab(f"{server.url}/slider") as idle:
-                await idle.wait_until_run()
-                await runs(tab, tmp_path)
+        env = {"HELD_CELL": str(tmp_path)}
+        notebooks = (HELD_CELL, SLIDER, BEHAVIOUR)
+        async with asgi(*notebooks, builder=builder, framework=framework, **env) as server:
+            async with (
+                Tab(f"{server.url}/held_cell") as held,
+                Tab(f"{server.url}/slider") as first,
+                Tab(f"{server.url}/slider") as second,
+                Tab(f"{server.url}/behaviour") as other,
+            ):
+                await works(first, 7)
+                await other.wait_for("nothing gave")
+                theirs = int(re.findall(r"in process (\d+) end", other.text)[0])
+                assert await pid_of(first) == await pid_of(second) != theirs
+                assert server.pid not in (theirs, await pid_of(first))
+                await runs(held, tmp_path)
                 # A supervisor says it again while it waits; that shall not hurry.
                 psutil.Process(server.pid).terminate()
                 await asyncio.to_thread(server.wait_for_output, "waits for commands that run")
@@ -82,10 +74,10 @@ class TestMounted:
                 (tmp_path / "go on").touch()
                 assert await asyncio.to_thread(server.stop, signal.SIGTERM) == -signal.SIGTERM
                 assert (tmp_path / "ended").exists()
-                for one in (tab, idle):
+                for tab in (held, first):
                     # Without a reason: a page connects again, where one that is told that its
                     # session is over would not.
-                    assert (await one.wait_closed(), one.close_reason) == (1012, "")
+                    assert (await tab.wait_closed(), tab.close_reason) == (1012, "")
             await asyncio.to_thread(server.assert_nothing_is_left)
 
     @pytest.mark.any_marimo
