@@ -6,29 +6,40 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from e2e.harness import EXAMPLES, NOTEBOOKS, Element, Server, Tab, TabClosed, http_client
 
-RECOVERY = str(NOTEBOOKS / "recovery.py")
+RECOVERY = NOTEBOOKS / "recovery.py"
 WEATHER = str(EXAMPLES / "weather" / "stations.py")
-OTHER_DEATHS = [
-    pytest.param(name, marks=pytest.mark.any_marimo) for name in ("SIGSEGV", "SIGABRT", "exit")
-]
+DEATHS = ("SIGKILL", "SIGSEGV", "SIGABRT", "exit")
+OTHER_DEATHS = [pytest.param(name, marks=pytest.mark.any_marimo) for name in DEATHS[1:]]
 GUILTY = "The last action in this tab ended it, and was left out."
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    """A server, and the folder that it serves: in it, each test that uses it has its notebook."""
+    folder = tmp_path_factory.mktemp("shared")
+    for test in (*DEATHS, "clicks", "guilty"):
+        (folder / test).mkdir()
+        shutil.copy(RECOVERY, folder / test)
+    with Server(folder, EXAMPLES) as server:
+        yield server, folder
+
+
 @contextlib.asynccontextmanager
-async def numbered_tabs(server: Server, log: Path, count: int = 10) -> AsyncIterator[list[Tab]]:
+async def numbered_tabs(
+    server: Server, log: Path, count: int = 10, notebook: Path = RECOVERY
+) -> AsyncIterator[list[Tab]]:
     """Tabs of the notebook, each with a name and a number of its own."""
     async with http_client() as client, contextlib.AsyncExitStack() as stack:
-        tabs = [
-            Tab(server.url, RECOVERY, query={"log": str(log), "name": f"tab{i}"}, client=client)
-            for i in range(count)
-        ]
+        queries = [{"log": str(log), "name": f"tab{i}"} for i in range(count)]
+        tabs = [Tab(server.url, str(notebook), query=query, client=client) for query in queries]
         for tab in tabs:
             await stack.enter_async_context(tab)
         for number, tab in enumerate(tabs, start=100):
@@ -67,13 +78,14 @@ async def wait_for_lines(log: Path, count: int) -> list[str]:
 
 @pytest.mark.parametrize("death", ["SIGKILL", *OTHER_DEATHS])
 async def test_ten_tabs_come_back_with_their_values_and_no_click_is_made_again(
-    death: str, tmp_path: Path
+    death: str, tmp_path: Path, shared: tuple[Server, Path]
 ) -> None:
     log = tmp_path / "log"
+    server, folder = shared
+    notebook = folder / death / "recovery.py"
     async with (
-        Server(NOTEBOOKS, EXAMPLES) as server,
         Tab(server.url, WEATHER) as other,
-        numbered_tabs(server, log) as tabs,
+        numbered_tabs(server, log, notebook=notebook) as tabs,
     ):
         await other.wait_for("runs in process")
         for tab in tabs:
@@ -97,7 +109,8 @@ async def test_ten_tabs_come_back_with_their_values_and_no_click_is_made_again(
         assert not other.received("banner")
         await other.set_ui("Station", ["Summit"])
         await other.wait_for("Summit at")
-        assert "session restarted: the process of recovery.py" in server.output()
+        said = rf"session restarted: the process of recovery.py.* app={notebook} "
+        assert re.search(said, server.output())
 
 
 @pytest.mark.any_marimo
@@ -131,10 +144,11 @@ async def test_ten_tabs_of_a_process_over_its_memory_limit_come_back(tmp_path: P
 
 
 async def test_a_click_that_ran_is_not_made_again_and_one_that_waited_is_made_once(
-    tmp_path: Path,
+    tmp_path: Path, shared: tuple[Server, Path]
 ) -> None:
     log = tmp_path / "log"
-    async with Server(RECOVERY) as server, numbered_tabs(server, log, 2) as tabs:
+    server, folder = shared
+    async with numbered_tabs(server, log, 2, folder / "clicks" / "recovery.py") as tabs:
         await click(tabs[1], "Slow")
         await wait_for_lines(log, 1)
         await click(tabs[1], "Quick")
@@ -150,8 +164,12 @@ async def test_a_click_that_ran_is_not_made_again_and_one_that_waited_is_made_on
 
 
 @pytest.mark.any_marimo
-async def test_a_tab_that_ends_the_app_again_and_again_is_closed_alone(tmp_path: Path) -> None:
-    async with Server(RECOVERY) as server, numbered_tabs(server, tmp_path / "log") as tabs:
+async def test_a_tab_that_ends_the_app_again_and_again_is_closed_alone(
+    tmp_path: Path, shared: tuple[Server, Path]
+) -> None:
+    server, folder = shared
+    notebook = folder / "guilty" / "recovery.py"
+    async with numbered_tabs(server, tmp_path / "log", notebook=notebook) as tabs:
         guilty = tabs[4]
         for time in (1, 2):
             died = process_of(guilty)
