@@ -59,10 +59,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     result = yield
-    if any(_answers_for_itself(child) for child in _our_children()):
+    children = _our_children()
+    if any(_answers_for_itself(child) for child in children):
         return result
     children_before, blocks_before = item.stash[_BEFORE]
-    children = [child for child in _our_children() if child not in children_before]
+    children = [child for child in children if child not in children_before]
     _, alive = psutil.wait_procs(children, timeout=_PATIENCE_S)
     for child in alive:
         child.kill()
