@@ -120,7 +120,7 @@ def test_a_quick_run_takes_turns_and_writes_draws_and_compares(
     arguments = ["cpu", "--quick", "--json", figures, "--plot", picture, "--compare", earlier]
     assert main([str(argument) for argument in arguments]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "<= 0.5 of ZeroMQ" in shown
+    assert "<= 0.25 of ZeroMQ" in shown
     assert "1 moved beyond the noise" in shown
     assert "cpu: server CPU a message, mpkernel: 1e+06 ->" in shown
 
