@@ -211,6 +211,8 @@ def _notes(row: _Row, now: float, *, with_sessions: bool) -> Iterator[str]:
     if host is not None:
         if host.python is not None and host.environment is None:
             yield f"Python: {plain(host.python)}"
+        if host.confine != "off":
+            yield f"confined: {plain(host.confine)}"
         if host.refusal is not None:
             yield f"takes no sessions: {plain(host.refusal)}"
         if host.environment is not None:

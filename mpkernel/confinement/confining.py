@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mpkernel.confinement.bounds import set_bounds
 from mpkernel.confinement.capabilities import give_up_capabilities
+from mpkernel.confinement.explaining import explain_refusals
 from mpkernel.confinement.landlock import Ruleset, no_new_privileges, version
 from mpkernel.confinement.reachable import allow_files
 from mpkernel.confinement.surroundings import move_in
@@ -99,6 +100,7 @@ def confine(confinement: Confinement) -> str:
             give_up_capabilities()
             rules.restrict()
         install_filter(Filter(only_tcp=is_strict))
+        explain_refusals(confinement.level)
     except (OSError, ValueError) as error:
         raise ConfinementError(
             f"the process could not be confined: {error}",

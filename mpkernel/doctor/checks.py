@@ -5,6 +5,7 @@ The checks here concern the system's limits; those of installed packages are in 
 
 from __future__ import annotations
 
+from mpkernel.confinement.confining import missing
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts
 from mpkernel.doctor.lines import Line, fail, ok, warn
 from mpkernel.doctor.software import (
@@ -52,6 +53,7 @@ def lines_of(facts: Facts) -> list[Line]:
         processes_line(facts),
         sizes_line(facts),
         pidfd_line(facts),
+        confinement_line(facts),
         pipes_line(facts),
         proc_line(facts),
         cgroup_line(facts),
@@ -186,6 +188,26 @@ def pidfd_line(facts: Facts) -> Line:
             "use Linux 5.3 or later, and a sandbox that allows pidfd_open",
         )
     return ok("pidfd", "tells of a death at once")
+
+
+def confinement_line(facts: Facts) -> Line:
+    lacking = missing(facts.landlock)
+    is_refused = lacking.all or (bool(lacking.what) and facts.software.confine == "strict")
+    if facts.software.confine != "off" and is_refused:
+        return fail(
+            "confinement",
+            f"confine is {facts.software.confine}, and no app starts: {lacking.what}",
+            "use a newer Linux, or set confine to what this one can",
+        )
+    if facts.software.confine != "off" and lacking.what:
+        return warn("confinement", lacking.what, "use Linux 6.12 or later")
+    if lacking.all:
+        return ok("confinement", f"apps cannot be confined here: {lacking.what}")
+    return ok(
+        "confinement",
+        f"Landlock {facts.landlock}: {lacking.what or 'apps can be confined'}; confine is"
+        f" {facts.software.confine}",
+    )
 
 
 def pipes_line(facts: Facts) -> Line:

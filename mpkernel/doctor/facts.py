@@ -30,6 +30,7 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
         uv: the path of uv, which makes environments of apps; None where there is none.
         uv_version: what uv says of itself; None where it does not run.
         wants_uv: whether the settings ask for environments.
+        confine: how apps are confined, as the settings say.
         pythons: the Pythons that the settings name for apps.
         settings_error: what is wrong with the settings; None when nothing is.
     """
@@ -46,6 +47,7 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
     uv: str | None = None
     uv_version: str | None = None
     wants_uv: bool = False
+    confine: str = "off"
     pythons: tuple[str, ...] = ()
     interpreter: str = ""
     interpreter_error: str | None = None
@@ -103,6 +105,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         memory_available_bytes: what the machine can still give; None if that cannot be told.
+        landlock: the version of Landlock in this kernel; 0 for none.
         pidfd_error: why a pidfd cannot be had; None when it can.
         socket_bytes: what a Pipe holds that was asked to hold `ASKED_SOCKET_BYTES`; None if none
             could be made.
@@ -119,6 +122,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     proc: Proc
     cgroup: CgroupLimits
     memory_available_bytes: int | None = None
+    landlock: int = 0
     pidfd_error: str | None = None
     socket_bytes: int | None = None
     pipe_bytes: int | None = None

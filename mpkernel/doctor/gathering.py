@@ -21,6 +21,7 @@ import psutil
 import shm
 from mpkernel.configuration.sources import Gathered, Sources
 from mpkernel.configuration.sources import gather as gather_settings
+from mpkernel.confinement.landlock import version
 from mpkernel.doctor.cgroups import cgroup_limits
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc, Software
 from mpkernel.errors import HostStartError, SettingsError, UnsupportedMarimo
@@ -51,6 +52,7 @@ def gather(*, sweep: bool = False) -> Facts:
         proc=_proc(),
         cgroup=cgroup_limits(),
         memory_available_bytes=_memory_available(),
+        landlock=version(),
         pidfd_error=_pidfd_error(),
         socket_bytes=_socket_bytes(),
         pipe_bytes=_pipe_bytes(),
@@ -85,6 +87,7 @@ def _software() -> Software:
         uv=uv,
         uv_version=version_of_uv(uv) if uv is not None else None,
         wants_uv=settings is not None and settings.settings.sandbox,
+        confine=settings.settings.confine if settings is not None else "off",
         pythons=_pythons(settings) if settings is not None else (),
         interpreter=python,
         interpreter_error=python_error,

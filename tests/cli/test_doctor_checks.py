@@ -73,6 +73,23 @@ def test_all_is_well_on_a_healthy_host() -> None:
     assert len({line.name for line in lines}) == len(lines)
 
 
+@pytest.mark.parametrize(
+    ("landlock", "confine", "level"),
+    [
+        (0, "off", "OK"),
+        (0, "files", "FAIL"),
+        (3, "files", "WARN"),
+        (3, "strict", "FAIL"),
+        (6, "strict", "OK"),
+    ],
+)
+def test_what_the_kernel_cannot_forbid_matters_to_who_wants_it(
+    landlock: int, confine: str, level: str
+) -> None:
+    found = line("confinement", landlock=landlock, software=software(confine=confine))
+    assert found.level == level
+
+
 def test_the_facts_of_this_host_make_the_same_lines() -> None:
     names = [line.name for line in lines_of(HEALTHY)]
     assert [line.name for line in lines_of(gather())] == names

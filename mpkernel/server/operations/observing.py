@@ -168,6 +168,7 @@ def _host(
         environment=host.environment,
         is_preparing=host.is_preparing,
         python=host.python,
+        confine=host.settings.confine,
     )
 
 

@@ -62,6 +62,7 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
             server's packages.
         is_preparing: whether that environment is still being made.
         python: the program of its Python where that is not the server's; else None.
+        confine: how it is confined; see `Settings.confine`.
     """
 
     pid: int
@@ -84,6 +85,7 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     environment: str | None = None
     is_preparing: bool = False
     python: str | None = None
+    confine: str = "off"
 
 
 class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):

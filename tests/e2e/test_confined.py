@@ -1,0 +1,74 @@
+"""A notebook of marimo's that is confined: it runs, from a standby, with files and widgets; what it
+may not do is said in its cell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from e2e.harness import Server, Tab
+from e2e.test_standby import warm_process
+
+from mpkernel.confinement.landlock import version
+
+NOTEBOOK = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import os
+    import traceback
+
+    import marimo as mo
+
+    table = mo.ui.table([{"a": i} for i in range(50)], label="Rows")
+    table
+    return mo, os, traceback
+
+
+@app.cell
+def _(mo, os, traceback):
+    try:
+        open("SECRET")
+    except PermissionError:
+        told = traceback.format_exc().splitlines()[-1]
+    mo.plain_text(f"told: {told} pid: {os.getpid()} end")
+    return
+
+
+@app.cell
+def _(mo):
+    image = mo.image(b"\\x89PNG" + bytes(100_000))
+    mo.plain_text(f"image: {image.text[:60]} end")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@pytest.mark.skipif(version() < 6, reason="this kernel cannot confine an app wholly")
+@pytest.mark.parametrize("level", ["files", "strict"])
+async def test_a_notebook_runs_confined_from_a_standby(tmp_path: Path, level: str) -> None:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    notebook = folder / "confined.py"
+    notebook.write_text(NOTEBOOK.replace("SECRET", str(secret)))
+    async with Server(str(notebook), options=["--confine", level]) as server:
+        standby = await warm_process(server)
+        async with Tab(server.url, str(notebook)) as tab:
+            await tab.wait_until_run()
+            await tab.wait_for(f"told: mpkernel: this app is confined (confine={level})")
+            await tab.wait_for("@file/100004-")
+            assert f"pid: {standby.pid} end" in tab.text
+        program = [sys.executable, "-m", "mpkernel", "status"]
+        shown = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True)
+        assert f"confined: {level}" in shown.stdout
