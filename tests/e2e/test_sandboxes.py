@@ -226,7 +226,9 @@ async def test_a_page_waits_while_packages_are_installed_once_for_two_servers(
     folder: Path, env: dict[str, str], tmp_path: Path, page: Page, context: BrowserContext
 ) -> None:
     halted = Halted(tmp_path)
-    cold = {**env, "XDG_CACHE_HOME": str(tmp_path / "cold")}
+    # No environment is made yet; packages that other tests have downloaded are there.
+    downloaded = {"UV_CACHE_DIR": f"{env['XDG_CACHE_HOME']}/uv"}
+    cold = {**env, **downloaded, "XDG_CACHE_HOME": str(tmp_path / "cold")}
     notebook = f"/?file={folder / 'one.py'}"
     options = ["--sandbox", "--session-ttl", "1"]
     other = await context.new_page()
