@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from e2e.harness import Server, Tab
 from e2e.test_standby import warm_process
+from waiting import until_async
 
 from mpkernel.confinement.landlock import version
 
@@ -69,6 +70,9 @@ async def test_a_notebook_runs_confined_from_a_standby(tmp_path: Path, level: st
             await tab.wait_for(f"told: mpkernel: this app is confined (confine={level})")
             await tab.wait_for("@file/100004-")
             assert f"pid: {standby.pid} end" in tab.text
-        program = [sys.executable, "-m", "mpkernel", "status"]
-        shown = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True)
-        assert f"confined: {level}" in shown.stdout
+            await until_async(lambda: f"confined: {level}" in status())  # written once a second
+
+
+def status() -> str:
+    program = [sys.executable, "-m", "mpkernel", "status"]
+    return subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True).stdout
