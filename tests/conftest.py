@@ -14,13 +14,18 @@ import psutil
 import pytest
 from hypothesis import settings
 from workers import (
+    pytest_collection_modifyitems,
     pytest_xdist_make_scheduler,
     pytest_xdist_setupnodes,
 )
 
 from shm.names import owner_of
 
-__all__ = ["pytest_xdist_make_scheduler", "pytest_xdist_setupnodes"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
+    "pytest_xdist_setupnodes",
+]
 
 # Properties are about bytes, not about how busy the machine is.
 settings.register_profile("mpkernel", deadline=None)

@@ -1,6 +1,7 @@
 """Tests side by side, in the worker processes of pytest-xdist: `pytest -n 3`.
 
-All tests of a file run in one worker, so that they share what is made once for the file.
+All tests of a file run in one worker, so that they share what is made once for the file. Files of
+end-to-end tests, which compute most of the time, take turns with others, which mostly wait.
 
 A test looks for what it has left: in shared memory, among temporary files, among the servers that
 `mpkernel status` finds. So that no worker finds what another one makes, each has its own directory
@@ -11,12 +12,13 @@ for temporary files, in which servers are registered too, and, where the system 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -25,7 +27,11 @@ if TYPE_CHECKING:  # without it tests run one after the other
     from xdist.remote import Producer
     from xdist.scheduler import LoadFileScheduling
 
-__all__ = ["pytest_xdist_make_scheduler", "pytest_xdist_setupnodes"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
+    "pytest_xdist_setupnodes",
+]
 
 _OWN = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
 
@@ -54,9 +60,25 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[_Worker]) -> 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
     from xdist.scheduler import LoadFileScheduling
 
-    # In the order of the folders: the long files come early, and the short ones fill the end.
-    config.option.loadscopereorder = False
+    config.option.loadscopereorder = False  # files are begun in the order of the collection
     return LoadFileScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not hasattr(config, "workerinput"):
+        return  # one process runs them all
+    files = [list(tests) for _, tests in itertools.groupby(items, key=lambda item: item.path)]
+    end_to_end = [tests for tests in files if "e2e" in tests[0].path.parts]
+    others = [tests for tests in files if "e2e" not in tests[0].path.parts]
+    in_turn = sorted([*_spread(end_to_end), *_spread(others)], key=lambda one: one[0])
+    items[:] = itertools.chain.from_iterable(tests for _, tests in in_turn)
+
+
+def _spread(files: list[list[pytest.Item]]) -> Iterator[tuple[float, list[pytest.Item]]]:
+    """Each file's place between 0, the beginning of the run, and 1, its end."""
+    for number, tests in enumerate(files):
+        yield number / len(files), tests
 
 
 @functools.cache
