@@ -16,13 +16,24 @@ from pathlib import Path
 import pytest
 
 from mpkernel.errors import HostUnresponsive, ProtocolError
-from mpkernel.server.hosts.setup import setup_of
 from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.process import Launcher, Process
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.settings import Settings
 from mpkernel.wire.frames import Channel, Frame
-from mpkernel.wire.messages import Ping, Pong, Ready, UpMessage, Warm, Warmed, decode_up, encode
+from mpkernel.wire.messages import (
+    FileStorage,
+    Ping,
+    Pong,
+    Ready,
+    Setup,
+    Stopping,
+    UpMessage,
+    Warm,
+    Warmed,
+    decode_up,
+    encode,
+)
 
 PATIENCE_S = 60
 BACKLOG_BYTES = 100_000
@@ -71,7 +82,25 @@ class Launched:
 
     async def serve(self, app: Path) -> None:
         """It is told its app, and says that it is ready."""
-        self.link.send(Channel.MANAGEMENT, 0, encode(setup_of(Settings(), str(app), ())))
+        settings = Settings()
+        setup = Setup(
+            app=str(app),
+            argv=[str(app)],
+            max_frame_bytes=settings.max_frame_bytes,
+            host_window_bytes=settings.host_window_bytes,
+            files=FileStorage(
+                kind=settings.file_storage,
+                fallback=settings.file_fallback,
+                session_quota_bytes=settings.session_files_bytes,
+                quota_bytes=settings.files_bytes,
+                recycled_bytes=settings.recycled_files_bytes,
+                recycled_age_s=settings.recycled_files_age_s,
+            ),
+            stopping=Stopping(
+                interrupt_grace_s=settings.interrupt_grace_s, max_abandoned=settings.max_abandoned
+            ),
+        )
+        self.link.send(Channel.MANAGEMENT, 0, encode(setup))
         assert isinstance(await self.said(), Ready)
 
     async def gone(self) -> None:
