@@ -6,9 +6,16 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from mpkernel.errors import AppNotFound
+import msgspec
+
+from mpkernel.configuration.names import flag_of
+from mpkernel.configuration.values import expected, from_text
+from mpkernel.errors import AppNotFound, HostStartError, SettingsError
+from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
 from mpkernel.server.launching.foreground import ForegroundApp
 from mpkernel.server.launching.other_python import OtherPython
 from mpkernel.server.launching.python_of_app import python_of_app
@@ -19,11 +26,14 @@ from mpkernel.spec import KernelSpec
 __all__ = ["USAGE", "run"]
 
 _SANDBOX = "--sandbox"
-_PYTHON = "--python"
+_WITH_VALUE = {
+    flag_of(name): name
+    for name in ("python", "confine", "confine_read", "confine_write", "confine_connect")
+}
 _NO_ENTRY = "mpkernel.kernel.script:main"
 
 USAGE = """\
-Usage: mpkernel exec [--python PYTHON] [--sandbox] APP [ARGS...]
+Usage: mpkernel exec [--python PYTHON] [--sandbox] [--confine LEVEL] APP [ARGS...]
 
   Run an app (a Python file) in a process of its own, on its main thread, with this terminal as its
   console and input, as python APP ARGS... does; top-level await works too. The exit code is the
@@ -34,11 +44,17 @@ Usage: mpkernel exec [--python PYTHON] [--sandbox] APP [ARGS...]
   --sandbox        run it with the packages that its header names (PEP 723), in an environment that
                    uv makes (mpkernel docs sandboxes); an app without a header runs as without this
                    option
+  --confine LEVEL  files: it reads no files but Python's, libraries and those beside it, writes none
+                   outside temporary folders of its own, and reaches no other process; strict: no
+                   network either, and bounds (mpkernel docs security)
+  --confine-read PATHS, --confine-write PATHS, --confine-connect PORTS
+                   what it may do beside that, with commas between them
 
 examples:
   mpkernel exec report.py --year 2026            as python report.py --year 2026
   mpkernel exec --sandbox report.py              with the packages of its header
   mpkernel exec --python .venv/bin/python report.py
+  mpkernel exec --confine strict --confine-read /srv/data unknown.py
 """
 
 
@@ -50,6 +66,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         AppNotFound: there is no such file.
+        SettingsError: an option has an impossible value.
         SandboxError: the environment of the app could not be made.
         UnfitPython: what is named is not a Python.
         HostStartError: the operating system refused the process.
@@ -63,7 +80,10 @@ def run(arguments: Sequence[str]) -> int:
         python = _python_for(app, settings)
     except KeyboardInterrupt:
         return _end_as(ExitStatus(-signal.SIGINT))
-    with ForegroundApp.launch(app, argv, python) as foreground:
+    with (
+        _confined(app, settings) as confinement,
+        ForegroundApp.launch(app, argv, python, confinement) as foreground,
+    ):
         status = foreground.wait()
         sys.stderr.write(foreground.report(interactive=sys.stderr.isatty()))
         sys.stderr.flush()
@@ -72,19 +92,35 @@ def run(arguments: Sequence[str]) -> int:
 
 def _options(arguments: list[str]) -> tuple[Settings, list[str]]:
     """What the options before the app say, and what follows them; nothing where one lacks its
-    value."""
-    sandbox, python = False, None
+    value.
+
+    Raises:
+        SettingsError: an option has an impossible value.
+    """
+    values: dict[str, Any] = {}
     while arguments:
-        name, sign, value = arguments[0].partition("=")
+        flag, sign, value = arguments[0].partition("=")
         if arguments[0] == _SANDBOX:
-            sandbox, arguments = True, arguments[1:]
-        elif name == _PYTHON and sign:
-            python, arguments = value, arguments[1:]
-        elif name == _PYTHON:
-            python, arguments = "".join(arguments[1:2]), arguments[2:]
+            values["sandbox"], arguments = True, arguments[1:]
+        elif flag in _WITH_VALUE and sign:
+            values[_WITH_VALUE[flag]], arguments = _value_of(flag, value), arguments[1:]
+        elif flag in _WITH_VALUE and arguments[1:]:
+            values[_WITH_VALUE[flag]], arguments = _value_of(flag, arguments[1]), arguments[2:]
+        elif flag in _WITH_VALUE:
+            return Settings(), []
         else:
             break
-    return Settings(sandbox=sandbox, python=python), arguments
+    return Settings(**values), arguments
+
+
+def _value_of(flag: str, text: str) -> Any:
+    name = _WITH_VALUE[flag]
+    if name == "python":
+        return text
+    try:
+        return from_text(name, text)
+    except ValueError as error:
+        raise SettingsError(f"{flag} is {text!r}", remedy=f"it takes {expected(name)}") from error
 
 
 def _python_for(app: str, settings: Settings) -> OtherPython | None:
@@ -95,6 +131,29 @@ def _python_for(app: str, settings: Settings) -> OtherPython | None:
     if python is None:
         return None
     return python.made(lambda line: print(line, file=sys.stderr, flush=True))
+
+
+@contextmanager
+def _confined(app: str, settings: Settings) -> Iterator[str | None]:
+    """What an app may do, as its process reads it; None if it is not confined. Its own folders are
+    there as long as this `with` lasts."""
+    if settings.confine == "off":
+        yield None
+        return
+    without_files = msgspec.structs.replace(settings, file_storage=None)
+    try:
+        # Its name says that this process uses it: it is known to be left if this one is killed.
+        folders = PrivateFolders.make(os.getpid(), without_files)
+    except OSError as error:
+        raise HostStartError(
+            f"no temporary folder can be made for {app}: {error}",
+            remedy="set TMPDIR to a folder that this user may write to",
+        ) from error
+    try:
+        confinement = confinement_of(settings, os.path.abspath(app), (), folders)
+        yield msgspec.json.encode(confinement).decode()
+    finally:
+        folders.remove()
 
 
 def _end_as(status: ExitStatus) -> int:

@@ -39,6 +39,7 @@ def main(
     mask: list[int],
     faults_fd: int,
     launcher_pid: int,
+    confinement: str | None = None,
 ) -> int:
     """Run an app to its end. Returns the exit code.
 
@@ -49,6 +50,7 @@ def main(
         mask: the signals to block: those that were blocked when `mpkernel exec` was started.
         faults_fd: a file, for `faulthandler` and `ENDED`.
         launcher_pid: the launching process: when it ends, this one ends too. Linux only.
+        confinement: what the app may do, a `Confinement` as JSON; None: all that its user may.
 
     Raises:
         BaseException: what the app raised. The interpreter ends with it as it always does, and
@@ -59,6 +61,8 @@ def main(
     _die_with(launcher_pid)
     atexit.register(_tell_end, faults_fd, os.getpid())
     linecache.cache.pop("<string>", None)  # else 3.13 shows our own command in tracebacks
+    if confinement is not None and not _confine(confinement):
+        return os.EX_UNAVAILABLE
     sys.argv = [app, *argv]
     path = sys.path if import_path is None else import_path
     sys.path[:] = [os.path.dirname(os.path.realpath(app)), *path]
@@ -71,6 +75,25 @@ def main(
         _leave_us_out(error, of_user(error.__traceback__, namespace["__file__"]))
         raise
     return 0
+
+
+def _confine(confinement: str) -> bool:
+    """Give up what the app must not do, before anything of it is read. Returns whether the app may
+    run; if not, or if not all could be given up, the user is told."""
+    import msgspec  # here, with the others: few apps are confined
+
+    from mpkernel.confinement.confining import confine
+    from mpkernel.errors import ConfinementError
+    from mpkernel.wire.confinement import Confinement
+
+    try:
+        lacking = confine(msgspec.json.decode(confinement, type=Confinement))
+    except ConfinementError as error:
+        sys.stderr.write(f"mpkernel: {error}\n")
+        return False
+    if lacking:
+        sys.stderr.write(f"mpkernel: the app is confined less than it should be: {lacking}\n")
+    return True
 
 
 @functools.cache

@@ -333,7 +333,7 @@ def test_an_app_that_is_not_there_is_named() -> None:
 def test_no_app_is_a_usage_error() -> None:
     refused = subprocess.run(EXEC, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2
-    assert "mpkernel exec [--python PYTHON] [--sandbox] APP" in refused.stderr
+    assert "mpkernel exec [--python PYTHON] [--sandbox] [--confine LEVEL] APP" in refused.stderr
 
 
 def test_a_stopped_app_is_continued_with_its_command(write: Write) -> None:

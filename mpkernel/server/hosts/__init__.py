@@ -22,5 +22,5 @@ load             how many of its sessions compute
 credits          tells the process how much output the clients of its sessions have taken
 host_limits      ends a process that breaks the protocol
 announced_files  its virtual files
-private_folders  its own folders, if the app is confined
+private_folders  its own folders, and what it may do, if the app is confined
 """

@@ -7,14 +7,17 @@ the next server, if this one is killed.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from mpkernel.settings import Settings
+from mpkernel.wire.confinement import Confinement
 from shm.names import tag_of
 
-__all__ = ["PrivateFolders"]
+__all__ = ["PrivateFolders", "confinement_of"]
 
 _SHARED_MEMORY = "/dev/shm"
 
@@ -58,3 +61,26 @@ class PrivateFolders(NamedTuple):
         """Remove both, with all that they hold. Idempotent."""
         for folder in filter(None, self):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def confinement_of(
+    settings: Settings, app: str, import_folders: Sequence[str], folders: PrivateFolders
+) -> Confinement:
+    """What a process of a confined app may do.
+
+    Args:
+        settings: the app's; `confine` is not "off".
+        app: absolute path of its file.
+        import_folders: from which it imports, beside its own.
+        folders: those of the process.
+    """
+    assert settings.confine != "off"
+    own = dict.fromkeys((os.path.dirname(app), os.path.dirname(os.path.realpath(app))))
+    return Confinement(
+        level=settings.confine,
+        read=[*own, *import_folders, *map(os.path.expanduser, settings.confine_read)],
+        write=[os.path.expanduser(path) for path in settings.confine_write],
+        connect=list(settings.confine_connect),
+        home=folders.home,
+        files=folders.files,
+    )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.server.hosts.owner import HostT, Owner
-from mpkernel.server.hosts.private_folders import PrivateFolders
+from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
-from mpkernel.wire.confinement import Confinement
 from mpkernel.wire.messages import CreateKernel, FileStorage, Setup, Stopping
 
 __all__ = ["create_kernel", "setup_of", "told_as_start_error"]
@@ -44,7 +42,7 @@ def setup_of(
         undo.callback(folders.remove)
         if folders.files is not None:
             files.lie_in(folders.files)
-        confinement = _confinement(settings, app, owner.import_folders, folders)
+        confinement = confinement_of(settings, app, owner.import_folders, folders)
     return Setup(
         app=app,
         argv=[app, *argv],
@@ -96,19 +94,3 @@ def told_as_start_error(name: str) -> Iterator[None]:
             f"the process of {name} was started, but not told what it is for: {error}",
             remedy="shorten KernelSpec.argv, or raise max_frame_bytes",
         ) from error
-
-
-def _confinement(
-    settings: Settings, app: str, import_folders: Sequence[str], folders: PrivateFolders
-) -> Confinement:
-    """What a process of a confined app may do."""
-    assert settings.confine != "off"
-    own = dict.fromkeys((os.path.dirname(app), os.path.dirname(os.path.realpath(app))))
-    return Confinement(
-        level=settings.confine,
-        read=[*own, *import_folders, *map(os.path.expanduser, settings.confine_read)],
-        write=[os.path.expanduser(path) for path in settings.confine_write],
-        connect=list(settings.confine_connect),
-        home=folders.home,
-        files=folders.files,
-    )

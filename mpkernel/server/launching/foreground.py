@@ -49,7 +49,11 @@ class ForegroundApp:
     """
 
     def __init__(
-        self, name: str, child: subprocess.Popen[bytes], faults: IO[bytes], mask: set[int]
+        self,
+        name: str,
+        child: subprocess.Popen[bytes],
+        faults: IO[bytes],
+        mask: set[int],
     ) -> None:
         self.name = name
         self.pid = child.pid
@@ -61,7 +65,13 @@ class ForegroundApp:
         self._largest_bytes = 0
 
     @classmethod
-    def launch(cls, app: str, argv: Sequence[str] = (), python: OtherPython | None = None) -> Self:
+    def launch(
+        cls,
+        app: str,
+        argv: Sequence[str] = (),
+        python: OtherPython | None = None,
+        confinement: str | None = None,
+    ) -> Self:
         """Start an app. From this call to the end of `wait`, signals are blocked in the calling
         thread.
 
@@ -69,6 +79,7 @@ class ForegroundApp:
             app: its file, as the user named it.
             argv: its arguments.
             python: what runs it; it is closed here. Default: the launcher's Python.
+            confinement: what it may do, a `Confinement` as JSON. Default: all that its user may.
 
         Raises:
             AppNotFound: there is no such file.
@@ -80,7 +91,7 @@ class ForegroundApp:
         mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _watched())}
         path = sys.path[0 if sys.flags.safe_path else 1 :] if python is None else None
         fd = faults.fileno()
-        arguments = (app, list(argv), path, sorted(mask), fd, os.getpid())
+        arguments = (app, list(argv), path, sorted(mask), fd, os.getpid(), confinement)
         stdio = (None, None, None)
         try:
             if python is None:
