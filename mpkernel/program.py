@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ def resolve(entry: str) -> Callable[..., Any]:
 def enter(entry: str, *args: object) -> None:
     """Call `entry`. A spawned process does this first, so that its launcher need not import what
     runs in it."""
+    _forget_command()
     resolve(entry)(*args)
 
 
@@ -56,4 +58,13 @@ class MainProgram:
     def _bootstrap(self, parent_sentinel: int) -> int:
         """Called by `spawn`, on the main thread; what is returned is the exit code."""
         os.close(parent_sentinel)
+        _forget_command()
         return int(resolve(self.entry)(*self.args))
+
+
+def _forget_command() -> None:
+    """Forget the command that this interpreter was started with. From Python 3.14 on, tracebacks
+    would show it as the source of whatever is executed from a string."""
+    sources = getattr(sys.modules.get("linecache"), "_interactive_cache", None)
+    if sources is not None:
+        sources.clear()

@@ -23,6 +23,7 @@ from typing import Any
 
 from mpkernel.kernel import context
 from mpkernel.kernel.code.cells import future_flags, split
+from mpkernel.kernel.code.namespace import new_namespace
 from mpkernel.kernel.code.runner import awaited, compile_cell, of_user
 from mpkernel.process_tree import exists
 from mpkernel.program import ENDED
@@ -125,17 +126,7 @@ def _main_namespace(filename: str) -> dict[str, Any]:
     """The namespace of `__main__`, as a script finds it: without the command that started us."""
     namespace: dict[str, Any] = vars(sys.modules["__main__"])
     namespace.clear()
-    namespace.update(
-        __name__="__main__",
-        __doc__=None,
-        __package__=None,
-        __loader__=SourceFileLoader("__main__", filename),
-        __spec__=None,
-        __annotations__={},
-        __builtins__=sys.modules["builtins"],
-        __file__=filename,
-        __cached__=None,
-    )
+    namespace.update(new_namespace(filename), __loader__=SourceFileLoader("__main__", filename))
     return namespace
 
 

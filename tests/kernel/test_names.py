@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import re
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -223,7 +224,16 @@ def test_what_runs_reads_and_binds_no_more_than_was_found(code: str) -> None:
     assert namespace.bound <= found.defines
 
 
-@given(st.lists(SIMPLE.filter(lambda code: not code.startswith(("def", "class"))), max_size=6))
+def runs_at_once(code: str) -> bool:
+    """Whether all that the statement names is read when it runs."""
+    is_annotated = re.match(r"\w+: ", code) is not None
+    # From Python 3.14 on, annotations are evaluated when somebody asks for them.
+    return not code.startswith(("def", "class")) and not (
+        is_annotated and sys.version_info >= (3, 14)
+    )
+
+
+@given(st.lists(SIMPLE.filter(runs_at_once), max_size=6))
 def test_what_runs_straight_to_its_end_reads_just_what_was_found(statements: list[str]) -> None:
     namespace = Watched(NAMES)
     code = "".join(statements)

@@ -54,7 +54,7 @@ async def test_processes_are_given_what_is_replaced(open_app: OpenApp) -> None:
         def double(n):
             return 2 * n
         # %%
-        for method in ("spawn", "fork"):
+        for method in ("spawn", "fork", "forkserver"):
             with multiprocessing.get_context(method).Pool(1) as pool:
                 print(method, pool.map(time.sleep, [0.001]), pool.map(double, [1, 2]))
         with ProcessPoolExecutor(1) as executor:
@@ -63,4 +63,6 @@ async def test_processes_are_given_what_is_replaced(open_app: OpenApp) -> None:
     )
     client.run_app()
     messages = await client.wait_idle()
-    assert printed(messages) == "spawn [None] [2, 4]\nfork [None] [2, 4]\nexecutor [None]\n"
+    assert printed(messages) == (
+        "spawn [None] [2, 4]\nfork [None] [2, 4]\nforkserver [None] [2, 4]\nexecutor [None]\n"
+    )

@@ -24,17 +24,20 @@ _NAME = "__main__"
 
 def new_namespace(app: str) -> Namespace:
     """The global names with which `python app.py` would begin."""
-    return {
+    names: Namespace = {
         "__name__": _NAME,
         "__doc__": None,
         "__package__": None,
         "__loader__": None,
         "__spec__": None,
         "__file__": app,
-        "__cached__": None,
         "__builtins__": builtins,
-        "__annotations__": {},
     }
+    if sys.version_info < (3, 14):
+        names["__annotations__"] = {}
+    if sys.version_info < (3, 15):
+        names["__cached__"] = None
+    return names
 
 
 def install_main(find: Callable[[], Namespace | None]) -> None:

@@ -44,6 +44,33 @@ def install_debugger() -> None:
 
     changed: Any = bdb.Bdb
     changed.trace_dispatch, changed.get_stack = trace_dispatch, get_stack
+    if sys.version_info >= (3, 14):
+        _as_before_3_14(changed)
+
+
+def _as_before_3_14(changed: Any) -> None:
+    """Have debuggers trace the calling thread alone: from Python 3.14 on, pdb watches the whole
+    process, with all its sessions. And have `quit` end the cell, without a question whether it may
+    end the process."""
+    plain = changed.__init__
+
+    @functools.wraps(plain)
+    def __init__(self: bdb.Bdb, *arguments: Any, **options: Any) -> None:
+        plain(self, *arguments, **{**options, "backend": "settrace"})
+
+    changed.__init__ = __init__
+    changed.mode = _NeverInline()
+
+
+class _NeverInline:
+    """The attribute `mode` of debuggers."""
+
+    def __get__(self, debugger: bdb.Bdb, _: type[bdb.Bdb]) -> str | None:
+        mode: str | None = vars(debugger).get("mode")
+        return None if mode == "inline" else mode
+
+    def __set__(self, debugger: bdb.Bdb, mode: str | None) -> None:
+        vars(debugger)["mode"] = mode
 
 
 def leave_debugger() -> None:

@@ -11,6 +11,9 @@ from typing import Any
 __all__ = ["install_spawning"]
 
 _LENIENT_MAIN = "lenient_main.py"
+_OF_FORKSERVER = "ignore"
+"""The name with which a fork server asks what to import before it forks. It imports no app: each
+process that it forks runs the app by itself, as far as `lenient_main` lets it."""
 
 
 class _ExecutedWhenUnpickled:
@@ -32,7 +35,11 @@ def install_spawning(is_in_session: Callable[[], bool]) -> None:
     @functools.wraps(plain)
     def get_preparation_data(name: str) -> dict[str, Any]:
         data = plain(name)
-        if is_in_session() and "init_main_from_path" in data:
+        if not is_in_session():
+            return data
+        if name == _OF_FORKSERVER:
+            data.pop("init_main_from_path", None)
+        elif "init_main_from_path" in data:
             # Unknown keys are ignored. This one takes effect when it is unpickled.
             data["mpkernel"] = _ExecutedWhenUnpickled(lenient_main)
         return data
