@@ -63,8 +63,9 @@ class MainProgram:
 
 
 def _forget_command() -> None:
-    """Forget the command that this interpreter was started with. From Python 3.14 on, tracebacks
+    """Forget the command that this interpreter was started with. From Python 3.13 on, tracebacks
     would show it as the source of whatever is executed from a string."""
-    sources = getattr(sys.modules.get("linecache"), "_interactive_cache", None)
-    if sources is not None:
-        sources.clear()
+    lines = sys.modules.get("linecache")
+    if lines is not None:
+        lines.cache.pop("<string>", None)
+        getattr(lines, "_interactive_cache", {}).clear()  # from 3.14 on

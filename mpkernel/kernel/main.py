@@ -8,8 +8,9 @@ of a session it acts for that session; on every other thread it does what the or
 
 from __future__ import annotations
 
-import linecache
+import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -73,7 +74,9 @@ def _prepare_process(kernel: HostedKernel) -> None:
         install_input(_run_with_client)
         install_spawning(lambda: proxies.current_run() is not None)
         install_debugger()
-        linecache.cache.pop("<string>", None)  # 3.13 would show our `-c` in tracebacks of exec
+        if sys.version_info >= (3, 14):
+            # Tracebacks need it, also when no descriptor is left to load it.
+            importlib.import_module("_colorize")
         context.set_finder(proxies.current_run)
         start_flusher()  # before the dispatcher, which must not wait for a thread's start
         descriptors.bring_back(kernel, _take_text)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import functools
-import linecache
 import os
 import signal
 import sys
@@ -61,7 +60,6 @@ def main(
     os.set_inheritable(faults_fd, False)
     _die_with(launcher_pid)
     atexit.register(_tell_end, faults_fd, os.getpid())
-    linecache.cache.pop("<string>", None)  # else 3.13 shows our own command in tracebacks
     if confinement is not None and not _confine(confinement):
         return os.EX_UNAVAILABLE
     sys.argv = [app, *argv]
