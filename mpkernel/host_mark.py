@@ -62,9 +62,8 @@ class HostMark(NamedTuple):
             value, _ = resource.prlimit(pid, _RLIMIT_LOCKS)
         except (AttributeError, OSError, ValueError):  # ValueError: the system has no such limit
             return None
-        if (
-            not _IS_MARK <= value < 2 * _IS_MARK
-        ):  # no limit is -1, and from Python 3.15 on 2**64 - 1
+        # Where there is no limit, it is -1, and from Python 3.15 on 2**64 - 1.
+        if not _IS_MARK <= value < 2 * _IS_MARK:
             return None
         rest, start = value ^ _IS_MARK, value & _SHORT
         return cls(rest >> 20 + _PID_BITS, rest >> 20 & _PID, start)
