@@ -120,9 +120,10 @@ def test_an_ordinary_exit_code_is_not_worth_a_word(write: Write) -> None:
 def test_ctrl_c_is_a_signal_on_the_main_thread(write: Write) -> None:
     app = write(
         """
-        import signal, threading
-        def seen(number, frame):
-            print(signal.Signals(number).name, threading.current_thread().name)
+        import os, signal, threading
+        def seen(number, frame):  # it may interrupt `print`, so it does not print
+            name = threading.current_thread().name
+            os.write(1, f"{signal.Signals(number).name} {name}".encode())
             raise SystemExit(4)
         signal.signal(signal.SIGINT, seen)
         print("ready", flush=True)
