@@ -49,14 +49,11 @@ def code_in(page: Path, language: str) -> list[str]:
     return [found["code"] for found in CODE.finditer(page.read_text()) if found[1] == language]
 
 
-UNTYPED = "# mypy: allow-untyped-defs, allow-untyped-calls\n"
-
-
 def test_every_example_passes_a_type_checker(tmp_path: Path) -> None:
     for page in (README, *PAGES):
         for number, code in enumerate(code_in(page, "python")):
             name = f"{page.stem.replace('-', '_')}_{number}.py"
-            (tmp_path / name).write_text(UNTYPED + code if page == README else code)
+            (tmp_path / name).write_text(code)
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", tmp_path, SERVICE],
         capture_output=True,

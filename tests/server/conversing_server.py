@@ -91,7 +91,11 @@ async def converse(folder: Path, python: str) -> dict[str, object]:
     (report,) = [
         one for path in kept_reports() if (one := read_report(path)) and one.app == str(app)
     ]
-    facts["report"] = [report.reason, report.python, "Current thread" in report.faults or report.faults]
+    facts["report"] = [
+        report.reason,
+        report.python,
+        "Current thread" in report.faults or report.faults,
+    ]
     return facts
 
 
