@@ -190,7 +190,7 @@ async def test_another_user_neither_sees_nor_orders_nor_reads_reports(open_folde
             APPS / "kernels.py", kernel=KernelSpec(entry="kernels:exit_the_process")
         )
         await queued_of(died)._ended.wait()
-        await pool.open_session(APPS / "kernels.py", kernel=ECHO)
+        pid = (await pool.open_session(APPS / "kernels.py", kernel=ECHO)).pid
         while not (published_servers() and kept_reports()):
             await asyncio.sleep(0.02)
         [server] = published_servers()
@@ -206,9 +206,9 @@ async def test_another_user_neither_sees_nor_orders_nor_reads_reports(open_folde
             ("connect", str(control)),
             ("read", str(report)),
             ("list", str(report.parent)),
-            *(("signal", str(host.pid)) for host in pool.hosts),
-            *(("read", f"/proc/{host.pid}/environ") for host in pool.hosts),
-            *(("list", f"/proc/{host.pid}/fd") for host in pool.hosts),
+            ("signal", str(pid)),
+            ("read", f"/proc/{pid}/environ"),
+            ("list", f"/proc/{pid}/fd"),
             ("read", f"/proc/{os.getpid()}/environ"),
         ]
         await asyncio.to_thread(tried_by_another_user, attempts)
