@@ -59,10 +59,18 @@ async def test_processes_are_given_what_is_replaced(open_app: OpenApp) -> None:
                 print(method, pool.map(time.sleep, [0.001]), pool.map(double, [1, 2]))
         with ProcessPoolExecutor(1) as executor:
             print("executor", list(executor.map(time.sleep, [0.001])))
+        # The name that the fork server gives itself.
+        ignore = multiprocessing.get_context("spawn").Process(
+            name="ignore", target=double, args=[1]
+        )
+        ignore.start()
+        ignore.join()
+        print("exit code", ignore.exitcode)
         """
     )
     client.run_app()
     messages = await client.wait_idle()
     assert printed(messages) == (
         "spawn [None] [2, 4]\nfork [None] [2, 4]\nforkserver [None] [2, 4]\nexecutor [None]\n"
+        "exit code 0\n"
     )

@@ -55,8 +55,8 @@ def _as_before_3_14(changed: Any) -> None:
     plain = changed.__init__
 
     @functools.wraps(plain)
-    def __init__(self: bdb.Bdb, *arguments: Any, **options: Any) -> None:
-        plain(self, *arguments, **{**options, "backend": "settrace"})
+    def __init__(self: bdb.Bdb, skip: Any = None, backend: str = "") -> None:
+        plain(self, skip, "settrace")
 
     changed.__init__ = __init__
     changed.mode = _NeverInline()
@@ -65,8 +65,8 @@ def _as_before_3_14(changed: Any) -> None:
 class _NeverInline:
     """The attribute `mode` of debuggers."""
 
-    def __get__(self, debugger: bdb.Bdb, _: type[bdb.Bdb]) -> str | None:
-        mode: str | None = vars(debugger).get("mode")
+    def __get__(self, debugger: bdb.Bdb | None, _: type[bdb.Bdb]) -> str | None:
+        mode: str | None = vars(debugger).get("mode") if debugger is not None else None
         return None if mode == "inline" else mode
 
     def __set__(self, debugger: bdb.Bdb, mode: str | None) -> None:

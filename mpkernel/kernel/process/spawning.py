@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from multiprocessing import spawn
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 __all__ = ["install_spawning"]
 
 _LENIENT_MAIN = "lenient_main.py"
-_OF_FORKSERVER = "ignore"
-"""The name with which a fork server asks what to import before it forks. It imports no app: each
-process that it forks runs the app by itself, as far as `lenient_main` lets it."""
+_FORKSERVER = "multiprocessing.forkserver"
+"""Asks what a fork server shall import before it forks. It imports no app: each process that it
+forks runs the app by itself, as far as `lenient_main` lets it."""
 
 
 class _ExecutedWhenUnpickled:
@@ -37,7 +38,7 @@ def install_spawning(is_in_session: Callable[[], bool]) -> None:
         data = plain(name)
         if not is_in_session():
             return data
-        if name == _OF_FORKSERVER:
+        if sys._getframe(1).f_globals["__name__"] == _FORKSERVER:
             data.pop("init_main_from_path", None)
         elif "init_main_from_path" in data:
             # Unknown keys are ignored. This one takes effect when it is unpickled.

@@ -47,20 +47,28 @@ class PrivateFolders(NamedTuple):
         """
         prefix = tag_of(pid).prefix
         home = tempfile.mkdtemp(prefix=prefix)
-        if settings.file_storage is None:
-            return cls(home, None)
-        if settings.file_storage == "shared_memory":
-            try:
-                return cls(home, tempfile.mkdtemp(prefix=prefix, dir=_SHARED_MEMORY))
-            except OSError:
-                if settings.file_fallback is None:
-                    raise
-        return cls(home, tempfile.mkdtemp(prefix=prefix))
+        try:
+            return cls(home, _make_files(prefix, settings))
+        except OSError:
+            os.rmdir(home)
+            raise
 
     def remove(self) -> None:
         """Remove both, with all that they hold. Idempotent."""
         for folder in filter(None, self):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_files(prefix: str, settings: Settings) -> str | None:
+    if settings.file_storage is None:
+        return None
+    if settings.file_storage == "shared_memory":
+        try:
+            return tempfile.mkdtemp(prefix=prefix, dir=_SHARED_MEMORY)
+        except OSError:
+            if settings.file_fallback is None:
+                raise
+    return tempfile.mkdtemp(prefix=prefix)
 
 
 def confinement_of(
