@@ -23,6 +23,7 @@ import psutil
 import pytest
 from e2e.events import EventsTab
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, http_client
+from httpx import HTTPStatusError
 from websockets.exceptions import WebSocketException
 
 from benchmarks.marimo_server.workers import client_of, connect_through, workers_of
@@ -115,6 +116,24 @@ async def test_a_tab_is_served_by_the_process_that_has_its_session(
             await tab.open()
             await tab.wait_for("number 8 squared")
             assert pid_of(tab) != pid
+            await tab.close()
+
+
+async def test_with_marimo_alone_a_request_that_another_process_gets_is_refused(
+    tmp_path: Path,
+) -> None:
+    """The last column of the table in docs/operating.md."""
+    async with served(tmp_path, ASGI_BUILDER="marimo", MPKERNEL_DISABLE="1") as server:
+        first, second = workers_of(server)
+        async with client_of(first, server) as own, client_of(second, server) as others:
+            tab = Tab(f"{server.url}/slider", client=own)
+            await connect_through(first, server, tab)
+            await tab.wait_for("in process")
+            await tab.set_ui("Number", 7)
+            await tab.wait_for("number 7 squared")
+            tab._client = others
+            with pytest.raises(HTTPStatusError, match="500"):
+                await tab.set_ui("Number", 8)
             await tab.close()
 
 
