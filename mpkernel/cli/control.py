@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from mpkernel.errors import MPKernelError
 from mpkernel.server.operations.finding import PublishedServer, published_servers
 from mpkernel.server.operations.orders import Order, Stop, give_order
 
-__all__ = ["app_parser", "order_app", "stop_server"]
+__all__ = ["app_parser", "order_app", "stop_server", "this_user"]
 
 _LOOK_AGAIN_S = 0.1
 _SNAPSHOT_AGE_S = 1.5
@@ -80,10 +81,18 @@ def stop_server(command: str, given: argparse.Namespace) -> int:
             in time.
     """
     server = _only(_servers(given.server), "run: give the PID of one")
-    code = _give(command, server, Stop(), is_json=given.json)
+    code = _give(command, server, Stop(who=this_user()), is_json=given.json)
     if code == os.EX_OK:
         _wait_gone(server, given.timeout)
     return code
+
+
+def this_user() -> str:
+    """The name of the user who gives an order, for the server's log."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in many containers
+        return f"user {os.getuid()}"
 
 
 def _servers(pid: int | None) -> list[PublishedServer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mpkernel.cli.control import app_parser, order_app
+from mpkernel.cli.control import app_parser, order_app, this_user
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.server.operations.orders import Drain
 
@@ -36,4 +36,4 @@ def run(arguments: Sequence[str]) -> int:
         MPKernelError: as `order_app`.
     """
     given = parser().parse_args(arguments)
-    return order_app("drain", given, lambda app: Drain(app, process=given.process))
+    return order_app("drain", given, lambda app: Drain(app, process=given.process, who=this_user()))

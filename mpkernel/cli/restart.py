@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mpkernel.cli.control import app_parser, order_app
+from mpkernel.cli.control import app_parser, order_app, this_user
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.server.operations.orders import Restart
 
@@ -44,5 +44,5 @@ def run(arguments: Sequence[str]) -> int:
     return order_app(
         "restart",
         given,
-        lambda app: Restart(app, process=given.process, rolling=given.rolling),
+        lambda app: Restart(app, process=given.process, rolling=given.rolling, who=this_user()),
     )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser, orders_of
@@ -15,38 +13,13 @@ from mpkernel.cli.screen import Style, screen
 from mpkernel.cli.tables import Cell, age, columns, heads, memory, plain
 from mpkernel.errors import MPKernelError
 from mpkernel.private_files import session_directory
-from mpkernel.server.store.owners import FileInfo, files_of, remove_file
-from mpkernel.server.store.records import UnknownVersion, content_of
-from mpkernel.server.store.session_file import read_file
+from mpkernel.server.store.listing import StoredInfo, forget, stored_in
 
 __all__ = ["parser", "run"]
 
 _HEAD = heads("SESSION", "APP", "AGE", "WRITTEN", "SIZE", "STATE")
 _STYLES: dict[str, Style] = {"live": "good", "unreadable": "bad"}
 _SHOWN_CHARS = 12
-_MOST_BYTES = 1 << 30
-
-
-class _Stored(NamedTuple):
-    """A session that is stored.
-
-    Attributes:
-        session: the name of its file. It tells nothing about the session's own name.
-        app: absolute path of its app's file; "" if the file cannot be read.
-        age_s: since when it is stored.
-        written_s: how long ago it was last written.
-        size_bytes: of its file.
-        state: "live": a server that runs has it; "stored": it can come back; "unreadable".
-        info: its file.
-    """
-
-    session: str
-    app: str
-    age_s: float
-    written_s: float
-    size_bytes: int
-    state: str
-    info: FileInfo
 
 
 def parser() -> CommandParser:
@@ -116,9 +89,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _chosen(
-    found: Sequence[_Stored], names: Sequence[str], *, app: str | None, everything: bool
-) -> list[_Stored]:
-    chosen: dict[Path, _Stored] = {}
+    found: Sequence[StoredInfo], names: Sequence[str], *, app: str | None, everything: bool
+) -> list[StoredInfo]:
+    chosen: dict[Path, StoredInfo] = {}
     for name in names:
         matching = [one for one in found if one.session.startswith(name)]
         if not matching:
@@ -127,18 +100,13 @@ def _chosen(
             )
         chosen |= {one.info.path: one for one in matching}
     chosen |= {
-        one.info.path: one
-        for one in found
-        if everything or (app is not None and app in (one.app, os.path.basename(one.app)))
+        one.info.path: one for one in found if everything or (app is not None and one.is_of(app))
     }
     return list(chosen.values())
 
 
-def _forget(chosen: Sequence[_Stored], *, is_json: bool) -> int:
-    live = [one for one in chosen if one.state == "live"]
-    forgotten = [one for one in chosen if one.state != "live"]
-    for one in forgotten:
-        remove_file(one.info)
+def _forget(chosen: Sequence[StoredInfo], *, is_json: bool) -> int:
+    forgotten, live = forget(chosen)
     if is_json:
         names, stay = [one.session for one in forgotten], [one.session for one in live]
         print(as_json("sessions forget", forgotten=names, live=stay))
@@ -152,37 +120,18 @@ def _forget(chosen: Sequence[_Stored], *, is_json: bool) -> int:
     return os.EX_OK
 
 
-def _found_in(directory: Path) -> list[_Stored]:
-    """The latest first."""
+def _found_in(directory: Path) -> list[StoredInfo]:
     try:
-        infos = files_of(directory)
-    except FileNotFoundError:
-        return []
+        return stored_in(directory)
     except OSError as error:
         raise MPKernelError(f"the sessions cannot be read: {error}") from error
-    return [_read(info) for info in infos]
 
 
-def _read(info: FileInfo) -> _Stored:
-    now = time.time()
-    try:
-        content = content_of(read_file(info.path, _MOST_BYTES))
-    except (OSError, UnknownVersion):
-        content = None
-    written_s = now - info.written_at
-    name = info.path.name
-    if content is None:
-        return _Stored(name, "", written_s, written_s, info.size, "unreadable", info)
-    about = content[0]
-    state = "live" if info.is_live else "stored"
-    return _Stored(name, about.app, now - about.began_at, written_s, info.size, state, info)
-
-
-def _public(one: _Stored) -> dict[str, object]:
+def _public(one: StoredInfo) -> dict[str, object]:
     return {name: value for name, value in one._asdict().items() if name != "info"}
 
 
-def _row(one: _Stored) -> tuple[str | Cell, ...]:
+def _row(one: StoredInfo) -> tuple[str | Cell, ...]:
     return (
         one.session[:_SHOWN_CHARS],
         plain(os.path.basename(one.app)) or "-",

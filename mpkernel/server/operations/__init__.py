@@ -2,6 +2,7 @@
 
     pool ── every second ──▶ observing ─▶ SnapshotFile      mpkernel status, top ─▶ finding
                                 └───────▶ MetricsFile       a node exporter
+                                └───────▶ History           mpkernel dashboard
          ◀── orders ──────── ControlSocket                  mpkernel restart, drain, stop
          ── each death ────▶ CrashReports                   mpkernel crashes
 
@@ -10,6 +11,7 @@ snapshot       what a server looks like at one moment
 observing      how a snapshot of a pool is taken
 snapshot_file  one server's snapshot, where operators find it
 finding        the servers that keep one
+history        what was used over the last hour
 metrics        what a metrics file says of a server
 metrics_file   where a node exporter reads it
 exposition     the text format of metrics

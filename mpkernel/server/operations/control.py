@@ -23,11 +23,11 @@ from mpkernel.private_files import write_private
 from mpkernel.server.operations.orders import (
     BROKEN,
     MAX_MESSAGE_BYTES,
-    Answer,
-    Order,
+    Reply,
+    Request,
     cut_off,
     cut_off_after,
-    decode_order,
+    decode_request,
 )
 
 __all__ = ["ControlSocket"]
@@ -45,7 +45,7 @@ class ControlSocket:
 
     Args:
         path: the files of the socket and the key are named like this, with .sock and .key.
-        obey: called with each order, on a thread. It must answer within a few seconds.
+        answer: called with each request, on a thread. It must return within a few seconds.
         patience_s: how long a client may take for everything. Default 5.
 
     Raises:
@@ -53,9 +53,9 @@ class ControlSocket:
     """
 
     def __init__(
-        self, path: Path, obey: Callable[[Order], Answer], *, patience_s: float = 5.0
+        self, path: Path, answer: Callable[[Request], Reply], *, patience_s: float = 5.0
     ) -> None:
-        self._obey = obey
+        self._answer = answer
         self._patience_s = patience_s
         self._key = secrets.token_bytes(_KEY_BYTES)
         self._key_path = path.with_suffix(".key")
@@ -134,9 +134,8 @@ class ControlSocket:
             with cut_off_after(connection, self._patience_s):
                 deliver_challenge(connection, self._key)
                 answer_challenge(connection, self._key)
-                order = decode_order(connection.recv_bytes(MAX_MESSAGE_BYTES))
-                logger.info("an operator's order: %s", order)
-                connection.send_bytes(msgspec.msgpack.encode(self._obey(order)))
+                request = decode_request(connection.recv_bytes(MAX_MESSAGE_BYTES))
+                connection.send_bytes(msgspec.msgpack.encode(self._answer(request)))
         except BROKEN as error:
             logger.debug("a client of the control socket was cut off: %r", error)
         finally:

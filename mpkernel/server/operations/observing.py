@@ -14,11 +14,13 @@ from mpkernel.server.launching.standbys import Standbys
 from mpkernel.server.operations.snapshot import (
     AppSnapshot,
     HostSnapshot,
+    Limits,
     PoolSnapshot,
     SessionSnapshot,
 )
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.tallies import AppTotals
+from mpkernel.settings import Settings
 from shm import Registry
 from shm.names import owner_of
 
@@ -31,6 +33,7 @@ class Observed(Protocol):
     files: Registry
     standby: Standbys
     one_of: str | None
+    settings: Settings
 
     @property
     def forgotten(self) -> AppTotals:
@@ -105,6 +108,8 @@ async def snapshot_of(pool: Observed, rates: Rates) -> PoolSnapshot:
         files_bytes=sum(bytes_by_pid.values()),
         is_leaving=pool.closed,
         one_of=pool.one_of,
+        standby_wanted=pool.settings.standby,
+        files_limit_bytes=pool.settings.files_bytes,
     )
 
 
@@ -132,6 +137,19 @@ def _app(
         last_death=death.what if death is not None else None,
         hosts=hosts,
         totals=totals,
+        limits=_limits(app.settings),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        processes_max=settings.processes_max,
+        sessions_max=settings.sessions_max,
+        sessions_per_process=settings.sessions_per_process,
+        memory_soft_bytes=settings.memory_soft_bytes,
+        memory_hard_bytes=settings.memory_hard_bytes,
+        max_threads=settings.max_threads,
+        max_descriptors=settings.max_descriptors,
     )
 
 
@@ -183,6 +201,7 @@ def _session(session: BaseSession) -> SessionSnapshot:
         waiting_bytes=traffic.waiting_bytes,
         acted_at=session.acted_at,
         strikes=session.record.strikes,
+        running_since=session.running_since,
     )
 
 

@@ -2,7 +2,8 @@
 
     pool ── every second ──▶ SnapshotFile        mpkernel status, top
          ─────┴────────────▶ MetricsFile         a node exporter
-         ◀── orders ──────── ControlSocket       mpkernel restart, drain, stop
+         ─────┴────────────▶ History ─▶ the control socket, mpkernel dashboard
+         ◀── orders ──────── ControlSocket       mpkernel restart, drain, stop, dashboard
          ── each death ────▶ CrashReports        mpkernel crashes
 
 One thread writes all files. The server can do without all of this: if a part of it is not possible,
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,24 +23,38 @@ from typing import Protocol
 
 from mpkernel.aio.background import BackgroundTask
 from mpkernel.aio.threads import off_the_loop
-from mpkernel.private_files import private_runtime_directory, remove_leftovers
+from mpkernel.logs import get_logger
+from mpkernel.private_files import (
+    private_runtime_directory,
+    remove_leftovers,
+    session_directory,
+)
 from mpkernel.server.apps.app import App
 from mpkernel.server.operations.control import ControlSocket
 from mpkernel.server.operations.crashes import CrashReports, report_of
+from mpkernel.server.operations.history import History, HistoryPart, OrderRecord
 from mpkernel.server.operations.metrics_file import MetricsFile
 from mpkernel.server.operations.observing import Observed, Rates, snapshot_of
-from mpkernel.server.operations.orders import Answer, Drain, Order, Restart, Stop
+from mpkernel.server.operations.orders import (
+    Answer,
+    Drain,
+    Forget,
+    ReadHistory,
+    Request,
+    Restart,
+    Stop,
+)
 from mpkernel.server.operations.snapshot import PoolSnapshot
 from mpkernel.server.operations.snapshot_file import SnapshotFile
 from mpkernel.server.sessions.base import BaseSession
+from mpkernel.server.store.listing import forget, stored_in
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.server.supervision.usage import Usage
-from mpkernel.settings import Settings
 from shm.names import next_name
 
 __all__ = ["Operated", "Operations"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _INTERVAL_S = 1.0
 _LOOP_PATIENCE_S = 3.0
@@ -47,8 +62,6 @@ _LOOP_PATIENCE_S = 3.0
 
 class Operated(Observed, Protocol):
     """What is needed of a pool so that operators can see it and give it orders."""
-
-    settings: Settings
 
 
 class Operations:
@@ -66,6 +79,7 @@ class Operations:
         self._snapshot: SnapshotFile | None = None
         self._metrics: MetricsFile | None = None
         self._control: ControlSocket | None = None
+        self._history: History | None = None  # can only be read through the control socket
         kept = pool.settings.crash_reports
         self._crashes = CrashReports(kept) if kept else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mpkernel-operations")
@@ -98,6 +112,7 @@ class Operations:
 
     def died(self, death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]) -> None:
         """Say that an app's process ended by itself, with these sessions on it. Returns at once."""
+        self._awake.set()  # an operator who looks is to see it at once
         if self._crashes is None or self._is_over:
             return
         if death.reason not in (Reason.OPERATOR, Reason.ENVIRONMENT):
@@ -145,6 +160,8 @@ class Operations:
             return
         path = directory / f"{next_name()}.json"
         self._control = self._listen(path) if self._pool.settings.control else None
+        if self._control is not None:
+            self._history = History()
         self._snapshot = SnapshotFile(path, has_control=self._control is not None)
 
     async def _run(self) -> None:
@@ -166,6 +183,8 @@ class Operations:
                 continue
 
     def _write(self, picture: PoolSnapshot) -> None:
+        if self._history is not None:
+            self._history.add(picture, time.monotonic())
         if self._snapshot is not None:
             self._snapshot.write(picture)
         if self._metrics is not None:
@@ -176,12 +195,38 @@ class Operations:
     def _listen(self, path: Path) -> ControlSocket | None:
         loop = asyncio.get_running_loop()
         try:
-            return ControlSocket(path, lambda order: self._obey_on(loop, order))
+            return ControlSocket(path, lambda request: self._answer(loop, request))
         except OSError as error:
             logger.warning("operators can only look at this server: %s", error)
             return None
 
-    def _obey_on(self, loop: asyncio.AbstractEventLoop, order: Order) -> Answer:
+    def _answer(self, loop: asyncio.AbstractEventLoop, request: Request) -> Answer | HistoryPart:
+        """Carry out an order, or tell the history. Called on a thread of the control socket."""
+        if isinstance(request, ReadHistory):
+            history = self._history if self._history is not None else History()
+            return history.since(request.since)
+        if isinstance(request, Forget):
+            answer = self._forget(request.app)
+        else:
+            answer = self._obey_on(loop, request)
+        who = request.who or "an operator"
+        logger.warning("order of %s: %s: %s", who, request, answer.text)
+        if self._history is not None:
+            record = OrderRecord(time.time(), who, str(request), answer.done, answer.text)
+            self._history.add_order(record)
+        return answer
+
+    def _forget(self, app: str) -> Answer:
+        given = self._pool.settings.session_store_directory
+        directory = session_directory() if given is None else Path(given)
+        try:
+            gone, live = forget(one for one in stored_in(directory) if one.app == app)
+        except OSError as error:
+            return Answer(False, f"the sessions that are stored cannot be removed: {error}")
+        says = f"{_many(len(gone), 'stored session')} forgotten"
+        return Answer(True, f"{says}; {len(live)} live, and stay" if live else says)
+
+    def _obey_on(self, loop: asyncio.AbstractEventLoop, order: Restart | Drain | Stop) -> Answer:
         """Carry out an order on the loop. Called on a thread of the control socket."""
 
         async def obey() -> Answer:
@@ -205,7 +250,7 @@ class Operations:
         except concurrent.futures.CancelledError:
             return Answer(False, "it is leaving already")
 
-    def _obey(self, order: Order) -> Answer:
+    def _obey(self, order: Restart | Drain | Stop) -> Answer:
         if self._pool.closed:
             return Answer(False, "it is leaving already")
         if isinstance(order, Stop):

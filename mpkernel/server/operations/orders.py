@@ -3,8 +3,10 @@
     operator                                       server
     connect to <name>.sock, 0600
                     ◀── proofs of the key ──▶               (multiprocessing's challenges)
-    Restart, Drain or Stop ─────────────────▶
+    an Order ───────────────────────────────▶
                     ◀──────────────── Answer
+    or ReadHistory ─────────────────────────▶
+                    ◀─────────── HistoryPart
 
 Each side sends one message in msgpack, of known types and bounded size. Neither waits for ever for
 the other: after a time limit, the connection is shut down.
@@ -20,30 +22,39 @@ from contextlib import contextmanager
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from mpkernel.errors import MPKernelError
 from mpkernel.server.links.sockets import socket_of
+from mpkernel.server.operations.history import HistoryPart
 
 __all__ = [
     "BROKEN",
     "MAX_MESSAGE_BYTES",
     "Answer",
     "Drain",
+    "Forget",
     "Order",
+    "ReadHistory",
+    "Reply",
+    "Request",
     "Restart",
     "Stop",
     "cut_off",
     "cut_off_after",
-    "decode_order",
+    "decode_request",
     "give_order",
+    "read_history",
 ]
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
+_MAX_HISTORY_BYTES = 32 * 1024 * 1024
+
+_T = TypeVar("_T")
 
 BROKEN = (
     OSError,
@@ -64,11 +75,17 @@ class Restart(msgspec.Struct, tag="restart", frozen=True):
         app: absolute path of its file.
         process: the id of the only one that is meant. Default: all are.
         rolling: whether they are ended one after another, each when a fresh one is ready.
+        who: who gives the order, for the server's log; "" if that is unknown.
     """
 
     app: str
     process: int | None = None
     rolling: bool = False
+    who: str = ""
+
+    def __str__(self) -> str:
+        how = "rolling restart" if self.rolling else "restart"
+        return f"{how} of {_what(self.app, self.process)}"
 
 
 class Drain(msgspec.Struct, tag="drain", frozen=True):
@@ -78,17 +95,62 @@ class Drain(msgspec.Struct, tag="drain", frozen=True):
     Attributes:
         app: absolute path of its file.
         process: the id of the only one that is meant. Default: all are.
+        who: see `Restart`.
     """
 
     app: str
     process: int | None = None
+    who: str = ""
+
+    def __str__(self) -> str:
+        return f"drain of {_what(self.app, self.process)}"
 
 
 class Stop(msgspec.Struct, tag="stop", frozen=True):
-    """Leave when the commands that run have ended."""
+    """Leave when the commands that run have ended.
+
+    Attributes:
+        who: see `Restart`.
+    """
+
+    who: str = ""
+
+    def __str__(self) -> str:
+        return "stop of the server"
 
 
-Order: TypeAlias = Restart | Drain | Stop
+class Forget(msgspec.Struct, tag="forget", frozen=True):
+    """Remove what is stored of an app's sessions that do not live: they cannot come back.
+
+    Attributes:
+        app: absolute path of its file.
+        who: see `Restart`.
+    """
+
+    app: str
+    who: str = ""
+
+    def __str__(self) -> str:
+        return f"forget of stored sessions of {self.app}"
+
+
+class ReadHistory(msgspec.Struct, tag="history", frozen=True):
+    """Tell what was used over the last hour.
+
+    Attributes:
+        since: the number of the first step to tell of; see `history`.
+    """
+
+    since: int = 0
+
+
+Order: TypeAlias = Restart | Drain | Stop | Forget
+Request: TypeAlias = Order | ReadHistory
+Reply: TypeAlias = "Answer | HistoryPart"
+
+
+def _what(app: str, process: int | None) -> str:
+    return app if process is None else f"process {process} of {app}"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -103,14 +165,14 @@ class Answer(msgspec.Struct, frozen=True):
     text: str
 
 
-def decode_order(data: bytes) -> Order:
-    """An order as it was sent.
+def decode_request(data: bytes) -> Request:
+    """A request as it was sent.
 
     Raises:
         msgspec.DecodeError: it is none.
     """
-    order: Order = msgspec.msgpack.decode(data, type=Order)
-    return order
+    request: Request = msgspec.msgpack.decode(data, type=Request)
+    return request
 
 
 @contextmanager
@@ -147,6 +209,26 @@ def give_order(order: Order, snapshot: Path, *, patience_s: float = 10.0) -> Ans
     Raises:
         MPKernelError: it does not answer.
     """
+    return _ask(order, snapshot, Answer, MAX_MESSAGE_BYTES, patience_s)
+
+
+def read_history(snapshot: Path, *, since: int = 0, patience_s: float = 10.0) -> HistoryPart:
+    """What a server keeps of the last hour.
+
+    Args:
+        snapshot: as for `give_order`.
+        since: see `ReadHistory`.
+        patience_s: how long the server may take.
+
+    Raises:
+        MPKernelError: it does not answer, or not so: mpkernel 0.2 keeps no history.
+    """
+    return _ask(ReadHistory(since), snapshot, HistoryPart, _MAX_HISTORY_BYTES, patience_s)
+
+
+def _ask(
+    request: Request, snapshot: Path, expected: type[_T], max_bytes: int, patience_s: float
+) -> _T:
     try:
         key = snapshot.with_suffix(".key").read_bytes()
         with (
@@ -155,8 +237,8 @@ def give_order(order: Order, snapshot: Path, *, patience_s: float = 10.0) -> Ans
         ):
             answer_challenge(connection, key)
             deliver_challenge(connection, key)
-            connection.send_bytes(msgspec.msgpack.encode(order))
-            return msgspec.msgpack.decode(connection.recv_bytes(MAX_MESSAGE_BYTES), type=Answer)
+            connection.send_bytes(msgspec.msgpack.encode(request))
+            return msgspec.msgpack.decode(connection.recv_bytes(max_bytes), type=expected)
     except BROKEN as error:
         raise MPKernelError(
             f"the server did not answer within {patience_s:g} s: {error or type(error).__name__}",

@@ -11,7 +11,14 @@ import msgspec
 
 from mpkernel.server.supervision.tallies import AppTotals
 
-__all__ = ["AppSnapshot", "HostSnapshot", "PoolSnapshot", "ServerSnapshot", "SessionSnapshot"]
+__all__ = [
+    "AppSnapshot",
+    "HostSnapshot",
+    "Limits",
+    "PoolSnapshot",
+    "ServerSnapshot",
+    "SessionSnapshot",
+]
 
 
 class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -26,6 +33,7 @@ class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         waiting_bytes: how many bytes the server keeps until the window has room.
         acted_at: when its client last sent something.
         strikes: how often it has ended its process.
+        running_since: since when its kernel runs the command that it runs; None if it runs none.
     """
 
     session_id: str
@@ -36,6 +44,7 @@ class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     waiting_bytes: int
     acted_at: float
     strikes: int
+    running_since: float | None = None
 
 
 class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +97,26 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     confine: str = "off"
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What an app may use, as the settings of the same names say. None: there is no limit.
+
+    Attributes:
+        processes_max: how many processes it may have.
+        sessions_max: how many sessions.
+        sessions_per_process: how many of them on one process.
+        memory_soft_bytes, memory_hard_bytes: how much memory one of its processes may use.
+        max_threads, max_descriptors: how many of these one of its processes may have.
+    """
+
+    processes_max: int | None = None
+    sessions_max: int | None = None
+    sessions_per_process: int | None = None
+    memory_soft_bytes: int | None = None
+    memory_hard_bytes: int | None = None
+    max_threads: int | None = None
+    max_descriptors: int | None = None
+
+
 class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One app.
 
@@ -101,6 +130,7 @@ class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         last_death: why it ended, in a sentence.
         hosts: its processes, the one that takes sessions first.
         totals: what has happened to it since its first session.
+        limits: what it may use.
     """
 
     path: str
@@ -112,6 +142,7 @@ class AppSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     last_death: str | None
     hosts: list[HostSnapshot]
     totals: AppTotals
+    limits: Limits = Limits()
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +158,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         is_leaving: whether it takes no sessions any more.
         one_of: the name of the server whose processes listen together, if this process is one of
             several; else None.
+        standby_wanted: how many processes are to be ready for an app.
+        files_limit_bytes: how many bytes virtual files may hold together; None: as many as fit.
     """
 
     apps: list[AppSnapshot]
@@ -136,6 +169,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     files_bytes: int
     is_leaving: bool
     one_of: str | None = None
+    standby_wanted: int = 0
+    files_limit_bytes: int | None = None
 
 
 class ServerSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -56,6 +56,8 @@ class BaseSession(SessionEvents):
         number: its number on the wire, given by the host.
         thread: the ident of the kernel's thread there; None until it runs.
         acted_at: when the client last sent something; `time.monotonic()`.
+        running_since: when the kernel began the command that it runs; `time.monotonic()`. None if
+            it runs none.
         record: what is remembered of its recoveries.
         copies: the copy of it on the disk, if there is one. Used under the lock.
 
@@ -79,6 +81,7 @@ class BaseSession(SessionEvents):
         self.number = 0
         self.thread: int | None = None
         self.acted_at = self._opened_at = time.monotonic()
+        self.running_since: float | None = None
         self.record = RecoveryRecord()
         self.copies = Copies(self.kept)
         self._journal = journal
@@ -235,6 +238,10 @@ class BaseSession(SessionEvents):
             if self._journal is not None:
                 self._journal.progressed(begun, done)
             self.copies.changed(by_client=False)
+            if begun == done:
+                self.running_since = None
+            elif begun != self._begun:
+                self.running_since = time.monotonic()
             self._begun, self._done = begun, done
         if done >= self.record.settled_after:
             self.record.settle()
@@ -273,6 +280,7 @@ class BaseSession(SessionEvents):
             rebuilt = self._journal.rebuild(without_running=without_running)
             self.thread = None
             self._begun = self._done = 0
+            self.running_since = None
             self.record.rebuilding(rebuilt.commands, alone=alone)
             host.open(self, rebuilt.kernel)
             for channel, payload in rebuilt.messages:

@@ -8,5 +8,6 @@ stored_session   StoredSession: one of these copies, as the session itself sees 
 shared_copies    SharedCopies: copies that several sessions share, of the one that changed last
 owners           the directory: a folder for each server, with a lock that says whether it lives
 session_file     the file of one session: appends to it, and writes it anew when it grows
+listing          what is stored, for its operator
 records          the format of such a file, without any input and output
 """
