@@ -10,6 +10,7 @@ queued           the half that its app and its host know; keeps messages until t
 base             what all kinds of sessions have in common: number, windows, sending to the host
 events           the methods that are called with what arrives; each kind of client has its own
 outbox           keeps what is sent: the bytes on their way, and the messages that wait for room
+progress         how far its kernel has come with its commands
 traffic          the commands and bytes that are under way in a session
 journal          what a session must remember to come back
 recovery_record  what is remembered of its recoveries

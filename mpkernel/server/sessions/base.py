@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from mpkernel.errors import (
     HostUnresponsive,
     MPKernelError,
-    ProtocolError,
     SessionClosed,
     SettingsError,
 )
@@ -23,6 +22,7 @@ from mpkernel.server.sessions.copies import Copies
 from mpkernel.server.sessions.events import SessionEvents
 from mpkernel.server.sessions.journal import Journal
 from mpkernel.server.sessions.outbox import Outbox
+from mpkernel.server.sessions.progress import CommandProgress
 from mpkernel.server.sessions.recovery_record import RecoveryRecord
 from mpkernel.server.sessions.traffic import SessionTraffic
 from mpkernel.wire.frames import Channel, Frame, Message, cost_of, encode_header
@@ -56,8 +56,6 @@ class BaseSession(SessionEvents):
         number: its number on the wire, given by the host.
         thread: the ident of the kernel's thread there; None until it runs.
         acted_at: when the client last sent something; `time.monotonic()`.
-        running_since: when the kernel began the command that it runs; `time.monotonic()`. None if
-            it runs none.
         record: what is remembered of its recoveries.
         copies: the copy of it on the disk, if there is one. Used under the lock.
 
@@ -81,13 +79,12 @@ class BaseSession(SessionEvents):
         self.number = 0
         self.thread: int | None = None
         self.acted_at = self._opened_at = time.monotonic()
-        self.running_since: float | None = None
         self.record = RecoveryRecord()
         self.copies = Copies(self.kept)
         self._journal = journal
         self._max_frame_bytes = app.settings.max_frame_bytes
         self._lock = threading.RLock()  # guards all below, the journal and the host
-        self._begun = self._done = 0
+        self._progress = CommandProgress(self.session_id)
         self._outbox = Outbox(
             app.settings.window_bytes, app.settings.backlog_bytes, self._on_settled
         )
@@ -110,7 +107,12 @@ class BaseSession(SessionEvents):
     @property
     def is_running(self) -> bool:
         """Whether the kernel runs a command, as far as it says."""
-        return self._begun > self._done
+        return self._progress.is_running
+
+    @property
+    def running_since(self) -> float | None:
+        """When the kernel began the command that it runs; None if it runs none."""
+        return self._progress.running_since
 
     @property
     def traffic(self) -> SessionTraffic:
@@ -119,7 +121,7 @@ class BaseSession(SessionEvents):
             running = self._journal.running() if self._journal is not None else ""
             outbox = self._outbox
             return SessionTraffic(
-                self._done, running, outbox.outstanding_bytes, outbox.waiting_bytes
+                self._progress.done, running, outbox.outstanding_bytes, outbox.waiting_bytes
             )
 
     @property
@@ -230,19 +232,11 @@ class BaseSession(SessionEvents):
             ProtocolError: these numbers are impossible.
         """
         with self._lock:
-            if not self._done <= done <= begun:
-                raise ProtocolError(
-                    f"a kernel has begun {begun} commands and done {done}, after {self._done}"
-                    f" session={self.session_id}"
-                )
+            self._progress.check(begun, done)
             if self._journal is not None:
                 self._journal.progressed(begun, done)
             self.copies.changed(by_client=False)
-            if begun == done:
-                self.running_since = None
-            elif begun != self._begun:
-                self.running_since = time.monotonic()
-            self._begun, self._done = begun, done
+            self._progress.advance(begun, done)
         if done >= self.record.settled_after:
             self.record.settle()
 
@@ -279,8 +273,7 @@ class BaseSession(SessionEvents):
                 raise SessionClosed(f"session {self.session_id} of {self.app.name} was closed")
             rebuilt = self._journal.rebuild(without_running=without_running)
             self.thread = None
-            self._begun = self._done = 0
-            self.running_since = None
+            self._progress = CommandProgress(self.session_id)
             self.record.rebuilding(rebuilt.commands, alone=alone)
             host.open(self, rebuilt.kernel)
             for channel, payload in rebuilt.messages:
