@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpkernel.client import PythonClient
     from mpkernel.configuration.apps import AppRule
+    from mpkernel.dashboard.serving import create_dashboard_app
     from mpkernel.errors import MPKernelError
     from mpkernel.host.kernel import Kernel
     from mpkernel.json_lines import JsonFormatter
@@ -67,6 +68,7 @@ __all__ = [
     "Status",
     "__version__",
     "create_asgi_app",
+    "create_dashboard_app",
 ]
 
 _HOMES = {
@@ -97,6 +99,7 @@ _HOMES = {
     "Status": "mpkernel.kernel.messages",
     "__version__": "mpkernel.version",
     "create_asgi_app": "mpkernel.marimo_backend.asgi",
+    "create_dashboard_app": "mpkernel.dashboard.serving",
 }
 
 

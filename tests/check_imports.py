@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("mpkernel", "shm")
+_NOTEBOOKS = ("examples", "dashboard/notebook")
 SERVER_ROOMS = {
     "pool": 0,
     "journal": 0,  # the name that version 0.1 had for sessions.journal
@@ -68,7 +69,7 @@ def circles(graph: Mapping[str, Set[str]]) -> list[list[str]]:
 def _modules(root: Path) -> Iterator[tuple[str, Path]]:
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
-            if not path.is_relative_to(root / "mpkernel" / "examples"):
+            if not any(path.is_relative_to(root / "mpkernel" / one) for one in _NOTEBOOKS):
                 name = ".".join(path.relative_to(root).with_suffix("").parts)
                 yield name.removesuffix(".__init__"), path
 

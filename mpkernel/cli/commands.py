@@ -16,6 +16,7 @@ COMMANDS = {
     "exec": "run an app in a process of its own, in this terminal",
     "status": "show the servers that run",
     "top": "show the servers that run, again and again",
+    "dashboard": "serve a page that shows the servers that run, with curves and buttons",
     "crashes": "show the reports of app processes that died",
     "restart": "end an app's process; its sessions come back",
     "drain": "give an app's new sessions a fresh process",
@@ -30,7 +31,7 @@ COMMANDS = {
     "bench": "measure mpkernel beside ZeroMQ and others",
 }
 
-SERVE = ("run", "exec")
+SERVE = ("run", "exec", "dashboard")
 """These commands do more than write to standard output: they go on when nobody reads it."""
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
+from mpkernel.amounts import memory
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.cli.screen import Screen, screen
-from mpkernel.cli.tables import Cell, columns, heads, memory, plain, wrapped
+from mpkernel.cli.tables import Cell, columns, heads, plain, wrapped
 from mpkernel.errors import MPKernelError
 from mpkernel.private_files import crash_directory
 from mpkernel.server.operations.crashes import (

@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from mpkernel.amounts import age, memory
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.cli.screen import screen
-from mpkernel.cli.tables import Cell, age, columns, heads, memory, plain
+from mpkernel.cli.tables import Cell, columns, heads, plain
 from mpkernel.errors import MPKernelError
 from mpkernel.private_files import sandbox_directory
 from mpkernel.sandboxes import Kept, Store

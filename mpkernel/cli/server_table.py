@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import psutil
 
+from mpkernel.amounts import age, memory
 from mpkernel.cli.screen import PLAIN, Screen, Style
-from mpkernel.cli.tables import Cell, age, columns, heads, memory, plain, wrapped
+from mpkernel.cli.tables import Cell, columns, heads, plain, wrapped
 from mpkernel.server.operations.finding import PublishedServer
 from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
 

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mpkernel.amounts import age, memory
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser, orders_of
 from mpkernel.cli.screen import Style, screen
-from mpkernel.cli.tables import Cell, age, columns, heads, memory, plain
+from mpkernel.cli.tables import Cell, columns, heads, plain
 from mpkernel.errors import MPKernelError
 from mpkernel.private_files import session_directory
 from mpkernel.server.store.listing import StoredInfo, forget, stored_in

@@ -1,4 +1,4 @@
-"""Text for a terminal: columns, sizes, ages, and apps' texts without control characters."""
+"""Text for a terminal: columns, and apps' texts without control characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from mpkernel.cli.screen import PLAIN, Screen, Style
 
-__all__ = ["Cell", "age", "columns", "cut", "heads", "memory", "plain", "wrapped"]
+__all__ = ["Cell", "columns", "cut", "heads", "plain", "wrapped"]
 
 _GAP = "  "
 _LEAST_CHARACTERS = 10
@@ -98,29 +98,6 @@ def plain(text: str) -> str:
         one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
         for one in text
     )
-
-
-def memory(size: int | None) -> str:
-    """A size in bytes, in about three digits; "-" for None."""
-    if size is None:
-        return "-"
-    amount, units = float(size), ["TiB", "GiB", "MiB", "KiB", "B"]
-    while amount >= 1000 and len(units) > 1:
-        amount /= 1024
-        units.pop()
-    return f"{amount:.3g} {units[-1]}" if amount < 100 else f"{amount:.0f} {units[-1]}"
-
-
-def age(seconds: float) -> str:
-    """A span of time, in its two largest units."""
-    left = max(0, int(seconds))
-    if left < 60:
-        return f"{left} s"
-    if left < 3600:
-        return f"{left // 60} min {left % 60} s"
-    if left < 86400:
-        return f"{left // 3600} h {left % 3600 // 60} min"
-    return f"{left // 86400} d {left % 86400 // 3600} h"
 
 
 def _fit(kept: dict[int, int], room: int, flexible: Collection[int], omit: Sequence[int]) -> None:

@@ -17,7 +17,8 @@ from cli.test_run import mpkernel
 from server.operators import OperatedServer, user_directories
 from waiting import until
 
-from mpkernel.cli.tables import age, columns, memory, plain
+from mpkernel.amounts import age, memory
+from mpkernel.cli.tables import columns, plain
 
 
 @pytest.fixture

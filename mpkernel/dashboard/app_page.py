@@ -1,0 +1,213 @@
+"""The page of an app: its curves with their limits, its processes, and who computes what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mpkernel.amounts import age
+from mpkernel.dashboard.charts import chart, sparkline
+from mpkernel.dashboard.deaths import deaths
+from mpkernel.dashboard.html import (
+    count_of,
+    duration,
+    facts,
+    link,
+    of_limit,
+    percent,
+    rate,
+    section,
+    size,
+    state,
+    table,
+    text,
+)
+from mpkernel.dashboard.known_history import KnownCurve
+from mpkernel.dashboard.looking import Look, SeenServer
+from mpkernel.dashboard.views import View
+from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
+
+__all__ = ["app_page", "running_sessions"]
+
+_SHOWN_RUNNING = 20
+_SHOWN_ENDED = 10
+_PROCESS_HEADS = (
+    *("Process", "State", "Age", "Memory", "CPU", "Sessions", "Messages", "Threads"),
+    *("Descriptors", "Files"),
+)
+
+
+def app_page(view: View, server: SeenServer, app: AppSnapshot, seen: Look) -> str:
+    """The page, without its buttons.
+
+    Args:
+        view: what it shows.
+        server: the app's.
+        app: the app.
+        seen: what there is to see.
+    """
+    return (
+        f"<p class='note'>{text(app.path)}</p>"
+        + _charts(server, app)
+        + section("Limits", facts(_limits(app)), name="limits")
+        + section("Processes", _processes(server, app), name="processes")
+        + running_sessions(seen, server, app)
+        + deaths(seen, apps=[app.path])
+    )
+
+
+def _charts(server: SeenServer, app: AppSnapshot) -> str:
+    history = server.history
+    curve = history.curve(app.path)
+    if curve is None:
+        return '<p class="note">No curves: the server keeps none, or has not told them yet.</p>'
+
+    def values(name: str) -> list[float]:
+        return curve.values(name, history.last)
+
+    dead, limits = values("deaths"), app.limits
+    memory_limit = limits.memory_hard_bytes or limits.memory_soft_bytes
+    may_have = limits.processes_max
+    charts = [
+        chart(
+            "memory",
+            values("memory_bytes"),
+            size,
+            limit=memory_limit * may_have if memory_limit and may_have else None,
+            deaths=dead,
+        ),
+        chart("CPU", values("cpu"), percent, deaths=dead),
+        chart("sessions", values("sessions"), count_of, limit=limits.sessions_max, deaths=dead),
+        chart("messages from the app", values("messages_per_s"), rate, deaths=dead),
+        chart("messages to the app", values("sent_per_s"), rate, deaths=dead),
+        chart("answer to a ping", values("ping_s"), duration),
+        chart("opening of a session", values("session_start_s"), duration),
+    ]
+    return f'<div class="charts">{"".join(charts)}</div>'
+
+
+def _limits(app: AppSnapshot) -> Iterator[tuple[str, str]]:
+    limits, hosts = app.limits, app.hosts
+
+    def beside(value: str, limit: str | None) -> str:
+        return of_limit(value, limit, unlimited="no limit")
+
+    def highest(of: list[int | None]) -> int:
+        return max((one for one in of if one is not None), default=0)
+
+    memory_most = size(highest([host.rss_bytes for host in hosts]))
+    sessions = [len(host.sessions) for host in hosts]
+    for name, limit in (
+        ("memory_soft_bytes", limits.memory_soft_bytes),
+        ("memory_hard_bytes", limits.memory_hard_bytes),
+    ):
+        yield name, beside(memory_most, None if limit is None else size(limit))
+    for name, value, limit in (
+        ("processes_max", len(hosts), limits.processes_max),
+        ("sessions_max", sum(sessions), limits.sessions_max),
+        ("sessions_per_process", max(sessions, default=0), limits.sessions_per_process),
+        ("max_threads", highest([host.threads for host in hosts]), limits.max_threads),
+        ("max_descriptors", highest([host.descriptors for host in hosts]), limits.max_descriptors),
+    ):
+        yield name, beside(str(value), None if limit is None else str(limit))
+
+
+def _processes(server: SeenServer, app: AppSnapshot) -> str:
+    curves = {(one.pid, one.started_at): one for one in server.history.processes(app.path)}
+    last = server.history.last
+    rows = [
+        _process_row(host, curves.pop((host.pid, host.started_at), None), last)
+        for host in app.hosts
+    ]
+    ended = sorted(curves.values(), key=lambda one: -one.end)[:_SHOWN_ENDED]
+    rows += [_ended_row(curve, last) for curve in ended]
+    if not rows:
+        return '<p class="note">There is no process.</p>'
+    return table(_PROCESS_HEADS, rows, about=f"processes of {app.name}")
+
+
+def _process_row(host: HostSnapshot, curve: KnownCurve | None, last: int) -> list[str]:
+    memory_now, cpu_now = size(host.rss_bytes), percent(host.cpu)
+    if curve is not None:
+        memory_now += _spark(curve, "memory_bytes", last)
+        cpu_now += _spark(curve, "cpu", last)
+    refusal = "" if host.refusal is None else f" <small>{text(host.refusal)}</small>"
+    return [
+        text(host.pid),
+        state(host.state) + refusal,
+        text(age(time.monotonic() - host.started_at)),
+        f'<span class="curve">{memory_now}</span>',
+        f'<span class="curve">{cpu_now}</span>',
+        text(len(host.sessions)),
+        text(rate(host.messages_per_s)),
+        text("-" if host.threads is None else host.threads),
+        text("-" if host.descriptors is None else host.descriptors),
+        text(size(host.files_bytes)),
+    ]
+
+
+def _ended_row(curve: KnownCurve, last: int) -> list[str]:
+    return [
+        text(curve.pid),
+        state("ended"),
+        "-",
+        f'<span class="curve">{_spark(curve, "memory_bytes", last)}</span>',
+        f'<span class="curve">{_spark(curve, "cpu", last)}</span>',
+        *["-"] * 5,
+    ]
+
+
+def _spark(curve: KnownCurve, name: str, last: int) -> str:
+    text_of = size if name == "memory_bytes" else percent
+    about = "memory" if name == "memory_bytes" else "CPU"
+    return sparkline(curve.values(name, last), f"{about} of process {curve.pid}", text_of)
+
+
+class _Running(NamedTuple):
+    server: int
+    app: AppSnapshot
+    host: HostSnapshot
+    session: SessionSnapshot
+
+    @property
+    def since(self) -> float:
+        return self.session.running_since or self.session.acted_at
+
+
+def running_sessions(seen: Look, server: SeenServer | None, app: AppSnapshot | None = None) -> str:
+    """Who computes what, since when; those that have done so for longest first.
+
+    Args:
+        seen: what there is to see.
+        server: the only server that is meant. Default: all are.
+        app: the only one of its apps that is meant. Default: all are.
+    """
+    running = [
+        _Running(one.published.snapshot.pid, an_app, host, session)
+        for one in (seen.servers if server is None else [server])
+        for an_app in ([app] if app is not None else one.published.snapshot.pool.apps)
+        for host in an_app.hosts
+        for session in host.sessions
+        if session.is_running
+    ]
+    running.sort(key=lambda one: one.since)
+    now = time.monotonic()
+    rows = [
+        [
+            link(View(one.server, one.app.path).url, one.app.name),
+            text(one.host.pid),
+            text(one.session.session_id),
+            text(one.session.running or "-"),
+            text(age(now - one.since)),
+        ]
+        for one in running[:_SHOWN_RUNNING]
+    ]
+    if not rows:
+        body = '<p class="note">Nobody computes.</p>'
+    else:
+        heads = ("App", "Process", "Session", "Runs", "For")
+        body = table(heads, rows, about="sessions that compute, the longest first")
+        if len(running) > len(rows):
+            body += f'<p class="note">and {len(running) - len(rows)} more</p>'
+    return section("Who computes", body, name="running")

@@ -1,0 +1,104 @@
+"""`KnownHistory`: the history of one server, put together from what it has told bit by bit."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mpkernel.server.operations.history import KEPT_STEPS, Curve, HistoryPart, OrderRecord
+
+__all__ = ["KnownCurve", "KnownHistory"]
+
+
+class KnownCurve:
+    """A curve of which all values of the last hour are known.
+
+    Attributes:
+        app, pid, started_at: see `Curve`.
+        first: the number of the step of the first value.
+        lines: the values by the name of what was measured.
+    """
+
+    def __init__(self, curve: Curve) -> None:
+        self.app = curve.app
+        self.pid = curve.pid
+        self.started_at = curve.started_at
+        self.first = curve.first
+        self.lines: dict[str, array[float]] = {}
+
+    @property
+    def end(self) -> int:
+        """The number of the step of the last value."""
+        return self.first + max(map(len, self.lines.values()), default=0) - 1
+
+    def values(self, name: str, last: int) -> list[float]:
+        """The values of the hour that ends with the step `last`; NaN where there is none."""
+        begin = last + 1 - KEPT_STEPS
+        line = self.lines.get(name, array("f"))
+        known = line[max(0, begin - self.first) :]
+        before = max(0, self.first - begin)
+        after = max(0, KEPT_STEPS - before - len(known))
+        values = [*[math.nan] * before, *known, *[math.nan] * after]
+        return values[:KEPT_STEPS]
+
+    def extend(self, curve: Curve) -> None:
+        """Take over values that are newer, or in place of those of the same steps."""
+        for name, told in curve.lines.items():
+            line = self.lines.setdefault(name, array("f"))
+            at = max(0, curve.first - self.first)
+            del line[at:]
+            line.extend([math.nan] * (at - len(line)))
+            line.frombytes(told)
+
+    def shorten(self, last: int) -> None:
+        """Forget what is older than an hour."""
+        excess = last + 1 - KEPT_STEPS - self.first
+        if excess > 0:
+            for line in self.lines.values():
+                del line[:excess]
+            self.first += excess
+
+
+class _Key(NamedTuple):
+    app: str
+    pid: int
+    started_at: float
+
+
+class KnownHistory:
+    """Grows with each part that its server tells.
+
+    Attributes:
+        last: the number of the step that was not over when the last part was told; 0 before the
+            first one. The next part must begin there.
+        orders: the latest orders that the server was given, the oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.orders: list[OrderRecord] = []
+        self._curves: dict[_Key, KnownCurve] = {}
+
+    def add(self, part: HistoryPart) -> None:
+        """Take over what the server has told from the step `last` on."""
+        self.last, self.orders = part.last, part.orders
+        for curve in part.curves:
+            key = _Key(curve.app, curve.pid, curve.started_at)
+            if key not in self._curves:
+                self._curves[key] = KnownCurve(curve)
+            self._curves[key].extend(curve)
+        for key, known in list(self._curves.items()):
+            if known.end <= part.last - KEPT_STEPS:
+                del self._curves[key]
+            else:
+                known.shorten(part.last)
+
+    def curve(self, app: str) -> KnownCurve | None:
+        """The curve of all processes of an app; of the whole server for ""."""
+        return self._curves.get(_Key(app, 0, 0.0))
+
+    def processes(self, app: str) -> Iterator[KnownCurve]:
+        """The curves of the processes that the app had in the last hour."""
+        return (one for one in self._curves.values() if one.app == app and one.pid)

@@ -1,0 +1,266 @@
+"""The pages as HTML: all servers, one server, one app. Which one, `View` says."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+
+from mpkernel.amounts import age
+from mpkernel.dashboard.app_page import app_page, running_sessions
+from mpkernel.dashboard.charts import chart, sparkline
+from mpkernel.dashboard.deaths import deaths
+from mpkernel.dashboard.html import (
+    count_of,
+    duration,
+    facts,
+    link,
+    of_limit,
+    percent,
+    rate,
+    section,
+    size,
+    state,
+    table,
+    text,
+)
+from mpkernel.dashboard.known_history import KnownHistory
+from mpkernel.dashboard.looking import Look, SeenServer
+from mpkernel.dashboard.views import View
+from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, PoolSnapshot
+
+__all__ = ["page"]
+
+_APP_HEADS = (
+    *("App", "State", "Memory", "CPU", "Sessions", "Running", "Messages", "Ping"),
+    *("Processes", "Deaths"),
+)
+
+
+def page(view: View, seen: Look) -> str:
+    """The page, without its buttons.
+
+    Args:
+        view: what it shows.
+        seen: what there is to see.
+    """
+    server, app = view.server_in(seen), view.app_in(seen)
+    if view.app:
+        body = (
+            app_page(view, server, app, seen)
+            if server is not None and app is not None
+            else _gone(f"server {view.server} has no app {view.app}")
+        )
+    elif view.server:
+        body = (
+            _server_page(view, server, seen)
+            if server is not None
+            else _gone(f"server {view.server} has ended, or is not of this user")
+        )
+    else:
+        body = _all_servers(seen)
+    return f'<div class="mpk">{_path_to(view)}{body}</div>'
+
+
+def _path_to(view: View) -> str:
+    steps = [link(View().url, "all servers")]
+    if view.server:
+        steps.append(link(View(view.server).url, f"server {view.server}"))
+    if view.app:
+        steps.append(f"<span>{text(os.path.basename(view.app))}</span>")
+    return f'<nav aria-label="where this page is">{" &rsaquo; ".join(steps)}</nav>'
+
+
+def _gone(what: str) -> str:
+    return f'<p class="note" role="status">{text(what)}</p>'
+
+
+def _all_servers(seen: Look) -> str:
+    if not seen.servers:
+        return _gone("no server of this user runs: `mpkernel run` starts one") + deaths(seen)
+    parts = [_server(one, seen, is_alone=False) for one in seen.servers]
+    return "".join(parts) + running_sessions(seen, None) + deaths(seen) + _orders(seen.servers)
+
+
+def _server_page(view: View, server: SeenServer, seen: Look) -> str:
+    pool = server.published.snapshot.pool
+    apps = [app.path for app in pool.apps]
+    return (
+        _server(server, seen, is_alone=True)
+        + running_sessions(seen, server)
+        + _environments(pool)
+        + deaths(seen, server=view.server, apps=apps)
+        + _orders([server])
+    )
+
+
+def _server(server: SeenServer, seen: Look, *, is_alone: bool) -> str:
+    snapshot = server.published.snapshot
+    pid, name = snapshot.pid, f"server {snapshot.pid}"
+    title = text(name) if is_alone else link(View(pid).url, name)
+    body = facts(_facts(server, seen))
+    if is_alone:
+        body += _charts(server.history)
+    body += _apps(server)
+    return section(f"{title} <small>{text(snapshot.program)}</small>", body, name=f"server-{pid}")
+
+
+def _facts(server: SeenServer, seen: Look) -> list[tuple[str, str]]:
+    snapshot, pool = server.published.snapshot, server.published.snapshot.pool
+    hosts = [host for app in pool.apps for host in app.hosts]
+    known = [
+        ("state", state(_state_of(server))),
+        ("up", text(age(time.monotonic() - snapshot.started_at))),
+        ("sessions", text(sum(len(host.sessions) for host in hosts))),
+        ("memory of apps", text(size(sum(host.rss_bytes or 0 for host in hosts)))),
+        ("memory of the server", text(size(_memory_of(server)))),
+        ("CPU of apps", text(percent(sum(host.cpu or 0.0 for host in hosts)))),
+        ("processes", text(len(hosts))),
+        ("standby", of_limit(str(len(pool.standby)), str(pool.standby_wanted))),
+        (
+            "files",
+            f"{text(pool.files)}, "
+            + of_limit(
+                size(pool.files_bytes),
+                None if pool.files_limit_bytes is None else size(pool.files_limit_bytes),
+            ),
+        ),
+        ("versions", text(f"mpkernel {snapshot.version}, Python {snapshot.python}")),
+    ]
+    if pool.one_of is not None:
+        others = [
+            one.published.snapshot.pid
+            for one in seen.servers
+            if one.published.snapshot.pool.one_of == pool.one_of
+        ]
+        links = ", ".join(link(View(pid).url, str(pid)) for pid in others)
+        known.append(("one server with", links))
+    if not snapshot.has_control:
+        known.append(("orders", text("takes none, and keeps no curves")))
+    return known
+
+
+def _state_of(server: SeenServer) -> str:
+    if server.published.is_stopped:
+        return "stopped"
+    return "leaving" if server.published.snapshot.pool.is_leaving else "ready"
+
+
+def _memory_of(server: SeenServer) -> int | None:
+    process = server.published.process
+    try:
+        return int(process.memory_info().rss) if process is not None else None
+    except psutil.Error:
+        return None
+
+
+def _charts(history: KnownHistory) -> str:
+    curve = history.curve("")
+    if curve is None:
+        return ""
+    last = history.last
+    dead = curve.values("deaths", last)
+    return (
+        '<div class="charts">'
+        + "".join(
+            chart(title, curve.values(name, last), text_of, deaths=dead)
+            for title, name, text_of in (
+                ("memory of apps", "memory_bytes", size),
+                ("CPU of apps", "cpu", percent),
+                ("sessions", "sessions", count_of),
+                ("messages from apps", "messages_per_s", rate),
+            )
+        )
+        + "</div>"
+    )
+
+
+def _apps(server: SeenServer) -> str:
+    apps = server.published.snapshot.pool.apps
+    if not apps:
+        return '<p class="note">No app was opened yet.</p>'
+    pid = server.published.snapshot.pid
+    rows = [_app_row(pid, app, server.history) for app in sorted(apps, key=_trouble)]
+    return table(_APP_HEADS, rows, about=f"apps of server {pid}")
+
+
+def _app_row(pid: int, app: AppSnapshot, history: KnownHistory) -> list[str]:
+    hosts = app.hosts
+    sessions = [one for host in hosts for one in host.sessions]
+    curve, last = history.curve(app.path), history.last
+    memory_now = size(sum(host.rss_bytes or 0 for host in hosts))
+    cpu_now = percent(sum(host.cpu or 0.0 for host in hosts))
+    messages = rate(sum(host.messages_per_s for host in hosts))
+    ping = "-"
+    if curve is not None:
+        memory_now += sparkline(curve.values("memory_bytes", last), f"memory of {app.name}", size)
+        cpu_now += sparkline(curve.values("cpu", last), f"CPU of {app.name}", percent)
+        pings = [value for value in curve.values("ping_s", last)[-12:] if value >= 0]
+        ping = duration(pings[-1]) if pings else "-"
+    limits = app.limits
+    waiting = f", {app.waiting} wait" if app.waiting else ""
+    died = f"{app.deaths} <small>{text(app.last_reason or '')}</small>"
+    return [
+        f'<span title="{text(app.path)}">{link(View(pid, app.path).url, app.name)}</span>',
+        state(_app_state(app, hosts)),
+        f'<span class="curve">{memory_now}</span>',
+        f'<span class="curve">{cpu_now}</span>',
+        of_limit(f"{len(sessions)}{waiting}", _text_of(limits.sessions_max)),
+        text(sum(one.is_running for one in sessions)),
+        text(messages),
+        text(ping),
+        of_limit(str(len(hosts)), _text_of(limits.processes_max)),
+        died if app.deaths else "0",
+    ]
+
+
+def _text_of(limit: int | None) -> str | None:
+    return None if limit is None else str(limit)
+
+
+def _app_state(app: AppSnapshot, hosts: list[HostSnapshot]) -> str:
+    if hosts:
+        return hosts[0].state
+    return "failed" if app.is_failed else "waiting" if app.waiting else "idle"
+
+
+def _trouble(app: AppSnapshot) -> tuple[bool, bool, str]:
+    return not app.is_failed, not app.waiting, app.name
+
+
+def _environments(pool: PoolSnapshot) -> str:
+    rows = [
+        [
+            text(app.name),
+            text(host.pid),
+            text(host.environment or host.python or "-"),
+            text("is being made" if host.is_preparing else "in use"),
+            text(host.confine),
+        ]
+        for app in pool.apps
+        for host in app.hosts
+        if host.environment is not None or host.python is not None or host.confine != "off"
+    ]
+    if not rows:
+        return ""
+    heads = ("App", "Process", "Environment or Python", "State", "Confined")
+    return section("Sandboxes", table(heads, rows, about="sandboxes"), name="sandboxes")
+
+
+def _orders(servers: list[SeenServer]) -> str:
+    given = [(order, one.published.snapshot.pid) for one in servers for order in one.history.orders]
+    if not given:
+        return ""
+    rows = [
+        [
+            text(time.strftime("%H:%M:%S", time.localtime(order.at))),
+            text(pid),
+            text(order.who),
+            text(order.what),
+            text(order.says if order.done else f"refused: {order.says}"),
+        ]
+        for order, pid in sorted(given, key=lambda one: -one[0].at)[:20]
+    ]
+    heads = ("Time", "Server", "Who", "Order", "What became of it")
+    return section("Orders", table(heads, rows, about="orders, the latest first"), name="orders")
