@@ -23,7 +23,7 @@ from mpkernel.dashboard.html import (
     table,
     text,
 )
-from mpkernel.dashboard.known_history import KnownCurve
+from mpkernel.dashboard.known_history import KnownCurve, KnownHistory
 from mpkernel.dashboard.looking import Look, SeenServer
 from mpkernel.dashboard.views import View
 from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
@@ -64,7 +64,7 @@ def _charts(server: SeenServer, app: AppSnapshot) -> str:
         return '<p class="note">No curves: the server keeps none, or has not told them yet.</p>'
 
     def values(name: str) -> list[float]:
-        return curve.values(name, history.last)
+        return history.values(curve, name)
 
     dead, limits = values("deaths"), app.limits
     memory_limit = limits.memory_hard_bytes or limits.memory_soft_bytes
@@ -115,23 +115,22 @@ def _limits(app: AppSnapshot) -> Iterator[tuple[str, str]]:
 
 def _processes(server: SeenServer, app: AppSnapshot) -> str:
     curves = {(one.pid, one.started_at): one for one in server.history.processes(app.path)}
-    last = server.history.last
     rows = [
-        _process_row(host, curves.pop((host.pid, host.started_at), None), last)
+        _process_row(host, curves.pop((host.pid, host.started_at), None), server.history)
         for host in app.hosts
     ]
     ended = sorted(curves.values(), key=lambda one: -one.end)[:_SHOWN_ENDED]
-    rows += [_ended_row(curve, last) for curve in ended]
+    rows += [_ended_row(curve, server.history) for curve in ended]
     if not rows:
         return '<p class="note">There is no process.</p>'
     return table(_PROCESS_HEADS, rows, about=f"processes of {app.name}")
 
 
-def _process_row(host: HostSnapshot, curve: KnownCurve | None, last: int) -> list[str]:
+def _process_row(host: HostSnapshot, curve: KnownCurve | None, history: KnownHistory) -> list[str]:
     memory_now, cpu_now = size(host.rss_bytes), percent(host.cpu)
     if curve is not None:
-        memory_now += _spark(curve, "memory_bytes", last)
-        cpu_now += _spark(curve, "cpu", last)
+        memory_now += _spark(curve, "memory_bytes", history)
+        cpu_now += _spark(curve, "cpu", history)
     refusal = "" if host.refusal is None else f" <small>{text(host.refusal)}</small>"
     return [
         text(host.pid),
@@ -147,21 +146,21 @@ def _process_row(host: HostSnapshot, curve: KnownCurve | None, last: int) -> lis
     ]
 
 
-def _ended_row(curve: KnownCurve, last: int) -> list[str]:
+def _ended_row(curve: KnownCurve, history: KnownHistory) -> list[str]:
     return [
         text(curve.pid),
         state("ended"),
         "-",
-        f'<span class="curve">{_spark(curve, "memory_bytes", last)}</span>',
-        f'<span class="curve">{_spark(curve, "cpu", last)}</span>',
+        f'<span class="curve">{_spark(curve, "memory_bytes", history)}</span>',
+        f'<span class="curve">{_spark(curve, "cpu", history)}</span>',
         *["-"] * 5,
     ]
 
 
-def _spark(curve: KnownCurve, name: str, last: int) -> str:
+def _spark(curve: KnownCurve, name: str, history: KnownHistory) -> str:
     text_of = size if name == "memory_bytes" else percent
     about = "memory" if name == "memory_bytes" else "CPU"
-    return sparkline(curve.values(name, last), f"{about} of process {curve.pid}", text_of)
+    return sparkline(history.values(curve, name), f"{about} of process {curve.pid}", text_of)
 
 
 class _Running(NamedTuple):

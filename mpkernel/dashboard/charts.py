@@ -8,7 +8,7 @@ from html import escape
 
 from mpkernel.server.operations.history import STEP_S
 
-__all__ = ["chart", "sparkline"]
+__all__ = ["chart", "sparkline", "steps_to_show"]
 
 _SPARK_POINTS = 60
 _SPARK_WIDTH, _SPARK_HEIGHT = 120, 28
@@ -17,15 +17,26 @@ _WINDOWS = (30, 90, 180)
 """In steps: 5, 15 and 30 minutes. An hour is shown where these are too short."""
 
 
+def steps_to_show(values: Sequence[float]) -> int:
+    """How many steps a curve is to show: of an hour of which only the end is known, fewer.
+
+    Args:
+        values: one for each step of the last hour; NaN where there is none.
+    """
+    unknown = next((n for n, value in enumerate(values) if not math.isnan(value)), len(values))
+    known = len(values) - unknown
+    return next((one for one in _WINDOWS if known <= one), len(values))
+
+
 def sparkline(values: Sequence[float], about: str, text_of: Callable[[float], str]) -> str:
     """A small curve for a table.
 
     Args:
-        values: one for each step of the last hour; NaN where there is none.
+        values: one for each step that is shown; NaN where there is none.
         about: what it shows, for screen readers.
         text_of: a value as people read it.
     """
-    points = _fewer(values[-_window(values) :], _SPARK_POINTS)
+    points = _fewer(values, _SPARK_POINTS)
     top = _top(points)
     path = _path(points, top, _SPARK_WIDTH, _SPARK_HEIGHT)
     label = escape(_label(values, about, text_of))
@@ -47,18 +58,18 @@ def chart(
 
     Args:
         title: what it shows.
-        values: one for each step of the last hour; NaN where there is none.
+        values: one for each step that is shown; NaN where there is none.
         text_of: a value as people read it.
         limit: what the value may be; None if there is no limit.
         deaths: how many processes died in each step; each such step is marked.
     """
-    window = _window(values)
-    values, deaths = values[-window:], deaths[-window:]
     top = _top(values)
     if limit is not None and limit <= 4 * top:
         top = max(top, limit)
-    lines = [f'<path class="area" d="{_area(values, top)}"/>']
-    lines.append(f'<path d="{_path(values, top, _WIDTH, _HEIGHT)}"/>')
+    lines = [
+        f'<path class="area" d="{_area(values, top)}"/>',
+        f'<path d="{_path(values, top, _WIDTH, _HEIGHT)}"/>',
+    ]
     if limit is not None and limit <= top:
         y = _HEIGHT - limit / top * _HEIGHT
         lines.append(f'<path class="limit" d="M0 {y:.1f}H{_WIDTH}"/>')
@@ -73,23 +84,19 @@ def chart(
     label = _label(values, title, text_of)
     if marks:
         label += f"; marked: deaths of processes, {len(marks)}"
-    most = f"highest {text_of(top)}" if limit is None else f"limit {text_of(limit)}"
+    known = [value for value in values if not math.isnan(value)]
+    most = f"highest {text_of(max(known))}" if known else ""
+    if limit is not None:
+        most = f"limit {text_of(limit)}"
     return (
         f'<figure class="chart"><figcaption><span>{escape(title)}</span>'
         f"<strong>{escape(_now(values, text_of))}</strong><small>{escape(most)}</small>"
         "</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" preserveAspectRatio="none" '
         f'aria-label="{escape(label)}">{"".join(lines)}</svg>'
-        f'<div class="axis" aria-hidden="true"><span>{_minutes(window)} min ago</span>'
-        f"<span>{_minutes(window / 2)} min</span><span>now</span></div></figure>"
+        f'<div class="axis" aria-hidden="true"><span>{_minutes(len(values))} min ago</span>'
+        f"<span>{_minutes(len(values) / 2)} min</span><span>now</span></div></figure>"
     )
-
-
-def _window(values: Sequence[float]) -> int:
-    """How many of the last values are shown: where the first ones are not known, fewer."""
-    unknown = next((n for n, value in enumerate(values) if not math.isnan(value)), len(values))
-    known = len(values) - unknown
-    return next((one for one in _WINDOWS if known <= one), len(values))
 
 
 def _minutes(steps: float) -> str:
@@ -107,7 +114,9 @@ def _label(values: Sequence[float], about: str, text_of: Callable[[float], str])
 
 
 def _now(values: Sequence[float], text_of: Callable[[float], str]) -> str:
-    return "-" if not values or math.isnan(values[-1]) else text_of(values[-1])
+    """The last value; of a latency, the last one of the last minute."""
+    lately = [value for value in values[-6:] if not math.isnan(value)]
+    return text_of(lately[-1]) if lately else "-"
 
 
 def _top(values: Sequence[float]) -> float:
@@ -115,8 +124,10 @@ def _top(values: Sequence[float]) -> float:
     return max((value for value in values if value > 0), default=1.0)  # NaN > 0 is false
 
 
-def _fewer(values: Sequence[float], count: int) -> list[float]:
+def _fewer(values: Sequence[float], count: int) -> Sequence[float]:
     """The highest value of each group of values; of the last group, the last value."""
+    if len(values) <= count:
+        return values
     size = math.ceil(len(values) / count)
     groups = [values[begin : begin + size] for begin in range(0, len(values), size)]
     highest = [

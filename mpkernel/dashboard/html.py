@@ -71,7 +71,7 @@ def _row(heads: Sequence[str], cells: Sequence[str]) -> str:
     return (
         f'<tr role="row"><th scope="row" role="rowheader">{first}</th>'
         + "".join(
-            f'<td role="cell" data-head="{text(head)}">{cell}</td>'
+            f'<td role="cell" data-head="{text(head)}"><span>{cell}</span></td>'
             for head, cell in zip(heads[1:], others, strict=True)
         )
         + "</tr>"

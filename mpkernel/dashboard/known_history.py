@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mpkernel.dashboard.charts import steps_to_show
 from mpkernel.server.operations.history import KEPT_STEPS, Curve, HistoryPart, OrderRecord
 
 __all__ = ["KnownCurve", "KnownHistory"]
@@ -33,15 +34,13 @@ class KnownCurve:
         """The number of the step of the last value."""
         return self.first + max(map(len, self.lines.values()), default=0) - 1
 
-    def values(self, name: str, last: int) -> list[float]:
-        """The values of the hour that ends with the step `last`; NaN where there is none."""
-        begin = last + 1 - KEPT_STEPS
-        line = self.lines.get(name, array("f"))
-        known = line[max(0, begin - self.first) :]
+    def values(self, name: str, last: int, count: int = KEPT_STEPS) -> list[float]:
+        """The values of so many steps, the last of which is `last`; NaN where there is none."""
+        begin = last + 1 - count
+        known = self.lines.get(name, array("f"))[max(0, begin - self.first) :]
         before = max(0, self.first - begin)
-        after = max(0, KEPT_STEPS - before - len(known))
-        values = [*[math.nan] * before, *known, *[math.nan] * after]
-        return values[:KEPT_STEPS]
+        after = max(0, count - before - len(known))
+        return [*[math.nan] * before, *known, *[math.nan] * after][:count]
 
     def extend(self, curve: Curve) -> None:
         """Take over values that are newer, or in place of those of the same steps."""
@@ -73,11 +72,13 @@ class KnownHistory:
     Attributes:
         last: the number of the step that was not over when the last part was told; 0 before the
             first one. The next part must begin there.
+        shown: how many steps the curves of a page show, all of them the same.
         orders: the latest orders that the server was given, the oldest first.
     """
 
     def __init__(self) -> None:
         self.last = 0
+        self.shown = KEPT_STEPS
         self.orders: list[OrderRecord] = []
         self._curves: dict[_Key, KnownCurve] = {}
 
@@ -94,6 +95,12 @@ class KnownHistory:
                 del self._curves[key]
             else:
                 known.shorten(part.last)
+        if (whole := self.curve("")) is not None:
+            self.shown = steps_to_show(whole.values("sessions", self.last))
+
+    def values(self, curve: KnownCurve, name: str) -> list[float]:
+        """The values of a curve for the steps that a page shows."""
+        return curve.values(name, self.last, self.shown)
 
     def curve(self, app: str) -> KnownCurve | None:
         """The curve of all processes of an app; of the whole server for ""."""

@@ -64,12 +64,15 @@ def page(view: View, seen: Look) -> str:
 
 
 def _path_to(view: View) -> str:
+    if not view.server:
+        return "<h1>mpkernel dashboard</h1>"
+    title = f"server {view.server}"
     steps = [link(View().url, "all servers")]
-    if view.server:
-        steps.append(link(View(view.server).url, f"server {view.server}"))
     if view.app:
-        steps.append(f"<span>{text(os.path.basename(view.app))}</span>")
-    return f'<nav aria-label="where this page is">{" &rsaquo; ".join(steps)}</nav>'
+        steps.append(link(View(view.server).url, title))
+        title = os.path.basename(view.app)
+    above = " &rsaquo; ".join(steps)
+    return f'<nav aria-label="pages above this one">{above}</nav><h1>{text(title)}</h1>'
 
 
 def _gone(what: str) -> str:
@@ -159,12 +162,11 @@ def _charts(history: KnownHistory) -> str:
     curve = history.curve("")
     if curve is None:
         return ""
-    last = history.last
-    dead = curve.values("deaths", last)
+    dead = history.values(curve, "deaths")
     return (
         '<div class="charts">'
         + "".join(
-            chart(title, curve.values(name, last), text_of, deaths=dead)
+            chart(title, history.values(curve, name), text_of, deaths=dead)
             for title, name, text_of in (
                 ("memory of apps", "memory_bytes", size),
                 ("CPU of apps", "cpu", percent),
@@ -188,15 +190,17 @@ def _apps(server: SeenServer) -> str:
 def _app_row(pid: int, app: AppSnapshot, history: KnownHistory) -> list[str]:
     hosts = app.hosts
     sessions = [one for host in hosts for one in host.sessions]
-    curve, last = history.curve(app.path), history.last
+    curve = history.curve(app.path)
     memory_now = size(sum(host.rss_bytes or 0 for host in hosts))
     cpu_now = percent(sum(host.cpu or 0.0 for host in hosts))
     messages = rate(sum(host.messages_per_s for host in hosts))
     ping = "-"
     if curve is not None:
-        memory_now += sparkline(curve.values("memory_bytes", last), f"memory of {app.name}", size)
-        cpu_now += sparkline(curve.values("cpu", last), f"CPU of {app.name}", percent)
-        pings = [value for value in curve.values("ping_s", last)[-12:] if value >= 0]
+        memory_now += sparkline(
+            history.values(curve, "memory_bytes"), f"memory of {app.name}", size
+        )
+        cpu_now += sparkline(history.values(curve, "cpu"), f"CPU of {app.name}", percent)
+        pings = [value for value in history.values(curve, "ping_s")[-12:] if value >= 0]
         ping = duration(pings[-1]) if pings else "-"
     limits = app.limits
     waiting = f", {app.waiting} wait" if app.waiting else ""
