@@ -20,7 +20,7 @@ import sys
 from typing import NamedTuple
 
 from mpkernel.late_logger import late_logger
-from shm.names import own_tag, tag_of
+from shm.names import ProcessTag, own_tag, tag_of
 
 __all__ = ["HostMark", "mark_own_process"]
 
@@ -49,7 +49,11 @@ class HostMark(NamedTuple):
     @classmethod
     def of_host(cls, pid: int) -> HostMark:
         """The mark of the host with this process id. It may be dead, but must not be reaped yet."""
-        tag = tag_of(pid)
+        return cls.of(tag_of(pid))
+
+    @classmethod
+    def of(cls, tag: ProcessTag) -> HostMark:
+        """The mark of the host that has this tag."""
         return cls(tag.namespace & _SHORT, tag.pid & _PID, tag.start & _SHORT)
 
     @classmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from typing import Literal
 
 import msgspec
@@ -211,6 +212,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             environment. It may be any Python from 3.11 on, and needs msgspec; for marimo's
             notebooks, also the server's version of marimo. An app that runs in an environment of
             its own (`sandbox`) uses the Python of that. Default None: the server's Python.
+        launch_wrapper: a command that starts the Python of a process, with its words as for a
+            shell: "nice -n 10", or one that gives the process namespaces of its own, as "bwrap …"
+            does. It must become the Python, or start it and wait for it. A standby has that of the
+            pool. Default None: the server starts the Python itself.
         env_allow: which of the server's environment variables a process gets, as globs of their
             names. Some it always gets: see `server.launching.environments`. Default None: all.
         env_deny: which of the server's environment variables a process does not get, also where
@@ -295,6 +300,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     crash_reports: int = 0
     sandbox: bool = False
     python: str | None = None
+    launch_wrapper: str | None = None
     env_allow: tuple[str, ...] | None = None
     env_deny: tuple[str, ...] = ()
     confine: Literal["off", "files", "strict"] = "off"
@@ -326,6 +332,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and (not value or "\0" in value):
                 raise SettingsError(f"setting {name} is {value!r}; it must be the path of {what}")
+        if self.launch_wrapper is not None and not _is_command(self.launch_wrapper):
+            raise SettingsError(
+                f"setting launch_wrapper is {self.launch_wrapper!r}; it must be a command, with its"
+                " words as for a shell"
+            )
         for name in ("env_allow", "env_deny"):
             for pattern in getattr(self, name) or ():
                 if not _VARIABLES.fullmatch(pattern):
@@ -350,6 +361,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"setting memory_soft_bytes is {soft}; it must not be over memory_hard_bytes,"
                 f" which is {hard}"
             )
+
+
+def _is_command(text: str) -> bool:
+    try:
+        return bool(shlex.split(text)) and "\0" not in text
+    except ValueError:  # a quotation mark is not closed
+        return False
 
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}

@@ -140,17 +140,16 @@ def _confined(app: str, settings: Settings) -> Iterator[str | None]:
     if settings.confine == "off":
         yield None
         return
-    without_files = msgspec.structs.replace(settings, file_storage=None)
     try:
         # Its name says that this process uses it: it is known to be left if this one is killed.
-        folders = PrivateFolders.make(os.getpid(), without_files)
+        folders = PrivateFolders.make(os.getpid(), settings, with_files=False)
     except OSError as error:
         raise HostStartError(
             f"no temporary folder can be made for {app}: {error}",
             remedy="set TMPDIR to a folder that this user may write to",
         ) from error
     try:
-        confinement = confinement_of(settings, os.path.abspath(app), (), folders)
+        confinement = confinement_of(settings, os.path.abspath(app), (), folders.home, None)
         yield msgspec.json.encode(confinement).decode()
     finally:
         folders.remove()

@@ -34,6 +34,7 @@ _EXPECTED = {
     "number": "a whole number",
     "true or false": "true or false",
     "path": "a path",
+    "command": "a command, with its words as for a shell",
     "numbers": "whole numbers (with commas between them, or as a list)",
     "names": "names (with commas between them, or as a list)",
 }
@@ -114,7 +115,7 @@ def kind_of(name: str) -> str:
     elif get_origin(wanted) is Literal:
         kind = " or ".join(get_args(wanted))
     elif wanted is str:
-        kind = "path"
+        kind = "command" if name == "launch_wrapper" else "path"
     elif wanted is bool:
         kind = "true or false"
     elif name.endswith("_bytes"):

@@ -1,7 +1,8 @@
-"""`enter`: the first function that is called in a process with another Python than its server's.
+"""`enter`: the first function that is called in a process with another Python than its server's, or
+in one that a wrapper has started.
 
-The program that the process was given has looked already whether this Python is new enough, and has
-msgspec: see the server's `launching.other_python`.
+The program that another Python was given has looked already whether this Python is new enough, and
+has msgspec: see the server's `launching.other_python`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mpkernel.version import __version__
 from mpkernel.wire.before_host import PROTOCOL, Hello
 from mpkernel.wire.frames import Channel, encode_header
 from mpkernel.wire.messages import encode
+from shm.names import own_tag
 
 __all__ = ["enter"]
 
@@ -43,6 +45,8 @@ def _say(stream_fd: int, packages: Sequence[str]) -> None:
         Hello(
             protocol=PROTOCOL,
             pid=os.getpid(),
+            namespace=own_tag().namespace,
+            sees_itself=_sees_itself(),
             mpkernel=__version__,
             python=platform.python_version(),
             msgspec=_version_of("msgspec") or "",
@@ -51,6 +55,13 @@ def _say(stream_fd: int, packages: Sequence[str]) -> None:
     )
     with open(stream_fd, "wb", closefd=False) as pipe:
         pipe.write(encode_header(Channel.MANAGEMENT, 0, len(payload)) + payload)
+
+
+def _sees_itself() -> bool:
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def _version_of(package: str) -> str | None:

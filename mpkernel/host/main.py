@@ -67,8 +67,9 @@ def main(
     stream_fd: int,
     faults_fd: int,
     sentinel_fd: int,
-    server_pid: int,
+    server_pid: int | None,
     descriptor_limit: int | None,
+    folder_fd: int | None = None,
 ) -> NoReturn:
     """Run as an app host until the server ends it, or is gone.
 
@@ -78,16 +79,21 @@ def main(
         faults_fd: where faulthandler writes the tracebacks of a crash.
         sentinel_fd: a descriptor that is open as long as the host lives: where the system has no
             pidfd, its closing tells the server of the host's end.
-        server_pid: the server's process; the host ends when it ends.
+        server_pid: the server's process; the host ends when it ends. None: behind a wrapper, which
+            may have given this process a pid namespace of its own. Then only the Pipes, and the
+            sentinel, tell of the server's end.
         descriptor_limit: the soft limit on open descriptors to set; None keeps the inherited one.
+        folder_fd: the folder where virtual files are kept; None: in shared memory, or where the
+            settings say.
     """
     faulthandler.enable(file=faults_fd, all_threads=True)
     _die_with(server_pid, sentinel_fd)
     if descriptor_limit is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor_limit, hard))
-    for fd in (control_fd, stream_fd, faults_fd, sentinel_fd):
-        os.set_inheritable(fd, False)
+    for fd in (control_fd, stream_fd, faults_fd, sentinel_fd, folder_fd):
+        if fd is not None:
+            os.set_inheritable(fd, False)
     _be_a_main_process()
     _pass_lines_on()
     adopt_orphans()
@@ -103,10 +109,10 @@ class Dispatcher:
     """What the main thread does: read frames from the control Pipe, and hand each to its
     receiver."""
 
-    def __init__(self, control_fd: int, stream_fd: int, server_pid: int) -> None:
+    def __init__(self, control_fd: int, stream_fd: int, server_pid: int | None) -> None:
         self._control_fd = control_fd
         self._stream_fd = stream_fd
-        self._server_fd = _pidfd(server_pid)
+        self._server_fd = _pidfd(server_pid) if server_pid is not None else None
         self._control = ControlPipe(control_fd, self._server_fd)
         self._writer: StreamWriter | None = None
         self._kernels: Kernels | None = None
@@ -202,9 +208,7 @@ class Dispatcher:
             max_frame_bytes=setup.max_frame_bytes,
             on_lost=leave_at_once,
         )
-        self._files = HostFiles(
-            self._writer, setup.files, confinement.files if confinement is not None else None
-        )
+        self._files = HostFiles(self._writer, setup.files, setup.files_folder)
         at_leave(self._files.close)
         self._kernels = Kernels(
             setup.app,
@@ -289,7 +293,7 @@ def _point_at_stderr(fds: list[int]) -> None:
             os.close(nowhere)
 
 
-def _die_with(server_pid: int, sentinel_fd: int) -> None:
+def _die_with(server_pid: int | None, sentinel_fd: int) -> None:
     """Be killed soon after the server even while a C call holds the GIL. Linux only.
 
     The signal must not kill at once, or the orderly end (the dispatcher's, within milliseconds)

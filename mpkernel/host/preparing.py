@@ -42,7 +42,12 @@ def main(order_fd: int) -> NoReturn:
     _tell(order, Prepared())
     # The environment is in use as long as anybody has its lock open, who is then the app.
     os.set_inheritable(environment.lock.fd, True)
-    os.execv(environment.python, [environment.python, *order.command[1:]])
+    command = [*order.wrapper, environment.python, *order.command[1:]]
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"{command[0]} cannot be executed: {error.strerror}\n".encode())
+        os._exit(os.EX_UNAVAILABLE)
 
 
 def _environment(order: Order) -> Environment:

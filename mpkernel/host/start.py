@@ -19,20 +19,21 @@ def start(
     stream_fd: int,
     faults_fd: int,
     sentinel_fd: int,
-    server_pid: int,
+    server_pid: int | None,
     descriptor_limit: int | None,
+    folder_fd: int | None = None,
 ) -> NoReturn:
     """Run as an app host.
 
     Args:
-        control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit: see
+        control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit, folder_fd: see
             `main.main`.
     """
     with no_garbage_collection():
         with _hidden("typing_extensions"):
             import msgspec  # noqa: F401
         from mpkernel.host.main import main
-    main(control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit)
+    main(control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit, folder_fd)
 
 
 @contextmanager

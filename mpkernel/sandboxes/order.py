@@ -21,6 +21,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         directory: where environments are kept.
         stream_fd: the descriptor on which the process tells the server what it does.
         command: what it becomes then; the first word stands for the environment's Python.
+        wrapper: the command that starts that.
     """
 
     app: str
@@ -30,6 +31,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     stream_fd: int
     command: Sequence[str]
+    wrapper: Sequence[str]
 
 
 def written(order: Order) -> IO[bytes]:

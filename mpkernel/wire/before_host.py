@@ -16,7 +16,7 @@ __all__ = [
     "UnfitForHost",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The number of this protocol: one more with each change that an older server, or an older host,
 would not understand."""
 
@@ -73,18 +73,23 @@ class NotConfined(msgspec.Struct, tag="not_confined", frozen=True):
 
 
 class Hello(msgspec.Struct, tag="hello", frozen=True, kw_only=True):
-    """The process has another Python than the server, and can import mpkernel there.
+    """The process has another Python than the server, or was started by a wrapper, and can import
+    mpkernel there.
 
     Attributes:
         protocol: see `PROTOCOL`.
-        pid: its process id. It is not that of the process that was launched where a wrapper has
-            started it.
+        pid: its process id, in its own pid namespace. It is not that of the process that was
+            launched where a wrapper has started it.
+        namespace: the inode of that namespace; 0 where there are none.
+        sees_itself: whether /proc tells it of itself.
         mpkernel, python, msgspec: the versions that it has.
         packages: the versions of the packages that it was asked for; None for one that is missing.
     """
 
     protocol: int
     pid: int
+    namespace: int
+    sees_itself: bool
     mpkernel: str
     python: str
     msgspec: str

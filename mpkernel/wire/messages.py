@@ -107,6 +107,8 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
         files: how virtual files are kept.
         stopping: how kernels are ended that do not end by themselves.
         confinement: what the process may do. Default: all that its user may.
+        files_folder: the only folder where virtual files may be kept. Default: they are kept where
+            `files` says.
     """
 
     app: str
@@ -116,6 +118,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     files: FileStorage
     stopping: Stopping
     confinement: Confinement | None = None
+    files_folder: str | None = None
 
 
 class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):

@@ -115,7 +115,7 @@ class HeldSampler:
         self.at_once = 0
         self.most_at_once = 0
 
-    def __call__(self, _: Sampler, hosts: Mapping[int, float]) -> dict[int, Usage]:
+    def __call__(self, _: Sampler, hosts: Mapping[int, int], *__: object) -> dict[int, Usage]:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.entered.release()
@@ -366,7 +366,7 @@ async def test_a_sample_that_fails_is_told_once_and_tried_again(
 ) -> None:
     sample, failures = Sampler.sample, iter(range(3))
 
-    def failing(sampler: Sampler, hosts: Mapping[int, float]) -> dict[int, Usage]:
+    def failing(sampler: Sampler, hosts: Mapping[int, int], *_: object) -> dict[int, Usage]:
         if next(failures, None) is not None:
             raise failure
         return sample(sampler, hosts)

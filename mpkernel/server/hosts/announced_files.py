@@ -64,6 +64,7 @@ class AnnouncedFiles:
         self._prefix = host.prefix
         self._launched = host
         self._folder: str | None = None
+        self._seen_as: str | None = None
         self._loop = loop
         self._tell_freed = tell_freed
         self._mapped_age_s = mapped_age_s
@@ -79,11 +80,17 @@ class AnnouncedFiles:
         """The blocks and the temporary files are of this process, which a wrapper has started."""
         self._host = host
 
-    def lie_in(self, folder: str) -> None:
-        """The process is confined: each of its files lies in this folder, and nowhere else. It has
-        not made the folder, so it cannot put a link in its place that leads the server, which may
-        read more, to another file."""
+    def lie_in(self, folder: str, seen_as: str | None = None) -> None:
+        """Each of the process's files lies in this folder, and nowhere else. The process has not
+        made the folder, so it cannot put a link in its place that leads the server, which may read
+        more, to another file.
+
+        Args:
+            folder: its path.
+            seen_as: the path under which the process finds it. Default: the same.
+        """
         self._folder = folder
+        self._seen_as = folder if seen_as is None else seen_as
 
     def stored(self, session: int, message: FileStored) -> None:
         """Register a file.
@@ -234,10 +241,16 @@ class AnnouncedFiles:
             self._last_owner = Owner(self._prefix, session)
         return self._last_owner
 
+    def location_of(self, message: FileStored) -> str:
+        """Where the server finds a file, which is the host's."""
+        if self._folder is None or self._folder == self._seen_as:
+            return message.location
+        return os.path.join(self._folder, os.path.basename(message.location))
+
     def _is_of_host(self, message: FileStored) -> bool:
         path = message.location
         if self._folder is not None:
-            return message.kind == "temp_file" and os.path.dirname(path) == self._folder
+            return message.kind == "temp_file" and os.path.dirname(path) == self._seen_as
         if message.kind == "block":
             return (
                 path.startswith(self._host.prefix) and "/" not in path and len(path) <= _MOST_CHARS
@@ -256,7 +269,7 @@ class _HostSource:
 
     def __init__(self, message: FileStored, files: AnnouncedFiles) -> None:
         self.kind: SourceKind = message.kind
-        self.location = message.location
+        self.location = files.location_of(message)
         self.key = message.key
         self._files = files
 

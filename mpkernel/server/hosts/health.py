@@ -104,6 +104,10 @@ class Health:
         """
         self._watch = self._watchdog.watch(self, self._process.pid, self._settings)
 
+    def found(self, pid: int) -> None:
+        """The host is this process, which a wrapper has started."""
+        self._watchdog.found(self, pid)
+
     def unwatch(self) -> None:
         """Have the watchdog watch the process no more. Idempotent."""
         self._watchdog.unwatch(self)

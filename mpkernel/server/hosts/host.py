@@ -302,7 +302,7 @@ class AppHost:
             )
             undo.callback(self._ending.stop_watching)
             self._departure.starting(self._health.start_timed_out)
-            self._tell(setup_of(self._owner, process.pid, argv, self._incoming.files, undo))
+            self._tell(setup_of(self._owner, process, argv, self._incoming.files, undo))
             # This is the last step: from now on the relay closes these descriptors.
             self._evidence.tail = relay.add(
                 self.name,

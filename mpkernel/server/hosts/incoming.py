@@ -122,7 +122,7 @@ class Incoming:
             self._tell_freed,
             mapped_age_s=settings.recycled_files_age_s,
         )
-        self.files.come_from(tag_of(process.host_pid))
+        self.files.come_from(process.host_tag)
         self.link: Link = process.connect(
             app.name,
             loop,
@@ -226,7 +226,8 @@ class Incoming:
         if error is not None:
             self._refuse(error)
             return
-        self.files.come_from(tag_of(self._process.host_pid))
+        self.files.come_from(self._process.host_tag)
+        self._health.found(self._process.host_pid)
         logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
 
     def _refuse(self, error: HostStartError) -> None:

@@ -21,6 +21,7 @@ from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.process import Launcher
 from mpkernel.server.launching.python_of_app import python_of_app
 from mpkernel.server.launching.standbys import Standbys
+from mpkernel.server.launching.wrapping import wrapper_of
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
 from mpkernel.server.supervision.watchdog import Watchdog
@@ -97,7 +98,12 @@ class HostMaker:
             process = self.standby.take(app.path, app.settings, app.import_folders, python)
         if process is None:
             env = environment_for(app.settings) if kernel.env is None else kernel.env
-            process = self._launcher.launch(f"mpkernel {app.name}", env=env, python=python)
+            process = self._launcher.launch(
+                f"mpkernel {app.name}",
+                env=env,
+                python=python,
+                wrapper=wrapper_of(app.settings),
+            )
         loop = asyncio.get_running_loop()
         return AppHost(
             app,

@@ -13,13 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+from mpkernel.server.launching.wrapping import make_files_folder
 from mpkernel.settings import Settings
 from mpkernel.wire.confinement import Confinement
 from shm.names import tag_of
 
 __all__ = ["PrivateFolders", "confinement_of"]
-
-_SHARED_MEMORY = "/dev/shm"
 
 
 class PrivateFolders(NamedTuple):
@@ -35,20 +34,25 @@ class PrivateFolders(NamedTuple):
     files: str | None
 
     @classmethod
-    def make(cls, pid: int, settings: Settings) -> Self:
+    def make(cls, pid: int, settings: Settings, *, with_files: bool) -> Self:
         """Make those of a process that was launched.
 
         Args:
             pid: its process id.
             settings: the app's.
+            with_files: whether it needs a folder for virtual files.
 
         Raises:
             OSError: they cannot be made.
         """
-        prefix = tag_of(pid).prefix
-        home = tempfile.mkdtemp(prefix=prefix)
+        owner = tag_of(pid)
+        home = tempfile.mkdtemp(prefix=owner.prefix)
+        if not with_files:
+            return cls(home, None)
         try:
-            return cls(home, _make_files(prefix, settings))
+            return cls(
+                home, make_files_folder(owner, settings.file_storage, settings.file_fallback)
+            )
         except OSError:
             os.rmdir(home)
             raise
@@ -59,20 +63,12 @@ class PrivateFolders(NamedTuple):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_files(prefix: str, settings: Settings) -> str | None:
-    if settings.file_storage is None:
-        return None
-    if settings.file_storage == "shared_memory":
-        try:
-            return tempfile.mkdtemp(prefix=prefix, dir=_SHARED_MEMORY)
-        except OSError:
-            if settings.file_fallback is None:
-                raise
-    return tempfile.mkdtemp(prefix=prefix)
-
-
 def confinement_of(
-    settings: Settings, app: str, import_folders: Sequence[str], folders: PrivateFolders
+    settings: Settings,
+    app: str,
+    import_folders: Sequence[str],
+    home: str,
+    files: str | None,
 ) -> Confinement:
     """What a process of a confined app may do.
 
@@ -80,7 +76,7 @@ def confinement_of(
         settings: the app's; `confine` is not "off".
         app: absolute path of its file.
         import_folders: from which it imports, beside its own.
-        folders: those of the process.
+        home, files: see `Confinement`.
     """
     assert settings.confine != "off"
     own = dict.fromkeys((os.path.dirname(app), os.path.dirname(os.path.realpath(app))))
@@ -89,6 +85,6 @@ def confinement_of(
         read=[*own, *import_folders, *map(os.path.expanduser, settings.confine_read)],
         write=[os.path.expanduser(path) for path in settings.confine_write],
         connect=list(settings.confine_connect),
-        home=folders.home,
-        files=folders.files,
+        home=home,
+        files=files,
     )

@@ -9,6 +9,7 @@ from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.server.hosts.owner import HostT, Owner
 from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
+from mpkernel.server.launching.process import Process
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.messages import CreateKernel, FileStorage, Setup, Stopping
@@ -18,7 +19,7 @@ __all__ = ["create_kernel", "setup_of", "told_as_start_error"]
 
 def setup_of(
     owner: Owner[HostT],
-    pid: int,
+    process: Process,
     argv: Sequence[str],
     files: AnnouncedFiles,
     undo: ExitStack,
@@ -27,22 +28,31 @@ def setup_of(
 
     Args:
         owner: the app.
-        pid: the process that was launched.
+        process: the process that was launched.
         argv: what `sys.argv` is to contain after the app's path.
-        files: the process's virtual files. If it is confined, they are told where these may lie.
+        files: the process's virtual files. They are told where these lie, if it is in a folder that
+            the server has made.
         undo: gets what is to be undone if the process is not connected.
 
     Raises:
         OSError: the process is to be confined, and no folder can be made for it.
     """
     settings, app = owner.settings, owner.path
-    confinement = None
+    confinement = files_folder = None
+    handed = process.folder
+    if handed is not None:
+        undo.callback(handed.remove)
+        files_folder = handed.seen_as
+        files.lie_in(handed.path, seen_as=handed.seen_as)
     if settings.confine != "off":
-        folders = PrivateFolders.make(pid, settings)
+        folders = PrivateFolders.make(process.pid, settings, with_files=handed is None)
         undo.callback(folders.remove)
         if folders.files is not None:
+            files_folder = folders.files
             files.lie_in(folders.files)
-        confinement = confinement_of(settings, app, owner.import_folders, folders)
+        confinement = confinement_of(
+            settings, app, owner.import_folders, folders.home, files_folder
+        )
     return Setup(
         app=app,
         argv=[app, *argv],
@@ -61,6 +71,7 @@ def setup_of(
             max_abandoned=settings.max_abandoned,
         ),
         confinement=confinement,
+        files_folder=files_folder,
     )
 
 

@@ -8,6 +8,7 @@ process           what every process, and what launches one, offers to the serve
 local_launcher    launches one on this machine
 local_process     that one: its Pipes, its status, its end
 launch            the spawn itself: command line, descriptors, environment
+wrapping          a command in front of the interpreter, and the host behind it
 interpreter       which Python is executed
 python_of_app     with which Python an app's next process runs
 other_python      what is launched where that is not the server's

@@ -6,7 +6,7 @@ It is looked at before each launch. So one that was repaired meanwhile is used b
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import msgspec
@@ -52,9 +52,9 @@ class GivenPython(msgspec.Struct, frozen=True, kw_only=True):
         """See `PythonOfApp.made`."""
         return self
 
-    def command_line(self, call: Call) -> list[str]:
+    def command_line(self, call: Call, wrapper: Sequence[str] = ()) -> list[str]:
         """See `OtherPython.command_line`."""
-        return [self.path, "-c", program_of(self.path, call)]
+        return [*wrapper, self.path, "-c", program_of(self.path, call)]
 
     @property
     def descriptors(self) -> tuple[int, ...]:

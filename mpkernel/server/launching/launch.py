@@ -22,7 +22,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing import context, process, reduction, util
 from typing import Any, TypeAlias, cast
 
@@ -53,6 +53,7 @@ def launch(
     env: Mapping[str, str] | None = None,
     own_session: bool = True,
     preparation: Mapping[str, Any] | None = None,
+    wrapper: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Launch a process. This takes about a millisecond. The caller has to end the process:
     `multiprocessing` does not know it, and neither terminates nor joins it.
@@ -65,6 +66,7 @@ def launch(
         env: its environment. Default: the launcher's own.
         own_session: whether the child leads a process session and a process group.
         preparation: what `spawn.prepare` sets in the child besides the import path.
+        wrapper: the command that starts the interpreter. Default: none.
 
     Raises:
         OSError: the operating system refused (out of processes, memory, descriptors).
@@ -82,7 +84,7 @@ def launch(
     try:
         stdin, stdout, stderr = stdio
         child = subprocess.Popen(
-            _command_line(python, child_reads),
+            [*wrapper, *_command_line(python, child_reads)],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -110,13 +112,14 @@ def launch_other(
     stdio: Stdio,
     env: Mapping[str, str] | None = None,
     own_session: bool = True,
+    wrapper: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Launch a process with another Python, as `launch` does.
 
     Args:
         python: what runs the child; it is closed here.
         call: what runs in it.
-        descriptors, stdio, env, own_session: see `launch`.
+        descriptors, stdio, env, own_session, wrapper: see `launch`.
 
     Raises:
         OSError: the operating system refused.
@@ -125,7 +128,7 @@ def launch_other(
     stdin, stdout, stderr = stdio
     try:
         return subprocess.Popen(
-            python.command_line(call),
+            python.command_line(call, wrapper),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

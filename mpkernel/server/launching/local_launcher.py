@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -21,12 +22,14 @@ from mpkernel.server.launching.interpreter import other_start_error, start_error
 from mpkernel.server.launching.launch import launch, launch_other
 from mpkernel.server.launching.local_process import LocalProcess, close_all
 from mpkernel.server.launching.other_python import Call, PythonOfApp
+from mpkernel.server.launching.wrapping import HandedFolder, Wrapper, handed_folder
 from mpkernel.server.links.sockets import socket_of
 from mpkernel.server.supervision.strays import MARK, new_mark
 
 __all__ = ["LocalLauncher"]
 
 _HOST_ENTRY = "mpkernel.host.start:start"
+_SAYING_HELLO = "mpkernel.host.entering:enter"
 _SOCKET_BYTES = 512 * 1024
 
 
@@ -39,6 +42,7 @@ class LocalLauncher:
         *,
         env: Mapping[str, str] | None = None,
         python: PythonOfApp | None = None,
+        wrapper: Wrapper | None = None,
     ) -> LocalProcess:
         """See `Launcher.launch`. Takes about a millisecond.
 
@@ -49,7 +53,10 @@ class LocalLauncher:
         ours: list[Connection | int] = []
         theirs: list[Connection | int] = []
         other = None
+        folder: HandedFolder | None = None
         try:
+            if wrapper is not None:
+                folder = handed_folder(wrapper)
             mark = new_mark()
             control, host_control = multiprocessing.Pipe(duplex=True)
             ours.append(control)
@@ -66,18 +73,27 @@ class LocalLauncher:
                 theirs.append(write_end)
             _enlarge(control, host_stream)
             stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
-            descriptors = (host_control.fileno(), host_stream.fileno(), faults, sentinel)
-            arguments = (*descriptors, os.getpid(), limit_of_apps())
+            pipes = (host_control.fileno(), host_stream.fileno(), faults, sentinel)
+            # Behind a wrapper, the process may have another number for its server, or none.
+            server_pid = os.getpid() if wrapper is None else None
+            folder_fd = folder.fd if folder is not None else None
+            arguments = (*pipes, server_pid, limit_of_apps(), folder_fd)
+            descriptors = pipes if folder is None else (*pipes, folder.fd)
+            command = wrapper.command if wrapper is not None else ()
             stdio = (subprocess.DEVNULL, stdout, stderr)
             env = {**(os.environ if env is None else env), MARK: mark}
             if python is None:
+                entry_args: tuple[Any, ...] = (_HOST_ENTRY, *arguments)
+                if wrapper is not None:
+                    entry_args = (_SAYING_HELLO, _HOST_ENTRY, arguments, host_stream.fileno(), ())
                 child = launch(
                     name,
-                    _program(name, (_HOST_ENTRY, *arguments)),
+                    _program(name, entry_args),
                     descriptors=descriptors,
                     stdio=stdio,
                     env=env,
                     preparation={"name": name, "authkey": os.urandom(32)},
+                    wrapper=command,
                 )
             else:
                 other = python.python(host_stream.fileno())
@@ -92,20 +108,43 @@ class LocalLauncher:
                     descriptors=descriptors,
                     stdio=stdio,
                     env=env,
+                    wrapper=command,
                 )
+            if folder is not None:
+                folder.belong_to(child.pid)
         except OSError as error:
             close_all(ours)
+            if folder is not None:
+                folder.remove()
+            if wrapper is not None and error.filename == wrapper.command[0]:
+                raise wrapper.error(name, error) from error
             if other is not None:
                 raise other_start_error(name, error, other.path) from error
             raise start_error(name, error) from error
         except BaseException:
             close_all(ours)
+            if folder is not None:
+                folder.remove()
             raise
         finally:
             close_all(theirs)
-        launched = other.path if other is not None else cast(list[str], child.args)[0]
+            if folder is not None:
+                folder.close()
+        launched = other.path if other is not None else cast(list[str], child.args)[len(command)]
+        if wrapper is not None:
+            launched = shlex.join((*wrapper.command, launched))
         requirements = python.requirements if python is not None else None
-        return LocalProcess(child, launched, requirements, control, stream, console, mark)
+        return LocalProcess(
+            child,
+            launched,
+            requirements,
+            control,
+            stream,
+            console,
+            mark,
+            folder=folder,
+            is_known=python is None and wrapper is None,
+        )
 
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:

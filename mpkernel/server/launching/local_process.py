@@ -19,14 +19,16 @@ from multiprocessing.connection import Connection
 from mpkernel.errors import ProtocolError, UnfitPython
 from mpkernel.host_mark import HostMark
 from mpkernel.logs import get_logger
-from mpkernel.process_tree import Identity, Killed, descendants_of, exists, kill_descendants
+from mpkernel.process_tree import Identity, Killed, exists, kill_descendants
 from mpkernel.server.launching.handshake import misfit
 from mpkernel.server.launching.process import KILLED_WITHIN_S
+from mpkernel.server.launching.wrapping import HandedFolder, host_behind
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.strays import end_strays, see_out
 from mpkernel.wire.before_host import Hello
+from shm.names import tag_of
 
 __all__ = ["LocalProcess", "close_all"]
 
@@ -48,7 +50,7 @@ class LocalProcess:
         pid: its process id, which is also that of its process group and its process session.
         python: the program that was launched.
         requirements: see `Process.requirements`.
-        host_pid, is_known: see `Process`.
+        host_pid, host_tag, folder, is_known: see `Process`.
         control: the control Pipe, which goes both ways.
         stream: the stream Pipe, which goes up only.
         stdout, stderr: read ends of what the host writes to its descriptors 1 and 2.
@@ -64,6 +66,9 @@ class LocalProcess:
         stream: Connection,
         read_ends: list[int],
         mark: str,
+        *,
+        folder: HandedFolder | None = None,
+        is_known: bool = True,
     ) -> None:
         self._child = child
         self.pid = child.pid
@@ -73,10 +78,12 @@ class LocalProcess:
         self.stream = stream
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends
         self.host_pid = child.pid
-        self.is_known = requirements is None
+        self.host_tag = tag_of(child.pid)
+        self.folder = folder
+        self.is_known = is_known
         self._pidfd = _open_pidfd(self.pid)
         self._mark = mark
-        self._host_mark = HostMark.of_host(self.pid)
+        self._host_mark = HostMark.of(self.host_tag)
         self._lock = threading.RLock()  # guards all below: no thread reaps while another one kills
         self._status: ExitStatus | None = None
         self._killed: Killed | None = None  # what it had started, if it was killed with it
@@ -111,18 +118,26 @@ class LocalProcess:
 
     def accept(self, hello: Hello) -> UnfitPython | None:
         """See `Process.accept`."""
-        if self.requirements is None or self.is_known:
+        if self.is_known:
             raise ProtocolError("it says which Python it has, and was not asked")
         self.is_known = True
-        if hello.pid != self.pid:
-            if all(hello.pid != one.pid for one in descendants_of(self.pid)):
-                return UnfitPython(
-                    f"{self.python} was launched, and the Python that answers is not among the"
-                    " processes that it has started",
-                    remedy="have this program execute a Python, or start it and wait for it",
-                )
-            self.host_pid = hello.pid
-        return misfit(hello, self.python, self.requirements)
+        found = host_behind(self.pid, hello)
+        if found is None:
+            return UnfitPython(
+                f"{self.python} was launched, and the Python that answers is not among the"
+                " processes that it has started",
+                remedy="have this program execute a Python, or start it and wait for it",
+            )
+        if found.pid != self.pid and not hello.sees_itself:
+            return UnfitPython(
+                f"{self.python} was launched, and the Python behind it does not see itself in"
+                " /proc",
+                remedy="have this program mount a /proc for it: bwrap --proc /proc, or unshare"
+                " --mount-proc",
+            )
+        self.host_pid, self.host_tag = found
+        self._host_mark = HostMark.of(self.host_tag)
+        return misfit(hello, self.python, self.requirements or ())
 
     def status(self) -> ExitStatus | None:
         """How the process ended; None while it lives. It is not reaped by this."""
@@ -174,6 +189,8 @@ class LocalProcess:
         Args:
             seen: what is known to be the process's.
         """
+        if self.folder is not None:
+            self.folder.remove()
         if self._killed is not None:
             see_out(self._killed)
         elif _SYSTEM_TELLS_PARENTS:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -84,8 +84,12 @@ class OtherPython(Protocol):
     def path(self) -> str:
         """Its program."""
 
-    def command_line(self, call: Call) -> list[str]:
+    def command_line(self, call: Call, wrapper: Sequence[str] = ()) -> list[str]:
         """What is executed.
+
+        Args:
+            call: what runs in the process.
+            wrapper: the command that starts this Python. Default: none.
 
         Raises:
             OSError, HostStartError: there is no room for what must be handed over.

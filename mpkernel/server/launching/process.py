@@ -22,9 +22,11 @@ from typing import Protocol
 from mpkernel.errors import UnfitPython
 from mpkernel.process_tree import Identity
 from mpkernel.server.launching.other_python import PythonOfApp
+from mpkernel.server.launching.wrapping import HandedFolder, Wrapper
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.wire.before_host import Hello
+from shm.names import ProcessTag
 
 __all__ = ["KILLED_WITHIN_S", "Launcher", "Process"]
 
@@ -93,12 +95,22 @@ class Process(Protocol):
 
     @property
     def host_pid(self) -> int:
-        """The process id of the host. It is not `pid` where a wrapper was launched, which has
-        started the host."""
+        """The process id of the host, for the server. It is not `pid` where a wrapper was launched,
+        which has started the host."""
+
+    @property
+    def host_tag(self) -> ProcessTag:
+        """What names the host's blocks."""
+
+    @property
+    def folder(self) -> HandedFolder | None:
+        """Where its virtual files lie. None: it makes blocks, or temporary files, as it sees
+        fit."""
 
     @property
     def is_known(self) -> bool:
-        """Whether it has the server's Python, or has said which one it has."""
+        """Whether it has the server's Python and was launched without a wrapper, or has said which
+        process it is, and which Python it has."""
 
     def accept(self, hello: Hello) -> UnfitPython | None:
         """The process says which Python it has. Returns why it cannot be used; None if it can.
@@ -144,6 +156,7 @@ class Launcher(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         python: PythonOfApp | None = None,
+        wrapper: Wrapper | None = None,
     ) -> Process:
         """Start a process that waits to be told what it is for. Returns at once, long before the
         process is ready.
@@ -153,6 +166,7 @@ class Launcher(Protocol):
             env: its variables, to which marks of our own may be added. Default: the server's.
             python: with what it runs. If that must be made first, it says so, and is the longer
                 not ready. Default: the server's Python.
+            wrapper: what starts that Python. Default: the server itself.
 
         Raises:
             HostStartError: it was refused, and why.

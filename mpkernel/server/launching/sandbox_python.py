@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 import msgspec
@@ -145,11 +145,11 @@ class SandboxPython:
         self._stream_fd = stream_fd
         self._order: IO[bytes] | None = None
 
-    def command_line(self, call: Call) -> list[str]:
-        """See `OtherPython.command_line`."""
+    def command_line(self, call: Call, wrapper: Sequence[str] = ()) -> list[str]:
+        """See `OtherPython.command_line`. What makes the environment runs without the wrapper."""
         command = [self.path, "-c", program_of(self.path, call)]
         if self._environment is not None:
-            return command
+            return [*wrapper, *command]
         assert self._stream_fd is not None, "without a stream Pipe, nobody hears of the environment"
         order = self._order = written(
             Order(
@@ -160,6 +160,7 @@ class SandboxPython:
                 directory=str(self._store.directory),
                 stream_fd=self._stream_fd,
                 command=command,
+                wrapper=wrapper,
             )
         )
         maker = _MAKER.format(path=[*filter(None, sys.path)], order=order.fileno())

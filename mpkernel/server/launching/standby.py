@@ -35,6 +35,7 @@ from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.process import Launcher, Process
 from mpkernel.server.launching.restart_policy import RestartPolicy
 from mpkernel.server.launching.warm_process import Inherited, WarmProcess
+from mpkernel.server.launching.wrapping import wrapper_of
 from mpkernel.settings import Settings
 from mpkernel.wire.messages import Warm
 
@@ -105,7 +106,9 @@ class Standby:
             logger.info("standby ended, the server has changed since", pid=process.pid)
             self._end(process)
         self._fill_in(_REFILL_DELAY_S)
-        if inherited.environment != environment_for(settings):
+        if inherited.environment != environment_for(settings) or inherited.wrapper != wrapper_of(
+            settings
+        ):
             return None
         for process in self._processes:
             if process.threaded and settings.confine != "off":

@@ -14,6 +14,7 @@ from mpkernel.errors import HostStartError
 from mpkernel.server.launching.other_python import PythonOfApp
 from mpkernel.server.launching.process import Launcher, Process
 from mpkernel.server.launching.standby import Standby
+from mpkernel.server.launching.wrapping import Wrapper
 from mpkernel.settings import Settings
 
 __all__ = ["Standbys"]
@@ -125,6 +126,7 @@ class _LauncherOfPython:
         *,
         env: Mapping[str, str] | None = None,
         python: PythonOfApp | None = None,
+        wrapper: Wrapper | None = None,
     ) -> Process:
         """See `Launcher.launch`.
 
@@ -135,4 +137,4 @@ class _LauncherOfPython:
             raise HostStartError(
                 f"the environment {self._python.folder} is not made yet", remedy="wait"
             )
-        return self._launcher.launch(name, env=env, python=self._python)
+        return self._launcher.launch(name, env=env, python=self._python, wrapper=wrapper)

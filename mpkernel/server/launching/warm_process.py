@@ -22,6 +22,7 @@ from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.interpreter import never_ready
 from mpkernel.server.launching.process import KILLED_WITHIN_S, Launcher, Process
+from mpkernel.server.launching.wrapping import Wrapper, wrapper_of
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.settings import Settings
 from mpkernel.wire.before_host import Hello, UnfitForHost
@@ -39,13 +40,14 @@ _READS_AT_THE_END = 16
 
 class Inherited(NamedTuple):
     """What a process gets from its server: the current directory, as device and inode; the
-    environment, as far as the settings let it through; the import path; and the Python that is
-    launched."""
+    environment, as far as the settings let it through; the import path; the Python that is
+    launched; and what stands in front of that."""
 
     directory: tuple[int, int] | None
     environment: dict[str, str]
     import_path: list[str]
     python: str | bytes | None
+    wrapper: Wrapper | None
 
     @classmethod
     def now(cls, settings: Settings) -> Self:
@@ -56,7 +58,13 @@ class Inherited(NamedTuple):
             directory = None
         else:
             directory = found.st_dev, found.st_ino
-        return cls(directory, environment_for(settings), list(sys.path), spawn.get_executable())
+        return cls(
+            directory,
+            environment_for(settings),
+            list(sys.path),
+            spawn.get_executable(),
+            wrapper_of(settings),
+        )
 
 
 class WarmProcess:
@@ -104,7 +112,9 @@ class WarmProcess:
         self._is_too_slow = False
         self._warmed: Warmed | None = None
         payload = encode(warm)
-        self._process = launcher.launch("mpkernel standby", env=inherited.environment)
+        self._process = launcher.launch(
+            "mpkernel standby", env=inherited.environment, wrapper=inherited.wrapper
+        )
         try:
             self._connect(len(payload))
         except OSError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import psutil
@@ -33,7 +34,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         host_cpu_s: CPU time of the host's own process, in steps of 10 ms.
         threads: how many threads the host's own process has.
         descriptors: how many descriptors it has open; None where the system does not tell.
-        processes: how many processes there are: the host and all that it started.
+        processes: how many processes there are: the host and all that it started, and a wrapper
+            that has started the host.
         taken_at: the time of the sample, by `time.monotonic()`.
     """
 
@@ -93,13 +95,17 @@ class Sampler:
         self.seen: dict[int, list[Identity]] = {}
         self.unmeasured: dict[int, Exception] = {}
 
-    def sample(self, hosts: Mapping[int, int]) -> dict[int, Usage]:
+    def sample(
+        self, hosts: Mapping[int, int], own: Mapping[int, int] = MappingProxyType({})
+    ) -> dict[int, Usage]:
         """What each host uses now. A host is left out if it has ended, if its process id belongs to
         another process by now, or if this user may not look at it.
 
         Args:
             hosts: the time when each host was created (see `created_at`), by process id. Each host
                 leads a process session of its own.
+            own: the host's own process, for those that were started by a wrapper. Default: all are
+                their own.
 
         Raises:
             OSError: the process table could not be read.
@@ -113,7 +119,9 @@ class Sampler:
         unmeasured: dict[int, Exception] = {}
         for pid, created in hosts.items():
             try:
-                usages[pid] = self._measure(pid, created, groups.get(pid, []), taken_at)
+                usages[pid] = self._measure(
+                    pid, created, own.get(pid, pid), groups.get(pid, []), taken_at
+                )
             except psutil.NoSuchProcess:
                 continue
             except OSError:  # this process's own trouble, so that no host can be sampled
@@ -132,7 +140,9 @@ class Sampler:
     def _identities_of(self, pids: Iterable[int]) -> list[Identity]:
         return [self._identities[pid] for pid in pids if pid in self._identities]
 
-    def _measure(self, pid: int, created: int, members: Iterable[int], taken_at: float) -> Usage:
+    def _measure(
+        self, pid: int, created: int, own_pid: int, members: Iterable[int], taken_at: float
+    ) -> Usage:
         """What the host and its processes use.
 
         Raises:
@@ -143,16 +153,19 @@ class Sampler:
         if host.has_ended or host.start != created:
             raise psutil.NoSuchProcess(pid)
         readings = [host]
+        own = host
         self._identities.setdefault(pid, Identity(pid, host.start))
         for member in members:
             if member != pid and (reading := self._read_member(member)) is not None:
                 readings.append(reading)
+                if member == own_pid:
+                    own = reading
         return Usage(
             rss_bytes=sum(one.rss_bytes for one in readings),
             cpu_s=sum(one.cpu_s + one.children_cpu_s for one in readings),
-            host_cpu_s=host.cpu_s,
-            threads=host.threads,
-            descriptors=descriptors_of(pid),
+            host_cpu_s=own.cpu_s,
+            threads=own.threads,
+            descriptors=descriptors_of(own_pid if own is not host else pid),
             processes=len(readings),
             taken_at=taken_at,
         )

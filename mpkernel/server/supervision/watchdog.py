@@ -88,7 +88,7 @@ class Watchdog(Generic[HostT]):
         watch = HostWatch(settings or self._settings, born_at=time.monotonic())
         if self._settings.watch_interval_s is None or self._is_closed:
             return watch
-        self._watched[host] = _Watched(pid, created_at(pid), watch)
+        self._watched[host] = _Watched(pid, created_at(pid), watch, own_pid=pid)
         if not self._task.running:
             self._task.start()
         return watch
@@ -98,6 +98,12 @@ class Watchdog(Generic[HostT]):
         that a host's death can be dealt with also when no descriptor is left."""
         watched = self._watched.get(host)
         return self._sampler.seen.get(watched.pid, []) if watched is not None else []
+
+    def found(self, host: HostT, own_pid: int) -> None:
+        """The host's own process is this one, which the process that is watched has started."""
+        watched = self._watched.get(host)
+        if watched is not None:
+            watched.own_pid = own_pid
 
     def unwatch(self, host: HostT) -> None:
         """Stop watching a host: no verdict on it follows. Idempotent."""
@@ -141,9 +147,10 @@ class Watchdog(Generic[HostT]):
         """A sample by host, not by process id: at its end, another host may have the same id."""
         pids = {host: watched.pid for host, watched in self._watched.items()}
         hosts = {watched.pid: watched.created_at for watched in self._watched.values()}
+        own = {one.pid: one.own_pid for one in self._watched.values() if one.own_pid != one.pid}
         loop = asyncio.get_running_loop()
         try:
-            usages = await loop.run_in_executor(self._thread, self._sampler.sample, hosts)
+            usages = await loop.run_in_executor(self._thread, self._sampler.sample, hosts, own)
         except (OSError, RuntimeError, psutil.Error) as error:  # no descriptor, thread or /proc
             if not self._is_failing:
                 logger.warning("hosts cannot be watched for now: %s", error)
@@ -204,6 +211,7 @@ class _Watched:
         pid: its process id.
         created_at: when the process was created.
         watch: what judges it.
+        own_pid: its own process: not `pid` where that is a wrapper's.
         is_measured: whether the last sample of it could be taken.
         is_failing: whether looking after it has failed before: only the first failure is logged.
     """
@@ -211,5 +219,6 @@ class _Watched:
     pid: int
     created_at: int
     watch: HostWatch
+    own_pid: int
     is_measured: bool = True
     is_failing: bool = False

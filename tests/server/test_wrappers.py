@@ -1,0 +1,254 @@
+"""`launch_wrapper`: a command in front of the interpreter. Hosts behind one work in full, also with
+pid, mount and network namespaces of their own. The recipes of `docs/security.md` are tested, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+from pythons import OWN, make_environment
+from server.conversing_server import interrupted, said, told
+from server.obedient import FILES, bytes_of, obeying_in
+
+from mpkernel import HostPool, PythonClient, Restarted, Settings
+from mpkernel.errors import HostStartError, MPKernelError, SettingsError, UnfitPython
+from mpkernel.server.operations.crashes import kept_reports, read_report
+from shm import sweep
+from shm.names import tag_of
+
+BWRAP = (
+    "bwrap --unshare-pid --unshare-ipc --unshare-net --unshare-uts --new-session"
+    " --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp"
+)
+STAYS = """sh -c '"$@"; exit $?' sh"""
+NAMES = ("pid", "mnt", "net")
+NAMESPACES = f"import os; print([os.readlink('/proc/self/ns/' + one) for one in {NAMES}])"
+
+needs_bwrap = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="bubblewrap is not installed"
+)
+WRAPPERS = [
+    pytest.param("nice -n 3", id="execs"),
+    pytest.param(STAYS, id="stays"),
+    pytest.param(BWRAP, id="bwrap", marks=needs_bwrap),
+]
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    path = tmp_path / "app.py"
+    path.write_text("")
+    return path
+
+
+def seeing(app: Path, wrapper: str) -> str:
+    """The wrapper, with the app's folder where it has an empty `/tmp`."""
+    return f"{wrapper} --ro-bind {app.parent} {app.parent}" if "bwrap" in wrapper else wrapper
+
+
+async def restarted(client: PythonClient) -> None:
+    while not isinstance(await client.next(), Restarted):
+        pass
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+async def test_a_host_behind_a_wrapper_works_in_full(app: Path, wrapper: str) -> None:
+    settings = Settings(launch_wrapper=seeing(app, wrapper), crash_reports=5, watch_interval_s=0.05)
+    async with HostPool(settings) as pool:
+        client = await PythonClient.open(pool, app)
+        host = pool.hosts[0]
+        about = "import os, sys; print(os.getpid(), sys.prefix, len(sys.path))"
+        pid, prefix, _ = (await said(client, about)).split()
+        assert prefix == sys.prefix
+        assert (int(pid) == host.pid) == (wrapper == "nice -n 3")
+        assert (await said(client, NAMESPACES) != _namespaces()) == ("bwrap" in wrapper)
+
+        assert "KeyboardInterrupt" in await interrupted(client)
+
+        threads = "import threading; e = threading.Event()\n"
+        threads += "for _ in range(20): threading.Thread(target=e.wait, daemon=True).start()"
+        await said(client, threads)
+        while not host.usages or host.usages[-1].threads < 20:
+            await asyncio.sleep(0.02)  # the watchdog looks again
+        assert host.usages[-1].descriptors is not None
+        assert host.usages[-1].rss_bytes > 10_000_000
+
+        starts = "import subprocess; p = subprocess.Popen(['sleep', '700'], start_new_session=True)"
+        await said(client, starts)
+        started = psutil.Process(host.pid).children(recursive=True)
+        assert any(one.name() == "sleep" for one in started)
+        await said(client, "x = 5")
+        client.execute("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", cell="crash")
+        await restarted(client)
+        while not all(map(is_gone, started)):
+            await asyncio.sleep(0.02)  # they were killed
+        death = pool.apps[0].last_death
+        assert death is not None
+        assert death.reason.value == "crash"
+        assert death.faults
+        assert await said(client, about) != ""
+        os.kill(pool.hosts[0].pid, signal.SIGKILL)  # the wrapper
+        await restarted(client)
+        assert await said(client, "print(1)") == "1"
+        await client.close()
+    reports = [one for path in kept_reports() if (one := read_report(path)) is not None]
+    assert "crash" in [one.reason for one in reports]
+
+
+def _namespaces() -> str:
+    return str([os.readlink(f"/proc/self/ns/{one}") for one in NAMES])
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("confine", ["off", "strict"])
+async def test_virtual_files_come_from_behind_a_wrapper(
+    tmp_path: Path, wrapper: str, confine: Literal["off", "strict"]
+) -> None:
+    app = Path(shutil.copy(FILES, tmp_path / "files.py"))
+    settings = Settings(launch_wrapper=seeing(app, wrapper), confine=confine, standby=1)
+    async with HostPool(settings) as pool:
+        assert await pool.standby.wait_ready()
+        waiting = pool.standby.pids
+        told = await obeying_in(pool)(app)
+        assert told.session.pid in waiting
+        key = await told.do("f = kernel.files.create(b'x' * 99_999); result = f.key")
+        assert bytes_of(pool, key) == b"x" * 99_999
+        prefix = tag_of(told.session.pid).prefix
+        assert any(name.startswith(prefix) for name in os.listdir("/dev/shm"))
+        await pool.hosts[0].close()
+        assert not any(name.startswith(prefix) for name in os.listdir("/dev/shm"))
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith("mpk-")]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("code", ["pass", "sum(range(10**12))"])
+async def test_a_host_behind_a_wrapper_ends_with_its_server(
+    app: Path, wrapper: str, code: str
+) -> None:
+    """Also where a C call holds the interpreter's lock."""
+    fifo = app.parent / "fifo"
+    os.mkfifo(fifo)
+    program = (
+        "import asyncio, sys\n"
+        "from mpkernel import HostPool, PythonClient, Settings\n"
+        "async def main():\n"
+        "    async with HostPool(Settings(launch_wrapper=sys.argv[1])) as pool:\n"
+        "        client = await PythonClient.open(pool, sys.argv[2])\n"
+        "        client.execute(sys.argv[3], cell='cell')\n"
+        "        print(pool.hosts[0].pid, flush=True)\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    wrapped = seeing(app, wrapper)
+    telling = f"import os; os.write(os.open({str(fifo)!r}, os.O_WRONLY), b'1')"
+    command = [sys.executable, "-c", program, wrapped, str(app), f"{telling}; {code}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        launched = psutil.Process(int(server.stdout.readline()))
+        reading = os.open(fifo, os.O_RDONLY)
+        os.read(reading, 1)
+        os.close(reading)
+        processes = [launched, *launched.children(recursive=True)]
+        server.kill()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.wait(10)
+        assert is_gone(process)
+    sweep()  # as the next server does: this one could not remove the folder of the process
+
+
+@needs_bwrap
+async def test_an_app_behind_bubblewrap_sees_what_the_recipe_shows_it(app: Path) -> None:
+    (app.parent / "secret").write_text("")
+    recipe = f"{BWRAP} --ro-bind {app} {app}"
+    async with HostPool(Settings(launch_wrapper=recipe)) as pool:
+        client = await PythonClient.open(pool, app)
+        beside = f"import os; print(os.listdir({str(app.parent)!r}))"
+        assert await said(client, beside) == "['app.py']"
+        others = "print([one for one in os.listdir('/proc') if one.isdecimal()][2:])"
+        assert await said(client, others) == "[]"
+        assert await said(client, "print(os.listdir('/dev/shm'))") == "[]"
+        client.execute("import socket; socket.create_connection(('192.0.2.1', 9), 1)", cell="cell")
+        assert "unreachable" in str(await told(client))
+
+
+async def test_another_python_and_a_wrapper_go_together(app: Path, tmp_path: Path) -> None:
+    python = make_environment(OWN, tmp_path / "venv", ("msgspec",))
+    async with HostPool(Settings(launch_wrapper=STAYS, python=python)) as pool:
+        client = await PythonClient.open(pool, app)
+        prefix = str(Path(python).parent.parent)
+        assert await said(client, "import sys; print(sys.prefix)") == prefix
+
+
+async def test_a_standby_of_the_pool_is_not_given_to_an_app_with_another_wrapper(
+    app: Path,
+) -> None:
+    from mpkernel.server.launching.local_launcher import LocalLauncher
+    from mpkernel.server.launching.standbys import Standbys
+
+    settings = Settings(standby=1)
+    standbys = Standbys(settings, LocalLauncher())
+    try:
+        standbys.start()
+        assert await standbys.wait_ready()
+        assert standbys.take(str(app), Settings(launch_wrapper="nice")) is None
+        process = standbys.take(str(app), settings)
+        assert process is not None
+        process.close()
+        process.close_console()
+    finally:
+        await standbys.close()
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "error", "says"),
+    [
+        ("no-such-wrapper -x", HostStartError, "no-such-wrapper cannot be executed"),
+        ("false", UnfitPython, "exit code 1 before it said"),
+        ("sh -c 'exit 3'", UnfitPython, "exit code 3 before it said"),
+    ],
+)
+async def test_a_wrapper_that_starts_nothing_is_named(
+    app: Path, wrapper: str, error: type[MPKernelError], says: str
+) -> None:
+    async with HostPool(Settings(launch_wrapper=wrapper)) as pool:
+        with pytest.raises(error, match=says) as caught:
+            await PythonClient.open(pool, app)
+    assert shlex.split(wrapper)[0] in caught.value.what
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith("mpk-")]
+
+
+@needs_bwrap
+async def test_a_pid_namespace_without_its_proc_is_refused_with_the_remedy(app: Path) -> None:
+    wrapper = "bwrap --unshare-pid --bind / /"
+    async with HostPool(Settings(launch_wrapper=wrapper)) as pool:
+        with pytest.raises(UnfitPython, match="does not see itself in /proc") as caught:
+            await PythonClient.open(pool, app)
+    assert "bwrap --proc /proc" in caught.value.remedy
+
+
+@pytest.mark.parametrize("command", ["", "  ", "sh -c 'not closed"])
+def test_what_is_no_command_is_no_setting(command: str) -> None:
+    with pytest.raises(SettingsError, match="launch_wrapper"):
+        Settings(launch_wrapper=command)
