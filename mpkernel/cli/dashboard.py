@@ -6,9 +6,11 @@ without a PID does not mean it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from mpkernel.cli import run as serving
+from mpkernel.cli.greeting import greet
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.dashboard.serving import NOTEBOOK
 from mpkernel.errors import UnsupportedMarimo
@@ -55,14 +57,24 @@ def run(arguments: Sequence[str]) -> int:
         MPKernelError: what is asked for is not available.
     """
     given = parser().parse_args(arguments)
-    options = [] if given.no_token else ["--token"]
-    options += ["--headless"] if given.headless else []
+    options = ["--headless"] if given.headless else []
+    if not (given.no_token or given.token_password or given.token_password_file):
+        # marimo's own would be a hash of the notebook, which anybody can compute where
+        # PYTHONHASHSEED is set.
+        given.token_password = secrets.token_urlsafe(16)
+    if not given.no_token:
+        options.append("--token")
     for name in ("port", "host", "base_url", "proxy", "token_password", "token_password_file"):
         value = getattr(given, name)
         if value is not None:
             options += [f"--{name.replace('_', '-')}", str(value)]
     try:
-        return serving.run([str(NOTEBOOK), *_OWN_SETTINGS, *options])
+        return serving.run([str(NOTEBOOK), *_OWN_SETTINGS, *options], _greet)
     except UnsupportedMarimo as error:
         remedy = (error.remedy or "").replace("mpkernel[marimo]", "mpkernel[dashboard]")
         raise UnsupportedMarimo(error.what, remedy=remedy) from error
+
+
+def _greet(url: str, network: bool) -> None:
+    then = "whoever has this URL can restart apps and stop servers; Ctrl-C ends it"
+    greet("the dashboard", url, network=network, then=then)

@@ -12,20 +12,24 @@ from mpkernel.cli.screen import Style, screen
 __all__ = ["greet"]
 
 
-def greet(what: str, url: str, *, network: bool) -> None:
+_THEN = "Ctrl-C ends it; mpkernel status, in another terminal, shows it"
+
+
+def greet(what: str, url: str, *, network: bool, then: str = _THEN) -> None:
     """Say what is served, where, and what can be done next.
 
     Args:
         what: is served.
         url: of this machine.
         network: whether other machines reach it, too.
+        then: what can be done.
     """
     here = url.replace("//0.0.0.0", "//localhost", 1)
     urls = [here, *(_elsewhere(url) if network else [])]
     lines: list[tuple[str, Style]] = [
-        (f"mpkernel serves {what}, each app in a process of its own", "good"),
+        (f"mpkernel serves {what}", "good"),
         *((one, "head") for one in urls),
-        ("Ctrl-C ends it; mpkernel status, in another terminal, shows it", "quiet"),
+        (then, "quiet"),
     ]
     to = screen()
     said = "".join(f"  {to.paint(text, style)}\n" for text, style in lines)

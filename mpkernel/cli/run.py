@@ -11,7 +11,7 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mpkernel.cli.flags import paths_in, take_settings
@@ -57,11 +57,13 @@ _MARIMOS_DESCRIPTORS = 4096
 """marimo's own server raises its soft limit on descriptors to this; its notebooks inherit it."""
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None = None) -> int:
     """Serve until interrupted; give the exit code.
 
     Args:
         arguments: what follows `mpkernel run`.
+        greeting: `greeting(url, is_on_all_addresses)` says where it is served. Default: `greet`
+            does.
 
     Raises:
         UnsupportedMarimo: marimo is missing, or not one that mpkernel supports.
@@ -103,7 +105,8 @@ def run(arguments: Sequence[str]) -> int:
     if settings.log_level != "warning":
         log_from(settings.log_level, JsonFormatter() if settings.log_format == "json" else None)
     notebooks = _notebooks_in(paths, may_come="--watch" in ours)
-    seam.greet_with(lambda url, network: greet(_served(paths, notebooks), url, network=network))
+    what = f"{_served(paths, notebooks)}, each app in a process of its own"
+    seam.greet_with(greeting or (lambda url, network: greet(what, url, network=network)))
     seam.pass_zmq_checks()
     raise_limit(of_apps=_MARIMOS_DESCRIPTORS)
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])

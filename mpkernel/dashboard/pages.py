@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -32,35 +34,41 @@ from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, PoolS
 
 __all__ = ["page"]
 
+logger = logging.getLogger(__name__)
+
 _APP_HEADS = (
     *("App", "State", "Memory", "CPU", "Sessions", "Running", "Messages", "Ping"),
     *("Processes", "Deaths"),
 )
 
 
-def page(view: View, seen: Look) -> str:
-    """The page, without its buttons.
+def page(view: View, look: Callable[[], Look]) -> str:
+    """The page, without its buttons. Where it cannot be made, it says so, and the next one may be
+    whole again: what a server of another version keeps must not end the page.
 
     Args:
         view: what it shows.
-        seen: what there is to see.
+        look: gives what there is to see.
     """
+    try:
+        body = _body(view, look())
+    except Exception as error:
+        logger.exception("a page of the dashboard could not be made")
+        body = f'<p class="note" role="alert">This page could not be made: {text(repr(error))}</p>'
+    return f'<div class="mpk">{_path_to(view)}{body}</div>'
+
+
+def _body(view: View, seen: Look) -> str:
     server, app = view.server_in(seen), view.app_in(seen)
     if view.app:
-        body = (
-            app_page(view, server, app, seen)
-            if server is not None and app is not None
-            else _gone(f"server {view.server} has no app {view.app}")
-        )
-    elif view.server:
-        body = (
-            _server_page(view, server, seen)
-            if server is not None
-            else _gone(f"server {view.server} has ended, or is not of this user")
-        )
-    else:
-        body = _all_servers(seen)
-    return f'<div class="mpk">{_path_to(view)}{body}</div>'
+        if server is None or app is None:
+            return _gone(f"server {view.server} has no app {view.app}")
+        return app_page(view, server, app, seen)
+    if view.server:
+        if server is None:
+            return _gone(f"server {view.server} has ended, or is not of this user")
+        return _server_page(view, server, seen)
+    return _all_servers(seen)
 
 
 def _path_to(view: View) -> str:

@@ -198,10 +198,15 @@ def without_marimo(directory: Path, version: str | None) -> dict[str, str]:
     return {"PYTHONPATH": str(directory)}
 
 
-def test_a_missing_marimo_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    refused = mpkernel("run", EXAMPLE, **without_marimo(tmp_path, None))
+@pytest.mark.parametrize(
+    ("command", "extra"), [(["run", EXAMPLE], "marimo"), (["dashboard"], "dashboard")]
+)
+def test_a_missing_marimo_is_said_with_the_command_that_installs_it(
+    command: list[str], extra: str, tmp_path: Path
+) -> None:
+    refused = mpkernel(*command, **without_marimo(tmp_path, None))
     assert refused.returncode == 1
-    assert "pip install 'mpkernel[marimo]'" in refused.stderr
+    assert f"pip install 'mpkernel[{extra}]'" in refused.stderr
 
 
 def test_a_marimo_outside_the_range_is_said_with_the_range(tmp_path: Path) -> None:

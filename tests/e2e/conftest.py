@@ -56,6 +56,7 @@ expect.set_options(timeout=PATIENCE_MS)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fidelity-table", type=Path, help="write the table of fidelity here")
     parser.addoption("--picture", type=Path, help="write README's picture here")
+    parser.addoption("--dashboard-pictures", type=Path, help="write them into this folder")
 
 
 def pytest_configure(config: pytest.Config) -> None:

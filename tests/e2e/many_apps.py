@@ -3,6 +3,7 @@ history and control socket are real, and what they tell changes with each look."
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -18,13 +19,15 @@ from mpkernel.server.operations.history import KEPT_STEPS, STEP_S, History, Hist
 from mpkernel.server.operations.orders import Answer, ReadHistory, Request
 from mpkernel.server.operations.snapshot import AppSnapshot, PoolSnapshot, SessionSnapshot
 from mpkernel.server.operations.snapshot_file import SnapshotFile
+from mpkernel.server.supervision.deaths import Reason
 from mpkernel.server.supervision.tallies import Tallies, Traffic
 from shm.names import next_name
 
 APPS = 50
 SESSIONS = 10
 _INTERVAL_S = 1.0
-_STEPS_TOLD = 40
+_FAILING = (7, 23)
+"""The numbers of apps that die now and then."""
 
 
 @contextmanager
@@ -38,9 +41,8 @@ def many_apps(directory: Path) -> Iterator[None]:
     path = directory / f"{next_name()}.json"
     history = History()
     now = time.monotonic()
-    for look in range(_STEPS_TOLD):
-        past = (_STEPS_TOLD - look) * KEPT_STEPS / _STEPS_TOLD * STEP_S
-        history.add(_pool(look), now - past)
+    for look in range(KEPT_STEPS):
+        history.add(_pool(look), now - (KEPT_STEPS - look) * STEP_S)
 
     def answer(request: Request) -> Answer | HistoryPart:
         if isinstance(request, ReadHistory):
@@ -52,7 +54,7 @@ def many_apps(directory: Path) -> Iterator[None]:
     ended = threading.Event()
 
     def run() -> None:
-        look = _STEPS_TOLD
+        look = KEPT_STEPS
         while not ended.is_set():
             look += 1
             pool = _pool(look)
@@ -79,17 +81,23 @@ def _app(number: int, look: int) -> AppSnapshot:
     tallies = Tallies()
     tallies.traffic = Traffic(messages=100 * look, sent=10 * look)
     tallies.ping.observe(0.001)
+    deaths = look // 150 if number in _FAILING else 0
+    tallies.deaths[Reason.OUT_OF_MEMORY] = deaths
+    wave = 1 + math.sin(number + look / 27)
     host = msgspec.structs.replace(
         host_snapshot(number),
-        rss_bytes=50_000_000 + (number * 7919 + look * 104_729) % 40_000_000,
-        cpu=(number + look) % 10 / 10,
+        rss_bytes=int(60e6 + 25e6 * wave),
+        cpu=0.2 * wave,
         messages=100 * look,
         sent=10 * look,
         messages_per_s=float(look % 7),
         sessions=[_session(number, one, look) for one in range(SESSIONS)],
     )
     app = app_snapshot(f"/srv/app_{number:02}.py", tallies, host)
-    return msgspec.structs.replace(app, name=f"app_{number:02}.py")
+    reason = Reason.OUT_OF_MEMORY.value if deaths else None
+    return msgspec.structs.replace(
+        app, deaths=deaths, last_reason=reason, name=f"app_{number:02}.py"
+    )
 
 
 def _session(app: int, number: int, look: int) -> SessionSnapshot:

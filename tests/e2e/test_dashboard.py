@@ -1,5 +1,10 @@
 """The dashboard, as an operator sees it in Chromium: beside a server of one notebook; beside one of
-50 apps; and mounted in an application that has its own authentication."""
+50 apps; and mounted in an application that has its own authentication.
+
+The pictures of its page in the documentation can be made again:
+
+python -m pytest tests/e2e/test_dashboard.py --dashboard-pictures mpkernel/docs
+"""
 
 from __future__ import annotations
 
@@ -247,14 +252,20 @@ async def test_where_it_is_mounted_the_name_of_who_was_let_in_is_logged(
         await context.close()
 
 
+@pytest.fixture
+def pictures(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
+    """The folder where the pictures go."""
+    return pytestconfig.getoption("dashboard_pictures") or tmp_path
+
+
 async def test_fifty_apps_with_500_sessions_cost_it_a_twentieth_of_a_processor(
-    browser: Browser,
+    browser: Browser, pictures: Path
 ) -> None:
     folder = tempfile.mkdtemp(prefix="mpk-t-")
     env = {"XDG_RUNTIME_DIR": folder, "XDG_STATE_HOME": f"{folder}/state"}
     with many_apps(Path(folder, "mpkernel")):
         async with Server(program=DASHBOARD, server_options=OPTIONS, env=env) as server:
-            context = await browser.new_context()
+            context = await browser.new_context(viewport={"width": 1000, "height": 640})
             page = await context.new_page()
             await opened(page, server.url)
             table = page.get_by_role("table", name="apps of server")
@@ -271,7 +282,15 @@ async def test_fifty_apps_with_500_sessions_cost_it_a_twentieth_of_a_processor(
             used_s = cpu_s(host) - begin
             print(f"CPU of the dashboard's host: {used_s / took_s:.1%} of a processor")
             assert used_s / took_s < 0.05
+            await page.screenshot(path=pictures / "dashboard.png", animations="disabled")
+            await table.get_by_role("link", name="app_07.py").click()
+            await expect(page.locator("path.death")).to_have_count(5)
+            await page.emulate_media(color_scheme="dark")
+            await page.set_viewport_size({"width": 420, "height": 900})
+            await expect(page.locator("body.dark")).to_have_count(1)
+            await page.screenshot(path=pictures / "dashboard-app.png", animations="disabled")
             await context.close()
+            assert all(one.stat().st_size < 150_000 for one in pictures.glob("dashboard*.png"))
     shutil.rmtree(folder)
 
 

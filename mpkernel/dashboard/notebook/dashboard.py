@@ -95,21 +95,21 @@ def _(answers, asked, escape, mo, said):
 
 @app.cell
 def _(look, mo, page, tab, time, view, weakref):
-    def _show(of, view, page, look, pause, before):
+    def _show(tab, mo, view, page, look, pause, shown):
+        # Of the notebook's names nothing is used: they are gone when the session has ended.
         thread = mo.current_thread()
         while not thread.should_exit:
             pause(1.0)
-            if of() is None:
+            if tab() is None:
                 return
-            now = page(view, look())
-            if now != before:
+            now = page(view, look)
+            if now != shown:
                 mo.output.replace(mo.Html(now))
-                before = now
+                shown = now
 
-    _first = page(view, look())
-    mo.Thread(
-        target=_show, args=(weakref.ref(tab), view, page, look, time.sleep, _first), daemon=True
-    ).start()
+    _first = page(view, look)
+    _parts = (weakref.ref(tab), mo, view, page, look, time.sleep, _first)
+    mo.Thread(target=_show, args=_parts, daemon=True).start()
     mo.Html(_first)
     return
 
