@@ -3,6 +3,7 @@
     confining     `confine`: all of it, in the order that is needed
     reachable     which files a confined process may still read or change
     surroundings  its temporary folder, its home and its variables
+    own_memory    a /dev/shm of its own, for multiprocessing
     explaining    what a traceback says of it
     landlock      files, TCP ports, signals, abstract sockets: Linux's Landlock
     system_calls  what Landlock does not know, by a filter of system calls (seccomp)

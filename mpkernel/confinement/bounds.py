@@ -9,15 +9,20 @@ __all__ = ["LARGEST_FILE_BYTES", "MORE_TASKS", "set_bounds"]
 
 LARGEST_FILE_BYTES = 4 * 1024**3
 MORE_TASKS = 512
-"""How many threads and processes the user may have beyond those that there are at the start."""
+"""How many threads and processes an app may have; or its user, beyond those that there are at the
+start."""
 
 
-def set_bounds() -> None:
-    """Bound the threads and processes of this user, as this process sees them (the kernel does not
-    bound those of root), the size of each file that is written, and the address space of each
-    process by the memory of the machine."""
+def set_bounds(*, alone: bool) -> None:
+    """Bound the threads and processes (the kernel does not bound those of root), the size of each
+    file that is written, and the address space of each process by the memory of the machine.
+
+    Args:
+        alone: whether this process has a user namespace of its own, where Linux counts the threads
+            and processes of its user anew. If not, those of all that this user runs are counted.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    _lower(resource.RLIMIT_NPROC, _tasks_of_user() + MORE_TASKS)
+    _lower(resource.RLIMIT_NPROC, MORE_TASKS + (0 if alone else _tasks_of_user()))
     _lower(resource.RLIMIT_FSIZE, LARGEST_FILE_BYTES)
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_CORE, 0)

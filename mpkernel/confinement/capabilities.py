@@ -9,7 +9,7 @@ import struct
 
 from mpkernel.confinement.landlock import system_call
 
-__all__ = ["give_up_capabilities"]
+__all__ = ["give_up_capabilities", "permitted_capabilities"]
 
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _PR_CAPBSET_DROP = 24
@@ -20,13 +20,17 @@ _NUMBERS = 64
 _KEPT = 1 << _CHOWN | 1 << _DAC_OVERRIDE | 1 << _FOWNER | 1 << _FSETID
 
 
-def give_up_capabilities() -> None:
+def give_up_capabilities(before: int) -> None:
     """Give them up. Only threads that are started later follow the calling one.
+
+    Args:
+        before: those that the process had at its start: of others, which a user namespace of its
+            own has given it, it keeps none.
 
     Raises:
         OSError: the kernel refused.
     """
-    permitted = _permitted()
+    permitted = permitted_capabilities()
     if not permitted:
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -36,13 +40,14 @@ def give_up_capabilities() -> None:
     for number in range(_NUMBERS):
         if not 1 << number & _KEPT and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
             break
-    kept = permitted & _KEPT
+    kept = permitted & before & _KEPT
     header = struct.pack("=Ii", _VERSION_3, 0)
     data = struct.pack("=6I", kept, kept, 0, kept >> 32, kept >> 32, 0)
     system_call(_CAPSET[os.uname().machine], ctypes.c_char_p(header), ctypes.c_char_p(data))
 
 
-def _permitted() -> int:
+def permitted_capabilities() -> int:
+    """What the calling thread may do as root may, a bit for each."""
     with open("/proc/thread-self/status", "rb") as status:
         for line in status:
             if line.startswith(b"CapPrm:"):

@@ -6,11 +6,12 @@ import os
 from typing import NamedTuple
 
 from mpkernel.confinement.bounds import set_bounds
-from mpkernel.confinement.capabilities import give_up_capabilities
+from mpkernel.confinement.capabilities import give_up_capabilities, permitted_capabilities
 from mpkernel.confinement.explaining import explain_refusals
-from mpkernel.confinement.landlock import Ruleset, no_new_privileges, version
+from mpkernel.confinement.landlock import Access, Ruleset, no_new_privileges, version
+from mpkernel.confinement.own_memory import SHARED_MEMORY, take_own_memory
 from mpkernel.confinement.reachable import allow_files
-from mpkernel.confinement.surroundings import move_in
+from mpkernel.confinement.surroundings import move_in, offer_managers
 from mpkernel.confinement.system_calls import Filter, filter_is_known, install_filter
 from mpkernel.errors import ConfinementError
 from mpkernel.wire.confinement import Confinement
@@ -90,17 +91,22 @@ def confine(confinement: Confinement) -> str:
         )
     try:
         move_in(confinement.home)
+        before = permitted_capabilities()
+        own = take_own_memory(confinement.files)
         if is_strict:
-            set_bounds()
+            set_bounds(alone=own.users)
         no_new_privileges()
         with Ruleset(known, tcp=is_strict) as rules:
             allow_files(rules, confinement)
+            if own.memory:
+                rules.allow_path(SHARED_MEMORY, Access.READ | Access.CHANGE)
             for port in confinement.connect if is_strict else ():
                 rules.allow_port(port)
-            give_up_capabilities()
+            give_up_capabilities(before)
             rules.restrict()
         install_filter(Filter(only_tcp=is_strict))
-        explain_refusals(confinement.level)
+        offer_managers()
+        explain_refusals(confinement.level, has_own_memory=own.memory)
     except (OSError, ValueError) as error:
         raise ConfinementError(
             f"the process could not be confined: {error}",

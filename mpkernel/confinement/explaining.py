@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import traceback
 from types import TracebackType
 from typing import Any
@@ -9,15 +11,24 @@ from typing import Any
 __all__ = ["explain_refusals"]
 
 
-def explain_refusals(level: str) -> None:
+_OF_MULTIPROCESSING = os.path.dirname(multiprocessing.__file__)
+
+
+def explain_refusals(level: str, *, has_own_memory: bool) -> None:
     """Have this process's tracebacks say it, as a note (PEP 678). Call it once.
 
     Args:
         level: how the app is confined.
+        has_own_memory: whether it has a `/dev/shm` of its own.
     """
     help_line = (
         f"mpkernel: this app is confined (confine={level}); what it needs more is named with"
         " confine_read, confine_write and confine_connect"
+    )
+    without_memory = (
+        "mpkernel: the locks and shared memory of multiprocessing need a /dev/shm of the app's own,"
+        " and this machine lets this user make no user namespace; see mpkernel docs security, or"
+        " share that of all apps: confine_write=/dev/shm"
     )
     original = traceback.TracebackException.__init__
 
@@ -31,5 +42,15 @@ def explain_refusals(level: str) -> None:
         original(self, exc_type, exc_value, exc_traceback, **options)
         if isinstance(exc_value, PermissionError):
             self.__notes__ = [*(self.__notes__ or ()), help_line]
+            if not has_own_memory and _is_raised_in_multiprocessing(exc_traceback):
+                self.__notes__.append(without_memory)
 
     traceback.TracebackException.__init__ = with_help  # type: ignore[method-assign]
+
+
+def _is_raised_in_multiprocessing(raised_at: TracebackType | None) -> bool:
+    while raised_at is not None and raised_at.tb_next is not None:
+        raised_at = raised_at.tb_next
+    if raised_at is None:
+        return False
+    return raised_at.tb_frame.f_code.co_filename.startswith(_OF_MULTIPROCESSING)

@@ -1,13 +1,19 @@
-"""The temporary folder of a confined process, which is its home, too, and the variables that lead
-programs and libraries there."""
+"""The temporary folder of a confined process, which is its home, too, the variables that lead
+programs and libraries there, and managers that listen where it may listen."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import site
 import sys
+from multiprocessing import context
+from typing import TYPE_CHECKING
 
-__all__ = ["move_in"]
+__all__ = ["move_in", "offer_managers"]
+
+if TYPE_CHECKING:
+    from multiprocessing.managers import SyncManager
 
 _NAMED = {
     "HOME": "",
@@ -39,3 +45,18 @@ def move_in(home: str) -> None:
         import tempfile
 
         tempfile.tempdir = None  # it is found again when it is needed
+
+
+def offer_managers() -> None:
+    """Have `multiprocessing.Manager()` listen by TCP, on this machine alone: a confined process has
+    no Unix sockets. Whoever connects must know the process's key."""
+    context.BaseContext.Manager = _manager  # type: ignore[method-assign]
+    multiprocessing.Manager = context._default_context.Manager
+
+
+def _manager(self: context.BaseContext) -> SyncManager:
+    from multiprocessing.managers import SyncManager  # here, as `multiprocessing` does it
+
+    manager = SyncManager(("127.0.0.1", 0), ctx=self.get_context())
+    manager.start()
+    return manager

@@ -5,7 +5,8 @@ filter refuses with EPERM:
 
 - Unix sockets that have a path: through that of D-Bus, systemd starts any program of the user;
 - raw packets, virtual machines' sockets and other rare families; with `strict`, UDP, too;
-- io_uring, which does much that a filter does not see;
+- io_uring, which does much that a filter does not see, and userfaultfd, with which a hole in the
+  kernel is used more easily;
 - keyrings, and shared memory, semaphores and queues of the System V kind and of POSIX queues: all
   processes of a user share them;
 - the change of another process's limits.
@@ -52,18 +53,18 @@ _BY_MACHINE = {
         317,
         41,
         302,
-        (425, 426, 427, 248, 249, 250, 29, 30, 64, 68, 240),
+        (425, 426, 427, 323, 248, 249, 250, 29, 30, 64, 68, 240),
     ),
     "aarch64": _Numbers(
         0xC00000B7,
         277,
         198,
         261,
-        (425, 426, 427, 217, 218, 219, 194, 196, 190, 186, 180),
+        (425, 426, 427, 282, 217, 218, 219, 194, 196, 190, 186, 180),
     ),
 }
-"""`refused`: io_uring_setup, _enter, _register; add_key, request_key, keyctl; shmget, shmat,
-semget, msgget, mq_open."""
+"""`refused`: io_uring_setup, _enter, _register; userfaultfd; add_key, request_key, keyctl; shmget,
+shmat, semget, msgget, mq_open."""
 
 
 class Filter(NamedTuple):

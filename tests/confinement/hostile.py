@@ -7,8 +7,8 @@ are: files of the user, the server, sockets that listen.
 from __future__ import annotations
 
 import ctypes
-import glob
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -70,6 +70,11 @@ def _came_to(attempt: Callable[[Targets], object], targets: Targets) -> str:
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read(1)
+
+
+def _see(folder: str, name: str) -> None:
+    if name not in os.listdir(folder):
+        raise FileNotFoundError(name)
 
 
 def _by_link(targets: Targets) -> None:
@@ -186,6 +191,30 @@ def _io_uring(_: Targets) -> None:
         raise PermissionError("io_uring_setup")
 
 
+def _userfaultfd(_: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(323 if os.uname().machine == "x86_64" else 282, 1)  # of user mode alone
+    if fd < 0:
+        raise PermissionError(ctypes.get_errno(), "userfaultfd")
+    os.close(fd)
+
+
+def _advise(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(targets["server"])
+    theirs = (ctypes.c_void_p * 2)(id(None) & ~4095, 4096)
+    advised = libc.syscall(440, pidfd, theirs, 1, 20, 0)  # process_madvise, MADV_COLD
+    os.close(pidfd)
+    if advised < 0:
+        raise PermissionError(ctypes.get_errno(), "process_madvise")
+
+
+def _share_core(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(62, 3, targets["server"], 0, 0) != 0:  # PR_SCHED_CORE_SHARE_FROM
+        raise PermissionError(ctypes.get_errno(), "prctl(PR_SCHED_CORE)")
+
+
 def _system_v_memory(_: Targets) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     number = libc.shmget(0, 4096, 0o600)
@@ -227,6 +256,23 @@ def _use_folders(_: Targets) -> None:
     os.makedirs(os.path.expanduser("~/.cache/made"), exist_ok=True)
 
 
+def _locks_and_pools(method: str) -> None:
+    context = multiprocessing.get_context(method)
+    with context.Pool(2) as pool:
+        assert pool.map(abs, [-1, 2]) == [1, 2]
+    queue, lock = context.Queue(), context.Lock()
+    with lock:
+        queue.put(5)
+    assert queue.get(timeout=10) == 5
+
+
+def _manager(_: Targets) -> None:
+    with multiprocessing.Manager() as manager:
+        numbers = manager.list([1])
+        numbers.append(2)
+        assert list(numbers) == [1, 2]
+
+
 ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "read a file of the user": lambda t: _read(t["secret"]),
     "read it by a symbolic link": _by_link,
@@ -238,7 +284,7 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "rename a file": _rename,
     "mount a folder": _mount,
     "mount it in a namespace of its own": _mount_in_own_namespace,
-    "list other apps' shared memory": lambda _: glob.glob("/dev/shm/*") or os.listdir("/dev/shm"),
+    "see another app's block": lambda t: _see("/dev/shm", t["block"]),
     "read another app's block": lambda t: _read(f"/dev/shm/{t['block']}"),
     "read the server's environment": _of_proc("environ"),
     "open the server's memory": lambda t: open(f"/proc/{t['server']}/mem", "rb").close(),
@@ -256,6 +302,9 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "use a keyring": _keyring,
     "use System V shared memory": _system_v_memory,
     "use io_uring": _io_uring,
+    "use userfaultfd": _userfaultfd,
+    "advise the kernel on its memory": _advise,
+    "share a core's secrets with it": _share_core,
     "send by UDP": lambda _: _connect(2, 2, ("127.0.0.1", 9)),
     "connect by TCP": lambda t: _connect(2, 1, ("127.0.0.1", t["tcp_port"])),
     "connect by TCP to a port that is allowed": lambda t: _connect(
@@ -267,6 +316,9 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "import modules and run programs": _import_and_run,
     "use temporary files and a home": _use_folders,
     "use multiprocessing's shared memory": lambda _: _shared_memory(),
+    "use locks, queues and pools": lambda _: _locks_and_pools("fork"),
+    "use those of spawned processes": lambda _: _locks_and_pools("spawn"),
+    "use a manager": _manager,
 }
 
 
@@ -274,6 +326,24 @@ def _shared_memory() -> None:
     one = shared_memory.SharedMemory(create=True, size=10)
     one.close()
     one.unlink()
+
+
+def forks_until_refused(most: int) -> int:
+    """How many processes can be started, all at the same time."""
+    children: list[int] = []
+    try:
+        while len(children) < most:
+            pid = os.fork()
+            if pid == 0:
+                signal.pause()
+            children.append(pid)
+    except BlockingIOError:
+        pass
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return len(children)
 
 
 def _from_a_thread(targets: Targets) -> str:

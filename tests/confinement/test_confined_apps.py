@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import pytest
 from confinement.hostile import ATTEMPTS, Targets
-from other_user import as_nobody, require_root
+from other_user import NOBODY, as_nobody, require_root
 from server.obedient import bytes_of, obeying_in
 
 from mpkernel import HostPool, KernelSpec, MPKernelError, Settings
@@ -31,6 +31,9 @@ ALWAYS = {
     "connect by TCP to a port that is allowed",
     "import modules and run programs",
     "use temporary files and a home",
+    "use multiprocessing's shared memory",
+    "use locks, queues and pools",
+    "use those of spawned processes",
 }
 """What an app can do however it is confined."""
 
@@ -38,6 +41,7 @@ NOT_WITH_STRICT = {
     "send by UDP",
     "connect by TCP",
     "listen by TCP",
+    "use a manager",
     "write a file of 5 GiB",
     "take twice the machine's memory",
 }
@@ -52,6 +56,9 @@ UNSURE = {
     "copy one of its descriptors",
     "use a keyring",
     "use io_uring",
+    "use userfaultfd",
+    "advise the kernel on its memory",
+    "share a core's secrets with it",
     "take twice the machine's memory",
 }
 """What an app that is not confined can do or not, as the system is set."""
@@ -176,33 +183,81 @@ def test_the_folders_of_a_confined_process_are_its_own_and_go_with_it(
     assert not os.path.exists(strict["home"])
 
 
-def test_what_a_user_without_privileges_confines_is_as_confined(targets: Targets) -> None:
+@pytest.mark.parametrize("level", ["files", "strict"])
+def test_what_a_user_without_privileges_confines_is_as_confined(
+    level: str, targets: Targets, tmp_path: Path
+) -> None:
     require_root()
+    writable = tmp_path / "writable"
+    writable.mkdir()
+    os.chown(writable, NOBODY, NOBODY)
+    ways = (Path(targets["folder"]), writable)
+    opened = [str(one) for way in ways for one in way.parents if "pytest" in str(one)]
     imports = f"""
-import json, os, sys, tempfile
+import ctypes, json, os, sys, tempfile
 sys.path.insert(0, {str(HERE.parent)!r})
 from confinement import hostile
 from mpkernel.confinement.confining import confine
 from mpkernel.wire.confinement import Confinement
-import multiprocessing.shared_memory, mmap, encodings.idna
+import multiprocessing.shared_memory, multiprocessing.pool, multiprocessing.managers
+import multiprocessing.queues, multiprocessing.popen_fork, multiprocessing.synchronize
+import multiprocessing.resource_tracker as tracker, mmap, encodings.idna
+tracker.ResourceTracker._send = lambda *_: None  # it would execute a Python
 os.chmod({targets["folder"]!r}, 0o755)
-for folder in {[str(one) for one in Path(targets["folder"]).parents if "pytest" in str(one)]!r}:
+for folder in {opened!r}:
     os.chmod(folder, 0o755)
 """
-    code = """
+    code = f"""
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, as after an exec
 targets = json.loads(sys.argv[1])
 targets["server"] = os.getppid()
 home = tempfile.mkdtemp()
 confinement = Confinement(
-    level="strict", read=[], write=[], connect=[targets["allowed_port"]], home=home, files=None
+    level={level!r},
+    read=[],
+    write=[{str(writable)!r}],
+    connect=[targets["allowed_port"]],
+    home=home,
+    files=None,
 )
 confine(confinement)
-print(json.dumps(hostile.try_all(targets)))
+found = hostile.try_all(targets)
+open({str(writable / "written")!r}, "w").close()
+found["forks"] = hostile.forks_until_refused({600 if level == "strict" else 1})
+print(json.dumps(found))
 """
     found = json.loads(as_nobody(imports, code, json.dumps(fresh(targets))))
     # Nobody may not execute a Python of root's.
-    del found["import modules and run programs"]
-    assert {name for name in found if found[name] == "done"} == ALWAYS & found.keys()
+    del found["import modules and run programs"], found["use those of spawned processes"]
+    can = ALWAYS | (NOT_WITH_STRICT if level == "files" else set())
+    assert (writable / "written").exists()
+    assert 0 < found.pop("forks") < 600
+    assert {name for name in found if found[name] == "done"} == can & found.keys()
+
+
+def test_where_no_namespace_can_be_had_the_help_names_what_shared_memory_needs(
+    tmp_path: Path,
+) -> None:
+    """As on a machine that forbids user namespaces: nobody, who may not write its own maps."""
+    require_root()
+    imports = """
+import tempfile, traceback
+from mpkernel.confinement.confining import confine
+from mpkernel.wire.confinement import Confinement
+import multiprocessing.shared_memory, mmap
+"""
+    code = """
+home = tempfile.mkdtemp()
+confine(Confinement(level="files", read=[], write=[], connect=[], home=home, files=None))
+try:
+    multiprocessing.shared_memory.SharedMemory(create=True, size=10)
+except PermissionError:
+    print(traceback.format_exc())
+"""
+    told = as_nobody(imports, code)
+    assert "this app is confined (confine=files)" in told
+    assert "this machine lets this user make no user namespace" in told
+    assert "confine_write=/dev/shm" in told
 
 
 async def test_virtual_files_of_a_confined_process_lie_in_its_own_folder() -> None:

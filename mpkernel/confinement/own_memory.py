@@ -1,0 +1,119 @@
+"""A `/dev/shm` of its own for a confined process: for the locks, queues and blocks of shared memory
+of `multiprocessing`, whose names the C library looks for in that folder alone.
+
+It is a new tmpfs in a mount namespace of the process. Only root may make such a namespace, and who
+makes a user namespace first, in which it may do as root may. Some systems forbid that. The tmpfs
+ends with the last process in it, so nothing of it is ever left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import NamedTuple
+
+from mpkernel.confinement.capabilities import permitted_capabilities
+
+__all__ = ["SHARED_MEMORY", "Namespaces", "take_own_memory"]
+
+SHARED_MEMORY = "/dev/shm"
+
+_CAP_SYS_ADMIN = 21
+_PR_GET_DUMPABLE = 3
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+_RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+
+
+class Namespaces(NamedTuple):
+    """What a process has for itself.
+
+    Attributes:
+        memory: whether that is a `/dev/shm`.
+        users: whether that is a user namespace.
+    """
+
+    memory: bool
+    users: bool
+
+
+def take_own_memory(kept: str | None) -> Namespaces:
+    """Give the calling process, which has one thread, a `/dev/shm` of its own.
+
+    Args:
+        kept: a folder that stays there under the same path, if it is in `/dev/shm`.
+
+    Returns:
+        What it has now; this system may forbid it.
+
+    Raises:
+        OSError: the process has a user namespace of its own now, and no user in it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    is_root = bool(permitted_capabilities() & 1 << _CAP_SYS_ADMIN)
+    if not (_enter_mount_namespace(libc) if is_root else _enter_user_namespace(libc)):
+        return Namespaces(memory=False, users=False)
+    return Namespaces(memory=_mount_own_memory(libc, kept), users=not is_root)
+
+
+def _mount_own_memory(libc: ctypes.CDLL, kept: str | None) -> bool:
+    if not os.path.isdir(SHARED_MEMORY):
+        return False
+    # The mounts that follow are to be seen by no other namespace.
+    if not _mount(libc, None, "/", None, _MS_REC | _MS_PRIVATE):
+        return False
+    folder = None
+    if kept is not None and os.path.dirname(kept) == SHARED_MEMORY:
+        folder = os.open(kept, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not _mount(libc, "tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV):
+            return False
+        if folder is not None and kept is not None:
+            os.mkdir(kept, 0o700)
+            if not _mount(libc, f"/proc/self/fd/{folder}", kept, None, _MS_BIND):
+                libc.umount2(SHARED_MEMORY.encode(), 0)
+                return False
+    finally:
+        if folder is not None:
+            os.close(folder)
+    return True
+
+
+def _enter_mount_namespace(libc: ctypes.CDLL) -> bool:
+    return bool(libc.unshare(_CLONE_NEWNS) == 0)
+
+
+def _enter_user_namespace(libc: ctypes.CDLL) -> bool:
+    """Have this process in a user namespace of its own, as the same user, and in a mount namespace
+    of its own."""
+    # A process that has changed its user, and executed nothing since, may not write its own maps.
+    if _is_restricted() or libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 1:
+        return False
+    user, group = os.geteuid(), os.getegid()
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
+        return False
+    for name, text in (
+        ("setgroups", "deny"),  # without it, the kernel takes no group
+        ("uid_map", f"{user} {user} 1"),
+        ("gid_map", f"{group} {group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "wb", buffering=0) as file:
+            file.write(text.encode())
+    return True
+
+
+def _is_restricted() -> bool:
+    """Whether this system lets anybody make a user namespace, but do nothing in it (Ubuntu from
+    24.04 on)."""
+    try:
+        with open(_RESTRICTED, "rb") as file:
+            return file.read().strip() == b"1"
+    except OSError:
+        return False
+
+
+def _mount(
+    libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int
+) -> bool:
+    encoded = [one.encode() if one is not None else None for one in (source, target, kind)]
+    return bool(libc.mount(*encoded, ctypes.c_ulong(flags), None) == 0)
