@@ -6,18 +6,24 @@ without a PID does not mean it.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 
 from mpkernel.cli import run as serving
 from mpkernel.cli.greeting import greet
 from mpkernel.cli.parsers import CommandParser
+from mpkernel.configuration.names import FILE_VARIABLE, variable_of
 from mpkernel.dashboard.serving import NOTEBOOK
 from mpkernel.errors import UnsupportedMarimo
+from mpkernel.settings import Settings
 
 __all__ = ["parser", "run"]
 
-_OWN_SETTINGS = ("--no-snapshot", "--standby", "0", "--confine", "off", "--sandbox", "false")
+_OWN_SETTINGS = ("--no-snapshot", "--standby", "0")
+_HEEDED = ("log_format", "log_level")
+"""The environment's other settings are meant for the servers that it shows: some of them would keep
+it from seeing these, as `confine`, `python` and `env_allow` do."""
 
 
 def parser() -> CommandParser:
@@ -68,6 +74,10 @@ def run(arguments: Sequence[str]) -> int:
         value = getattr(given, name)
         if value is not None:
             options += [f"--{name.replace('_', '-')}", str(value)]
+    for name in Settings.__struct_fields__:
+        if name not in _HEEDED:
+            os.environ.pop(variable_of(name), None)
+    os.environ.pop(FILE_VARIABLE, None)
     try:
         return serving.run([str(NOTEBOOK), *_OWN_SETTINGS, *options], _greet)
     except UnsupportedMarimo as error:

@@ -3,6 +3,7 @@ history and control socket are real, and what they tell changes with each look."
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -91,7 +92,7 @@ def _app(number: int, look: int) -> AppSnapshot:
         messages=100 * look,
         sent=10 * look,
         messages_per_s=float(look % 7),
-        sessions=[_session(number, one, look) for one in range(SESSIONS)],
+        sessions=_sessions(number, look % 5),
     )
     app = app_snapshot(f"/srv/app_{number:02}.py", tallies, host)
     reason = Reason.OUT_OF_MEMORY.value if deaths else None
@@ -100,13 +101,18 @@ def _app(number: int, look: int) -> AppSnapshot:
     )
 
 
-def _session(app: int, number: int, look: int) -> SessionSnapshot:
-    is_running = (app + number + look) % 5 == 0
+@functools.cache
+def _sessions(app: int, turn: int) -> list[SessionSnapshot]:
+    return [_session(app, number, turn) for number in range(SESSIONS)]
+
+
+def _session(app: int, number: int, turn: int) -> SessionSnapshot:
+    is_running = (app + number + turn) % 5 == 0
     return SessionSnapshot(
         session_id=f"s_{app:02}{number:02}",
         is_running=is_running,
         running="cell fit" if is_running else "",
-        done=look,
+        done=0,
         window_used_bytes=0,
         waiting_bytes=0,
         acted_at=time.monotonic(),

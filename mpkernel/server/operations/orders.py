@@ -221,7 +221,7 @@ def read_history(snapshot: Path, *, since: int = 0, patience_s: float = 10.0) ->
         patience_s: how long the server may take.
 
     Raises:
-        MPKernelError: it does not answer, or not so: mpkernel 0.2 keeps no history.
+        MPKernelError: it does not answer, or it is of a version that keeps no history.
     """
     return _ask(ReadHistory(since), snapshot, HistoryPart, _MAX_HISTORY_BYTES, patience_s)
 
