@@ -25,6 +25,7 @@ COMMANDS = {
     "sandbox": "the environments that --sandbox has made for apps",
     "doctor": "check this machine for what mpkernel needs",
     "settings": "show each setting and where it comes from",
+    "metrics": "print a dashboard of Grafana for the metrics of servers",
     "systemd": "print a unit for systemd",
     "completion": "print what completes these commands in a shell",
     "docs": "show the documentation",

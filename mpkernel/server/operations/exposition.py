@@ -3,8 +3,12 @@ text format.
 
 Source: the OpenMetrics specification, 1.0. The textfile collector of a node exporter uses
 Prometheus' own parser. That parser takes `# UNIT` and `# EOF` for comments. It does not know some
-types (info, stateset), time stamps, exemplars and empty lines; these are not written. It sees the
-samples of a counter, which are named `…_total`, without their type.
+types (info, stateset), time stamps, exemplars and empty lines; these are not written.
+
+The two formats describe a counter by different names: OpenMetrics by that of its samples without
+`_total`, Prometheus by the whole name. A text that follows one of them breaks a rule of the other.
+So the type of a counter is not written. Both then read it as a number of unknown type with a help
+text. That it only grows is said by its name.
 """
 
 from __future__ import annotations
@@ -50,11 +54,9 @@ class Exposition:
         for labels, value in samples:
             self._sample(name, labels, value)
 
-    def counters(
-        self, name: str, what: str, samples: Iterable[tuple[Labels, float]], *, unit: str = ""
-    ) -> None:
-        """Numbers that only grow; see `gauges`."""
-        self._begin(name, "counter", what, unit)
+    def counters(self, name: str, what: str, samples: Iterable[tuple[Labels, float]]) -> None:
+        """Numbers that only grow; see `gauges`. Their names end with `_total`."""
+        self._lines.append(f"# HELP {name}_total {what}")
         for labels, value in samples:
             self._sample(f"{name}_total", labels, value)
 
@@ -73,9 +75,7 @@ class Exposition:
         """The whole text."""
         return "\n".join([*self._lines, "# EOF\n"])
 
-    def _begin(
-        self, name: str, kind: Literal["gauge", "counter", "histogram"], what: str, unit: str
-    ) -> None:
+    def _begin(self, name: str, kind: Literal["gauge", "histogram"], what: str, unit: str) -> None:
         self._lines.append(f"# TYPE {name} {kind}")
         if unit:
             self._lines.append(f"# UNIT {name} {unit}")

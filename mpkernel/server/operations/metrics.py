@@ -116,9 +116,8 @@ def _add_apps(page: Exposition, apps: list[AppSnapshot]) -> None:
 
 
 def _add_totals(page: Exposition, prefix: str, totals: list[tuple[Labels, AppTotals]]) -> None:
-    def count(name: str, what: str, value_of: Callable[[AppTotals], int], unit: str = "") -> None:
-        values = [(labels, value_of(one)) for labels, one in totals]
-        page.counters(f"{prefix}_{name}", what, values, unit=unit)
+    def count(name: str, what: str, value_of: Callable[[AppTotals], int]) -> None:
+        page.counters(f"{prefix}_{name}", what, [(labels, value_of(one)) for labels, one in totals])
 
     def time_taken(name: str, what: str, latencies_of: Callable[[AppTotals], Latencies]) -> None:
         values = [(labels, latencies_of(one)) for labels, one in totals]
@@ -137,13 +136,11 @@ def _add_totals(page: Exposition, prefix: str, totals: list[tuple[Labels, AppTot
         "kernel_input_bytes",
         "Bytes that were sent to kernels.",
         lambda one: one.kernel_input_bytes,
-        "bytes",
     )
     count(
         "kernel_output_bytes",
         "Bytes that kernels have sent.",
         lambda one: one.kernel_output_bytes,
-        "bytes",
     )
     time_taken(
         "host_start_seconds",
