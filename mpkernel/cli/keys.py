@@ -10,7 +10,7 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -39,8 +39,8 @@ _NAMES = {
 class Keyboard:
     """The keys of standard input, as long as the block that opened it runs.
 
-    A change of the terminal's size ends a wait, too. Where standard input is no terminal, no key
-    comes.
+    A change of the terminal's size ends a wait, too, and so does `fg` after Ctrl-Z. Where standard
+    input is no terminal, no key comes.
     """
 
     def __init__(self, resized: int) -> None:
@@ -50,24 +50,46 @@ class Keyboard:
 
     @classmethod
     @contextmanager
-    def open(cls) -> Iterator[Self]:
-        """Read single keys, without echo; the terminal is as before at the end."""
+    def open(cls, leave: Callable[[], None], enter: Callable[[], None]) -> Iterator[Self]:
+        """Read single keys, without echo; the terminal is as before at the end, and while Ctrl-Z
+        has stopped the command.
+
+        Args:
+            leave: called before the command stops.
+            enter: called when it goes on.
+        """
         before = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
+
+        def take() -> None:
+            if before is not None:
+                tty.setcbreak(sys.stdin)
+
+        def give_back() -> None:
+            if before is not None:
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+        def stop() -> None:
+            leave()
+            give_back()
+
+        def go_on() -> None:
+            take()
+            enter()
+
         resized, resize = os.pipe()
         os.set_blocking(resize, False)
         earlier = signal.signal(signal.SIGWINCH, lambda *_: None)
         wakeup = signal.set_wakeup_fd(resize, warn_on_full_buffer=False)
         try:
-            if before is not None:
-                tty.setcbreak(sys.stdin)
-            yield cls(resized)
+            take()
+            with _stoppable(stop, go_on):
+                yield cls(resized)
         finally:
             signal.set_wakeup_fd(wakeup)
             signal.signal(signal.SIGWINCH, earlier)
             os.close(resized)
             os.close(resize)
-            if before is not None:
-                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+            give_back()
 
     def keys(self, within_s: float) -> list[str] | None:
         """The keys that are typed now, or next within that time: characters, or names as "page up".
@@ -84,3 +106,30 @@ class Keyboard:
         if not typed:
             return None
         return [_NAMES.get(key, key) for key in _KEY.findall(self._decoder.decode(typed))]
+
+
+@contextmanager
+def _stoppable(leave: Callable[[], None], enter: Callable[[], None]) -> Iterator[None]:
+    """In this block Ctrl-Z stops the command as the shell expects, with the terminal as it was.
+
+    Args:
+        leave: called before the command stops.
+        enter: called when it goes on.
+    """
+
+    def stop(number: int, _: object) -> None:
+        leave()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # it stops here, until somebody sends SIGCONT
+        signal.signal(number, stop)
+        enter()
+
+    earlier = signal.getsignal(signal.SIGTSTP)
+    if earlier is signal.SIG_IGN:  # whoever started the command wants it not to stop
+        yield
+        return
+    signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, earlier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -20,7 +21,7 @@ from mpkernel.server.operations.finding import published_servers
 
 __all__ = ["parser", "run"]
 
-_ALTERNATE, _ORDINARY = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_ALTERNATE, _ORDINARY = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 _HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 _ORDER_KEYS = {
@@ -39,7 +40,8 @@ def parser() -> CommandParser:
     """Of what follows `mpkernel top`."""
     made = CommandParser(
         prog="mpkernel top",
-        description="Show the servers of this user, again and again. Keys: q or Ctrl-C ends; the"
+        description="Show the servers of this user, again and again. Keys: q or Ctrl-C ends,"
+        " Ctrl-Z stops until fg; the"
         " arrows, Page Up, Page Down, Home and End scroll; t sorts by trouble, m by memory, c by"
         " CPU, s by sessions, d by deaths, n by name; / filters by app, state or process id (Enter"
         " keeps the filter, Escape removes it); v shows each session. Where standard output is no"
@@ -78,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
             return _print_json(given.interval)
         if not sys.stdout.isatty():
             return status.show_once(view)
-        with _screen(), Keyboard.open() as keyboard:
+        with _screen(), Keyboard.open(_leave_screen, _enter_screen) as keyboard:
             return _Top(view, keyboard).run(given.interval)
     except KeyboardInterrupt:
         return 0
@@ -96,12 +98,21 @@ def _screen() -> Iterator[None]:
     """Use the terminal's alternate screen; restore it at the end, also when SIGTERM ends the
     command."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    sys.stdout.write(_ALTERNATE)
+    _enter_screen()
     try:
         yield
     finally:
-        sys.stdout.write(_ORDINARY)
         sys.stdout.flush()
+        _leave_screen()
+
+
+# Signal handlers call these, where `sys.stdout` may be in the middle of writing.
+def _enter_screen() -> None:
+    os.write(sys.stdout.fileno(), _ALTERNATE)
+
+
+def _leave_screen() -> None:
+    os.write(sys.stdout.fileno(), _ORDINARY)
 
 
 class _Top:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -115,6 +116,28 @@ def test_top_gives_the_terminal_back_when_it_is_terminated(user: Path) -> None:
         terminal.process.terminate()
         assert terminal.end() == 128 + signal.SIGTERM
         assert terminal.shown.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_top_gives_the_terminal_back_while_it_is_stopped(user: Path) -> None:
+    top = shlex.join([sys.executable, "-m", "mpkernel", "top", "--interval", "60"])
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], user, size=(80, 24)) as terminal:
+        terminal.type(f"{top}\n")
+        terminal.wait_for("no server of this user runs")
+        terminal.type("\x1a")
+        terminal.wait_for("Stopped")
+        assert "\x1b[?25h\x1b[?1049l" in terminal.shown
+        terminal.type("stty -a; echo $((6 * 7))\n")
+        terminal.wait_for("\n42\n")
+        assert " icanon " in terminal.shown
+        assert " echo " in terminal.shown
+        terminal.shown = ""
+        terminal.type("fg\n")
+        terminal.wait_for("\x1b[?1049h")
+        terminal.wait_for("no server of this user runs")
+        terminal.type("q")
+        terminal.wait_for("\x1b[?25h\x1b[?1049l")
+        terminal.type("exit 7\n")
+        assert terminal.end() == 7
 
 
 def test_top_stays_when_there_is_no_server_yet(user: Path) -> None:
