@@ -25,6 +25,7 @@ __all__ = [
     "OURS_SPREAD",
     "OURS_TENS",
     "OURS_UNSTORED",
+    "OURS_VISITORS",
     "Notebooks",
     "process_of",
     "serve",
@@ -39,6 +40,7 @@ OURS_SPREAD = ("mpkernel, 2 processes", "mpkernel, 4 processes")
 OURS_TENS = "mpkernel, 3 processes of 10 tabs"
 OURS_ALONE = "mpkernel, a process for each tab"
 OURS_UNSTORED = "mpkernel, no store"
+OURS_VISITORS = "mpkernel, a confined process for each tab"
 
 _WINDOW_S = 0.75  # a standby follows the one that was taken half a second later
 _QUIET = 0.06
@@ -51,6 +53,10 @@ _SPREADING = {
     OURS_SPREAD[0]: ("--processes-max", "2"),
     OURS_SPREAD[1]: ("--processes-max", "4"),
     OURS_TENS: ("--processes-max", "3", "--sessions-per-process", "10"),
+    OURS_VISITORS: (
+        *("--processes-max", "none", "--sessions-per-process", "1", "--standby", "3"),
+        *("--confine", "files"),
+    ),
     OURS_ALONE: ("--processes-max", "none", "--sessions-per-process", "1", "--standby", "2"),
 }
 _MARIMO = (sys.executable, "-m", "marimo", "run")

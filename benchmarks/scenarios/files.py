@@ -56,9 +56,14 @@ async def our_files(_: Peer, name: str, size: int, count: int) -> Figures:
     """Bytes a second, both ways."""
     rates = {}
     for way, settings in (("first", Settings(recycled_files_bytes=0)), ("again", Settings())):
-        async with HostPool(settings) as pool:
-            rates[f"{name}, {way}"] = await _rate(pool, _leases(pool), False, size, count)
+        rates[f"{name}, {way}"] = await rate_of_files(settings, size, count)
     return rates
+
+
+async def rate_of_files(settings: Settings, size: int, count: int) -> float:
+    """Bytes a second, both ways, in a pool with these settings."""
+    async with HostPool(settings) as pool:
+        return await _rate(pool, _leases(pool), False, size, count)
 
 
 async def marimo_files(_: Peer, name: str, size: int, count: int) -> Figures:

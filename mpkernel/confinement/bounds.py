@@ -22,7 +22,8 @@ def set_bounds(*, alone: bool) -> None:
             and processes of its user anew. If not, those of all that this user runs are counted.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    _lower(resource.RLIMIT_NPROC, MORE_TASKS + (0 if alone else _tasks_of_user()))
+    if alone or os.geteuid() != 0:
+        _lower(resource.RLIMIT_NPROC, MORE_TASKS + (0 if alone else _tasks_of_user()))
     _lower(resource.RLIMIT_FSIZE, LARGEST_FILE_BYTES)
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_CORE, 0)

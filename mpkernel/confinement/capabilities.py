@@ -3,11 +3,10 @@ modes of the files that it can reach."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
-from mpkernel.confinement.landlock import system_call
+from mpkernel.confinement.landlock import libc, system_call
 
 __all__ = ["give_up_capabilities", "permitted_capabilities"]
 
@@ -33,17 +32,16 @@ def give_up_capabilities(before: int) -> None:
     permitted = permitted_capabilities()
     if not permitted:
         return
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     # The first number that the kernel does not know is refused; without CAP_SETPCAP all are, which
     # does no harm: with `no_new_privileges` nothing that is executed gets more than is permitted.
     for number in range(_NUMBERS):
-        if not 1 << number & _KEPT and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
+        if not 1 << number & _KEPT and libc().prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
             break
     kept = permitted & before & _KEPT
     header = struct.pack("=Ii", _VERSION_3, 0)
     data = struct.pack("=6I", kept, kept, 0, kept >> 32, kept >> 32, 0)
-    system_call(_CAPSET[os.uname().machine], ctypes.c_char_p(header), ctypes.c_char_p(data))
+    system_call(_CAPSET[os.uname().machine], header, data)
 
 
 def permitted_capabilities() -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+import msgspec
 
 from mpkernel.confinement.bounds import set_bounds
 from mpkernel.confinement.capabilities import give_up_capabilities, permitted_capabilities
@@ -30,7 +31,7 @@ _SINCE = (
 )
 
 
-class Missing(NamedTuple):
+class Missing(msgspec.Struct, frozen=True):
     """What this machine's kernel lacks for confinement.
 
     Attributes:

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import platform
 import stat
+import struct
 import sys
-from enum import IntFlag
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Access", "Ruleset", "no_new_privileges", "system_call", "version"]
+__all__ = ["Access", "Ruleset", "libc", "no_new_privileges", "system_call", "version"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _GIVE_VERSION = 1
@@ -33,8 +34,9 @@ _OF_NETWORK, _OF_SCOPES = 4, 6
 """The versions from which on Landlock knows TCP ports, and scopes."""
 
 
-class Access(IntFlag):
-    """What can be done with files, by Landlock's numbers."""
+class Access:
+    """What can be done with files, by Landlock's numbers. Not an enumeration: to make one takes a
+    millisecond of each confined process's start, as do structures of ctypes."""
 
     EXECUTE = 1 << 0
     WRITE_FILE = 1 << 1
@@ -69,27 +71,9 @@ class Access(IntFlag):
     OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
 
-_FIRST = Access((1 << 13) - 1)
+_FIRST = (1 << 13) - 1
 _SINCE = {2: Access.REFER, 3: Access.TRUNCATE, 5: Access.IOCTL_DEV}
 """The rights that Landlock knew at first, and those that came later, by version."""
-
-
-class _RulesetAttributes(ctypes.Structure):
-    _fields_ = (
-        ("handled_access_fs", ctypes.c_uint64),
-        ("handled_access_net", ctypes.c_uint64),
-        ("scoped", ctypes.c_uint64),
-    )
-
-
-class _PathBeneath(ctypes.Structure):
-    _pack_ = 1
-    _layout_ = "ms"  # what Python 3.14 and later call a packed layout
-    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
-
-
-class _NetPort(ctypes.Structure):
-    _fields_ = (("allowed_access", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 def version() -> int:
@@ -121,17 +105,16 @@ class Ruleset:
         for since, access in _SINCE.items():
             if known >= since:
                 self._handled |= access
-        attributes = _RulesetAttributes(
-            handled_access_fs=self._handled,
-            handled_access_net=_CONNECT_TCP | _BIND_TCP if tcp and known >= _OF_NETWORK else 0,
-            scoped=_SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if known >= _OF_SCOPES else 0,
+        attributes = struct.pack(
+            "=QQQ",
+            self._handled,
+            _CONNECT_TCP | _BIND_TCP if tcp and known >= _OF_NETWORK else 0,
+            _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if known >= _OF_SCOPES else 0,
         )
         # An older kernel takes the fields that it knows, as long as the others are 0.
-        self._fd = system_call(
-            _CREATE_RULESET, ctypes.byref(attributes), ctypes.sizeof(attributes), 0
-        )
+        self._fd = system_call(_CREATE_RULESET, attributes, len(attributes), 0)
 
-    def allow_path(self, path: str, access: Access) -> None:
+    def allow_path(self, path: str, access: int) -> None:
         """Keep these rights for a file, or for a folder and all that is beneath it. A path that
         leads nowhere is left out: nothing could be done there.
 
@@ -145,8 +128,8 @@ class Ruleset:
         try:
             if not stat.S_ISDIR(os.fstat(fd).st_mode):
                 access &= Access.OF_FILES
-            rule = _PathBeneath(allowed_access=access & self._handled, parent_fd=fd)
-            system_call(_ADD_RULE, self._fd, _PATH_BENEATH, ctypes.byref(rule), 0)
+            rule = struct.pack("=Qi", access & self._handled, fd)
+            system_call(_ADD_RULE, self._fd, _PATH_BENEATH, rule, 0)
         finally:
             os.close(fd)
 
@@ -156,8 +139,8 @@ class Ruleset:
         Raises:
             OSError: the kernel refused.
         """
-        rule = _NetPort(allowed_access=_CONNECT_TCP, port=port)
-        system_call(_ADD_RULE, self._fd, _NET_PORT, ctypes.byref(rule), 0)
+        rule = struct.pack("=QQ", _CONNECT_TCP, port)
+        system_call(_ADD_RULE, self._fd, _NET_PORT, rule, 0)
 
     def restrict(self) -> None:
         """Give the rights up. `no_new_privileges` must have been called.
@@ -190,25 +173,30 @@ def no_new_privileges() -> None:
     Raises:
         OSError: the kernel refused.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+    if libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise _last_error("prctl(PR_SET_NO_NEW_PRIVS)")
 
 
-def system_call(number: int, *arguments: object) -> int:
+@functools.cache
+def libc() -> ctypes.CDLL:
+    """The C library, as the process has it."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
+
+
+def system_call(number: int, *arguments: int | bytes | None) -> int:
     """Call the kernel.
 
     Args:
         number: of the call.
-        arguments: numbers, pointers, None for a null pointer.
+        arguments: numbers, bytes whose address is given, None for a null pointer.
 
     Raises:
         OSError: the kernel refused.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
     converted = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
-    result: int = libc.syscall(ctypes.c_long(number), *converted)
+    result: int = libc().syscall(ctypes.c_long(number), *converted)
     if result < 0:
         raise _last_error(f"system call {number}")
     return result

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import NamedTuple
+
+import msgspec
 
 from mpkernel.confinement.capabilities import permitted_capabilities
+from mpkernel.confinement.landlock import libc
 
 __all__ = ["SHARED_MEMORY", "Namespaces", "take_own_memory"]
 
@@ -25,7 +27,7 @@ _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 
 _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
 
-class Namespaces(NamedTuple):
+class Namespaces(msgspec.Struct, frozen=True):
     """What a process has for itself.
 
     Attributes:
@@ -49,29 +51,28 @@ def take_own_memory(kept: str | None) -> Namespaces:
     Raises:
         OSError: the process has a user namespace of its own now, and no user in it.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     is_root = bool(permitted_capabilities() & 1 << _CAP_SYS_ADMIN)
-    if not (_enter_mount_namespace(libc) if is_root else _enter_user_namespace(libc)):
+    if not (_enter_mount_namespace() if is_root else _enter_user_namespace()):
         return Namespaces(memory=False, users=False)
-    return Namespaces(memory=_mount_own_memory(libc, kept), users=not is_root)
+    return Namespaces(memory=_mount_own_memory(kept), users=not is_root)
 
 
-def _mount_own_memory(libc: ctypes.CDLL, kept: str | None) -> bool:
+def _mount_own_memory(kept: str | None) -> bool:
     if not os.path.isdir(SHARED_MEMORY):
         return False
     # The mounts that follow are to be seen by no other namespace.
-    if not _mount(libc, None, "/", None, _MS_REC | _MS_PRIVATE):
+    if not _mount(None, "/", None, _MS_REC | _MS_PRIVATE):
         return False
     folder = None
     if kept is not None and os.path.dirname(kept) == SHARED_MEMORY:
         folder = os.open(kept, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not _mount(libc, "tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV):
+        if not _mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV):
             return False
         if folder is not None and kept is not None:
             os.mkdir(kept, 0o700)
-            if not _mount(libc, f"/proc/self/fd/{folder}", kept, None, _MS_BIND):
-                libc.umount2(SHARED_MEMORY.encode(), 0)
+            if not _mount(f"/proc/self/fd/{folder}", kept, None, _MS_BIND):
+                libc().umount2(SHARED_MEMORY.encode(), 0)
                 return False
     finally:
         if folder is not None:
@@ -79,18 +80,18 @@ def _mount_own_memory(libc: ctypes.CDLL, kept: str | None) -> bool:
     return True
 
 
-def _enter_mount_namespace(libc: ctypes.CDLL) -> bool:
-    return bool(libc.unshare(_CLONE_NEWNS) == 0)
+def _enter_mount_namespace() -> bool:
+    return bool(libc().unshare(_CLONE_NEWNS) == 0)
 
 
-def _enter_user_namespace(libc: ctypes.CDLL) -> bool:
+def _enter_user_namespace() -> bool:
     """Have this process in a user namespace of its own, as the same user, and in a mount namespace
     of its own."""
     # A process that has changed its user, and executed nothing since, may not write its own maps.
-    if _is_restricted() or libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 1:
+    if _is_restricted() or libc().prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 1:
         return False
     user, group = os.geteuid(), os.getegid()
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
+    if libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
         return False
     for name, text in (
         ("setgroups", "deny"),  # without it, the kernel takes no group
@@ -112,8 +113,6 @@ def _is_restricted() -> bool:
         return False
 
 
-def _mount(
-    libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int
-) -> bool:
+def _mount(source: str | None, target: str, kind: str | None, flags: int) -> bool:
     encoded = [one.encode() if one is not None else None for one in (source, target, kind)]
-    return bool(libc.mount(*encoded, ctypes.c_ulong(flags), None) == 0)
+    return bool(libc().mount(*encoded, ctypes.c_ulong(flags), None) == 0)

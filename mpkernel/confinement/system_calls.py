@@ -20,7 +20,8 @@ import platform
 import socket
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from mpkernel.confinement.landlock import system_call
 
@@ -37,7 +38,7 @@ _INTERNET = (socket.AF_INET, socket.AF_INET6)
 _NETLINK = 16  # socket.AF_NETLINK, which only Linux has
 
 
-class _Numbers(NamedTuple):
+class _Numbers(msgspec.Struct, frozen=True):
     """The numbers of an architecture and of its system calls."""
 
     architecture: int
@@ -67,7 +68,7 @@ _BY_MACHINE = {
 shmat, semget, msgget, mq_open."""
 
 
-class Filter(NamedTuple):
+class Filter(msgspec.Struct, frozen=True):
     """What is refused.
 
     Attributes:
@@ -75,10 +76,6 @@ class Filter(NamedTuple):
     """
 
     only_tcp: bool
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
 def filter_is_known() -> bool:
@@ -95,8 +92,10 @@ def install_filter(wanted: Filter) -> None:
     """
     numbers = _BY_MACHINE[platform.machine()]
     code = b"".join(_instructions(numbers, wanted))
-    program = _Program(len(code) // 8, code)
-    system_call(numbers.seccomp, _SET_MODE_FILTER, 0, ctypes.byref(program))
+    # The kernel takes the number of instructions, and where they are.
+    held = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(held))
+    system_call(numbers.seccomp, _SET_MODE_FILTER, 0, program)
 
 
 def _instructions(numbers: _Numbers, wanted: Filter) -> Iterator[bytes]:
