@@ -27,12 +27,14 @@ rules:
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import select
 import threading
 from collections.abc import Callable
 
+from mpkernel.host.unyielding import receive_now
 from mpkernel.wire.frames import Channel, Frame, FrameDecoder, Message
 
 __all__ = ["ControlPipe"]
@@ -40,6 +42,7 @@ __all__ = ["ControlPipe"]
 _MANAGEMENT = Channel.MANAGEMENT  # looking it up there costs more than comparing with it
 _IN_A_ROW = 8
 """After so many messages in a row for one kernel, that kernel's thread reads."""
+_RECEIVED_BYTES = 16 * 1024
 
 
 class ControlPipe:
@@ -58,6 +61,7 @@ class ControlPipe:
         self._fd = fd
         self._server_fd = server_fd
         self._lock = threading.Lock()  # guards all below, and the decoder
+        self._received = ctypes.create_string_buffer(_RECEIVED_BYTES)
         self._reads = 0
         self._reads_before_wait = 0  # the main thread's
         self._number = 0  # the session that got the last message
@@ -107,7 +111,7 @@ class ControlPipe:
             if self._left or self._fault is not None:
                 frames = self._take_left()
             elif self._reads == self._reads_before_wait:
-                frames = self._read()
+                frames = self._read_now()
             else:
                 return  # a kernel's thread has read it: this thread would have to wait for more
             self._count(frames)
@@ -154,6 +158,16 @@ class ControlPipe:
                 os.close(fd)
         if self._epoll is not None:
             self._epoll.close()
+
+    def _read_now(self) -> list[Frame]:
+        """Read what the main thread was told that there is. Between that and handing it over, no
+        other thread shall get the interpreter's lock: the main thread would wait for it again."""
+        if not self.decoder.is_inside_large_frame:
+            count = receive_now(self._fd, self._received)
+            if count > 0:
+                self._reads += 1
+                return self.decoder.feed(memoryview(self._received)[:count])
+        return self._read()
 
     def _read(self) -> list[Frame]:
         count = os.readv(self._fd, self.decoder.get_buffers())

@@ -45,6 +45,9 @@ Why each rule is there:
   mark.
 - A fork by user code copies a lock that a thread may hold which the child does not have. The child
   must never write to the server: see `forget`.
+- A small frame is sent without giving up the interpreter's lock, see `unyielding`: the thread need
+  not wait for threads that compute before it goes on. One that floods gives the lock up with each
+  frame after the first few, so that others' turn comes.
 - The kernel makes a thread wait only while the Pipe is full. How much a session whose client does
   not read may send is bounded before that, in `windows`.
 """
@@ -56,8 +59,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import get_ident
+from time import monotonic
 from typing import TypeAlias
 
+from mpkernel.host.unyielding import send_now
 from mpkernel.wire.frames import HEADER_BYTES, Channel, encode_header
 from mpkernel.wire.messages import UpMessage, encode
 
@@ -70,6 +75,10 @@ _FRAMES_PER_WRITE = 256
 # write for others for ever.
 _FRAMES_LEFT = 64
 _LOOK_AGAIN_S = 1.0
+_SMALL_BYTES = 4096
+# Writes that follow one another within this time are a flood, from this number on.
+_FLOOD_S = 0.0001
+_FLOOD_WRITES = 16
 
 
 class StreamWriter:
@@ -93,6 +102,8 @@ class StreamWriter:
         self._max_frame_bytes = max_frame_bytes
         self._lock = threading.Lock()
         self._owner = 0  # the thread that took the lock last
+        self._written_at = 0.0
+        self._quick_writes = 0  # how many came within `_FLOOD_S` of the one before
         self._waiting: deque[_Frame | threading.Lock] = deque()  # a lock: see `settle`
         self.forgotten = False
 
@@ -224,6 +235,14 @@ class StreamWriter:
     def _write(self, parts: Sequence[bytes | memoryview], size: int) -> None:
         if self.forgotten:
             return
+        if size <= _SMALL_BYTES and not self._is_flooded():
+            data = b"".join(parts)
+            sent = send_now(self._fd, data)
+            if sent == size:
+                return
+            if sent > 0:
+                size -= sent
+                parts = [memoryview(data)[sent:]]
         # A blocking writev writes everything unless a signal handler ran meanwhile.
         try:
             while (written := os.writev(self._fd, parts)) < size:
@@ -233,6 +252,14 @@ class StreamWriter:
             if self._on_lost is not None:
                 self._on_lost()
             raise
+
+    def _is_flooded(self) -> bool:
+        now = monotonic()
+        if now - self._written_at > _FLOOD_S:
+            self._quick_writes = 0
+        self._written_at = now
+        self._quick_writes += 1
+        return self._quick_writes > _FLOOD_WRITES
 
 
 def _size_of(frames: list[_Frame]) -> int:

@@ -24,7 +24,7 @@ class Backlog:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._parts: deque[memoryview] = deque()
+        self._parts: deque[bytes | memoryview] = deque()
         self.byte_count = 0
 
     def has_room(self, size: int) -> bool:
@@ -36,13 +36,16 @@ class Backlog:
 
         The frame is not copied: a payload may have hundreds of megabytes.
         """
-        of_payload = max(0, written - len(header))
-        for part in (memoryview(header)[written:], memoryview(payload)[of_payload:]):
+        parts: tuple[bytes | memoryview, ...] = (header, payload)
+        if written:
+            of_payload = max(0, written - len(header))
+            parts = (memoryview(header)[written:], memoryview(payload)[of_payload:])
+        for part in parts:
             if part:
                 self._parts.append(part)
                 self.byte_count += len(part)
 
-    def first(self) -> list[memoryview]:
+    def first(self) -> list[bytes | memoryview]:
         """The parts that are to be written next."""
         return list(islice(self._parts, _MOST_PARTS))
 
@@ -52,7 +55,7 @@ class Backlog:
         while count:
             part = self._parts[0]
             if count < len(part):
-                self._parts[0] = part[count:]
+                self._parts[0] = memoryview(part)[count:]  # not copied
                 return
             count -= len(part)
             self._parts.popleft()

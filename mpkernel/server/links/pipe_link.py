@@ -38,6 +38,7 @@ __all__ = ["PipeLink"]
 logger = logging.getLogger(__name__)
 
 _LARGE_FRAME_BYTES_PER_WAKE_UP = 256 * 1024
+_HELD_BYTES = 1024
 _FRAMES_AT_ONCE = 128
 """After so many frames, it is checked whether the loop's turn has time left."""
 
@@ -86,7 +87,8 @@ class PipeLink:
         }
         self._lock = threading.Lock()  # guards all below
         self._backlog = Backlog(backlog_bytes)
-        self._flushing = False
+        self._holding = False  # whether what is sent waits for the end of the loop's pass
+        self._flushing = False  # whether the Pipe had no room
         self._closed = False
         self._sent_count = 0
         try:
@@ -135,23 +137,25 @@ class PipeLink:
         with self._lock:
             if self._closed:
                 return  # its sessions are told of the host's death, not each thread that sends
-            waiting_bytes = self._backlog.byte_count
             may_refuse = refusable and channel is not Channel.MANAGEMENT
-            if waiting_bytes and may_refuse and not self._backlog.has_room(size):
+            if self._flushing and may_refuse and not self._backlog.has_room(size):
                 raise HostUnresponsive(
                     f"the process of {self._name} takes no input:"
-                    f" {waiting_bytes} bytes wait for it",
+                    f" {self._backlog.byte_count} bytes wait for it",
                     remedy="wait until it answers again, or end it",
                 )
             self._sent_count += 1
-            if waiting_bytes:
+            if self._flushing or self._holding:
                 self._backlog.keep(header, payload)
-                return
-            written = self._write([header, payload])
-            if written == size:
-                return
-            self._backlog.keep(header, payload, written=written)
-            if self._flushing:
+                if self._flushing or self._backlog.byte_count < _HELD_BYTES:
+                    return
+                self._write_backlog()
+            else:
+                written = self._write([header, payload])
+                if written == size:
+                    return
+                self._backlog.keep(header, payload, written=written)
+            if not self._backlog.byte_count:
                 return
             self._flushing = True
         self._on_loop(self._start_flushing)
@@ -189,6 +193,8 @@ class PipeLink:
         """Send nothing any more and drop the backlog. From any thread: when it returns, no other
         thread is writing. Idempotent."""
         with self._lock:
+            if self._holding and not (self._flushing or self._closed):
+                self._write_backlog()
             self._closed = True
             self._backlog.clear()
 
@@ -201,6 +207,29 @@ class PipeLink:
         except ConnectionError:
             # The host is gone. Those who watch its process learn of that in another way.
             return sum(len(part) for part in parts)
+
+    def _write_backlog(self) -> None:
+        """Write what the Pipe takes of the backlog. With the lock."""
+        if self._backlog.byte_count:
+            self._backlog.written(self._write(self._backlog.first()))
+
+    def _hold(self) -> None:
+        """Hold what is sent until all those have run whom the frames have woken that were just
+        handed over."""
+        if not self._holding:
+            self._holding = True
+            self._loop.call_soon(self._end_hold)
+
+    def _end_hold(self) -> None:
+        with self._lock:
+            self._holding = False
+            if self._flushing or self._closed:
+                return
+            self._write_backlog()
+            if not self._backlog.byte_count:
+                return
+            self._flushing = True
+        self._start_flushing()
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         if running_loop() is self._loop:
@@ -217,7 +246,7 @@ class PipeLink:
             if self._closed:
                 self._stop_flushing()
                 return
-            self._backlog.written(self._write(self._backlog.first()))
+            self._write_backlog()
             if not self._backlog.byte_count:
                 self._stop_flushing()
 
@@ -278,7 +307,10 @@ class PipeLink:
         """Hand over frames after `count` more bytes were read. Returns False when the descriptor is
         not read any more."""
         try:
-            self._on_frames(decoder.received(count, most_frames=_FRAMES_AT_ONCE))
+            frames = decoder.received(count, most_frames=_FRAMES_AT_ONCE)
+            self._on_frames(frames)
+            if len(frames) > 1:
+                self._hold()
             while decoder.has_frames_left and fd in self._readers and self._turn.has_time_left():
                 self._on_frames(decoder.received(0, most_frames=_FRAMES_AT_ONCE))
         except FrameLost as lost:
