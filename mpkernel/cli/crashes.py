@@ -14,8 +14,9 @@ from mpkernel.amounts import memory
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.cli.screen import Screen, screen
-from mpkernel.cli.tables import Cell, columns, heads, plain, wrapped
+from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.errors import MPKernelError
+from mpkernel.plain_text import plain
 from mpkernel.private_files import crash_directory
 from mpkernel.server.operations.crashes import (
     CrashReport,

@@ -23,6 +23,7 @@ _EXAMPLES = {
     "mpkernel run --examples": "see what it can do",
     "mpkernel run notebooks": "serve a folder of marimo notebooks",
     "mpkernel status": "see what runs",
+    "mpkernel dashboard": "see it in a browser, with curves of the last hour",
     "mpkernel COMMAND --help": "all of a command, with examples",
 }
 

@@ -13,8 +13,9 @@ from mpkernel.amounts import age, memory
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.cli.screen import screen
-from mpkernel.cli.tables import Cell, columns, heads, plain
+from mpkernel.cli.tables import Cell, columns, heads
 from mpkernel.errors import MPKernelError
+from mpkernel.plain_text import plain
 from mpkernel.private_files import sandbox_directory
 from mpkernel.sandboxes import Kept, Store
 

@@ -10,7 +10,8 @@ import psutil
 
 from mpkernel.amounts import age, memory
 from mpkernel.cli.screen import PLAIN, Screen, Style
-from mpkernel.cli.tables import Cell, columns, heads, plain, wrapped
+from mpkernel.cli.tables import Cell, columns, heads, wrapped
+from mpkernel.plain_text import plain
 from mpkernel.server.operations.finding import PublishedServer
 from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
 

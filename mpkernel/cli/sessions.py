@@ -11,8 +11,9 @@ from mpkernel.amounts import age, memory
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser, orders_of
 from mpkernel.cli.screen import Style, screen
-from mpkernel.cli.tables import Cell, columns, heads, plain
+from mpkernel.cli.tables import Cell, columns, heads
 from mpkernel.errors import MPKernelError
+from mpkernel.plain_text import plain
 from mpkernel.private_files import session_directory
 from mpkernel.server.store.listing import StoredInfo, forget, stored_in
 

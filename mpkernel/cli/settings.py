@@ -12,11 +12,12 @@ from mpkernel.cli.flags import take_settings
 from mpkernel.cli.output import as_json, show
 from mpkernel.cli.parsers import similar
 from mpkernel.cli.screen import Screen, Style, screen
-from mpkernel.cli.tables import Cell, columns, heads, plain, wrapped
+from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.sources import Gathered, gather
 from mpkernel.configuration.values import as_text, kind_of
 from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.plain_text import plain
 
 __all__ = ["USAGE", "run"]
 

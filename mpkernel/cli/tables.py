@@ -1,4 +1,4 @@
-"""Text for a terminal: columns, and apps' texts without control characters."""
+"""Text for a terminal: columns, and lines as wide as it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from mpkernel.cli.screen import PLAIN, Screen, Style
 
-__all__ = ["Cell", "columns", "cut", "heads", "plain", "wrapped"]
+__all__ = ["Cell", "columns", "cut", "heads", "wrapped"]
 
 _GAP = "  "
 _LEAST_CHARACTERS = 10
@@ -90,14 +90,6 @@ def cut(text: str, width: int) -> str:
     while text and _width(text) > width - 1:
         text = text[:-1]
     return text + _CUT
-
-
-def plain(text: str) -> str:
-    """A text on one line, without control characters that a terminal would carry out."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
-        for one in text
-    )
 
 
 def _fit(kept: dict[int, int], room: int, flexible: Collection[int], omit: Sequence[int]) -> None:

@@ -19,7 +19,8 @@ from server.operators import OperatedServer, user_directories
 from waiting import until
 
 from mpkernel.amounts import age, memory
-from mpkernel.cli.tables import columns, plain
+from mpkernel.cli.tables import columns
+from mpkernel.plain_text import plain
 
 
 @pytest.fixture

@@ -139,14 +139,14 @@ async def test_an_operator_reads_the_history_with_the_orders_that_were_given(
 
         restart = Restart(str(served), rolling=True, who="ada")
         assert (await give(restart)).done
-        forgotten = await give(Forget(APP, who="bob"))
+        forgotten = await give(Forget(APP, who="bob\nforged " + 200 * "x"))
         assert forgotten == Answer(True, "1 stored session forgotten")
         assert files_in(kept) == []
         told = await asyncio.to_thread(read_history, snapshot)
         says = [(one.who, one.what, one.done) for one in told.orders]
         assert says == [
             ("ada", f"rolling restart of {served}", True),
-            ("bob", f"forget of stored sessions of {APP}", True),
+            ("bob\\nforged " + 89 * "x", f"forget of stored sessions of {APP}", True),
         ]
         logged = [record.getMessage() for record in caplog.records]
         assert any("order of ada: rolling restart of" in text for text in logged)

@@ -16,6 +16,7 @@ metrics        what a metrics file says of a server
 metrics_file   where a node exporter reads it
 exposition     the text format of metrics
 control        a socket that takes orders
+obeying        how an order that concerns an app is carried out
 orders         what can be ordered, and how it is told
 crashes        reports of deaths
 """

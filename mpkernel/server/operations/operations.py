@@ -24,16 +24,16 @@ from typing import Protocol
 from mpkernel.aio.background import BackgroundTask
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
+from mpkernel.plain_text import plain
 from mpkernel.private_files import (
     private_runtime_directory,
     remove_leftovers,
-    session_directory,
 )
-from mpkernel.server.apps.app import App
 from mpkernel.server.operations.control import ControlSocket
 from mpkernel.server.operations.crashes import CrashReports, report_of
 from mpkernel.server.operations.history import History, HistoryPart, OrderRecord
 from mpkernel.server.operations.metrics_file import MetricsFile
+from mpkernel.server.operations.obeying import drain, forget, restart
 from mpkernel.server.operations.observing import Observed, Rates, snapshot_of
 from mpkernel.server.operations.orders import (
     Answer,
@@ -47,7 +47,6 @@ from mpkernel.server.operations.orders import (
 from mpkernel.server.operations.snapshot import PoolSnapshot
 from mpkernel.server.operations.snapshot_file import SnapshotFile
 from mpkernel.server.sessions.base import BaseSession
-from mpkernel.server.store.listing import forget, stored_in
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.server.supervision.usage import Usage
 from shm.names import next_name
@@ -58,6 +57,7 @@ logger = get_logger(__name__)
 
 _INTERVAL_S = 1.0
 _LOOP_PATIENCE_S = 3.0
+_WHO_CHARS = 100
 
 
 class Operated(Observed, Protocol):
@@ -206,25 +206,16 @@ class Operations:
             history = self._history if self._history is not None else History()
             return history.since(request.since)
         if isinstance(request, Forget):
-            answer = self._forget(request.app)
+            answer = forget(self._pool.settings, request.app)
         else:
             answer = self._obey_on(loop, request)
-        who = request.who or "an operator"
-        logger.warning("order of %s: %s: %s", who, request, answer.text)
+        who = plain(request.who[:_WHO_CHARS]) or "an operator"
+        what, says = plain(str(request)), plain(answer.text)
+        logger.warning("order of %s: %s: %s", who, what, says)
         if self._history is not None:
-            record = OrderRecord(time.time(), who, str(request), answer.done, answer.text)
+            record = OrderRecord(time.time(), who, what, answer.done, says)
             self._history.add_order(record)
         return answer
-
-    def _forget(self, app: str) -> Answer:
-        given = self._pool.settings.session_store_directory
-        directory = session_directory() if given is None else Path(given)
-        try:
-            gone, live = forget(one for one in stored_in(directory) if one.app == app)
-        except OSError as error:
-            return Answer(False, f"the sessions that are stored cannot be removed: {error}")
-        says = f"{_many(len(gone), 'stored session')} forgotten"
-        return Answer(True, f"{says}; {len(live)} live, and stay" if live else says)
 
     def _obey_on(self, loop: asyncio.AbstractEventLoop, order: Restart | Drain | Stop) -> Answer:
         """Carry out an order on the loop. Called on a thread of the control socket."""
@@ -264,39 +255,6 @@ class Operations:
             return Answer(False, f"{app.name} has no process {pid}")
         match order:
             case Restart():
-                return _restart(app, pid, rolling=order.rolling)
+                return restart(app, pid, rolling=order.rolling)
             case Drain():
-                return _drain(app, pid)
-
-
-def _restart(app: App, pid: int | None, *, rolling: bool) -> Answer:
-    affected = _affected(app, pid)
-    if rolling and pid is None and app.hosts:
-        app.restart_rolling()
-        return Answer(True, f"{app.name} restarts one process after another: {affected}")
-    had_process = bool(app.hosts)
-    app.restart(pid)
-    if not had_process:
-        return Answer(True, f"{app.name} has no process; one may start now")
-    return Answer(True, f"{app.name} restarts: {affected}")
-
-
-def _drain(app: App, pid: int | None) -> Answer:
-    if not app.hosts:
-        return Answer(True, f"{app.name} has no process")
-    affected = _affected(app, pid)
-    app.replace(pid)
-    where = "a fresh process" if pid is None else "another process"
-    return Answer(True, f"{app.name} drains: {affected}; new sessions get {where}")
-
-
-def _affected(app: App, pid: int | None) -> str:
-    hosts = [host for host in app.hosts if pid in (None, host.pid)]
-    sessions = sum(host.session_count for host in hosts)
-    which = _many(len(hosts), "process") if pid is None else f"process {pid}"
-    return f"{which}, {_many(sessions, 'session')}"
-
-
-def _many(count: int, noun: str) -> str:
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{count} {noun if count == 1 else plural}"
+                return drain(app, pid)
