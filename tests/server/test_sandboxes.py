@@ -15,6 +15,7 @@ from sandboxes.programs import Halted, replaced_uv
 from sandboxes.wheels import write_app, write_c_wheel, write_installed, write_wheel
 
 from mpkernel import Console, Done, Failure, HostPool, PythonClient, Restarted, Settings
+from mpkernel.confinement import landlock
 from mpkernel.errors import SandboxError
 from mpkernel.sandboxes import Store
 from mpkernel.server.operations.observing import Rates, snapshot_of
@@ -91,6 +92,19 @@ async def test_apps_with_two_versions_of_a_package_run_beside_each_other(
     assert one.startswith(f"1.0 {tmp_path}/cache/")
     assert two.startswith(f"2.0 {tmp_path}/cache/")
     assert plain == "No module named 'tiny'"
+
+
+@pytest.mark.skipif(landlock.version() < 6, reason="this kernel cannot confine an app wholly")
+async def test_a_confined_app_reads_its_own_environment_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "apps").mkdir()
+    apps = [app_of(tmp_path / "apps", number) for number in ("1.0", "2.0")]
+    async with HostPool(Settings(sandbox=True, confine="strict")) as pool:
+        clients = await asyncio.gather(*(PythonClient.open(pool, app) for app in apps))
+        one, two = [(await said(client)).split() for client in clients]
+        assert (one[0], two[0]) == ("1.0", "2.0")
+        listing = f"import os; os.listdir({two[1]!r})"
+        assert "Permission denied" in await said(clients[0], listing)
+        assert await said(clients[1], listing) == ""
 
 
 async def test_so_they_do_where_the_package_is_written_in_c(
