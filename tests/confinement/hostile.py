@@ -7,6 +7,7 @@ are: files of the user, the server, sockets that listen.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -43,9 +44,11 @@ def try_all(targets: Targets) -> dict[str, str]:
 def main(kernel: Any) -> None:
     targets: Targets = json.loads(kernel.args)
     found: dict[str, Any] = try_all(targets)
-    found["from a thread: read"] = _from_a_thread(targets)
-    found["from a child: read"] = _from_a_child(targets)
-    found["from a fork: read"] = _from_a_fork(targets)
+    found["by others"] = {
+        "thread": _from_a_thread(targets),
+        "fork": _from_a_fork(targets),
+        "exec": _after_exec(targets),
+    }
     kernel.send(
         json.dumps(
             {
@@ -273,6 +276,22 @@ def _manager(_: Targets) -> None:
         assert list(numbers) == [1, 2]
 
 
+def _dump_core(targets: Targets) -> None:
+    """Where the system writes cores into the current folder, as it does by itself."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _, most = resource.getrlimit(resource.RLIMIT_CORE)
+            resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+            os.chdir(targets["folder"])
+            faulthandler.disable()
+            os.abort()
+        finally:
+            os._exit(1)
+    if not os.WCOREDUMP(os.waitpid(pid, 0)[1]):
+        raise PermissionError("a core is not dumped")
+
+
 ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "read a file of the user": lambda t: _read(t["secret"]),
     "read it by a symbolic link": _by_link,
@@ -282,6 +301,7 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "write a file beside it": _write_beside,
     "cut a file short": _truncate,
     "rename a file": _rename,
+    "dump a core beside it": _dump_core,
     "mount a folder": _mount,
     "mount it in a namespace of its own": _mount_in_own_namespace,
     "see another app's block": lambda t: _see("/dev/shm", t["block"]),
@@ -346,28 +366,34 @@ def forks_until_refused(most: int) -> int:
     return len(children)
 
 
-def _from_a_thread(targets: Targets) -> str:
-    found: list[str] = []
-    thread = threading.Thread(
-        target=lambda: found.append(_came_to(lambda t: _read(t["secret"]), targets))
-    )
+def _from_a_thread(targets: Targets) -> dict[str, str]:
+    found: dict[str, str] = {}
+    thread = threading.Thread(target=lambda: found.update(try_all(targets)))
     thread.start()
     thread.join()
-    return found[0]
+    return found
 
 
-def _from_a_child(targets: Targets) -> str:
-    program = "import sys\ntry: open(sys.argv[1])\nexcept OSError as e: print(type(e).__name__)"
-    program += "\nelse: print('done')"
-    command = [sys.executable, "-c", program, targets["secret"]]
-    return subprocess.check_output(command, text=True).strip()
+def _after_exec(targets: Targets) -> dict[str, str]:
+    program = (
+        "import json, sys, hostile; print(json.dumps(hostile.try_all(json.loads(sys.argv[1]))))"
+    )
+    found: dict[str, str] = json.loads(
+        subprocess.check_output(
+            [sys.executable, "-c", program, json.dumps(targets)], cwd=os.path.dirname(__file__)
+        )
+    )
+    return found
 
 
-def _from_a_fork(targets: Targets) -> str:
+def _from_a_fork(targets: Targets) -> dict[str, str]:
     reads, writes = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(writes, _came_to(lambda t: _read(t["secret"]), targets).encode())
+        os.write(writes, json.dumps(try_all(targets)).encode())  # less than a pipe holds
         os._exit(0)
     os.waitpid(pid, 0)
-    return os.read(reads, 100).decode()
+    os.close(writes)
+    with open(reads, "rb") as pipe:
+        found: dict[str, str] = json.load(pipe)
+    return found
