@@ -343,13 +343,13 @@ def keep_skew_token(manager: Any, token: str) -> None:
 
 def sign_logins_with(secret: str) -> None:
     """Have applications that marimo makes from now on sign the cookies of logins with this secret,
-    unless the environment names one. marimo's own is another one in each process."""
-    if os.environ.get("MARIMO_SESSION_SECRET"):
-        return
-    for name in ("marimo._server.api.auth", "marimo._server.main"):
-        module: Any = importlib.import_module(name)
-        if hasattr(module, "SESSION_SECRET"):
-            module.SESSION_SECRET = type(module.SESSION_SECRET)(secret)
+    or with the one that the environment names. marimo's own is another one in each process."""
+    secret = os.environ.get("MARIMO_SESSION_SECRET") or secret
+    for place in ("marimo._server.api.auth", "marimo._server.main"):
+        module: Any = importlib.import_module(place)
+        for name in ("SESSION_SECRET", "RANDOM_SECRET"):  # the latter before marimo 0.24
+            if (own := getattr(module, name, None)) is not None:
+                setattr(module, name, type(own)(secret))
 
 
 def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:

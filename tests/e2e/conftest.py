@@ -55,8 +55,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fidelity-table", type=Path, help="write the table of fidelity here")
-    parser.addoption("--picture", type=Path, help="write README's picture here")
-    parser.addoption("--dashboard-pictures", type=Path, help="write them into this folder")
+    parser.addoption("--pictures", type=Path, help="write those of the docs into this folder")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def notebook_dir(tmp_path: Path) -> Path:
     """A copy of the test notebooks that the test may change."""
     return Path(shutil.copytree(NOTEBOOKS, tmp_path / "notebooks"))
+
+
+@pytest.fixture
+def pictures(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
+    """The folder where the pictures of the documentation go."""
+    folder: Path | None = pytestconfig.getoption("pictures")
+    return folder if folder is not None else tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 
 The pictures of its page in the documentation can be made again:
 
-python -m pytest tests/e2e/test_dashboard.py --dashboard-pictures mpkernel/docs
+python -m pytest tests/e2e/test_dashboard.py --pictures mpkernel/docs
 """
 
 from __future__ import annotations
@@ -131,12 +131,6 @@ async def other_pid(tab: Tab, before: int) -> int:
         while (pid := await pid_of(tab)) == before:
             await asyncio.sleep(0.05)
     return pid
-
-
-@pytest.fixture
-def pictures(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
-    """The folder where the pictures go."""
-    return pytestconfig.getoption("dashboard_pictures") or tmp_path
 
 
 async def test_fifty_apps_with_500_sessions_cost_it_a_twentieth_of_a_processor(

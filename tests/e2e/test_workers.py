@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e.events import EventsTab
+from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, http_client
 from httpx import HTTPStatusError
 from websockets.exceptions import WebSocketException
@@ -166,6 +166,7 @@ async def test_tabs_of_one_browser_share_their_values_whichever_process_accepts_
                 await beside.close()
 
 
+@needs_server_sent_events
 async def test_files_uploads_and_events_go_through_another_process(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         first, second = workers_of(server)
