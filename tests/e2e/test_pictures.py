@@ -1,9 +1,9 @@
-"""The pictures in README and in the documentation are of the running product, and can be made again:
+"""The pictures in README and the documentation are of the running product, and can be made again:
 
 python -m pytest tests/e2e/test_pictures.py --pictures mpkernel/docs
 
-- banner: an example notebook just after its process was killed: the slider stands where it stood, and
-  the banner says what happened;
+- banner: an example notebook just after its process was killed: the slider stands where it stood,
+  and the banner says what happened;
 - gallery: the six examples;
 - top: `mpkernel top`, of a server with some of them open.
 """
@@ -60,7 +60,7 @@ async def test_a_page_that_came_back(browser: Browser, pictures: Path) -> None:
 
 
 async def test_the_gallery_and_top(browser: Browser, pictures: Path, tmp_path: Path) -> None:
-    context = await browser.new_context(viewport={"width": 1280, "height": 1000})
+    context = await browser.new_context(viewport={"width": 1280, "height": 1090})
     page = await context.new_page()
     run_dir = tmp_path / "run"
     run_dir.mkdir(mode=0o700)
@@ -98,7 +98,8 @@ def frame_of_top(folder: Path, run_dir: Path) -> str:
 def html_of(frame: str) -> str:
     """Text with the colors of a terminal, as a page."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(frame.replace("\x1b[K", "")))
+    text = re.sub(r"\x1b\[K|\r", "", frame)
+    console.print(Text.from_ansi(text), no_wrap=True, crop=False)
     body = console.export_html(inline_styles=True, code_format="{code}", theme=MONOKAI)
     style = "background: #0c0c0c; color: #d9d9d9; padding: 12px; display: inline-block; margin: 0"
     return f'<pre style="{style}; font: 13px monospace">{body}</pre>'
