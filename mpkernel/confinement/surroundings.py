@@ -10,7 +10,7 @@ import sys
 from multiprocessing import context
 from typing import TYPE_CHECKING
 
-__all__ = ["move_in", "offer_managers"]
+__all__ = ["move_in", "offer_managers", "own_cache"]
 
 if TYPE_CHECKING:
     from multiprocessing.managers import SyncManager
@@ -26,6 +26,13 @@ _NAMED = {
     "MPLCONFIGDIR": "matplotlib",
 }
 
+_has_moved = False
+
+
+def own_cache() -> str | None:
+    """The folder for caches of this process; None if it is not confined."""
+    return os.environ["XDG_CACHE_HOME"] if _has_moved else None
+
 
 def move_in(home: str) -> None:
     """Have this process, and what it starts, use this folder, which exists.
@@ -33,6 +40,8 @@ def move_in(home: str) -> None:
     Raises:
         OSError: the folder cannot be used.
     """
+    global _has_moved
+    _has_moved = True
     if site.ENABLE_USER_SITE:
         os.environ.setdefault("PYTHONUSERBASE", site.getuserbase())  # was found by means of HOME
     for variable, name in _NAMED.items():

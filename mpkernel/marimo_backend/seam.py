@@ -15,6 +15,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mpkernel.errors import UnsupportedMarimo
@@ -26,6 +27,7 @@ __all__ = [
     "SUPPORTED",
     "as_starlette",
     "asks_for_sandboxes",
+    "cache_elsewhere",
     "cells_of",
     "cells_of_file",
     "check_marimo",
@@ -186,6 +188,14 @@ def greet_with(greeting: Callable[[str, bool], None]) -> None:
     module: Any = importlib.import_module(SERVER_NAMES["print_startup"])
     module.print_startup = start
     module.print_shutdown = lambda: None
+
+
+def cache_elsewhere(folder: str) -> None:
+    """Have caches that cannot be written beside their notebook lie in this folder. Without this,
+    they would lie in the current directory. A marimo that has no such setting is left as it is."""
+    module: Any = importlib.import_module("marimo._save.stores.file")
+    if hasattr(module, "FALLBACK_SAVE_PATH"):
+        module.FALLBACK_SAVE_PATH = Path(folder)
 
 
 def replace_random_filename(function: Any) -> None:

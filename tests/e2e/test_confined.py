@@ -3,6 +3,7 @@ may not do is said in its cell."""
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,47 @@ def _(mo, os, traceback):
 
 @app.cell
 def _(mo):
+    with mo.persistent_cache("named"):
+        cube = 27
+    mo.plain_text(f"cached: {cube} end")
+    return
+
+
+@app.cell
+def _(mo):
+    import tempfile
+
+    import duckdb
+    import matplotlib.pyplot as plt
+    import polars
+
+    frame = polars.DataFrame({"a": [1, 2, 3]})
+    with tempfile.TemporaryDirectory() as folder:
+        frame.write_parquet(folder + "/a.parquet")
+        total = duckdb.sql(f"select sum(a) from '{folder}/a.parquet'").fetchall()[0][0]
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    mo.vstack([mo.plain_text(f"sum: {total} end"), figure])
+    return
+
+
+@app.cell
+def _(mo):
+    upload = mo.ui.file(label="Upload")
+    upload
+    return (upload,)
+
+
+@app.cell
+def _(mo, upload):
+    content = upload.contents() or b"nothing"
+    download = mo.download(data=content, filename="again.bin")
+    mo.vstack([mo.plain_text(f"uploaded: {len(content)} bytes end"), download])
+    return
+
+
+@app.cell
+def _(mo):
     image = mo.image(b"\\x89PNG" + bytes(100_000))
     mo.plain_text(f"image: {image.text[:60]} end")
     return
@@ -70,6 +112,10 @@ async def test_a_notebook_runs_confined_from_a_standby(tmp_path: Path, level: st
             await tab.wait_for(f"told: mpkernel: this app is confined (confine={level})")
             await tab.wait_for("@file/100004-")
             assert f"pid: {standby.pid} end" in tab.text
+            await tab.wait_for("cached: 27 end")
+            await tab.wait_for("sum: 6 end")
+            await tab.set_ui("Upload", [["some.bin", base64.b64encode(bytes(1234)).decode()]])
+            await tab.wait_for("uploaded: 1234 bytes end")
             await until_async(lambda: f"confined: {level}" in status())  # written once a second
 
 

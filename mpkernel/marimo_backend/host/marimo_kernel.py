@@ -7,12 +7,14 @@ trusts its server. marimo's messages to the page are bytes already.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import queue
 import threading
 from collections import deque
 from typing import Any, NamedTuple
 
+from mpkernel.confinement.surroundings import own_cache
 from mpkernel.host import console
 from mpkernel.host.garbage import no_garbage_collection
 from mpkernel.host.hosted_kernel import HostedKernel
@@ -86,6 +88,9 @@ def _prepare_process() -> None:
         seam.host("register_formatters")()
         console.install(make_proxy)
         file_storage.store_by_session()
+        cache = own_cache()
+        if cache is not None:
+            seam.cache_elsewhere(os.path.join(cache, "marimo"))
         restoring.restore_elements()
         name_embedded_apps()
         interrupts.interrupt_commands()
