@@ -177,14 +177,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             removed. Default 10,000.
         session_store_bytes: how many bytes they may have together. If they have more, the oldest
             are removed. Default 1 GiB.
-        watch_interval_s: how often the server looks at what processes use. Default 1; None: it
-            never looks, and the settings from `memory_soft_bytes` to `max_age_s` have no effect.
+        watch_interval_s: how often the server looks at what processes use; at a process that has
+            computed nothing lately and has no bound on its memory, four times less often. Default
+            1; None: it never looks, and the settings from `memory_soft_bytes` to `max_age_s` have
+            no effect.
         memory_soft_bytes: resident memory of a process and of all that it started, summed (memory
             that forked processes share counts once for each). Over it, the process gets no new
             sessions until it uses a tenth less than this. Default None: no bound.
         memory_hard_bytes: resident memory, summed in the same way. Over it, the process is ended
             and started again, and its sessions come back. Default None: no bound.
-        ping_interval_s: how often a process is asked whether it still answers. Default 5.
+        ping_interval_s: how often a process is asked whether it still answers; one that has
+            computed nothing lately and has no bound on its memory, four times less often. Default
+            5.
         ping_timeout_s: a process that has not answered for this long, and has computed nothing
             meanwhile, is ended and started again. So is one that a debugger has stopped: use None
             while you debug. Default 60; None: no process is asked.

@@ -18,7 +18,7 @@ from ..suite import Run
 
 _APPS = 40
 _TABS = 5
-_SETTLED_AFTER_S = 2.0
+_SETTLED_AFTER_S = 6.0
 
 
 def run(run: Run) -> list[Measure]:

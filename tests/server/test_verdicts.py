@@ -220,6 +220,43 @@ class TestPings:
         assert not watch_with(ping_timeout_s=None).ping_is_due(1000)
 
 
+class TestRest:
+    def sampled_at(self, watch: HostWatch, *, computes_from: int) -> list[int]:
+        """The turns, of 40, in which a host is sampled that does nothing until this one."""
+        watch.ponged(watch.pinged(0))
+        sampled = []
+        for turn in range(40):
+            if watch.sample_is_due():
+                watch.sampled(used(turn, cpu_s=max(0, turn - computes_from)))
+                sampled.append(turn)
+        return sampled
+
+    def test_a_host_that_computes_nothing_is_sampled_in_each_fourth_turn(self) -> None:
+        sampled = self.sampled_at(watch_with(), computes_from=40)
+        assert sampled == [*range(5), *range(8, 40, 4)]
+
+    def test_when_it_computes_again_it_is_sampled_in_every_turn(self) -> None:
+        sampled = self.sampled_at(watch_with(), computes_from=22)
+        assert sampled == [*range(5), 8, 12, 16, 20, *range(24, 40)]
+
+    @pytest.mark.parametrize("limit", ["memory_soft_bytes", "memory_hard_bytes"])
+    def test_with_a_limit_on_its_memory_it_is_sampled_in_every_turn(self, limit: str) -> None:
+        sampled = self.sampled_at(watch_with(**{limit: 100}), computes_from=40)
+        assert sampled == [*range(40)]
+
+    def test_while_a_ping_is_not_answered_it_is_sampled_in_every_turn(self) -> None:
+        watch = watch_with()
+        self.sampled_at(watch, computes_from=40)
+        watch.pinged(40)
+        assert all(watch.sample_is_due() for _ in range(10))
+
+    def test_its_pings_have_four_times_the_distance(self) -> None:
+        watch = watch_with(ping_interval_s=5.0)
+        self.sampled_at(watch, computes_from=40)
+        assert not watch.ping_is_due(19)
+        assert watch.ping_is_due(20)
+
+
 class TestOutgrown:
     @pytest.mark.parametrize(
         ("limit", "below", "over"),

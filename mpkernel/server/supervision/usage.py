@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -96,7 +96,10 @@ class Sampler:
         self.unmeasured: dict[int, Exception] = {}
 
     def sample(
-        self, hosts: Mapping[int, int], own: Mapping[int, int] = MappingProxyType({})
+        self,
+        hosts: Mapping[int, int],
+        own: Mapping[int, int] = MappingProxyType({}),
+        due: Container[int] | None = None,
     ) -> dict[int, Usage]:
         """What each host uses now. A host is left out if it has ended, if its process id belongs to
         another process by now, or if this user may not look at it.
@@ -106,6 +109,8 @@ class Sampler:
                 leads a process session of its own.
             own: the host's own process, for those that were started by a wrapper. Default: all are
                 their own.
+            due: the process ids of the hosts that are measured; of the others, only their processes
+                are looked up. Default: all are measured.
 
         Raises:
             OSError: the process table could not be read.
@@ -118,6 +123,8 @@ class Sampler:
         usages = {}
         unmeasured: dict[int, Exception] = {}
         for pid, created in hosts.items():
+            if due is not None and pid not in due:
+                continue
             try:
                 usages[pid] = self._measure(
                     pid, created, own.get(pid, pid), groups.get(pid, []), taken_at

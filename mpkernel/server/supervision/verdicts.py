@@ -5,6 +5,9 @@
     no pong, and no CPU time used  RESTART: it is stopped or blocked; one that computes is only busy
     threads, descriptors, age      REPLACE: it still works, so its sessions may stay until they end
 
+It also decides how often a host is looked at and pinged: a host that computes nothing is left alone
+for longer, so that a server of many idle apps has little to do.
+
 It has no clock and no process of its own: `watchdog` gives it the samples, and `host` and `app`
 carry out what it decides.
 """
@@ -27,6 +30,10 @@ _RELIEF = 0.9
 # computes uses more, however slow the machine is.
 _SHARE_OF_THE_LIVING = 0.005
 _STEPS_OF_A_HANG = 4
+_STILL_SAMPLES = 4
+_REST = 4
+"""A host is at rest after `_STILL_SAMPLES` samples in a row that show no CPU time used. Then it is
+sampled and pinged `_REST` times less often."""
 
 
 class Action(enum.Enum):
@@ -82,6 +89,8 @@ class HostWatch:
         self._is_answered = True
         self._alive_at = born_at  # when a ping was sent, or the host was last seen to compute since
         self._alive_cpu_s = 0.0  # the CPU time that it had used at `_alive_at`
+        self._still_samples = 0  # how many in a row show no CPU time used
+        self._turns_left_out = 0
 
     @property
     def history(self) -> tuple[Usage, ...]:
@@ -93,9 +102,21 @@ class HostWatch:
         """When the last ping was sent."""
         return self._pinged_at
 
+    def sample_is_due(self) -> bool:
+        """Whether to take a sample in this turn of the watchdog. To be asked once in each."""
+        self._turns_left_out += 1
+        if self._is_at_rest and self._turns_left_out < _REST:
+            return False
+        self._turns_left_out = 0
+        return True
+
     def sampled(self, usage: Usage) -> list[Verdict]:
         """Take a sample, and give the verdicts that follow from it."""
-        since_last_s = usage.taken_at - self._history[-1].taken_at if self._history else 0.0
+        since_last_s = 0.0
+        if self._history:
+            last = self._history[-1]
+            since_last_s = usage.taken_at - last.taken_at
+            self._still_samples = self._still_samples + 1 if usage.cpu_s == last.cpu_s else 0
         self._history.append(usage)
         self.cpus = cpus_of(self._history)
         if self._is_ended:
@@ -113,7 +134,8 @@ class HostWatch:
         settings = self._settings
         if settings.ping_timeout_s is None or not self._is_answered:
             return False
-        return now - self._pinged_at >= settings.ping_interval_s
+        interval_s = settings.ping_interval_s * (_REST if self._is_at_rest else 1)
+        return now - self._pinged_at >= interval_s
 
     def pinged(self, now: float) -> int:
         """Say that a ping is about to be sent. Returns its number."""
@@ -129,6 +151,18 @@ class HostWatch:
             return False
         self._is_answered = True
         return True
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether it may be left alone for longer. A limit on memory is to be kept within a turn,
+        whatever the host begins to do; and if a ping is not answered, its CPU time is needed."""
+        settings = self._settings
+        return (
+            self._still_samples >= _STILL_SAMPLES
+            and self._is_answered
+            and settings.memory_soft_bytes is None
+            and settings.memory_hard_bytes is None
+        )
 
     def _over_hard_limit(self, usage: Usage) -> Verdict | None:
         limit = self._settings.memory_hard_bytes

@@ -6,8 +6,9 @@
                      ├─▶ on_verdict(host, verdict)
                      └─▶ host.ping(number) ···▶ the host ···▶ HostWatch.ponged(number)
 
-One sample is taken at a time; the next is due an interval after the end of the last. `usage` says
-what a sample is, and `verdicts` what follows from it.
+One sample is taken at a time; the next is due an interval after the end of the last. Hosts that
+compute nothing are left out of most samples. `usage` says what a sample is, and `verdicts` what
+follows from it.
 """
 
 from __future__ import annotations
@@ -145,12 +146,20 @@ class Watchdog(Generic[HostT]):
 
     async def _sample(self) -> dict[HostT, Usage]:
         """A sample by host, not by process id: at its end, another host may have the same id."""
-        pids = {host: watched.pid for host, watched in self._watched.items()}
+        pids = {
+            host: watched.pid
+            for host, watched in self._watched.items()
+            if watched.watch.sample_is_due()
+        }
+        if not pids:
+            return {}
         hosts = {watched.pid: watched.created_at for watched in self._watched.values()}
         own = {one.pid: one.own_pid for one in self._watched.values() if one.own_pid != one.pid}
         loop = asyncio.get_running_loop()
         try:
-            usages = await loop.run_in_executor(self._thread, self._sampler.sample, hosts, own)
+            usages = await loop.run_in_executor(
+                self._thread, self._sampler.sample, hosts, own, frozenset(pids.values())
+            )
         except (OSError, RuntimeError, psutil.Error) as error:  # no descriptor, thread or /proc
             if not self._is_failing:
                 logger.warning("hosts cannot be watched for now: %s", error)
