@@ -203,10 +203,11 @@ def confinement_line(facts: Facts) -> Line:
         return warn("confinement", lacking.what, "use Linux 6.12 or later")
     if lacking.all:
         return ok("confinement", f"apps cannot be confined here: {lacking.what}")
+    memory = "have a" if facts.own_memory else "have no"
     return ok(
         "confinement",
-        f"Landlock {facts.landlock}: {lacking.what or 'apps can be confined'}; confine is"
-        f" {facts.software.confine}",
+        f"Landlock {facts.landlock}: {lacking.what or 'apps can be confined'}, and {memory}"
+        f" /dev/shm of their own for multiprocessing; confine is {facts.software.confine}",
     )
 
 

@@ -106,6 +106,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         memory_available_bytes: what the machine can still give; None if that cannot be told.
         landlock: the version of Landlock in this kernel; 0 for none.
+        own_memory: whether a confined process can have a `/dev/shm` of its own.
         pidfd_error: why a pidfd cannot be had; None when it can.
         socket_bytes: what a Pipe holds that was asked to hold `ASKED_SOCKET_BYTES`; None if none
             could be made.
@@ -123,6 +124,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: CgroupLimits
     memory_available_bytes: int | None = None
     landlock: int = 0
+    own_memory: bool = False
     pidfd_error: str | None = None
     socket_bytes: int | None = None
     pipe_bytes: int | None = None

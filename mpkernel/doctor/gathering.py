@@ -11,6 +11,7 @@ import os
 import platform
 import resource
 import socket
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -35,6 +36,7 @@ __all__ = ["gather"]
 
 _SHM = "/dev/shm"
 _PROBE_BYTES = 1024 * 1024
+_PATIENCE_S = 10.0
 
 
 def gather(*, sweep: bool = False) -> Facts:
@@ -53,6 +55,7 @@ def gather(*, sweep: bool = False) -> Facts:
         cgroup=cgroup_limits(),
         memory_available_bytes=_memory_available(),
         landlock=version(),
+        own_memory=_own_memory(),
         pidfd_error=_pidfd_error(),
         socket_bytes=_socket_bytes(),
         pipe_bytes=_pipe_bytes(),
@@ -222,6 +225,25 @@ def _memory_available() -> int | None:
         return int(psutil.virtual_memory().available)
     except OSError:
         return None
+
+
+def _own_memory() -> bool:
+    """A process tries it, since each kind of system forbids it in its own way."""
+    program = "from mpkernel.confinement.own_memory import take_own_memory as take"
+    program += "\nraise SystemExit(not take(None).memory)"
+    path = os.pathsep.join(filter(None, sys.path))
+    try:
+        tried = subprocess.run(
+            [interpreter(), "-c", program],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except (OSError, HostStartError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
 
 
 def _pidfd_error() -> str | None:

@@ -90,6 +90,11 @@ def test_what_the_kernel_cannot_forbid_matters_to_who_wants_it(
     assert found.level == level
 
 
+@pytest.mark.parametrize(("own_memory", "says"), [(True, "have a /dev/shm"), (False, "have no /d")])
+def test_it_is_said_whether_a_confined_app_has_shared_memory(own_memory: bool, says: str) -> None:
+    assert says in line("confinement", landlock=6, own_memory=own_memory).says
+
+
 def test_the_facts_of_this_host_make_the_same_lines() -> None:
     names = [line.name for line in lines_of(HEALTHY)]
     assert [line.name for line in lines_of(gather())] == names
