@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +28,8 @@ from shm import BlockNotFound
 Level = Literal["off", "files", "strict"]
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PAGE = ROOT / "mpkernel" / "docs" / "security.md"
 
 ALWAYS = {
     "connect by TCP to a port that is allowed",
@@ -46,6 +50,12 @@ NOT_WITH_STRICT = {
     "take twice the machine's memory",
 }
 """What it can do unless it is confined with `strict`."""
+
+WRAPPED = (ALWAYS | NOT_WITH_STRICT | {"use System V shared memory"}) - {
+    "connect by TCP",
+    "connect by TCP to a port that is allowed",
+}
+"""What an app can do behind the wrapper of the page; networks and shared memory are its own."""
 
 UNSURE = {
     "dump a core beside it",
@@ -158,6 +168,17 @@ def test_a_hostile_app(
     outcome = outcomes[level]["found"][attempt]
     can = attempt in ALWAYS or (level == "files" and attempt in NOT_WITH_STRICT)
     assert (outcome == "done") == can, outcome
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="there is no bubblewrap")
+def test_an_app_behind_the_recipe_with_bubblewrap(app: Path, targets: Targets) -> None:
+    """The recipe of the page, which shows the app its own folder and Python, too."""
+    (recipe,) = re.findall(r'launch_wrapper = "(bwrap [^"]+)"', PAGE.read_text("utf-8"))
+    for shown in (sys.base_prefix, sys.prefix, str(ROOT), str(app.parent)):
+        recipe += f" --ro-bind {shown} {shown}"
+    found = asyncio.run(tried(app, Settings(launch_wrapper=recipe), fresh(targets)))["found"]
+    done = {name for name in ATTEMPTS if found[name] == "done"}
+    assert done - UNSURE == WRAPPED - UNSURE
 
 
 @pytest.mark.parametrize("who", ["thread", "fork", "exec"])
