@@ -6,7 +6,8 @@
                      └─▶ HostConsole ─▶ back to the process, which knows whose text it is
 
 link           what every connection to a process offers
-pipe_link      the one over two Pipes: sends from any thread, reads on the loop, never blocks it
+pipe_link      the one over two Pipes: reads on the loop, never blocks it
+pipe_sender    its sending half: from any thread, never blocks it
 backlog        what a Pipe has not taken yet
 console_relay  a thread that reads what processes write to their descriptors 1 and 2
 console_source  reads one of these descriptors, and writes its text to the log

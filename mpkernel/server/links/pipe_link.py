@@ -1,11 +1,10 @@
 """`PipeLink`: the server's ends of a host's two Pipes. Sends from any thread, reads on the loop.
 
-Nothing here blocks. A send writes what the Pipe takes at once, and keeps the rest in a bounded
-`backlog` that the loop flushes. When a Pipe can be read, it is read once, or as far as one part of
-a large frame, and as many frames are handed over as the loop's turn has time for (`aio.turns`). The
-Pipe is not watched until the rest has been handed over, a few milliseconds later, so a process that
-floods it has to wait. So no host takes the time of the others, neither with large frames nor with
-many small ones.
+Nothing here blocks. How frames are sent is the matter of `pipe_sender`. When a Pipe can be read, it
+is read once, or as far as one part of a large frame, and as many frames are handed over as the
+loop's turn has time for (`aio.turns`). The Pipe is not watched until the rest has been handed over,
+a few milliseconds later, so a process that floods it has to wait. So no host takes the time of the
+others, neither with large frames nor with many small ones.
 
 The descriptors are read with `readv` into the frame decoder's own buffer, never through
 `Connection.recv*`: uvloop sets O_NONBLOCK on what it watches, and `recv_bytes` then loses what it
@@ -22,23 +21,19 @@ import logging
 import os
 import sys
 import termios
-import threading
-from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
-from mpkernel.aio.loops import running_loop
 from mpkernel.aio.turns import turn_of
-from mpkernel.errors import HostUnresponsive, ProtocolError
-from mpkernel.server.links.backlog import Backlog
+from mpkernel.errors import ProtocolError
 from mpkernel.server.links.link import LinkEvents
-from mpkernel.wire.frames import Channel, FrameDecoder, FrameLost, encode_header
+from mpkernel.server.links.pipe_sender import PipeSender
+from mpkernel.wire.frames import Channel, FrameDecoder, FrameLost
 
 __all__ = ["PipeLink"]
 
 logger = logging.getLogger(__name__)
 
 _LARGE_FRAME_BYTES_PER_WAKE_UP = 256 * 1024
-_HELD_BYTES = 1024
 _FRAMES_AT_ONCE = 128
 """After so many frames, it is checked whether the loop's turn has time left."""
 
@@ -79,18 +74,17 @@ class PipeLink:
         self._turn = turn_of(loop)
         self._left_bytes: dict[int, int] | None = None  # by descriptor, what a dead host left
         self._received_bytes = 0
-        self._max_frame_bytes = max_frame_bytes
-        self._control_fd = control.fileno()
+        self._sender = PipeSender(
+            name,
+            control.fileno(),
+            loop,
+            backlog_bytes=backlog_bytes,
+            max_frame_bytes=max_frame_bytes,
+        )
         self._readers = {
             control.fileno(): FrameDecoder(max_frame_bytes=max_frame_bytes),
             stream.fileno(): FrameDecoder(max_frame_bytes=max_frame_bytes),
         }
-        self._lock = threading.Lock()  # guards all below
-        self._backlog = Backlog(backlog_bytes)
-        self._holding = False  # whether what is sent waits for the end of the loop's pass
-        self._flushing = False  # whether the Pipe had no room
-        self._closed = False
-        self._sent_count = 0
         try:
             for fd in self._readers:
                 os.set_blocking(fd, False)
@@ -102,12 +96,12 @@ class PipeLink:
     @property
     def backlog_bytes(self) -> int:
         """Bytes that the Pipe has not taken yet."""
-        return self._backlog.byte_count
+        return self._sender.backlog_bytes
 
     @property
     def sent_count(self) -> int:
         """How many frames were sent, or wait for the Pipe."""
-        return self._sent_count
+        return self._sender.sent_count
 
     @property
     def whole_bytes(self) -> int:
@@ -130,35 +124,12 @@ class PipeLink:
             HostUnresponsive: the backlog is full; nothing of the frame was sent.
             ProtocolError: the frame is over the maximum size.
         """
-        header = encode_header(
-            channel, session, len(payload), max_frame_bytes=self._max_frame_bytes
-        )
-        size = len(header) + len(payload)
-        with self._lock:
-            if self._closed:
-                return  # its sessions are told of the host's death, not each thread that sends
-            may_refuse = refusable and channel is not Channel.MANAGEMENT
-            if self._flushing and may_refuse and not self._backlog.has_room(size):
-                raise HostUnresponsive(
-                    f"the process of {self._name} takes no input:"
-                    f" {self._backlog.byte_count} bytes wait for it",
-                    remedy="wait until it answers again, or end it",
-                )
-            self._sent_count += 1
-            if self._flushing or self._holding:
-                self._backlog.keep(header, payload)
-                if self._flushing or self._backlog.byte_count < _HELD_BYTES:
-                    return
-                self._write_backlog()
-            else:
-                written = self._write([header, payload])
-                if written == size:
-                    return
-                self._backlog.keep(header, payload, written=written)
-            if not self._backlog.byte_count:
-                return
-            self._flushing = True
-        self._on_loop(self._start_flushing)
+        self._sender.send(channel, session, payload, refusable=refusable)
+
+    def close_sending(self) -> None:
+        """Send nothing any more and drop the backlog. From any thread: when it returns, no other
+        thread is writing. Idempotent."""
+        self._sender.close_sending()
 
     def drain(self) -> bool:
         """Read what a dead host left in the Pipes, up to the last byte that it wrote, and no more:
@@ -183,76 +154,9 @@ class PipeLink:
     def close(self) -> None:
         """Send nothing any more, drop the backlog and stop watching the descriptors. On the loop's
         thread. Idempotent."""
-        self.close_sending()
+        self._sender.close()
         for fd in list(self._readers):
             self._stop_reading(fd)
-        if self._flushing:
-            self._stop_flushing()
-
-    def close_sending(self) -> None:
-        """Send nothing any more and drop the backlog. From any thread: when it returns, no other
-        thread is writing. Idempotent."""
-        with self._lock:
-            if self._holding and not (self._flushing or self._closed):
-                self._write_backlog()
-            self._closed = True
-            self._backlog.clear()
-
-    def _write(self, parts: Sequence[bytes | memoryview]) -> int:
-        """Returns how many bytes the Pipe took. If the host is gone, all bytes count as taken."""
-        try:
-            return os.writev(self._control_fd, parts)
-        except BlockingIOError:
-            return 0
-        except ConnectionError:
-            # The host is gone. Those who watch its process learn of that in another way.
-            return sum(len(part) for part in parts)
-
-    def _write_backlog(self) -> None:
-        """Write what the Pipe takes of the backlog. With the lock."""
-        if self._backlog.byte_count:
-            self._backlog.written(self._write(self._backlog.first()))
-
-    def _hold(self) -> None:
-        """Hold what is sent until all those have run whom the frames have woken that were just
-        handed over."""
-        if not self._holding:
-            self._holding = True
-            self._loop.call_soon(self._end_hold)
-
-    def _end_hold(self) -> None:
-        with self._lock:
-            self._holding = False
-            if self._flushing or self._closed:
-                return
-            self._write_backlog()
-            if not self._backlog.byte_count:
-                return
-            self._flushing = True
-        self._start_flushing()
-
-    def _on_loop(self, call: Callable[[], None]) -> None:
-        if running_loop() is self._loop:
-            call()
-        else:
-            self._loop.call_soon_threadsafe(call)
-
-    def _start_flushing(self) -> None:
-        if not self._closed:
-            self._loop.add_writer(self._control_fd, self._flush)
-
-    def _flush(self) -> None:
-        with self._lock:
-            if self._closed:
-                self._stop_flushing()
-                return
-            self._write_backlog()
-            if not self._backlog.byte_count:
-                self._stop_flushing()
-
-    def _stop_flushing(self) -> None:
-        self._flushing = False
-        self._loop.remove_writer(self._control_fd)
 
     def _on_readable(self, fd: int) -> None:
         if not self._turn.is_over:
@@ -310,7 +214,7 @@ class PipeLink:
             frames = decoder.received(count, most_frames=_FRAMES_AT_ONCE)
             self._on_frames(frames)
             if len(frames) > 1:
-                self._hold()
+                self._sender.hold()
             while decoder.has_frames_left and fd in self._readers and self._turn.has_time_left():
                 self._on_frames(decoder.received(0, most_frames=_FRAMES_AT_ONCE))
         except FrameLost as lost:
