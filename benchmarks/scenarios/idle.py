@@ -29,7 +29,7 @@ def run(run: Run) -> list[Measure]:
         "fewer": Measure("wake-ups, 1 session each", "1/s"),
     }
     with run.contenders("mpkernel", "ZeroMQ") as contenders:
-        run.alternate(contenders, measures, idle, run.choose(full=20.0, quick=5.0))
+        run.alternate(contenders, measures, idle, run.choose(full=20.0, quick=3.0))
     return list(measures.values())
 
 
