@@ -73,9 +73,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all of them")
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer measurements: a few minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer measurements: a few minutes")
     parser.add_argument(
         "--repetitions", type=_positive, metavar="N", help="turns of each (default 5; quick: 2)"
     )
