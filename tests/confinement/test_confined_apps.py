@@ -20,7 +20,7 @@ from confinement.hostile import ATTEMPTS, Targets
 from other_user import NOBODY, as_nobody, require_root
 from server.obedient import bytes_of, obeying_in
 
-from mpkernel import HostPool, KernelSpec, MPKernelError, Settings
+from mpkernel import HostPool, KernelSpec, MPKernelError, PythonClient, Settings
 from mpkernel.confinement.confining import missing
 from mpkernel.confinement.landlock import version
 from shm import BlockNotFound
@@ -346,6 +346,10 @@ async def test_a_process_that_cannot_be_confined_runs_nothing_of_its_app(
         with pytest.raises(MPKernelError, match="has 2 threads already"):
             session = await pool.open_session(app, kernel=KernelSpec(entry="app:main"))
             await anext(session)
+        with pytest.raises(MPKernelError, match="has 2 threads already"):
+            client = await PythonClient.open(pool, app)
+            while True:  # its session has a journal, and is not tried again and again
+                await client.next()
     assert not (tmp_path / "app.py.ran").exists()
 
 

@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from mpkernel.aio.loops import call_on_loop
 from mpkernel.errors import (
+    ConfinementError,
     HostDied,
     MPKernelError,
     PoolClosed,
@@ -264,7 +265,8 @@ class App:
         """Called by a host: why its process ended, who was on it, and what it had used."""
         self._processes.died(death, sessions, usages)
         logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
-        if isinstance(error, SandboxError | UnfitPython):  # the next one would end in the same way
+        # Another process would end in the same way.
+        if isinstance(error, SandboxError | UnfitPython | ConfinementError):
             end_all(sessions, error)
             sessions = []
         coming_back, ending = self._sorted_out(sessions)
