@@ -170,7 +170,6 @@ def test_a_hostile_app(
     assert (outcome == "done") == can, outcome
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="there is no bubblewrap")
 def test_an_app_behind_the_recipe_with_bubblewrap(app: Path, targets: Targets) -> None:
     """The recipe of the page, which shows the app its own folder and Python, too."""
     (recipe,) = re.findall(r'launch_wrapper = "(bwrap [^"]+)"', PAGE.read_text("utf-8"))

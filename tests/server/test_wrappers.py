@@ -35,13 +35,10 @@ STAYS = """sh -c '"$@"; exit $?' sh"""
 NAMES = ("pid", "mnt", "net")
 NAMESPACES = f"import os; print([os.readlink('/proc/self/ns/' + one) for one in {NAMES}])"
 
-needs_bwrap = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="bubblewrap is not installed"
-)
 WRAPPERS = [
     pytest.param("nice -n 3", id="execs"),
     pytest.param(STAYS, id="stays"),
-    pytest.param(BWRAP, id="bwrap", marks=needs_bwrap),
+    pytest.param(BWRAP, id="bwrap"),
 ]
 
 
@@ -178,7 +175,6 @@ async def test_a_host_behind_a_wrapper_ends_with_its_server(
     sweep()  # as the next server does: this one could not remove the folder of the process
 
 
-@needs_bwrap
 async def test_an_app_behind_bubblewrap_sees_what_the_recipe_shows_it(app: Path) -> None:
     (app.parent / "secret").write_text("")
     recipe = f"{BWRAP} --ro-bind {app} {app}"
@@ -239,7 +235,6 @@ async def test_a_wrapper_that_starts_nothing_is_named(
     assert not [name for name in os.listdir("/dev/shm") if name.startswith("mpk-")]
 
 
-@needs_bwrap
 async def test_a_pid_namespace_without_its_proc_is_refused_with_the_remedy(app: Path) -> None:
     wrapper = "bwrap --unshare-pid --bind / /"
     async with HostPool(Settings(launch_wrapper=wrapper)) as pool:
