@@ -27,10 +27,12 @@ from mpkernel.server.operations.crashes import kept_reports, read_report
 from shm import sweep
 from shm.names import tag_of
 
+ROOT = Path(__file__).resolve().parents[2]
 BWRAP = (
     "bwrap --unshare-pid --unshare-ipc --unshare-net --unshare-uts --new-session"
     " --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp"
-)
+) + "".join(f" --ro-bind {path} {path}" for path in (sys.base_prefix, sys.prefix, ROOT))
+"""With an empty `/tmp`, but for Python and its packages, should they be there."""
 STAYS = """sh -c '"$@"; exit $?' sh"""
 NAMES = ("pid", "mnt", "net")
 NAMESPACES = f"import os; print([os.readlink('/proc/self/ns/' + one) for one in {NAMES}])"
