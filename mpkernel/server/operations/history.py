@@ -114,9 +114,11 @@ class History:
         looks = _looks_at(pool)
         with self._lock:
             self._last = step = int(now // STEP_S)
+            has_room = True  # not searched for again in this look, once there was none
             for key, look in looks.items():
                 if (curve := self._curves.get(key)) is None:
-                    if not self._has_room(step):
+                    has_room = has_room and self._has_room(step)
+                    if not has_room:
                         continue
                     curve = self._curves[key] = _Growing(step)
                 curve.add(look, step, now)
