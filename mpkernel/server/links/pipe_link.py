@@ -114,21 +114,11 @@ class PipeLink:
     def send(
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True
     ) -> None:
-        """Send one frame, from any thread, in the order of the calls. Never waits.
-
-        Args:
-            channel, session, payload: the frame.
-            refusable: whether a full backlog may refuse it. Management messages never are.
-
-        Raises:
-            HostUnresponsive: the backlog is full; nothing of the frame was sent.
-            ProtocolError: the frame is over the maximum size.
-        """
+        """See `PipeSender.send`."""
         self._sender.send(channel, session, payload, refusable=refusable)
 
     def close_sending(self) -> None:
-        """Send nothing any more and drop the backlog. From any thread: when it returns, no other
-        thread is writing. Idempotent."""
+        """See `PipeSender.close_sending`."""
         self._sender.close_sending()
 
     def drain(self) -> bool:

@@ -22,6 +22,7 @@ from mpkernel.wire.frames import Channel, encode_header
 __all__ = ["PipeSender"]
 
 _HELD_BYTES = 1024
+"""So much waits for those that run next, at the most. Then it is written at once."""
 
 
 class PipeSender:
