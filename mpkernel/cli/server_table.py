@@ -215,6 +215,8 @@ def _notes(row: _Row, now: float, *, with_sessions: bool) -> Iterator[str]:
             yield f"Python: {plain(host.python)}"
         if host.confine != "off":
             yield f"confined: {plain(host.confine)}"
+        if host.launch_wrapper is not None:
+            yield f"launch_wrapper: {plain(host.launch_wrapper)}"
         if host.refusal is not None:
             yield f"takes no sessions: {plain(host.refusal)}"
         if host.environment is not None:

@@ -249,14 +249,15 @@ def _environments(pool: PoolSnapshot) -> str:
             text(host.environment or host.python or "-"),
             text("is being made" if host.is_preparing else "in use"),
             text(host.confine),
+            text(host.launch_wrapper or "-"),
         ]
         for app in pool.apps
         for host in app.hosts
-        if host.environment is not None or host.python is not None or host.confine != "off"
+        if host.environment or host.python or host.launch_wrapper or host.confine != "off"
     ]
     if not rows:
         return ""
-    heads = ("App", "Process", "Environment or Python", "State", "Confined")
+    heads = ("App", "Process", "Environment or Python", "State", "Confined", "Wrapper")
     return section("Sandboxes", table(heads, rows, about="sandboxes"), name="sandboxes")
 
 

@@ -11,16 +11,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from cli.terminals import Terminal
 from cli.test_run import mpkernel
 from server.operators import OperatedServer, user_directories
+from server.snapshots import app_snapshot, host_snapshot, pool_of
 from waiting import until
 
 from mpkernel.amounts import age, memory
+from mpkernel.cli.server_table import report
 from mpkernel.cli.tables import columns
 from mpkernel.plain_text import plain
+from mpkernel.server.operations.finding import PublishedServer
+from mpkernel.server.operations.snapshot import ServerSnapshot
+from mpkernel.server.supervision.tallies import Tallies
 
 
 @pytest.fixture
@@ -54,6 +60,28 @@ def test_a_server_is_shown_with_its_apps_processes_and_sessions(server: Operated
     assert psutil.Process(int(shown_app["PID"])).ppid() == server.pid
     assert "session visitor: idle" in session
     assert then.startswith("→ mpkernel top ")
+
+
+def test_it_is_said_how_a_process_is_confined_and_what_started_it() -> None:
+    told = {"confine": "strict", "launch_wrapper": "nice -n 10 \x1b[2J"}
+    host = msgspec.structs.replace(host_snapshot(1), **told)
+    snapshot = ServerSnapshot(
+        pid=4711,
+        created_at=0.0,
+        program="python",
+        version="1",
+        python="3.11.2",
+        started_at=0.0,
+        taken_at=0.0,
+        has_control=True,
+        pool=pool_of(app_snapshot("/srv/app.py", Tallies(), host, host_snapshot(2))),
+    )
+    _, _, first, *notes, second = report([PublishedServer(Path("snapshot"), snapshot, None)])
+    assert (first.split()[1], second.split()[1]) == ("1001", "1002")
+    assert [note.strip() for note in notes] == [
+        "confined: strict",
+        "launch_wrapper: nice -n 10 \\x1b[2J",
+    ]
 
 
 def test_programs_get_the_same_as_json(server: OperatedServer) -> None:

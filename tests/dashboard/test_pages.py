@@ -44,7 +44,12 @@ def evil_app() -> AppSnapshot:
         strikes=0,
     )
     host = msgspec.structs.replace(
-        host_snapshot(1, EVIL), refusal=EVIL, sessions=[session], environment=EVIL, confine=EVIL
+        host_snapshot(1, EVIL),
+        refusal=EVIL,
+        sessions=[session],
+        environment=EVIL,
+        confine=EVIL,
+        launch_wrapper=EVIL,
     )
     app = app_snapshot(PATH, Tallies(), host)
     limits = Limits(memory_hard_bytes=2048, sessions_max=7)

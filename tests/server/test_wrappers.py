@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from server.obedient import FILES, bytes_of, obeying_in
 from mpkernel import HostPool, PythonClient, Restarted, Settings
 from mpkernel.errors import HostStartError, MPKernelError, SettingsError, UnfitPython
 from mpkernel.server.operations.crashes import kept_reports, read_report
+from mpkernel.server.operations.observing import Rates, snapshot_of
 from shm import sweep
 from shm.names import tag_of
 
@@ -34,6 +34,9 @@ BWRAP = (
 ) + "".join(f" --ro-bind {path} {path}" for path in (sys.base_prefix, sys.prefix, ROOT))
 """With an empty `/tmp`, but for Python and its packages, should they be there."""
 STAYS = """sh -c '"$@"; exit $?' sh"""
+PROCESSOR = min(os.sched_getaffinity(0))
+NO_SYSTEMD = "env DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere XDG_RUNTIME_DIR=/nowhere"
+"""As on a machine where no systemd runs for this user."""
 NAMES = ("pid", "mnt", "net")
 NAMESPACES = f"import os; print([os.readlink('/proc/self/ns/' + one) for one in {NAMES}])"
 
@@ -191,6 +194,36 @@ async def test_an_app_behind_bubblewrap_sees_what_the_recipe_shows_it(app: Path)
         assert "unreachable" in str(await told(client))
 
 
+@pytest.mark.parametrize(
+    ("wrapper", "look", "shown"),
+    [
+        ("nice -n 10", "os.nice(0)", "10"),
+        (f"taskset -c {PROCESSOR}", "os.sched_getaffinity(0)", f"{{{PROCESSOR}}}"),
+    ],
+)
+async def test_every_process_of_an_app_is_started_by_its_wrapper(
+    app: Path, wrapper: str, look: str, shown: str
+) -> None:
+    """Several processes, one of which was a standby, and one that comes after a death. What an
+    operator sees of a process names its wrapper."""
+    look = f"import os; print({look})"
+    settings = Settings(launch_wrapper=wrapper, processes_min=2, processes_max=2, standby=1)
+    async with HostPool(settings) as pool:
+        pool.standby.start()
+        assert await pool.standby.wait_ready()
+        waiting = pool.standby.pids
+        clients = [await PythonClient.open(pool, app) for _ in range(2)]
+        pids = {client.session.pid for client in clients}
+        assert len(pids) == 2
+        assert pids & set(waiting)
+        assert [await said(client, look) for client in clients] == [shown] * 2
+        os.kill(clients[0].session.pid, signal.SIGKILL)
+        await restarted(clients[0])
+        assert await said(clients[0], look) == shown
+        (seen,) = (await snapshot_of(pool, Rates())).apps
+        assert {host.launch_wrapper for host in seen.hosts} == {wrapper}
+
+
 async def test_another_python_and_a_wrapper_go_together(app: Path, tmp_path: Path) -> None:
     python = make_environment(OWN, tmp_path / "venv", ("msgspec",))
     async with HostPool(Settings(launch_wrapper=STAYS, python=python)) as pool:
@@ -225,6 +258,7 @@ async def test_a_standby_of_the_pool_is_not_given_to_an_app_with_another_wrapper
         ("no-such-wrapper -x", HostStartError, "no-such-wrapper cannot be executed"),
         ("false", UnfitPython, "exit code 1 before it said"),
         ("sh -c 'exit 3'", UnfitPython, "exit code 3 before it said"),
+        (f"{NO_SYSTEMD} systemd-run --user --scope", UnfitPython, "exit code 1 before it said"),
     ],
 )
 async def test_a_wrapper_that_starts_nothing_is_named(
@@ -233,7 +267,7 @@ async def test_a_wrapper_that_starts_nothing_is_named(
     async with HostPool(Settings(launch_wrapper=wrapper)) as pool:
         with pytest.raises(error, match=says) as caught:
             await PythonClient.open(pool, app)
-    assert shlex.split(wrapper)[0] in caught.value.what
+    assert wrapper in caught.value.what
     assert not [name for name in os.listdir("/dev/shm") if name.startswith("mpk-")]
 
 

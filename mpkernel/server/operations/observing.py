@@ -187,6 +187,7 @@ def _host(
         is_preparing=host.is_preparing,
         python=host.python,
         confine=host.settings.confine,
+        launch_wrapper=host.settings.launch_wrapper,
     )
 
 

@@ -72,6 +72,8 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         is_preparing: whether that environment is still being made.
         python: the program of its Python where that is not the server's; else None.
         confine: how it is confined; see `Settings.confine`.
+        launch_wrapper: the command that started its Python; None if the server did. See
+            `Settings.launch_wrapper`.
     """
 
     pid: int
@@ -95,6 +97,7 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     is_preparing: bool = False
     python: str | None = None
     confine: str = "off"
+    launch_wrapper: str | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
