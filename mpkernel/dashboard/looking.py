@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from mpkernel.dashboard.known_history import KnownHistory
 from mpkernel.errors import MPKernelError
 from mpkernel.server.operations.crashes import CrashReport, kept_reports, read_report
 from mpkernel.server.operations.finding import PublishedServer, published_servers
+from mpkernel.server.operations.history import HistoryPart
 from mpkernel.server.operations.orders import read_history
 
 __all__ = ["Look", "Looker", "SeenServer", "look"]
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 _MAX_AGE_S = 0.9
 _PATIENCE_S = 2.0
 _RETRY_S = 10.0
+_ASKED_AT_ONCE = 32
 _MAX_REPORTS = 50
 
 
@@ -82,23 +85,33 @@ class Looker:
             if self._last is None or now - self._last.taken_at > self._max_age_s:
                 found = published_servers()
                 self._forget_all_but({one.path for one in found})
-                servers = [SeenServer(one, self._history_of(one, now)) for one in found]
+                self._ask_for_histories(found, now)
+                servers = [SeenServer(one, self._histories[one.path]) for one in found]
                 self._last = Look(servers, self._latest_reports(), now)
             return self._last
 
-    def _history_of(self, server: PublishedServer, now: float) -> KnownHistory:
-        history = self._histories.setdefault(server.path, KnownHistory())
+    def _ask_for_histories(self, servers: Iterable[PublishedServer], now: float) -> None:
+        """Ask all servers at the same time: several that are silent delay a page no longer than one
+        does. Who is not asked, because there are too many of them, is asked for the next look."""
+        with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="mpkernel-look") as threads:
+            asked = {}
+            for server in servers:
+                history = self._histories.setdefault(server.path, KnownHistory())
+                if self._may_answer(server, now):
+                    asked[threads.submit(_told_by, server, history.last)] = server.path
+            wait(asked, timeout=_PATIENCE_S)
+            threads.shutdown(cancel_futures=True)
+        for future, path in asked.items():
+            if future.cancelled():
+                continue
+            if (part := future.result()) is not None:
+                self._histories[path].add(part)
+            else:
+                self._silent_until[path] = now + _RETRY_S
+
+    def _may_answer(self, server: PublishedServer, now: float) -> bool:
         is_silent = now < self._silent_until.get(server.path, 0.0)
-        if not server.snapshot.has_control or server.is_stopped or is_silent:
-            return history
-        try:
-            part = read_history(server.path, since=history.last, patience_s=_PATIENCE_S)
-        except MPKernelError as error:  # it is stopped, or ends, or is of an older version
-            logger.debug("no history of server %d: %s", server.snapshot.pid, error)
-            self._silent_until[server.path] = now + _RETRY_S
-        else:
-            history.add(part)
-        return history
+        return server.snapshot.has_control and not server.is_stopped and not is_silent
 
     def _forget_all_but(self, paths: set[Path]) -> None:
         for gone in self._histories.keys() - paths:
@@ -116,6 +129,14 @@ class Looker:
         }
         known = [report for report in self._reports.values() if report is not None]
         return sorted(known, key=lambda report: -report.at)
+
+
+def _told_by(server: PublishedServer, since: int) -> HistoryPart | None:
+    try:
+        return read_history(server.path, since=since, patience_s=_PATIENCE_S)
+    except MPKernelError as error:  # it is stopped, or ends, or is of an older version
+        logger.debug("no history of server %d: %s", server.snapshot.pid, error)
+        return None
 
 
 def _read(path: Path) -> CrashReport | None:
