@@ -92,13 +92,14 @@ def _words_after(command: str) -> _Words:
 
 
 def _marimos_options() -> dict[str, str]:
-    from mpkernel.marimo_backend import seam
+    from mpkernel.marimo_backend.command_line import options_of_run
+    from mpkernel.marimo_backend.versions import check_marimo
 
     try:
-        seam.check_marimo()
+        check_marimo()
     except UnsupportedMarimo:
         return {}
-    return seam.options_of_run()
+    return options_of_run()
 
 
 def _for_bash(words: Mapping[str, _Words]) -> Iterator[str]:

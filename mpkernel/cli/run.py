@@ -70,9 +70,11 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         MPKernelError: the command line asks for something that is not available.
         SettingsError: some setting is unknown or impossible.
     """
-    from mpkernel.marimo_backend import seam
+    from mpkernel.marimo_backend.command_line import greet_with, options_with_value
+    from mpkernel.marimo_backend.seam import pass_zmq_checks
+    from mpkernel.marimo_backend.versions import check_marimo
 
-    seam.check_marimo()
+    check_marimo()
     ours, notebook_arguments = _split(list(arguments))
     if "--help" in ours:
         print(USAGE)
@@ -94,7 +96,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
 
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
-    paths = paths_in(ours, seam.options_with_value())
+    paths = paths_in(ours, options_with_value())
     use_sources(taken.sources(os.environ, paths))
     # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
@@ -106,8 +108,8 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         log_from(settings.log_level, JsonFormatter() if settings.log_format == "json" else None)
     notebooks = _notebooks_in(paths, may_come="--watch" in ours)
     what = f"{_served(paths, notebooks)}, each app in a process of its own"
-    seam.greet_with(greeting or (lambda url, network: greet(what, url, network=network)))
-    seam.pass_zmq_checks()
+    greet_with(greeting or (lambda url, network: greet(what, url, network=network)))
+    pass_zmq_checks()
     raise_limit(of_apps=_MARIMOS_DESCRIPTORS)
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
 
@@ -118,11 +120,11 @@ def _notebooks_in(paths: Sequence[str], *, may_come: bool) -> int:
     Raises:
         MPKernelError: there is none, and `may_come` does not say that one may come.
     """
-    from mpkernel.marimo_backend import seam
+    from mpkernel.marimo_backend.command_line import notebooks_in
 
     if not paths or not all(os.path.isdir(path) for path in paths):
         return len(paths)
-    count = seam.notebooks_in(paths)
+    count = notebooks_in(paths)
     if not count and not may_come:
         raise MPKernelError(
             f"there is no marimo notebook in {', '.join(paths)}",
@@ -149,12 +151,12 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _check_flags(options: Sequence[str]) -> None:
     """Refuse an option that looks like a setting. marimo would refuse it, too, but it does not know
     our settings."""
-    from mpkernel.marimo_backend import seam
+    from mpkernel.marimo_backend.command_line import has_option
 
     flags = [flag_of(name) for name in Settings.__struct_fields__]
     for option in options:
         name = option.partition("=")[0]
-        if name.startswith("--") and not seam.has_option(name) and (meant := similar(name, flags)):
+        if name.startswith("--") and not has_option(name) and (meant := similar(name, flags)):
             raise MPKernelError(
                 f"there is no option {name}{meant}", remedy="`mpkernel settings` shows all settings"
             )
@@ -197,10 +199,10 @@ def _value(options: list[str], *names: str) -> str | None:
 
 
 def _marimo(arguments: list[str]) -> int:
-    from mpkernel.marimo_backend import seam
+    from mpkernel.marimo_backend.command_line import command_line
 
     try:
-        seam.command_line()(arguments, prog_name="mpkernel")
+        command_line()(arguments, prog_name="mpkernel")
     except SystemExit as leaving:
         if leaving.code is None or isinstance(leaving.code, int):
             return leaving.code or os.EX_OK

@@ -101,11 +101,12 @@ def _own_user() -> str:
 
 def _settings_of(arguments: Sequence[str]) -> Settings:
     """The settings that the server will have. It inherits nothing of the present environment."""
-    from mpkernel.marimo_backend import seam
+    from mpkernel.marimo_backend.command_line import options_with_value
+    from mpkernel.marimo_backend.versions import check_marimo
 
-    seam.check_marimo()
+    check_marimo()
     taken = take_settings(_before_dashes(arguments))
-    paths = paths_in(taken.others, seam.options_with_value())
+    paths = paths_in(taken.others, options_with_value())
     for path in paths:
         if not os.path.exists(path):
             raise MPKernelError(f"there is nothing at {path}", remedy="check the path")

@@ -26,8 +26,8 @@ from mpkernel.confinement.landlock import version
 from mpkernel.doctor.cgroups import cgroup_limits
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc, Software
 from mpkernel.errors import HostStartError, SettingsError, UnsupportedMarimo
-from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.marimo_backend.versions import check_marimo, is_supported
 from mpkernel.sandboxes.uv import find_uv, version_of_uv
 from mpkernel.server.launching.interpreter import interpreter
 from shm.names import next_name
@@ -85,7 +85,7 @@ def _software() -> Software:
         versions=versions,
         uvloop_error=_uvloop_error(),
         marimo_error=marimo_error,
-        marimo_is_tried=bool(marimo and not marimo_error and not seam.is_supported(marimo)),
+        marimo_is_tried=bool(marimo and not marimo_error and not is_supported(marimo)),
         settings_error=settings_error,
         uv=uv,
         uv_version=version_of_uv(uv) if uv is not None else None,
@@ -121,7 +121,7 @@ def _uvloop_error() -> str | None:
 
 def _marimo_error() -> str | None:
     try:
-        seam.check_marimo()
+        check_marimo()
     except UnsupportedMarimo as error:
         return str(error)
     return None

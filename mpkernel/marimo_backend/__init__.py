@@ -10,13 +10,15 @@ RegisteredFiles ◀─ announcements, blocks of shared memory ─ SessionFiles
 When the host dies, the session's journal makes the commands for the next one:
 MarimoJournal ─ the instantiation, with wrapped values ─▶ restoring, where elements are made
 
-entrypoint  the middleware that marimo loads by itself, when mpkernel is installed
-asgi        `create_asgi_app`
-server      the half that runs in marimo's server
-host        the half that runs in an app's process
-crossing    what these two halves send each other about elements and their values
-carried     what an app has in place of objects of the server's program
-spooled     long texts that the server keeps and a host reads
-defaults    the settings of pools for marimo where nothing else is set
-seam        every name of marimo that is used, and the versions for which they were checked
+entrypoint    the middleware that marimo loads by itself, when mpkernel is installed
+asgi          `create_asgi_app`
+server        the half that runs in marimo's server
+host          the half that runs in an app's process
+crossing      what these two halves send each other about elements and their values
+carried       what an app has in place of objects of the server's program
+spooled       long texts that the server keeps and a host reads
+defaults      the settings of pools for marimo where nothing else is set
+seam          every name of marimo that is used
+versions      the versions of marimo for which these names were checked
+command_line  marimo's command line, as far as `mpkernel run` uses it
 """

@@ -29,6 +29,7 @@ from mpkernel.marimo_backend.server.shared_pool import (
     pool_settings,
     shared_pool,
 )
+from mpkernel.marimo_backend.versions import check_marimo
 from mpkernel.server.workers.same_server import common_secret, is_started_by_a_supervisor
 
 __all__ = ["AsgiAppBuilder", "KeptPool", "create_asgi_app"]
@@ -88,7 +89,7 @@ def create_asgi_app(
     options = {name: value for name, value in locals().items() if name != "sandbox"}
     defaults = create_asgi_app.__kwdefaults__ or {}
     given = {name: value for name, value in options.items() if value != defaults[name]}
-    seam.check_marimo()
+    check_marimo()
     from mpkernel.marimo_backend import entrypoint
 
     entrypoint.install(instead="marimo.create_asgi_app")

@@ -34,6 +34,7 @@ from mpkernel.marimo_backend.server.reconnecting import session_of, telling_of_r
 from mpkernel.marimo_backend.server.registered_files import FILE_ROUTE, RegisteredFiles
 from mpkernel.marimo_backend.server.shared_pool import SANDBOX, PoolLease, shared_pool
 from mpkernel.marimo_backend.server.uploads import taking_out_long_texts
+from mpkernel.marimo_backend.versions import check_marimo
 
 __all__ = [
     "IsolationMiddleware",
@@ -181,7 +182,7 @@ class IsolationMiddleware:
 
 def _refuses_marimo() -> bool:
     try:
-        seam.check_marimo()
+        check_marimo()
     except UnsupportedMarimo as error:
         logger.warning("mpkernel does not isolate the notebooks of this marimo: %s", error)
         return True

@@ -1,4 +1,4 @@
-"""Every name of marimo that mpkernel uses, and the versions of marimo for which they were checked.
+"""Every name of marimo that mpkernel uses.
 
 None of these names are public. A test looks up each of them, so when marimo moves one, that test
 fails, and only this file must change. The functions import marimo when they are called: a server
@@ -8,39 +8,26 @@ needs one half of the names, a host the other, and neither may import anything t
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mpkernel.errors import UnsupportedMarimo
-
 __all__ = [
     "HOST_NAMES",
     "LATE_MODULES",
     "SERVER_NAMES",
-    "SUPPORTED",
     "as_starlette",
     "asks_for_sandboxes",
     "cache_elsewhere",
     "cells_of",
     "cells_of_file",
-    "check_marimo",
-    "greet_with",
-    "has_option",
     "has_page",
     "host",
-    "is_supported",
     "keep_skew_token",
     "messages_waiting",
-    "notebooks_in",
-    "options_of_run",
-    "options_with_value",
     "pass_zmq_checks",
     "passing_zmq_checks",
     "sandboxes_are_pixis",
@@ -48,14 +35,6 @@ __all__ = [
     "show_again",
     "sessions_of",
 ]
-
-logger = logging.getLogger(__name__)
-
-SUPPORTED = ((0, 23, 8), (0, 26, 0))
-"""The first version that is supported, and the first that is not."""
-
-ANY_VERSION = "MPKERNEL_ALLOW_ANY_MARIMO"
-"""Environment variable with which an unsupported version is a warning instead of an error."""
 
 SERVER_NAMES = {
     "AlertNotification": "marimo._messaging.notification",
@@ -129,8 +108,6 @@ LATE_MODULES = (
 """Modules that kernels import when they start, or after their first run. One that the installed
 version lacks is skipped."""
 
-CLI_NAME = ("marimo._cli.cli", "main")
-
 
 def server(name: str) -> Any:
     """The object of this name in `SERVER_NAMES`."""
@@ -140,54 +117,6 @@ def server(name: str) -> Any:
 def host(name: str) -> Any:
     """The object of this name in `HOST_NAMES`."""
     return getattr(importlib.import_module(HOST_NAMES[name]), name)
-
-
-def command_line() -> Any:
-    """marimo's command line: a group of click."""
-    module, name = CLI_NAME
-    return getattr(importlib.import_module(module), name)
-
-
-def options_with_value() -> frozenset[str]:
-    """The options of `marimo run` that a value follows."""
-    options = [option for option in command_line().commands["run"].params if option.nargs == 1]
-    return frozenset(
-        name for one in options if not getattr(one, "is_flag", True) for name in one.opts
-    )
-
-
-def options_of_run() -> dict[str, str]:
-    """The options of `marimo run`, each with what it does."""
-    return {
-        name: " ".join((getattr(option, "help", None) or "").split())
-        for option in command_line().commands["run"].params
-        if not getattr(option, "hidden", False)
-        for name in (*option.opts, *option.secondary_opts)
-        if name.startswith("-")
-    }
-
-
-def has_option(name: str) -> bool:
-    """Whether `marimo run` takes an option of this name, even one that its help does not show."""
-    params = command_line().commands["run"].params
-    return name == "--help" or any(name in (*param.opts, *param.secondary_opts) for param in params)
-
-
-def notebooks_in(paths: Sequence[str]) -> int:
-    """How many notebooks `marimo run` of these files and folders would serve."""
-    return len(server("_collect_marimo_files")(list(paths)).files)
-
-
-def greet_with(greeting: Callable[[str, bool], None]) -> None:
-    """Have the server of this process say `greeting(url, is_on_all_addresses)` when it starts, and
-    nothing when it ends, instead of what marimo says."""
-
-    def start(*, url: str, network: bool, **_: object) -> None:
-        greeting(url, network)
-
-    module: Any = importlib.import_module(SERVER_NAMES["print_startup"])
-    module.print_startup = start
-    module.print_shutdown = lambda: None
 
 
 def cache_elsewhere(folder: str) -> None:
@@ -388,44 +317,3 @@ def passing_zmq_checks() -> Iterator[None]:
             yield
         finally:
             manager.zmq = before
-
-
-def check_marimo() -> str:
-    """The version of the marimo that is installed. With `ANY_VERSION` in the environment, an
-    unsupported version is only a warning.
-
-    Raises:
-        UnsupportedMarimo: marimo is not installed, or its version is outside `SUPPORTED`.
-    """
-    try:
-        version = importlib.metadata.version("marimo")
-    except importlib.metadata.PackageNotFoundError:
-        raise UnsupportedMarimo(
-            "marimo is not installed", remedy="pip install 'mpkernel[marimo]'"
-        ) from None
-    if is_supported(version):
-        return version
-    first, end = SUPPORTED
-    what = (
-        f"marimo {version} is installed; mpkernel works with {_dotted(first)} up to, but not"
-        f" including, {_dotted(end)}"
-    )
-    if os.environ.get(ANY_VERSION, "") in ("", "0"):
-        raise UnsupportedMarimo(
-            what,
-            remedy=f"pip install 'marimo>={_dotted(first)},<{_dotted(end[:2])}', or set"
-            f" {ANY_VERSION}=1 to try",
-        )
-    logger.warning("%s; %s is set, so this version is used all the same", what, ANY_VERSION)
-    return version
-
-
-def is_supported(version: str) -> bool:
-    """Whether a version of marimo is within `SUPPORTED`."""
-    first, end = SUPPORTED
-    numbers = [int(part) for part in re.findall(r"\d+", version)]
-    return first <= tuple([*numbers, 0, 0][:3]) < end
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(str(part) for part in version)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 
 import pytest
 
-from mpkernel.errors import UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 
 
@@ -19,10 +17,6 @@ def test_a_name_of_the_servers_half_is_where_it_was(name: str) -> None:
 @pytest.mark.parametrize("name", seam.HOST_NAMES)
 def test_a_name_of_the_hosts_half_is_where_it_was(name: str) -> None:
     assert seam.host(name) is not None
-
-
-def test_the_command_line_is_a_click_group_with_run() -> None:
-    assert "run" in seam.command_line().commands
 
 
 def test_the_kernels_launcher_takes_what_it_is_given() -> None:
@@ -79,29 +73,3 @@ def test_virtual_files_are_named_by_the_function_that_is_replaced() -> None:
     from marimo._runtime.virtual_file import virtual_file
 
     assert "random_filename(" in inspect.getsource(virtual_file.VirtualFileLifecycleItem)
-
-
-@pytest.mark.parametrize("version", ["0.23.8", "0.23.16", "0.24.0", "0.25.2", "0.25.99"])
-def test_a_version_in_the_range_is_taken(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
-    assert seam.check_marimo() == version
-
-
-@pytest.mark.parametrize("version", ["0.23.7", "0.9.0", "0.26.0", "1.0.0"])
-def test_a_version_outside_is_refused_with_the_range(
-    monkeypatch: pytest.MonkeyPatch, version: str
-) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
-    with pytest.raises(UnsupportedMarimo, match=r"0\.23\.8 up to, but not including, 0\.26\.0"):
-        seam.check_marimo()
-
-
-def test_a_missing_marimo_is_said_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def missing(_: str) -> str:
-        raise importlib.metadata.PackageNotFoundError
-
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-    with pytest.raises(UnsupportedMarimo, match=r"pip install 'mpkernel\[marimo\]'"):
-        seam.check_marimo()

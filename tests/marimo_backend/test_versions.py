@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from mpkernel.errors import UnsupportedMarimo
-from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.versions import SUPPORTED, check_marimo
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "tests" / "e2e" / "notebooks" / "slider.py"
@@ -81,12 +81,38 @@ def test_short_and_early_versions_are_understood(
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
     with pytest.raises(UnsupportedMarimo):
-        seam.check_marimo()
+        check_marimo()
+
+
+@pytest.mark.parametrize("version", ["0.23.8", "0.23.16", "0.24.0", "0.25.2", "0.25.99"])
+def test_a_version_in_the_range_is_taken(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
+    assert check_marimo() == version
+
+
+@pytest.mark.parametrize("version", ["0.23.7", "0.9.0", "0.26.0", "1.0.0"])
+def test_a_version_outside_is_refused_with_the_range(
+    monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
+    with pytest.raises(UnsupportedMarimo, match=r"0\.23\.8 up to, but not including, 0\.26\.0"):
+        check_marimo()
+
+
+def test_a_missing_marimo_is_said_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(_: str) -> str:
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(UnsupportedMarimo, match=r"pip install 'mpkernel\[marimo\]'"):
+        check_marimo()
 
 
 def test_the_packages_range_is_the_one_that_is_checked(project: dict[str, Any]) -> None:
     (marimo,) = project["project"]["optional-dependencies"]["marimo"]
-    first, end = (".".join(map(str, version)) for version in seam.SUPPORTED)
+    first, end = (".".join(map(str, version)) for version in SUPPORTED)
     specifier = Requirement(marimo).specifier
     bounds = {clause.operator: Version(clause.version) for clause in specifier}
     assert bounds == {">=": Version(first), "<": Version(end)}

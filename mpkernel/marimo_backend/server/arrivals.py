@@ -36,6 +36,7 @@ from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.authority import authority_of
 from mpkernel.marimo_backend.server.browsers import browser_of
+from mpkernel.marimo_backend.versions import check_marimo
 from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.store.session_store import Taken, key_of
 from mpkernel.server.workers.same_server import is_started_by_a_supervisor
@@ -299,7 +300,7 @@ def digest_of(codes: Iterable[str]) -> str:
 def _lasting_token(manager: Any) -> str:
     """marimo's token by which it knows outdated pages: here it is the same in each process, as long
     as the one notebook that is served is, and the versions that made the page."""
-    parts = ["mpkernel", __version__, seam.check_marimo(), *seam.cells_of(manager, None).values()]
+    parts = ["mpkernel", __version__, check_marimo(), *seam.cells_of(manager, None).values()]
     return digest_of(parts)[:32]
 
 
