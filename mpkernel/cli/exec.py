@@ -14,7 +14,7 @@ import msgspec
 
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.values import expected, from_text
-from mpkernel.errors import AppNotFound, HostStartError, SettingsError
+from mpkernel.errors import AppNotFound, SettingsError
 from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
 from mpkernel.server.launching.foreground import ForegroundApp
 from mpkernel.server.launching.other_python import OtherPython
@@ -140,14 +140,8 @@ def _confined(app: str, settings: Settings) -> Iterator[str | None]:
     if settings.confine == "off":
         yield None
         return
-    try:
-        # Its name says that this process uses it: it is known to be left if this one is killed.
-        folders = PrivateFolders.make(os.getpid(), settings, with_files=False)
-    except OSError as error:
-        raise HostStartError(
-            f"no temporary folder can be made for {app}: {error}",
-            remedy="set TMPDIR to a folder that this user may write to",
-        ) from error
+    # Its name says that this process uses it: it is known to be left if this one is killed.
+    folders = PrivateFolders.make(app, os.getpid(), settings, with_files=False)
     try:
         confinement = confinement_of(settings, os.path.abspath(app), (), folders.home, None)
         yield msgspec.json.encode(confinement).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import msgspec
@@ -109,8 +110,11 @@ def confine(confinement: Confinement) -> str:
         offer_managers()
         explain_refusals(confinement.level, has_own_memory=own.memory)
     except (OSError, ValueError) as error:
+        has_no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise ConfinementError(
             f"the process could not be confined: {error}",
-            remedy="look at how the container or the service of this server is restricted itself",
+            remedy="make room there, or set TMPDIR to another folder"
+            if has_no_space
+            else "look at how the container or the service of this server is restricted itself",
         ) from error
     return lacking.what

@@ -1,9 +1,9 @@
 """A `/dev/shm` of its own for a confined process: for the locks, queues and blocks of shared memory
 of `multiprocessing`, whose names the C library looks for in that folder alone.
 
-It is a new tmpfs in a mount namespace of the process. Only root may make such a namespace, and who
-makes a user namespace first, in which it may do as root may. Some systems forbid that. The tmpfs
-ends with the last process in it, so nothing of it is ever left.
+It is a new tmpfs in a mount namespace of the process, as large as the machine's. Only root may make
+such a namespace, and who makes a user namespace first, in which it may do as root may. Some systems
+forbid that. The tmpfs ends with the last process in it, so nothing of it is ever left.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ def _mount_own_memory(kept: str | None) -> bool:
     # The mounts that follow are to be seen by no other namespace.
     if not _mount(None, "/", None, _MS_REC | _MS_PRIVATE):
         return False
+    options = _size_of_machines()
     folder = None
     if kept is not None and os.path.dirname(kept) == SHARED_MEMORY:
         folder = os.open(kept, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not _mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV):
+        if not _mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, options):
             return False
         if folder is not None and kept is not None:
             os.mkdir(kept, 0o700)
@@ -78,6 +79,16 @@ def _mount_own_memory(kept: str | None) -> bool:
         if folder is not None:
             os.close(folder)
     return True
+
+
+def _size_of_machines() -> str | None:
+    """The option of mount(8) for a tmpfs as large as the machine's `/dev/shm`: an operator, or a
+    container, may have made that smaller than the half of the memory that is usual. None where it
+    is no file system of its own."""
+    if not os.path.ismount(SHARED_MEMORY):
+        return None
+    machines = os.statvfs(SHARED_MEMORY)
+    return f"size={machines.f_blocks * machines.f_frsize}"
 
 
 def _enter_mount_namespace() -> bool:
@@ -113,6 +124,8 @@ def _is_restricted() -> bool:
         return False
 
 
-def _mount(source: str | None, target: str, kind: str | None, flags: int) -> bool:
-    encoded = [one.encode() if one is not None else None for one in (source, target, kind)]
-    return bool(libc().mount(*encoded, ctypes.c_ulong(flags), None) == 0)
+def _mount(
+    source: str | None, target: str, kind: str | None, flags: int, options: str | None = None
+) -> bool:
+    encoded = [one.encode() if one is not None else None for one in (source, target, kind, options)]
+    return bool(libc().mount(*encoded[:3], ctypes.c_ulong(flags), encoded[3]) == 0)

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+from mpkernel.errors import HostStartError
 from mpkernel.server.launching.wrapping import make_files_folder
 from mpkernel.settings import Settings
 from mpkernel.wire.confinement import Confinement
@@ -34,28 +35,32 @@ class PrivateFolders(NamedTuple):
     files: str | None
 
     @classmethod
-    def make(cls, pid: int, settings: Settings, *, with_files: bool) -> Self:
+    def make(cls, name: str, pid: int, settings: Settings, *, with_files: bool) -> Self:
         """Make those of a process that was launched.
 
         Args:
+            name: what runs in it, for the error.
             pid: its process id.
             settings: the app's.
             with_files: whether it needs a folder for virtual files.
 
         Raises:
-            OSError: they cannot be made.
+            HostStartError: they cannot be made.
         """
         owner = tag_of(pid)
-        home = tempfile.mkdtemp(prefix=owner.prefix)
-        if not with_files:
-            return cls(home, None)
+        home = files = None
         try:
-            return cls(
-                home, make_files_folder(owner, settings.file_storage, settings.file_fallback)
-            )
-        except OSError:
-            os.rmdir(home)
-            raise
+            home = tempfile.mkdtemp(prefix=owner.prefix)
+            if with_files:
+                files = make_files_folder(owner, settings.file_storage, settings.file_fallback)
+        except OSError as error:
+            if home is not None:
+                os.rmdir(home)
+            raise HostStartError(
+                f"no folder of its own can be made for {name}: {error}",
+                remedy="make room there, or set TMPDIR to a folder that this user may write to",
+            ) from error
+        return cls(home, files)
 
     def remove(self) -> None:
         """Remove both, with all that they hold. Idempotent."""

@@ -35,7 +35,7 @@ def setup_of(
         undo: gets what is to be undone if the process is not connected.
 
     Raises:
-        OSError: the process is to be confined, and no folder can be made for it.
+        HostStartError: the process is to be confined, and no folder can be made for it.
     """
     settings, app = owner.settings, owner.path
     confinement = files_folder = None
@@ -45,7 +45,7 @@ def setup_of(
         files_folder = handed.seen_as
         files.lie_in(handed.path, seen_as=handed.seen_as)
     if settings.confine != "off":
-        folders = PrivateFolders.make(process.pid, settings, with_files=handed is None)
+        folders = PrivateFolders.make(owner.name, process.pid, settings, with_files=handed is None)
         undo.callback(folders.remove)
         if folders.files is not None:
             files_folder = folders.files

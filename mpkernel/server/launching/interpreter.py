@@ -74,6 +74,10 @@ def start_error(name: str, error: OSError) -> HostStartError:
             " descriptors",
             remedy="raise its limit (ulimit -n), or serve fewer apps",
         )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HostStartError(
+            f"no process could be launched for {name}: {error}", remedy="make room there"
+        )
     return HostStartError(
         f"no process could be launched for {name}: {error}",
         remedy="look at the limits on processes, memory and descriptors of this user",
