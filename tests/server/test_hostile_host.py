@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from halves import host_of, queued_of
@@ -24,11 +25,14 @@ from server.conftest import APPS
 from server.operators import user_directories
 
 from mpkernel import Channel, HostPool, KernelSpec, PythonClient, Session, Settings
+from mpkernel.confinement.landlock import version
 from mpkernel.errors import HostDied, HostUnresponsive, KernelFailed, MPKernelError, ProtocolError
 from mpkernel.kernel.messages import Restarted
 from mpkernel.server.operations.crashes import kept_reports, read_report
 from mpkernel.server.supervision.deaths import Reason
 
+SENT = "sent-by-an-app"
+"""The name of the files whose descriptors are sent."""
 HOSTILE, NEIGHBOUR = APPS / "hostile.py", APPS / "kernels.py"
 MIB = 1024 * 1024
 PATIENCE_S = 60.0
@@ -251,6 +255,28 @@ async def test_an_attack_harms_nobody_as_long_as_it_goes_on(
         assert len(pool.files.snapshot().files) == 0
     await pool.close()
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 2
+
+
+@pytest.mark.skipif(version() < 6, reason="this kernel cannot confine an app wholly")
+@pytest.mark.parametrize("attack", ["sends_descriptors", "hands_over_handles"])
+async def test_no_descriptor_that_a_confined_app_sends_stays_in_the_server(attack: str) -> None:
+    def received() -> list[str]:
+        links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+        return [link for link in links if os.path.exists(link) and SENT in os.readlink(link)]
+
+    settings = msgspec.structs.replace(SETTINGS, confine="strict")
+    async with HostPool(settings) as pool, beside(pool) as neighbour:
+        session = await hostile(pool, attack)
+        session.send(Channel.CONTROL, b"go")
+        if attack == "hands_over_handles":
+            assert re.search("claims|channel", str(await end_of(session)))
+        else:
+            while (await anext(session)).payload != b"attacked":
+                assert not received()
+            assert host_of(session).is_alive
+        assert not received()
+        await neighbour.goes_on()
+        assert not received()
 
 
 async def test_messages_without_bytes_are_bounded_too(pool: HostPool) -> None:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
 
 from taken_host import STREAM, frame, management
 
@@ -24,6 +26,8 @@ from mpkernel.wire.messages import (
     WantDrain,
 )
 from shm.names import own_tag
+
+SENT = "sent-by-an-app"
 
 # Floods.
 
@@ -128,11 +132,22 @@ def credits_without_taking(host):
 
 def sends_descriptors(host):
     """With good frames: each carries as many as the system lets one message carry."""
-    files = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
-    with socket.socket(fileno=os.dup(host.stream_fd)) as end:
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+    files = [os.memfd_create(SENT) for _ in range(50)]
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+    output = frame(STREAM, host.number, b"with descriptors")
+    credit = management(Credit(1), host.number)
+    for fd, data in ((host.stream_fd, output), (host.control_fd, credit)):
+        with socket.socket(fileno=os.dup(fd)) as end:
+            for _ in range(200):
+                end.sendmsg([data], ancillary)
+
+
+def hands_over_handles(host):
+    """As `multiprocessing` does it, which sends a byte with each."""
+    file = os.memfd_create(SENT)
+    for fd in (host.control_fd, host.stream_fd):
         for _ in range(200):
-            end.sendmsg([frame(STREAM, host.number, b"with descriptors")], ancillary)
+            send_handle(Connection(os.dup(fd)), file, os.getppid())
 
 
 def leaves_a_writer_behind(host):
