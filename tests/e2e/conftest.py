@@ -13,7 +13,7 @@ from e2e.harness import NOTEBOOKS, PATIENCE_MS
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 pytest.register_assert_rewrite(
-    "e2e.fidelity_elements", "e2e.fidelity_pages", "e2e.fidelity_servers"
+    "e2e.chaos", "e2e.fidelity_elements", "e2e.fidelity_pages", "e2e.fidelity_servers"
 )
 
 _CHROMIUM_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")

@@ -2,7 +2,8 @@
 
 shared_pool       leases on one pool, which marimo's session managers ask for app hosts
 app_host          the app host that marimo's sessions ask for kernels
-marimo_session    a session whose client is a page: its messages, its banners
+marimo_session    a session whose client is a page
+notices           what the page is told in banners and alerts
 page_stream       hands these messages to marimo
 outflow           counts how many of them the page has not taken
 carrying          prepares what middleware put into a request for another process

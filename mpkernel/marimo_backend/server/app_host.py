@@ -116,7 +116,7 @@ class AppHostAdapter:
                 return
             session = self._sessions.get(session_id)
         if session is not None:
-            session.stream = None
+            session.notices.stream = None
 
     def create_kernel(
         self, session_id: str, *, app_metadata: Any, log_level: int, **arguments: Any
@@ -187,7 +187,7 @@ class AppHostAdapter:
             session = self._sessions.pop(session_id, None)
             self._streams.pop(session_id, None)
         if session is not None:
-            session.stream = None
+            session.notices.stream = None
             leaving = self._shared.leaving.begun
             patience_s = self._shared.hosts.settings.drain_grace_s if leaving else 0.0
             session.stop(patience_s=patience_s, may_come_back=True)
@@ -211,9 +211,9 @@ class AppHostAdapter:
         except Exception as error:  # noqa: BLE001 (marimo would ignore it)
             said = self._refused("command refused", error, session_id)
             if isinstance(payload, seam.server("CreateNotebookCommand")):
-                session.notify_of_failure("This app cannot run", said)
+                session.notices.failure("This app cannot run", said)
             else:
-                session.notify_of_refusal("Not sent to the app", said)
+                session.notices.refusal("Not sent to the app", said)
 
     def _refused(self, what: str, error: Exception, session_id: str) -> str:
         """Log why something was refused. Returns what to tell the page."""

@@ -31,6 +31,7 @@ _MOST_TOO_LARGE = 1000
 _MOST_NAMES = 10
 _MOST_NAME_CHARS = 100
 _MOST_DEPTH = 20
+_MOST_FILES = 5
 
 
 class TooLarge(NamedTuple):
@@ -150,6 +151,18 @@ class ElementState:
         for object_id in [name for name in self.too_large if name.startswith(prefix)]:
             self._forget_loss(object_id)
 
+    def lost(self) -> tuple[str, ...]:
+        """What was set and is not kept, in words for the page."""
+        files = [name for names in self.lost_files.values() for name in names]
+        others = self.has_more_too_large or len(self.too_large) > len(self.lost_files)
+        said = (
+            (files, _upload_again(files)),
+            (others, "what was set in the largest inputs"),
+            (self.has_unlasting, "what was set in some embedded apps"),
+            (self.has_nameless, "the state of widgets that are parts of others"),
+        )
+        return tuple(what for is_lost, what in said if is_lost)
+
     def _keep(self, object_id: str, value: RestoredValue | RestoredModel, size: int) -> None:
         cell_id = object_id.rpartition("-")[0]
         if len(cell_id) >= _UUID_LENGTH and not cell_id.startswith(LASTING_PREFIX):
@@ -221,6 +234,12 @@ def size_of(value: Any) -> int:
 def size_of_model(model: RestoredModel) -> int:
     """About how many bytes the state of a widget's model needs."""
     return size_of(model.state) + sum(map(len, model.buffers.values()))
+
+
+def _upload_again(files: list[str]) -> str:
+    """What to tell the user about files that were not kept."""
+    shown = ", ".join(files[:_MOST_FILES]) + (" and others" if len(files) > _MOST_FILES else "")
+    return f"the file{'s' if len(files) > 1 else ''} {shown} must be uploaded again"
 
 
 def _encodable(value: object) -> object:

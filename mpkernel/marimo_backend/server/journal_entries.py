@@ -22,7 +22,9 @@ __all__ = [
     "Other",
     "Unkept",
     "Values",
+    "again",
     "bytes_of",
+    "counts_in",
     "size_of_entry",
     "texts_in",
 ]
@@ -96,3 +98,22 @@ def size_of_entry(entry: Entry) -> int:
         case Other(command):
             return ENTRY_BYTES + len(pickle.dumps(command, pickle.HIGHEST_PROTOCOL))
     return ENTRY_BYTES
+
+
+def again(entry: Entry) -> list[Entry]:
+    """What must be sent again of a command that had not begun. The values that it sets are not
+    sent: they are initial values of the next kernel."""
+    match entry:
+        case Values():
+            counts = counts_in(entry)
+            return [Clicks(counts)] if counts else []
+        case Clicks() | Other():
+            return [entry]
+    return []
+
+
+def counts_in(entry: Entry) -> dict[str, Any]:
+    """Those values of an entry that may be a button's: the count of its clicks."""
+    if not isinstance(entry, Values | Clicks):
+        return {}
+    return {name: value for name, value in entry.values.items() if type(value) is int}

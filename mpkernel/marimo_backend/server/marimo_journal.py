@@ -35,6 +35,8 @@ from mpkernel.marimo_backend.server.journal_entries import (
     Other,
     Unkept,
     Values,
+    again,
+    counts_in,
 )
 from mpkernel.marimo_backend.server.kept_journal import (
     KeptJournal,
@@ -58,7 +60,6 @@ logger = logging.getLogger(__name__)
 _REMOVED = b'{"op":"remove-ui-elements"'
 _MAX_WIDGETS = 10_000
 _SHOWN_CHARS = 200
-_MOST_FILES = 5
 
 
 class _Removed(msgspec.Struct, tag_field="op", tag="remove-ui-elements"):
@@ -224,7 +225,7 @@ class MarimoJournal(Journal):
             what does not come back, in words.
         """
         state = self._state.copy()
-        undone = {name for entry in self._pending for name in _counts_in(entry)}
+        undone = {name for entry in self._pending for name in counts_in(entry)}
         for entry in self._settle_pending(state, without_running=False):
             self._give_up_call(entry)
         cells = SameCells(_codes_in(self._instantiation), _codes_in(command))
@@ -323,16 +324,26 @@ class MarimoJournal(Journal):
                     self._settle(state, entry)
                 continue
             self._settle(state, entry)
-            late += _again(entry)
+            late += again(entry)
         return late
 
     def _give_up_call(self, entry: Entry) -> None:
-        if isinstance(entry, Other) and _is_call(entry.command):
+        if isinstance(entry, Other) and isinstance(
+            entry.command, seam.server("InvokeFunctionCommand")
+        ):
             self._unanswered.append(entry.command.function_call_id)
 
     def _spec(self) -> KernelSpec:
         args = pickle.dumps(self._arguments, pickle.HIGHEST_PROTOCOL)
         return msgspec.structs.replace(self._kernel, args=args)
+
+    def _lost(self) -> tuple[str, ...]:
+        """What does not come back, in words for the page."""
+        said = (
+            (self._has_unkept, "some of what was set or clicked while the app was down"),
+            (self._has_lost_request, "what the app was told of the page's HTTP request"),
+        )
+        return *self._state.lost(), *(what for is_lost, what in said if is_lost)
 
     def _command_of(self, entry: Entry) -> bytes:
         """A command for the kernel, pickled."""
@@ -352,51 +363,9 @@ class MarimoJournal(Journal):
                 pass
         return pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
 
-    def _lost(self) -> tuple[str, ...]:
-        state = self._state
-        files = [name for names in state.lost_files.values() for name in names]
-        others = state.has_more_too_large or len(state.too_large) > len(state.lost_files)
-        said = (
-            (files, _upload_again(files)),
-            (others, "what was set in the largest inputs"),
-            (state.has_unlasting, "what was set in some embedded apps"),
-            (state.has_nameless, "the state of widgets that are parts of others"),
-            (self._has_unkept, "some of what was set or clicked while the app was down"),
-            (self._has_lost_request, "what the app was told of the page's HTTP request"),
-        )
-        return tuple(what for is_lost, what in said if is_lost)
-
 
 def _codes_in(instantiation: Any) -> dict[str, str]:
     """The code of the cells that it runs, by their ids."""
     if instantiation is None:
         return {}
     return {one.cell_id: one.code for one in instantiation.execution_requests}
-
-
-def _upload_again(files: list[str]) -> str:
-    """What to tell the user about files that were not kept."""
-    shown = ", ".join(files[:_MOST_FILES]) + (" and others" if len(files) > _MOST_FILES else "")
-    return f"the file{'s' if len(files) > 1 else ''} {shown} must be uploaded again"
-
-
-def _again(entry: Entry) -> list[Entry]:
-    """What must be sent again of a command that had not begun."""
-    match entry:
-        case Values():
-            counts = _counts_in(entry)
-            return [Clicks(counts)] if counts else []
-        case Clicks() | Other():
-            return [entry]
-    return []
-
-
-def _counts_in(entry: Entry) -> dict[str, Any]:
-    """Those values of an entry that may be a button's: the count of its clicks."""
-    if not isinstance(entry, Values | Clicks):
-        return {}
-    return {name: value for name, value in entry.values.items() if type(value) is int}
-
-
-def _is_call(command: Any) -> bool:
-    return isinstance(command, seam.server("InvokeFunctionCommand"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import html
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -33,6 +32,7 @@ from mpkernel.marimo_backend.server.arrivals import (
 )
 from mpkernel.marimo_backend.server.elements import texts_of
 from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
+from mpkernel.marimo_backend.server.notices import Notices, described
 from mpkernel.marimo_backend.server.outflow import Outflow
 from mpkernel.marimo_backend.server.page_stream import PageStream
 from mpkernel.server.apps.app import App
@@ -114,7 +114,7 @@ class MarimoSession(BaseSession):
         arrival: how it is stored. Default: not at all.
 
     Attributes:
-        stream: as given; None when marimo's session is gone.
+        notices: what its page is told, by the stream.
         must_reload: whether its page has to reload, and does not know it if it is away.
     """
 
@@ -134,7 +134,7 @@ class MarimoSession(BaseSession):
         self._cells = ""
         self._is_coming_back = False
         self.must_reload = False
-        self.stream = stream
+        self.notices = Notices(stream)
         self._pages = pages
         self._outflow = Outflow(
             loop,
@@ -195,12 +195,12 @@ class MarimoSession(BaseSession):
         logger.info("session came back", app=self.app.path, session=self.session_id)
         if self._arrival.title == RESTARTED:  # else the clicks are another tab's
             self._lost_before = lost
-            self._answer_calls()
+            self.notices.unanswered(self._marimo_journal.unanswered())
         self._show_arrived(self._arrival, lost)
         return command
 
     def _show_arrived(self, arrival: Arrival, lost: tuple[str, ...]) -> None:
-        missed = _Missed(_described(arrival.why, lost), None, time.monotonic())
+        missed = _Missed(described(arrival.why, lost), None, time.monotonic())
         self._show_restarted(missed, arrival.title)
 
     def _tell_of_lost_click(self) -> None:
@@ -223,7 +223,7 @@ class MarimoSession(BaseSession):
 
     def on_message(self, channel: Channel, payload: bytes) -> None:
         count = len(payload) + MESSAGE_COST_BYTES
-        stream = self.stream
+        stream = self.notices.stream
         if stream is None or payload.startswith((WIDGET_SHOWN, CLICK_UNDONE)):
             self.taken(count)
             if payload.startswith(CLICK_UNDONE):
@@ -266,8 +266,8 @@ class MarimoSession(BaseSession):
         raise SessionClosed(f"the page of session {self.session_id} of {self.app.name} reloads")
 
     def _tell_to_reload(self) -> None:
-        if self.stream is not None:
-            self.stream.put(reload_message(self.session_id))
+        if self.notices.stream is not None:
+            self.notices.stream.put(reload_message(self.session_id))
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
         if not self._was_created:
@@ -279,9 +279,9 @@ class MarimoSession(BaseSession):
             app=self.app.path,
             session=self.session_id,
         )
-        self._answer_calls()
+        self.notices.unanswered(self._marimo_journal.unanswered())
         why = "The last action in this tab ended it, and was left out." if guilty else ""
-        description = _described(why, lost)
+        description = described(why, lost)
         self._missed = _Missed(description, "danger" if guilty else None, time.monotonic())
         self._note_absence(self._missed)
         self._show_restarted(self._missed)
@@ -312,95 +312,33 @@ class MarimoSession(BaseSession):
         missed.was_away = missed.was_away or not self._pages.has_page(self.session_id)
 
     def _show_restarted(self, missed: _Missed, title: str = RESTARTED) -> None:
-        self.notify(
-            "BannerNotification",
-            title=title,
-            description=missed.description,
-            variant=missed.variant,
-        )
+        self.notices.banner(title, missed.description, missed.variant)
 
     def on_end(self, error: MPKernelError | None) -> None:
-        if error is None or self.stream is None:
+        if error is None or self.notices.stream is None:
             return
         logger.warning("session ended: %s", error.what, app=self.app.path, session=self.session_id)
         if isinstance(error, SandboxError):
-            self.notify_of_failure("The packages of this app cannot be installed", str(error))
+            self.notices.failure("The packages of this app cannot be installed", str(error))
             return
         if isinstance(error, UnfitPython):
-            self.notify_of_failure("This app's Python cannot run it", str(error))
+            self.notices.failure("This app's Python cannot run it", str(error))
             return
         reload = "reload the page to start it again"
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload
-        self.notify_of_failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
+        self.notices.failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
 
     def on_preparing(self, text: str) -> None:
-        self.notify(
-            "BannerNotification",
-            title="The packages of this app are being installed:",
-            description=html.escape(text),
-        )
+        self.notices.preparing(text)
 
     def on_prepared(self) -> None:
-        self.notify("BannerNotification", title="", description="")  # the page removes the last
+        self.notices.prepared()
 
     def on_file_refused(self, error: Exception) -> None:
-        self.notify_of_refusal("A file of this app cannot be shown", str(error))
-
-    def notify_of_failure(self, title: str, description: str) -> None:
-        """Tell the page that the app does not run, until the user dismisses the banner."""
-        self.notify(
-            "BannerNotification",
-            title=title,
-            description=html.escape(description),
-            variant="danger",
-            action="restart",
-        )
-
-    def notify_of_refusal(self, title: str, description: str) -> None:
-        """Tell the page for some seconds that one thing was not done."""
-        self.notify(
-            "AlertNotification",
-            title=title,
-            description=html.escape(description),
-            variant="danger",
-        )
-
-    def notify(self, notification: str, **fields: Any) -> None:
-        """Put one of marimo's notifications onto the session's stream."""
-        stream = self.stream
-        if stream is not None:
-            message = seam.server(notification)(**fields)
-            stream.put(seam.server("serialize_kernel_message")(message))
+        self.notices.refusal("A file of this app cannot be shown", str(error))
 
     def _waiting_messages(self) -> int:
-        stream = self.stream
+        stream = self.notices.stream
         return (
             0 if stream is None else stream.waiting + self._pages.messages_waiting(self.session_id)
         )
-
-    def _answer_calls(self) -> None:
-        """Answer calls of functions that ran when the process ended: the page waits for answers."""
-        status = seam.server("HumanReadableStatus")(
-            code="error", title="This app was restarted", message="Please try again."
-        )
-        notification = seam.server("FunctionCallResultNotification")
-        # Since marimo 0.24 the page itself offers to call the function again.
-        found = {"found": True} if "found" in notification.__struct_fields__ else {}
-        for call in self._marimo_journal.unanswered():
-            self.notify(
-                "FunctionCallResultNotification",
-                function_call_id=call,
-                return_value=None,
-                status=status,
-                **found,
-            )
-
-
-def _described(why: str, lost: tuple[str, ...]) -> str:
-    """What the banner says of a session that was restored, as HTML."""
-    said = [
-        why,
-        "Inputs are as they were; what cells changed since then (mo.state, variables) starts anew.",
-        f"Lost: {'; '.join(lost)}." if lost else "",
-    ]
-    return html.escape(" ".join(filter(None, said)))

@@ -1,0 +1,114 @@
+"""What the page of a session is told of it: in banners, which stay, and in alerts, which stay for
+some seconds."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Any
+
+from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.server.page_stream import PageStream
+
+__all__ = ["Notices", "described"]
+
+
+class Notices:
+    """Puts marimo's notifications onto the stream of a session.
+
+    Args:
+        stream: leads to marimo's session; None when there is none. Then nothing is said.
+
+    Attributes:
+        stream: as given. To be set to None when marimo's session is gone.
+    """
+
+    def __init__(self, stream: PageStream | None) -> None:
+        self.stream = stream
+
+    def banner(self, title: str, description: str, variant: str | None) -> None:
+        """Show a banner until the user dismisses it.
+
+        Args:
+            title: its heading, as text.
+            description: HTML, as `described` gives it.
+            variant: "danger" for one that is conspicuous.
+        """
+        self._notify("BannerNotification", title=title, description=description, variant=variant)
+
+    def failure(self, title: str, description: str) -> None:
+        """Say in a banner that the app does not run, with a button that reloads the page.
+
+        Args:
+            title, description: text.
+        """
+        self._notify(
+            "BannerNotification",
+            title=title,
+            description=html.escape(description),
+            variant="danger",
+            action="restart",
+        )
+
+    def refusal(self, title: str, description: str) -> None:
+        """Say in an alert that one thing was not done.
+
+        Args:
+            title, description: text.
+        """
+        self._notify(
+            "AlertNotification",
+            title=title,
+            description=html.escape(description),
+            variant="danger",
+        )
+
+    def preparing(self, text: str) -> None:
+        """Say in a banner how far the installation of the app's packages is."""
+        self._notify(
+            "BannerNotification",
+            title="The packages of this app are being installed:",
+            description=html.escape(text),
+        )
+
+    def prepared(self) -> None:
+        """Take away the banner of `preparing`."""
+        self._notify("BannerNotification", title="", description="")  # the page removes the last
+
+    def unanswered(self, calls: Iterable[str]) -> None:
+        """Answer these calls of functions, whose process ended: the page waits for answers."""
+        status = seam.server("HumanReadableStatus")(
+            code="error", title="This app was restarted", message="Please try again."
+        )
+        notification = seam.server("FunctionCallResultNotification")
+        # Since marimo 0.24 the page itself offers to call the function again.
+        found = {"found": True} if "found" in notification.__struct_fields__ else {}
+        for call in calls:
+            self._notify(
+                "FunctionCallResultNotification",
+                function_call_id=call,
+                return_value=None,
+                status=status,
+                **found,
+            )
+
+    def _notify(self, notification: str, **fields: Any) -> None:
+        stream = self.stream
+        if stream is not None:
+            message = seam.server(notification)(**fields)
+            stream.put(seam.server("serialize_kernel_message")(message))
+
+
+def described(why: str, lost: tuple[str, ...]) -> str:
+    """What the banner says of a session that was restored, as HTML.
+
+    Args:
+        why: what is said first; may be empty.
+        lost: what did not come back.
+    """
+    said = [
+        why,
+        "Inputs are as they were; what cells changed since then (mo.state, variables) starts anew.",
+        f"Lost: {'; '.join(lost)}." if lost else "",
+    ]
+    return html.escape(" ".join(filter(None, said)))
