@@ -177,6 +177,7 @@ class SimulatedHost:
         self.backlog_bytes = 0
         self.traffic = Traffic()
         self.cpus = None
+        self.started_at = clock.time()
         self._owner = owner
         self._clock = clock
         self._life = Lifecycle()

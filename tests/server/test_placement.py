@@ -9,7 +9,14 @@ from typing import TypeAlias
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mpkernel.server.apps.placement import Bounds, Decision, Facts, choose, choose_for_suspect
+from mpkernel.server.apps.placement import (
+    Bounds,
+    Decision,
+    Facts,
+    choose,
+    choose_for_suspect,
+    choose_to_rebuild,
+)
 
 Hosts: TypeAlias = list[tuple[int, Facts]]
 
@@ -26,6 +33,8 @@ def processes(draw: st.DrawFn) -> Hosts:
             refuses=draw(st.sampled_from([False, False, True])),
             is_outgoing=draw(st.sampled_from([False, False, True])),
             has_trial=draw(st.booleans()),
+            is_rebuilding=draw(st.booleans()),
+            is_unused=draw(st.booleans()),
             sessions=count,
             computing=draw(st.integers(0, count)),
             cpus=draw(st.floats(0.0, 8.0)),
@@ -189,3 +198,35 @@ def test_of_two_without_room_that_compute_alike_the_one_with_fewer_sessions_is_c
     ready, starting = Facts(sessions=2, computing=1), Facts(True, sessions=1, computing=1)
     two = Bounds(processes_max=2)
     assert choose(of(ready, starting), two, may_start=True) == 1
+
+
+@given(processes(), all_bounds(), st.booleans())
+def test_a_process_that_is_used_rebuilds_one_session_at_a_time(
+    hosts: Hosts, bounds: Bounds, may_start: bool
+) -> None:
+    decision = choose_to_rebuild(hosts, bounds, may_start=may_start)
+    if isinstance(decision, int):
+        facts = dict(hosts)[decision]
+        assert facts.is_unused or not facts.is_rebuilding or not facts.is_well
+    elif decision is Decision.WAIT:
+        assert not hosts or any(one.is_rebuilding for _, one in hosts)
+
+
+@given(processes(), all_bounds(), st.booleans())
+def test_sessions_come_back_where_nobody_notices(
+    hosts: Hosts, bounds: Bounds, may_start: bool
+) -> None:
+    free = [
+        place
+        for place, facts in hosts
+        if facts.is_well and facts.is_unused and not facts.is_starting and facts.has_place(bounds)
+    ]
+    assert not free or choose_to_rebuild(hosts, bounds, may_start=may_start) in free
+
+
+def test_a_session_comes_back_on_a_process_that_starts_only_where_no_other_is_free_soon() -> None:
+    bounds = Bounds(processes_max=2, sessions_per_process=4)
+    starting = Facts(is_starting=True, is_unused=True, sessions=1, computing=1)
+    full, busy = Facts(sessions=4), Facts(sessions=2, computing=1, is_rebuilding=True)
+    assert choose_to_rebuild(of(full, starting), bounds, may_start=True) == 1
+    assert choose_to_rebuild(of(busy, starting), bounds, may_start=True) is Decision.WAIT

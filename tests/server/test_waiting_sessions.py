@@ -7,9 +7,10 @@ import asyncio
 import os
 import signal
 
+import msgspec
 import pytest
 from server.conftest import APPS
-from server.simulated import SETTINGS, Client, World
+from server.simulated import LAST_WORDS_S, SETTINGS, Client, World
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied, KernelFailed, ProtocolError
@@ -112,6 +113,68 @@ def test_a_session_that_leaves_with_its_process_comes_back() -> None:
     world.hosts[0].leave()
     world.clock.advance(1.0)
     assert client.host is world.hosts[0]
+
+
+def on_two_processes(**settings: int) -> tuple[World, list[Client]]:
+    """An app with two processes that have been used for a while, and the clients of the second,
+    which dies, in the order in which they come back."""
+    world = World(msgspec.structs.replace(SETTINGS, processes_max=2, **settings))
+    clients = [world.open(with_journal=True) for _ in range(6)]
+    for client in clients:
+        client.send(Channel.CONTROL, b"x")
+    world.go_on(60.0)
+    used, dying = world.hosts
+    assert (used.session_count, dying.session_count) == (3, 3)
+    lost = dying.sessions
+    dying.die()
+    return world, [client for client in reversed(clients) if client in lost]
+
+
+def back(clients: list[Client]) -> list[Client]:
+    return [client for client in clients if client.host is not None]
+
+
+def test_sessions_come_back_on_a_new_process_where_the_others_have_their_number() -> None:
+    world, lost = on_two_processes(sessions_per_process=3)
+    world.clock.advance(1.0)
+    used, new = world.hosts
+    assert used.session_count == 3
+    assert new.sessions == lost
+
+
+def test_a_new_process_takes_all_that_wait_when_it_is_ready() -> None:
+    world, lost = on_two_processes()
+    world.clock.advance(LAST_WORDS_S)
+    used, new = world.hosts
+    assert [client.host for client in lost] == [used, new, None]
+    new.is_ready()
+    world.clock.advance(0.0)
+    assert lost[2].host is new
+
+
+@pytest.mark.parametrize("end", ["its values", "its close", "a moment"])
+def test_a_process_that_is_used_gets_the_next_session_after_the_one_before(end: str) -> None:
+    world, lost = on_two_processes()
+    world.refusals = 1  # so that the other process has to take all of them
+    world.clock.advance(LAST_WORDS_S)
+    (host,) = world.hosts
+    for number in (1, 2):
+        (*_, latest) = back(lost)
+        world.clock.advance(0.1)
+        assert len(back(lost)) == number
+        match end:
+            case "its values":
+                host.is_ready()
+                host.begin(latest)
+                assert len(back(lost)) == number
+                host.finish(latest)
+            case "its close":
+                latest.stop()
+                host.end_kernel(latest)
+            case "a moment":
+                world.clock.advance(0.1)
+        world.clock.advance(0.0)
+        assert len(back(lost)) == number + 1
 
 
 def test_the_loop_goes_round_while_many_come_back() -> None:

@@ -10,18 +10,27 @@ decides, from the facts that it is given; `processes` carries it out.
 A process has room while fewer than `Bounds.spread_at` of its sessions compute, and while it has
 fewer sessions than `Bounds.sessions_per_process`. Of those with room, one that still starts comes
 after all that are ready: no session waits for a start while another process can take it.
+
+A session that has lost its process computes when it comes back. Whether those of other tabs notice
+that counts for more there than how many compute:
+
+    some process has room and nobody who would notice, and is ready ─▶ the one with the fewest
+    some has room, and rebuilds none ────────────────────────────────▶ the least busy of these
+    one more process may be started ─────────────────────────────────▶ START
+    some has room once it has rebuilt the one that it is busy with ──▶ WAIT
+    some are well, and rebuild none ─────────────────────────────────▶ the least busy of these
+    all that are well rebuild one ───────────────────────────────────▶ WAIT
 """
 
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-__all__ = ["Bounds", "Decision", "Facts", "choose", "choose_for_suspect"]
+__all__ = ["Bounds", "Decision", "Facts", "choose", "choose_for_suspect", "choose_to_rebuild"]
 
 HostT = TypeVar("HostT")
 
@@ -52,6 +61,9 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
         refuses: whether it takes no new sessions although it lives: it uses too much memory.
         is_outgoing: whether it is about to be replaced: others are to be preferred.
         has_trial: whether a session on it is on trial, which may have ended its last process.
+        is_rebuilding: whether it has just been given a session to rebuild, and has not done so yet.
+        is_unused: whether nobody would notice that it rebuilds sessions: it is new, or has no
+            others.
         sessions: how many are on it.
         computing: how many of these have been running a command for longer than a moment, or are
             about to run their first one.
@@ -62,6 +74,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     refuses: bool = False
     is_outgoing: bool = False
     has_trial: bool = False
+    is_rebuilding: bool = False
+    is_unused: bool = False
     sessions: int = 0
     computing: int = 0
     cpus: float = 0.0
@@ -71,10 +85,20 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
         """Whether it may get sessions, however busy it is."""
         return not (self.refuses or self.is_outgoing)
 
+    @property
+    def may_rebuild(self) -> bool:
+        """Whether it may get a session to rebuild, however busy it is."""
+        return self.is_well and (self.is_unused or not self.is_rebuilding)
+
     def has_room(self, bounds: Bounds) -> bool:
         """Whether one more session on it is no reason to start another process."""
-        most = math.inf if bounds.sessions_per_process is None else bounds.sessions_per_process
-        return self.is_well and self.sessions < most and self.computing < bounds.spread_at
+        has_place = self.has_place(bounds)
+        return self.is_well and has_place and self.computing < bounds.spread_at
+
+    def has_place(self, bounds: Bounds) -> bool:
+        """Whether it has fewer sessions than it is to have."""
+        most = bounds.sessions_per_process
+        return most is None or self.sessions < most
 
 
 _Ranked: TypeAlias = tuple[Facts, int, bool]
@@ -126,6 +150,33 @@ def choose_for_suspect(
     if well:
         return _first(hosts, well, _fewest_sessions)
     return _last_resort(hosts, ranked)
+
+
+def choose_to_rebuild(
+    hosts: Sequence[tuple[HostT, Facts]], bounds: Bounds, *, may_start: bool
+) -> HostT | Decision:
+    """Where a session comes back that has lost its process.
+
+    Args:
+        hosts, bounds, may_start: as `choose`.
+    """
+    ranked = _ranked(hosts, bounds)
+    free = [one for one in ranked if one[0].may_rebuild]
+    with_place = [one for one in free if one[0].has_place(bounds)]
+    unused = [one for one in with_place if one[0].is_unused and not one[0].is_starting]
+    if unused:
+        return _first(hosts, unused, _fewest_sessions)
+    with_room = [one for one in free if one[0].has_room(bounds)]
+    if with_room:
+        return _first(hosts, with_room, _ready_then_idle)
+    if may_start and _may_grow(hosts, bounds):
+        return Decision.START
+    busy = [one for one in ranked if one[0].is_well and not one[0].may_rebuild]
+    if any(facts.has_place(bounds) for facts, _, _ in busy):
+        return Decision.WAIT
+    if with_place or free:
+        return _first(hosts, with_place or free, _idle_then_ready)
+    return Decision.WAIT if busy else _last_resort(hosts, ranked)
 
 
 def _ranked(hosts: Sequence[tuple[HostT, Facts]], bounds: Bounds) -> list[_Ranked]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,7 @@ from mpkernel.errors import AppUnavailable, HostStartError, PoolClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.apps import placement
 from mpkernel.server.apps.placement import Bounds, Decision, Facts
+from mpkernel.server.apps.rebuilds import Rebuilds
 from mpkernel.server.apps.restart_policies import RestartPolicies
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.lifecycle import State
@@ -35,6 +36,19 @@ logger = get_logger(__name__)
 
 Launch: TypeAlias = Callable[[KernelSpec], AppHost]
 OnDeath: TypeAlias = Callable[[Death, Sequence[BaseSession], Sequence[Usage]], None]
+_HostFacts: TypeAlias = Sequence[tuple[AppHost, Facts]]
+
+_NEW_S = 10.0
+"""A process is new for so long after its launch: its sessions come back after the death of another
+process, or after the end of a server, and none of them is used yet."""
+
+
+class _Choose(Protocol):
+    """One of the decisions of `placement`."""
+
+    def __call__(
+        self, hosts: _HostFacts, bounds: Bounds, *, may_start: bool
+    ) -> AppHost | Decision: ...
 
 
 class AppProcesses:
@@ -72,6 +86,7 @@ class AppProcesses:
         self._settings = settings
         self._tallies = tallies
         self._launch_host = launch
+        self._clock = clock
         self._on_death = on_death
         self._bounds = Bounds(
             settings.processes_max,
@@ -156,9 +171,12 @@ class AppProcesses:
             )
         return host
 
-    def host_again(self) -> AppHost | None:
+    def host_again(self, rebuilds: Rebuilds) -> AppHost | None:
         """The host that takes a session which has lost its own, launched as the last one was where
-        `placement` says so. None: none may be launched now.
+        `placement` says so. None: none takes it for now.
+
+        Args:
+            rebuilds: which processes rebuild others.
 
         Raises:
             PoolClosed: the app's pool was closed.
@@ -166,7 +184,7 @@ class AppProcesses:
                 reported; `wait_s` says when to try again.
         """
         if self._is_any_taking:
-            return self._chosen(self._kernel_again)
+            return self._chosen(self._kernel_again, rebuilds)
         return None if self._policies.wait_s(()) else self.launch_again()
 
     def host_for_suspect(self, on_trial: Collection[object]) -> AppHost | None:
@@ -178,7 +196,8 @@ class AppProcesses:
         Raises:
             PoolClosed, HostStartError: as `host_again`.
         """
-        decision = self._decision(suspect=True, on_trial=on_trial)
+        facts = [(host, self._facts(host, has_trial=host in on_trial)) for host in self.taking]
+        decision = self._decision(placement.choose_for_suspect, facts)
         if decision is Decision.START:
             return self.launch_again()
         return None if decision is Decision.WAIT else decision
@@ -256,32 +275,39 @@ class AppProcesses:
         assert self._kernel is not None, "a session that waits had a process, or waits for one"
         return self._kernel
 
-    def _decision(
-        self, *, suspect: bool = False, on_trial: Collection[object] = ()
-    ) -> AppHost | Decision:
-        taking = self.taking
-        facts = [(host, self._facts(host, has_trial=host in on_trial)) for host in taking]
-        choose = placement.choose_for_suspect if suspect else placement.choose
+    def _decision(self, choose: _Choose, facts: _HostFacts) -> AppHost | Decision:
         decision = choose(facts, self._bounds, may_start=True)
-        if decision is Decision.START and self._policies.wait_s(taking):
+        if decision is Decision.START and self._policies.wait_s([host for host, _ in facts]):
             return choose(facts, self._bounds, may_start=False)
         return decision
 
-    def _facts(self, host: AppHost, *, has_trial: bool) -> Facts:
+    def _decision_for(self, rebuilds: Rebuilds | None) -> AppHost | Decision:
+        """For a session that comes back while these are being rebuilt; None: for a new one."""
+        facts = [(host, self._facts(host, rebuilds)) for host in self.taking]
+        choose = placement.choose if rebuilds is None else placement.choose_to_rebuild
+        return self._decision(choose, facts)
+
+    def _facts(
+        self, host: AppHost, rebuilds: Rebuilds | None = None, *, has_trial: bool = False
+    ) -> Facts:
+        sessions = host.session_count
         return Facts(
             is_starting=host.state is State.STARTING,
             refuses=host.refusal is not None,
             is_outgoing=host in self._outgoing,
             has_trial=has_trial,
-            sessions=host.session_count,
+            is_rebuilding=rebuilds is not None and rebuilds.is_recent(host),
+            is_unused=rebuilds is not None
+            and (sessions <= rebuilds.count(host) or self._clock() < host.started_at + _NEW_S),
+            sessions=sessions,
             computing=host.computing_count,
             cpus=host.cpus or 0.0,
         )
 
-    def _chosen(self, kernel: KernelSpec) -> AppHost | None:
+    def _chosen(self, kernel: KernelSpec, rebuilds: Rebuilds | None = None) -> AppHost | None:
         """The host that takes a session, launched now where that is decided; None where none can
         take it and none may be launched."""
-        decision = self._decision()
+        decision = self._decision_for(rebuilds)
         if decision is Decision.START:
             try:
                 return self._launch(kernel)
@@ -289,7 +315,7 @@ class AppProcesses:
                 if not self._is_any_taking:
                     raise
                 self._could_not_launch(error)
-            decision = self._decision()  # now that none may be launched for a while
+            decision = self._decision_for(rebuilds)  # now that none may be launched for a while
         return None if isinstance(decision, Decision) else decision
 
     def _launch(self, kernel: KernelSpec) -> AppHost:

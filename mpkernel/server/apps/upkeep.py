@@ -98,7 +98,7 @@ class Upkeep:
             if left_s:
                 logger.info("restart in %.1f s", left_s, app=self._path)
                 return left_s
-            return 0.0 if self.waiting.bring_back() else None
+            return self.waiting.bring_back()
         except AppUnavailable as error:
             self.end_waiting(error)
         except PoolClosed as error:

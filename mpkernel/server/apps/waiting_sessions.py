@@ -1,6 +1,7 @@
 """`WaitingSessions`: the sessions of an app that have no live process, and how they get one again.
 
-    died ─▶ planned ─▶ together: one after the other, at once, when there is a process
+    died ─▶ planned ─▶ together: one after the other, at once, when there is a process; one at a
+                 │     time in a process with sessions that are used, see `rebuilds`
                  └───▶ one by one, the suspects: each on trial, one in a process at a time
 
 What a session of a living pool may wait for, and what ends each wait:
@@ -13,6 +14,9 @@ What a session of a living pool may wait for, and what ends each wait:
                                        suspects        with a process that another session starts,
                                                        or with a restart by the operator
     the event loop's time              together        the loop's next turn
+    the rebuilds of other sessions     together        one of them has its values again, is over,
+                                                       has lost its process, or has had 0.2 s; or
+                                                       another process is ready
     the trials of other suspects       suspects        one of them has run its commands, is over,
                                                        has lost its process, or has had 10 s
     the start of its kernel            its host        the kernel's start or end, the process's end,
@@ -35,6 +39,7 @@ from typing import NamedTuple, TypeAlias
 from mpkernel.aio.patience import PatientTimer
 from mpkernel.errors import HostDied, KernelFailed, SessionClosed
 from mpkernel.logs import get_logger
+from mpkernel.server.apps.rebuilds import Rebuilds
 from mpkernel.server.apps.recovery_plan import Involved, culprit_of, plan_of
 from mpkernel.server.sessions.app_and_host import HostOfSession
 from mpkernel.server.sessions.base import BaseSession
@@ -71,9 +76,10 @@ class WaitingSessions:
     Args:
         app: absolute path of its file.
         loop: the running loop.
-        look: called when a trial is over: the next suspect may come back. It returns at once.
-        host: the process that takes the next session; None: none does for now. Called until the
-            session is on it.
+        look: called when a session has been rebuilt, or a trial is over: the next one may come
+            back. It returns at once.
+        host: the process that takes the next session; None: none does for now. It is told which
+            processes rebuild others.
         host_for_suspect: the same for a suspect, which is given none of the processes that have a
             trial: these are the argument.
     """
@@ -83,7 +89,7 @@ class WaitingSessions:
         app: str,
         loop: asyncio.AbstractEventLoop,
         look: Callable[[], None],
-        host: Callable[[], Host | None],
+        host: Callable[[Rebuilds], Host | None],
         host_for_suspect: Callable[[Collection[object]], Host | None],
     ) -> None:
         self._app = app
@@ -93,6 +99,7 @@ class WaitingSessions:
         self._host_for_suspect = host_for_suspect
         self._together: deque[_Waiting] = deque()
         self._suspects: deque[_Waiting] = deque()
+        self._rebuilds = Rebuilds(loop.time)
         self._trials: dict[BaseSession, PatientTimer] = {}  # with its end at the latest
 
     def __len__(self) -> int:
@@ -135,29 +142,30 @@ class WaitingSessions:
                 )
             )
 
-    def bring_back(self) -> bool:
+    def bring_back(self) -> float | None:
         """Have sessions come back on live hosts: those that come together, for 5 ms, then the next
-        suspect. Returns whether the next one may follow in the loop's next turn. If not, there is
-        no process for it now, or it waits for the end of a trial.
+        suspect. Returns after how many seconds to look again; 0.0: in the loop's next turn. None:
+        there is no process for the next one now, or it waits for the end of a trial.
 
         Raises:
             PoolClosed, HostStartError: as `host`. Sessions that have not come back go on waiting.
         """
         until = self._loop.time() + _SLICE_S
         while self._together:
-            host = self._host()
+            left_s = self._rebuilds.left_s()  # asked first: the time goes on
+            host = self._host(self._rebuilds)
             if host is None:
-                return False
-            _resume(self._together.popleft(), host, alone=False)
+                return left_s
+            self._rebuild(self._together.popleft(), host)
             if self._loop.time() >= until:
-                return True
+                return 0.0
         if not self._suspects:
-            return False
+            return None
         host = self._host_for_suspect({session.host for session in self._trials})
         if host is None:
-            return False
+            return None
         self._try(self._suspects.popleft(), host)
-        return True
+        return 0.0
 
     def forget(self, session: BaseSession) -> None:
         """This one was closed."""
@@ -174,10 +182,22 @@ class WaitingSessions:
             self._end_trial(session)
         return waiting
 
+    def _rebuild(self, one: _Waiting, host: Host) -> None:
+        session = one.session
+        _resume(one, host, alone=False)
+        if not session.over:
+            session.record.on_rebuild_over = functools.partial(self._rebuild_over, session)
+            self._rebuilds.begun(session, host)
+
+    def _rebuild_over(self, session: BaseSession) -> None:
+        self._rebuilds.ended(session)
+        if self._together:
+            self._look()
+
     def _try(self, one: _Waiting, host: Host) -> None:
         session = one.session
         over = functools.partial(self._trial_over, session)
-        session.record.on_trial_over = over
+        session.record.on_rebuild_over = over
         self._trials[session] = PatientTimer(self._loop, _TRIAL_PATIENCE_S, over)
         _resume(one, host, alone=True)
         if session.over:
@@ -189,7 +209,7 @@ class WaitingSessions:
             self._look()
 
     def _end_trial(self, session: BaseSession) -> None:
-        session.record.on_trial_over = None
+        session.record.on_rebuild_over = None
         self._trials.pop(session).cancel()
 
 

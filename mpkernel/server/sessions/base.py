@@ -258,7 +258,7 @@ class BaseSession(SessionEvents):
             self.host = None
             self._outbox.clear()
         self.record.suspended_at = time.monotonic()
-        self.record.end_trial()
+        self.record.end_rebuild()
 
     def resume(
         self, host: HostOfSession[BaseSession], *, without_running: bool, alone: bool
@@ -299,7 +299,7 @@ class BaseSession(SessionEvents):
                 session=self.session_id,
             )
         finally:
-            self.record.end_trial()
+            self.record.end_rebuild()
 
     def fail(self, error: MPKernelError) -> None:
         """Called by the server when it has failed on something of this session: end the session,

@@ -16,7 +16,7 @@ class RecoveryRecord:
         is_rebuilding: whether these commands are not all done yet.
         is_alone: whether the session was brought back alone, because it may have ended its process.
         suspended_at: when it lost its last process; `time.monotonic()`.
-        on_trial_over: called once, when these commands are done, or the session is over, or has
+        on_rebuild_over: called once, when these commands are done, or the session is over, or has
             lost its process.
     """
 
@@ -26,7 +26,7 @@ class RecoveryRecord:
         self.is_rebuilding = False
         self.is_alone = False
         self.suspended_at = float("-inf")
-        self.on_trial_over: Callable[[], None] | None = None
+        self.on_rebuild_over: Callable[[], None] | None = None
 
     def rebuilding(self, commands: int, *, alone: bool) -> None:
         """The session is being brought back, with this number of commands."""
@@ -37,11 +37,11 @@ class RecoveryRecord:
     def settle(self) -> None:
         """The session has its former state."""
         self.is_rebuilding = self.is_alone = False
-        self.end_trial()
+        self.end_rebuild()
 
-    def end_trial(self) -> None:
+    def end_rebuild(self) -> None:
         """Nobody needs to wait for the session any more: it is settled, over, or without a
         process."""
-        call, self.on_trial_over = self.on_trial_over, None
+        call, self.on_rebuild_over = self.on_rebuild_over, None
         if call is not None:
             call()
