@@ -189,6 +189,71 @@ async def test_a_tab_that_ends_the_app_again_and_again_is_closed_alone(
             assert tab.close_code is None
 
 
+BUSY = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import os
+    import time
+
+    import marimo as mo
+
+    number = mo.ui.slider(0, 9, label="Number")
+    number
+    return mo, number, os, time
+
+
+@app.cell
+def _(mo, number, os, time):
+    if number.value:
+        with open({log!r}, "a") as log:
+            log.write("busy\\n")
+    while number.value and not os.path.exists({gate!r}):
+        time.sleep(0.01)
+    mo.md(f"has {{number.value}} in process {{os.getpid()}} end")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+async def test_tabs_that_come_back_one_by_one_are_told_how_many_are_back(tmp_path: Path) -> None:
+    notebook, gate, log = tmp_path / "busy.py", tmp_path / "gate", tmp_path / "log"
+    notebook.write_text(BUSY.format(gate=str(gate), log=str(log)))
+    async with Server(notebook) as server, contextlib.AsyncExitStack() as stack:
+        tabs = [await stack.enter_async_context(Tab(server.url, str(notebook))) for _ in range(3)]
+        for tab in tabs:
+            await tab.wait_until_run()
+        died = process_of(tabs[0])
+        for tab in tabs:
+            await tab.set_ui("Number", 5)
+        await wait_for_lines(log, 3)
+        os.kill(died, signal.SIGKILL)
+
+        def banners(tab: Tab) -> list[tuple[str, str]]:
+            return [(one["title"], one["description"]) for one in tab.received("banner")]
+
+        waiting = (
+            "This app is being restarted:",
+            "0 of 3 tabs are back, this one waits for its turn.",
+        )
+        async with asyncio.timeout(30):
+            while sum(waiting in banners(tab) for tab in tabs) < 2:
+                await asyncio.sleep(0.02)
+        gate.touch()
+        for tab in tabs:
+            await tab.wait_for(lambda tab: f"in process {died} end" not in tab.text)
+            await tab.wait_for("has 5 in process")
+            assert banners(tab)[-1][0] == "This app was restarted"
+        assert min(len(banners(tab)) for tab in tabs) == 1
+
+
 DIES_AT_ITS_START = """
 import marimo
 

@@ -137,13 +137,22 @@ class SlowJournal(Replay):
 
 
 class Client(BaseSession):
-    """A client of the app."""
+    """A client of the app.
+
+    Attributes:
+        told: what it was told of others that came back, while it waited.
+    """
 
     def __init__(self, app: App, name: str, journal: Replay | None) -> None:
         super().__init__(app, name, journal)
         self.replay = journal
         self.error: MPKernelError | None = None
         self.times_over = 0
+        self.told: list[tuple[int, int]] = []
+
+    def on_waiting(self, back: int, all_of_them: int) -> None:
+        assert self.host is None
+        self.told.append((back, all_of_them))
 
     def on_message(self, channel: Channel, payload: bytes) -> None:
         raise AssertionError("no simulated kernel sends anything")

@@ -56,6 +56,33 @@ def test_suspects_come_back_one_by_one() -> None:
         assert len(seen) == count
 
 
+def test_who_waits_is_told_how_many_are_back() -> None:
+    world, clients = running(3)
+
+    def do_all(client: Client) -> None:
+        for _ in client.replay.commands:
+            client.host.begin(client)
+            client.host.finish(client)
+
+    for _ in range(2):  # the second time, nothing is left of the first
+        (first,) = on_trial(world, clients)
+        world.clock.advance(1.0)
+        world.hosts[0].is_ready()
+        for client in clients:
+            assert client.told == ([] if client is first else [(0, 3)])
+        do_all(first)
+        world.clock.advance(2.0)
+        (last,) = [client for client in clients if client.host is None]
+        assert last.told == [(0, 3), (1, 3)]
+        world.hosts[0].is_ready()
+        world.go_on(100.0)
+        assert last.told == [(0, 3), (1, 3)]
+        for client in clients:
+            client.told.clear()
+            client.send(Channel.CONTROL, b"x")
+            client.host.begin(client)
+
+
 @pytest.mark.parametrize("end", ["close", "kernel's end", "death", "drain", "time"])
 def test_the_next_suspect_follows_whatever_ends_the_trial_of_the_one_before(end: str) -> None:
     world, clients = running(2)

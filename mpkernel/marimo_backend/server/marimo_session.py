@@ -286,6 +286,11 @@ class MarimoSession(BaseSession):
         self._note_absence(self._missed)
         self._show_restarted(self._missed)
 
+    def on_waiting(self, back: int, all_of_them: int) -> None:
+        if not self._was_created:
+            return  # nothing would replace the banner when it has a process
+        self.notices.waiting(back, all_of_them)
+
     def page_cut_off(self) -> None:
         """The connection of the page is ended, and messages that waited for it are lost."""
         self._is_cut_off = True

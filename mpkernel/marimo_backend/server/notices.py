@@ -75,6 +75,13 @@ class Notices:
         """Take away the banner of `preparing`."""
         self._notify("BannerNotification", title="", description="")  # the page removes the last
 
+    def waiting(self, back: int, all_of_them: int) -> None:
+        """Say in a banner that the session waits for a process; see `SessionEvents.on_waiting`."""
+        description = "another process is started soon."
+        if all_of_them > 1:
+            description = f"{back} of {all_of_them} tabs are back, this one waits for its turn."
+        self.banner("This app is being restarted:", description, None)
+
     def unanswered(self, calls: Iterable[str]) -> None:
         """Answer these calls of functions, whose process ended: the page waits for answers."""
         status = seam.server("HumanReadableStatus")(

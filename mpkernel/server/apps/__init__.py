@@ -15,6 +15,7 @@ upkeep             does the next thing whenever something has happened to it
 waiting_sessions   sessions without a process, and how each gets one again
 rebuilds           which sessions are being rebuilt, and by which processes
 stored_sessions    sessions that come back after the end of their server
+recovery_progress  tells sessions that wait how many of the app are back
 recovery_plan      after a death: whose fault it was, and in which order sessions come back
 closed_pool        the error of whoever uses a pool that is closed
 """

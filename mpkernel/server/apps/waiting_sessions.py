@@ -41,6 +41,7 @@ from mpkernel.errors import HostDied, KernelFailed, SessionClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.apps.rebuilds import Rebuilds
 from mpkernel.server.apps.recovery_plan import Involved, culprit_of, plan_of
+from mpkernel.server.apps.recovery_progress import RecoveryProgress
 from mpkernel.server.sessions.app_and_host import HostOfSession
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death, Reason
@@ -101,6 +102,7 @@ class WaitingSessions:
         self._suspects: deque[_Waiting] = deque()
         self._rebuilds = Rebuilds(loop.time)
         self._trials: dict[BaseSession, PatientTimer] = {}  # with its end at the latest
+        self._progress = RecoveryProgress(loop, self._that_lost_their_process)
 
     def __len__(self) -> int:
         return len(self._together) + len(self._suspects)
@@ -109,6 +111,8 @@ class WaitingSessions:
         """This session waits for a process, and has ended none. Its client is told of `death`, if
         there was one."""
         self._together.append(_Waiting(session, death))
+        if death is not None:
+            self._progress.begin()
 
     def plan(self, death: Death, sessions: list[BaseSession]) -> None:
         """These were on a process that died: order them, and end the one that has done it too
@@ -141,6 +145,7 @@ class WaitingSessions:
                     f"{death.what}, and it was this session again", remedy="open the session again"
                 )
             )
+        self._progress.begin()
 
     def bring_back(self) -> float | None:
         """Have sessions come back on live hosts: those that come together, for 5 ms, then the next
@@ -184,7 +189,7 @@ class WaitingSessions:
 
     def _rebuild(self, one: _Waiting, host: Host) -> None:
         session = one.session
-        _resume(one, host, alone=False)
+        self._resume(one, host, alone=False)
         if not session.over:
             session.record.on_rebuild_over = functools.partial(self._rebuild_over, session)
             self._rebuilds.begun(session, host)
@@ -199,9 +204,18 @@ class WaitingSessions:
         over = functools.partial(self._trial_over, session)
         session.record.on_rebuild_over = over
         self._trials[session] = PatientTimer(self._loop, _TRIAL_PATIENCE_S, over)
-        _resume(one, host, alone=True)
+        self._resume(one, host, alone=True)
         if session.over:
             over()
+
+    def _resume(self, one: _Waiting, host: Host, *, alone: bool) -> None:
+        if one.death is not None:
+            self._progress.came_back(one.session)
+        _resume(one, host, alone=alone)
+
+    def _that_lost_their_process(self) -> list[BaseSession]:
+        waiting = (*self._together, *self._suspects)
+        return [one.session for one in waiting if one.death is not None]
 
     def _trial_over(self, session: BaseSession) -> None:
         if session in self._trials:  # its time may have been over, so that it is on trial no more

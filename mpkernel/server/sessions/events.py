@@ -45,6 +45,15 @@ class SessionEvents(abc.ABC):
     def on_prepared(self) -> None:  # noqa: B027 (not every client can be told)
         """The environment is whole: the process starts."""
 
+    def on_waiting(self, back: int, all_of_them: int) -> None:  # noqa: B027 (not every client can be told)
+        """The session has lost its process and still waits for another one. Called again when a
+        number has changed; `on_recovered` follows, or `on_end`.
+
+        Args:
+            back: how many sessions of the app have been rebuilt since then.
+            all_of_them: how many are to be, with these, this one, and the others that wait.
+        """
+
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:  # noqa: B027 (not every client can be told)
         """The session is coming back on another process.
 
