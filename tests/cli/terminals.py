@@ -8,7 +8,7 @@ import select
 import subprocess
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -65,6 +65,15 @@ class Terminal:
         while text not in self.shown:
             if not self._read(deadline - time.monotonic()):
                 raise AssertionError(f"{text!r} was not shown, but {self.shown!r}")
+
+    def wait_for_screen(self, holds: Callable[[str], bool]) -> None:
+        """Wait until this holds for a screen that is drawn from now on, as a whole."""
+        self.shown = ""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not any(map(holds, self.shown.split("\x1b[H")[1:-1])):
+            if not self._read(deadline - time.monotonic()):
+                last = self.shown.rpartition("\x1b[H")[2]
+                raise AssertionError(f"no such screen was shown; the last one: {last!r}")
 
     def resize(self, columns: int, lines: int) -> None:
         """Give it another size; the command is told."""

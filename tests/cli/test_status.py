@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -137,6 +138,36 @@ def test_top_shows_what_changes_until_it_is_ended(
         assert terminal.end() == 0
         assert terminal.shown.startswith("\x1b[?1049h")
         assert terminal.shown.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_keys_sort_and_filter_the_apps_of_top(user: Path) -> None:
+    command = [sys.executable, "-m", "mpkernel", "top", "--interval", "0.1"]
+
+    def shows(*names: str) -> Callable[[str], bool]:
+        return lambda screen: tuple(re.findall(r"^ *(\w+)\.py ", screen, re.MULTILINE)) == names
+
+    with (
+        OperatedServer(user, "few.py", "many.py", "many.py"),
+        Terminal(command, user, size=(150, 24)) as terminal,
+    ):
+        terminal.wait_for("q ends")  # from now on it reads keys
+        for key, names in (
+            ("n", ("few", "many")),
+            ("s", ("many", "few")),
+            ("/FEW", ("few",)),
+            ("\x7f" * 3 + "many.", ("many",)),
+            ("\r", ("many",)),
+            ("n", ("many",)),  # the filter is kept, and letters are keys again
+            ("\x1b", ("few", "many")),
+            ("/nothing", ()),
+            ("\x1b", ("few", "many")),
+        ):
+            terminal.type(key)
+            terminal.wait_for_screen(shows(*names))
+        terminal.type("v")
+        terminal.wait_for_screen(lambda screen: screen.count("session visitor") == 3)
+        terminal.type("q")
+        assert terminal.end() == 0
 
 
 def test_top_gives_the_terminal_back_when_it_is_terminated(user: Path) -> None:

@@ -25,12 +25,15 @@ from mpkernel import HostPool, PythonClient, Settings
 async def main():
     settings = Settings(snapshot=True, control=True, crash_reports=10)
     async with HostPool(settings) as pool:
-        client = await PythonClient.open(pool, sys.argv[1], session_id="visitor")
-        says = "import os; os.write(1, b'written' + bytes([10])); print('here')"
-        client.execute(says, cell="first")
-        async for message in client:
-            if "here" in getattr(message, "text", ""):
-                break
+        clients = []
+        for number, app in enumerate(sys.argv[1:]):
+            name = f"visitor{number or ''}"
+            clients.append(client := await PythonClient.open(pool, app, session_id=name))
+            says = "import os; os.write(1, b'written' + bytes([10])); print('here')"
+            client.execute(says, cell="first")
+            async for message in client:
+                if "here" in getattr(message, "text", ""):
+                    break
         print("ready\\n", end="", flush=True)  # in one piece: the app's text comes between two
         while not pool.closed:
             await asyncio.sleep(0.05)
@@ -56,13 +59,20 @@ def user_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class OperatedServer:
-    """A server of one app, with a session that an operator can see, in a process of its own."""
+    """A server with sessions that an operator can see, in a process of its own.
 
-    def __init__(self, folder: Path) -> None:
-        self.app = folder / "served.py"
-        self.app.write_text("")
+    Args:
+        folder: where its apps are.
+        apps: for each session, the name of its app. Default: one session of one app.
+    """
+
+    def __init__(self, folder: Path, *apps: str) -> None:
+        paths = [folder / name for name in apps or ("served.py",)]
+        for path in paths:
+            path.write_text("")
+        self.app = paths[0]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, str(self.app)], stdout=subprocess.PIPE
+            [sys.executable, "-c", _SERVER, *map(str, paths)], stdout=subprocess.PIPE
         )
 
     @property
