@@ -67,6 +67,11 @@ class ConfinementError(HostStartError):
     read the app. The message says what the system lacks."""
 
 
+class ClusterError(HostStartError):
+    """No worker of the cluster could run an app's process. The message names the worker, or what no
+    worker has."""
+
+
 class SandboxError(HostStartError):
     """The environment that an app's header names could not be made. The message has the words of
     the header's reader, or of uv."""

@@ -210,6 +210,7 @@ class AttachedBlock:
         Unavailable: no descriptor is left to open it.
     """
 
+    waits = False
     _what = "shared-memory block"
 
     def __init__(self, name: str, size: int) -> None:

@@ -25,7 +25,14 @@ SourceKind: TypeAlias = Literal["block", "temp_file", "memory"]
 
 class Reader(Protocol):
     """A file's bytes, open for reading. They stay readable when the name of the block or file is
-    removed."""
+    removed.
+
+    Attributes:
+        waits: whether reading may wait for a disk, or for another machine. Such a file is not to be
+            read on a loop's thread.
+    """
+
+    waits: bool
 
     def chunks(self, start: int, end: int, *, chunk_bytes: int = ...) -> Iterator[bytes]:
         """The bytes from `start` to `end`, `chunk_bytes` at a time, never past the file's end.
@@ -153,6 +160,8 @@ class BytesSource:
 
 
 class _BytesReader:
+    waits = False
+
     def __init__(self, data: bytes) -> None:
         self._data = data
 
@@ -177,6 +186,7 @@ class AttachedFile(AttachedBlock):
         Unavailable: no descriptor is left to open it.
     """
 
+    waits = True
     _what = "temporary file"
 
     def _open(self) -> int:

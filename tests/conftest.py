@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import settings
+from shared_children import SHARED
 from workers import (
     pytest_collection_modifyitems,
     pytest_xdist_make_scheduler,
@@ -81,6 +82,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 def _our_children() -> list[psutil.Process]:
     children = []
     for child in psutil.Process().children(recursive=True):
+        if child in SHARED:
+            continue
         try:
             command = " ".join(child.cmdline())
         except psutil.Error:  # it has ended meanwhile

@@ -24,6 +24,7 @@ from mpkernel.server.apps.closed_pool import closed_pool
 from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.making import HostMaker
+from mpkernel.server.launching.process import Launcher
 from mpkernel.server.operations.operations import Operations
 from mpkernel.server.sessions.journal import Journal
 from mpkernel.server.sessions.queued import QueuedSession
@@ -56,6 +57,7 @@ class HostPool:
     Args:
         settings: see `Settings`. Default: its defaults.
         rules: other settings for some apps; the first that matches an app counts. Default: none.
+        launcher: starts the processes of the apps. Default: on this machine.
         sweeps: whether what dead servers left is removed when the first app starts. Default True.
 
     Attributes:
@@ -73,9 +75,12 @@ class HostPool:
         *,
         rules: Sequence[AppRule] = (),
         sweeps: bool = True,
+        launcher: Launcher | None = None,
     ) -> None:
         self.settings = settings if settings is not None else Settings()
-        self._maker = HostMaker(self.settings, sweeps=sweeps, hosts=lambda: self.hosts)
+        self._maker = HostMaker(
+            self.settings, sweeps=sweeps, hosts=lambda: self.hosts, launcher=launcher
+        )
         self.files = self._maker.files
         self.standby = self._maker.standby
         self.stored = StoredSessions(self.settings)

@@ -1,5 +1,6 @@
-"""What a process says before it is a host: that it makes an environment, which Python it has, or
-that it cannot run a host. Like those in `messages`, these are messages of the management channel.
+"""What a process says before it is a host: that it waits for a machine or makes an environment,
+which Python it has, or that it cannot run a host. Like those in `messages`, these are messages of
+the management channel.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ __all__ = [
     "PROTOCOL",
     "Hello",
     "NotConfined",
+    "NotPlaced",
     "NotPrepared",
     "Prepared",
     "Preparing",
@@ -22,7 +24,8 @@ would not understand."""
 
 
 class Preparing(msgspec.Struct, tag="preparing", frozen=True):
-    """The process makes the environment in which the app shall run, and is not a host yet.
+    """The process waits for a machine, or makes the environment in which the app shall run, and is
+    not a host yet.
 
     Attributes:
         text: what is done now, a line for people.
@@ -32,7 +35,7 @@ class Preparing(msgspec.Struct, tag="preparing", frozen=True):
 
 
 class Prepared(msgspec.Struct, tag="prepared", frozen=True):
-    """The environment is whole: the process becomes a host, in that environment."""
+    """The machine was found, or the environment is whole: the process becomes a host there."""
 
 
 class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
@@ -49,6 +52,19 @@ class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
 
 class UnfitForHost(msgspec.Struct, tag="unfit_for_host", frozen=True):
     """The Python of this process cannot run a host. The process ends.
+
+    Attributes:
+        what: why.
+        remedy: what the reader can do about it.
+    """
+
+    what: str
+    remedy: str
+
+
+class NotPlaced(msgspec.Struct, tag="not_placed", frozen=True):
+    """No machine was found for the process, or it could not be launched there. The server's end
+    says this for it.
 
     Attributes:
         what: why.

@@ -20,6 +20,7 @@ from mpkernel.errors import ProtocolError
 from mpkernel.wire.before_host import (
     Hello,
     NotConfined,
+    NotPlaced,
     NotPrepared,
     Prepared,
     Preparing,
@@ -305,6 +306,7 @@ DownMessage = (
 )
 UpMessage = (
     Warmed
+    | NotPlaced
     | Preparing
     | Prepared
     | NotPrepared

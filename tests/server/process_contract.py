@@ -20,6 +20,7 @@ from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.process import Launcher, Process
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.settings import Settings
+from mpkernel.wire.before_host import Prepared, Preparing
 from mpkernel.wire.frames import Channel, Frame
 from mpkernel.wire.messages import (
     FileStorage,
@@ -115,7 +116,10 @@ class Launched:
         self.process.close_console()
 
     def _take(self, frames: list[Frame]) -> None:
-        self.frames += frames
+        """Keep all but what is said while there is no process yet."""
+        self.frames += [
+            one for one in frames if not isinstance(decode_up(one.payload), Preparing | Prepared)
+        ]
         self.came.set()
 
 

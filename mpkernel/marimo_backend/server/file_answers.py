@@ -158,8 +158,7 @@ class _Answer:
     async def _slices(self, first: int, end: int) -> None:
         """Send the bytes from `first` to `end`, of which there is one at least."""
         slices = self._reader.chunks(first, end, chunk_bytes=_SLICE_BYTES)
-        # Only a slice of shared memory is read on the loop's thread, since reading it never waits.
-        waits = self._entry.source.kind == "temp_file"
+        waits = self._reader.waits
         while first < end and not self._has_left:
             part = await off_the_loop(lambda: next(slices)) if waits else next(slices)
             first += len(part)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from mpkernel.aio.slices import in_slices
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.logs import get_logger
+from mpkernel.server.launching.process import Elsewhere
 from mpkernel.wire.messages import FileStored
 from shm import Owner, QuotaExceeded, Registry
 from shm.mappings import Mappings
@@ -43,10 +44,12 @@ class AnnouncedFiles:
             end on any thread.
         tell_freed: called on the loop's thread with the keys of files that nobody reads any more,
             1,000 at most, once per turn of the loop.
+        elsewhere: opens the host's files, if these lie on another machine.
         mapped_age_s: how long a block that is used again stays mapped.
 
     Attributes:
         mappings: the host's blocks that the server has mapped.
+        elsewhere: as given.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class AnnouncedFiles:
         host: ProcessTag,
         loop: asyncio.AbstractEventLoop,
         tell_freed: Callable[[list[str]], None],
+        elsewhere: Elsewhere | None = None,
         *,
         mapped_age_s: float,
     ) -> None:
@@ -67,6 +71,7 @@ class AnnouncedFiles:
         self._seen_as: str | None = None
         self._loop = loop
         self._tell_freed = tell_freed
+        self.elsewhere = elsewhere
         self._mapped_age_s = mapped_age_s
         self._expiry: asyncio.TimerHandle | None = None
         self._freed: deque[str] = deque()  # single operations, each one atomic
@@ -113,7 +118,7 @@ class AnnouncedFiles:
             media_type=message.media_type,
         )
         self._live.add(source)
-        if message.kind == "block":
+        if message.kind == "block" and self.elsewhere is None:
             self.mappings.note(message.location)
             if self._expiry is None:
                 self._expire_in(self._mapped_age_s)
@@ -154,6 +159,8 @@ class AnnouncedFiles:
 
     def sweep(self) -> None:
         """Remove what the dead host left, announced or not. Not for the loop's thread."""
+        if self.elsewhere is not None:  # what lies there is removed there
+            return
         self._sweep(self._host)
         if self._launched != self._host:  # the folders of a confined host that a wrapper started
             self._sweep(self._launched)
@@ -249,6 +256,8 @@ class AnnouncedFiles:
 
     def _is_of_host(self, message: FileStored) -> bool:
         path = message.location
+        if self.elsewhere is not None:  # where it is opened, it is checked
+            return len(path) <= _MOST_CHARS_OF_A_PATH
         if self._folder is not None:
             return message.kind == "temp_file" and os.path.dirname(path) == self._seen_as
         if message.kind == "block":
@@ -274,6 +283,8 @@ class _HostSource:
         self._files = files
 
     def open(self, size: int) -> Reader:
+        if self._files.elsewhere is not None:
+            return self._files.elsewhere.open_file(self.kind, self.location, size)
         if self.kind == "block":
             return self._files.mappings.open(self.location, size)
         return AttachedFile(self.location, size)

@@ -102,7 +102,9 @@ class Health:
         Raises:
             OSError: no descriptor is left to look at the process.
         """
-        self._watch = self._watchdog.watch(self, self._process.pid, self._settings)
+        self._watch = self._watchdog.watch(
+            self, self._process.pid, self._settings, self._process.elsewhere
+        )
 
     def found(self, pid: int) -> None:
         """The host is this process, which a wrapper has started."""

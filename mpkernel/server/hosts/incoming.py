@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable
 
 from mpkernel.errors import (
+    ClusterError,
     ConfinementError,
     HostStartError,
     KernelFailed,
@@ -37,6 +38,7 @@ from mpkernel.server.supervision.tallies import Traffic
 from mpkernel.wire.before_host import (
     Hello,
     NotConfined,
+    NotPlaced,
     NotPrepared,
     Prepared,
     Preparing,
@@ -120,6 +122,7 @@ class Incoming:
             tag_of(process.pid),
             loop,
             self._tell_freed,
+            process.elsewhere,
             mapped_age_s=settings.recycled_files_age_s,
         )
         self.files.come_from(process.host_tag)
@@ -195,6 +198,8 @@ class Incoming:
                 self._health.end_for(
                     Reason.ENVIRONMENT, SandboxError(message.what, remedy=message.remedy)
                 )
+            case NotPlaced():
+                self._refuse(ClusterError(message.what, remedy=message.remedy))
             case UnfitForHost():
                 self._refuse(UnfitPython(message.what, remedy=message.remedy))
             case NotConfined():

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host import AppHost
+from mpkernel.server.hosts.only_here import refuse_what_only_this_machine_has
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.local_launcher import LocalLauncher
-from mpkernel.server.launching.process import Launcher
+from mpkernel.server.launching.process import AppToLaunch, Launcher
 from mpkernel.server.launching.python_of_app import python_of_app
 from mpkernel.server.launching.standbys import Standbys
 from mpkernel.server.launching.wrapping import wrapper_of
@@ -48,6 +49,7 @@ class HostMaker:
         settings: the pool's.
         sweeps: whether what dead servers left is removed when the first host is made.
         hosts: gives all hosts that live.
+        launcher: starts the processes of apps. Default: on this machine.
 
     Attributes:
         files: the virtual files of all hosts.
@@ -55,7 +57,12 @@ class HostMaker:
     """
 
     def __init__(
-        self, settings: Settings, *, sweeps: bool, hosts: Callable[[], Sequence[AppHost]]
+        self,
+        settings: Settings,
+        *,
+        sweeps: bool,
+        hosts: Callable[[], Sequence[AppHost]],
+        launcher: Launcher | None = None,
     ) -> None:
         self._settings = settings
         self._sweeps = sweeps
@@ -65,8 +72,9 @@ class HostMaker:
             quota_bytes=settings.files_bytes,
             host_files=_HOST_FILES,
         )
-        self._launcher: Launcher = LocalLauncher()
-        self.standby = Standbys(settings, self._launcher)
+        here = LocalLauncher()
+        self._launcher: Launcher = launcher if launcher is not None else here
+        self.standby = Standbys(settings, here)
         self._gave_up_at = float("-inf")  # when hosts last gave up memory, by the loop's time
         self._giving_up: asyncio.TimerHandle | None = None
         self._relay = ConsoleRelay(
@@ -92,17 +100,23 @@ class HostMaker:
                 logger.warning("what dead servers left is not removed for now: %s", error)
         if self._watchdog is None:
             self._watchdog = Watchdog(self._settings, Health.judged)
+        is_local = self._launcher.is_local(app.settings)
+        if not is_local:
+            refuse_what_only_this_machine_has(app.name, app.settings, kernel)
         python = python_of_app(app.path, app.settings, kernel)
         process = None
-        if kernel.env is None:
+        if kernel.env is None and is_local:
             process = self.standby.take(app.path, app.settings, app.import_folders, python)
         if process is None:
-            env = environment_for(app.settings) if kernel.env is None else kernel.env
+            env = kernel.env
+            if env is None and is_local:
+                env = environment_for(app.settings)
             process = self._launcher.launch(
                 f"mpkernel {app.name}",
                 env=env,
                 python=python,
                 wrapper=wrapper_of(app.settings),
+                app=AppToLaunch(app.path, app.settings),
             )
         loop = asyncio.get_running_loop()
         return AppHost(
@@ -118,7 +132,8 @@ class HostMaker:
         )
 
     async def stop_watching(self) -> None:
-        """Watch no host any more."""
+        """Start no process any more, and watch no host."""
+        self._launcher.close()
         if self._watchdog is not None:
             await self._watchdog.close()
 
@@ -129,6 +144,7 @@ class HostMaker:
     def close_soon(self) -> None:
         """Start no process any more, and watch no host, without waiting."""
         self.standby.close_soon()
+        self._launcher.close()
         if self._watchdog is not None:
             self._watchdog.close_soon()
 
@@ -136,6 +152,7 @@ class HostMaker:
         """Kill the processes that wait, and watch no host, without a loop."""
         try:
             self.standby.kill_and_reap()
+            self._launcher.close()
         finally:
             if self._watchdog is not None:
                 self._watchdog.kill()

@@ -22,9 +22,11 @@ from mpkernel.server.launching.interpreter import other_start_error, start_error
 from mpkernel.server.launching.launch import launch, launch_other
 from mpkernel.server.launching.local_process import LocalProcess, close_all
 from mpkernel.server.launching.other_python import Call, PythonOfApp
+from mpkernel.server.launching.process import AppToLaunch
 from mpkernel.server.launching.wrapping import HandedFolder, Wrapper, handed_folder
 from mpkernel.server.links.sockets import socket_of
 from mpkernel.server.supervision.strays import MARK, new_mark
+from mpkernel.settings import Settings
 
 __all__ = ["LocalLauncher"]
 
@@ -36,6 +38,13 @@ _SOCKET_BYTES = 512 * 1024
 class LocalLauncher:
     """The `Launcher` of this machine."""
 
+    def is_local(self, settings: Settings) -> bool:
+        """See `Launcher.is_local`."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     def launch(
         self,
         name: str,
@@ -43,6 +52,7 @@ class LocalLauncher:
         env: Mapping[str, str] | None = None,
         python: PythonOfApp | None = None,
         wrapper: Wrapper | None = None,
+        app: AppToLaunch | None = None,
     ) -> LocalProcess:
         """See `Launcher.launch`. Takes about a millisecond.
 

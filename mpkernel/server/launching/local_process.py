@@ -50,7 +50,7 @@ class LocalProcess:
         pid: its process id, which is also that of its process group and its process session.
         python: the program that was launched.
         requirements: see `Process.requirements`.
-        host_pid, host_tag, folder, is_known: see `Process`.
+        host_pid, host_tag, folder, elsewhere, is_known: see `Process`.
         control: the control Pipe, which goes both ways.
         stream: the stream Pipe, which goes up only.
         stdout, stderr: read ends of what the host writes to its descriptors 1 and 2.
@@ -80,6 +80,7 @@ class LocalProcess:
         self.host_pid = child.pid
         self.host_tag = tag_of(child.pid)
         self.folder = folder
+        self.elsewhere = None
         self.is_known = is_known
         self._pidfd = _open_pidfd(self.pid)
         self._mark = mark

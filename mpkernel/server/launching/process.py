@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mpkernel.errors import UnfitPython
 from mpkernel.process_tree import Identity
@@ -25,13 +25,31 @@ from mpkernel.server.launching.other_python import PythonOfApp
 from mpkernel.server.launching.wrapping import HandedFolder, Wrapper
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
+from mpkernel.server.supervision.usage import Usage
+from mpkernel.settings import Settings
 from mpkernel.wire.before_host import Hello
 from shm.names import ProcessTag
+from shm.sources import Reader, SourceKind
 
-__all__ = ["KILLED_WITHIN_S", "Launcher", "Process"]
+__all__ = ["KILLED_WITHIN_S", "AppToLaunch", "Elsewhere", "Launcher", "Process"]
 
 KILLED_WITHIN_S = 5.0
 """How long to wait for the end of a process that was killed."""
+
+
+class Elsewhere(Protocol):
+    """A process of another machine, for what the server cannot look at itself."""
+
+    @property
+    def where(self) -> str:
+        """Where it runs, for people; empty while no place has been found for it."""
+
+    def usage(self) -> Usage | None:
+        """What it used when that was last measured there, with the time by the server's clock; None
+        before the first measurement."""
+
+    def open_file(self, kind: SourceKind, location: str, size: int) -> Reader:
+        """Open one of its virtual files. Returns at once; reading waits for the other machine."""
 
 
 class Process(Protocol):
@@ -39,7 +57,11 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id, on the machine where it runs."""
+        """Its process id. Of a process elsewhere: a number that no process of this machine has."""
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """What it is asked on another machine. None: it runs on this one."""
 
     @property
     def python(self) -> str:
@@ -147,8 +169,23 @@ class Process(Protocol):
         """Close `stdout`, `stderr` and `faults`, once, when their reader is done with them."""
 
 
+class AppToLaunch(NamedTuple):
+    """The app that a process is launched for.
+
+    Attributes:
+        path: absolute path of its file.
+        settings: its settings.
+    """
+
+    path: str
+    settings: Settings
+
+
 class Launcher(Protocol):
     """What starts processes."""
+
+    def is_local(self, settings: Settings) -> bool:
+        """Whether the process of an app with these settings will run on this machine."""
 
     def launch(
         self,
@@ -157,6 +194,7 @@ class Launcher(Protocol):
         env: Mapping[str, str] | None = None,
         python: PythonOfApp | None = None,
         wrapper: Wrapper | None = None,
+        app: AppToLaunch | None = None,
     ) -> Process:
         """Start a process that waits to be told what it is for. Returns at once, long before the
         process is ready.
@@ -167,7 +205,12 @@ class Launcher(Protocol):
             python: with what it runs. If that must be made first, it says so, and is the longer
                 not ready. Default: the server's Python.
             wrapper: what starts that Python. Default: the server itself.
+            app: the app that it is for. Default: that is not known yet.
 
         Raises:
             HostStartError: it was refused, and why.
         """
+
+    def close(self) -> None:
+        """No process will be launched any more: end what was opened to launch them. Returns at
+        once. From any thread. Idempotent."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import HostStartError
 from mpkernel.server.launching.other_python import PythonOfApp
-from mpkernel.server.launching.process import Launcher, Process
+from mpkernel.server.launching.process import AppToLaunch, Launcher, Process
 from mpkernel.server.launching.standby import Standby
 from mpkernel.server.launching.wrapping import Wrapper
 from mpkernel.settings import Settings
@@ -120,6 +120,13 @@ class _LauncherOfPython:
         self._launcher = launcher
         self._python = python
 
+    def is_local(self, settings: Settings) -> bool:
+        """See `Launcher.is_local`."""
+        return self._launcher.is_local(settings)
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
+
     def launch(
         self,
         name: str,
@@ -127,6 +134,7 @@ class _LauncherOfPython:
         env: Mapping[str, str] | None = None,
         python: PythonOfApp | None = None,
         wrapper: Wrapper | None = None,
+        app: AppToLaunch | None = None,
     ) -> Process:
         """See `Launcher.launch`.
 
@@ -137,4 +145,4 @@ class _LauncherOfPython:
             raise HostStartError(
                 f"the environment {self._python.folder} is not made yet", remedy="wait"
             )
-        return self._launcher.launch(name, env=env, python=self._python, wrapper=wrapper)
+        return self._launcher.launch(name, env=env, python=self._python, wrapper=wrapper, app=app)

@@ -15,18 +15,16 @@ read: what a dead host wrote last is read by `drain`, not by waiting for the loo
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import logging
 import os
-import sys
-import termios
 from multiprocessing.connection import Connection
 
 from mpkernel.aio.turns import turn_of
 from mpkernel.errors import ProtocolError
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.links.pipe_sender import PipeSender
+from mpkernel.server.links.sockets import waiting_in
 from mpkernel.wire.frames import Channel, FrameDecoder, FrameLost
 
 __all__ = ["PipeLink"]
@@ -130,7 +128,7 @@ class PipeLink:
             a later turn. Each call reads some of it, even if others use up every turn.
         """
         if self._left_bytes is None:
-            self._left_bytes = {fd: _waiting_in(fd) for fd in self._readers}
+            self._left_bytes = {fd: waiting_in(fd) for fd in self._readers}
         for fd, decoder in list(self._readers.items()):
             while self._left_bytes[fd] > 0 or decoder.has_frames_left:
                 before = self._received_bytes
@@ -227,8 +225,3 @@ class PipeLink:
     def _stop_reading(self, fd: int) -> None:
         if self._readers.pop(fd, None) is not None:
             self._loop.remove_reader(fd)
-
-
-def _waiting_in(fd: int) -> int:
-    """How many bytes can be read now."""
-    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)

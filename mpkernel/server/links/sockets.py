@@ -1,14 +1,17 @@
-"""`socket_of`: a socket object for a connection of multiprocessing."""
+"""What the Pipes of multiprocessing do not tell of the sockets that they are."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-__all__ = ["socket_of"]
+__all__ = ["socket_of", "waiting_in"]
 
 
 @contextmanager
@@ -21,3 +24,8 @@ def socket_of(connection: Connection) -> Iterator[socket.socket]:
     with socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.setblocking(True)
         yield end
+
+
+def waiting_in(fd: int) -> int:
+    """How many bytes can be read from a descriptor now."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)

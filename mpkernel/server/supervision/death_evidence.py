@@ -85,7 +85,9 @@ class DeathEvidence:
 
     def death(self, pid: int, status: ExitStatus) -> tuple[Death, MPKernelError]:
         """The record, and the error for sessions that do not come back."""
-        reason = reason_of(status, out_of_memory=self._oom.happened())
+        here = self._oom.happened()
+        out_of_memory = here if status.out_of_memory is None else status.out_of_memory
+        reason = reason_of(status, out_of_memory=out_of_memory)
         faults = self.tail.faults() if self.tail is not None and reason is Reason.CRASH else ""
         what = f"the process of {self._name} {status}"
         if reason is Reason.OUT_OF_MEMORY:

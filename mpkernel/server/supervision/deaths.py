@@ -38,6 +38,8 @@ class Reason(enum.Enum):
     ENVIRONMENT = "environment"
     """The environment that its header names could not be made, or the Python that is named for it
     cannot run it."""
+    LOST = "lost"
+    """The worker on which it ran, or the connection to it, is lost."""
     UNKNOWN = "unknown"
     """Another part of the program reaped the process, so that its exit status is lost."""
 
@@ -72,6 +74,8 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
 
 def reason_of(status: ExitStatus, *, out_of_memory: bool) -> Reason:
     """The reason that follows from an exit status, for a process that the server did not end."""
+    if status.lost:
+        return Reason.LOST
     if status.code is None:
         return Reason.UNKNOWN
     if status.signal is None:

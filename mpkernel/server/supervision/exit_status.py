@@ -17,11 +17,19 @@ class ExitStatus:
 
     Attributes:
         code: the exit code; negative for the signal that killed it; None when somebody else reaped
-            the process.
+            the process, or when it is lost.
+        lost: with what it is lost, where it ran on another machine: so it may not even have ended.
+            Default: it is not lost.
+        out_of_memory: whether the system has killed processes for lack of memory on that other
+            machine. None: it ran on this one.
     """
 
-    def __init__(self, code: int | None) -> None:
+    def __init__(
+        self, code: int | None, *, lost: str = "", out_of_memory: bool | None = None
+    ) -> None:
         self.code = code
+        self.lost = lost
+        self.out_of_memory = out_of_memory
 
     @property
     def signal(self) -> int | None:
@@ -29,6 +37,8 @@ class ExitStatus:
         return -self.code if self.code is not None and self.code < 0 else None
 
     def __str__(self) -> str:
+        if self.lost:
+            return f"is lost with {self.lost}"
         if self.code is None:
             return "ended in a way that could not be seen"
         if self.code >= 0:

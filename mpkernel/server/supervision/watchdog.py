@@ -35,6 +35,13 @@ __all__ = ["Watchdog", "WatchedHost"]
 logger = get_logger(__name__)
 
 
+class Measured(Protocol):
+    """What another machine measures of a process there."""
+
+    def usage(self) -> Usage | None:
+        """The latest sample, with the time by this server's clock; None before the first."""
+
+
 class WatchedHost(Protocol):
     """What the watchdog needs of a host."""
 
@@ -72,13 +79,20 @@ class Watchdog(Generic[HostT]):
         self._is_failing = False
         self._is_closed = False
 
-    def watch(self, host: HostT, pid: int, settings: Settings | None = None) -> HostWatch:
+    def watch(
+        self,
+        host: HostT,
+        pid: int,
+        settings: Settings | None = None,
+        elsewhere: Measured | None = None,
+    ) -> HostWatch:
         """Watch a host from now on.
 
         Args:
             host: the host.
             pid: its process id. The process must not be reaped yet.
             settings: the host's own. Default: the watchdog's.
+            elsewhere: gives the samples of a host of another machine. Default: they are taken here.
 
         Returns:
             What judges the host: it takes the host's pongs, and has its latest samples.
@@ -89,7 +103,8 @@ class Watchdog(Generic[HostT]):
         watch = HostWatch(settings or self._settings, born_at=time.monotonic())
         if self._settings.watch_interval_s is None or self._is_closed:
             return watch
-        self._watched[host] = _Watched(pid, created_at(pid), watch, own_pid=pid)
+        created = created_at(pid) if elsewhere is None else 0
+        self._watched[host] = _Watched(pid, created, watch, own_pid=pid, elsewhere=elsewhere)
         if not self._task.running:
             self._task.start()
         return watch
@@ -136,6 +151,7 @@ class Watchdog(Generic[HostT]):
         while self._watched:
             self._unwatched.clear()
             usages = await self._sample()
+            usages.update(self._measured_elsewhere())
             for host, watched in list(self._watched.items()):
                 self._look_after(host, watched, usages.get(host))
             try:
@@ -149,11 +165,15 @@ class Watchdog(Generic[HostT]):
         pids = {
             host: watched.pid
             for host, watched in self._watched.items()
-            if watched.watch.sample_is_due()
+            if watched.elsewhere is None and watched.watch.sample_is_due()
         }
         if not pids:
             return {}
-        hosts = {watched.pid: watched.created_at for watched in self._watched.values()}
+        hosts = {
+            watched.pid: watched.created_at
+            for watched in self._watched.values()
+            if watched.elsewhere is None
+        }
         own = {one.pid: one.own_pid for one in self._watched.values() if one.own_pid != one.pid}
         loop = asyncio.get_running_loop()
         try:
@@ -174,6 +194,15 @@ class Watchdog(Generic[HostT]):
         for watched in self._watched.values():
             self._note_measured(watched, self._sampler.unmeasured.get(watched.pid))
         return {host: usages[pid] for host, pid in pids.items() if pid in usages}
+
+    def _measured_elsewhere(self) -> dict[HostT, Usage]:
+        """The samples that have come since the last turn."""
+        found = {}
+        for host, watched in self._watched.items():
+            usage = watched.elsewhere.usage() if watched.elsewhere is not None else None
+            if usage is not None and usage not in watched.watch.history[-1:]:
+                found[host] = usage
+        return found
 
     def _note_measured(self, watched: _Watched, error: Exception | None) -> None:
         if (error is None) is watched.is_measured:
@@ -222,6 +251,7 @@ class _Watched:
         watch: what judges it.
         own_pid: its own process: not `pid` where that is a wrapper's.
         is_measured: whether the last sample of it could be taken.
+        elsewhere: see `Watchdog.watch`.
         is_failing: whether looking after it has failed before: only the first failure is logged.
     """
 
@@ -229,5 +259,6 @@ class _Watched:
     created_at: int
     watch: HostWatch
     own_pid: int
+    elsewhere: Measured | None = None
     is_measured: bool = True
     is_failing: bool = False

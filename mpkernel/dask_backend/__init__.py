@@ -1,0 +1,20 @@
+"""Apps on the workers of a Dask cluster. The only package that imports Dask.
+
+    server                                          a worker's machine
+    ──────                                          ──────────────────
+    launcher ── a task ─▶ scheduler ─▶ · · · · · ─▶ lease
+        └──── claim, on the worker's own address ─▶ lease ── starts ─▶ outpost
+    far_process ════════════ connection ═════════════════════════════▶ outpost ── starts ─▶ host
+
+    launcher       asks for a worker for each process, and connects to it
+    far_process    a process there, as the server's other parts use it; far_files: its files
+    lease          what runs in the worker
+    outpost        what runs beside the worker, and has the host
+    connection     moves bytes between the two; parts, messages: what these bytes are
+    dialing        opens a connection to a worker, and unpickles nothing of what the worker says
+    pumping        moves the bytes of an encrypted connection, which cannot be handed over
+
+What `distributed` itself reads it also unpickles, even from a connection that was opened with
+`deserialize=False`, and even while it is opened. So its `connect` and `Comm.read` are not used
+here.
+"""

@@ -1,0 +1,472 @@
+"""`Connection`: the one connection between a far host's two ends: its server, and its outpost.
+
+    local descriptors ─▶ Source ─┐                 ┌─▶ Sink ─▶ local descriptors
+                                 ├─▶ Connection ══ │
+    messages ────────────────────┘                 └─▶ messages
+
+Both ends use it. It moves bytes, and knows nothing of what they mean; `parts` says how they share
+the connection. Nothing here blocks.
+
+Heartbeat: an end that has sent nothing for a while says that it lives. An end from which nothing
+comes for `silence_s` is lost, as it is when the connection breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+
+from mpkernel.dask_backend.messages import Alive, DownNews, UpNews, encode_news
+from mpkernel.dask_backend.parts import (
+    MAX_PART_BYTES,
+    WINDOWS,
+    Lane,
+    Part,
+    PartDecoder,
+    PartKind,
+    encode_head,
+)
+from mpkernel.errors import ProtocolError
+from mpkernel.server.links.sockets import waiting_in
+
+__all__ = ["Connection", "Sink", "Source"]
+
+_FULL_BYTES = 128 * 1024
+"""With so much kept that the connection does not take, sources wait."""
+_UNSENT_BYTES = 128 * 1024
+_PAY_EVERY = 8  # credit is paid for an eighth of a window at once, or when all is taken
+_MOST_NEWS_BYTES = 64 * 1024 * 1024
+_BEATS = 4
+"""How often, in the time after which silence means loss, an end looks whether it has sent and heard
+something."""
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
+
+
+class Connection:
+    """On the loop's thread, except `cut`.
+
+    Args:
+        sock: the connection. It belongs to this object from now on.
+        loop: the running loop.
+        silence_s: after so many seconds in which nothing came, the peer is lost. It may be set.
+        on_news: called with the bytes of each message.
+        on_file_bytes: called with bytes on the lane of files, to be used at once.
+        on_lost: called once, with the reason, when the connection is at its end. All that came
+            before was handed over, or lies in the sinks.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        silence_s: float,
+        on_news: Callable[[memoryview], None],
+        on_lost: Callable[[str], None],
+        on_file_bytes: Callable[[memoryview], None] | None = None,
+    ) -> None:
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._loop = loop
+        self.silence_s = silence_s
+        self._on_news = on_news
+        self._on_lost = on_lost
+        self._on_file_bytes = on_file_bytes
+        self._decoder = PartDecoder()
+        self._sources: dict[Lane, Source] = {}
+        self._sinks: dict[Lane, Sink] = {}
+        self._kept: deque[bytes | memoryview] = deque()
+        self._kept_bytes = 0
+        self._is_waiting = False  # until the connection takes more
+        self._taken = asyncio.Event()  # set while nothing is kept
+        self._taken.set()
+        self._has_sent = self._has_heard = True
+        self._silent_beats = 0
+        self._is_closed = False
+        sock.setblocking(False)
+        _tune(sock)
+        loop.add_reader(self._fd, self._on_readable)
+        self._timer = loop.call_later(silence_s / _BEATS, self._beat)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended, or was closed."""
+        return self._is_closed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more waits to be sent than should."""
+        return self._kept_bytes >= _FULL_BYTES
+
+    async def taken(self) -> None:
+        """Wait until all that was sent is on its way, or the connection is at its end."""
+        await self._taken.wait()
+
+    async def end_sending(self) -> None:
+        """The same, and then tell the peer that nothing follows. What comes is still taken: an end
+        that closes while bytes are on their way to it may destroy those that it has sent."""
+        await self.taken()
+        if not self._is_closed:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self._end(str(error))
+
+    def carry(self, lane: Lane, fd: int, on_end: Callable[[], None] = lambda: None) -> Source:
+        """Send what can be read from this descriptor, until its end.
+
+        Args:
+            lane: on which lane.
+            fd: the descriptor; its owner closes it, after `Source.close`.
+            on_end: called when all of it was sent.
+        """
+        source = Source(self, self._loop, lane, fd, on_end)
+        self._sources[lane] = source
+        return source
+
+    def deliver(self, lane: Lane, fd: int, on_end: Callable[[], None] = lambda: None) -> Sink:
+        """Write what comes to this descriptor.
+
+        Args:
+            lane: on which lane.
+            fd: the descriptor; its owner closes it, after `Sink.close`.
+            on_end: called when the lane has come to its end, and all of it was written.
+        """
+        sink = Sink(self, self._loop, lane, fd, on_end)
+        self._sinks[lane] = sink
+        return sink
+
+    def tell(self, news: DownNews | UpNews) -> None:
+        """Send a message."""
+        data = encode_news(news)
+        if self._kept_bytes > _MOST_NEWS_BYTES:
+            self._end("it takes nothing")
+            return
+        self.put(Lane.NEWS, PartKind.DATA, len(data), data)
+
+    def put(self, lane: Lane, kind: PartKind, number: int, data: bytes = b"") -> None:
+        """Send a part; see `encode_head`. What the connection does not take is kept."""
+        if self._is_closed:
+            return
+        self._has_sent = True
+        head = encode_head(lane, kind, number)
+        if not self._kept:
+            try:
+                written = self._sock.sendmsg([head, data])
+            except BlockingIOError:
+                written = 0
+            except OSError as error:
+                self._end_soon(str(error))
+                return
+            if written == len(head) + len(data):
+                return
+        else:
+            written = 0
+        rest = memoryview(head + data)[written:]
+        self._kept.append(rest)
+        self._kept_bytes += len(rest)
+        self._taken.clear()
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._loop.add_writer(self._fd, self._on_writable)
+
+    def close(self) -> None:
+        """End the connection, at once. What is in the sinks stays there. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._timer.cancel()
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._taken.set()
+        for source in self._sources.values():
+            source.close()
+        self._sock.close()
+
+    def cut(self) -> None:
+        """End the connection for the peer. From any thread; both ends then notice it."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it has ended
+            return
+
+    def drop(self) -> None:
+        """The loop is closed: end the connection without it."""
+        self._is_closed = True
+        self._sock.close()
+
+    def _on_readable(self) -> None:
+        try:
+            count = self._sock.recv_into(self._decoder.buffer)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(str(error))
+            return
+        if not count:
+            self._end("it has closed the connection")
+            return
+        self._has_heard = True
+        try:
+            for part in self._decoder.received(count):
+                self._take(part)
+                if self._is_closed:
+                    return
+        except ProtocolError as error:
+            self._end(str(error))
+
+    def _take(self, part: Part) -> None:
+        match part.kind:
+            case PartKind.PAID:
+                source = self._sources.get(part.lane)
+                if source is not None:
+                    source.paid(part.paid)
+            case PartKind.END:
+                sink = self._sinks.get(part.lane)
+                if sink is not None:
+                    sink.ended()
+            case PartKind.DATA if part.lane is Lane.NEWS:
+                self._on_news(part.data)
+            case PartKind.DATA if part.lane is Lane.FILES and self._on_file_bytes is not None:
+                self._on_file_bytes(part.data)
+            case _:
+                sink = self._sinks.get(part.lane)
+                if sink is None:
+                    raise ProtocolError(f"nothing is taken on the lane {part.lane.name}")
+                sink.write(part.data)
+
+    def _on_writable(self) -> None:
+        while self._kept:
+            try:
+                written = self._sock.sendmsg(list(self._kept)[:64])
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(str(error))
+                return
+            self._kept_bytes -= written
+            while written and written >= len(self._kept[0]):
+                written -= len(self._kept.popleft())
+            if written:
+                self._kept[0] = memoryview(self._kept[0])[written:]
+        self._is_waiting = False
+        self._taken.set()
+        self._loop.remove_writer(self._fd)
+        for source in list(self._sources.values()):
+            source.go_on()
+
+    def _beat(self) -> None:
+        """After a pause of this process, this is called once, however long it was: so the peer is
+        not lost for that."""
+        if not self._has_sent:
+            self.tell(Alive())
+        self._silent_beats = 0 if self._has_heard else self._silent_beats + 1
+        self._has_sent = self._has_heard = False
+        if self._silent_beats > _BEATS:
+            self._end(f"nothing came from it for {self.silence_s:g} s")
+        if not self._is_closed:
+            self._timer = self._loop.call_later(self.silence_s / _BEATS, self._beat)
+
+    def _end_soon(self, why: str) -> None:
+        """The same, not within the call of somebody who sends."""
+        self._loop.call_soon(self._end, why)
+
+    def _end(self, why: str) -> None:
+        if not self._is_closed:
+            self.close()
+            self._on_lost(why)
+
+
+class Source:
+    """A descriptor whose bytes are sent on a lane. Made by `Connection.carry`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        loop: asyncio.AbstractEventLoop,
+        lane: Lane,
+        fd: int,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._lane = lane
+        self._fd = fd
+        self._on_end = on_end
+        self._window = WINDOWS[lane]
+        self._left: int | None = None  # how many bytes are still to be read; None: all that come
+        self._is_watched = False
+        self._is_over = False
+        os.set_blocking(fd, False)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Read again, if there is a reason why not to have read."""
+        if not (self._is_over or self._is_watched or self._window <= 0 or self._connection.is_full):
+            self._is_watched = True
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def paid(self, count: int) -> None:
+        """The receiver has taken so many bytes.
+
+        Raises:
+            ProtocolError: so many were not sent.
+        """
+        self._window += count
+        if self._window > WINDOWS[self._lane]:
+            raise ProtocolError(f"more was taken on the lane {self._lane.name} than was sent")
+        self.go_on()
+
+    def finish(self) -> None:
+        """Nobody writes to the other end any more, whoever has it: send what is there now, and
+        then its end."""
+        if not self._is_over and self._left is None:
+            self._left = waiting_in(self._fd)
+            if not self._left:
+                self._end()
+
+    def close(self) -> None:
+        """Read no more. Idempotent."""
+        self._is_over = True
+        self._stop_watching()
+
+    def _on_readable(self) -> None:
+        most = min(MAX_PART_BYTES, self._window)
+        if self._left is not None:
+            most = min(most, self._left)
+        try:
+            data = os.read(self._fd, most)
+        except BlockingIOError:
+            return
+        except OSError:  # ECONNRESET: the process is gone
+            data = b""
+        if not data:
+            self._end()
+            return
+        self._window -= len(data)
+        self._connection.put(self._lane, PartKind.DATA, len(data), data)
+        if self._left is not None:
+            self._left -= len(data)
+            if not self._left:
+                self._end()
+                return
+        if self._window <= 0 or self._connection.is_full:
+            self._stop_watching()
+
+    def _end(self) -> None:
+        self.close()
+        self._connection.put(self._lane, PartKind.END, 0)
+        self._on_end()
+
+    def _stop_watching(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._fd)
+
+
+class Sink:
+    """A descriptor to which the bytes of a lane are written. Made by `Connection.deliver`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        loop: asyncio.AbstractEventLoop,
+        lane: Lane,
+        fd: int,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._lane = lane
+        self._fd = fd
+        self._on_end = on_end
+        self._kept = bytearray()
+        self._unpaid = 0
+        self._is_watched = False
+        self._has_ended = False
+        self._is_over = False
+        os.set_blocking(fd, False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that came was written."""
+        return not self._kept
+
+    def write(self, data: memoryview) -> None:
+        """Write these bytes, or keep them until the descriptor takes them.
+
+        Raises:
+            ProtocolError: there are more than the window allows.
+        """
+        if self._is_over or self._has_ended:
+            return
+        if len(self._kept) + self._unpaid + len(data) > WINDOWS[self._lane]:
+            raise ProtocolError(f"more came on the lane {self._lane.name} than its window allows")
+        written = self._write(data) if not self._kept else 0
+        if written < len(data):
+            self._kept += data[written:]
+            self._watch()
+        self._pay(written)
+
+    def ended(self) -> None:
+        """Nothing more comes."""
+        self._has_ended = True
+        if not self._kept:
+            self._end()
+
+    def close(self) -> None:
+        """Write no more. Idempotent."""
+        self._is_over = True
+        self._kept.clear()
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_writer(self._fd)
+
+    def _write(self, data: memoryview | bytearray) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # nobody reads it any more
+            return len(data)
+
+    def _pay(self, count: int) -> None:
+        self._unpaid += count
+        if self._unpaid and (self._unpaid * _PAY_EVERY >= WINDOWS[self._lane] or self._has_ended):
+            self._connection.put(self._lane, PartKind.PAID, self._unpaid)
+            self._unpaid = 0
+
+    def _watch(self) -> None:
+        if not self._is_watched:
+            self._is_watched = True
+            self._loop.add_writer(self._fd, self._on_writable)
+
+    def _on_writable(self) -> None:
+        written = self._write(self._kept)
+        del self._kept[:written]
+        self._pay(written)
+        if not self._kept:
+            self._is_watched = False
+            self._loop.remove_writer(self._fd)
+            if self._has_ended:
+                self._end()
+
+    def _end(self) -> None:
+        if not self._is_over:
+            self.close()
+            self._on_end()
+
+
+def _tune(sock: socket.socket) -> None:
+    """Have small parts leave at once, and few bytes wait in the system, where none can pass
+    another."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if _NOTSENT_LOWAT is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)

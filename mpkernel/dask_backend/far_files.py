@@ -1,0 +1,152 @@
+"""Virtual files of a far host: `FarFile` reads one from any thread but the loop's, in chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TypeAlias
+
+from mpkernel.aio.loops import running_loop
+from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.messages import FileRead, ReadFile
+from mpkernel.dask_backend.outpost import FILE_HEAD
+from mpkernel.errors import ProtocolError
+from shm import Unavailable
+from shm.errors import BlockNotFound
+from shm.sources import SourceKind
+
+__all__ = ["FarFile", "FileRequests"]
+
+_AHEAD_BYTES = 1024 * 1024
+"""How much is asked for while what came before is used."""
+
+Read: TypeAlias = Callable[[SourceKind, str, int, int, int], Coroutine[None, None, bytes]]
+
+
+class FileRequests:
+    """The requests for bytes of one host's files. On the loop's thread."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, tuple[bytearray, int, asyncio.Future[bytes]]] = {}
+
+    async def read(
+        self,
+        connection: Connection,
+        kind: SourceKind,
+        location: str,
+        size: int,
+        start: int,
+        end: int,
+    ) -> bytes:
+        """Bytes of a file.
+
+        Args:
+            connection: to the outpost.
+            kind, location, size, start, end: see `ReadFile`.
+
+        Raises:
+            BlockNotFound: they cannot be read.
+        """
+        number = next(self._numbers) & 0xFFFF_FFFF
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = (bytearray(), end - start, future)
+        try:
+            connection.tell(
+                ReadFile(
+                    number=number, kind=kind, location=location, size=size, start=start, end=end
+                )
+            )
+            return await future
+        finally:
+            self._waiting.pop(number, None)
+
+    def arrived(self, data: memoryview) -> None:
+        """Bytes came on the lane of files.
+
+        Raises:
+            ProtocolError: there are more than were asked for.
+        """
+        if len(data) < FILE_HEAD.size:
+            raise ProtocolError("bytes of a file come without the number of their request")
+        waiting = self._waiting.get(FILE_HEAD.unpack_from(data)[0])
+        if waiting is None:  # whoever asked has gone
+            return
+        found, size, _ = waiting
+        if len(found) + len(data) - FILE_HEAD.size > size:
+            raise ProtocolError("more bytes of a file come than were asked for")
+        found += data[FILE_HEAD.size :]
+
+    def done(self, news: FileRead) -> None:
+        """The outpost has answered a request."""
+        found, size, future = self._waiting.get(news.number, (b"", 0, None))
+        if future is None or future.done():
+            return
+        if news.error is not None or len(found) != size:
+            future.set_exception(BlockNotFound(news.error or "a file was cut short"))
+        else:
+            future.set_result(bytes(found))
+
+    def lost(self) -> None:
+        """No answer will come."""
+        for _, _, future in self._waiting.values():
+            if not future.done():
+                future.set_exception(BlockNotFound("the connection to the file's worker is lost"))
+
+
+class FarFile:
+    """A file of a far host, open for reading; see `Reader`.
+
+    Args:
+        read: reads bytes of it, on the loop.
+        loop: the server's.
+        kind, location, size: see `Source`.
+    """
+
+    waits = True
+
+    def __init__(
+        self,
+        read: Read,
+        loop: asyncio.AbstractEventLoop,
+        kind: SourceKind,
+        location: str,
+        size: int,
+    ) -> None:
+        self._read = read
+        self._loop = loop
+        self._kind = kind
+        self._location = location
+        self._size = size
+
+    def chunks(self, start: int, end: int, *, chunk_bytes: int = 256 * 1024) -> Iterator[bytes]:
+        """The bytes from `start` to `end`, `chunk_bytes` at a time, never past the file's end.
+
+        Raises:
+            BlockNotFound: the file cannot be read any more.
+            Unavailable: this is the thread of the server's loop, which would wait for itself.
+        """
+        if running_loop() is self._loop:
+            raise Unavailable(
+                "this file lies on another machine, and cannot be read on the loop's thread:"
+                " read it in a thread, as with asyncio.to_thread"
+            )
+        end = min(end, self._size)
+        ahead = max(chunk_bytes, _AHEAD_BYTES)
+        parts = [(at, min(at + ahead, end)) for at in range(start, end, ahead)]
+        coming = self._ask(*parts[0]) if parts else None
+        for following in [*parts[1:], None]:
+            assert coming is not None
+            data = coming.result()
+            coming = self._ask(*following) if following is not None else None
+            for at in range(0, len(data), chunk_bytes):
+                yield data[at : at + chunk_bytes]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _ask(self, start: int, end: int):  # type: ignore[no-untyped-def]
+        return asyncio.run_coroutine_threadsafe(
+            self._read(self._kind, self._location, self._size, start, end), self._loop
+        )

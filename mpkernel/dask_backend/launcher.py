@@ -1,0 +1,352 @@
+"""`DaskLauncher`: starts app hosts on the workers of a Dask cluster.
+
+    launch ─▶ a lease (`lease.hold`) is submitted ─▶ "here": a worker has it ─▶ dial the worker
+              and a `FarProcess` is returned                                        │
+                                                     FarProcess.claimed ◀── connection
+
+The client of Dask has a loop of its own, in another thread than the server's, or in the same. What
+concerns the client is done on its loop, what concerns processes on the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from distributed import Client, Future
+from distributed.comm.tcp import TCP
+
+from mpkernel.dask_backend.dialing import dial
+from mpkernel.dask_backend.far_process import FarProcess, too_large
+from mpkernel.dask_backend.lease import HANDLER, hold, versions
+from mpkernel.dask_backend.pumping import pump
+from mpkernel.errors import ClusterError, HostStartError, ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.server.launching.other_python import PythonOfApp
+from mpkernel.server.launching.process import AppToLaunch
+from mpkernel.server.launching.wrapping import Wrapper
+from mpkernel.settings import Settings
+
+__all__ = ["DaskLauncher"]
+
+logger = get_logger(__name__)
+
+_DIAL_S = 10.0
+_MOST_TRIES = 3
+"""How many workers are tried for one process, before its app is told."""
+
+
+class DaskLauncher:
+    """The `Launcher` of a cluster.
+
+        async with HostPool(launcher=DaskLauncher(Client("tcp://scheduler:8786"))) as pool:
+            …
+
+    Args:
+        client: a client of the cluster. It is not closed here.
+        silence_s: after so many seconds without a word of a process's outpost, the process is lost,
+            and its sessions come back on another one. Default 20.
+    """
+
+    def __init__(self, client: Client, *, silence_s: float = 20.0) -> None:
+        self._client = client
+        self._silence_s = silence_s
+        self._topic = f"mpkernel-{uuid.uuid4().hex}"
+        self._is_closed = False
+        self._leases: dict[str, _Lease] = {}  # by ticket; on the client's loop, as the next
+        self._has_subscribed = False
+
+    def is_local(self, settings: Settings) -> bool:
+        """Never."""
+        return False
+
+    def launch(
+        self,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        python: PythonOfApp | None = None,
+        wrapper: Wrapper | None = None,
+        app: AppToLaunch | None = None,
+    ) -> FarProcess:
+        """See `Launcher.launch`.
+
+        Raises:
+            HostStartError: no descriptor is left.
+            ClusterError: `python` or `wrapper` was given, or there are too many variables.
+        """
+        if python is not None or wrapper is not None:
+            raise ClusterError(
+                f"{name} cannot have a Python or a wrapper of its own on a cluster",
+                remedy="install what it needs on the workers",
+            )
+        if self._is_closed:
+            raise ClusterError("the launcher is closed", remedy="make another one")
+        loop = asyncio.get_running_loop()
+        settings = app.settings if app is not None else Settings()
+        lease = _Lease(name, settings)
+        try:
+            lease.process = FarProcess(
+                name,
+                app.path if app is not None else None,
+                dict(env) if env is not None else None,
+                silence_s=self._silence_s,
+                sample_s=settings.watch_interval_s,
+                loop=loop,
+                cancel=functools.partial(self._cancel, lease),
+            )
+        except OSError as error:
+            raise HostStartError(
+                f"no process could be launched for {name}: {error}",
+                remedy="raise the limit on open descriptors of this server",
+            ) from error
+        if too_large(lease.process.order):
+            lease.process.close()
+            lease.process.close_console()
+            raise ClusterError(
+                f"the environment variables of {name} are too many to be sent to a worker",
+                remedy="give fewer in KernelSpec.env",
+            )
+        lease.process.waits("waits for a worker of the cluster")
+        self._on_clients_loop(self._submit(lease))
+        return lease.process
+
+    def close(self) -> None:
+        """See `Launcher.close`. The processes that live are ended by their owners."""
+        self._is_closed = True
+
+    async def _submit(self, lease: _Lease) -> None:
+        """On the client's loop: ask the scheduler for a worker."""
+        if lease.is_over:
+            return
+        try:
+            if not self._has_subscribed:
+                self._has_subscribed = True
+                self._client.subscribe_topic(self._topic, self._on_event)
+            lease.ticket = uuid.uuid4().hex
+            lease.is_claimed = False
+            self._leases[lease.ticket] = lease
+            lease.future = self._client.submit(
+                hold,
+                lease.ticket,
+                self._topic,
+                key=f"{lease.name}-{lease.ticket[:12]}",
+                pure=False,
+                retries=0,
+                resources=lease.resources,
+                workers=lease.fitting,
+                allow_other_workers=False,
+            )
+            lease.future.add_done_callback(functools.partial(self._on_done, lease))
+        except Exception as error:  # noqa: BLE001 (the app is told)
+            self._refuse(
+                lease,
+                ClusterError(
+                    f"the scheduler {self._scheduler} takes no task: {error!r}",
+                    remedy="look whether it runs and can be reached",
+                ),
+            )
+
+    async def _on_event(self, event: tuple[float, Any]) -> None:
+        """On the client's loop: a worker has a lease."""
+        _, said = event
+        if not isinstance(said, dict):
+            return
+        ticket, address = said.get("ticket"), said.get("address")
+        lease = self._leases.get(ticket) if isinstance(ticket, str) else None
+        if lease is None or not isinstance(address, str) or lease.is_claimed or lease.is_over:
+            return
+        lease.is_claimed = True
+        try:
+            _check_versions(address, said.get("versions"))
+            sock = await self._claim(lease, address)
+        except ClusterError as error:
+            await self._try_another(lease, address, error)
+        else:
+            lease.hand_over(sock, address)
+
+    async def _claim(self, lease: _Lease, address: str) -> socket.socket:
+        """Connect to the worker, and get the outpost's end of that connection.
+
+        Raises:
+            ClusterError: the worker cannot be reached, or does not have the lease any more.
+        """
+        try:
+            comm, answer = await dial(
+                address,
+                HANDLER,
+                self._client.security,
+                timeout_s=_DIAL_S,
+                arguments={"ticket": lease.ticket},
+            )
+        except (OSError, TimeoutError, ProtocolError) as error:
+            raise ClusterError(
+                f"the worker {address} could not be reached: {error or type(error).__name__}",
+                remedy="let the server reach the workers' own addresses, not only the scheduler's",
+            ) from error
+        if not isinstance(answer, dict) or answer.get("claimed") is not True:
+            comm.abort()
+            raise ClusterError(
+                f"the worker {address} refuses the app: {str(answer)[:200]}", remedy="try again"
+            )
+        if type(comm) is TCP:
+            sock: socket.socket = comm.stream.socket.dup()
+            comm.abort()
+            return sock
+        ours, theirs = socket.socketpair()
+        lease.pumping = asyncio.create_task(_pump(comm, theirs))
+        return ours
+
+    async def _try_another(self, lease: _Lease, address: str, error: ClusterError) -> None:
+        """The worker of this address cannot be used: try those that were not tried yet."""
+        logger.warning("%s", error)
+        lease.unfit.add(address)
+        await self._give_back(lease)
+        if len(lease.unfit) < _MOST_TRIES:
+            try:
+                known = await self._client.scheduler.identity(n_workers=-1)
+                lease.fitting = [one for one in known["workers"] if one not in lease.unfit]
+            except OSError as failure:
+                logger.warning("the scheduler %s cannot be asked: %s", self._scheduler, failure)
+                lease.fitting = []
+            if lease.fitting:
+                await self._submit(lease)
+                return
+        self._refuse(lease, error)
+
+    def _on_done(self, lease: _Lease, future: Future) -> None:
+        """A task has ended; on a thread of the client's."""
+        self._on_clients_loop(self._done(lease, future))
+
+    async def _done(self, lease: _Lease, future: Any) -> None:
+        status: str = future.status
+        if lease.future is not future or lease.is_over or lease.is_claimed:
+            return
+        if status == "error":
+            what = f"no worker could run it: {await future.exception()!r}"
+        elif status == "finished":
+            what = "it was not claimed in time"
+        else:
+            what = "the scheduler has lost it"
+        self._refuse(
+            lease,
+            ClusterError(
+                f"no worker of {self._scheduler} runs {lease.name}: {what}",
+                remedy="install mpkernel[dask] on every worker, in the version of the server, and"
+                " look whether the scheduler runs",
+            ),
+        )
+
+    def _refuse(self, lease: _Lease, error: ClusterError) -> None:
+        self._leases.pop(lease.ticket, None)
+        lease.refuse(error)
+
+    def _cancel(self, lease: _Lease) -> None:
+        """The process is not needed any more. From any thread."""
+        lease.is_over = True
+        self._on_clients_loop(self._give_back(lease))
+
+    async def _give_back(self, lease: _Lease) -> None:
+        self._leases.pop(lease.ticket, None)
+        future, lease.future = lease.future, None
+        if future is None:
+            return
+        try:
+            await future.cancel()
+        except Exception as error:  # noqa: BLE001 (the lease ends by itself: nobody claims it)
+            logger.debug("a lease could not be cancelled: %s", error)
+
+    @property
+    def _scheduler(self) -> str:
+        found = self._client.scheduler
+        return str(found.address) if found is not None else "of the cluster"
+
+    def _on_clients_loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
+        except RuntimeError as error:  # it is closed
+            coroutine.close()
+            logger.debug("the client of the cluster is closed: %s", error)
+
+
+class _Lease:
+    """A process's claim to a worker. On the client's loop, except `hand_over` and `refuse`.
+
+    Args:
+        name: the app's name, as the scheduler's own pages show it.
+        settings: the app's.
+
+    Attributes:
+        process: the process.
+        ticket: the secret of the task that was submitted last.
+        future: that task; None when there is none.
+        fitting: the workers on which it may run; None: on each.
+        unfit: the workers that were tried in vain.
+        is_claimed: whether a worker has been dialled for it.
+        is_over: whether the process is not needed any more, or was refused.
+        pumping: what moves the bytes of an encrypted connection.
+    """
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name.removeprefix("mpkernel ")
+        self.resources = resources_of(settings)
+        self.process: FarProcess
+        self.ticket = ""
+        self.future: Any = None
+        self.fitting: list[str] | None = None
+        self.unfit: set[str] = set()
+        self.is_claimed = False
+        self.is_over = False
+        self.pumping: asyncio.Task[None] | None = None
+
+    def hand_over(self, sock: socket.socket, address: str) -> None:
+        """The process is connected to its outpost."""
+        if not self._on_its_loop(functools.partial(self.process.claimed, sock, address)):
+            sock.close()
+
+    def refuse(self, error: ClusterError) -> None:
+        """The process will not be launched."""
+        self.is_over = True
+        self._on_its_loop(functools.partial(self.process.refused, error))
+
+    def _on_its_loop(self, call: Callable[[], None]) -> bool:
+        try:
+            self.process.loop.call_soon_threadsafe(call)
+        except RuntimeError:  # it is closed, and the pool with it
+            return False
+        return True
+
+
+def resources_of(settings: Settings) -> dict[str, float] | None:
+    """What a worker must have for an app with these settings, as Dask names it."""
+    return None
+
+
+def _check_versions(address: str, found: object) -> None:
+    """Check that a worker has what the server has.
+
+    Raises:
+        ClusterError: it has not.
+    """
+    own = versions()
+    has = found if isinstance(found, dict) else {}
+    differing = [name for name in own if has.get(name) != own[name]]
+    if differing:
+        said = ", ".join(
+            f"{name} {str(has.get(name))[:20]} (the server has {own[name]})" for name in differing
+        )
+        raise ClusterError(
+            f"the worker {address} cannot run the server's apps: it has {said}",
+            remedy="install the server's versions on it",
+        )
+
+
+async def _pump(comm: Any, sock: socket.socket) -> None:
+    try:
+        await pump(comm.stream, sock)
+    finally:
+        comm.abort()

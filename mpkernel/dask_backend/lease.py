@@ -1,0 +1,178 @@
+"""What runs in a worker of Dask: the lease of a host, and what its claim starts.
+
+    scheduler ─▶ hold      a task that lasts as long as the host. So the scheduler chooses the
+                  │        worker, counts the host, and makes an adaptive cluster grow for it
+                  ▼
+    server ◀─ "here" ─     an event with the ticket and the worker's address
+    server ── claim ─────▶ the server's own connection to the worker. It is handed to an outpost
+
+A lease that nobody claims ends by itself: so a task that the scheduler starts again, after the end
+of its worker, starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import platform
+import socket
+import subprocess
+from typing import Any
+
+import msgspec
+from distributed.comm.tcp import TCP
+from distributed.core import Status
+from distributed.worker import get_worker
+
+from mpkernel import __version__
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.dask_backend.outpost import GO_ON
+from mpkernel.dask_backend.pumping import pump
+from mpkernel.program import MainProgram
+from mpkernel.server.launching.launch import launch
+from mpkernel.server.supervision.strays import end_strays_of_dead_servers
+from shm import sweep
+
+__all__ = ["HANDLER", "PROTOCOL", "hold", "versions"]
+
+logger = logging.getLogger(__name__)
+
+HANDLER = "mpkernel-claim"
+"""The name of the worker's handler that takes claims."""
+
+PROTOCOL = 1
+"""The number of the protocol between server and outpost: one more with each change that an older
+one would not understand."""
+
+_CLAIMED_WITHIN_S = 30.0
+_SILENCE_S = 30.0
+_KILLED_WITHIN_S = 5.0
+_OUTPOST = "mpkernel.dask_backend.outpost:main"
+
+_leases: dict[str, _Lease] = {}
+
+
+def versions() -> dict[str, str]:
+    """What a server and a worker must have alike."""
+    return {
+        "protocol": str(PROTOCOL),
+        "mpkernel": __version__,
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "msgspec": msgspec.__version__,
+    }
+
+
+async def hold(ticket: str, topic: str) -> None:
+    """The task: offer this worker to whoever has the ticket, and last as long as the host.
+
+    Args:
+        ticket: a secret of the server and this task.
+        topic: the server's, for events.
+    """
+    worker = get_worker()
+    worker.handlers.setdefault(HANDLER, claim)
+    lease = _leases[ticket] = _Lease()
+    worker.log_event(topic, {"ticket": ticket, "address": worker.address, "versions": versions()})
+    try:
+        async with asyncio.timeout(_CLAIMED_WITHIN_S):
+            await lease.claimed.wait()
+        await lease.outpost_ended()
+    except TimeoutError:
+        logger.info("nobody has claimed this lease of an app within %g s", _CLAIMED_WITHIN_S)
+    except asyncio.CancelledError:  # the worker closes
+        if worker.batched_stream is None or worker.batched_stream.closed():
+            lease.let_go()
+        raise
+    finally:
+        _leases.pop(ticket, None)
+        lease.close()
+
+
+async def claim(comm: TCP, ticket: str) -> Any:
+    """The handler: hand the connection to an outpost.
+
+    Args:
+        comm: the connection.
+        ticket: which lease is claimed.
+    """
+    lease = _leases.get(ticket)
+    if lease is None or lease.claimed.is_set():
+        return {"error": "there is no such lease, or it was claimed before"}
+    lease.claimed.set()
+    await comm.write({"claimed": True})
+    stream = comm.stream
+    if type(comm) is TCP:
+        # The outpost has the connection itself: what it sends does not pass through this process.
+        lease.start(stream.socket.dup())
+        comm.abort()
+    else:
+        ours, theirs = socket.socketpair()
+        lease.start(theirs)
+        await pump(stream, ours)
+        comm.abort()
+    return Status.dont_reply
+
+
+class _Lease:
+    """One lease. On the worker's loop.
+
+    Attributes:
+        claimed: set when a server has claimed it.
+    """
+
+    def __init__(self) -> None:
+        self.claimed = asyncio.Event()
+        self._started = asyncio.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+
+    def start(self, connection: socket.socket) -> None:
+        """Start the outpost.
+
+        Raises:
+            OSError, HostStartError: it was refused.
+        """
+        try:
+            self._child = launch(
+                "mpkernel outpost",
+                MainProgram(_OUTPOST, connection.fileno(), self._theirs.fileno()),
+                descriptors=(connection.fileno(), self._theirs.fileno()),
+                stdio=(None, None, None),
+            )
+        finally:
+            self._theirs.close()
+            connection.close()
+            self._started.set()
+
+    async def outpost_ended(self) -> None:
+        """Wait for the outpost's end. If it stops saying that it lives, end it."""
+        await self._started.wait()
+        if self._child is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_SILENCE_S) as limit:
+                while await loop.sock_recv(self._ours, 64):
+                    limit.reschedule(loop.time() + _SILENCE_S)
+        except (TimeoutError, ConnectionError):
+            logger.warning("outpost %d does not say that it lives, and is killed", self._child.pid)
+        self._child.kill()
+        child = self._child
+        if await off_the_loop(functools.partial(child.wait, timeout=_KILLED_WITHIN_S)) != 0:
+            await off_the_loop(_clean_up)
+
+    def let_go(self) -> None:
+        """The outpost goes on without this worker."""
+        self._ours.send(GO_ON)
+
+    def close(self) -> None:
+        """The outpost ends, if it was not let go. Idempotent."""
+        self._ours.close()
+        self._theirs.close()
+
+
+def _clean_up() -> None:
+    end_strays_of_dead_servers()
+    sweep()

@@ -1,0 +1,171 @@
+"""What the server's end and an outpost tell each other. msgpack alone reads it."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from mpkernel.errors import ProtocolError
+
+__all__ = [
+    "Alive",
+    "DownNews",
+    "Ended",
+    "EndHost",
+    "FileRead",
+    "Launch",
+    "Launched",
+    "NotLaunched",
+    "ReadFile",
+    "UpNews",
+    "Used",
+    "decode_down_news",
+    "decode_up_news",
+    "encode_news",
+]
+
+
+class Alive(msgspec.Struct, tag="alive", frozen=True):
+    """The sender lives. It is said when nothing else was sent for a while."""
+
+
+class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
+    """Down, once, before all else: start a host.
+
+    Attributes:
+        name: the process's name, for logs and messages.
+        app: absolute path of the app's file; None if it is not known yet.
+        env: the variables of the host. None: those of the worker.
+        silence_s: after so many seconds without a word of the server, the outpost ends.
+        sample_s: how often the host is measured; None: never.
+    """
+
+    name: str
+    app: str | None
+    env: dict[str, str] | None
+    silence_s: float
+    sample_s: float | None
+
+
+class EndHost(msgspec.Struct, tag="end_host", frozen=True):
+    """Down: kill the host, and all that it started."""
+
+
+class ReadFile(msgspec.Struct, tag="read_file", frozen=True, kw_only=True):
+    """Down: send these bytes of a virtual file on the lane of files, and then `FileRead`. Requests
+    are answered in their order.
+
+    Attributes:
+        number: of the request.
+        kind, location: see `Source`.
+        size: of the whole file.
+        start, end: which bytes.
+    """
+
+    number: int
+    kind: Literal["block", "temp_file", "memory"]
+    location: str
+    size: int
+    start: int
+    end: int
+
+
+class Launched(msgspec.Struct, tag="launched", frozen=True):
+    """Up: the host was started.
+
+    Attributes:
+        pid: its process id there.
+    """
+
+    pid: int
+
+
+class NotLaunched(msgspec.Struct, tag="not_launched", frozen=True):
+    """Up: no host was started. The outpost ends.
+
+    Attributes:
+        what: why.
+        remedy: what the reader can do about it.
+    """
+
+    what: str
+    remedy: str
+
+
+class Used(msgspec.Struct, tag="used", frozen=True, kw_only=True):
+    """Up: what the host uses now; see `Usage`."""
+
+    rss_bytes: int
+    cpu_s: float
+    host_cpu_s: float
+    threads: int
+    descriptors: int | None
+    processes: int
+
+
+class FileRead(msgspec.Struct, tag="file_read", frozen=True):
+    """Up: the bytes of a request were sent.
+
+    Attributes:
+        number: of the request.
+        error: why there are none; None if they are all there.
+    """
+
+    number: int
+    error: str | None
+
+
+class Ended(msgspec.Struct, tag="ended", frozen=True):
+    """Up: the host has ended, and what it sent last was sent.
+
+    Attributes:
+        code: see `ExitStatus`.
+        out_of_memory: whether the system has killed processes there for lack of memory.
+    """
+
+    code: int | None
+    out_of_memory: bool
+
+
+DownNews: TypeAlias = Alive | Launch | EndHost | ReadFile
+UpNews: TypeAlias = Alive | Launched | NotLaunched | Used | FileRead | Ended
+
+_down = msgspec.msgpack.Decoder(DownNews)
+_up = msgspec.msgpack.Decoder(UpNews)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_news(news: DownNews | UpNews) -> bytes:
+    """A message as bytes."""
+    return _encoder.encode(news)
+
+
+def decode_down_news(data: memoryview) -> DownNews:
+    """What the server says.
+
+    Raises:
+        ProtocolError: this is not such a message.
+    """
+    try:
+        news: DownNews = _down.decode(data)
+    except msgspec.DecodeError as error:
+        raise _not_understood(error) from error
+    return news
+
+
+def decode_up_news(data: memoryview) -> UpNews:
+    """What an outpost says.
+
+    Raises:
+        ProtocolError: this is not such a message.
+    """
+    try:
+        news: UpNews = _up.decode(data)
+    except msgspec.DecodeError as error:
+        raise _not_understood(error) from error
+    return news
+
+
+def _not_understood(error: msgspec.DecodeError) -> ProtocolError:
+    return ProtocolError(f"a message cannot be understood: {error}")

@@ -1,0 +1,314 @@
+"""The outpost: a process on a worker's machine that runs one host there, for a server elsewhere.
+
+    server ══ Connection ══ outpost ── Pipes, console ──▶ host
+                               │
+    worker ◀─ "I live" ─┘
+
+It starts the host as a server does that has it on its own machine, measures it, and tells the
+server how it ended. It ends with its host, with its connection, and with its worker, and leaves
+nothing on the machine: no process, no block, no temporary file. It is no child of a daemonic
+process that would have to be one itself, so the app may start processes as ever.
+
+If the worker leaves because its scheduler is gone, it says so before, and the outpost goes on
+without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import socket
+import struct
+from collections import deque
+
+import uvloop
+
+from mpkernel.aio.threads import off_the_loop
+from mpkernel.dask_backend.connection import Connection, Sink, Source
+from mpkernel.dask_backend.messages import (
+    Alive,
+    Ended,
+    EndHost,
+    FileRead,
+    Launch,
+    Launched,
+    NotLaunched,
+    ReadFile,
+    Used,
+    decode_down_news,
+)
+from mpkernel.dask_backend.parts import MAX_PART_BYTES, Lane, PartKind
+from mpkernel.errors import HostStartError, ProtocolError
+from mpkernel.server.launching.death_watch import DeathWatch
+from mpkernel.server.launching.local_launcher import LocalLauncher
+from mpkernel.server.launching.local_process import LocalProcess
+from mpkernel.server.supervision.exit_status import OutOfMemory
+from mpkernel.server.supervision.usage import Sampler, created_at
+from mpkernel.steps import run_each
+from shm import ShmError
+from shm.blocks import AttachedBlock
+from shm.names import owner_of
+from shm.sources import AttachedFile
+from shm.sweeping import sweep_process
+
+__all__ = ["FILE_HEAD", "GO_ON", "main"]
+
+logger = logging.getLogger(__name__)
+
+GO_ON = b"G"
+"""What a worker says that leaves while its outposts shall go on."""
+
+FILE_HEAD = struct.Struct("!I")
+"""What is before the bytes of a file in each part: the number of the request."""
+
+_ALIVE = b"."
+_ALIVE_EVERY_S = 2.0
+_FIRST_SILENCE_S = 30.0
+_CONSOLE_PATIENCE_S = 5.0
+_FAREWELL_S = 5.0
+_READ_BYTES = MAX_PART_BYTES - FILE_HEAD.size
+_UPWARDS = (Lane.CONTROL, Lane.STREAM, Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
+
+
+def main(connection_fd: int, worker_fd: int) -> int:
+    """Run as an outpost. The server's first message says what to start.
+
+    Args:
+        connection_fd: the connection to the server.
+        worker_fd: a socket whose other end the worker holds.
+    """
+    # What ends the worker's process group or its terminal is not meant for a server's host.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sock = socket.socket(fileno=connection_fd)
+    worker = socket.socket(fileno=worker_fd)
+    for one in (sock, worker):
+        one.set_inheritable(False)
+        one.setblocking(False)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_Outpost(worker).run(sock))
+    return 0
+
+
+class _Outpost:
+    def __init__(self, worker: socket.socket) -> None:
+        self._worker = worker
+        self._loop: asyncio.AbstractEventLoop
+        self._connection: Connection
+        self._over = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._process: LocalProcess | None = None
+        self._death_watch: DeathWatch | None = None
+        self._sources: dict[Lane, Source] = {}
+        self._down: Sink | None = None
+        self._open: set[Lane] = set()  # those that have not come to their end
+        self._out_of_memory = OutOfMemory()
+        self._has_died = False
+        self._requests: deque[ReadFile] = deque()
+        self._cleaning: asyncio.Task[None] | None = None
+        self._sampling: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def run(self, sock: socket.socket) -> None:
+        """Until its end."""
+        self._loop = asyncio.get_running_loop()
+        self._connection = Connection(
+            sock,
+            self._loop,
+            silence_s=_FIRST_SILENCE_S,
+            on_news=self._on_news,
+            on_lost=self._on_lost,
+        )
+        self._loop.add_reader(self._worker, self._on_worker)
+        self._say_alive()
+        try:
+            await self._over.wait()
+        finally:
+            await self._end()
+
+    def _say_alive(self) -> None:
+        """Tell the worker that this process is neither stopped nor blocked."""
+        try:
+            self._worker.send(_ALIVE)
+        except OSError:  # it has ended
+            return
+        self._loop.call_later(_ALIVE_EVERY_S, self._say_alive)
+
+    def _on_worker(self) -> None:
+        self._loop.remove_reader(self._worker)
+        try:
+            said = self._worker.recv(1)
+        except OSError:
+            said = b""
+        if said != GO_ON:
+            logger.warning("the outpost ends, its worker has ended")
+            self._over.set()
+
+    def _on_lost(self, why: str) -> None:
+        logger.debug("the outpost ends, its server is lost: %s", why)
+        self._lost.set()
+        self._over.set()
+
+    def _on_news(self, data: memoryview) -> None:
+        news = decode_down_news(data)
+        match news:
+            case Alive():
+                return
+            case Launch():
+                self._launch(news)
+            case EndHost():
+                if self._process is not None:
+                    self._process.kill()
+            case ReadFile():
+                self._requests.append(news)
+                if self._reading is None:
+                    self._reading = asyncio.create_task(self._read_files())
+
+    def _launch(self, order: Launch) -> None:
+        if self._process is not None:
+            raise ProtocolError("a second host was ordered")
+        self._connection.silence_s = order.silence_s
+        try:
+            if order.app is not None and not os.path.isfile(order.app):
+                raise HostStartError(
+                    f"there is no file {order.app} on {socket.gethostname()}, which is to run it",
+                    remedy="give the workers the folder of the app under the same path, as a"
+                    " shared file system does",
+                )
+            process = LocalLauncher().launch(order.name, env=order.env)
+        except HostStartError as error:
+            self._connection.tell(NotLaunched(error.what, error.remedy or ""))
+            self._over.set()
+            return
+        self._process = process
+        self._connection.tell(Launched(process.pid))
+        carry, deliver = self._connection.carry, self._connection.deliver
+        control = process.control.fileno()
+        self._down = deliver(Lane.CONTROL, control)
+        for lane, fd in zip(
+            _UPWARDS,
+            (control, process.stream.fileno(), process.stdout, process.stderr, process.faults),
+            strict=True,
+        ):
+            self._open.add(lane)
+            self._sources[lane] = carry(lane, fd, functools.partial(self._on_end_of, lane))
+        self._death_watch = DeathWatch(process, self._loop, self._on_death)
+        if order.sample_s is not None:
+            self._sampling = asyncio.create_task(self._sample(process.pid, order.sample_s))
+
+    def _on_death(self) -> None:
+        assert self._death_watch is not None
+        self._death_watch.close()
+        self._has_died = True
+        for lane in (Lane.CONTROL, Lane.STREAM):
+            if lane in self._open:
+                self._sources[lane].finish()
+        self._loop.call_later(_CONSOLE_PATIENCE_S, self._over.set)
+        self._look_whether_over()
+
+    def _on_end_of(self, lane: Lane) -> None:
+        self._open.discard(lane)
+        self._look_whether_over()
+
+    def _look_whether_over(self) -> None:
+        if not self._has_died or self._open & {Lane.CONTROL, Lane.STREAM}:
+            return
+        if self._cleaning is None:
+            self._cleaning = asyncio.create_task(self._clean_up())
+        elif self._cleaning.done() and not self._open:
+            self._over.set()
+
+    async def _sample(self, pid: int, every_s: float) -> None:
+        sampler, created = Sampler(), created_at(pid)
+        while not self._has_died:
+            usages = await off_the_loop(lambda: sampler.sample({pid: created}))
+            if (usage := usages.get(pid)) is not None:
+                self._connection.tell(
+                    Used(
+                        rss_bytes=usage.rss_bytes,
+                        cpu_s=usage.cpu_s,
+                        host_cpu_s=usage.host_cpu_s,
+                        threads=usage.threads,
+                        descriptors=usage.descriptors,
+                        processes=usage.processes,
+                    )
+                )
+            await asyncio.sleep(every_s)
+
+    async def _read_files(self) -> None:
+        """Answer the requests, one part after another, when the connection has room."""
+        while self._requests:
+            request = self._requests.popleft()
+            error: str | None = None
+            try:
+                await self._read_file(request)
+            except (ShmError, OSError) as failure:
+                error = str(failure)
+            self._connection.tell(FileRead(request.number, error))
+        self._reading = None
+
+    async def _read_file(self, request: ReadFile) -> None:
+        """Send the bytes of one request.
+
+        Raises:
+            ShmError: they cannot be read, or are not the host's.
+        """
+        head = FILE_HEAD.pack(request.number)
+        with self._open_file(request) as file:
+            for chunk in file.chunks(request.start, request.end, chunk_bytes=_READ_BYTES):
+                if self._connection.is_full:
+                    await self._connection.taken()
+                self._connection.put(
+                    Lane.FILES, PartKind.DATA, len(head) + len(chunk), head + chunk
+                )
+
+    def _open_file(self, request: ReadFile) -> AttachedBlock:
+        assert self._process is not None
+        place = request.location
+        name = place if request.kind == "block" else os.path.basename(os.path.dirname(place))
+        if owner_of(name) != self._process.host_tag:
+            raise ShmError(f"{place[:80]!r} is not of this host")
+        if request.kind == "block":
+            return AttachedBlock(place, request.size)
+        return AttachedFile(place, request.size)
+
+    async def _clean_up(self) -> None:
+        """End what the host has left, and tell the server how it ended."""
+        process = self._process
+        assert process is not None
+        if self._death_watch is not None:
+            self._death_watch.close()
+        for lane in (Lane.CONTROL, Lane.STREAM):
+            if lane in self._sources:
+                self._sources[lane].close()
+        if self._down is not None:
+            self._down.close()
+        steps = (process.close, process.end_strays, lambda: sweep_process(process.host_tag))
+        await off_the_loop(lambda: run_each(steps, "an outpost could not clean up in full"))
+        status = process.status()
+        self._connection.tell(
+            Ended(status.code if status is not None else None, self._out_of_memory.happened())
+        )
+        self._loop.call_soon(self._look_whether_over)
+
+    async def _end(self) -> None:
+        """End what is left of the host."""
+        for task in (self._sampling, self._reading):
+            if task is not None:
+                task.cancel()
+        if self._process is not None:
+            if self._cleaning is None:
+                self._cleaning = asyncio.create_task(self._clean_up())
+            await self._cleaning
+            for source in self._sources.values():
+                source.close()
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._connection.end_sending()
+                await self._lost.wait()
+        except TimeoutError:
+            logger.debug("the server does not close the connection")
+        self._connection.close()

@@ -1,0 +1,131 @@
+"""Apps of a pool on a cluster run on its workers, and come back when one of these is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from dask_backend.clusters import a_cluster, share
+from distributed import Client
+
+from mpkernel import HostPool, Settings
+from mpkernel.client.python_client import PythonClient
+from mpkernel.dask_backend.launcher import DaskLauncher
+from mpkernel.errors import ClusterError
+from mpkernel.kernel.messages import Console, Done, Message, Restarted
+
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with a_cluster(2) as client:
+        yield client
+
+
+@pytest.fixture
+async def pool(client: Client) -> AsyncIterator[HostPool]:
+    async with HostPool(launcher=DaskLauncher(client)) as pool:
+        yield pool
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    path = tmp_path / "app.py"
+    path.write_text("x = 1\n")
+    return path
+
+
+async def said(client: PythonClient, kind: type[Message], cell: str | None = None) -> list[Message]:
+    """What comes until a message of this kind, which is the last.
+
+    Args:
+        client: to whom.
+        kind: which kind.
+        cell: of which cell. Default: whatever it is about.
+    """
+    found = []
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            found.append(await client.next())
+            if isinstance(found[-1], kind) and cell in (None, getattr(found[-1], "cell", None)):
+                return found
+
+
+async def printed(client: PythonClient, code: str) -> str:
+    """What the code prints."""
+    client.execute(code, cell="asked")
+    said_since = await said(client, Done, "asked")
+    return "".join(one.text for one in said_since if isinstance(one, Console))
+
+
+def workers(client: Client) -> dict[str, int]:
+    """The process id of each worker, by its address."""
+    found: dict[str, int] = client.run(os.getpid)
+    return found
+
+
+async def test_an_app_runs_below_a_worker_and_is_measured_there(
+    pool: HostPool, client: Client, app: Path
+) -> None:
+    async with await PythonClient.open(pool, app) as kernel:
+        pid = int(await printed(kernel, "import os; print(os.getpid())"))
+        parents = {one.pid for one in psutil.Process(pid).parents()}
+        assert parents & set(workers(client).values())
+        [host] = pool.hosts
+        async with asyncio.timeout(PATIENCE_S):
+            while not host.usages:
+                await asyncio.sleep(0.05)
+        assert host.usages[-1].rss_bytes > 2**20
+    assert pool.standby.pids == []
+
+
+async def test_what_an_app_started_is_gone_when_the_pool_is_closed(
+    client: Client, app: Path
+) -> None:
+    async with (
+        HostPool(launcher=DaskLauncher(client)) as pool,
+        await PythonClient.open(pool, app) as kernel,
+    ):
+        code = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
+        child = psutil.Process(int(await printed(kernel, code)))
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_session_comes_back_on_another_worker_when_its_own_is_killed(
+    pool: HostPool, client: Client, app: Path
+) -> None:
+    async with await PythonClient.open(pool, app) as kernel:
+        kernel.run_app()
+        await said(kernel, Done)
+        kernel.set_values({"x": 7})
+        parent = int(await printed(kernel, "import os; print(os.getppid())"))
+        above = {one.pid for one in psutil.Process(parent).parents()}
+        [worker] = above & set(workers(client).values())
+        os.kill(worker, signal.SIGKILL)
+        await said(kernel, Restarted)
+        assert await printed(kernel, "print(x)") == "7\n"
+        share(client)
+        async with asyncio.timeout(PATIENCE_S):
+            while psutil.pid_exists(parent):
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("setting", "settings"),
+    [
+        ("confine", Settings(confine="files")),
+        ("launch_wrapper", Settings(launch_wrapper="nice")),
+    ],
+)
+async def test_what_a_far_app_cannot_have_is_refused_by_name(
+    client: Client, app: Path, setting: str, settings: Settings
+) -> None:
+    async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
+        with pytest.raises(ClusterError, match=setting):
+            await PythonClient.open(pool, app)
