@@ -5,7 +5,7 @@ the process group instead.
 While we look for processes, these go on starting others. But a process that was sent SIGKILL starts
 no more. So `kill_all` looks again and again, kills what is new, and ends when nothing is new.
 
-What becomes of orphans depends: if a process above them is a subreaper (see `host.orphans`), they
+What becomes of orphans depends: if a process above them is a subreaper (see `orphans`), they
 stay its descendants. Otherwise they become children of the system's first process, and are not
 found here.
 """

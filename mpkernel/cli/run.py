@@ -21,6 +21,7 @@ from mpkernel.cli.parsers import similar
 from mpkernel.configuration.names import flag_of
 from mpkernel.errors import MPKernelError
 from mpkernel.json_lines import JsonFormatter
+from mpkernel.orphans import reap_orphans_if_first
 from mpkernel.settings import Settings
 
 __all__ = ["USAGE", "run"]
@@ -111,6 +112,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     greet_with(greeting or (lambda url, network: greet(what, url, network=network)))
     pass_zmq_checks()
     raise_limit(of_apps=_MARIMOS_DESCRIPTORS)
+    reap_orphans_if_first()
     return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
 
 

@@ -9,7 +9,6 @@
     main          the main thread, which reads what the server sends
     control_pipe  reads what the server sends, on the main thread or on a kernel's own
     ending        how the process ends: in order, as Python does, or at once
-    orphans       processes whose parent has ended: they become the host's children
     warming       what a standby imports before it is known which app it is for
     garbage       no search for garbage during large imports
     kernels       the table of the host's kernels

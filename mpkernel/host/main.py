@@ -23,7 +23,6 @@ from mpkernel.host import console, descriptors
 from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.host.ending import at_leave, leave_at_once, leave_in_order
 from mpkernel.host.kernels import Kernels
-from mpkernel.host.orphans import adopt_orphans, reap_orphans
 from mpkernel.host.session_files import HostFiles
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.temporary import name_temporary_directory
@@ -31,6 +30,7 @@ from mpkernel.host.tracker import detach_resource_tracker
 from mpkernel.host.warming import Warming
 from mpkernel.host_mark import mark_own_process
 from mpkernel.late_logger import late_logger
+from mpkernel.orphans import adopt_orphans, reap_orphans
 from mpkernel.wire.before_host import NotConfined
 from mpkernel.wire.confinement import Confinement
 from mpkernel.wire.frames import Channel, Frame, FrameLost, encode_header

@@ -91,3 +91,58 @@ async def test_processes_that_have_retired_leave_it_no_zombies() -> None:
                 while first.children():
                     await asyncio.sleep(0.02)
         await stopped(first)
+
+
+ORPHANS = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import os
+    import subprocess
+
+    import marimo as mo
+
+    subprocess.run(["sh", "-c", "setsid sleep 1000 & true"])
+    mo.md(f"in process {os.getpid()} end")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+async def test_no_orphan_stays_of_an_app_or_of_a_command_that_was_run_beside_it(
+    tmp_path: Path,
+) -> None:
+    notebook = tmp_path / "orphans.py"
+    notebook.write_text(ORPHANS)
+    program = (*in_a_container(), *PROGRAM)
+    async with Server(notebook, program=program) as server, Tab(server.url) as tab:
+        await tab.wait_for("in process")
+        first = first_process_of(server)
+        [orphan] = [one for one in first.children(recursive=True) if one.name() == "sleep"]
+        app = orphan.parent()
+        assert app is not None
+        assert app != first
+        app.kill()
+        beside = ("nsenter", "--target", str(first.pid), "--pid", "--mount")
+        if "--user" in program:
+            beside += ("--user", "--preserve-credentials")
+        left = "(setsid sh -c 'sleep 0.1 & true'); sleep 0.2"
+        subprocess.run([*beside, "setsid", "sh", "-c", left], check=True)
+        before = tab.text
+        await tab.wait_for(lambda tab: tab.text != before and "in process" in tab.text)
+        async with asyncio.timeout(30):
+            while orphan.is_running() or zombies_of(first):
+                await asyncio.sleep(0.02)
+        await stopped(first)
+
+
+def zombies_of(process: psutil.Process) -> list[psutil.Process]:
+    """Its children that have ended and were not reaped."""
+    return [one for one in process.children() if one.status() == psutil.STATUS_ZOMBIE]

@@ -1,7 +1,7 @@
 """Finds and ends *strays*: processes that a host has left running when it died by itself. Linux
 only.
 
-While a host lives, all that its app started descends from it (see `host.orphans`), and whoever ends
+While a host lives, all that its app started descends from it (see `orphans`), and whoever ends
 the host ends these processes first. When a host crashes, its descendants become the children of
 another process, usually of the system's first one. They can then be recognized by:
 
