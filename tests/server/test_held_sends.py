@@ -1,5 +1,5 @@
 """What is sent to a host while answers of several of its sessions are handed over is written
-together, in order; what is sent alone is written at once."""
+together, in order, as is what several sessions are owed; what is sent alone is written at once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from halves import host_of
+from server.conftest import Open
 
+from mpkernel.server.hosts.credits import Credits
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.wire.frames import Channel, FrameDecoder, encode_header
+from mpkernel.wire.messages import Credit
 
 
 class Link:
@@ -145,3 +149,21 @@ async def test_held_messages_for_which_the_pipe_has_no_room_are_written_later(li
 
     assert link.seen == [[900]]
     assert await link.written_later(1) == [4_000_000]
+
+
+async def test_what_several_sessions_are_owed_is_written_together(
+    link: Link, open_kernel: Open
+) -> None:
+    seen: list[list[int]] = []
+
+    def tell(number: int, _: Credit) -> None:
+        link.send(number)
+        seen.append(link.written())
+
+    limits = host_of(await open_kernel("echo"))._incoming.limits
+    owed = Credits(asyncio.get_running_loop(), limits, tell, link.link.hold)
+    for number in (1, 2, 3):
+        owed.taken(number, 1)
+
+    assert await link.written_later(3) == [1, 2, 3]
+    assert seen == [[], [], []]

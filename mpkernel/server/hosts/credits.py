@@ -4,7 +4,7 @@
                                          └─ little is owed ─▶ told with all others, 50 ms later
 
 If each small message that a client takes were told at once, telling would cost more than the
-message itself.
+message itself. What is told with all others is written together, so that the process is woken once.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Credits:
         loop: the running loop.
         limits: says how much may be owed at most, and counts what was taken.
         tell: called with a session's number and the credit for its kernel.
+        hold: called before `tell` is called for several: what they send may be written together.
+            Default: nothing is.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Credits:
         loop: asyncio.AbstractEventLoop,
         limits: HostLimits,
         tell: Callable[[int, Credit], None],
+        hold: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
+        self._hold = hold
         self._limits = limits
         self._tell = tell
         self._lock = threading.Lock()  # guards all below
@@ -71,6 +75,10 @@ class Credits:
         self._tell(number, Credit(count))
         self._limits.taken(count)
 
+    def _pay_with_others(self, owed: tuple[int, int]) -> None:
+        self._hold()
+        self._pay(*owed)
+
     def _pay_all_later(self) -> None:
         self._loop.call_later(_TOLD_WITHIN_S, self._pay_all)
 
@@ -79,8 +87,8 @@ class Credits:
             owed, self._owed = self._owed, {}
             self._will_tell = False
         if len(owed) <= _TOLD_AT_ONCE:
-            for number, count in owed.items():
-                self._pay(number, count)
+            for one in owed.items():
+                self._pay_with_others(one)
         else:
-            paying = in_slices(owed.items(), lambda one: self._pay(*one))
+            paying = in_slices(owed.items(), self._pay_with_others)
             supervised_task(paying, name="mpkernel.credits")

@@ -140,7 +140,7 @@ class Incoming:
             host_window_bytes=settings.host_window_bytes,
             max_frame_bytes=settings.max_frame_bytes,
         )
-        self.credits = Credits(loop, self.limits, self._tell_credit)
+        self.credits = Credits(loop, self.limits, self._tell_credit, self.link.hold)
         self.console = HostConsole(app.name, self.link)
 
     @property

@@ -67,6 +67,10 @@ class Link(Protocol):
             ProtocolError: the frame is over the maximum size.
         """
 
+    def hold(self) -> None:
+        """More is about to be sent in this turn of the loop: what is sent may be kept until it
+        ends, and written together. On the loop's thread."""
+
     def drain(self) -> bool:
         """The process has ended: hand over what it sent before its end.
 

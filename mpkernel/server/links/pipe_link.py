@@ -115,6 +115,10 @@ class PipeLink:
         """See `PipeSender.send`."""
         self._sender.send(channel, session, payload, refusable=refusable)
 
+    def hold(self) -> None:
+        """See `PipeSender.hold`."""
+        self._sender.hold()
+
     def close_sending(self) -> None:
         """See `PipeSender.close_sending`."""
         self._sender.close_sending()

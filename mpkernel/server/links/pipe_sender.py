@@ -2,7 +2,8 @@
 
     send ─▶ the Pipe takes it ──────────────────▶ done
        ├──▶ it has no room: kept in the backlog ─▶ written when the loop sees that there is room
-       └──▶ others were woken together, and have yet to run: kept, and written with what they send
+       └──▶ more is about to be sent, by those who were woken together, or to many sessions: kept,
+            and written with that
 
 What is sent is in the order of the calls: while something is kept, whatever follows is kept too.
 """
@@ -108,8 +109,8 @@ class PipeSender:
         self._on_loop(self._start_flushing)
 
     def hold(self) -> None:
-        """Keep what is sent until all those have run whom the frames have woken that were just
-        handed over. On the loop's thread."""
+        """Keep what is sent until the loop's present turn is over, and all those have run who were
+        woken in it. On the loop's thread."""
         if not self._holding:
             self._holding = True
             self._loop.call_soon(self._end_hold)
