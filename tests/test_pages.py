@@ -31,6 +31,7 @@ OF_OTHERS = {
     "Too many open files",
     "can't start new thread",
     "MemoryError",
+    'required field "lineno" missing from expr',
 }
 """What marimo's page, DuckDB, the system and Python say."""
 

@@ -71,6 +71,7 @@ HOST_NAMES = {
     "CellChannel": "marimo._messaging.cell_output",
     "ConsoleMsg": "marimo._messaging.console_output_worker",
     "Kernel": "marimo._runtime.runtime",
+    "FileStore": "marimo._save.stores.file",
     "FlushMarker": "marimo._messaging.console_output_worker",
     "KernelRuntimeContext": "marimo._runtime.context.kernel_context",
     "ModelCommand": "marimo._runtime.commands",
@@ -120,8 +121,9 @@ def host(name: str) -> Any:
 
 
 def cache_elsewhere(folder: str) -> None:
-    """Have caches that cannot be written beside their notebook lie in this folder. Without this,
-    they would lie in the current directory. A marimo that has no such setting is left as it is."""
+    """Have marimo write the caches that it cannot write beside their notebook to this folder.
+    Without this, it would write them to the current directory. A marimo that has no such setting is
+    left as it is."""
     module: Any = importlib.import_module("marimo._save.stores.file")
     if hasattr(module, "FALLBACK_SAVE_PATH"):
         module.FALLBACK_SAVE_PATH = Path(folder)

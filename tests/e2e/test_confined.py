@@ -15,7 +15,7 @@ from waiting import until_async
 
 from mpkernel.confinement.landlock import version
 
-NOTEBOOK = """
+NOTEBOOK = """\
 import marimo
 
 app = marimo.App()
@@ -49,6 +49,18 @@ def _(mo):
         cube = 27
     mo.plain_text(f"cached: {cube} end")
     return
+
+
+@app.cell
+def _(mo):
+    @mo.persistent_cache
+    def square(x):
+        return x**2
+
+    mo.plain_text(f"squares: {square(3)} {square(3)} end")
+    return
+
+CACHED
 
 
 @app.cell
@@ -96,6 +108,41 @@ if __name__ == "__main__":
 """
 
 
+CACHED = """
+@app.cell
+def _(mo, os):
+    @mo.persistent_cache
+    def computed_by():
+        return os.getpid()
+
+    mo.plain_text(f"computed by: {computed_by()} end")
+    return
+"""
+BEFORE = f"""\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import os
+
+    import marimo as mo
+
+    return mo, os
+
+{CACHED}
+
+if __name__ == "__main__":
+    import os
+
+    app.run()
+    print(os.getpid())
+"""
+"""A notebook that has filled the cache that lies beside the confined one."""
+
+
 @pytest.mark.skipif(version() < 6, reason="this kernel cannot confine an app wholly")
 @pytest.mark.parametrize("level", ["files", "strict"])
 async def test_a_notebook_runs_confined_from_a_standby(tmp_path: Path, level: str) -> None:
@@ -104,7 +151,10 @@ async def test_a_notebook_runs_confined_from_a_standby(tmp_path: Path, level: st
     secret = tmp_path / "secret"
     secret.write_text("secret")
     notebook = folder / "confined.py"
-    notebook.write_text(NOTEBOOK.replace("SECRET", str(secret)))
+    notebook.write_text(NOTEBOOK.replace("SECRET", str(secret)).replace("CACHED", CACHED))
+    before = folder / "before.py"
+    before.write_text(BEFORE)
+    pid = subprocess.check_output([sys.executable, before], text=True).strip()
     async with Server(str(notebook), options=["--confine", level]) as server:
         standby = await warm_process(server)
         async with Tab(server.url, str(notebook)) as tab:
@@ -113,6 +163,8 @@ async def test_a_notebook_runs_confined_from_a_standby(tmp_path: Path, level: st
             await tab.wait_for("@file/100004-")
             assert f"pid: {standby.pid} end" in tab.text
             await tab.wait_for("cached: 27 end")
+            await tab.wait_for("squares: 9 9 end")
+            await tab.wait_for(f"computed by: {pid} end")
             await tab.wait_for("sum: 6 end")
             await tab.set_ui("Upload", [["some.bin", base64.b64encode(bytes(1234)).decode()]])
             await tab.wait_for("uploaded: 1234 bytes end")

@@ -22,6 +22,7 @@ from mpkernel.host.kernel import Kernel, hosted_half
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.host import descriptors, file_storage, interrupts, restoring
+from mpkernel.marimo_backend.host.caches import cache_in
 from mpkernel.marimo_backend.host.console_proxy import make_proxy
 from mpkernel.marimo_backend.host.embedded_apps import name_embedded_apps
 from mpkernel.wire.frames import Channel, Message
@@ -90,7 +91,7 @@ def _prepare_process() -> None:
         file_storage.store_by_session()
         cache = own_cache()
         if cache is not None:
-            seam.cache_elsewhere(os.path.join(cache, "marimo"))
+            cache_in(os.path.join(cache, "marimo"))
         restoring.restore_elements()
         name_embedded_apps()
         interrupts.interrupt_commands()
