@@ -20,10 +20,13 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+from kernel.conftest import Client
 from server.conftest import APPS, pipes_and_threads
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
+from mpkernel.kernel.messages import Restarted
+from mpkernel.server.launching import standby
 from mpkernel.server.supervision.strays import MARK
 
 LIBRARIES = Path(__file__).parent / "libraries"
@@ -88,6 +91,20 @@ class TestAdoption:
                 async for _ in session:
                     pass
             assert (await opened(pool)).pid == pid
+
+    async def test_the_next_one_does_not_compute_while_sessions_come_back(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(standby, "_REFILL_AFTER_DEATH_DELAY_S", 3600.0)
+        (tmp_path / "app.py").touch()
+        async with standing_by() as pool:
+            client = await Client.open(pool, tmp_path / "app.py")
+            pid = await ready(pool)  # the one after an app's first process follows soon
+            os.kill(client.session.pid, signal.SIGKILL)
+            await client.wait_for(Restarted)
+            assert client.session.pid == pid
+            launch = pool.standby._of_server._timer
+            assert launch.when() - asyncio.get_running_loop().time() > 600
 
     async def test_an_app_with_an_environment_of_its_own_never_does(self) -> None:
         async with standing_by() as pool:

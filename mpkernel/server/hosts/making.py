@@ -106,7 +106,13 @@ class HostMaker:
         python = python_of_app(app.path, app.settings, kernel)
         process = None
         if kernel.env is None and is_local:
-            process = self.standby.take(app.path, app.settings, app.import_folders, python)
+            process = self.standby.take(
+                app.path,
+                app.settings,
+                app.import_folders,
+                python,
+                sessions_wait=app.waiting_count > 0,
+            )
         if process is None:
             env = kernel.env
             if env is None and is_local:

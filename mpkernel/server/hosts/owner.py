@@ -33,6 +33,10 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
     def is_closed(self) -> bool:
         """Whether it starts no process any more, so that no session comes back."""
 
+    @property
+    def waiting_count(self) -> int:
+        """How many sessions wait for a process."""
+
     def host_changed(self, host: HostT) -> None:
         """The process became ready, or takes no sessions any more. Returns at once."""
 

@@ -48,6 +48,9 @@ logger = get_logger(__name__)
 # low priority, and a second app that starts within a second should find the next process ready.
 _REFILL_DELAY_S = 0.1
 
+# Where sessions come back after a death, they all compute, and other tabs are used meanwhile.
+_REFILL_AFTER_DEATH_DELAY_S = 2.0
+
 
 class Standby:
     """Keeps warm processes. On the loop's thread, except `kill_and_reap`.
@@ -87,7 +90,12 @@ class Standby:
         return not self._closed
 
     def take(
-        self, app: str, settings: Settings, import_folders: Iterable[str] = ()
+        self,
+        app: str,
+        settings: Settings,
+        import_folders: Iterable[str] = (),
+        *,
+        sessions_wait: bool = False,
     ) -> Process | None:
         """A warm process for the app of this file, with these settings; None if no process fits.
         The caller sends it `Setup`, and ends it.
@@ -98,6 +106,8 @@ class Standby:
             app: absolute path of the file.
             settings: the app's.
             import_folders: see `App`.
+            sessions_wait: whether sessions of the app wait for it that have lost their process. The
+                next one is launched when they should be back.
         """
         if self._closed:
             return None
@@ -105,7 +115,7 @@ class Standby:
         for process in [one for one in self._processes if one.inherited != inherited]:
             logger.info("standby ended, the server has changed since", pid=process.pid)
             self._end(process)
-        self._fill_in(_REFILL_DELAY_S)
+        self._fill_in(_REFILL_AFTER_DEATH_DELAY_S if sessions_wait else _REFILL_DELAY_S)
         if inherited.environment != environment_for(settings) or inherited.wrapper != wrapper_of(
             settings
         ):

@@ -57,15 +57,17 @@ class Standbys:
         settings: Settings,
         import_folders: Iterable[str] = (),
         python: PythonOfApp | None = None,
+        *,
+        sessions_wait: bool = False,
     ) -> Process | None:
         """A warm process for an app; see `Standby.take`.
 
         Args:
-            app, settings, import_folders: see there.
+            app, settings, import_folders, sessions_wait: see there.
             python: the Python that the app needs. Default: the server's own.
         """
         standby = self._of_server if python is None else self._standby_of(python)
-        return standby.take(app, settings, import_folders)
+        return standby.take(app, settings, import_folders, sessions_wait=sessions_wait)
 
     async def close(self) -> None:
         """End every process and wait until it is gone. Idempotent."""
