@@ -25,6 +25,9 @@ _MOST = 2**53
 _VARIABLES = re.compile(r"([^\s=,\0\[\]]|\[[^\s=,\0\]]+\])+")
 """A glob of variables' names: it has no blanks and no "=", and every bracket in it is closed."""
 
+_CLUSTER = re.compile(r"(tcp|tls)://[^\s/]+|local:[1-9]\d{0,3}")
+_RESOURCE = re.compile(r"[^\s=,\0]+(=\d+(\.\d+)?)?")
+
 POOL_WIDE = frozenset(
     {
         "drain_grace_s",
@@ -72,6 +75,7 @@ _OVER_0 = frozenset(
         "max_threads",
         "max_descriptors",
         "max_age_s",
+        "cluster_silence_s",
         "metrics_interval_s",
     }
 )
@@ -237,6 +241,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             Default: none.
         confine_connect: the TCP ports, of any machine, to which an app may connect with "strict".
             Default: none.
+        cluster: the Dask cluster on whose workers processes run: the address of its scheduler, as
+            "tls://host:8786", or "local:4" for four workers on this machine; see
+            `docs/cluster.md`. Default None: processes run on this machine.
+        cluster_resources: what a worker must have for a process: names of resources that the
+            workers were started with, each with "=" and how much of it the process takes (1 without
+            that): "GPU=1". Default: nothing.
+        cluster_memory_bytes: how much of its resource `MEMORY` a worker must have for a process.
+            Default None: that is not asked.
+        cluster_silence_s: a process from whose machine nothing has come for this long is lost: its
+            sessions come back on another one. Default 20.
         log_format: how what processes write to their descriptors 1 and 2 is relayed: "plain"
             (default), lines with the app's name before them, or "json", lines of JSON; see
             `json_lines`. `mpkernel run` writes its own log in the same way.
@@ -311,6 +325,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     confine_read: tuple[str, ...] = ()
     confine_write: tuple[str, ...] = ()
     confine_connect: tuple[int, ...] = ()
+    cluster: str | None = None
+    cluster_resources: tuple[str, ...] = ()
+    cluster_memory_bytes: int | None = None
+    cluster_silence_s: float = 20.0
     log_format: Literal["plain", "json"] = "plain"
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     metrics_file: str | None = None
@@ -358,6 +376,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if not 0 < port < 2**16:
                 raise SettingsError(
                     f"setting confine_connect has {port}; it must be a port from 1 to 65535"
+                )
+        if self.cluster is not None and not _CLUSTER.fullmatch(self.cluster):
+            raise SettingsError(
+                f"setting cluster is {self.cluster!r}; it must be the address of a scheduler, as"
+                " tls://host:8786, or local:4"
+            )
+        for resource in self.cluster_resources:
+            if not _RESOURCE.fullmatch(resource):
+                raise SettingsError(
+                    f"setting cluster_resources has {resource!r}; it must be a name and how much of"
+                    " it, as GPU=1"
                 )
         soft, hard = self.memory_soft_bytes, self.memory_hard_bytes
         if soft is not None and hard is not None and soft > hard:

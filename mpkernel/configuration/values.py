@@ -28,7 +28,11 @@ _BINARY = (("TiB", 1024**4), ("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
 
 _TYPES: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
+_TEXTS = {"launch_wrapper": "command", "cluster": "address"}
+"""What the settings are that are text, and no path."""
+
 _EXPECTED = {
+    "address": "an address, such as tls://host:8786",
     "size": "a number of bytes, or a size such as 500MB or 2GiB",
     "seconds": "a number of seconds",
     "number": "a whole number",
@@ -115,7 +119,7 @@ def kind_of(name: str) -> str:
     elif get_origin(wanted) is Literal:
         kind = " or ".join(get_args(wanted))
     elif wanted is str:
-        kind = "command" if name == "launch_wrapper" else "path"
+        kind = _TEXTS.get(name, "path")
     elif wanted is bool:
         kind = "true or false"
     elif name.endswith("_bytes"):

@@ -14,12 +14,13 @@ import asyncio
 import functools
 import socket
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from distributed import Client, Future
 from distributed.comm.tcp import TCP
 
+from mpkernel.dask_backend.clients import ClientOf, ClientSource, GivenClient
 from mpkernel.dask_backend.dialing import dial
 from mpkernel.dask_backend.far_process import FarProcess, too_large
 from mpkernel.dask_backend.lease import HANDLER, hold, versions
@@ -31,7 +32,7 @@ from mpkernel.server.launching.process import AppToLaunch
 from mpkernel.server.launching.wrapping import Wrapper
 from mpkernel.settings import Settings
 
-__all__ = ["DaskLauncher"]
+__all__ = ["DaskLauncher", "launcher_of"]
 
 logger = get_logger(__name__)
 
@@ -47,18 +48,17 @@ class DaskLauncher:
             …
 
     Args:
-        client: a client of the cluster. It is not closed here.
-        silence_s: after so many seconds without a word of a process's outpost, the process is lost,
-            and its sessions come back on another one. Default 20.
+        client: a client of the cluster, which is not closed here; or what makes one.
+        silence_s: see the setting `cluster_silence_s`. Default: what it says for each app.
     """
 
-    def __init__(self, client: Client, *, silence_s: float = 20.0) -> None:
-        self._client = client
+    def __init__(self, client: Client | ClientSource, *, silence_s: float | None = None) -> None:
+        self._source = GivenClient(client) if isinstance(client, Client) else client
         self._silence_s = silence_s
         self._topic = f"mpkernel-{uuid.uuid4().hex}"
         self._is_closed = False
         self._leases: dict[str, _Lease] = {}  # by ticket; on the client's loop, as the next
-        self._has_subscribed = False
+        self._subscribed: Client | None = None  # who tells of events
 
     def is_local(self, settings: Settings) -> bool:
         """Never."""
@@ -94,7 +94,9 @@ class DaskLauncher:
                 name,
                 app.path if app is not None else None,
                 dict(env) if env is not None else None,
-                silence_s=self._silence_s,
+                silence_s=settings.cluster_silence_s
+                if self._silence_s is None
+                else self._silence_s,
                 sample_s=settings.watch_interval_s,
                 loop=loop,
                 cancel=functools.partial(self._cancel, lease),
@@ -112,25 +114,27 @@ class DaskLauncher:
                 remedy="give fewer in KernelSpec.env",
             )
         lease.process.waits("waits for a worker of the cluster")
-        self._on_clients_loop(self._submit(lease))
+        self._source.call(self._submit(lease))
         return lease.process
 
     def close(self) -> None:
         """See `Launcher.close`. The processes that live are ended by their owners."""
         self._is_closed = True
+        self._source.close()
 
     async def _submit(self, lease: _Lease) -> None:
         """On the client's loop: ask the scheduler for a worker."""
         if lease.is_over:
             return
         try:
-            if not self._has_subscribed:
-                self._has_subscribed = True
-                self._client.subscribe_topic(self._topic, self._on_event)
+            client = await self._source.client()
+            if self._subscribed is not client:
+                self._subscribed = client
+                client.subscribe_topic(self._topic, self._on_event)
             lease.ticket = uuid.uuid4().hex
             lease.is_claimed = False
             self._leases[lease.ticket] = lease
-            lease.future = self._client.submit(
+            lease.future = client.submit(
                 hold,
                 lease.ticket,
                 self._topic,
@@ -142,11 +146,13 @@ class DaskLauncher:
                 allow_other_workers=False,
             )
             lease.future.add_done_callback(functools.partial(self._on_done, lease))
+        except ClusterError as error:
+            self._refuse(lease, error)
         except Exception as error:  # noqa: BLE001 (the app is told)
             self._refuse(
                 lease,
                 ClusterError(
-                    f"the scheduler {self._scheduler} takes no task: {error!r}",
+                    f"the scheduler {self._source.address} takes no task: {error!r}",
                     remedy="look whether it runs and can be reached",
                 ),
             )
@@ -176,10 +182,11 @@ class DaskLauncher:
             ClusterError: the worker cannot be reached, or does not have the lease any more.
         """
         try:
+            client = await self._source.client()
             comm, answer = await dial(
                 address,
                 HANDLER,
-                self._client.security,
+                client.security,
                 timeout_s=_DIAL_S,
                 arguments={"ticket": lease.ticket},
             )
@@ -208,10 +215,13 @@ class DaskLauncher:
         await self._give_back(lease)
         if len(lease.unfit) < _MOST_TRIES:
             try:
-                known = await self._client.scheduler.identity(n_workers=-1)
+                client = await self._source.client()
+                known = await client.scheduler.identity(n_workers=-1)
                 lease.fitting = [one for one in known["workers"] if one not in lease.unfit]
-            except OSError as failure:
-                logger.warning("the scheduler %s cannot be asked: %s", self._scheduler, failure)
+            except (OSError, ClusterError) as failure:
+                logger.warning(
+                    "the scheduler %s cannot be asked: %s", self._source.address, failure
+                )
                 lease.fitting = []
             if lease.fitting:
                 await self._submit(lease)
@@ -220,7 +230,7 @@ class DaskLauncher:
 
     def _on_done(self, lease: _Lease, future: Future) -> None:
         """A task has ended; on a thread of the client's."""
-        self._on_clients_loop(self._done(lease, future))
+        self._source.call(self._done(lease, future))
 
     async def _done(self, lease: _Lease, future: Any) -> None:
         status: str = future.status
@@ -235,7 +245,7 @@ class DaskLauncher:
         self._refuse(
             lease,
             ClusterError(
-                f"no worker of {self._scheduler} runs {lease.name}: {what}",
+                f"no worker of {self._source.address} runs {lease.name}: {what}",
                 remedy="install mpkernel[dask] on every worker, in the version of the server, and"
                 " look whether the scheduler runs",
             ),
@@ -248,7 +258,7 @@ class DaskLauncher:
     def _cancel(self, lease: _Lease) -> None:
         """The process is not needed any more. From any thread."""
         lease.is_over = True
-        self._on_clients_loop(self._give_back(lease))
+        self._source.call(self._give_back(lease))
 
     async def _give_back(self, lease: _Lease) -> None:
         self._leases.pop(lease.ticket, None)
@@ -259,18 +269,6 @@ class DaskLauncher:
             await future.cancel()
         except Exception as error:  # noqa: BLE001 (the lease ends by itself: nobody claims it)
             logger.debug("a lease could not be cancelled: %s", error)
-
-    @property
-    def _scheduler(self) -> str:
-        found = self._client.scheduler
-        return str(found.address) if found is not None else "of the cluster"
-
-    def _on_clients_loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        try:
-            asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
-        except RuntimeError as error:  # it is closed
-            coroutine.close()
-            logger.debug("the client of the cluster is closed: %s", error)
 
 
 class _Lease:
@@ -321,9 +319,20 @@ class _Lease:
         return True
 
 
+def launcher_of(address: str) -> DaskLauncher:
+    """The launcher of the cluster that the setting `cluster` names."""
+    return DaskLauncher(ClientOf(address))
+
+
 def resources_of(settings: Settings) -> dict[str, float] | None:
-    """What a worker must have for an app with these settings, as Dask names it."""
-    return None
+    """What a worker must have for an app with these settings, as Dask counts it."""
+    found = {}
+    for one in settings.cluster_resources:
+        name, _, count = one.partition("=")
+        found[name] = float(count or 1)
+    if settings.cluster_memory_bytes is not None:
+        found["MEMORY"] = float(settings.cluster_memory_bytes)
+    return found or None
 
 
 def _check_versions(address: str, found: object) -> None:
@@ -333,6 +342,8 @@ def _check_versions(address: str, found: object) -> None:
         ClusterError: it has not.
     """
     own = versions()
+    if own["marimo"] == "none":  # then no app needs it
+        del own["marimo"]
     has = found if isinstance(found, dict) else {}
     differing = [name for name in own if has.get(name) != own[name]]
     if differing:

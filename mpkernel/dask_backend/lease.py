@@ -18,6 +18,7 @@ import logging
 import platform
 import socket
 import subprocess
+from importlib import metadata
 from typing import Any
 
 import msgspec
@@ -54,8 +55,13 @@ _leases: dict[str, _Lease] = {}
 
 
 def versions() -> dict[str, str]:
-    """What a server and a worker must have alike."""
+    """What a server and a worker must have alike; "none" for what is not there."""
+    try:
+        marimo = metadata.version("marimo")
+    except metadata.PackageNotFoundError:
+        marimo = "none"
     return {
+        "marimo": marimo,
         "protocol": str(PROTOCOL),
         "mpkernel": __version__,
         "python": ".".join(platform.python_version_tuple()[:2]),

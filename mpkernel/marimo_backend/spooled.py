@@ -7,17 +7,20 @@ of shared memory or, where that is full or does not exist, in private temporary 
 
 `uploads` writes a text while the page is still sending it. What marimo sees in its place is a short
 `placeholder`; in the command it becomes `Spooled` again. That goes to the app's process as the
-names of blocks and files, and when it is unpickled there, the text is read from them. The journal
-keeps the same `Spooled`, to restore the session. The blocks and files hold the text as it was in
-the page's JSON, without its quotes. They are removed with the last reference to `Spooled`; those of
-a server that was killed are removed when the next one starts.
+names of blocks and files, and when it is unpickled there, the text is read from them. A process on
+another machine could not read them: it is sent the text itself. The journal keeps the same
+`Spooled`, to restore the session. The blocks and files hold the text as it was in the page's JSON,
+without its quotes. They are removed with the last reference to `Spooled`; those of a server that
+was killed are removed when the next one starts.
 """
 
 from __future__ import annotations
 
 import atexit
+import io
 import logging
 import os
+import pickle
 import secrets
 import threading
 import weakref
@@ -31,7 +34,7 @@ from shm import AttachedBlock, Block, ShmError, Unavailable
 from shm.sources import AttachedFile, BlockSource, TempFileSource
 from shm.tempdir import TempDirectory
 
-__all__ = ["Apart", "Spooled", "is_placeholder", "read_spooled", "spooled_of"]
+__all__ = ["Apart", "Spooled", "is_placeholder", "pickled", "read_spooled", "spooled_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,15 @@ class Spooled:
 
     def __reduce__(self) -> tuple[object, ...]:
         return read_spooled, (tuple(self._pieces),)
+
+    def whole(self) -> tuple[_Piece, ...]:
+        """The text itself, as a single piece.
+
+        Raises:
+            ShmError: what was kept outside cannot be read any more.
+        """
+        content = b"".join(_read(*piece) for piece in self._pieces)
+        return ((_MEMORY, content, len(content)),)
 
     def append(self, data: bytes) -> None:
         """Write the next bytes. When there is no room for them, they stay in this process's
@@ -131,6 +143,32 @@ class Apart:
     def is_lost(self) -> bool:
         """Whether some of it could not be kept."""
         return any(text.is_lost for text in self.texts)
+
+
+def pickled(command: object, *, for_far: bool) -> bytes:
+    """A command for an app's process.
+
+    Args:
+        command: the command.
+        for_far: whether the process is on another machine.
+
+    Raises:
+        ShmError: an uploaded file cannot be read any more.
+        Exception: it cannot be pickled; as `pickle.dumps`.
+    """
+    if not for_far:
+        return pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
+    written = io.BytesIO()
+    _WholePickler(written, pickle.HIGHEST_PROTOCOL).dump(command)
+    return written.getvalue()
+
+
+class _WholePickler(pickle.Pickler):
+    def reducer_override(self, value: object) -> Any:
+        """Texts are pickled whole."""
+        if isinstance(value, Spooled):
+            return read_spooled, (value.whole(),)
+        return NotImplemented
 
 
 def is_placeholder(text: str) -> bool:

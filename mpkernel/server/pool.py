@@ -57,7 +57,8 @@ class HostPool:
     Args:
         settings: see `Settings`. Default: its defaults.
         rules: other settings for some apps; the first that matches an app counts. Default: none.
-        launcher: starts the processes of the apps. Default: on this machine.
+        launcher: starts the processes of the apps. Default: on this machine, or on the cluster that
+            the setting `cluster` names.
         sweeps: whether what dead servers left is removed when the first app starts. Default True.
 
     Attributes:

@@ -25,6 +25,7 @@ from mpkernel.marimo_backend.server.marimo_journal import MarimoJournal
 from mpkernel.marimo_backend.server.marimo_session import MarimoSession, Pages
 from mpkernel.marimo_backend.server.page_stream import PageStream
 from mpkernel.marimo_backend.server.uploads import with_uploads
+from mpkernel.marimo_backend.spooled import pickled
 from mpkernel.server.apps.app import App
 from mpkernel.server.apps.stored_sessions import is_loaded
 from mpkernel.server.pool import HostPool
@@ -155,6 +156,7 @@ class AppHostAdapter:
             arguments,
             max_bytes=owner.settings.journal_bytes,
             max_files_bytes=owner.settings.journal_files_bytes,
+            for_far=owner.settings.cluster is not None,
         )
         with self._lock:
             stream = self._streams.get(session_id)
@@ -204,8 +206,8 @@ class AppHostAdapter:
             return
         try:
             command = with_uploads(with_carried_requests(payload))
-            pickled = pickle.dumps(session.beginning(command), pickle.HIGHEST_PROTOCOL)
-            session.send(_CHANNELS[channel.value], pickled, command=command)
+            payload_sent = pickled(session.beginning(command), for_far=session.is_far)
+            session.send(_CHANNELS[channel.value], payload_sent, command=command)
         except SessionClosed as error:
             logger.debug("a command came after the end of its session: %s", error)
         except Exception as error:  # noqa: BLE001 (marimo would ignore it)

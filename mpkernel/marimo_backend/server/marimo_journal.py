@@ -48,6 +48,7 @@ from mpkernel.marimo_backend.server.kept_journal import (
 )
 from mpkernel.marimo_backend.server.pending_commands import PendingCommands
 from mpkernel.marimo_backend.server.same_cells import SameCells
+from mpkernel.marimo_backend.spooled import pickled
 from mpkernel.server.sessions.journal import Journal, Rebuilt
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
@@ -78,6 +79,7 @@ class MarimoJournal(Journal):
             pending commands.
         max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
             Default: none are kept.
+        for_far: whether the app's processes are on other machines. Default False.
     """
 
     def __init__(
@@ -87,10 +89,12 @@ class MarimoJournal(Journal):
         *,
         max_bytes: int,
         max_files_bytes: int = 0,
+        for_far: bool = False,
     ) -> None:
         self._kernel = kernel
         self._arguments = arguments
         self._max_bytes = max_bytes
+        self._for_far = for_far
         self._instantiation: Any = None
         self._written: tuple[Any, KeptOther | None] = (None, None)
         self._max_files_bytes = max_files_bytes
@@ -361,7 +365,7 @@ class MarimoJournal(Journal):
                 command = update(clicks, request)
             case Other(command):
                 pass
-        return pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
+        return pickled(command, for_far=self._for_far)
 
 
 def _codes_in(instantiation: Any) -> dict[str, str]:

@@ -115,6 +115,7 @@ class MarimoSession(BaseSession):
 
     Attributes:
         notices: what its page is told, by the stream.
+        is_far: whether its processes are on other machines.
         must_reload: whether its page has to reload, and does not know it if it is away.
     """
 
@@ -133,6 +134,7 @@ class MarimoSession(BaseSession):
         self._arrival = arrival
         self._cells = ""
         self._is_coming_back = False
+        self.is_far = app.settings.cluster is not None
         self.must_reload = False
         self.notices = Notices(stream)
         self._pages = pages

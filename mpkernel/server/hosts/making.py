@@ -17,6 +17,7 @@ from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.only_here import refuse_what_only_this_machine_has
 from mpkernel.server.hosts.owner import Owner
+from mpkernel.server.launching.chosen_launcher import ChosenLauncher
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.process import AppToLaunch, Launcher
@@ -49,7 +50,7 @@ class HostMaker:
         settings: the pool's.
         sweeps: whether what dead servers left is removed when the first host is made.
         hosts: gives all hosts that live.
-        launcher: starts the processes of apps. Default: on this machine.
+        launcher: starts the processes of apps. Default: where their settings say.
 
     Attributes:
         files: the virtual files of all hosts.
@@ -72,9 +73,8 @@ class HostMaker:
             quota_bytes=settings.files_bytes,
             host_files=_HOST_FILES,
         )
-        here = LocalLauncher()
-        self._launcher: Launcher = launcher if launcher is not None else here
-        self.standby = Standbys(settings, here)
+        self._launcher: Launcher = launcher if launcher is not None else ChosenLauncher()
+        self.standby = Standbys(settings, LocalLauncher())
         self._gave_up_at = float("-inf")  # when hosts last gave up memory, by the loop's time
         self._giving_up: asyncio.TimerHandle | None = None
         self._relay = ConsoleRelay(

@@ -1,0 +1,183 @@
+"""The client of a cluster, and the loop on which it is used.
+
+GivenClient   one that the embedding program has made, and closes
+ClientOf      one that is made from an address when it is first needed, on a thread of its own,
+              and made anew when it has given up
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from distributed import Client, LocalCluster
+from distributed.security import Security
+
+from mpkernel.aio.loops import new_event_loop
+from mpkernel.errors import ClusterError
+
+__all__ = ["ClientOf", "ClientSource", "GivenClient"]
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_S = 15.0
+_LOCAL = "local:"
+_LOCAL_THREADS = 64
+"""Each process of an app takes one thread of its worker, so a worker of a trial has room for
+these."""
+
+
+class ClientSource(Protocol):
+    """Where a launcher gets its client from."""
+
+    @property
+    def address(self) -> str:
+        """The scheduler's, for messages."""
+
+    async def client(self) -> Client:
+        """The client, connected. On its loop.
+
+        Raises:
+            ClusterError: the scheduler cannot be reached.
+        """
+
+    def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Have this run on the client's loop. From any thread; returns at once. When the loop is
+        closed, nothing is done."""
+
+    def close(self) -> None:
+        """End what was opened here. Returns at once. From any thread. Idempotent."""
+
+
+class GivenClient:
+    """A client that somebody else has made.
+
+    Args:
+        client: the client.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def address(self) -> str:
+        """See `ClientSource.address`."""
+        scheduler = self._client.scheduler
+        return str(scheduler.address) if scheduler is not None else "of the cluster"
+
+    async def client(self) -> Client:
+        """See `ClientSource.client`.
+
+        Raises:
+            ClusterError: the client was closed, or has given up.
+        """
+        if self._client.status != "running":
+            raise ClusterError(
+                f"the client of the scheduler {self.address} is {self._client.status}",
+                remedy="look whether the scheduler runs, and make another pool with a new client",
+            )
+        return self._client
+
+    def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """See `ClientSource.call`."""
+        _call(self._client.loop.asyncio_loop, coroutine)
+
+    def close(self) -> None:
+        """Nothing: whoever made the client closes it."""
+
+
+class ClientOf:
+    """A client of the scheduler at an address.
+
+    Args:
+        address: "tcp://host:port" or "tls://host:port"; or "local:N" for a cluster of N workers on
+            this machine, which ends with this object.
+
+    Attributes:
+        address: as given.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._loop = new_event_loop()
+        self._client: Client | None = None
+        self._cluster: LocalCluster | None = None
+        self._connecting = asyncio.Lock()
+        self._is_closed = False
+        threading.Thread(target=self._run, name="mpkernel-cluster", daemon=True).start()
+
+    async def client(self) -> Client:
+        """See `ClientSource.client`.
+
+        Raises:
+            ClusterError: the scheduler cannot be reached, or the cluster cannot be started.
+        """
+        async with self._connecting:
+            if self._client is None or self._client.status != "running":
+                self._client = await self._connected()
+            return self._client
+
+    def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """See `ClientSource.call`."""
+        _call(self._loop, coroutine)
+
+    def close(self) -> None:
+        """See `ClientSource.close`."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.call(self._close())
+
+    async def _connected(self) -> Client:
+        try:
+            target: LocalCluster | str = self.address
+            if self.address.startswith(_LOCAL):
+                if self._cluster is None:
+                    self._cluster = await LocalCluster(
+                        n_workers=int(self.address.removeprefix(_LOCAL)),
+                        threads_per_worker=_LOCAL_THREADS,
+                        memory_limit=0,
+                        dashboard_address=None,
+                        asynchronous=True,
+                    )
+                target = self._cluster
+            client: Client = await Client(
+                target,
+                asynchronous=True,
+                set_as_default=False,
+                timeout=_CONNECT_S,
+                security=None if target is self._cluster else Security(),
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ClusterError(
+                f"the scheduler {self.address} cannot be reached: {error}",
+                remedy="look whether it runs, and whether its address and, for tls://, the files"
+                " that Dask's configuration names are right",
+            ) from error
+        return client
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                if self._client is not None:
+                    await self._client.close()
+                if self._cluster is not None:
+                    await self._cluster.close()
+        except Exception as error:  # noqa: BLE001 (the thread ends in any case)
+            logger.debug("the client of %s could not be closed: %r", self.address, error)
+        self._loop.stop()
+
+
+def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError as error:  # it is closed
+        coroutine.close()
+        logger.debug("the client of the cluster is closed: %s", error)

@@ -1,0 +1,73 @@
+"""`ChosenLauncher`: starts each app's process where its settings say.
+
+    cluster unset ─▶ this machine
+    cluster set   ─▶ a worker of that cluster, by `dask_backend`
+
+Only here does the server know of `dask_backend`, by its name: without Dask, nothing of it is
+imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mpkernel.errors import ClusterError
+from mpkernel.program import resolve
+from mpkernel.server.launching.local_launcher import LocalLauncher
+from mpkernel.server.launching.other_python import PythonOfApp
+from mpkernel.server.launching.process import AppToLaunch, Launcher, Process
+from mpkernel.server.launching.wrapping import Wrapper
+from mpkernel.settings import Settings
+
+__all__ = ["ChosenLauncher"]
+
+_MAKER = "mpkernel.dask_backend.launcher:launcher_of"
+
+
+class ChosenLauncher:
+    """The `Launcher` of a pool that was given no other."""
+
+    def __init__(self) -> None:
+        self._here = LocalLauncher()
+        self._clusters: dict[str, Launcher] = {}  # by address
+
+    def is_local(self, settings: Settings) -> bool:
+        """See `Launcher.is_local`."""
+        return settings.cluster is None
+
+    def launch(
+        self,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        python: PythonOfApp | None = None,
+        wrapper: Wrapper | None = None,
+        app: AppToLaunch | None = None,
+    ) -> Process:
+        """See `Launcher.launch`.
+
+        Raises:
+            HostStartError: it was refused, and why.
+            ClusterError: Dask is not installed.
+        """
+        address = app.settings.cluster if app is not None else None
+        launcher = self._here if address is None else self._of_cluster(address)
+        return launcher.launch(name, env=env, python=python, wrapper=wrapper, app=app)
+
+    def close(self) -> None:
+        """See `Launcher.close`."""
+        for launcher in self._clusters.values():
+            launcher.close()
+
+    def _of_cluster(self, address: str) -> Launcher:
+        found = self._clusters.get(address)
+        if found is None:
+            try:
+                made: Launcher = resolve(_MAKER)(address)
+            except ImportError as error:
+                raise ClusterError(
+                    f"apps can run on the cluster {address} only with Dask: {error}",
+                    remedy="pip install 'mpkernel[dask]'",
+                ) from error
+            found = self._clusters[address] = made
+        return found

@@ -1,0 +1,56 @@
+"""marimo's notebooks on a cluster: workers that share no memory and no temporary files with the
+server, as on other machines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from dask_backend.machines import Machines, machines
+from e2e.harness import NOTEBOOKS, Server, Tab
+from e2e.test_uploads import FILE
+from e2e.test_virtual_files import answers_as_http_says, file_in, picture
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Machines]:
+    with machines(2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Machines) -> Iterator[Server]:
+    with Server(NOTEBOOKS, env={"MPKERNEL_CLUSTER": cluster.address}) as server:
+        yield server
+
+
+def tab_of(server: Server, notebook: str) -> Tab:
+    return Tab(server.url, str(NOTEBOOKS / notebook))
+
+
+async def test_virtual_files_are_read_from_the_workers_machine(server: Server) -> None:
+    async with tab_of(server, "big_plot.py") as tab:
+        await tab.wait_for("frame 0 end")
+        await answers_as_http_says(tab, picture(0))
+        await tab.set_ui("Frame", 10_000)
+        await tab.wait_for("frame 10000 end")
+        assert (await tab.get(file_in(tab))).content == picture(10_000, pages=12_288)
+
+
+async def test_an_uploaded_file_reaches_the_workers_machine_and_comes_back_on_another(
+    server: Server, cluster: Machines
+) -> None:
+    async with tab_of(server, "upload.py") as tab:
+        await tab.wait_for("has []")
+        await tab.set_ui("Upload", FILE)
+        await tab.wait_for("has [('sales.csv', 3000000, b'AAA')]")
+        [before] = set(re.findall(r"in process (\d+)", tab.text))
+        above = psutil.Process(int(before)).parents()
+        nanny = next(one for one in cluster.nannies if one in above)
+        for process in [nanny, *nanny.children()]:
+            process.kill()
+        await tab.wait_for(lambda tab: set(re.findall(r"in process (\d+)", tab.text)) != {before})
+        await tab.wait_for("has [('sales.csv', 3000000, b'AAA')]")
+        assert not psutil.pid_exists(int(before))
