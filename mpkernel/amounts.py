@@ -1,13 +1,18 @@
-"""Sizes and spans of time as people read them."""
+"""Sizes and times as people read them. Others say how much; so any number must do."""
 
 from __future__ import annotations
 
-__all__ = ["age", "memory"]
+import time
+
+__all__ = ["age", "calendar", "memory"]
+
+_MANY_BYTES = 2.0**70
+_MANY_SECONDS = 1e12
 
 
-def memory(size: int | None) -> str:
-    """A size in bytes, in about three digits; "-" for None."""
-    if size is None:
+def memory(size: float | None) -> str:
+    """A size in bytes, in about three digits; "-" for None, and for what is no size."""
+    if size is None or not abs(size) < _MANY_BYTES:  # so it is for NaN, too
         return "-"
     amount, units = float(size), ["TiB", "GiB", "MiB", "KiB", "B"]
     while amount >= 1000 and len(units) > 1:
@@ -17,8 +22,10 @@ def memory(size: int | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """A span of time, in its two largest units."""
-    left = max(0, int(seconds))
+    """A span of time, in its two largest units; "-" for what is none."""
+    if not seconds < _MANY_SECONDS:
+        return "-"
+    left = int(max(0.0, seconds))
     if left < 60:
         return f"{left} s"
     if left < 3600:
@@ -26,3 +33,15 @@ def age(seconds: float) -> str:
     if left < 86400:
         return f"{left // 3600} h {left % 3600 // 60} min"
     return f"{left // 86400} d {left % 86400 // 3600} h"
+
+
+def calendar(at: float) -> str:
+    """A date and a time of this machine's zone; "-" for what is none.
+
+    Args:
+        at: seconds since the epoch.
+    """
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return "-"

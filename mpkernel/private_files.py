@@ -16,6 +16,7 @@ __all__ = [
     "crash_directory",
     "make_private",
     "private_runtime_directory",
+    "read_bounded",
     "remove_leftovers",
     "runtime_directories",
     "sandbox_directory",
@@ -135,6 +136,23 @@ def write_public(path: Path, content: bytes) -> None:
     _write(path, content, mode=0o644)
 
 
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The content of a file that another process has written. This neither waits nor takes much
+    memory, whatever is there instead of such a file.
+
+    Raises:
+        OSError: it cannot be read, it is a link or no file, or it has more than `max_bytes`.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", path)
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {max_bytes} bytes", path)
+    return content
+
+
 def _write(path: Path, content: bytes, *, mode: int) -> None:
     # The name says which process made it. If this process is killed here, `remove_leftovers` of the
     # next server can remove it.
@@ -163,5 +181,8 @@ def remove_leftovers(directory: Path) -> None:
         try:
             os.unlink(directory / name)
         except FileNotFoundError:  # another server has removed it meanwhile
+            continue
+        except OSError as error:  # it is a directory; what else is there matters more
+            logger.debug("what a dead server left stays: %s", error)
             continue
         logger.info("removed what a dead server left file=%s", name, pid=owner.pid)

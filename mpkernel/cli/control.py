@@ -14,6 +14,7 @@ import psutil
 from mpkernel.cli.output import as_json
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.errors import MPKernelError
+from mpkernel.plain_text import plain
 from mpkernel.server.operations.finding import PublishedServer, published_servers
 from mpkernel.server.operations.orders import Order, Stop, give_order
 
@@ -137,7 +138,7 @@ def _give(command: str, server: PublishedServer, order: Order, *, is_json: bool)
     if is_json:
         print(as_json(command, server=pid, done=answer.done, says=answer.text))
     else:
-        print(f"server {pid}: {answer.text}", file=sys.stdout if answer.done else sys.stderr)
+        print(f"server {pid}: {plain(answer.text)}", file=sys.stdout if answer.done else sys.stderr)
     return os.EX_OK if answer.done else 1
 
 

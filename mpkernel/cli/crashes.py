@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from mpkernel.amounts import memory
+from mpkernel.amounts import calendar, memory
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.cli.screen import Screen, screen
@@ -97,7 +96,8 @@ def _read(path: Path) -> CrashReport | None:
     except FileNotFoundError:  # a newer report has just replaced it
         return None
     except (OSError, msgspec.DecodeError) as error:
-        print(f"mpkernel: not a report that can be read: {path}: {error}", file=sys.stderr)
+        why = plain(f"{path}: {error}")
+        print(f"mpkernel: not a report that can be read: {why}", file=sys.stderr)
         return None
 
 
@@ -113,12 +113,12 @@ def _listed(reports: Sequence[CrashReport], to: Screen) -> list[str]:
     rows = [
         (
             str(number),
-            _when(report),
-            plain(os.path.basename(report.app)),
+            calendar(report.at),
+            os.path.basename(report.app),
             str(report.pid or "-"),
             Cell(report.reason, "bad"),
             str(len(report.sessions)),
-            plain(report.what),
+            report.what,
         )
         for number, report in enumerate(reports, 1)
     ]
@@ -126,12 +126,12 @@ def _listed(reports: Sequence[CrashReport], to: Screen) -> list[str]:
 
 
 def _shown(report: CrashReport, to: Screen) -> Iterator[str]:
-    for line in wrapped(f"{_when(report)}  {plain(report.app)}", to, indent="  ", first=""):
+    for line in wrapped(plain(f"{calendar(report.at)}  {report.app}"), to, indent="  ", first=""):
         yield to.paint(line, "head")
-    for line in wrapped(f"{report.reason}: {plain(report.what)}", to, indent="  ", first=""):
+    for line in wrapped(plain(f"{report.reason}: {report.what}"), to, indent="  ", first=""):
         yield to.paint(line, "bad")
     facts = f"process {report.pid or '-'} of server {report.server_pid}, mpkernel {report.version}"
-    yield from wrapped(facts, to, indent="  ", first="")
+    yield from wrapped(plain(facts), to, indent="  ", first="")
     if report.python is not None:
         yield from wrapped(f"Python: {plain(report.python)}", to, indent="  ", first="")
     yield from _section("Sessions", [_session_line(one) for one in report.sessions], to)
@@ -170,7 +170,3 @@ def _memory_lines(report: CrashReport) -> list[str]:
         f" threads {look.threads}"
         for look in looks
     ]
-
-
-def _when(report: CrashReport) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report.at))

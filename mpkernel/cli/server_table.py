@@ -187,9 +187,9 @@ def _cells(row: _Row, now: float) -> Sequence[str | Cell]:
     state = Cell(row.state, _STYLES.get(row.state, "attention"))
     past = Cell(str(app.deaths), "attention" if app.deaths else ""), app.last_reason or "-"
     if row.host is None:
-        return (plain(app.name), "-", state, *["-"] * 10, *past)
+        return (app.name, "-", state, *["-"] * 10, *past)
     pid, *used = _used(row.host, now)
-    return (plain(app.name), pid, state, *used, *past)
+    return (app.name, pid, state, *used, *past)
 
 
 def _used(host: HostSnapshot, now: float) -> tuple[str, ...]:
@@ -258,7 +258,7 @@ def _summary(server: PublishedServer, now: float, screen: Screen) -> list[str]:
     facts = [
         f"server {snapshot.pid}",
         plain(snapshot.program),
-        f"mpkernel {snapshot.version}, Python {snapshot.python}",
+        plain(f"mpkernel {snapshot.version}, Python {snapshot.python}"),
         f"up {age(now - snapshot.started_at)}",
         f"memory {memory(_memory_of(server))}",
         f"sessions {sum(len(host.sessions) for host in hosts)}",

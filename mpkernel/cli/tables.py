@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
 from mpkernel.cli.screen import PLAIN, Screen, Style
+from mpkernel.plain_text import plain
 
 __all__ = ["Cell", "columns", "cut", "heads", "wrapped"]
 
@@ -36,13 +37,13 @@ def columns(
     """Rows as lines, each column as wide as its widest text, and all of them as the screen allows.
 
     Args:
-        rows: of as many cells each.
+        rows: of as many cells each. Control characters in them are shown, not carried out.
         right: which columns are set to the right.
         flexible: which columns may be narrowed, the widest first; their texts are cut.
         omit: which columns are left out where that is not enough, the first of these first.
         screen: what the lines are for.
     """
-    cells = [[cell if isinstance(cell, Cell) else Cell(cell, "") for cell in row] for row in rows]
+    cells = [[_plain(cell) for cell in row] for row in rows]
     widths = [max(_width(cell.text) for cell in column) for column in zip(*cells, strict=True)]
     kept = dict(enumerate(widths))
     if screen.width is not None:
@@ -54,6 +55,13 @@ def columns(
         ).rstrip()
         for row in cells
     ]
+
+
+def _plain(cell: _Cell) -> Cell:
+    """Without characters that would steer the terminal: texts may be of others."""
+    if isinstance(cell, Cell):
+        return cell._replace(text=plain(cell.text))
+    return Cell(plain(cell), "")
 
 
 def heads(*names: str) -> tuple[Cell, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Collection
 
+from mpkernel.amounts import calendar
 from mpkernel.dashboard.html import section, size, text
 from mpkernel.dashboard.looking import Look
 from mpkernel.server.operations.crashes import CrashReport
@@ -35,7 +35,6 @@ def deaths(seen: Look, *, server: int = 0, apps: Collection[str] | None = None) 
 
 
 def _report(report: CrashReport) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report.at))
     name = os.path.basename(report.app)
     parts = [
         ("Sessions", "\n".join(_sessions(report))),
@@ -49,7 +48,7 @@ def _report(report: CrashReport) -> str:
         if content
     )
     return (
-        f'<details class="death"><summary><time>{text(when)}</time> <b>{text(name)}</b> '
+        f'<details class="death"><summary><time>{calendar(report.at)}</time> <b>{text(name)}</b> '
         f'<span class="state bad">{text(report.reason)}</span> process {report.pid}, '
         f"{len(report.sessions)} sessions: {text(report.what)}</summary>{body}</details>"
     )

@@ -96,7 +96,7 @@ def state(word: str) -> str:
 
 def size(value: float | None) -> str:
     """Bytes as people read them."""
-    return memory(None if value is None or math.isnan(value) else int(value))
+    return memory(value)
 
 
 def percent(value: float | None) -> str:

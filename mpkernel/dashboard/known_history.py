@@ -83,18 +83,23 @@ class KnownHistory:
         self._curves: dict[_Key, KnownCurve] = {}
 
     def add(self, part: HistoryPart) -> None:
-        """Take over what the server has told from the step `last` on."""
+        """Take over what the server has told from the step `last` on.
+
+        Raises:
+            ValueError: no server tells this. Nothing is taken over.
+        """
+        _check(part)
         self.last, self.orders = part.last, part.orders
-        for curve in part.curves:
-            key = _Key(curve.app, curve.pid, curve.started_at)
-            if key not in self._curves:
-                self._curves[key] = KnownCurve(curve)
-            self._curves[key].extend(curve)
         for key, known in list(self._curves.items()):
             if known.end <= part.last - KEPT_STEPS:
                 del self._curves[key]
             else:
                 known.shorten(part.last)
+        for curve in part.curves:
+            key = _Key(curve.app, curve.pid, curve.started_at)
+            if key not in self._curves:
+                self._curves[key] = KnownCurve(curve)
+            self._curves[key].extend(curve)
         if (whole := self.curve("")) is not None:
             self.shown = steps_to_show(whole.values("sessions", self.last))
 
@@ -109,3 +114,14 @@ class KnownHistory:
     def processes(self, app: str) -> Iterator[KnownCurve]:
         """The curves of the processes that the app had in the last hour."""
         return (one for one in self._curves.values() if one.app == app and one.pid)
+
+
+def _check(part: HistoryPart) -> None:
+    """Check that the values are those of steps of the last hour: then they take little memory."""
+    for curve in part.curves:
+        steps = part.last + 1 - curve.first
+        sizes = {len(told) for told in curve.lines.values()}
+        if not 0 < steps <= KEPT_STEPS + 1 or any(size % 4 or size > 4 * steps for size in sizes):
+            raise ValueError(
+                f"a curve of {curve.app!r} has values of other steps than the last hour"
+            )

@@ -104,9 +104,7 @@ class Looker:
         for future, path in asked.items():
             if future.cancelled():
                 continue
-            if (part := future.result()) is not None:
-                self._histories[path].add(part)
-            else:
+            if (part := future.result()) is None or not _is_added(part, self._histories[path]):
                 self._silent_until[path] = now + _RETRY_S
 
     def _may_answer(self, server: PublishedServer, now: float) -> bool:
@@ -137,6 +135,15 @@ def _told_by(server: PublishedServer, since: int) -> HistoryPart | None:
     except MPKernelError as error:  # it is stopped, or ends, or is of an older version
         logger.debug("no history of server %d: %s", server.snapshot.pid, error)
         return None
+
+
+def _is_added(part: HistoryPart, history: KnownHistory) -> bool:
+    try:
+        history.add(part)
+    except ValueError as error:
+        logger.warning("a server tells an impossible history: %s", error)
+        return False
+    return True
 
 
 def _read(path: Path) -> CrashReport | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import psutil
 
-from mpkernel.amounts import age
+from mpkernel.amounts import age, calendar
 from mpkernel.dashboard.app_page import app_page, running_sessions
 from mpkernel.dashboard.charts import chart, sparkline
 from mpkernel.dashboard.deaths import deaths
@@ -267,7 +267,7 @@ def _orders(servers: list[SeenServer]) -> str:
         return ""
     rows = [
         [
-            text(time.strftime("%H:%M:%S", time.localtime(order.at))),
+            calendar(order.at).rpartition(" ")[2],
             text(pid),
             text(order.who),
             text(order.what),

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from cli.test_run import mpkernel
 from server.operators import OperatedServer, user_directories
@@ -97,6 +98,25 @@ def test_what_an_app_wrote_cannot_steer_the_terminal() -> None:
     shown = mpkernel("crashes", "1").stdout
     assert "\x1b" not in shown
     assert "\\x1b[31mred" in shown
+
+
+def test_no_text_or_number_of_a_report_can_steer_the_terminal_or_end_the_list() -> None:
+    evil = "\x1b[2J\nforged"
+    session = msgspec.structs.replace(report(1).sessions[0], session_id=evil, running=evil)
+    texts = dict.fromkeys(("app", "reason", "what", "version", "faults"), evil)
+    one = msgspec.structs.replace(
+        report(1), **texts, last_lines=[evil], sessions=[session], python=evil
+    )
+    CrashReports(10).keep(one)
+    [name] = kept_reports()
+    name.write_bytes(msgspec.json.encode(one).replace(b"1700000001.0", b"1e300"))
+    name.with_name(f"20240101{evil[:4]}.json").write_text("[" * 100_000)
+    for arguments in ([], ["1"]):
+        shown = mpkernel("crashes", *arguments)
+        assert shown.returncode == 0
+        assert "\x1b" not in shown.stdout + shown.stderr
+        assert "\nforged" not in shown.stdout.replace("\\nforged", "")
+        assert "not a report that can be read" in shown.stderr
 
 
 @pytest.mark.usefixtures("kept")

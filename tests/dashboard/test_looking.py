@@ -17,7 +17,7 @@ from mpkernel.dashboard import looking
 from mpkernel.dashboard.looking import Look, Looker
 from mpkernel.private_files import private_runtime_directory, write_private
 from mpkernel.server.operations.control import ControlSocket
-from mpkernel.server.operations.history import STEP_S, History
+from mpkernel.server.operations.history import STEP_S, Curve, History, HistoryPart
 from mpkernel.server.operations.snapshot import ServerSnapshot
 from shm.names import next_name
 
@@ -125,6 +125,21 @@ def test_more_silent_servers_than_can_be_asked_are_asked_bit_by_bit(
         now += 1.0
     assert asked
     assert max(asked) <= 2  # the second one may begin before the others are given up
+
+
+@pytest.mark.parametrize(
+    ("last", "first", "values"), [(10**15, 0, 1), (10, -(10**15), 1), (10, 10, 10**6), (10, 11, 1)]
+)
+def test_an_impossible_history_is_not_taken_over_and_hides_no_other(
+    servers: ExitStack, last: int, first: int, values: int
+) -> None:
+    path, evil = telling(servers), published()
+    curves = [Curve(app="", first=first, lines={"sessions": bytes(4 * values)})]
+    part = HistoryPart(last=last, curves=curves, orders=[])
+    servers.callback(ControlSocket(evil, lambda _: part).close)
+    seen = Looker().look()
+    assert known_of(path, seen)
+    assert not known_of(evil, seen)
 
 
 def waits(listener: socket.socket) -> bool:

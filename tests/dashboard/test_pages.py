@@ -105,6 +105,21 @@ def test_no_text_of_an_app_is_taken_for_html(view: View) -> None:
     assert view_of({"server": str(view.server), "app": view.app}) == view
 
 
+def test_no_number_is_too_large_for_a_page() -> None:
+    host = msgspec.structs.replace(
+        host_snapshot(1), rss_bytes=10**400, cpu=1e300, started_at=-1e300, threads=-(10**400)
+    )
+    app = app_snapshot(PATH, Tallies(), host)
+    [server], [report], _ = seen(evil_app())
+    snapshot = msgspec.structs.replace(server.published.snapshot, pool=pool_of(app))
+    server = server._replace(published=server.published._replace(snapshot=snapshot))
+    report = msgspec.structs.replace(report, at=1e300, pid=10**400)
+    for view in (View(), View(4711), View(4711, PATH)):
+        made = page(view, lambda: Look([server], [report], 0.0))
+        assert "could not be made" not in made
+        assert "process 1000" in made
+
+
 def test_limits_stand_beside_the_values() -> None:
     made = page(View(4711, PATH), lambda: seen(evil_app()))
     text = re.sub(r"<[^>]+>", "", made)

@@ -13,8 +13,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import Client as connect
+from multiprocessing.connection import Listener
 from pathlib import Path
 
+import msgspec
 import pytest
 from halves import host_of
 from kernel.conftest import Client
@@ -29,7 +31,15 @@ from mpkernel.private_files import private_runtime_directory
 from mpkernel.server.operations.control import ControlSocket
 from mpkernel.server.operations.crashes import kept_reports
 from mpkernel.server.operations.finding import published_servers
-from mpkernel.server.operations.orders import Answer, Drain, Order, Restart, Stop, give_order
+from mpkernel.server.operations.orders import (
+    Answer,
+    Drain,
+    Order,
+    Restart,
+    Stop,
+    give_order,
+    read_history,
+)
 from shm.names import next_name
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
@@ -207,6 +217,22 @@ async def test_an_unknown_app_is_refused(server: HostPool) -> None:
     assert await give(Restart("/no/app.py")) == Answer(False, "it has no app /no/app.py")
 
 
+@pytest.mark.parametrize("process", [-1, 0, 1, 2**62])
+async def test_a_process_that_is_not_the_apps_is_refused(server: HostPool, process: int) -> None:
+    await server.open_session(APP, kernel=ECHO)
+    answer = await give(Restart(str(APP), process=process))
+    assert answer == Answer(False, f"kernels.py has no process {process}")
+
+
+async def test_an_order_of_any_text_is_logged_on_a_line_of_some_length(
+    server: HostPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await give(Restart("\x1b[2J\n" * 10_000, who="\x1b]0;evil\x07"))
+    [line] = [one.getMessage() for one in caplog.records if "order of" in one.getMessage()]
+    assert line.isprintable()
+    assert len(line) < 20_000
+
+
 async def test_a_loop_that_stands_still_is_said_to(server: HostPool) -> None:
     answers: list[Answer] = []
     while not (found := published_servers()):
@@ -237,6 +263,45 @@ def test_a_stopped_server_costs_the_operator_a_time_out(user: Path) -> None:
             give_order(Stop(), found.path, patience_s=0.5)
         server.go_on()
         assert give_order(Restart(str(server.app)), found.path).done
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"",
+        b"\xc1",
+        b"\x90" + bytes(100_000),
+        b"\x82\xa1x" + b"\x91" * 60_000,
+        b"\x83\xa4last\x01\xa6curves\xdd\xff\xff\xff\xff",
+        msgspec.msgpack.encode({"last": "1", "curves": [], "orders": []}),
+        None,
+    ],
+)
+def test_whoever_answers_as_no_server_does_costs_an_error(user: Path, says: bytes | None) -> None:
+    path = private_runtime_directory() / f"{next_name()}.json"
+    path.with_suffix(".key").write_bytes(b"key")
+
+    def answer() -> None:
+        with listener.accept() as connection:
+            connection.recv_bytes()
+            if says is not None:
+                connection.send_bytes(says)
+            else:  # it announces more than there may be
+                os.write(connection.fileno(), struct.pack("!i", 2**31 - 1))
+
+    with Listener(str(path.with_suffix(".sock")), "AF_UNIX", authkey=b"key") as listener:
+        server = threading.Thread(target=answer)
+        server.start()
+        with pytest.raises(MPKernelError, match="did not answer"):
+            read_history(path)
+        server.join()
+
+
+def test_a_key_that_is_no_file_costs_an_error(user: Path) -> None:
+    path = private_runtime_directory() / f"{next_name()}.json"
+    os.mkfifo(path.with_suffix(".key"))
+    with pytest.raises(MPKernelError, match="did not answer"):
+        give_order(Stop(), path)
 
 
 class TestAtTheSocket:
@@ -338,6 +403,7 @@ class TestAtTheSocket:
             b"\x81\xa4type\xa5erase",
             b"\x81\xa4type\xa7restart",
             b"\x82\xa4type\xa7restart\xa3app\x01",
+            b"\x82\xa4type\xa7restart\xa1x" + b"\x91" * 60_000,
         ],
     )
     def test_with_the_key_what_is_no_order_is_cut_off(self, serves: Path, said: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator
 from pathlib import Path
 
 import msgspec
@@ -111,6 +111,29 @@ class TestCurves:
         assert {one.app for one in history.since(0).curves} == {"", "a"}
         add(history, 2, app("b"))
         assert {one.app for one in history.since(0).curves} == {"", "b"}
+
+    def test_a_look_at_many_apps_searches_for_room_once(self) -> None:
+        """Each search goes through all curves."""
+        history = History(max_curves=3)
+        many = [app(str(number)) for number in range(1000)]
+        add(history, 0, *many)
+        history._curves = searched = Searched(history._curves)
+        add(history, 1, *many)
+        assert searched.times == 2  # for room, and for those that are too old
+
+
+class Searched(dict):
+    """A dictionary that counts how often somebody goes through all of it."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[object]:
+        self.times += 1
+        return super().__iter__()
+
+    def items(self) -> ItemsView[object, object]:
+        self.times += 1
+        return super().items()
 
 
 @pytest.fixture

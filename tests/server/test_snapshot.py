@@ -159,8 +159,9 @@ def test_another_process_of_the_same_number_is_not_taken_for_the_dead_one(user: 
     directory = private_runtime_directory()
     SnapshotFile(directory / f"{earlier.prefix}0.json", has_control=False).write(EMPTY)
     (directory / f".{earlier.prefix}1").write_text("half")
+    (directory / f"{earlier.prefix}2.json").mkdir()  # nobody knows who did this
     assert published_servers() == []
-    assert list(directory.iterdir()) == []
+    assert list(directory.iterdir()) == [directory / f"{earlier.prefix}2.json"]
 
 
 def test_a_stopped_server_is_seen_as_such(user: Path) -> None:
@@ -212,12 +213,48 @@ class TestTheFile:
         file.write(EMPTY)
         assert not path.exists()
 
-    @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"pid": "x"}', b"\xff\x00"])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"{",
+            b"[1]",
+            b'{"pid": "x"}',
+            b"\xff\x00",
+            b'{"x":' + b"[" * 100_000,
+            b'{"created_at":1e999}',
+            b'{"pid":' + b"9" * 10_000,
+        ],
+    )
     def test_of_nonsense_is_passed_over(
         self, path: Path, content: bytes, caplog: pytest.LogCaptureFixture
     ) -> None:
         path.write_bytes(content)
         assert published_servers() == []
+        assert "cannot be read" in caplog.text
+
+    @pytest.mark.parametrize("instead", ["half", "link", "pipe", "folder", "giant"])
+    def test_of_which_something_else_is_there_hides_no_other(
+        self, path: Path, instead: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        other = path.with_name(f"{next_name()}.json")
+        for one in (path, other):
+            SnapshotFile(one, has_control=False).write(EMPTY)
+        match instead:
+            case "half":
+                path.write_bytes(path.read_bytes()[:-100])
+            case "link":
+                path.rename(path.with_name("moved"))
+                path.symlink_to("moved")
+            case "pipe":
+                path.unlink()
+                os.mkfifo(path)
+            case "folder":
+                path.unlink()
+                path.mkdir()
+            case "giant":
+                os.truncate(path, 2**40)
+        assert [one.path for one in published_servers()] == [other]
         assert "cannot be read" in caplog.text
 
 

@@ -19,4 +19,5 @@ control        a socket that takes orders
 obeying        how an order that concerns an app is carried out
 orders         what can be ordered, and how it is told
 crashes        reports of deaths
+kept_files     reads what a server has written
 """

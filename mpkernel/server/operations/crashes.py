@@ -19,6 +19,7 @@ import msgspec
 
 from mpkernel.logs import get_logger
 from mpkernel.private_files import crash_directory, make_private, remove_leftovers, write_private
+from mpkernel.server.operations.kept_files import read_kept
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death
 from mpkernel.server.supervision.usage import Usage
@@ -40,6 +41,7 @@ _SUFFIX = ".json"
 _FAULT_CHARS = 64 * 1024
 _LINE_CHARS = 2 * 1024
 _MAX_SESSIONS = 1000
+_MAX_BYTES = 16 * 1024 * 1024
 _MAX_WAITING = 16
 _NAME_CHARS = 60
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -204,7 +206,7 @@ def read_report(path: Path) -> CrashReport:
         OSError: it cannot be read, for example because it was removed for a later one.
         msgspec.DecodeError: it is not a report, or one of another version.
     """
-    return msgspec.json.decode(path.read_bytes(), type=CrashReport)
+    return read_kept(path, CrashReport, max_bytes=_MAX_BYTES)
 
 
 def _session(session: BaseSession, now: float) -> SessionAtDeath:

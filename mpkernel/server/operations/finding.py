@@ -14,7 +14,9 @@ from typing import NamedTuple
 import msgspec
 import psutil
 
+from mpkernel.plain_text import plain
 from mpkernel.private_files import check_private, remove_leftovers, runtime_directories
+from mpkernel.server.operations.kept_files import read_kept
 from mpkernel.server.operations.snapshot import ServerSnapshot
 from shm.names import own_tag, owner_of
 
@@ -23,6 +25,7 @@ __all__ = ["PublishedServer", "published_servers"]
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".json"
+_MAX_BYTES = 64 * 1024 * 1024
 
 
 class PublishedServer(NamedTuple):
@@ -68,15 +71,19 @@ def published_servers() -> list[PublishedServer]:
 
 def _server(path: Path) -> PublishedServer | None:
     try:
-        snapshot = msgspec.json.decode(path.read_bytes(), type=ServerSnapshot)
+        snapshot = read_kept(path, ServerSnapshot, max_bytes=_MAX_BYTES)
     except FileNotFoundError:  # it has left meanwhile
         return None
     except (OSError, msgspec.DecodeError) as error:
-        logger.warning("a snapshot cannot be read, perhaps of another version: %s: %s", path, error)
+        logger.warning(
+            "a snapshot cannot be read, perhaps of another version: %s: %s",
+            plain(str(path)),
+            plain(str(error)),
+        )
         return None
     tag = owner_of(path.name)
     if tag is None or tag.pid != snapshot.pid:
-        logger.warning("a snapshot that is not of whom its name says: %s", path)
+        logger.warning("a snapshot that is not of whom its name says: %s", plain(str(path)))
         return None
     is_of_here = tag.namespace == own_tag().namespace
     return PublishedServer(path, snapshot, _process(tag.pid) if is_of_here else None)

@@ -58,6 +58,7 @@ logger = get_logger(__name__)
 _INTERVAL_S = 1.0
 _LOOP_PATIENCE_S = 3.0
 _WHO_CHARS = 100
+_TEXT_CHARS = 1000
 
 
 class Operated(Observed, Protocol):
@@ -210,7 +211,7 @@ class Operations:
         else:
             answer = self._obey_on(loop, request)
         who = plain(request.who[:_WHO_CHARS]) or "an operator"
-        what, says = plain(str(request)), plain(answer.text)
+        what, says = plain(str(request)[:_TEXT_CHARS]), plain(answer.text[:_TEXT_CHARS])
         logger.warning("order of %s: %s: %s", who, what, says)
         if self._history is not None:
             record = OrderRecord(time.time(), who, what, answer.done, says)

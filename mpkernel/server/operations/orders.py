@@ -27,8 +27,10 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from mpkernel.errors import MPKernelError
+from mpkernel.private_files import read_bounded
 from mpkernel.server.links.sockets import socket_of
 from mpkernel.server.operations.history import HistoryPart
+from mpkernel.wire.messages import UNDECODABLE
 
 __all__ = [
     "BROKEN",
@@ -53,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
 _MAX_HISTORY_BYTES = 32 * 1024 * 1024
+_MAX_KEY_BYTES = 1024
 
 _T = TypeVar("_T")
 
@@ -62,7 +65,7 @@ BROKEN = (
     AuthenticationError,
     AssertionError,
     ValueError,
-    msgspec.DecodeError,
+    *UNDECODABLE,
 )
 """What is raised when a peer is silent, ends the connection, or sends something wrong: by
 `multiprocessing.connection`, whose challenges use `assert` in Python 3.11, and by msgspec."""
@@ -230,7 +233,7 @@ def _ask(
     request: Request, snapshot: Path, expected: type[_T], max_bytes: int, patience_s: float
 ) -> _T:
     try:
-        key = snapshot.with_suffix(".key").read_bytes()
+        key = read_bounded(snapshot.with_suffix(".key"), _MAX_KEY_BYTES)
         with (
             _connect(snapshot.with_suffix(".sock"), patience_s) as connection,
             cut_off_after(connection, patience_s),
