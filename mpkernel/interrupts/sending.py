@@ -21,12 +21,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 
 from mpkernel.builtins_like import builtin_like
 from mpkernel.interrupts.landing import at_any_place
 from mpkernel.interrupts.safe_points import is_ending, is_importing, raise_in, throw
+from mpkernel.interrupts.thread_starts import make_thread_starts_safe
 from mpkernel.interrupts.waits import make_waits_interruptible
 
 __all__ = ["Interrupts", "install_waits"]
@@ -221,10 +222,11 @@ class Interrupts:
 
 
 def install_waits() -> None:
-    """Make the process's waits interruptible for threads inside `Interrupts.guarded`, and repeat
-    interrupts that a `__del__` loses. To be called once."""
+    """Make the process's waits interruptible for threads inside `Interrupts.guarded`, and keep
+    interrupts that a `__del__` would lose, or a thread that is being started. To be called once."""
     global _later
     make_waits_interruptible(_is_interruptible)
+    make_thread_starts_safe(_shield)
     _later = _Later()
     hook = sys.unraisablehook
     sys.unraisablehook = builtin_like(hook, _keeping_interrupts(hook))
@@ -232,6 +234,11 @@ def install_waits() -> None:
 
 def _is_interruptible() -> bool:
     return threading.get_ident() in _interruptible
+
+
+def _shield() -> AbstractContextManager[None] | None:
+    interrupts = _interruptible.get(threading.get_ident())
+    return None if interrupts is None else interrupts.shield()
 
 
 def _keeping_interrupts(hook: Callable[..., object]) -> Callable[..., object]:
