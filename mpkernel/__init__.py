@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mpkernel.client import PythonClient
     from mpkernel.configuration.apps import AppRule
     from mpkernel.dashboard.serving import create_dashboard_app
+    from mpkernel.dask_backend.launcher import DaskLauncher
     from mpkernel.errors import MPKernelError
     from mpkernel.host.kernel import Kernel
     from mpkernel.json_lines import JsonFormatter
@@ -45,6 +46,7 @@ __all__ = [
     "Channel",
     "Completions",
     "Console",
+    "DaskLauncher",
     "Death",
     "Done",
     "Failure",
@@ -76,6 +78,7 @@ _HOMES = {
     "Channel": "mpkernel.wire.frames",
     "Completions": "mpkernel.kernel.messages",
     "Console": "mpkernel.kernel.messages",
+    "DaskLauncher": "mpkernel.dask_backend.launcher",
     "Death": "mpkernel.server.supervision.deaths",
     "Done": "mpkernel.kernel.messages",
     "Failure": "mpkernel.kernel.messages",

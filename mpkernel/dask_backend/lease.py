@@ -26,13 +26,13 @@ from distributed.comm.tcp import TCP
 from distributed.core import Status
 from distributed.worker import get_worker
 
-from mpkernel import __version__
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.dask_backend.outpost import GO_ON
 from mpkernel.dask_backend.pumping import pump
 from mpkernel.program import MainProgram
 from mpkernel.server.launching.launch import launch
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
+from mpkernel.version import __version__
 from shm import sweep
 
 __all__ = ["HANDLER", "PROTOCOL", "hold", "versions"]
