@@ -17,6 +17,7 @@ host          the half that runs in an app's process
 crossing      what these two halves send each other about elements and their values
 carried       what an app has in place of objects of the server's program
 spooled       long texts that the server keeps and a host reads
+false_warning a warning of marimo's that is left out
 defaults      the settings of pools for marimo where nothing else is set
 seam          every name of marimo that is used
 versions      the versions of marimo for which these names were checked

@@ -23,6 +23,7 @@ from starlette.middleware import Middleware
 
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.false_warning import leave_out_false_warning
 from mpkernel.marimo_backend.server.arrivals import tell_to_reload
 from mpkernel.marimo_backend.server.banner import showing_banners
 from mpkernel.marimo_backend.server.browsers import naming_browsers
@@ -93,6 +94,8 @@ class IsolationMiddleware:
         self._app = app
         self._is_isolated: bool | None = False if is_disabled() or _refuses_marimo() else None
         self._lease: PoolLease | None = None
+        if self._is_isolated is None:
+            leave_out_false_warning()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         lease = self._lease_for(scope)

@@ -32,6 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     env = {"XDG_CACHE_HOME": str(folder / "cache"), "UV_FIND_LINKS": str(folder / "wheels")}
     with Server(EXAMPLES, options=["--sandbox"], env=env) as server:
         yield server
+        assert "in script metadata is ignored" not in server.output()
 
 
 async def opened(context: BrowserContext, server: Server, name: str) -> Page:

@@ -21,6 +21,7 @@ from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.host.kernel import Kernel, hosted_half
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.false_warning import leave_out_false_warning
 from mpkernel.marimo_backend.host import descriptors, file_storage, interrupts, restoring
 from mpkernel.marimo_backend.host.caches import cache_in
 from mpkernel.marimo_backend.host.console_proxy import make_proxy
@@ -88,6 +89,7 @@ def _prepare_process() -> None:
         seam.host("launch_kernel")  # its import takes longer than all the rest
         seam.host("register_formatters")()
         console.install(make_proxy)
+        leave_out_false_warning()
         file_storage.store_by_session()
         cache = own_cache()
         if cache is not None:
