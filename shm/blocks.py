@@ -31,6 +31,7 @@ from shm.names import next_name
 from shm.tracker import track, untrack
 
 __all__ = [
+    "CHUNK_BYTES",
     "AttachedBlock",
     "Block",
     "read_chunks",
@@ -39,7 +40,11 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 128 * 1024
+"""How much of a file is read at a time. The memory of larger pieces is given back to the system
+after each of them, as glibc's `malloc` does it, and the next one meets page faults again: reading a
+file of 1 MiB in pieces of 256 KiB takes twice the processor time."""
+
 _COPY_BYTES = 4 * 1024 * 1024
 _DIRECTORY = "/dev/shm"
 
@@ -256,9 +261,9 @@ class AttachedBlock:
         return b"".join(self.chunks(start, end, chunk_bytes=max(1, self.size)))
 
     def chunks(
-        self, start: int = 0, end: int | None = None, *, chunk_bytes: int = _CHUNK_BYTES
+        self, start: int = 0, end: int | None = None, *, chunk_bytes: int = CHUNK_BYTES
     ) -> Iterator[bytes]:
-        """The same, `chunk_bytes` at a time (default 256 KiB)."""
+        """The same, `chunk_bytes` at a time (default 128 KiB)."""
         end = self.size if end is None else min(end, self.size)
         if not _CAN_PREAD:
             with self.view() as view:
@@ -302,7 +307,7 @@ class AttachedBlock:
 
 
 def read_chunks(
-    name: str, size: int, start: int = 0, end: int | None = None, *, chunk_bytes: int = _CHUNK_BYTES
+    name: str, size: int, start: int = 0, end: int | None = None, *, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[bytes]:
     """The bytes of a block, opened with the first chunk; see `AttachedBlock`.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
+from shm.blocks import CHUNK_BYTES
 from shm.sources import Reader, Source
 
 __all__ = ["Entry", "FileInfo", "Owner", "new_key"]
@@ -99,9 +100,9 @@ class Entry:
         return self.source.open(self.size)
 
     def chunks(
-        self, start: int = 0, length: int | None = None, *, chunk_bytes: int = 256 * 1024
+        self, start: int = 0, length: int | None = None, *, chunk_bytes: int = CHUNK_BYTES
     ) -> Iterator[bytes]:
-        """`length` bytes from `start` (default: all), `chunk_bytes` at a time (default 256 KiB),
+        """`length` bytes from `start` (default: all), `chunk_bytes` at a time (default 128 KiB),
         never past the end. The file is opened when the first chunk is asked for.
 
         Raises:

@@ -16,7 +16,7 @@ import mmap
 import time
 from collections.abc import Callable, Iterator
 
-from shm.blocks import AttachedBlock
+from shm.blocks import CHUNK_BYTES, AttachedBlock
 from shm.errors import BlockNotFound
 
 __all__ = ["Mappings"]
@@ -123,7 +123,7 @@ class _MappedBlock(AttachedBlock):
         self._mapping = mapping
 
     def chunks(
-        self, start: int = 0, end: int | None = None, *, chunk_bytes: int = 256 * 1024
+        self, start: int = 0, end: int | None = None, *, chunk_bytes: int = CHUNK_BYTES
     ) -> Iterator[bytes]:
         mapping = self._mapping(self)
         if mapping is None:

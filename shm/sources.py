@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Final, Literal, Protocol, TypeAlias
 
-from shm.blocks import AttachedBlock, Block
+from shm.blocks import CHUNK_BYTES, AttachedBlock, Block
 from shm.recycler import Recycler
 
 __all__ = [
@@ -165,7 +165,7 @@ class _BytesReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def chunks(self, start: int, end: int, *, chunk_bytes: int = 256 * 1024) -> Iterator[bytes]:
+    def chunks(self, start: int, end: int, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         end = min(end, len(self._data))
         for position in range(start, end, chunk_bytes):
             yield self._data[position : min(position + chunk_bytes, end)]

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from shm.blocks import CHUNK_BYTES
 from shm.entries import Owner
 from shm.errors import Unavailable
 from shm.recycler import Recycler
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 StorageKind: TypeAlias = Literal["shared_memory", "in_memory", "temp_file"]
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
-_CHUNK_BYTES = 256 * 1024
 _EXIT_PRIORITY = 10
 
 
@@ -68,7 +68,7 @@ class VirtualFileStorage(Protocol):
         ...
 
     def read_chunked(
-        self, key: str, byte_length: int, chunk_size: int = _CHUNK_BYTES, start: int = 0
+        self, key: str, byte_length: int, chunk_size: int = CHUNK_BYTES, start: int = 0
     ) -> Iterator[bytes]:
         """`byte_length` bytes from `start`, or fewer at the end, `chunk_size` at a time. `KeyError`
         if there is no such file."""
@@ -199,7 +199,7 @@ class RegisteredStorage:
         return b"".join(self.read_chunked(key, byte_length, max(1, byte_length)))
 
     def read_chunked(
-        self, key: str, byte_length: int, chunk_size: int = _CHUNK_BYTES, start: int = 0
+        self, key: str, byte_length: int, chunk_size: int = CHUNK_BYTES, start: int = 0
     ) -> Iterator[bytes]:
         with self.registry.lease(key) as entry:
             yield from entry.chunks(start, byte_length, chunk_bytes=chunk_size)
