@@ -7,6 +7,7 @@ are: files of the user, the server, sockets that listen.
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import json
 import multiprocessing
@@ -14,6 +15,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,7 @@ class Targets(TypedDict):
     """Where the victims are."""
 
     server: int
+    mounts: str
     secret: str
     folder: str
     path_socket: str
@@ -157,6 +160,178 @@ def _read_memory(targets: Targets) -> None:
         if ctypes.get_errno() == 14:  # EFAULT: it may, and there is nothing
             return
         raise PermissionError(ctypes.get_errno(), "process_vm_readv")
+
+
+def _write_memory(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    ours = (ctypes.c_void_p * 2)(id(None), 8)
+    theirs = (ctypes.c_void_p * 2)(8, 8)  # where nothing can be: EFAULT says that it may
+    if libc.process_vm_writev(targets["server"], ours, 1, theirs, 1, 0) < 0:
+        _unless(errno.EFAULT, "process_vm_writev")
+
+
+def _unless(allowed: int, what: str) -> None:
+    """Raise what a call was refused with, unless this error says that it would be allowed."""
+    if ctypes.get_errno() != allowed:
+        raise PermissionError(ctypes.get_errno(), what)
+
+
+def _by_handle(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = ctypes.create_string_buffer(struct.pack("=Ii", 128, 0), 8 + 128)
+    mount_id = ctypes.c_int()
+    where = targets["secret"].encode()
+    if libc.name_to_handle_at(-100, where, handle, ctypes.byref(mount_id), 0) != 0:
+        raise PermissionError(ctypes.get_errno(), "name_to_handle_at")
+    beside = os.open(tempfile.mkdtemp(), os.O_RDONLY)
+    fd = libc.open_by_handle_at(beside, handle, os.O_RDONLY)
+    os.close(beside)
+    if fd < 0:
+        raise PermissionError(ctypes.get_errno(), "open_by_handle_at")
+    os.read(fd, 1)
+    os.close(fd)
+
+
+def _uncover_shared_memory(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.readlink("/proc/self/ns/mnt") == targets["mounts"]:
+        raise PermissionError("it has no mounts of its own, and the machine's are not for a test")
+    libc.umount2(b"/dev/shm", 2)  # MNT_DETACH
+    if libc.unshare(0x10000000 | 0x00020000) == 0:
+        libc.umount2(b"/dev/shm", 2)
+    _see("/dev/shm", targets["block"])
+
+
+def _change_root(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.unshare(0x10000000 | 0x00020000)
+    if libc.chroot(targets["folder"].encode()) != 0:
+        raise PermissionError(ctypes.get_errno(), "chroot")
+    os.listdir("/")
+
+
+def _in_a_fork(attempt: Callable[[Targets], object]) -> Callable[[Targets], object]:
+    """For what changes the process itself."""
+
+    def in_a_fork(targets: Targets) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_came_to(attempt, targets) != "done")
+        if os.waitpid(pid, 0)[1] != 0:
+            raise PermissionError("refused to a fork")
+
+    return in_a_fork
+
+
+def _be_debugged(_: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(0, 0, None, None) != 0:  # PTRACE_TRACEME
+        raise PermissionError(ctypes.get_errno(), "ptrace")
+
+
+def _start_beside(_: Targets) -> None:
+    """With flags that exclude each other: the server would get a child otherwise."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = 0x8000 | 0x00020000 | 0x200  # CLONE_PARENT, CLONE_NEWNS, CLONE_FS
+    libc.syscall(56 if os.uname().machine == "x86_64" else 220, flags, 0, 0, 0, 0)
+    _unless(errno.EINVAL, "clone")
+
+
+def _watch(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(0)
+    if fd < 0 or libc.inotify_add_watch(fd, targets["folder"].encode(), 0x100) < 0:
+        raise PermissionError(ctypes.get_errno(), "inotify")
+    os.close(fd)
+
+
+def _watch_all(_: Targets) -> None:
+    fd = ctypes.CDLL(None, use_errno=True).fanotify_init(0x200, 0)  # FAN_REPORT_FID
+    if fd < 0:
+        raise PermissionError(ctypes.get_errno(), "fanotify_init")
+    os.close(fd)
+
+
+def _priority_of_server(targets: Targets) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, targets["server"])
+    os.setpriority(os.PRIO_PROCESS, targets["server"], own)
+
+
+def _io_priority_of_server(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(251 if os.uname().machine == "x86_64" else 30, 1, targets["server"], 0) != 0:
+        raise PermissionError(ctypes.get_errno(), "ioprio_set")
+
+
+def _processors_of_server(targets: Targets) -> None:
+    os.sched_setaffinity(targets["server"], os.sched_getaffinity(targets["server"]))
+
+
+def _scheduling_of_server(targets: Targets) -> None:
+    os.sched_setscheduler(targets["server"], os.SCHED_OTHER, os.sched_param(0))
+
+
+def _compare(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = 312 if os.uname().machine == "x86_64" else 272
+    if libc.syscall(number, targets["server"], os.getpid(), 0, 1, 1) < 0:
+        raise PermissionError(ctypes.get_errno(), "kcmp")
+
+
+def _count_events(targets: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = struct.pack("=IIQ", 1, 112, 1) + bytes(96)  # software events: the task's clock
+    number = 298 if os.uname().machine == "x86_64" else 241
+    fd = libc.syscall(number, attributes, targets["server"], -1, -1, 0)
+    if fd < 0:
+        raise PermissionError(ctypes.get_errno(), "perf_event_open")
+    os.close(fd)
+
+
+def _bpf(_: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    array = struct.pack("=4I", 2, 4, 4, 1) + bytes(112)
+    fd = libc.syscall(321 if os.uname().machine == "x86_64" else 280, 0, array, len(array))
+    if fd < 0:
+        raise PermissionError(ctypes.get_errno(), "bpf")
+    os.close(fd)
+
+
+def _system_v_queue(_: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = libc.msgget(0, 0o600)
+    if number < 0:
+        raise PermissionError(ctypes.get_errno(), "msgget")
+    libc.msgctl(number, 0, None)
+
+
+def _system_v_semaphore(_: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = libc.semget(0, 1, 0o600)
+    if number < 0:
+        raise PermissionError(ctypes.get_errno(), "semget")
+    libc.semctl(number, 0, 0)
+
+
+def _posix_queue(_: Targets) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    name = f"/mpkernel-test-{os.getpid()}".encode()
+    queue = libc.mq_open(name, os.O_CREAT | os.O_RDWR, 0o600, None)
+    if queue < 0:
+        raise PermissionError(ctypes.get_errno(), "mq_open")
+    libc.mq_close(queue)
+    libc.mq_unlink(name)
+
+
+def _listen_abstract(_: Targets) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(f"\0mpkernel-hostile-{os.getpid()}-{threading.get_native_id()}")
+        one.listen()
+
+
+def _expose_to_killer(targets: Targets) -> None:
+    with open(f"/proc/{targets['server']}/oom_score_adj", "r+"):
+        return
 
 
 def _copy_descriptor(targets: Targets) -> None:
@@ -304,6 +479,11 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "dump a core beside it": _dump_core,
     "mount a folder": _mount,
     "mount it in a namespace of its own": _mount_in_own_namespace,
+    "change the root": _in_a_fork(_change_root),
+    "open a file of the user by its handle": _by_handle,
+    "watch a folder of the user": _watch,
+    "watch all files": _watch_all,
+    "uncover the machine's shared memory": _in_a_fork(_uncover_shared_memory),
     "see another app's block": lambda t: _see("/dev/shm", t["block"]),
     "read another app's block": lambda t: _read(f"/dev/shm/{t['block']}"),
     "read the server's environment": _of_proc("environ"),
@@ -313,7 +493,17 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "read the server's descriptors": _descriptor_of_server,
     "debug the server": _ptrace,
     "read its memory by a system call": _read_memory,
+    "write into its memory by a system call": _write_memory,
     "copy one of its descriptors": _copy_descriptor,
+    "compare its descriptors": _compare,
+    "count its events": _count_events,
+    "have its parent debug it": _in_a_fork(_be_debugged),
+    "give its parent a child": _start_beside,
+    "have the kernel kill the server first": _expose_to_killer,
+    "change its priority": _priority_of_server,
+    "change its priority of input and output": _io_priority_of_server,
+    "change its processors": _processors_of_server,
+    "change its scheduling": _scheduling_of_server,
     "send it a signal": lambda t: os.kill(t["server"], 0),
     "send it a signal by pidfd": _signal_by_pidfd,
     "change its limits": _limit_server,
@@ -321,10 +511,15 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "connect to an abstract socket": lambda t: _connect(1, 1, "\0" + t["abstract_socket"]),
     "use a keyring": _keyring,
     "use System V shared memory": _system_v_memory,
+    "use System V queues": _system_v_queue,
+    "use System V semaphores": _system_v_semaphore,
+    "use POSIX queues": _posix_queue,
+    "load a program into the kernel": _bpf,
     "use io_uring": _io_uring,
     "use userfaultfd": _userfaultfd,
     "advise the kernel on its memory": _advise,
     "share a core's secrets with it": _share_core,
+    "listen at an abstract socket": _listen_abstract,
     "send by UDP": lambda _: _connect(2, 2, ("127.0.0.1", 9)),
     "connect by TCP": lambda t: _connect(2, 1, ("127.0.0.1", t["tcp_port"])),
     "connect by TCP to a port that is allowed": lambda t: _connect(

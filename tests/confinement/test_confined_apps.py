@@ -51,7 +51,16 @@ NOT_WITH_STRICT = {
 }
 """What it can do unless it is confined with `strict`."""
 
-WRAPPED = (ALWAYS | NOT_WITH_STRICT | {"use System V shared memory"}) - {
+OF_ITS_NAMESPACES = {
+    "use System V shared memory",
+    "use System V queues",
+    "use System V semaphores",
+    "use POSIX queues",
+    "listen at an abstract socket",
+    "have its parent debug it",
+    "give its parent a child",
+}
+WRAPPED = (ALWAYS | NOT_WITH_STRICT | OF_ITS_NAMESPACES) - {
     "connect by TCP",
     "connect by TCP to a port that is allowed",
 }
@@ -61,6 +70,16 @@ UNSURE = {
     "dump a core beside it",
     "mount a folder",
     "mount it in a namespace of its own",
+    "change the root",
+    "open a file of the user by its handle",
+    "watch all files",
+    "uncover the machine's shared memory",
+    "write into its memory by a system call",
+    "compare its descriptors",
+    "count its events",
+    "have the kernel kill the server first",
+    "load a program into the kernel",
+    "use POSIX queues",
     "open the server's memory",
     "debug the server",
     "read its memory by a system call",
@@ -97,6 +116,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Targets]:
         listening(socket.AF_UNIX, f"\0mpkernel-test-{os.getpid()}")
         yield Targets(
             server=os.getpid(),
+            mounts=os.readlink("/proc/self/ns/mnt"),
             secret=str(secret),
             folder=str(folder),
             path_socket=str(folder / "socket"),
