@@ -26,7 +26,7 @@ ACTIONS = {
 
 def in_a_container() -> tuple[str, ...]:
     """The beginning of a command that runs as the first process of a pid namespace."""
-    command = ("unshare", "--pid", "--fork", "--mount-proc")
+    command = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
     if subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
         command = ("unshare", "--user", "--map-root-user", *command[1:])
     return command

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,20 @@ def test_another_process_of_the_same_number_is_not_taken_for_the_dead_one(user: 
     (directory / f"{earlier.prefix}2.json").mkdir()  # nobody knows who did this
     assert published_servers() == []
     assert list(directory.iterdir()) == [directory / f"{earlier.prefix}2.json"]
+
+
+def test_a_server_of_another_container_is_seen_until_nobody_listens_there(user: Path) -> None:
+    elsewhere = own_tag()._replace(namespace=1)
+    path = private_runtime_directory() / f"{elsewhere.prefix}0.json"
+    SnapshotFile(path, has_control=True).write(EMPTY)
+    path.with_suffix(".key").write_bytes(b"key")
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(path.with_suffix(".sock")))
+        control.listen(1)
+        for _ in range(5):  # also when all who may wait there wait already
+            assert [one.process for one in published_servers()] == [None]
+    assert published_servers() == []
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_stopped_server_is_seen_as_such(user: Path) -> None:

@@ -1,13 +1,15 @@
 """Finds all servers of this user that keep a snapshot.
 
 The name and the content of a snapshot's file say which process keeps it. So a file that a killed
-server has left is recognised, and removed by the next search. `snapshot_file` keeps a server's
-snapshot.
+server has left is recognised, and removed by the next search. Where the server ran in another
+container, its process cannot be looked for; but nobody listens at its control socket any more.
+`snapshot_file` keeps a server's snapshot.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +27,7 @@ __all__ = ["PublishedServer", "published_servers"]
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".json"
+_SOCKET = ".sock"
 _MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -85,8 +88,33 @@ def _server(path: Path) -> PublishedServer | None:
     if tag is None or tag.pid != snapshot.pid:
         logger.warning("a snapshot that is not of whom its name says: %s", plain(str(path)))
         return None
-    is_of_here = tag.namespace == own_tag().namespace
-    return PublishedServer(path, snapshot, _process(tag.pid) if is_of_here else None)
+    if tag.namespace == own_tag().namespace:
+        return PublishedServer(path, snapshot, _process(tag.pid))
+    if snapshot.has_control and _refuses(path.with_suffix(_SOCKET)):
+        _remove(path)
+        return None
+    return PublishedServer(path, snapshot, None)
+
+
+def _refuses(path: Path) -> bool:
+    """Whether nobody listens at a socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError as error:  # too many others wait there, or it was closed in order
+            logger.debug("a control socket cannot be tried: %s: %s", plain(str(path)), error)
+    return False
+
+
+def _remove(path: Path) -> None:
+    for suffix in (_SUFFIX, _SOCKET, ".key"):
+        try:
+            path.with_suffix(suffix).unlink(missing_ok=True)
+        except OSError as error:
+            logger.debug("what a dead server left stays: %s", error)
 
 
 def _process(pid: int) -> psutil.Process | None:
