@@ -74,6 +74,7 @@ SCENARIOS = [
     Scenario("stalls", "gaps of the server's loop while hosts start, flood and die"),
     Scenario("files", "virtual files: stored and read for the first time, and again"),
     Scenario("confined", "what it costs that an app is confined: start, round trip, virtual files"),
+    Scenario("cluster", "apps on the workers of a Dask cluster, on this machine", ("distributed",)),
     Scenario("recovery", "from the kill of an app's process until its sessions are back"),
     Scenario("interrupts", "from an interrupt of the embedded kernel to its end"),
     Scenario("marimo", "a real marimo server: tabs, sliders, floods, memory", _REAL_SERVER),

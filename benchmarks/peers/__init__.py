@@ -72,6 +72,7 @@ PEERS = {
     OURS: _Entry("ours:MPKernel"),
     "mpkernel, standby": _Entry("ours:WithStandby"),
     "mpkernel, 8 processes": _Entry("ours:OnEight"),
+    "mpkernel, cluster": _Entry("ours:OnCluster", ("distributed",)),
     "ZeroMQ": _Entry("zeromq:ZeroMQ", ("zmq",)),
     "mp.Queue": _Entry("queues:Queues"),
     "bare Pipes": _Entry("pipes:BarePipes"),

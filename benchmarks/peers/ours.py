@@ -14,7 +14,7 @@ from mpkernel.server.hosts.lifecycle import State
 
 from .. import workload
 
-__all__ = ["MPKernel", "OnEight", "OnPython", "OurHost", "WithStandby"]
+__all__ = ["MPKernel", "OnCluster", "OnEight", "OnPython", "OurHost", "WithStandby"]
 
 _SPEC = KernelSpec(entry=f"{workload.__name__}:on_mpkernel")
 
@@ -76,6 +76,14 @@ class OnPython(MPKernel):
         host = await super().open_host()
         host.spec = KernelSpec(entry="workload:on_mpkernel")
         return host
+
+
+class OnCluster(MPKernel):
+    """Hosts run on the three workers of a Dask cluster on this machine; each app is spread over
+    three processes."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings(idle_retire_s=None, cluster="local:3", processes_max=3))
 
 
 class OnEight(MPKernel):
