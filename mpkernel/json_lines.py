@@ -30,6 +30,7 @@ class _Logged(msgspec.Struct, frozen=True, omit_defaults=True):
     pid: int | None
     app: str | None = None
     session: str | None = None
+    worker: str | None = None
     exception: str | None = None
 
 
@@ -53,7 +54,7 @@ class JsonFormatter(logging.Formatter):
         """One JSON object, without a line end. `time` is UTC, with milliseconds. `exception` holds
         the record's traceback and its stack, as far as it has them. A record whose arguments do not
         fit its message is shown with both; it raises no error."""
-        app, session, pid = (getattr(record, name, None) for name in ABOUT)
+        app, session, pid, worker = (getattr(record, name, None) for name in ABOUT)
         line = _Logged(
             time=_rfc3339(record.created),
             level=record.levelname,
@@ -62,6 +63,7 @@ class JsonFormatter(logging.Formatter):
             pid=pid if isinstance(pid, int) else record.process,
             app=app if isinstance(app, str) else None,
             session=session if isinstance(session, str) else None,
+            worker=worker if isinstance(worker, str) else None,
             exception=self._exception(record),
         )
         return _encoded(line)

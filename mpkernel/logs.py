@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["ABOUT", "AboutLogger", "get_logger", "tail_of"]
 
-ABOUT = ("app", "session", "pid")
+ABOUT = ("app", "session", "pid", "worker")
 """The names of what a record can be about, and of its attributes."""
 
 
@@ -28,9 +28,9 @@ def get_logger(name: str) -> AboutLogger:
 
 
 class AboutLogger(logging.LoggerAdapter[logging.Logger]):
-    """Takes three more arguments with each call: `app`, the absolute path of an app's file;
-    `session`, the name of a session; `pid`, the id of an app's process. One that is None is left
-    out."""
+    """Takes four more arguments with each call: `app`, the absolute path of an app's file;
+    `session`, the name of a session; `pid`, the id of an app's process; `worker`, the address of
+    the cluster's worker where that runs. One that is None is left out."""
 
     def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
         if not self.isEnabledFor(level):

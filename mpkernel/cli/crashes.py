@@ -23,6 +23,7 @@ from mpkernel.server.operations.crashes import (
     kept_reports,
     read_report,
 )
+from mpkernel.server.operations.snapshot import place_of
 
 __all__ = ["parser", "run"]
 
@@ -134,6 +135,9 @@ def _shown(report: CrashReport, to: Screen) -> Iterator[str]:
     yield from wrapped(plain(facts), to, indent="  ", first="")
     if report.python is not None:
         yield from wrapped(f"Python: {plain(report.python)}", to, indent="  ", first="")
+    if report.worker is not None:
+        ran = f"ran {place_of(report.worker, report.pid_on_worker)}"
+        yield from wrapped(plain(ran), to, indent="  ", first="")
     yield from _section("Sessions", [_session_line(one) for one in report.sessions], to)
     yield from _section("Memory", _memory_lines(report), to)
     yield from _section("Traceback", report.faults.splitlines(), to)

@@ -13,7 +13,12 @@ from mpkernel.cli.screen import PLAIN, Screen, Style
 from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.plain_text import plain
 from mpkernel.server.operations.finding import PublishedServer
-from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
+from mpkernel.server.operations.snapshot import (
+    AppSnapshot,
+    HostSnapshot,
+    SessionSnapshot,
+    place_of,
+)
 
 __all__ = ["ALL", "ORDERS", "View", "next_step", "report"]
 
@@ -41,7 +46,7 @@ class View(NamedTuple):
 
     Attributes:
         order: how the processes of a server are sorted, a key of `ORDERS`.
-        words: only apps whose path, state or process id contain this.
+        words: only apps whose path, state, process id or worker contain this.
         with_sessions: whether a line for each session follows its process.
     """
 
@@ -82,8 +87,10 @@ class _Row(NamedTuple):
         return 0 if self.host is None else self.host.rss_bytes or 0
 
     def contains(self, words: str) -> bool:
-        pid = "" if self.host is None else str(self.host.pid)
-        return any(words.lower() in text.lower() for text in (self.app.path, self.state, pid))
+        texts = [self.app.path, self.state]
+        if self.host is not None:
+            texts += [str(self.host.pid), self.host.worker or ""]
+        return any(words.lower() in text.lower() for text in texts)
 
 
 ORDERS: dict[str, Callable[[_Row], float]] = {
@@ -211,6 +218,8 @@ def _used(host: HostSnapshot, now: float) -> tuple[str, ...]:
 def _notes(row: _Row, now: float, *, with_sessions: bool) -> Iterator[str]:
     host = row.host
     if host is not None:
+        if host.worker is not None:
+            yield plain(place_of(host.worker, host.pid_on_worker))
         if host.python is not None and host.environment is None:
             yield f"Python: {plain(host.python)}"
         if host.confine != "off":

@@ -26,7 +26,12 @@ from mpkernel.dashboard.html import (
 from mpkernel.dashboard.known_history import KnownCurve, KnownHistory
 from mpkernel.dashboard.looking import Look, SeenServer
 from mpkernel.dashboard.views import View
-from mpkernel.server.operations.snapshot import AppSnapshot, HostSnapshot, SessionSnapshot
+from mpkernel.server.operations.snapshot import (
+    AppSnapshot,
+    HostSnapshot,
+    SessionSnapshot,
+    place_of,
+)
 
 __all__ = ["app_page", "running_sessions"]
 
@@ -132,8 +137,9 @@ def _process_row(host: HostSnapshot, curve: KnownCurve | None, history: KnownHis
         memory_now += _spark(curve, "memory_bytes", history)
         cpu_now += _spark(curve, "cpu", history)
     refusal = "" if host.refusal is None else f" <small>{text(host.refusal)}</small>"
+    place = "" if host.worker is None else place_of(host.worker, host.pid_on_worker)
     return [
-        text(host.pid),
+        text(host.pid) + (f" <small>{text(place)}</small>" if place else ""),
         state(host.state) + refusal,
         text(age(time.monotonic() - host.started_at)),
         f'<span class="curve">{memory_now}</span>',

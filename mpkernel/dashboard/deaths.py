@@ -9,6 +9,7 @@ from mpkernel.amounts import calendar
 from mpkernel.dashboard.html import section, size, text
 from mpkernel.dashboard.looking import Look
 from mpkernel.server.operations.crashes import CrashReport
+from mpkernel.server.operations.snapshot import place_of
 
 __all__ = ["deaths"]
 
@@ -35,6 +36,7 @@ def deaths(seen: Look, *, server: int = 0, apps: Collection[str] | None = None) 
 
 
 def _report(report: CrashReport) -> str:
+    place = f" {place_of(report.worker, report.pid_on_worker)}" if report.worker else ""
     name = os.path.basename(report.app)
     parts = [
         ("Sessions", "\n".join(_sessions(report))),
@@ -49,7 +51,7 @@ def _report(report: CrashReport) -> str:
     )
     return (
         f'<details class="death"><summary><time>{calendar(report.at)}</time> <b>{text(name)}</b> '
-        f'<span class="state bad">{text(report.reason)}</span> process {report.pid}, '
+        f'<span class="state bad">{text(report.reason)}</span> process {report.pid}{text(place)}, '
         f"{len(report.sessions)} sessions: {text(report.what)}</summary>{body}</details>"
     )
 

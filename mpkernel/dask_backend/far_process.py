@@ -312,7 +312,13 @@ class FarProcess:
     def _launched(self, pid: int) -> None:
         assert self._connection is not None
         self.far_pid = pid
-        logger.info("host launched worker=%s", self.where, app=self.order.app, pid=pid)
+        logger.info(
+            "host launched pid_on_worker=%d",
+            pid,
+            app=self.order.app,
+            pid=self.pid,
+            worker=self.where,
+        )
         self._say(Prepared())
         carry, deliver = self._connection.carry, self._connection.deliver
         for lane, fd in self._ours.items():
@@ -349,11 +355,11 @@ class FarProcess:
             self._requests.lost()
         if self._status is None:
             logger.warning(
-                "the connection to the worker is lost: %s worker=%s",
+                "the connection to the worker is lost: %s",
                 why,
-                self.where,
                 app=self.order.app,
-                pid=self.far_pid,
+                pid=self.pid,
+                worker=self.where,
             )
             self._end_with(ExitStatus(None, lost=f"its worker {self.where} ({why})"))
         self._is_lost = True

@@ -51,6 +51,8 @@ def report(number: int, app: str = "/apps/sales.py") -> CrashReport:
                 comes_back=True,
             )
         ],
+        worker="tcp://10.0.0.7:4711",
+        pid_on_worker=501,
     )
 
 
@@ -84,6 +86,7 @@ def test_one_is_shown_with_all_that_is_known() -> None:
     shown = mpkernel("crashes", "2").stdout
     assert "crash: the process of stocks.py was killed by SIGSEGV" in shown
     assert "process 2 of server 77" in shown
+    assert "ran on worker tcp://10.0.0.7:4711, where its process id is 501" in shown
     assert (
         "visitor: was running all cells, last sent 1.5 s before, comes back, thread 0x7f00" in shown
     )

@@ -22,11 +22,11 @@ from server.snapshots import app_snapshot, host_snapshot, pool_of
 from waiting import until
 
 from mpkernel.amounts import age, memory
-from mpkernel.cli.server_table import report
+from mpkernel.cli.server_table import View, report
 from mpkernel.cli.tables import columns
 from mpkernel.plain_text import plain
 from mpkernel.server.operations.finding import PublishedServer
-from mpkernel.server.operations.snapshot import ServerSnapshot
+from mpkernel.server.operations.snapshot import HostSnapshot, ServerSnapshot
 from mpkernel.server.supervision.tallies import Tallies
 
 
@@ -63,9 +63,8 @@ def test_a_server_is_shown_with_its_apps_processes_and_sessions(server: Operated
     assert then.startswith("→ mpkernel top ")
 
 
-def test_it_is_said_how_a_process_is_confined_and_what_started_it() -> None:
-    told = {"confine": "strict", "launch_wrapper": "nice -n 10 \x1b[2J"}
-    host = msgspec.structs.replace(host_snapshot(1), **told)
+def server_with(*hosts: HostSnapshot) -> PublishedServer:
+    """A server that there is not, with these processes of one app."""
     snapshot = ServerSnapshot(
         pid=4711,
         created_at=0.0,
@@ -75,14 +74,31 @@ def test_it_is_said_how_a_process_is_confined_and_what_started_it() -> None:
         started_at=0.0,
         taken_at=0.0,
         has_control=True,
-        pool=pool_of(app_snapshot("/srv/app.py", Tallies(), host, host_snapshot(2))),
+        pool=pool_of(app_snapshot("/srv/app.py", Tallies(), *hosts)),
     )
-    _, _, first, *notes, second = report([PublishedServer(Path("snapshot"), snapshot, None)])
+    return PublishedServer(Path("snapshot"), snapshot, None)
+
+
+def test_it_is_said_how_a_process_is_confined_and_what_started_it() -> None:
+    told = {"confine": "strict", "launch_wrapper": "nice -n 10 \x1b[2J"}
+    host = msgspec.structs.replace(host_snapshot(1), **told)
+    _, _, first, *notes, second = report([server_with(host, host_snapshot(2))])
     assert (first.split()[1], second.split()[1]) == ("1001", "1002")
     assert [note.strip() for note in notes] == [
         "confined: strict",
         "launch_wrapper: nice -n 10 \\x1b[2J",
     ]
+
+
+def test_it_is_said_on_which_worker_a_process_runs_and_which_waits_for_one() -> None:
+    server = server_with(
+        host_snapshot(1, worker="tcp://10.0.0.7:4711\n"), host_snapshot(2, "starting", worker="")
+    )
+    _, _, waits, why, runs, where = report([server])
+    assert (waits.split()[1], runs.split()[1]) == ("1002", "1001")
+    assert why.strip() == "waits for a worker of the cluster"
+    assert where.strip() == "on worker tcp://10.0.0.7:4711\\n, where its process id is 501"
+    assert "1002" not in "".join(report([server], View(words="10.0.0.7")))
 
 
 def test_programs_get_the_same_as_json(server: OperatedServer) -> None:

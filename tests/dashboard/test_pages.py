@@ -50,6 +50,8 @@ def evil_app() -> AppSnapshot:
         environment=EVIL,
         confine=EVIL,
         launch_wrapper=EVIL,
+        worker=EVIL,
+        pid_on_worker=5,
     )
     app = app_snapshot(PATH, Tallies(), host)
     limits = Limits(memory_hard_bytes=2048, sessions_max=7)
@@ -91,6 +93,7 @@ def seen(*apps: AppSnapshot) -> Look:
         last_lines=[EVIL],
         memory=[],
         sessions=[session],
+        worker=EVIL,
     )
     server = SeenServer(PublishedServer(Path("snapshot.json"), snapshot, None), history)
     return Look([server], [report], 0.0)
@@ -126,6 +129,14 @@ def test_limits_stand_beside_the_values() -> None:
     assert "memory_hard_bytes5 B of 2 KiB" in text
     assert "sessions_max1 of 7" in text
     assert "max_threads3 no limit" in text
+
+
+def test_the_page_of_an_app_says_on_which_worker_each_process_runs() -> None:
+    hosts = (host_snapshot(1, worker="tcp://10.0.0.7:4711"), host_snapshot(2, worker=""))
+    app = app_snapshot(PATH, Tallies(), *hosts)
+    text = re.sub(r"<[^>]+>", "", page(View(4711, PATH), lambda: seen(app)))
+    assert "1001 on worker tcp://10.0.0.7:4711, where its process id is 501" in text
+    assert "1002 waits for a worker of the cluster" in text
 
 
 def test_a_page_that_cannot_be_made_says_so_and_goes_on() -> None:

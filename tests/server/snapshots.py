@@ -22,7 +22,7 @@ def app_snapshot(path: str, tallies: Tallies, *hosts: HostSnapshot) -> AppSnapsh
     )
 
 
-def host_snapshot(number: int, state: str = "ready") -> HostSnapshot:
+def host_snapshot(number: int, state: str = "ready", *, worker: str | None = None) -> HostSnapshot:
     return HostSnapshot(
         pid=1000 + number,
         number=number,
@@ -41,6 +41,8 @@ def host_snapshot(number: int, state: str = "ready") -> HostSnapshot:
         backlog_bytes=0,
         files_bytes=0,
         sessions=[],
+        worker=worker,
+        pid_on_worker=500 + number if worker else None,
     )
 
 

@@ -25,3 +25,7 @@ class TestReasons:
         self, code: int | None, out_of_memory: bool, reason: Reason
     ) -> None:
         assert reason_of(ExitStatus(code), out_of_memory=out_of_memory) is reason
+
+    def test_who_is_lost_with_a_worker_may_not_even_have_ended(self) -> None:
+        status = ExitStatus(None, lost="its worker tcp://10.0.0.7:4711 (it was silent for 20 s)")
+        assert reason_of(status, out_of_memory=False) is Reason.LOST

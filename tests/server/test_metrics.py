@@ -90,6 +90,18 @@ class TestTheText:
         assert number(found, "host_threads", process="2") is None
         assert number(found, "hosts", state="ready") == 1
 
+    def test_says_on_which_machine_a_process_of_a_cluster_runs(self) -> None:
+        workers = (None, "", "tcp://10.0.0.7:4711", "tls://[fe80::1]:4711")
+        hosts = [host_snapshot(at, worker=worker) for at, worker in enumerate(workers)]
+        found = numbers(metrics_of(pool_of(app_snapshot("/app.py", Tallies(), *hosts)), FACTS))
+        assert number(found, "hosts_without_worker") == 1
+        machines = {
+            (dict(labels)["process"], dict(labels)["machine"])
+            for name, labels in found
+            if name == "mpkernel_host_machine"
+        }
+        assert machines == {("2", "10.0.0.7"), ("3", "[fe80::1]")}
+
 
 @given(st.lists(st.floats(0, 100)))
 def test_a_histogram_counts_each_duration_up_to_every_bound_over_it(durations: list[float]) -> None:

@@ -56,6 +56,14 @@ def test_suspects_come_back_one_by_one() -> None:
         assert len(seen) == count
 
 
+def test_nobody_is_suspected_of_the_loss_of_a_worker() -> None:
+    world, clients = running(3)
+    world.hosts[0].die(Reason.LOST)
+    world.clock.advance(1.0)
+    assert all(client.host is world.hosts[0] for client in clients)
+    assert [client.record.strikes for client in clients] == [0, 0, 0]
+
+
 def test_who_waits_is_told_how_many_are_back() -> None:
     world, clients = running(3)
 

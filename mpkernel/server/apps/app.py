@@ -264,7 +264,14 @@ class App:
     ) -> None:
         """Called by a host: why its process ended, who was on it, and what it had used."""
         self._processes.died(death, sessions, usages)
-        logger.warning("%s sessions=%d", death.what, len(sessions), app=self.path, pid=death.pid)
+        logger.warning(
+            "%s sessions=%d",
+            death.what,
+            len(sessions),
+            app=self.path,
+            pid=death.pid,
+            worker=death.worker,
+        )
         # Another process would end in the same way.
         if isinstance(error, SandboxError | UnfitPython | ConfinementError):
             end_all(sessions, error)

@@ -123,7 +123,7 @@ class WaitingSessions:
             [session for session in sessions if session.is_running],
         )
         involved = [_involved(session) for session in sessions]
-        if death.reason is Reason.OPERATOR:
+        if death.reason in (Reason.OPERATOR, Reason.LOST):
             involved = [one._replace(running=False) for one in involved]  # nobody is a suspect
         plan = plan_of(involved, culprit)
         if plan.culprit is not None:

@@ -214,15 +214,27 @@ class Ending(Generic[HostT]):
         """Wait for the last lines of output, then give the sessions to the app."""
         status = self._process.status()
         assert status is not None
+        elsewhere = self._process.elsewhere
+        worker = elsewhere.where or None if elsewhere is not None else None
+        far_pid = elsewhere.far_pid if elsewhere is not None else None
         try:
             await self._evidence.arrived()
-            death, error = self._evidence.death(self._pid, status)
+            death, error = self._evidence.death(
+                self._pid, status, worker=worker, pid_on_worker=far_pid
+            )
         except Exception:
             logger.exception(
                 "the reason of a death could not be found out", app=self._app, pid=self._pid
             )
             what = f"the process of {self._name} {status}"
-            death = Death(app=self._app, pid=self._pid, reason=Reason.UNKNOWN, what=what)
+            death = Death(
+                app=self._app,
+                pid=self._pid,
+                reason=Reason.UNKNOWN,
+                what=what,
+                worker=worker,
+                pid_on_worker=far_pid,
+            )
             error = HostDied(what, remedy="open the session again")
         if death.last_lines or death.faults:
             logger.warning(

@@ -65,7 +65,7 @@ class AppHost:
         app: absolute path of the app's file.
         name: the app's short name.
         settings: the app's.
-        pid: its process id.
+        pid: its process id; on a cluster, a number of the server's, see `pid_on_worker`.
         environment: as given.
         python: the program of its Python where that is not the server's; else None.
         started_at: when it was launched, or adopted; `time.monotonic()`.
@@ -131,6 +131,20 @@ class AppHost:
     def state(self) -> State:
         """The state that the host is in."""
         return self._life.state
+
+    @property
+    def worker(self) -> str | None:
+        """The address of the cluster's worker where the process runs; "" while it waits for one.
+        None: it runs on this machine."""
+        elsewhere = self._process.elsewhere
+        return elsewhere.where if elsewhere is not None else None
+
+    @property
+    def pid_on_worker(self) -> int | None:
+        """The process id on the worker's machine; None before it was launched there, and for a
+        process of this machine."""
+        elsewhere = self._process.elsewhere
+        return elsewhere.far_pid if elsewhere is not None else None
 
     @property
     def is_preparing(self) -> bool:

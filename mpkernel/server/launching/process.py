@@ -44,6 +44,11 @@ class Elsewhere(Protocol):
     def where(self) -> str:
         """Where it runs, for people; empty while no place has been found for it."""
 
+    @property
+    def far_pid(self) -> int | None:
+        """Its process id there; None before it was launched. Processes of two machines may have the
+        same."""
+
     def usage(self) -> Usage | None:
         """What it used when that was last measured there, with the time by the server's clock; None
         before the first measurement."""
@@ -57,7 +62,8 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id. Of a process elsewhere: a number that no process of this machine has."""
+        """Its process id. Of a process elsewhere: a number that no process of this machine and no
+        other process of this server has."""
 
     @property
     def elsewhere(self) -> Elsewhere | None:

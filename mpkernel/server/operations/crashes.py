@@ -95,7 +95,7 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
         last_lines: the last lines that it wrote to its descriptors 1 and 2.
         memory: what it used, the oldest sample first.
         sessions: the sessions that were on it.
-        python: see `Death`.
+        python, worker, pid_on_worker: see `Death`.
     """
 
     at: float
@@ -110,6 +110,8 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     memory: list[Memory]
     sessions: list[SessionAtDeath]
     python: str | None = None
+    worker: str | None = None
+    pid_on_worker: int | None = None
 
 
 def report_of(
@@ -133,6 +135,8 @@ def report_of(
         ],
         sessions=[_session(session, now) for session in sessions[:_MAX_SESSIONS]],
         python=death.python,
+        worker=death.worker,
+        pid_on_worker=death.pid_on_worker,
     )
 
 

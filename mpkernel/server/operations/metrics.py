@@ -96,6 +96,11 @@ def _add_apps(page: Exposition, apps: list[AppSnapshot]) -> None:
     )
     page.gauges("mpkernel_hosts", "Processes of the app, by state.", _hosts_by_state(apps))
     page.gauges(
+        "mpkernel_hosts_without_worker",
+        "Processes of the app that wait for a worker of the cluster.",
+        [(_app(app), sum(host.worker == "" for _, host in _living([app]))) for app in apps],
+    )
+    page.gauges(
         "mpkernel_sessions",
         "Sessions whose kernels have not ended.",
         [(_app(app), sum(len(host.sessions) for host in app.hosts)) for app in apps],
@@ -199,6 +204,15 @@ def _add_hosts(page: Exposition, apps: list[AppSnapshot]) -> None:
         lambda host: host.files_bytes,
         "bytes",
     )
+    page.gauges(
+        "mpkernel_host_machine",
+        "1; the label says on which machine of the cluster the process runs.",
+        [
+            (_app(app) | _number(host) | {"machine": _machine_of(host.worker)}, 1)
+            for app, host in _living(apps)
+            if host.worker
+        ],
+    )
 
 
 def _hosts_by_state(apps: list[AppSnapshot]) -> Iterator[tuple[Labels, int]]:
@@ -224,6 +238,12 @@ def _living(apps: list[AppSnapshot]) -> Iterator[tuple[AppSnapshot, HostSnapshot
 
 def _app(app: AppSnapshot) -> dict[str, str]:
     return {"app": app.path}
+
+
+def _machine_of(worker: str) -> str:
+    """Not the whole address: a worker that was started anew has another port, and monitoring keeps
+    every series that it has seen."""
+    return worker.rpartition("://")[2].rpartition(":")[0]
 
 
 def _number(host: HostSnapshot) -> dict[str, str]:

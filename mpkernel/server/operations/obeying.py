@@ -11,7 +11,7 @@ from mpkernel.server.store.listing import forget as forget_stored
 from mpkernel.server.store.listing import stored_in
 from mpkernel.settings import Settings
 
-__all__ = ["drain", "forget", "restart"]
+__all__ = ["drain", "forget", "no_such_process", "restart"]
 
 
 def restart(app: App, pid: int | None, *, rolling: bool) -> Answer:
@@ -35,6 +35,15 @@ def drain(app: App, pid: int | None) -> Answer:
     app.replace(pid)
     where = "a fresh process" if pid is None else "another process"
     return Answer(True, f"{app.name} drains: {affected}; new sessions get {where}")
+
+
+def no_such_process(app: App, pid: int) -> str:
+    """Why an order that names this process of an app is not carried out."""
+    what = f"{app.name} has no process {pid}"
+    for host in app.hosts:
+        if host.pid_on_worker == pid:
+            what += f"; that is its id on worker {host.worker}, here it is process {host.pid}"
+    return what
 
 
 def forget(settings: Settings, app: str) -> Answer:

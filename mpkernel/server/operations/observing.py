@@ -188,6 +188,8 @@ def _host(
         python=host.python,
         confine=host.settings.confine,
         launch_wrapper=host.settings.launch_wrapper,
+        worker=host.worker,
+        pid_on_worker=host.pid_on_worker,
     )
 
 

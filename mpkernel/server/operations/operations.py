@@ -33,7 +33,7 @@ from mpkernel.server.operations.control import ControlSocket
 from mpkernel.server.operations.crashes import CrashReports, report_of
 from mpkernel.server.operations.history import History, HistoryPart, OrderRecord
 from mpkernel.server.operations.metrics_file import MetricsFile
-from mpkernel.server.operations.obeying import drain, forget, restart
+from mpkernel.server.operations.obeying import drain, forget, no_such_process, restart
 from mpkernel.server.operations.observing import Observed, Rates, snapshot_of
 from mpkernel.server.operations.orders import (
     Answer,
@@ -253,7 +253,7 @@ class Operations:
             return Answer(False, f"it has no app {order.app}")
         pid = order.process
         if pid is not None and pid not in [host.pid for host in app.hosts]:
-            return Answer(False, f"{app.name} has no process {pid}")
+            return Answer(False, no_such_process(app, pid))
         match order:
             case Restart():
                 return restart(app, pid, rolling=order.rolling)

@@ -18,6 +18,7 @@ __all__ = [
     "PoolSnapshot",
     "ServerSnapshot",
     "SessionSnapshot",
+    "place_of",
 ]
 
 
@@ -51,7 +52,7 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One process of an app.
 
     Attributes:
-        pid: its id.
+        pid: its id, which orders name it by. Of a process on a worker: a number of the server's.
         number: which of the app's processes it is, from 1 on; another process has the number again
             when this one has ended.
         state: its state, see `lifecycle.State`.
@@ -74,6 +75,10 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         confine: how it is confined; see `Settings.confine`.
         launch_wrapper: the command that started its Python; None if the server did. See
             `Settings.launch_wrapper`.
+        worker: the address of the cluster's worker where it runs; "" while it waits for one; None
+            if it runs on the server's machine.
+        pid_on_worker: its id on the worker's machine; None before it was launched there, and for a
+            process of the server's machine.
     """
 
     pid: int
@@ -98,6 +103,8 @@ class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     python: str | None = None
     confine: str = "off"
     launch_wrapper: str | None = None
+    worker: str | None = None
+    pid_on_worker: int | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,3 +207,15 @@ class ServerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: float
     has_control: bool
     pool: PoolSnapshot
+
+
+def place_of(worker: str, pid_on_worker: int | None) -> str:
+    """Where a process of a cluster runs, for people.
+
+    Args:
+        worker, pid_on_worker: see `HostSnapshot`.
+    """
+    if not worker:
+        return "waits for a worker of the cluster"
+    there = f", where its process id is {pid_on_worker}" if pid_on_worker is not None else ""
+    return f"on worker {worker}{there}"

@@ -83,8 +83,20 @@ class DeathEvidence:
         except asyncio.CancelledError:
             logger.debug("the loop is shut down before a dead host's last line", app=self._app)
 
-    def death(self, pid: int, status: ExitStatus) -> tuple[Death, MPKernelError]:
-        """The record, and the error for sessions that do not come back."""
+    def death(
+        self,
+        pid: int,
+        status: ExitStatus,
+        *,
+        worker: str | None = None,
+        pid_on_worker: int | None = None,
+    ) -> tuple[Death, MPKernelError]:
+        """The record, and the error for sessions that do not come back.
+
+        Args:
+            pid, worker, pid_on_worker: see `Death`.
+            status: how the process ended.
+        """
         here = self._oom.happened()
         out_of_memory = here if status.out_of_memory is None else status.out_of_memory
         reason = reason_of(status, out_of_memory=out_of_memory)
@@ -104,5 +116,7 @@ class DeathEvidence:
             last_lines=tuple(self.tail.lines()) if self.tail is not None else (),
             faults=faults,
             python=self._python,
+            worker=worker,
+            pid_on_worker=pid_on_worker,
         )
         return death, error

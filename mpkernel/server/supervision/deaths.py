@@ -49,13 +49,16 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         app: absolute path of the app's file.
-        pid: the process's id; 0 when it could not be launched.
+        pid: the process's id, as `AppHost.pid`; 0 when it could not be launched.
         reason: why it ended, in a word.
         what: why it ended, in a sentence that names the app.
         last_lines: what it wrote last to its descriptors 1 and 2, a line each. Default: nothing.
         faults: what faulthandler wrote of the crash signal that ended the process: a traceback of
             every thread; empty after any other end.
         python: the program of its Python where that is not the server's; else None.
+        worker: the address of the worker where it ran; None if it ran on the server's machine, or
+            no worker was found for it.
+        pid_on_worker: its process id there; None if it was not launched there.
     """
 
     app: str
@@ -65,6 +68,8 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     last_lines: tuple[str, ...] = ()
     faults: str = ""
     python: str | None = None
+    worker: str | None = None
+    pid_on_worker: int | None = None
 
     @property
     def report(self) -> str:

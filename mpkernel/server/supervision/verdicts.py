@@ -102,6 +102,11 @@ class HostWatch:
         """When the last ping was sent."""
         return self._pinged_at
 
+    def launched(self, at: float) -> None:
+        """Say that the host was only launched at this time, before its first sample: it had waited
+        for a machine."""
+        self._born_at = at
+
     def sample_is_due(self) -> bool:
         """Whether to take a sample in this turn of the watchdog. To be asked once in each."""
         self._turns_left_out += 1

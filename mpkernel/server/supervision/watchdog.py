@@ -200,8 +200,11 @@ class Watchdog(Generic[HostT]):
         found = {}
         for host, watched in self._watched.items():
             usage = watched.elsewhere.usage() if watched.elsewhere is not None else None
-            if usage is not None and usage not in watched.watch.history[-1:]:
-                found[host] = usage
+            if usage is None or usage in watched.watch.history[-1:]:
+                continue
+            if not watched.watch.history:
+                watched.watch.launched(usage.taken_at)
+            found[host] = usage
         return found
 
     def _note_measured(self, watched: _Watched, error: Exception | None) -> None:
