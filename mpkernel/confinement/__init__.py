@@ -4,6 +4,7 @@
     reachable     which files a confined process may still read or change
     surroundings  its temporary folder, its home and its variables
     own_memory    a /dev/shm of its own, for multiprocessing
+    own_mounts    all else of the file system read-only
     explaining    what a traceback says of it
     landlock      files, TCP ports, signals, abstract sockets: Linux's Landlock
     system_calls  what Landlock does not know, by a filter of system calls (seccomp)

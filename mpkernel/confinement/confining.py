@@ -12,6 +12,7 @@ from mpkernel.confinement.capabilities import give_up_capabilities, permitted_ca
 from mpkernel.confinement.explaining import explain_refusals
 from mpkernel.confinement.landlock import Access, Ruleset, no_new_privileges, version
 from mpkernel.confinement.own_memory import SHARED_MEMORY, take_own_memory
+from mpkernel.confinement.own_mounts import keep_writable
 from mpkernel.confinement.reachable import allow_files
 from mpkernel.confinement.surroundings import move_in, offer_managers
 from mpkernel.confinement.system_calls import Filter, filter_is_known, install_filter
@@ -95,6 +96,9 @@ def confine(confinement: Confinement) -> str:
         move_in(confinement.home)
         before = permitted_capabilities()
         own = take_own_memory(confinement.files)
+        if own.mounts:
+            own_memory = [SHARED_MEMORY] if own.memory else []
+            keep_writable([*confinement.writable, *own_memory])
         if is_strict:
             set_bounds(alone=own.users)
         no_new_privileges()

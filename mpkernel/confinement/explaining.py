@@ -1,7 +1,8 @@
-"""A traceback of a `PermissionError` says that the app is confined, and which settings that are."""
+"""A traceback of a refusal says that the app is confined, and which settings that are."""
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import traceback
@@ -40,12 +41,17 @@ def explain_refusals(level: str, *, has_own_memory: bool) -> None:
         **options: Any,
     ) -> None:
         original(self, exc_type, exc_value, exc_traceback, **options)
-        if isinstance(exc_value, PermissionError):
+        if isinstance(exc_value, PermissionError) or _is_read_only(exc_value):
             self.__notes__ = [*(self.__notes__ or ()), help_line]
             if not has_own_memory and _is_raised_in_multiprocessing(exc_traceback):
                 self.__notes__.append(without_memory)
 
     traceback.TracebackException.__init__ = with_help  # type: ignore[method-assign]
+
+
+def _is_read_only(error: BaseException) -> bool:
+    """Whether it says that a file system is read-only: see `own_mounts`."""
+    return isinstance(error, OSError) and error.errno == errno.EROFS
 
 
 def _is_raised_in_multiprocessing(raised_at: TracebackType | None) -> bool:

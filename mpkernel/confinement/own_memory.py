@@ -8,13 +8,13 @@ forbid that. The tmpfs ends with the last process in it, so nothing of it is eve
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 import msgspec
 
 from mpkernel.confinement.capabilities import permitted_capabilities
 from mpkernel.confinement.landlock import libc
+from mpkernel.confinement.own_mounts import MS_BIND, MS_REC, mount
 
 __all__ = ["SHARED_MEMORY", "Namespaces", "take_own_memory"]
 
@@ -23,7 +23,7 @@ SHARED_MEMORY = "/dev/shm"
 _CAP_SYS_ADMIN = 21
 _PR_GET_DUMPABLE = 3
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
-_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+_MS_NOSUID, _MS_NODEV, _MS_PRIVATE = 2, 4, 1 << 18
 _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
 
@@ -32,10 +32,12 @@ class Namespaces(msgspec.Struct, frozen=True):
 
     Attributes:
         memory: whether that is a `/dev/shm`.
+        mounts: whether that is a mount namespace, whose mounts no other sees.
         users: whether that is a user namespace.
     """
 
     memory: bool
+    mounts: bool
     users: bool
 
 
@@ -53,26 +55,25 @@ def take_own_memory(kept: str | None) -> Namespaces:
     """
     is_root = bool(permitted_capabilities() & 1 << _CAP_SYS_ADMIN)
     if not (_enter_mount_namespace() if is_root else _enter_user_namespace()):
-        return Namespaces(memory=False, users=False)
-    return Namespaces(memory=_mount_own_memory(kept), users=not is_root)
+        return Namespaces(memory=False, mounts=False, users=False)
+    has_mounts = mount(None, "/", None, MS_REC | _MS_PRIVATE)
+    has_memory = has_mounts and _mount_own_memory(kept)
+    return Namespaces(memory=has_memory, mounts=has_mounts, users=not is_root)
 
 
 def _mount_own_memory(kept: str | None) -> bool:
     if not os.path.isdir(SHARED_MEMORY):
-        return False
-    # The mounts that follow are to be seen by no other namespace.
-    if not _mount(None, "/", None, _MS_REC | _MS_PRIVATE):
         return False
     options = _size_of_machines()
     folder = None
     if kept is not None and os.path.dirname(kept) == SHARED_MEMORY:
         folder = os.open(kept, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not _mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, options):
+        if not mount("tmpfs", SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, options):
             return False
         if folder is not None and kept is not None:
             os.mkdir(kept, 0o700)
-            if not _mount(f"/proc/self/fd/{folder}", kept, None, _MS_BIND):
+            if not mount(f"/proc/self/fd/{folder}", kept, None, MS_BIND):
                 libc().umount2(SHARED_MEMORY.encode(), 0)
                 return False
     finally:
@@ -122,10 +123,3 @@ def _is_restricted() -> bool:
             return file.read().strip() == b"1"
     except OSError:
         return False
-
-
-def _mount(
-    source: str | None, target: str, kind: str | None, flags: int, options: str | None = None
-) -> bool:
-    encoded = [one.encode() if one is not None else None for one in (source, target, kind, options)]
-    return bool(libc().mount(*encoded[:3], ctypes.c_ulong(flags), encoded[3]) == 0)

@@ -86,8 +86,7 @@ def allow_files(rules: Ruleset, confinement: Confinement) -> None:
     rules.allow_path("/proc", Access.READ_DIR)
     for name in _DEVICES:
         rules.allow_path(f"/dev/{name}", _WRITABLE)
-    own = [confinement.home, *([confinement.files] if confinement.files is not None else [])]
-    for path in (*confinement.write, *own):
+    for path in confinement.writable:
         rules.allow_path(path, Access.READ | Access.CHANGE)
 
 

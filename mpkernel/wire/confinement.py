@@ -27,3 +27,9 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     connect: list[int]
     home: str
     files: str | None
+
+    @property
+    def writable(self) -> list[str]:
+        """All files and folders that it may change."""
+        own = [self.home, *([self.files] if self.files is not None else [])]
+        return [*self.write, *own]

@@ -113,6 +113,14 @@ def _rename(targets: Targets) -> None:
     os.rename(targets["secret"] + ".moved", targets["secret"])
 
 
+def _change_mode(targets: Targets) -> None:
+    os.chmod(targets["secret"], 0o644)
+
+
+def _change_owner(targets: Targets) -> None:
+    os.chown(targets["secret"], os.geteuid(), os.getegid())
+
+
 def _mount(targets: Targets) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     into = tempfile.mkdtemp().encode()
@@ -476,6 +484,11 @@ ATTEMPTS: dict[str, Callable[[Targets], object]] = {
     "write a file beside it": _write_beside,
     "cut a file short": _truncate,
     "rename a file": _rename,
+    "change its mode": _change_mode,
+    "change its owner": _change_owner,
+    "change its times": lambda t: os.utime(t["secret"]),
+    "change its attributes": lambda t: os.setxattr(t["secret"], "user.mpkernel", b""),
+    "change the mode of its own file": lambda _: os.chmod(__file__, 0o600),
     "dump a core beside it": _dump_core,
     "mount a folder": _mount,
     "mount it in a namespace of its own": _mount_in_own_namespace,

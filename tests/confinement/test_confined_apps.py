@@ -70,6 +70,7 @@ UNSURE = {
     "dump a core beside it",
     "mount a folder",
     "mount it in a namespace of its own",
+    "change its attributes",
     "change the root",
     "open a file of the user by its handle",
     "watch all files",
@@ -265,9 +266,11 @@ confinement = Confinement(
     home=home,
     files=None,
 )
+os.chdir({str(writable)!r})
 confine(confinement)
 found = hostile.try_all(targets)
-open({str(writable / "written")!r}, "w").close()
+open("written", "w").close()
+os.chmod("written", 0o600)
 found["forks"] = hostile.forks_until_refused({600 if level == "strict" else 1})
 print(json.dumps(found))
 """

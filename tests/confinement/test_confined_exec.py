@@ -55,3 +55,14 @@ def test_an_impossible_option_is_refused(tmp_path: Path, secret: Path) -> None:
     ended = execute(tmp_path, "--confine", "somewhat", str(secret))
     assert ended.returncode != 0
     assert "it takes off or files or strict" in ended.stderr
+
+
+def test_what_may_not_be_written_is_refused_with_the_help_too(tmp_path: Path) -> None:
+    """As a file system that is read-only, where the process has a mount namespace."""
+    app = tmp_path / "app.py"
+    app.write_text("open(__file__ + '.new', 'w')")
+    command = [sys.executable, "-m", "mpkernel", "exec", "--confine", "files", str(app)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "this app is confined (confine=files)" in ended.stderr
+    assert not (tmp_path / "app.py.new").exists()

@@ -18,8 +18,9 @@ def cache_in(folder: str) -> None:
     the notebook names another folder. Call it once."""
     seam.cache_elsewhere(folder)
     store_class = seam.host("FileStore")
-    usual_path, get = store_class._default_save_path, store_class.get
-    hit, clear = store_class.hit, store_class.clear
+    # A marimo that writes to the fallback by itself tells the usual path by another method.
+    usual_path = getattr(store_class, "_default_target", store_class._default_save_path)
+    get, hit, clear = store_class.get, store_class.hit, store_class.clear
 
     def own_path(store: Any) -> Path:
         usual: Path = usual_path(store)
