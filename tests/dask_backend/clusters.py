@@ -15,16 +15,17 @@ __all__ = ["a_cluster", "share"]
 
 
 @contextmanager
-def a_cluster(workers: int = 2, **arguments: Any) -> Iterator[Client]:
+def a_cluster(workers: int = 2, *, threads: int = 100, **arguments: Any) -> Iterator[Client]:
     """A scheduler in this process, and workers in processes of their own, each with a nanny.
 
     Args:
         workers: how many workers.
+        threads: how many processes of apps each has room for.
         arguments: others of `LocalCluster`.
     """
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=100, dashboard_address=None, **arguments
+            n_workers=workers, threads_per_worker=threads, dashboard_address=None, **arguments
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

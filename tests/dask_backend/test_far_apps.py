@@ -18,6 +18,7 @@ from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher
 from mpkernel.errors import ClusterError
 from mpkernel.kernel.messages import Console, Done, Message, Restarted
+from mpkernel.server.supervision.deaths import Reason
 
 PATIENCE_S = 60
 
@@ -109,6 +110,10 @@ async def test_a_session_comes_back_on_another_worker_when_its_own_is_killed(
         [worker] = above & set(workers(client).values())
         os.kill(worker, signal.SIGKILL)
         await said(kernel, Restarted)
+        [its_app] = pool.apps
+        assert its_app.last_death is not None
+        assert its_app.last_death.reason is Reason.LOST
+        assert f"is lost with its worker {its_app.last_death.worker} (" in its_app.last_death.what
         assert await printed(kernel, "print(x)") == "7\n"
         share(client)
         async with asyncio.timeout(PATIENCE_S):

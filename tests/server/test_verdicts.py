@@ -278,6 +278,11 @@ class TestOutgrown:
         watch = watch_with(max_threads=10, max_age_s=10)
         assert actions_on(watch, [used(at, threads=at) for at in range(30)]) == [(11, REPLACE)]
 
+    def test_the_time_in_which_it_waited_for_a_machine_is_not_part_of_its_age(self) -> None:
+        watch = watch_with(max_age_s=10)
+        watch.launched(100.0)
+        assert actions_on(watch, [used(at) for at in range(100, 120)]) == [(111, REPLACE)]
+
     def test_while_it_drains_it_may_still_run_out_of_memory(self) -> None:
         watch = watch_with(max_age_s=10, memory_hard_bytes=100)
         samples = [used(11), used(12, rss_bytes=101)]

@@ -149,6 +149,33 @@ async def test_a_stopped_host_is_restarted_and_its_neighbour_is_not(watch: Watch
     assert neighbour.verdicts.empty()
 
 
+async def test_a_host_elsewhere_is_judged_by_what_is_measured_there(
+    watchdog: Watchdog[Host],
+) -> None:
+    class There:
+        """A machine on which the host is launched when a test says so."""
+
+        latest: Usage | None = None
+
+        def usage(self) -> Usage | None:
+            return self.latest
+
+    host, there = Host("stay()"), There()
+    host.answers_pings = False
+    host.watch = watchdog.watch(host, 2**22 + 1, Settings(max_age_s=1.0), there)
+    host.watch.launched(-1e9)  # it was made long ago
+    little = {"rss_bytes": 1, "cpu_s": 0.0, "host_cpu_s": 0.0, "descriptors": 3, "processes": 1}
+    for taken_at in (100.0, 101.0, 101.5):
+        there.latest = Usage(**little, threads=1, taken_at=taken_at)
+        await until_async(lambda: there.latest in history_of(host))
+    assert [usage.taken_at for usage in history_of(host)] == [100.0, 101.0, 101.5]
+    verdict = await host.verdicts.get()
+    assert (verdict.action, verdict.what[:15]) == (Action.REPLACE, "has run for 2 s")
+    assert host.verdicts.empty()
+    watchdog.unwatch(host)
+    host.close()
+
+
 async def test_a_host_that_computes_for_long_is_let_be(watch: Watch) -> None:
     host = watch(f"while time.process_time() < {1.5 * TIMEOUT_S}: pass\n{ANSWER}")
     await asyncio.wait_for(host.answered.wait(), 60)
