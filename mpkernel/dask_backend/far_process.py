@@ -305,7 +305,10 @@ class FarProcess:
             case FileRead() if self._requests is not None:
                 self._requests.done(news)
             case Ended() if self.far_pid is not None:
-                self._end_with(ExitStatus(news.code, out_of_memory=news.out_of_memory))
+                if news.with_worker:
+                    self._end_with(self._lost("the worker has ended"))
+                else:
+                    self._end_with(ExitStatus(news.code, out_of_memory=news.out_of_memory))
             case _:
                 raise ProtocolError(f"an outpost says {type(news).__name__} out of turn")
 
@@ -334,6 +337,9 @@ class FarProcess:
         if (self._is_lost or self._closed) and not self._ours:
             self._be_over()
 
+    def _lost(self, why: str) -> ExitStatus:
+        return ExitStatus(None, lost=f"its worker {self.where} ({why})")
+
     def _end_with(self, status: ExitStatus) -> None:
         """It has ended. Whoever waits for its end is told when its last messages lie in the local
         Pipes."""
@@ -361,7 +367,7 @@ class FarProcess:
                 pid=self.pid,
                 worker=self.where,
             )
-            self._end_with(ExitStatus(None, lost=f"its worker {self.where} ({why})"))
+            self._end_with(self._lost(why))
         self._is_lost = True
         for sink in list(self._sinks.values()):
             sink.ended()

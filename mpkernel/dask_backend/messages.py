@@ -122,10 +122,12 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
     Attributes:
         code: see `ExitStatus`.
         out_of_memory: whether the system has killed processes there for lack of memory.
+        with_worker: whether it was ended because the worker of its outpost has ended.
     """
 
     code: int | None
     out_of_memory: bool
+    with_worker: bool = False
 
 
 DownNews: TypeAlias = Alive | Launch | EndHost | ReadFile

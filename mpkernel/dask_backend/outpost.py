@@ -107,6 +107,7 @@ class _Outpost:
         self._open: set[Lane] = set()  # those that have not come to their end
         self._out_of_memory = OutOfMemory()
         self._has_died = False
+        self._is_ended_with_worker = False
         self._requests: deque[ReadFile] = deque()
         self._cleaning: asyncio.Task[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
@@ -145,6 +146,7 @@ class _Outpost:
             said = b""
         if said != GO_ON:
             logger.warning("the outpost ends, its worker has ended")
+            self._is_ended_with_worker = not self._has_died
             self._over.set()
 
     def _on_lost(self, why: str) -> None:
@@ -290,7 +292,11 @@ class _Outpost:
         await off_the_loop(lambda: run_each(steps, "an outpost could not clean up in full"))
         status = process.status()
         self._connection.tell(
-            Ended(status.code if status is not None else None, self._out_of_memory.happened())
+            Ended(
+                status.code if status is not None else None,
+                self._out_of_memory.happened(),
+                self._is_ended_with_worker,
+            )
         )
         self._loop.call_soon(self._look_whether_over)
 

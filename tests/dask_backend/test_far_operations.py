@@ -1,5 +1,5 @@
-"""What an operator sees and orders, and what the watchdog does, of processes on workers: as of those
-of the server's machine. Each of the two workers has room for one process."""
+"""What an operator sees and orders of processes on workers, and what the watchdog does about them.
+Each of the two workers has room for one process."""
 
 from __future__ import annotations
 
