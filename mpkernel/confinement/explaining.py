@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import sys
 import traceback
 from types import TracebackType
 from typing import Any
@@ -47,6 +48,8 @@ def explain_refusals(level: str, *, has_own_memory: bool) -> None:
                 self.__notes__.append(without_memory)
 
     traceback.TracebackException.__init__ = with_help  # type: ignore[method-assign]
+    if sys.excepthook is sys.__excepthook__:  # which makes no use of `traceback` before Python 3.13
+        sys.excepthook = traceback.print_exception
 
 
 def _is_read_only(error: BaseException) -> bool:

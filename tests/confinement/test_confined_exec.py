@@ -41,6 +41,7 @@ def test_what_is_not_named_is_refused_and_the_help_names_the_setting(
     ended = execute(tmp_path, "--confine", level, str(secret))
     assert ended.returncode == 1
     assert "PermissionError" in ended.stderr
+    assert f"this app is confined (confine={level})" in ended.stderr
     assert "of the user" not in ended.stdout
     assert not os.path.exists(ended.stdout.split()[0])
 
