@@ -1,4 +1,4 @@
-"""`Connection`: the one connection between a far host's two ends: its server, and its outpost.
+"""`Connection`: the connection between a server and the outpost of one of its hosts.
 
     local descriptors ─▶ Source ─┐                 ┌─▶ Sink ─▶ local descriptors
                                  ├─▶ Connection ══ │
@@ -31,7 +31,6 @@ from mpkernel.dask_backend.parts import (
     encode_head,
 )
 from mpkernel.errors import ProtocolError
-from mpkernel.server.links.sockets import waiting_in
 
 __all__ = ["Connection", "Sink", "Source"]
 
@@ -300,7 +299,6 @@ class Source:
         self._fd = fd
         self._on_end = on_end
         self._window = WINDOWS[lane]
-        self._left: int | None = None  # how many bytes are still to be read; None: all that come
         self._is_watched = False
         self._is_over = False
         os.set_blocking(fd, False)
@@ -323,25 +321,14 @@ class Source:
             raise ProtocolError(f"more was taken on the lane {self._lane.name} than was sent")
         self.go_on()
 
-    def finish(self) -> None:
-        """Nobody writes to the other end any more, whoever has it: send what is there now, and
-        then its end."""
-        if not self._is_over and self._left is None:
-            self._left = waiting_in(self._fd)
-            if not self._left:
-                self._end()
-
     def close(self) -> None:
         """Read no more. Idempotent."""
         self._is_over = True
         self._stop_watching()
 
     def _on_readable(self) -> None:
-        most = min(MAX_PART_BYTES, self._window)
-        if self._left is not None:
-            most = min(most, self._left)
         try:
-            data = os.read(self._fd, most)
+            data = os.read(self._fd, min(MAX_PART_BYTES, self._window))
         except BlockingIOError:
             return
         except OSError:  # ECONNRESET: the process is gone
@@ -351,11 +338,6 @@ class Source:
             return
         self._window -= len(data)
         self._connection.put(self._lane, PartKind.DATA, len(data), data)
-        if self._left is not None:
-            self._left -= len(data)
-            if not self._left:
-                self._end()
-                return
         if self._window <= 0 or self._connection.is_full:
             self._stop_watching()
 

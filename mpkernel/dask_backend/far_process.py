@@ -1,13 +1,14 @@
 """`FarProcess`: an app host on a worker's machine, as a process that the server can use like one of
 its own.
 
-    PipeLink, ConsoleRelay, DeathWatch ── local Pipes ── Connection ══ outpost ── host
+    FarLink ══ control, stream ═════════════════════ host
+    ConsoleRelay, DeathWatch ── local pipes ── Connection ══ outpost
 
-The server's parts read and write local Pipes, as those of a host on this machine. What is written
-there is sent to the outpost, and what comes from it is written there. So all that the server does
-about a host's messages, its output and its end holds for a far host, too.
+The server and the host have two connections, which are to them what Pipes are between processes of
+one machine. On the third one, the outpost says what the server would see itself of a process of its
+own: what it writes, what it uses, and how it ended.
 
-Until a worker has been found, messages wait in the local control Pipe and its backlog.
+Until a worker has been found, the link keeps what is sent.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import multiprocessing
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import Connection as Connected
 
 from mpkernel.aio.loops import running_loop
-from mpkernel.dask_backend.connection import Connection, Sink, Source
+from mpkernel.dask_backend.connection import Connection, Sink
 from mpkernel.dask_backend.far_files import FarFile, FileRequests
+from mpkernel.dask_backend.far_link import FarLink
 from mpkernel.dask_backend.messages import (
     Alive,
     Ended,
@@ -44,16 +45,14 @@ from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
 from mpkernel.server.launching.process import KILLED_WITHIN_S
 from mpkernel.server.links.link import LinkEvents
-from mpkernel.server.links.pipe_link import PipeLink
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.usage import Usage
 from mpkernel.wire.before_host import Hello, NotPlaced, Prepared, Preparing
-from mpkernel.wire.frames import Channel, encode_header
 from mpkernel.wire.messages import UpMessage, encode
 from shm.names import ProcessTag
 from shm.sources import Reader, SourceKind
 
-__all__ = ["FarProcess"]
+__all__ = ["FarProcess", "too_large"]
 
 logger = get_logger(__name__)
 
@@ -61,6 +60,7 @@ _MOST_PID = 2**22
 """No process of Linux has a larger id."""
 _numbers = itertools.count(_MOST_PID + 1)
 _FAREWELL_S = 10.0
+_CONSOLE = (Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
 
 
 class FarProcess:
@@ -104,53 +104,36 @@ class FarProcess:
         self.host_tag = ProcessTag(0, self.pid, 0)
         self.where = ""
         self.far_pid: int | None = None
-        self._name = name
         self.order = Launch(name=name, app=app, env=env, silence_s=silence_s, sample_s=sample_s)
-        self._silence_s = silence_s
         self.loop = loop
+        self._name = name
+        self._silence_s = silence_s
         self._cancel = cancel
+        self._link: FarLink | None = None
+        self._unheard: list[bytes] = []  # what was said while there was no link
         self._connection: Connection | None = None
-        self._requests: FileRequests | None = None
+        self._pipes: tuple[Connected, Connected] | None = None
+        self._requests = FileRequests()
         self._sinks: dict[Lane, Sink] = {}
-        self._down: Source | None = None
         self._usage: Usage | None = None
         self._lock = threading.Lock()  # guards those below
         self._status: ExitStatus | None = None
         self._was_cut = False  # it was ended here, without a word of its outpost
-        self._is_lost = False  # nothing more comes over the connection
+        self._is_lost = False  # nothing more comes from the outpost
         self._is_over = False  # nor lies in the sinks
         self._closed = False
         self._farewell: asyncio.TimerHandle | None = None
-        self._ours: dict[Lane, int] = {}  # the ends of the local Pipes that are not the server's
-        opened: list[Pipe | int] = []
+        opened: list[int] = []
         try:
-            self.control, far_control = multiprocessing.Pipe(duplex=True)
-            opened += [self.control, far_control]
-            self.stream, far_stream = multiprocessing.Pipe(duplex=True)
-            opened += [self.stream, far_stream]
-            ends = []
-            for _ in range(4):
-                ends.append(os.pipe())
-                opened += ends[-1]
+            for _ in (*_CONSOLE, "death"):
+                opened += os.pipe()
         except OSError:
-            for one in opened:
-                _close(one)
+            for fd in opened:
+                os.close(fd)
             raise
-        self._far_pipes = (far_control, far_stream)
-        (
-            (self.stdout, out),
-            (self.stderr, err),
-            (self.faults, faults),
-            (self.death_fd, ends_with),
-        ) = ends
-        self._ours = {
-            Lane.CONTROL: far_control.fileno(),
-            Lane.STREAM: far_stream.fileno(),
-            Lane.STDOUT: out,
-            Lane.STDERR: err,
-            Lane.FAULTS: faults,
-        }
-        self._ends_with_it: int | None = ends_with
+        self.stdout, self.stderr, self.faults, self.death_fd = opened[::2]
+        self._ours = dict(zip(_CONSOLE, opened[1:6:2], strict=True))  # where the console is written
+        self._ends_with_it: int | None = opened[7]
 
     @property
     def elsewhere(self) -> FarProcess:
@@ -173,44 +156,48 @@ class FarProcess:
         *,
         backlog_bytes: int,
         max_frame_bytes: int,
-    ) -> PipeLink:
+    ) -> FarLink:
         """See `Process.connect`."""
-        return PipeLink(
-            name,
-            self.control,
-            self.stream,
-            loop,
-            events,
-            backlog_bytes=backlog_bytes,
-            max_frame_bytes=max_frame_bytes,
+        self._link = FarLink(
+            name, loop, events, backlog_bytes=backlog_bytes, max_frame_bytes=max_frame_bytes
         )
+        if self._pipes is not None:
+            self._link.connected(*self._pipes)
+        loop.call_soon(self._say_unheard)
+        return self._link
 
     def waits(self, text: str) -> None:
         """Have those who wait for it read this. On the loop's thread, before `claimed`."""
-        if self._connection is None:
-            self._say(Preparing(text))
+        self._say(Preparing(text))
 
-    def claimed(self, sock: socket.socket, where: str) -> None:
+    def claimed(
+        self, news: socket.socket, control: socket.socket, stream: socket.socket, where: str
+    ) -> None:
         """A worker was found: it is launched there. On the loop's thread.
 
         Args:
-            sock: the connection to its outpost. It belongs to this object from now on.
+            news: the connection to its outpost. All of these belong to this object from now on.
+            control, stream: those that its host gets.
             where: the worker, for people.
         """
         if self._closed or self._status is not None:
-            sock.close()
+            for one in (news, control, stream):
+                one.close()
             return
         self.where = where
-        self._requests = FileRequests()
-        self._connection = connection = Connection(
-            sock,
+        self._pipes = Connected(control.detach()), Connected(stream.detach())
+        self._connection = Connection(
+            news,
             self.loop,
             silence_s=self._silence_s,
             on_news=self._on_news,
             on_file_bytes=self._requests.arrived,
             on_lost=self._on_lost,
         )
-        connection.tell(self.order)
+        for lane, fd in self._ours.items():
+            on_end = functools.partial(self._on_end_of, lane)
+            self._sinks[lane] = self._connection.deliver(lane, fd, on_end)
+        self._connection.tell(self.order)
 
     def refused(self, error: HostStartError) -> None:
         """No worker was found, or it launched nothing. On the loop's thread."""
@@ -255,15 +242,14 @@ class FarProcess:
                 return
             self._closed = True
         self.reap()
+        if self._pipes is not None:
+            for one in self._pipes:
+                one.close()
         if self.loop.is_closed() or self._connection is None or self._connection.is_closed:
             self._be_over()
         else:
-            for lane in (Lane.CONTROL, Lane.STREAM):
-                self._close_ours(lane)
             self._farewell = self.loop.call_later(_FAREWELL_S, self._be_over)
             self._look_whether_over()
-        self.control.close()
-        self.stream.close()
         os.close(self.death_fd)
 
     def close_console(self) -> None:
@@ -279,7 +265,7 @@ class FarProcess:
     async def _read_file(
         self, kind: SourceKind, location: str, size: int, start: int, end: int
     ) -> bytes:
-        if self._connection is None or self._requests is None or self._connection.is_closed:
+        if self._connection is None or self._connection.is_closed:
             raise ConnectionError(f"the process of {self._name} has ended")
         return await self._requests.read(self._connection, kind, location, size, start, end)
 
@@ -302,7 +288,7 @@ class FarProcess:
                     processes=news.processes,
                     taken_at=time.monotonic(),
                 )
-            case FileRead() if self._requests is not None:
+            case FileRead():
                 self._requests.done(news)
             case Ended() if self.far_pid is not None:
                 if news.with_worker:
@@ -313,7 +299,7 @@ class FarProcess:
                 raise ProtocolError(f"an outpost says {type(news).__name__} out of turn")
 
     def _launched(self, pid: int) -> None:
-        assert self._connection is not None
+        assert self._pipes is not None
         self.far_pid = pid
         logger.info(
             "host launched pid_on_worker=%d",
@@ -323,14 +309,14 @@ class FarProcess:
             worker=self.where,
         )
         self._say(Prepared())
-        carry, deliver = self._connection.carry, self._connection.deliver
-        for lane, fd in self._ours.items():
-            self._sinks[lane] = deliver(lane, fd, functools.partial(self._on_end_of, lane))
-        self._down = carry(Lane.CONTROL, self._ours[Lane.CONTROL])
+        if self._link is not None:
+            try:
+                self._link.connected(*self._pipes)
+            except OSError as error:
+                raise ProtocolError(f"its connections cannot be watched: {error}") from error
 
     def _on_end_of(self, lane: Lane) -> None:
         self._close_ours(lane)
-        self._look_whether_ended()
         self._look_whether_over()
 
     def _look_whether_over(self) -> None:
@@ -341,24 +327,19 @@ class FarProcess:
         return ExitStatus(None, lost=f"its worker {self.where} ({why})")
 
     def _end_with(self, status: ExitStatus) -> None:
-        """It has ended. Whoever waits for its end is told when its last messages lie in the local
-        Pipes."""
+        """It has ended, and its last messages have come, or will never come."""
         with self._lock:
             if self._status is None:
                 self._status = status
-        self._look_whether_ended()
+        self._tell_of_end()
 
-    def _look_whether_ended(self) -> None:
-        if self._status is None or self._ends_with_it is None:
-            return
-        last = [self._sinks.get(lane) for lane in (Lane.CONTROL, Lane.STREAM)]
-        if all(sink is None or sink.is_empty for sink in last):
-            fd, self._ends_with_it = self._ends_with_it, None
+    def _tell_of_end(self) -> None:
+        fd, self._ends_with_it = self._ends_with_it, None
+        if fd is not None:
             os.close(fd)
 
     def _on_lost(self, why: str) -> None:
-        if self._requests is not None:
-            self._requests.lost()
+        self._requests.lost()
         if self._status is None:
             logger.warning(
                 "the connection to the worker is lost: %s",
@@ -371,8 +352,6 @@ class FarProcess:
         self._is_lost = True
         for sink in list(self._sinks.values()):
             sink.ended()
-        if not self._sinks:
-            self._be_over()
         self._look_whether_over()
 
     def _kill(self) -> None:
@@ -392,43 +371,33 @@ class FarProcess:
         self._is_over = True
         if self._farewell is not None:
             self._farewell.cancel()
-        if self.loop.is_closed():
-            if self._connection is not None:
+        if self._connection is not None:
+            if self.loop.is_closed():
                 self._connection.drop()
-        else:
-            if self._connection is not None:
+            else:
                 self._connection.close()
         for lane in list(self._ours):
             self._close_ours(lane)
-        if self._ends_with_it is not None:
-            fd, self._ends_with_it = self._ends_with_it, None
-            os.close(fd)
+        self._tell_of_end()
 
     def _close_ours(self, lane: Lane) -> None:
         fd = self._ours.pop(lane, None)
         if fd is None:
             return
-        if lane in self._sinks:
+        if lane in self._sinks and not self.loop.is_closed():
             self._sinks[lane].close()
-        if lane is Lane.CONTROL:
-            if self._down is not None:
-                self._down.close()
-            self._far_pipes[0].close()
-        elif lane is Lane.STREAM:
-            self._far_pipes[1].close()
-        else:
-            os.close(fd)
+        os.close(fd)
 
     def _say(self, message: UpMessage) -> None:
-        """Have the server read a message of the process that is not one of the host."""
-        if Lane.STREAM not in self._ours:
-            return
-        payload = encode(message)
-        head = encode_header(Channel.MANAGEMENT, 0, len(payload))
-        try:
-            os.write(self._ours[Lane.STREAM], head + payload)
-        except OSError as error:
-            logger.debug("the server does not read what is said: %s", error)
+        """Have the server read a message of the process that is not one of its host."""
+        self._unheard.append(encode(message))
+        if self._link is not None:
+            self._say_unheard()
+
+    def _say_unheard(self) -> None:
+        said, self._unheard = self._unheard, []
+        if said and self._link is not None:
+            self._link.hear(said)
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         try:
@@ -440,10 +409,3 @@ class FarProcess:
 def too_large(order: Launch) -> bool:
     """Whether a host's variables are too many for a message."""
     return sum(map(len, [*(order.env or {}), *(order.env or {}).values()])) > MAX_PART_BYTES // 2
-
-
-def _close(one: Pipe | int) -> None:
-    if isinstance(one, int):
-        os.close(one)
-    else:
-        one.close()

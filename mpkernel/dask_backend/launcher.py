@@ -23,7 +23,7 @@ from distributed.comm.tcp import TCP
 from mpkernel.dask_backend.clients import ClientOf, ClientSource, GivenClient
 from mpkernel.dask_backend.dialing import dial
 from mpkernel.dask_backend.far_process import FarProcess, too_large
-from mpkernel.dask_backend.lease import HANDLER, hold, versions
+from mpkernel.dask_backend.lease import HANDLER, ROLES, hold, versions
 from mpkernel.dask_backend.pumping import pump
 from mpkernel.errors import ClusterError, HostStartError, ProtocolError
 from mpkernel.logs import get_logger
@@ -169,14 +169,29 @@ class DaskLauncher:
         lease.is_claimed = True
         try:
             _check_versions(address, said.get("versions"))
-            sock = await self._claim(lease, address)
+            socks = await self._claim_all(lease, address)
         except ClusterError as error:
             await self._try_another(lease, address, error)
         else:
-            lease.hand_over(sock, address)
+            lease.hand_over(socks, address)
 
-    async def _claim(self, lease: _Lease, address: str) -> socket.socket:
-        """Connect to the worker, and get the outpost's end of that connection.
+    async def _claim_all(self, lease: _Lease, address: str) -> list[socket.socket]:
+        """The connections to the worker, in the order of `ROLES`.
+
+        Raises:
+            ClusterError: see `_claim`.
+        """
+        claims = (self._claim(lease, address, role) for role in ROLES)
+        found = await asyncio.gather(*claims, return_exceptions=True)
+        socks = [one for one in found if isinstance(one, socket.socket)]
+        if len(socks) < len(ROLES):
+            for sock in socks:
+                sock.close()
+            raise next(one for one in found if isinstance(one, BaseException))
+        return socks
+
+    async def _claim(self, lease: _Lease, address: str, role: str) -> socket.socket:
+        """Connect to the worker for one of the roles.
 
         Raises:
             ClusterError: the worker cannot be reached, or does not have the lease any more.
@@ -188,7 +203,7 @@ class DaskLauncher:
                 HANDLER,
                 client.security,
                 timeout_s=_DIAL_S,
-                arguments={"ticket": lease.ticket},
+                arguments={"ticket": lease.ticket, "role": role},
             )
         except (OSError, TimeoutError, ProtocolError) as error:
             raise ClusterError(
@@ -205,7 +220,7 @@ class DaskLauncher:
             comm.abort()
             return sock
         ours, theirs = socket.socketpair()
-        lease.pumping = asyncio.create_task(_pump(comm, theirs))
+        lease.pumping.append(asyncio.create_task(_pump(comm, theirs)))
         return ours
 
     async def _try_another(self, lease: _Lease, address: str, error: ClusterError) -> None:
@@ -286,7 +301,7 @@ class _Lease:
         unfit: the workers that were tried in vain.
         is_claimed: whether a worker has been dialled for it.
         is_over: whether the process is not needed any more, or was refused.
-        pumping: what moves the bytes of an encrypted connection.
+        pumping: what moves the bytes of encrypted connections.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -299,12 +314,15 @@ class _Lease:
         self.unfit: set[str] = set()
         self.is_claimed = False
         self.is_over = False
-        self.pumping: asyncio.Task[None] | None = None
+        self.pumping: list[asyncio.Task[None]] = []
 
-    def hand_over(self, sock: socket.socket, address: str) -> None:
-        """The process is connected to its outpost."""
-        if not self._on_its_loop(functools.partial(self.process.claimed, sock, address)):
-            sock.close()
+    def hand_over(self, socks: list[socket.socket], address: str) -> None:
+        """The process is connected to its outpost, in the order of `ROLES`."""
+        news, control, stream = socks
+        claimed = functools.partial(self.process.claimed, news, control, stream, address)
+        if not self._on_its_loop(claimed):
+            for sock in socks:
+                sock.close()
 
     def refuse(self, error: ClusterError) -> None:
         """The process will not be launched."""

@@ -4,7 +4,7 @@
                   │        worker, counts the host, and makes an adaptive cluster grow for it
                   ▼
     server ◀─ "here" ─     an event with the ticket and the worker's address
-    server ── claim ─────▶ the server's own connection to the worker. It is handed to an outpost
+    server ── claim ─────▶ the server's own connections to the worker. They are handed to an outpost
 
 A lease that nobody claims ends by itself: so a task that the scheduler starts again, after the end
 of its worker, starts nothing.
@@ -35,7 +35,7 @@ from mpkernel.server.supervision.strays import end_strays_of_dead_servers
 from mpkernel.version import __version__
 from shm import sweep
 
-__all__ = ["HANDLER", "PROTOCOL", "hold", "versions"]
+__all__ = ["HANDLER", "PROTOCOL", "ROLES", "hold", "versions"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,9 @@ HANDLER = "mpkernel-claim"
 PROTOCOL = 1
 """The number of the protocol between server and outpost: one more with each change that an older
 one would not understand."""
+
+ROLES = ("news", "control", "stream")
+"""What the connections of a host are for: `connection`, and its two Pipes."""
 
 _CLAIMED_WITHIN_S = 30.0
 _SILENCE_S = 30.0
@@ -95,28 +98,28 @@ async def hold(ticket: str, topic: str) -> None:
         lease.close()
 
 
-async def claim(comm: TCP, ticket: str) -> Any:
-    """The handler: hand the connection to an outpost.
+async def claim(comm: TCP, ticket: str, role: str) -> Any:
+    """The handler: hand the connection to an outpost. It is called for three connections, one for
+    each role.
 
     Args:
         comm: the connection.
         ticket: which lease is claimed.
+        role: what the connection is for.
     """
     lease = _leases.get(ticket)
-    if lease is None or lease.claimed.is_set():
+    if lease is None or role not in ROLES or not lease.takes(role):
         return {"error": "there is no such lease, or it was claimed before"}
-    lease.claimed.set()
     await comm.write({"claimed": True})
     stream = comm.stream
     if type(comm) is TCP:
         # The outpost has the connection itself: what it sends does not pass through this process.
-        lease.start(stream.socket.dup())
-        comm.abort()
+        lease.connected(role, stream.socket.dup())
     else:
         ours, theirs = socket.socketpair()
-        lease.start(theirs)
+        lease.connected(role, theirs)
         await pump(stream, ours)
-        comm.abort()
+    comm.abort()
     return Status.dont_reply
 
 
@@ -129,32 +132,44 @@ class _Lease:
 
     def __init__(self) -> None:
         self.claimed = asyncio.Event()
-        self._started = asyncio.Event()
+        self._roles = set(ROLES)  # those for which no connection has come
+        self._connections: dict[str, socket.socket] = {}
         self._child: subprocess.Popen[bytes] | None = None
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
 
-    def start(self, connection: socket.socket) -> None:
-        """Start the outpost.
+    def takes(self, role: str) -> bool:
+        """Whether a connection for this role may come, which is asked once for each."""
+        if role not in self._roles:
+            return False
+        self._roles.remove(role)
+        return True
+
+    def connected(self, role: str, connection: socket.socket) -> None:
+        """The connection for a role has come. With the last one, the outpost is started.
 
         Raises:
             OSError, HostStartError: it was refused.
         """
+        self._connections[role] = connection
+        if len(self._connections) < len(ROLES):
+            return
+        handed = [self._connections[name] for name in ROLES]
+        numbers = [one.fileno() for one in (*handed, self._theirs)]
         try:
             self._child = launch(
                 "mpkernel outpost",
-                MainProgram(_OUTPOST, connection.fileno(), self._theirs.fileno()),
-                descriptors=(connection.fileno(), self._theirs.fileno()),
+                MainProgram(_OUTPOST, *numbers),
+                descriptors=tuple(numbers),
                 stdio=(None, None, None),
             )
         finally:
-            self._theirs.close()
-            connection.close()
-            self._started.set()
+            for one in (*handed, self._theirs):
+                one.close()
+            self.claimed.set()
 
     async def outpost_ended(self) -> None:
         """Wait for the outpost's end. If it stops saying that it lives, end it."""
-        await self._started.wait()
         if self._child is None:
             return
         loop = asyncio.get_running_loop()
@@ -175,8 +190,8 @@ class _Lease:
 
     def close(self) -> None:
         """The outpost ends, if it was not let go. Idempotent."""
-        self._ours.close()
-        self._theirs.close()
+        for one in (self._ours, self._theirs, *self._connections.values()):
+            one.close()
 
 
 def _clean_up() -> None:

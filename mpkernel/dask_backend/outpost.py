@@ -1,8 +1,11 @@
 """The outpost: a process on a worker's machine that runs one host there, for a server elsewhere.
 
-    server ══ Connection ══ outpost ── Pipes, console ──▶ host
+    server ══ Connection ══ outpost ◀─ console ── host ══ control, stream ══ server
                                │
-    worker ◀─ "I live" ─┘
+    worker ◀──── "I live" ─────┘
+
+The host has the server's own connections in the place of Pipes: what it and the server say to each
+other passes through no other process.
 
 It starts the host as a server does that has it on its own machine, measures it, and tells the
 server how it ended. It ends with its host, with its connection, and with its worker, and leaves
@@ -16,6 +19,7 @@ without it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -23,11 +27,12 @@ import signal
 import socket
 import struct
 from collections import deque
+from multiprocessing.connection import Connection as Connected
 
 import uvloop
 
 from mpkernel.aio.threads import off_the_loop
-from mpkernel.dask_backend.connection import Connection, Sink, Source
+from mpkernel.dask_backend.connection import Connection, Source
 from mpkernel.dask_backend.messages import (
     Alive,
     Ended,
@@ -45,6 +50,7 @@ from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.local_process import LocalProcess
+from mpkernel.server.links.sockets import socket_of, unsent_in
 from mpkernel.server.supervision.exit_status import OutOfMemory
 from mpkernel.server.supervision.usage import Sampler, created_at
 from mpkernel.steps import run_each
@@ -69,33 +75,56 @@ _ALIVE_EVERY_S = 2.0
 _FIRST_SILENCE_S = 30.0
 _CONSOLE_PATIENCE_S = 5.0
 _FAREWELL_S = 5.0
+_SEEN_OUT_S = 2.0
+_LOOK_S = 0.001
 _READ_BYTES = MAX_PART_BYTES - FILE_HEAD.size
-_UPWARDS = (Lane.CONTROL, Lane.STREAM, Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
+_CONSOLE = (Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
 
 
-def main(connection_fd: int, worker_fd: int) -> int:
+def main(news_fd: int, control_fd: int, stream_fd: int, worker_fd: int) -> int:
     """Run as an outpost. The server's first message says what to start.
 
     Args:
-        connection_fd: the connection to the server.
+        news_fd: the connection to the server.
+        control_fd, stream_fd: those that the host gets.
         worker_fd: a socket whose other end the worker holds.
     """
     # What ends the worker's process group or its terminal is not meant for a server's host.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sock = socket.socket(fileno=connection_fd)
-    worker = socket.socket(fileno=worker_fd)
-    for one in (sock, worker):
-        one.set_inheritable(False)
-        one.setblocking(False)
+    for fd in (news_fd, control_fd, stream_fd, worker_fd):
+        os.set_inheritable(fd, False)
+        os.set_blocking(fd, fd in (control_fd, stream_fd))
+    news, worker = socket.socket(fileno=news_fd), socket.socket(fileno=worker_fd)
+    launcher = _Launcher(Connected(control_fd), Connected(stream_fd))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Outpost(worker).run(sock))
+        runner.run(_Outpost(worker, launcher).run(news))
     return 0
 
 
+class _Launcher(LocalLauncher):
+    """Launches one host, with connections to its server in the place of Pipes."""
+
+    def __init__(self, control: Connected, stream: Connected) -> None:
+        self._ends = control, stream
+
+    def _pipes(
+        self, ours: list[Connected | int], theirs: list[Connected | int]
+    ) -> tuple[tuple[Connected, Connected], tuple[Connected, Connected]]:
+        """The same end for both: this process keeps a copy of the host's."""
+        made = []
+        for end in self._ends:
+            copy = Connected(os.dup(end.fileno()))
+            ours.append(copy)
+            theirs.append(end)
+            made.append((copy, end))
+        return made[0], made[1]
+
+
 class _Outpost:
-    def __init__(self, worker: socket.socket) -> None:
+    def __init__(self, worker: socket.socket, launcher: LocalLauncher) -> None:
         self._worker = worker
+        self._launcher = launcher
         self._loop: asyncio.AbstractEventLoop
         self._connection: Connection
         self._over = asyncio.Event()
@@ -103,7 +132,6 @@ class _Outpost:
         self._process: LocalProcess | None = None
         self._death_watch: DeathWatch | None = None
         self._sources: dict[Lane, Source] = {}
-        self._down: Sink | None = None
         self._open: set[Lane] = set()  # those that have not come to their end
         self._out_of_memory = OutOfMemory()
         self._has_died = False
@@ -180,47 +208,34 @@ class _Outpost:
                     remedy="give the workers the folder of the app under the same path, as a"
                     " shared file system does",
                 )
-            process = LocalLauncher().launch(order.name, env=order.env)
+            process = self._launcher.launch(order.name, env=order.env)
         except HostStartError as error:
             self._connection.tell(NotLaunched(error.what, error.remedy or ""))
             self._over.set()
             return
         self._process = process
         self._connection.tell(Launched(process.pid))
-        carry, deliver = self._connection.carry, self._connection.deliver
-        control = process.control.fileno()
-        self._down = deliver(Lane.CONTROL, control)
         for lane, fd in zip(
-            _UPWARDS,
-            (control, process.stream.fileno(), process.stdout, process.stderr, process.faults),
-            strict=True,
+            _CONSOLE, (process.stdout, process.stderr, process.faults), strict=True
         ):
             self._open.add(lane)
-            self._sources[lane] = carry(lane, fd, functools.partial(self._on_end_of, lane))
+            on_end = functools.partial(self._on_end_of, lane)
+            self._sources[lane] = self._connection.carry(lane, fd, on_end)
         self._death_watch = DeathWatch(process, self._loop, self._on_death)
         if order.sample_s is not None:
             self._sampling = asyncio.create_task(self._sample(process.pid, order.sample_s))
 
     def _on_death(self) -> None:
-        assert self._death_watch is not None
-        self._death_watch.close()
         self._has_died = True
-        for lane in (Lane.CONTROL, Lane.STREAM):
-            if lane in self._open:
-                self._sources[lane].finish()
         self._loop.call_later(_CONSOLE_PATIENCE_S, self._over.set)
-        self._look_whether_over()
+        self._cleaning = asyncio.create_task(self._clean_up())
 
     def _on_end_of(self, lane: Lane) -> None:
         self._open.discard(lane)
         self._look_whether_over()
 
     def _look_whether_over(self) -> None:
-        if not self._has_died or self._open & {Lane.CONTROL, Lane.STREAM}:
-            return
-        if self._cleaning is None:
-            self._cleaning = asyncio.create_task(self._clean_up())
-        elif self._cleaning.done() and not self._open:
+        if self._cleaning is not None and self._cleaning.done() and not self._open:
             self._over.set()
 
     async def _sample(self, pid: int, every_s: float) -> None:
@@ -283,13 +298,9 @@ class _Outpost:
         assert process is not None
         if self._death_watch is not None:
             self._death_watch.close()
-        for lane in (Lane.CONTROL, Lane.STREAM):
-            if lane in self._sources:
-                self._sources[lane].close()
-        if self._down is not None:
-            self._down.close()
-        steps = (process.close, process.end_strays, lambda: sweep_process(process.host_tag))
+        steps = (process.reap, process.end_strays, lambda: sweep_process(process.host_tag))
         await off_the_loop(lambda: run_each(steps, "an outpost could not clean up in full"))
+        await self._see_out(process.control, process.stream)
         status = process.status()
         self._connection.tell(
             Ended(
@@ -298,7 +309,18 @@ class _Outpost:
                 self._is_ended_with_worker,
             )
         )
+        process.close()
         self._loop.call_soon(self._look_whether_over)
+
+    async def _see_out(self, *ends: Connected) -> None:
+        """Send nothing more on the host's connections, and wait until what it has sent is with the
+        server, which reads no further once it knows of the end."""
+        for end in ends:
+            with socket_of(end) as sock, contextlib.suppress(OSError):  # the server is gone
+                sock.shutdown(socket.SHUT_WR)
+        deadline_s = self._loop.time() + _SEEN_OUT_S
+        while any(unsent_in(end.fileno()) for end in ends) and self._loop.time() < deadline_s:
+            await asyncio.sleep(_LOOK_S)
 
     async def _end(self) -> None:
         """End what is left of the host."""

@@ -41,23 +41,17 @@ class Lane(enum.IntEnum):
 
     NEWS = 0
     """Messages between the server's end and the outpost, both ways; see `messages`."""
-    CONTROL = 1
-    """The control Pipe, both ways."""
-    STREAM = 2
-    """The stream Pipe, up."""
-    STDOUT = 3
+    STDOUT = 1
     """What the host writes to its descriptor 1, up."""
-    STDERR = 4
+    STDERR = 2
     """What the host writes to its descriptor 2, up."""
-    FAULTS = 5
+    FAULTS = 3
     """What faulthandler writes, up."""
-    FILES = 6
+    FILES = 4
     """The bytes of virtual files, up, as they were asked for."""
 
 
 WINDOWS = {
-    Lane.CONTROL: 1024 * 1024,
-    Lane.STREAM: 1024 * 1024,
     Lane.STDOUT: 256 * 1024,
     Lane.STDERR: 256 * 1024,
     Lane.FAULTS: 256 * 1024,

@@ -68,20 +68,13 @@ class LocalLauncher:
             if wrapper is not None:
                 folder = handed_folder(wrapper)
             mark = new_mark()
-            control, host_control = multiprocessing.Pipe(duplex=True)
-            ours.append(control)
-            theirs.append(host_control)
-            # Used one way only, but a duplex Pipe moves large frames two to three times as fast.
-            stream, host_stream = multiprocessing.Pipe(duplex=True)
-            ours.append(stream)
-            theirs.append(host_stream)
+            (control, host_control), (stream, host_stream) = self._pipes(ours, theirs)
             console: list[int] = []
             for _ in range(4):
                 read_end, write_end = os.pipe()
                 console.append(read_end)
                 ours.append(read_end)
                 theirs.append(write_end)
-            _enlarge(control, host_stream)
             stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
             pipes = (host_control.fileno(), host_stream.fileno(), faults, sentinel)
             # Behind a wrapper, the process may have another number for its server, or none.
@@ -155,6 +148,24 @@ class LocalLauncher:
             folder=folder,
             is_known=python is None and wrapper is None,
         )
+
+    def _pipes(
+        self, ours: list[Connection | int], theirs: list[Connection | int]
+    ) -> tuple[tuple[Connection, Connection], tuple[Connection, Connection]]:
+        """The control and the stream Pipe, with our end of each before the host's.
+
+        Args:
+            ours, theirs: get each end as soon as it is made.
+        """
+        control = multiprocessing.Pipe(duplex=True)
+        ours.append(control[0])
+        theirs.append(control[1])
+        # Used one way only, but a duplex Pipe moves large frames two to three times as fast.
+        stream = multiprocessing.Pipe(duplex=True)
+        ours.append(stream[0])
+        theirs.append(stream[1])
+        _enlarge(control[0], stream[1])
+        return control, stream
 
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-__all__ = ["socket_of", "waiting_in"]
+__all__ = ["socket_of", "unsent_in", "waiting_in"]
 
 
 @contextmanager
@@ -29,3 +29,12 @@ def socket_of(connection: Connection) -> Iterator[socket.socket]:
 def waiting_in(fd: int) -> int:
     """How many bytes can be read from a descriptor now."""
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def unsent_in(fd: int) -> int:
+    """How many bytes were written to a socket that the other end's system does not have yet. 0
+    where the system does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
