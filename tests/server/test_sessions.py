@@ -234,6 +234,22 @@ async def test_sends_from_many_threads_arrive_each_in_its_order(open_kernel: Ope
         last[name] = number
 
 
+async def test_a_second_task_that_iterates_is_refused_and_the_first_goes_on(
+    open_kernel: Open,
+) -> None:
+    session = await open_kernel("echo")
+    first = asyncio.ensure_future(anext(session))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="another task waits"):
+        await anext(session)
+    session.send(Channel.CONTROL, b"hello")
+    assert (await first).payload == b"hello"
+    cancelled = asyncio.ensure_future(anext(session))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert await ask(session, b"again") == b"again"
+
+
 async def test_a_killed_process_ends_its_sessions_with_the_reason(open_kernel: Open) -> None:
     session = await open_kernel("echo")
     os.kill(session.pid, signal.SIGKILL)

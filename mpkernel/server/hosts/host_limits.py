@@ -55,7 +55,10 @@ class HostLimits:
         max_frame_bytes: int,
     ) -> None:
         self.frame_count = 0
-        self.credit_bytes = credit_due(window_bytes)
+        self._full_credit_bytes = self.credit_bytes = credit_due(
+            share_of(window_bytes, host_window_bytes, 0)
+        )
+        self._negligible_bytes = host_window_bytes // 256
         self._link = link
         self._table = table
         self._window_bytes = window_bytes
@@ -87,8 +90,11 @@ class HostLimits:
     def arriving(self, frames: Sequence[Frame]) -> None:
         """These frames came, and are about to be handed over."""
         unread_bytes = self.unread_bytes
-        share = share_of(self._window_bytes, self._host_window_bytes, unread_bytes)
-        self.credit_bytes = credit_due(share)
+        if unread_bytes > self._negligible_bytes:
+            share = share_of(self._window_bytes, self._host_window_bytes, unread_bytes)
+            self.credit_bytes = credit_due(share)
+        else:  # the share is the whole window, which need not be worked out for each small message
+            self.credit_bytes = self._full_credit_bytes
         if unread_bytes > self._limit_bytes + GUARANTEED_BYTES * len(self._table) and any(
             frame.channel is not Channel.MANAGEMENT for frame in frames
         ):

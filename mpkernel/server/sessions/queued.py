@@ -51,7 +51,7 @@ class QueuedSession(BaseSession):
         self._most_messages = self._most_messages_of_a_process
         self._taken_in_a_row = 0
         self._untold_bytes = 0
-        self._changed = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None  # what the iteration waits for
         self._started = asyncio.Event()
         self._ended = asyncio.Event()
         self._error: MPKernelError | None = None
@@ -73,9 +73,8 @@ class QueuedSession(BaseSession):
                 if self._error is not None:
                     raise self._error
                 raise StopAsyncIteration
-            self._changed.clear()
             self._taken_in_a_row = 0
-            await self._changed.wait()
+            await self._next_change()
         self._taken_in_a_row += 1
         if self._taken_in_a_row > _TAKEN_IN_A_ROW:
             self._taken_in_a_row = 0
@@ -111,7 +110,7 @@ class QueuedSession(BaseSession):
         if self._closed:
             return
         self._closed = True
-        self._changed.set()
+        self._wake()
         self.stop()
         try:
             async with patient_timeout(self.app.settings.stop_grace_s):
@@ -141,7 +140,7 @@ class QueuedSession(BaseSession):
                 " that does not read, beyond its window"
             )
         self._frames.extend(messages)
-        self._changed.set()
+        self._wake()
 
     def suspend(self) -> None:
         super().suspend()
@@ -158,4 +157,16 @@ class QueuedSession(BaseSession):
         self._error = error
         self._ended.set()
         self._started.set()
-        self._changed.set()
+        self._wake()
+
+    def _next_change(self) -> asyncio.Future[None]:
+        """Done when a message comes, or the session ends. It costs half of what an `asyncio.Event`
+        does, and there is one for each small message."""
+        if self._waiter is not None and not self._waiter.done():
+            raise RuntimeError(f"another task waits for messages of session {self.session_id}")
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -101,6 +101,7 @@ class Session:
             HostDied: its process ended, and the session cannot come back, or ended it again.
             AppUnavailable: its process ended, and the app has died too often to be started again.
             PoolClosed: the pool was closed.
+            RuntimeError: another task waits for the next message.
         """
         return self._queued.__anext__()
 
