@@ -73,7 +73,7 @@ class FarProcess:
         silence_s: after so many seconds without a word of its outpost it is lost.
         sample_s: how often it is measured.
         loop: the running loop.
-        cancel: called, from any thread, when it ends before a worker was found.
+        cancel: called, from any thread, when it needs no worker, or none any more.
 
     Attributes:
         order: what its outpost is told.
@@ -379,6 +379,7 @@ class FarProcess:
         for lane in list(self._ours):
             self._close_ours(lane)
         self._tell_of_end()
+        self._cancel()  # the scheduler need not know of the task any longer
 
     def _close_ours(self, lane: Lane) -> None:
         fd = self._ours.pop(lane, None)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -134,3 +135,21 @@ async def test_what_a_far_app_cannot_have_is_refused_by_name(
     async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
         with pytest.raises(ClusterError, match=setting):
             await PythonClient.open(pool, app)
+
+
+async def test_the_scheduler_forgets_a_process_that_has_ended(client: Client, app: Path) -> None:
+    async with (
+        HostPool(Settings(standby=1), launcher=DaskLauncher(client)) as pool,
+        await PythonClient.open(pool, app) as kernel,
+    ):
+        await printed(kernel, "print(1)")
+        assert len(client.run_on_scheduler(tasks)) == 1
+        assert pool.standby.pids == []
+    async with asyncio.timeout(PATIENCE_S):
+        while await asyncio.to_thread(client.run_on_scheduler, tasks):
+            await asyncio.sleep(0.05)
+
+
+def tasks(dask_scheduler: Any) -> list[str]:
+    """The tasks that a scheduler knows."""
+    return list(dask_scheduler.tasks)

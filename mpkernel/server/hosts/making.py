@@ -12,6 +12,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host import AppHost
@@ -74,6 +76,8 @@ class HostMaker:
             host_files=_HOST_FILES,
         )
         self._launcher: Launcher = launcher if launcher is not None else ChosenLauncher()
+        if not self._launcher.is_local(settings):  # those that wait do so on this machine
+            settings = msgspec.structs.replace(settings, standby=0)
         self.standby = Standbys(settings, LocalLauncher())
         self._gave_up_at = float("-inf")  # when hosts last gave up memory, by the loop's time
         self._giving_up: asyncio.TimerHandle | None = None
