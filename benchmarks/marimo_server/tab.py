@@ -227,13 +227,23 @@ class Tab:
         )
         response.raise_for_status()
 
-    async def post(self, path: str, body: object) -> httpx.Response:
-        """Posts to the server's API in this tab's session."""
-        headers = {
+    @property
+    def _session_headers(self) -> dict[str, str]:
+        return {
             "Marimo-Session-Id": self.session_id,
             "Marimo-Server-Token": self._server_token or "",
         }
-        return await self._client.post(urljoin(self.url, path), json=body, headers=headers)
+
+    async def post(self, path: str, body: object) -> httpx.Response:
+        """Posts to the server's API in this tab's session."""
+        return await self._client.post(
+            urljoin(self.url, path), json=body, headers=self._session_headers
+        )
+
+    async def post_bytes(self, path: str, body: AsyncIterator[bytes]) -> httpx.Response:
+        """Posts JSON as it comes, in this tab's session."""
+        headers = {**self._session_headers, "Content-Type": "application/json"}
+        return await self._client.post(urljoin(self.url, path), content=body, headers=headers)
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Fetches a URL as the page would: `./@file/…` is relative to the notebook's page."""

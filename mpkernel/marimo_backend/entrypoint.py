@@ -14,6 +14,7 @@ one to isolate:
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -31,10 +32,15 @@ from mpkernel.marimo_backend.server.events import serve_events
 from mpkernel.marimo_backend.server.file_answers import serve_file
 from mpkernel.marimo_backend.server.leaving import LEASES, leave_in_order
 from mpkernel.marimo_backend.server.outflow import telling_of_moves
-from mpkernel.marimo_backend.server.reconnecting import session_of, telling_of_reconnection
+from mpkernel.marimo_backend.server.reconnecting import (
+    named_session_of,
+    session_of,
+    telling_of_reconnection,
+)
 from mpkernel.marimo_backend.server.registered_files import FILE_ROUTE, RegisteredFiles
 from mpkernel.marimo_backend.server.shared_pool import SANDBOX, PoolLease, shared_pool
-from mpkernel.marimo_backend.server.uploads import taking_out_long_texts
+from mpkernel.marimo_backend.server.upload_progress import telling_of_progress
+from mpkernel.marimo_backend.server.uploads import may_be_upload, taking_out_long_texts
 from mpkernel.marimo_backend.versions import check_marimo
 
 __all__ = [
@@ -109,6 +115,10 @@ class IsolationMiddleware:
             await self._serve_page(lease, session_id, scope, receive, send)
         elif scope["type"] == "http":
             settings = lease.shared.hosts.settings
+            session_id = named_session_of(scope)
+            if session_id is not None and may_be_upload(scope):
+                tell = functools.partial(lease.uploading, session_id)
+                receive = telling_of_progress(scope, receive, tell)
             receive = taking_out_long_texts(scope, receive, max_bytes=settings.max_frame_bytes)
             if settings.session_store and settings.session_store_scope == "browser":
                 send = naming_browsers(scope, send, ttl_s=settings.session_store_ttl_s)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from e2e.harness import NOTEBOOKS, Server, Tab
@@ -75,6 +77,29 @@ async def test_a_large_file_passes_the_server_without_filling_its_memory() -> No
         await tab.set_ui("Upload", [["large.bin", "QUFB" * 20_000_000]])
         await tab.wait_for("has [('large.bin', 60000000, b'AAA')]")
         assert peak_bytes(server.pid) - before < 40_000_000
+
+
+async def test_a_page_is_told_how_much_of_a_slow_upload_has_come() -> None:
+    async with Server(UPLOAD) as server, Tab(server.url) as tab, asyncio.timeout(60):
+        await tab.wait_for("has []")
+
+        def banners() -> list[tuple[str, str]]:
+            return [(one["title"], one["description"]) for one in tab.received("banner")]
+
+        async def body() -> AsyncIterator[bytes]:
+            object_id = tab.element("Upload").object_id
+            yield f'{{"objectIds":["{object_id}"],"values":[[["slow.csv","'.encode()
+            yield b"QUFB" * 1_000_000
+            while not banners():  # the rest comes when it was told
+                yield b"QUFB"
+                await asyncio.sleep(0.02)
+            yield b'"]]]}'
+
+        answer = await tab.post_bytes("api/kernel/set_ui_element_value", body())
+        answer.raise_for_status()
+        await tab.wait_for("has [('slow.csv', 3")
+        assert banners()[0] == ("This tab uploads:", "2.86 MiB have arrived.")
+        assert banners()[-1] == ("", "")
 
 
 def peak_bytes(pid: int) -> int:

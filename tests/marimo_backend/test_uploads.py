@@ -20,6 +20,7 @@ from marimo_backend.uploading import SCOPE, body_of, receiving, uploaded
 
 from mpkernel.errors import MPKernelError
 from mpkernel.marimo_backend import spooled
+from mpkernel.marimo_backend.server.upload_progress import telling_of_progress
 from mpkernel.marimo_backend.server.uploads import LongStrings, taking_out_long_texts, with_uploads
 from mpkernel.marimo_backend.spooled import Apart, read_spooled
 from shm import AttachedBlock, BlockNotFound, NoSpace, sweep
@@ -155,6 +156,21 @@ async def test_other_requests_are_left_alone() -> None:
     short = {**SCOPE, "headers": [(b"content-length", b"1000")]}
     for scope in (elsewhere, short):
         assert taking_out_long_texts(scope, receive, max_bytes=1) is receive
+
+
+async def test_an_upload_that_takes_longer_than_a_second_is_told_of_once_a_second() -> None:
+    times = iter([0.0, 0.5, 1.0, 1.7, 2.1, 2.5])
+    told: list[str] = []
+    scope = {**SCOPE, "headers": [(b"content-length", b"%d" % (6 * 2**20))]}
+    receive = receiving(bytes(6 * 2**20), chunk_bytes=2**20)
+    await body_of(telling_of_progress(scope, receive, told.append, clock=lambda: next(times)))
+    assert told == [
+        "1.5 MiB of 4.5 MiB have arrived.",
+        "3 MiB of 4.5 MiB have arrived.",
+        "",
+    ]
+    await body_of(telling_of_progress(SCOPE, receiving(b"x"), told.append))
+    assert len(told) == 3
 
 
 async def test_a_page_that_goes_away_in_the_middle_is_marimos_to_notice() -> None:

@@ -18,6 +18,7 @@ authority         whose session it is
 browsers          the cookie by which browsers are told apart
 same_cells        which cells of a notebook are the same after it was edited
 uploads           takes uploaded files out of what a page sends, while it arrives
+upload_progress   tells the page how much of them has come
 reconnecting      tells when a page has connected again
 events            pages that are connected by server-sent events
 banner            the script with which marimo's page shows banners

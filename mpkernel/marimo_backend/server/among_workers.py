@@ -28,7 +28,7 @@ from mpkernel.logs import get_logger
 from mpkernel.marimo_backend.server.arrivals import former_session
 from mpkernel.marimo_backend.server.browsers import group_of
 from mpkernel.marimo_backend.server.handed_scope import scope_as_bytes, scope_of_bytes
-from mpkernel.marimo_backend.server.reconnecting import session_of
+from mpkernel.marimo_backend.server.reconnecting import named_session_of, session_of
 from mpkernel.marimo_backend.server.registered_files import file_name_in
 from mpkernel.marimo_backend.server.shared_pool import SharedPool, shared_pool
 from mpkernel.server.workers.forwarding import Peer, PeerFailed, PeerGone, PeerLost, PeerSilent
@@ -39,7 +39,6 @@ __all__ = ["AmongWorkers"]
 
 logger = get_logger(__name__)
 
-_SESSION_HEADER = b"marimo-session-id"
 _MOST_ATTEMPTS = 5
 _ENDS_WITHIN_S = 10.0
 """How long a page waits for the end of the process that had its session."""
@@ -279,5 +278,5 @@ async def _other_than(worker: Worker, scope: Any) -> Peer | None:
     if file is not None:
         is_here = file in shared_pool().hosts.files
         return None if is_here else await worker.who_has_file(file)
-    sessions = [value for name, value in scope["headers"] if name == _SESSION_HEADER]
-    return worker.living_owner_of(sessions[0].decode("latin-1")) if sessions else None
+    session = named_session_of(scope)
+    return None if session is None else worker.living_owner_of(session)

@@ -242,6 +242,13 @@ class AppHostAdapter:
         if session is not None:
             session.page_cut_off()
 
+    def uploading(self, session_id: str, text: str) -> None:
+        """Tell the page of a session how far its upload is; see `Notices.uploading`. On the loop's
+        thread."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.notices.uploading(text)
+
     def has_active_session(self, session_id: str) -> bool:
         """Whether a session's kernel runs, or is about to; or its page has yet to reload: marimo
         would tell it that the kernel has stopped."""

@@ -13,6 +13,9 @@ from mpkernel.marimo_backend.server.page_stream import PageStream
 __all__ = ["Notices", "described"]
 
 
+_UPLOADING = "This tab uploads:"
+
+
 class Notices:
     """Puts marimo's notifications onto the stream of a session.
 
@@ -25,6 +28,7 @@ class Notices:
 
     def __init__(self, stream: PageStream | None) -> None:
         self.stream = stream
+        self._latest = ""  # the title of the latest banner
 
     def banner(self, title: str, description: str, variant: str | None) -> None:
         """Show a banner until the user dismisses it.
@@ -34,6 +38,7 @@ class Notices:
             description: HTML, as `described` gives it.
             variant: "danger" for one that is conspicuous.
         """
+        self._latest = title
         self._notify("BannerNotification", title=title, description=description, variant=variant)
 
     def failure(self, title: str, description: str) -> None:
@@ -42,6 +47,7 @@ class Notices:
         Args:
             title, description: text.
         """
+        self._latest = title
         self._notify(
             "BannerNotification",
             title=title,
@@ -65,15 +71,13 @@ class Notices:
 
     def preparing(self, text: str) -> None:
         """Say in a banner how far the installation of the app's packages is."""
-        self._notify(
-            "BannerNotification",
-            title="The packages of this app are being installed:",
-            description=html.escape(text),
+        self.banner(
+            "The packages of this app are being installed:", html.escape(text), variant=None
         )
 
     def prepared(self) -> None:
         """Take away the banner of `preparing`."""
-        self._notify("BannerNotification", title="", description="")  # the page removes the last
+        self.banner("", "", None)  # the page removes the last
 
     def waiting(self, back: int, all_of_them: int) -> None:
         """Say in a banner that the session waits for a process; see `SessionEvents.on_waiting`."""
@@ -98,6 +102,13 @@ class Notices:
                 status=status,
                 **found,
             )
+
+    def uploading(self, text: str) -> None:
+        """Say in a banner how far an upload is; "": it is over, and that banner is taken away."""
+        if text:
+            self.banner(_UPLOADING, text, None)
+        elif self._latest == _UPLOADING:
+            self.banner("", "", None)
 
     def _notify(self, notification: str, **fields: Any) -> None:
         stream = self.stream

@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-__all__ = ["session_of", "telling_of_reconnection"]
+__all__ = ["named_session_of", "session_of", "telling_of_reconnection"]
 
 Send = Callable[[Any], Awaitable[None]]
 
+_SESSION_HEADER = b"marimo-session-id"
 _RECONNECTED = re.compile(r'(?:data: )?\{"op": ?"reconnected"')
 
 
@@ -25,6 +26,12 @@ def session_of(scope: Any) -> str | None:
     names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_id")
     is_page = scope["type"] == "websocket" or scope["path"].endswith("/sse")
     return names[0] if names and is_page else None
+
+
+def named_session_of(scope: Any) -> str | None:
+    """The name of the session that another request of a page is for; None if it names none."""
+    sessions = [value for name, value in scope["headers"] if name == _SESSION_HEADER]
+    return sessions[0].decode("latin-1") if sessions else None
 
 
 def telling_of_reconnection(send: Send, tell: Callable[[], None]) -> Send:

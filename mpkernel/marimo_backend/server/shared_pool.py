@@ -234,6 +234,14 @@ class PoolLease:
         for adapter in adapters:
             adapter.page_cut_off(session_id)
 
+    def uploading(self, session_id: str, text: str) -> None:
+        """Tell the page of one of the manager's sessions how far its upload is; "": it is over. On
+        the loop's thread."""
+        with self._lock:
+            adapters = list(self._adapters.values())
+        for adapter in adapters:
+            adapter.uploading(session_id, text)
+
     def arrival(self, session_id: str) -> Arrival | None:
         """What is stored of one of the manager's sessions that a page is about to open."""
         return None if self.arrivals is None else self.arrivals.get(session_id)

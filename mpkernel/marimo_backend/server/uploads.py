@@ -25,7 +25,7 @@ from mpkernel.errors import MPKernelError
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.spooled import Apart, Spooled, is_placeholder, spooled_of
 
-__all__ = ["LongStrings", "taking_out_long_texts", "with_uploads"]
+__all__ = ["LongStrings", "may_be_upload", "taking_out_long_texts", "with_uploads"]
 
 CommandT = TypeVar("CommandT")
 Receive = Callable[[], Awaitable[Any]]
@@ -194,7 +194,7 @@ def taking_out_long_texts(scope: Any, receive: Receive, *, max_bytes: int) -> Re
         scope, receive: those of a request.
         max_bytes: the most bytes of long texts that are taken from one request.
     """
-    if not scope["path"].endswith(_ROUTE) or not _may_be_long(scope):
+    if not may_be_upload(scope):
         return receive
     spooler = _Spooler(max_bytes)
     strings = LongStrings(spooler)
@@ -215,7 +215,10 @@ def taking_out_long_texts(scope: Any, receive: Receive, *, max_bytes: int) -> Re
     return receive_without
 
 
-def _may_be_long(scope: Any) -> bool:
+def may_be_upload(scope: Any) -> bool:
+    """Whether a request may set an element to a long text."""
+    if not scope["path"].endswith(_ROUTE):
+        return False
     length = dict(scope["headers"]).get(b"content-length", b"")
     return not length.isdigit() or int(length) >= _LONG_BYTES
 
