@@ -143,7 +143,7 @@ class DaskLauncher:
                 retries=0,
                 resources=lease.resources,
                 workers=lease.fitting,
-                allow_other_workers=False,
+                allow_other_workers=lease.fitting is not None,
             )
             lease.future.add_done_callback(functools.partial(self._on_done, lease))
         except ClusterError as error:
@@ -297,7 +297,7 @@ class _Lease:
         process: the process.
         ticket: the secret of the task that was submitted last.
         future: that task; None when there is none.
-        fitting: the workers on which it may run; None: on each.
+        fitting: the workers on which it should run, if one of them has room; None: on each.
         unfit: the workers that were tried in vain.
         is_claimed: whether a worker has been dialled for it.
         is_over: whether the process is not needed any more, or was refused.

@@ -319,7 +319,9 @@ class _Outpost:
             with socket_of(end) as sock, contextlib.suppress(OSError):  # the server is gone
                 sock.shutdown(socket.SHUT_WR)
         deadline_s = self._loop.time() + _SEEN_OUT_S
-        while any(unsent_in(end.fileno()) for end in ends) and self._loop.time() < deadline_s:
+        while any(unsent_in(end.fileno()) for end in ends):
+            if self._connection.is_closed or self._loop.time() > deadline_s:
+                return
             await asyncio.sleep(_LOOK_S)
 
     async def _end(self) -> None:
