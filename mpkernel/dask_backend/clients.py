@@ -23,8 +23,9 @@ __all__ = ["ClientOf", "ClientSource", "GivenClient"]
 
 logger = logging.getLogger(__name__)
 
-_CONNECT_S = 15.0
+_CONNECT_S = 8.0
 _LOCAL = "local:"
+_TLS = "tls://"
 _LOCAL_THREADS = 64
 """Each process of an app takes one thread of its worker, so a worker of a trial has room for
 these."""
@@ -148,13 +149,12 @@ class ClientOf:
                 asynchronous=True,
                 set_as_default=False,
                 timeout=_CONNECT_S,
-                security=None if target is self._cluster else Security(),
+                security=None if target is self._cluster else _security_for(self.address),
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise ClusterError(
                 f"the scheduler {self.address} cannot be reached: {error}",
-                remedy="look whether it runs, and whether its address and, for tls://, the files"
-                " that Dask's configuration names are right",
+                remedy="look whether it runs, and whether its address is right",
             ) from error
         return client
 
@@ -173,6 +173,34 @@ class ClientOf:
         except Exception as error:  # noqa: BLE001 (the thread ends in any case)
             logger.debug("the client of %s could not be closed: %r", self.address, error)
         self._loop.stop()
+
+
+def _security_for(address: str) -> Security:
+    """What Dask's own configuration says of encryption.
+
+    Raises:
+        ClusterError: the address is one of TLS, and the configuration names no files for it, or
+            they cannot be used.
+    """
+    security = Security()
+    if not address.startswith(_TLS):
+        return security
+    try:
+        has_files = security.get_connection_args("client")["ssl_context"] is not None
+    except (OSError, ValueError) as error:
+        named = f"{security.tls_ca_file}, {security.tls_client_cert}, {security.tls_client_key}"
+        raise ClusterError(
+            f"the files of Dask's configuration for {address} cannot be used: {error} ({named})",
+            remedy="correct distributed.comm.tls in Dask's configuration, or the files",
+        ) from error
+    if not has_files:
+        raise ClusterError(
+            f"{address} is encrypted, and Dask's configuration does not name all files for it",
+            remedy="set distributed.comm.tls.ca-file, and client.cert and client.key there, in"
+            " Dask's configuration, or DASK_DISTRIBUTED__COMM__TLS__CA_FILE,"
+            " …__TLS__CLIENT__CERT and …__TLS__CLIENT__KEY",
+        )
+    return security
 
 
 def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -1,5 +1,11 @@
 """`pump`: moves bytes between a stream of tornado and a socket, where the stream is encrypted, and
-so cannot be handed to another process or loop."""
+so cannot be handed to another process or loop.
+
+Each of the two may end what it sends and still read: an outpost does so with its last message. The
+stream's own `close` would destroy bytes that are on their way, where others have come that were not
+read. So the end of the socket's bytes ends only what is sent over the stream, and what still comes
+is read until the peer closes.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +17,13 @@ from tornado.iostream import IOStream, StreamClosedError
 __all__ = ["pump"]
 
 _BYTES = 64 * 1024
+_FAREWELL_S = 10.0
+"""How long one way goes on when the other has ended: a peer that was stopped never closes."""
 
 
 async def pump(stream: IOStream, sock: socket.socket) -> None:
-    """Move bytes both ways until one of the two is at its end, and close the socket.
+    """Move bytes both ways until both are at their end, or for 10 s more when one is; close the
+    socket.
 
     Args:
         stream: of the running loop. The caller closes it.
@@ -22,34 +31,59 @@ async def pump(stream: IOStream, sock: socket.socket) -> None:
     """
     sock.setblocking(False)
     loop = asyncio.get_running_loop()
+    ways = [
+        asyncio.create_task(_to_socket(stream, sock, loop)),
+        asyncio.create_task(_to_stream(stream, sock, loop)),
+    ]
     try:
-        await asyncio.gather(_up(stream, sock, loop), _down(stream, sock, loop))
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ways, timeout=_FAREWELL_S)
     finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.wait(ways)
         sock.close()
 
 
-async def _up(stream: IOStream, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+async def _to_socket(
+    stream: IOStream, sock: socket.socket, loop: asyncio.AbstractEventLoop
+) -> None:
+    is_taken = True
     try:
         while data := await stream.read_bytes(_BYTES, partial=True):
-            await loop.sock_sendall(sock, data)
+            if is_taken:
+                is_taken = await _sent(sock, data, loop)
     except (StreamClosedError, OSError):
-        stream.close()
+        return
     finally:
-        _end(sock)
+        _shut(sock, socket.SHUT_RDWR)
 
 
-async def _down(stream: IOStream, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+async def _to_stream(
+    stream: IOStream, sock: socket.socket, loop: asyncio.AbstractEventLoop
+) -> None:
     try:
         while data := await loop.sock_recv(sock, _BYTES):
             await stream.write(data)
     except (StreamClosedError, OSError):
-        stream.close()
-    else:
-        stream.close()
+        return
+    finally:
+        if not stream.closed():
+            _shut(stream.socket, socket.SHUT_WR)
 
 
-def _end(sock: socket.socket) -> None:
+async def _sent(sock: socket.socket, data: bytes, loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the socket took the bytes. When it does not, nobody reads there any more."""
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        await loop.sock_sendall(sock, data)
+    except OSError:
+        return False
+    return True
+
+
+def _shut(sock: socket.socket, how: int) -> None:
+    try:
+        # The method of an encrypted socket would end both ways.
+        socket.socket.shutdown(sock, how)
     except OSError:  # it has ended
         return
