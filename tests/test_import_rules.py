@@ -72,7 +72,7 @@ def test_mpkernel_status_pays_for_little_of_the_server() -> None:
     load = "import sys, mpkernel.server.operations.finding; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", load], text=True).split()
     assert "asyncio" not in loaded
-    assert len([name for name in loaded if name.startswith("mpkernel.server")]) <= 8
+    assert len([name for name in loaded if name.startswith("mpkernel.server")]) <= 9
 
 
 def test_the_servers_half_of_marimos_backend_loads_nothing_of_a_host() -> None:

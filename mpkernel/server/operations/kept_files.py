@@ -8,7 +8,6 @@ from typing import TypeVar
 import msgspec
 
 from mpkernel.private_files import read_bounded
-from mpkernel.wire.messages import UNDECODABLE
 
 __all__ = ["read_kept"]
 
@@ -30,5 +29,5 @@ def read_kept(path: Path, kind: type[_T], *, max_bytes: int) -> _T:
     content = read_bounded(path, max_bytes)
     try:
         return msgspec.json.decode(content, type=kind)
-    except UNDECODABLE as error:
+    except (RecursionError, UnicodeDecodeError) as error:  # it is nested too deeply, or no text
         raise msgspec.DecodeError(str(error)) from error
