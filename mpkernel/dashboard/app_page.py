@@ -7,22 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mpkernel.amounts import age
+from mpkernel.dashboard import html
 from mpkernel.dashboard.charts import chart, sparkline
 from mpkernel.dashboard.deaths import deaths
-from mpkernel.dashboard.html import (
-    count_of,
-    duration,
-    facts,
-    link,
-    of_limit,
-    percent,
-    rate,
-    section,
-    size,
-    state,
-    table,
-    text,
-)
 from mpkernel.dashboard.known_history import KnownCurve, KnownHistory
 from mpkernel.dashboard.looking import Look, SeenServer
 from mpkernel.dashboard.views import View
@@ -53,10 +40,10 @@ def app_page(view: View, server: SeenServer, app: AppSnapshot, seen: Look) -> st
         seen: what there is to see.
     """
     return (
-        f"<p class='note'>{text(app.path)}</p>"
+        f"<p class='note'>{html.text(app.path)}</p>"
         + _charts(server, app)
-        + section("Limits", facts(_limits(app)), name="limits")
-        + section("Processes", _processes(server, app), name="processes")
+        + html.section("Limits", html.facts(_limits(app)), name="limits")
+        + html.section("Processes", _processes(server, app), name="processes")
         + running_sessions(seen, server, app)
         + deaths(seen, apps=[app.path])
     )
@@ -78,16 +65,18 @@ def _charts(server: SeenServer, app: AppSnapshot) -> str:
         chart(
             "memory",
             values("memory_bytes"),
-            size,
+            html.size,
             limit=memory_limit * may_have if memory_limit and may_have else None,
             deaths=dead,
         ),
-        chart("CPU", values("cpu"), percent, deaths=dead),
-        chart("sessions", values("sessions"), count_of, limit=limits.sessions_max, deaths=dead),
-        chart("messages from the app", values("messages_per_s"), rate, deaths=dead),
-        chart("messages to the app", values("sent_per_s"), rate, deaths=dead),
-        chart("answer to a ping", values("ping_s"), duration),
-        chart("opening of a session", values("session_start_s"), duration),
+        chart("CPU", values("cpu"), html.percent, deaths=dead),
+        chart(
+            "sessions", values("sessions"), html.count_of, limit=limits.sessions_max, deaths=dead
+        ),
+        chart("messages from the app", values("messages_per_s"), html.rate, deaths=dead),
+        chart("messages to the app", values("sent_per_s"), html.rate, deaths=dead),
+        chart("answer to a ping", values("ping_s"), html.duration),
+        chart("opening of a session", values("session_start_s"), html.duration),
     ]
     return f'<div class="charts">{"".join(charts)}</div>'
 
@@ -96,18 +85,18 @@ def _limits(app: AppSnapshot) -> Iterator[tuple[str, str]]:
     limits, hosts = app.limits, app.hosts
 
     def beside(value: str, limit: str | None) -> str:
-        return of_limit(value, limit, unlimited="no limit")
+        return html.of_limit(value, limit, unlimited="no limit")
 
     def highest(of: list[int | None]) -> int:
         return max((one for one in of if one is not None), default=0)
 
-    memory_most = size(highest([host.rss_bytes for host in hosts]))
+    memory_most = html.size(highest([host.rss_bytes for host in hosts]))
     sessions = [len(host.sessions) for host in hosts]
     for name, limit in (
         ("memory_soft_bytes", limits.memory_soft_bytes),
         ("memory_hard_bytes", limits.memory_hard_bytes),
     ):
-        yield name, beside(memory_most, None if limit is None else size(limit))
+        yield name, beside(memory_most, None if limit is None else html.size(limit))
     for name, value, limit in (
         ("processes_max", len(hosts), limits.processes_max),
         ("sessions_max", sum(sessions), limits.sessions_max),
@@ -128,34 +117,34 @@ def _processes(server: SeenServer, app: AppSnapshot) -> str:
     rows += [_ended_row(curve, server.history) for curve in ended]
     if not rows:
         return '<p class="note">There is no process.</p>'
-    return table(_PROCESS_HEADS, rows, about=f"processes of {app.name}")
+    return html.table(_PROCESS_HEADS, rows, about=f"processes of {app.name}")
 
 
 def _process_row(host: HostSnapshot, curve: KnownCurve | None, history: KnownHistory) -> list[str]:
-    memory_now, cpu_now = size(host.rss_bytes), percent(host.cpu)
+    memory_now, cpu_now = html.size(host.rss_bytes), html.percent(host.cpu)
     if curve is not None:
         memory_now += _spark(curve, "memory_bytes", history)
         cpu_now += _spark(curve, "cpu", history)
-    refusal = "" if host.refusal is None else f" <small>{text(host.refusal)}</small>"
+    refusal = "" if host.refusal is None else f" <small>{html.text(host.refusal)}</small>"
     place = "" if host.worker is None else place_of(host.worker, host.pid_on_worker)
     return [
-        text(host.pid) + (f" <small>{text(place)}</small>" if place else ""),
-        state(host.state) + refusal,
-        text(age(time.monotonic() - host.started_at)),
+        html.text(host.pid) + (f" <small>{html.text(place)}</small>" if place else ""),
+        html.state(host.state) + refusal,
+        html.text(age(time.monotonic() - host.started_at)),
         f'<span class="curve">{memory_now}</span>',
         f'<span class="curve">{cpu_now}</span>',
-        text(len(host.sessions)),
-        text(rate(host.messages_per_s)),
-        text("-" if host.threads is None else host.threads),
-        text("-" if host.descriptors is None else host.descriptors),
-        text(size(host.files_bytes)),
+        html.text(len(host.sessions)),
+        html.text(html.rate(host.messages_per_s)),
+        html.text("-" if host.threads is None else host.threads),
+        html.text("-" if host.descriptors is None else host.descriptors),
+        html.text(html.size(host.files_bytes)),
     ]
 
 
 def _ended_row(curve: KnownCurve, history: KnownHistory) -> list[str]:
     return [
-        text(curve.pid),
-        state("ended"),
+        html.text(curve.pid),
+        html.state("ended"),
         "-",
         f'<span class="curve">{_spark(curve, "memory_bytes", history)}</span>',
         f'<span class="curve">{_spark(curve, "cpu", history)}</span>',
@@ -164,7 +153,7 @@ def _ended_row(curve: KnownCurve, history: KnownHistory) -> list[str]:
 
 
 def _spark(curve: KnownCurve, name: str, history: KnownHistory) -> str:
-    text_of = size if name == "memory_bytes" else percent
+    text_of = html.size if name == "memory_bytes" else html.percent
     about = "memory" if name == "memory_bytes" else "CPU"
     return sparkline(history.values(curve, name), f"{about} of process {curve.pid}", text_of)
 
@@ -200,11 +189,11 @@ def running_sessions(seen: Look, server: SeenServer | None, app: AppSnapshot | N
     now = time.monotonic()
     rows = [
         [
-            link(View(one.server, one.app.path).url, one.app.name),
-            text(one.host.pid),
-            text(one.session.session_id),
-            text(one.session.running or "-"),
-            text(age(now - one.since)),
+            html.link(View(one.server, one.app.path).url, one.app.name),
+            html.text(one.host.pid),
+            html.text(one.session.session_id),
+            html.text(one.session.running or "-"),
+            html.text(age(now - one.since)),
         ]
         for one in running[:_SHOWN_RUNNING]
     ]
@@ -212,7 +201,7 @@ def running_sessions(seen: Look, server: SeenServer | None, app: AppSnapshot | N
         body = '<p class="note">Nobody computes.</p>'
     else:
         heads = ("App", "Process", "Session", "Runs", "For")
-        body = table(heads, rows, about="sessions that compute, the longest first")
+        body = html.table(heads, rows, about="sessions that compute, the longest first")
         if len(running) > len(rows):
             body += f'<p class="note">and {len(running) - len(rows)} more</p>'
-    return section("Who computes", body, name="running")
+    return html.section("Who computes", body, name="running")

@@ -10,23 +10,10 @@ from collections.abc import Callable
 import psutil
 
 from mpkernel.amounts import age, calendar
+from mpkernel.dashboard import html
 from mpkernel.dashboard.app_page import app_page, running_sessions
 from mpkernel.dashboard.charts import chart, sparkline
 from mpkernel.dashboard.deaths import deaths
-from mpkernel.dashboard.html import (
-    count_of,
-    duration,
-    facts,
-    link,
-    of_limit,
-    percent,
-    rate,
-    section,
-    size,
-    state,
-    table,
-    text,
-)
 from mpkernel.dashboard.known_history import KnownHistory
 from mpkernel.dashboard.looking import Look, SeenServer
 from mpkernel.dashboard.views import View
@@ -54,7 +41,8 @@ def page(view: View, look: Callable[[], Look]) -> str:
         body = _body(view, look())
     except Exception as error:
         logger.exception("a page of the dashboard could not be made")
-        body = f'<p class="note" role="alert">This page could not be made: {text(repr(error))}</p>'
+        said = html.text(f"This page could not be made: {error!r}")
+        body = f'<p class="note" role="alert">{said}</p>'
     return f'<div class="mpk">{_path_to(view)}{body}</div>'
 
 
@@ -75,16 +63,16 @@ def _path_to(view: View) -> str:
     if not view.server:
         return "<h1>mpkernel dashboard</h1>"
     title = f"server {view.server}"
-    steps = [link(View().url, "all servers")]
+    steps = [html.link(View().url, "all servers")]
     if view.app:
-        steps.append(link(View(view.server).url, title))
+        steps.append(html.link(View(view.server).url, title))
         title = os.path.basename(view.app)
     above = " &rsaquo; ".join(steps)
-    return f'<nav aria-label="pages above this one">{above}</nav><h1>{text(title)}</h1>'
+    return f'<nav aria-label="pages above this one">{above}</nav><h1>{html.text(title)}</h1>'
 
 
 def _gone(what: str) -> str:
-    return f'<p class="note" role="status">{text(what)}</p>'
+    return f'<p class="note" role="status">{html.text(what)}</p>'
 
 
 def _all_servers(seen: Look) -> str:
@@ -109,35 +97,37 @@ def _server_page(view: View, server: SeenServer, seen: Look) -> str:
 def _server(server: SeenServer, seen: Look, *, is_alone: bool) -> str:
     snapshot = server.published.snapshot
     pid, name = snapshot.pid, f"server {snapshot.pid}"
-    title = text(name) if is_alone else link(View(pid).url, name)
-    body = facts(_facts(server, seen))
+    title = html.text(name) if is_alone else html.link(View(pid).url, name)
+    body = html.facts(_facts(server, seen))
     if is_alone:
         body += _charts(server.history)
     body += _apps(server)
-    return section(f"{title} <small>{text(snapshot.program)}</small>", body, name=f"server-{pid}")
+    return html.section(
+        f"{title} <small>{html.text(snapshot.program)}</small>", body, name=f"server-{pid}"
+    )
 
 
 def _facts(server: SeenServer, seen: Look) -> list[tuple[str, str]]:
     snapshot, pool = server.published.snapshot, server.published.snapshot.pool
     hosts = [host for app in pool.apps for host in app.hosts]
     known = [
-        ("state", state(_state_of(server))),
-        ("up", text(age(time.monotonic() - snapshot.started_at))),
-        ("sessions", text(sum(len(host.sessions) for host in hosts))),
-        ("memory of apps", text(size(sum(host.rss_bytes or 0 for host in hosts)))),
-        ("memory of the server", text(size(_memory_of(server)))),
-        ("CPU of apps", text(percent(sum(host.cpu or 0.0 for host in hosts)))),
-        ("processes", text(len(hosts))),
-        ("standby", of_limit(str(len(pool.standby)), str(pool.standby_wanted))),
+        ("state", html.state(_state_of(server))),
+        ("up", html.text(age(time.monotonic() - snapshot.started_at))),
+        ("sessions", html.text(sum(len(host.sessions) for host in hosts))),
+        ("memory of apps", html.text(html.size(sum(host.rss_bytes or 0 for host in hosts)))),
+        ("memory of the server", html.text(html.size(_memory_of(server)))),
+        ("CPU of apps", html.text(html.percent(sum(host.cpu or 0.0 for host in hosts)))),
+        ("processes", html.text(len(hosts))),
+        ("standby", html.of_limit(str(len(pool.standby)), str(pool.standby_wanted))),
         (
             "files",
-            f"{text(pool.files)}, "
-            + of_limit(
-                size(pool.files_bytes),
-                None if pool.files_limit_bytes is None else size(pool.files_limit_bytes),
+            f"{html.text(pool.files)}, "
+            + html.of_limit(
+                html.size(pool.files_bytes),
+                None if pool.files_limit_bytes is None else html.size(pool.files_limit_bytes),
             ),
         ),
-        ("versions", text(f"mpkernel {snapshot.version}, Python {snapshot.python}")),
+        ("versions", html.text(f"mpkernel {snapshot.version}, Python {snapshot.python}")),
     ]
     if pool.one_of is not None:
         others = [
@@ -145,10 +135,10 @@ def _facts(server: SeenServer, seen: Look) -> list[tuple[str, str]]:
             for one in seen.servers
             if one.published.snapshot.pool.one_of == pool.one_of
         ]
-        links = ", ".join(link(View(pid).url, str(pid)) for pid in others)
+        links = ", ".join(html.link(View(pid).url, str(pid)) for pid in others)
         known.append(("one server with", links))
     if not snapshot.has_control:
-        known.append(("orders", text("takes none, and keeps no curves")))
+        known.append(("orders", html.text("takes none, and keeps no curves")))
     return known
 
 
@@ -176,10 +166,10 @@ def _charts(history: KnownHistory) -> str:
         + "".join(
             chart(title, history.values(curve, name), text_of, deaths=dead)
             for title, name, text_of in (
-                ("memory of apps", "memory_bytes", size),
-                ("CPU of apps", "cpu", percent),
-                ("sessions", "sessions", count_of),
-                ("messages from apps", "messages_per_s", rate),
+                ("memory of apps", "memory_bytes", html.size),
+                ("CPU of apps", "cpu", html.percent),
+                ("sessions", "sessions", html.count_of),
+                ("messages from apps", "messages_per_s", html.rate),
             )
         )
         + "</div>"
@@ -192,37 +182,38 @@ def _apps(server: SeenServer) -> str:
         return '<p class="note">No app was opened yet.</p>'
     pid = server.published.snapshot.pid
     rows = [_app_row(pid, app, server.history) for app in sorted(apps, key=_trouble)]
-    return table(_APP_HEADS, rows, about=f"apps of server {pid}")
+    return html.table(_APP_HEADS, rows, about=f"apps of server {pid}")
 
 
 def _app_row(pid: int, app: AppSnapshot, history: KnownHistory) -> list[str]:
     hosts = app.hosts
     sessions = [one for host in hosts for one in host.sessions]
     curve = history.curve(app.path)
-    memory_now = size(sum(host.rss_bytes or 0 for host in hosts))
-    cpu_now = percent(sum(host.cpu or 0.0 for host in hosts))
-    messages = rate(sum(host.messages_per_s for host in hosts))
+    memory_now = html.size(sum(host.rss_bytes or 0 for host in hosts))
+    cpu_now = html.percent(sum(host.cpu or 0.0 for host in hosts))
+    messages = html.rate(sum(host.messages_per_s for host in hosts))
     ping = "-"
     if curve is not None:
         memory_now += sparkline(
-            history.values(curve, "memory_bytes"), f"memory of {app.name}", size
+            history.values(curve, "memory_bytes"), f"memory of {app.name}", html.size
         )
-        cpu_now += sparkline(history.values(curve, "cpu"), f"CPU of {app.name}", percent)
+        cpu_now += sparkline(history.values(curve, "cpu"), f"CPU of {app.name}", html.percent)
         pings = [value for value in history.values(curve, "ping_s")[-12:] if value >= 0]
-        ping = duration(pings[-1]) if pings else "-"
+        ping = html.duration(pings[-1]) if pings else "-"
     limits = app.limits
     waiting = f", {app.waiting} wait" if app.waiting else ""
-    died = f"{app.deaths} <small>{text(app.last_reason or '')}</small>"
+    name = html.link(View(pid, app.path).url, app.name)
+    died = f"{app.deaths} <small>{html.text(app.last_reason or '')}</small>"
     return [
-        f'<span title="{text(app.path)}">{link(View(pid, app.path).url, app.name)}</span>',
-        state(_app_state(app, hosts)),
+        f'<span title="{html.text(app.path)}">{name}</span>',
+        html.state(_app_state(app, hosts)),
         f'<span class="curve">{memory_now}</span>',
         f'<span class="curve">{cpu_now}</span>',
-        of_limit(f"{len(sessions)}{waiting}", _text_of(limits.sessions_max)),
-        text(sum(one.is_running for one in sessions)),
-        text(messages),
-        text(ping),
-        of_limit(str(len(hosts)), _text_of(limits.processes_max)),
+        html.of_limit(f"{len(sessions)}{waiting}", _text_of(limits.sessions_max)),
+        html.text(sum(one.is_running for one in sessions)),
+        html.text(messages),
+        html.text(ping),
+        html.of_limit(str(len(hosts)), _text_of(limits.processes_max)),
         died if app.deaths else "0",
     ]
 
@@ -244,12 +235,12 @@ def _trouble(app: AppSnapshot) -> tuple[bool, bool, str]:
 def _environments(pool: PoolSnapshot) -> str:
     rows = [
         [
-            text(app.name),
-            text(host.pid),
-            text(host.environment or host.python or "-"),
-            text("is being made" if host.is_preparing else "in use"),
-            text(host.confine),
-            text(host.launch_wrapper or "-"),
+            html.text(app.name),
+            html.text(host.pid),
+            html.text(host.environment or host.python or "-"),
+            html.text("is being made" if host.is_preparing else "in use"),
+            html.text(host.confine),
+            html.text(host.launch_wrapper or "-"),
         ]
         for app in pool.apps
         for host in app.hosts
@@ -258,7 +249,7 @@ def _environments(pool: PoolSnapshot) -> str:
     if not rows:
         return ""
     heads = ("App", "Process", "Environment or Python", "State", "Confined", "Wrapper")
-    return section("Sandboxes", table(heads, rows, about="sandboxes"), name="sandboxes")
+    return html.section("Sandboxes", html.table(heads, rows, about="sandboxes"), name="sandboxes")
 
 
 def _orders(servers: list[SeenServer]) -> str:
@@ -268,12 +259,14 @@ def _orders(servers: list[SeenServer]) -> str:
     rows = [
         [
             calendar(order.at).rpartition(" ")[2],
-            text(pid),
-            text(order.who),
-            text(order.what),
-            text(order.says if order.done else f"refused: {order.says}"),
+            html.text(pid),
+            html.text(order.who),
+            html.text(order.what),
+            html.text(order.says if order.done else f"refused: {order.says}"),
         ]
         for order, pid in sorted(given, key=lambda one: -one[0].at)[:20]
     ]
     heads = ("Time", "Server", "Who", "Order", "What became of it")
-    return section("Orders", table(heads, rows, about="orders, the latest first"), name="orders")
+    return html.section(
+        "Orders", html.table(heads, rows, about="orders, the latest first"), name="orders"
+    )
