@@ -56,6 +56,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def folders_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The folder of all `tmp_path`s is made before the first test. A test that has temporary files
+    go elsewhere, into a folder that it removes, would otherwise have it made there."""
+    tmp_path_factory.getbasetemp()
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     item.stash[_BEFORE] = (frozenset(_our_children()), frozenset(_blocks()))

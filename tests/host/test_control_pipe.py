@@ -8,10 +8,10 @@ import os
 import queue
 import select
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from waiting import until
 
 from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.wire.frames import Channel, Frame, Message, encode_header
@@ -19,13 +19,6 @@ from mpkernel.wire.frames import Channel, Frame, Message, encode_header
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux has epoll")
 
 MANY = 50
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 class Reading:

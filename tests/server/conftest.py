@@ -36,6 +36,21 @@ def settings() -> Settings:
 
 
 @pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """An app without code, in a folder of its own; a module may override it."""
+    path = tmp_path / "app.py"
+    path.write_text("")
+    return path
+
+
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of the test's own for environments, reports of crashes and stored sessions."""
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+@pytest.fixture
 async def pool(settings: Settings) -> AsyncIterator[HostPool]:
     before = pipes_and_threads()
     async with HostPool(settings) as pool:

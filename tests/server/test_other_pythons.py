@@ -19,9 +19,12 @@ import pytest
 from pythons import OTHERS, OWN, make_environment, name_of
 from sandboxes.wheels import write_app
 from server.conversing_server import ABOUT, restarted, said
+from server.processes import has_ended
 
 from mpkernel import HostPool, KernelSpec, PythonClient, Settings
 from mpkernel.errors import HostStartError, SettingsError, UnfitPython
+
+pytestmark = pytest.mark.usefixtures("own_folders")
 
 SERVER = Path(__file__).with_name("conversing_server.py")
 ROOT = Path(__file__).parents[2]
@@ -46,19 +49,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> str:
     return python
 
 
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Path:
-    path = tmp_path / "app.py"
-    path.write_text("")
-    return path
-
-
 def script(path: Path, *lines: str) -> str:
     """A program of the shell; its path."""
     path.write_text("\n".join(("#!/bin/sh", *lines)) + "\n")
@@ -79,10 +69,6 @@ async def refused(app: Path, python: str, *requirements: str) -> UnfitPython:
             with pytest.raises(UnfitPython) as caught:
                 await pool.open_session(app, kernel=kernel)
     return caught.value
-
-
-def has_ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("server", [OWN, *OTHERS], ids=name_of)

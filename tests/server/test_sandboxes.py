@@ -13,6 +13,7 @@ import psutil
 import pytest
 from sandboxes.programs import Halted, replaced_uv
 from sandboxes.wheels import write_app, write_c_wheel, write_installed, write_wheel
+from server.processes import has_ended
 
 from mpkernel import Console, Done, Failure, HostPool, PythonClient, Restarted, Settings
 from mpkernel.confinement import landlock
@@ -60,10 +61,6 @@ async def shown_of(pool: HostPool) -> HostSnapshot:
     """What operators see of the process of the app that was opened first."""
     snapshot = await snapshot_of(pool, Rates())
     return snapshot.apps[0].hosts[0]
-
-
-def has_ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def app_of(folder: Path, version: str) -> str:

@@ -19,6 +19,7 @@ import pytest
 from pythons import OWN, make_environment
 from server.conversing_server import interrupted, said, told
 from server.obedient import FILES, bytes_of, obeying_in
+from server.processes import has_ended
 
 from mpkernel import HostPool, PythonClient, Restarted, Settings
 from mpkernel.errors import HostStartError, MPKernelError, SettingsError, UnfitPython
@@ -26,6 +27,8 @@ from mpkernel.server.operations.crashes import kept_reports, read_report
 from mpkernel.server.operations.observing import Rates, snapshot_of
 from shm import sweep
 from shm.names import tag_of
+
+pytestmark = pytest.mark.usefixtures("own_folders")
 
 ROOT = Path(__file__).resolve().parents[2]
 BWRAP = (
@@ -47,19 +50,6 @@ WRAPPERS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Path:
-    path = tmp_path / "app.py"
-    path.write_text("")
-    return path
-
-
 def seeing(app: Path, wrapper: str) -> str:
     """The wrapper, with the app's folder where it has an empty `/tmp`."""
     return f"{wrapper} --ro-bind {app.parent} {app.parent}" if "bwrap" in wrapper else wrapper
@@ -68,10 +58,6 @@ def seeing(app: Path, wrapper: str) -> str:
 async def restarted(client: PythonClient) -> None:
     while not isinstance(await client.next(), Restarted):
         pass
-
-
-def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -103,7 +89,7 @@ async def test_a_host_behind_a_wrapper_works_in_full(app: Path, wrapper: str) ->
         await said(client, "x = 5")
         client.execute("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", cell="crash")
         await restarted(client)
-        while not all(map(is_gone, started)):
+        while not all(map(has_ended, started)):
             await asyncio.sleep(0.02)  # they were killed
         death = pool.apps[0].last_death
         assert death is not None
@@ -176,7 +162,7 @@ async def test_a_host_behind_a_wrapper_ends_with_its_server(
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.wait(10)
-        assert is_gone(process)
+        assert has_ended(process)
     sweep()  # as the next server does: this one could not remove the folder of the process
 
 
