@@ -130,9 +130,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             more of it is in use, the less of its own window each session may use. Default 64 MiB.
         backlog_bytes: per process, how many bytes the server keeps that the process has not read
             yet. When there are more, a send is refused. Default 64 MiB.
-        sse_stall_timeout_s: how long a page of marimo's that is connected by server-sent events
-            (not by a WebSocket) may take nothing of what is sent to it, before its connection ends.
-            It may connect again. Default 60; None: for ever.
+        sse_stall_timeout_s: for how long a page of marimo's that is connected by server-sent events
+            (not by a WebSocket) may read nothing of what is sent to it. Then its connection ends,
+            and it may connect again. Default 60; None: for ever.
         max_frame_bytes: the size of the largest message. Default 256 MiB; marimo's servers have
             1 GiB.
         relay_console: whether what a process writes to its descriptors 1 and 2 is written to the
@@ -147,7 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             Default None: no bound.
         recycled_files_bytes: per process, how much freed shared memory is kept to be used again.
             Default 64 MiB.
-        recycled_files_age_s: how long it is kept. Default 30.
+        recycled_files_age_s: how long freed shared memory is kept. Default 30.
         restart_limit: after how many deaths within `restart_window_s` a process is still started
             again. After one more, it is not started for `restart_cool_down_s`. Deaths are counted
             for each of the app's processes on its own. Default 5.
@@ -163,15 +163,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         journal_files_bytes: per session, how much of uploaded files and other long texts is kept
             to bring it back, beside `journal_bytes`, in shared memory or in temporary files.
             Default 1 GiB; 0: none.
-        session_store: whether what brings sessions back is also kept on the disk, so that a session
-            comes back after the end of the server. Default False; marimo's servers have True.
-        session_store_directory: the directory for that. No other user may have access to it.
+        session_store: whether sessions are also stored on the disk, so that they come back after
+            the end of the server. Default False; marimo's servers have True.
+        session_store_directory: where they are stored. No other user may have access to it.
             Servers that share it take over the sessions of those among them that have ended.
             Default None: `$XDG_STATE_HOME/mpkernel/sessions`, which is
             `~/.local/state/mpkernel/sessions` where that variable is not set.
-        session_store_delay_s: how long after a change a session is written there. Default 0.1; 0:
-            what is sent to a kernel is on the disk before `send` returns, so that `send` waits for
-            the disk.
+        session_store_delay_s: how long after a change a session is written to the disk. Default
+            0.1. With 0, `send` waits until what it sends is on the disk.
         session_store_scope: who gets the values of a stored session back, in a server of marimo's:
             "reconnect" (default): the page that was open, when it connects again; "browser": a page
             that is opened anew in the same browser, too. Other servers do not use it.
@@ -181,18 +180,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             removed. Default 10,000.
         session_store_bytes: how many bytes they may have together. If they have more, the oldest
             are removed. Default 1 GiB.
-        watch_interval_s: how often the server looks at what processes use; at a process that has
-            computed nothing lately and has no bound on its memory, four times less often. Default
-            1; None: it never looks, and the settings from `memory_soft_bytes` to `max_age_s` have
-            no effect.
+        watch_interval_s: the server measures in this interval what each process uses. A process
+            that has computed nothing lately, and has no bound on its memory, is measured a quarter
+            as often. Default 1; None: nothing is measured, and the settings from
+            `memory_soft_bytes` to `max_age_s` have no effect.
         memory_soft_bytes: resident memory of a process and of all that it started, summed (memory
             that forked processes share counts once for each). Over it, the process gets no new
             sessions until it uses a tenth less than this. Default None: no bound.
         memory_hard_bytes: resident memory, summed in the same way. Over it, the process is ended
             and started again, and its sessions come back. Default None: no bound.
-        ping_interval_s: how often a process is asked whether it still answers; one that has
-            computed nothing lately and has no bound on its memory, four times less often. Default
-            5.
+        ping_interval_s: in this interval each process is asked whether it still answers. A process
+            that has computed nothing lately, and has no bound on its memory, is asked a quarter as
+            often. Default 5.
         ping_timeout_s: a process that has not answered for this long, and has computed nothing
             meanwhile, is ended and started again. So is one that a debugger has stopped: use None
             while you debug. Default 60; None: no process is asked.
@@ -202,39 +201,43 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             None: no bound.
         max_age_s: a process that has run for longer is replaced in the same way. Default None: no
             bound.
-        standby: how many processes, with their imports done, wait for the next app that starts or
-            restarts. Default 0; marimo's servers have 1.
+        standby: how many processes wait, with their imports done, until an app starts or restarts
+            and takes one of them. Default 0; marimo's servers have 1.
         standby_imports: the modules that these processes import beforehand: modules of installed
             libraries that most apps import anyway. Default: none; marimo's servers import those of
             marimo.
         snapshot: whether the server keeps a snapshot of itself, which `mpkernel status` and
             `mpkernel top` show. Default False; marimo's servers have True.
-        control: whether `mpkernel restart`, `drain` and `stop` reach the server, for its own user.
-            Needs `snapshot`. Default False; marimo's servers have True.
-        crash_reports: how many reports of deaths of processes are kept, of all servers of the user
-            together. Default 0: none is written; marimo's servers keep 100.
+        control: whether the server takes orders from `mpkernel restart`, `drain` and `stop`, when
+            its own user runs these commands. It needs `snapshot`. Default False; marimo's servers
+            have True.
+        crash_reports: when a process dies, a report is written. So many of them are kept, counted
+            over all servers of the user. Default 0: none is written; marimo's servers keep 100.
         sandbox: whether an app whose file has a header that names its packages (PEP 723) runs in an
             environment of its own, which uv makes; see `docs/sandboxes.md`. Default False: all apps
             use the server's packages.
         python: another Python for processes: the path of its program, or of the folder of a virtual
             environment. It may be any Python from 3.11 on, and needs msgspec; for marimo's
             notebooks, also the server's version of marimo. An app that runs in an environment of
-            its own (`sandbox`) uses the Python of that. Default None: the server's Python.
+            its own (`sandbox`) uses the Python of that environment. Default None: the server's
+            Python.
         launch_wrapper: a command that starts the Python of a process, with its words as for a
             shell: "nice -n 10", or one that gives the process namespaces of its own, as "bwrap …"
-            does. It must become the Python, or start it and wait for it. A standby has that of the
-            pool. Default None: the server starts the Python itself.
+            does. The command must replace itself by the Python (`exec`), or start it and wait for
+            it. Standby processes are started with the command of the pool, not with that of an app.
+            Default None: the server starts the Python itself.
         env_allow: which of the server's environment variables a process gets, as globs of their
-            names. Some it always gets: see `server.launching.environments`. Default None: all.
+            names. A few are always given: see `server.launching.environments`. Default None: all.
         env_deny: which of the server's environment variables a process does not get, also where
             `env_allow` matches. Default: none.
         confine: how far apps need not be trusted: "off" (default), "files" or "strict". With
             "files", an app's process, and all that it starts, reads only Python, its environment's
             packages, the system's libraries and the app's folder, and writes only to temporary
-            folders of its own; it sends no signal to other processes, reads nothing of them, and
-            connects to no socket of this machine that is not TCP's or UDP's. With "strict", there
-            is also no network but for `confine_connect`, and there are bounds on threads and
-            processes, on the size of files and on memory. Linux only; see `docs/security.md`.
+            folders of its own. It cannot send signals to other processes, read anything of them, or
+            connect to sockets of this machine other than TCP's and UDP's. With "strict", it also
+            cannot use the network, except for the ports in `confine_connect`, and its threads and
+            processes, the size of its files and its memory are limited. Linux only; see
+            `docs/security.md`.
         confine_read: files and folders that a confined app may read beside these. "~" is the
             server's home. Default: none.
         confine_write: files and folders that a confined app may read and change beside these.

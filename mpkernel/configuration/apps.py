@@ -20,10 +20,11 @@ class AppRule(NamedTuple):
 
     Attributes:
         path: a glob: "*", "?" and "[…]" stand for parts of one name, "**" for any number of
-            folders. If it is not absolute, it is relative to the current directory. It is compared
-            with an app's path as that is written, and with the symbolic links in that followed.
-        changes: the values of these apps, by the names of the settings. The settings that
-            `settings.POOL_WIDE` names belong to the whole pool and cannot be changed here.
+            folders. If it is not absolute, it is relative to the current directory. It matches an
+            app if it matches the app's path as it is written, or the path to which the symbolic
+            links in it lead.
+        changes: the values that these apps have, by the names of the settings. The settings in
+            `settings.POOL_WIDE` belong to the whole pool and cannot be changed here.
     """
 
     path: str
