@@ -14,6 +14,8 @@ comes for `silence_s` is lost, as it is when the connection breaks.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import os
 import socket
 import sys
@@ -34,11 +36,16 @@ from mpkernel.errors import ProtocolError
 
 __all__ = ["Connection", "Sink", "Source"]
 
+logger = logging.getLogger(__name__)
+
 _FULL_BYTES = 128 * 1024
 """With so much kept that the connection does not take, sources wait."""
 _UNSENT_BYTES = 128 * 1024
 _PAY_EVERY = 8  # credit is paid for an eighth of a window at once, or when all is taken
-_MOST_NEWS_BYTES = 64 * 1024 * 1024
+_MOST_KEPT = 64 * 1024
+"""With so many parts kept that the connection does not take, it is ended. What comes from sources
+is far less: it is bounded by their windows."""
+_MOST_IN_ONE_CALL = 64
 _BEATS = 4
 """How often, in the time after which silence means loss, an end looks whether it has sent and heard
 something."""
@@ -51,7 +58,7 @@ class Connection:
     Args:
         sock: the connection. It belongs to this object from now on.
         loop: the running loop.
-        silence_s: after so many seconds in which nothing came, the peer is lost. It may be set.
+        silence_s: after so many seconds in which nothing came, the peer is lost.
         on_news: called with the bytes of each message.
         on_file_bytes: called with bytes on the lane of files, to be used at once.
         on_lost: called once, with the reason, when the connection is at its end. All that came
@@ -71,7 +78,7 @@ class Connection:
         self._sock = sock
         self._fd = sock.fileno()
         self._loop = loop
-        self.silence_s = silence_s
+        self._silence_s = silence_s
         self._on_news = on_news
         self._on_lost = on_lost
         self._on_file_bytes = on_file_bytes
@@ -89,12 +96,26 @@ class Connection:
         sock.setblocking(False)
         _tune(sock)
         loop.add_reader(self._fd, self._on_readable)
-        self._timer = loop.call_later(silence_s / _BEATS, self._beat)
+        self._beat_later()
 
     @property
     def is_closed(self) -> bool:
         """Whether it has ended, or was closed."""
         return self._is_closed
+
+    @property
+    def silence_s(self) -> float:
+        """After so many seconds in which nothing came, the peer is lost. It may be set: what was
+        agreed upon with the peer counts from then on."""
+        return self._silence_s
+
+    @silence_s.setter
+    def silence_s(self, silence_s: float) -> None:
+        self._silence_s = silence_s
+        self._silent_beats = 0
+        if not self._is_closed:
+            self._timer.cancel()
+            self._beat_later()
 
     @property
     def is_full(self) -> bool:
@@ -142,9 +163,6 @@ class Connection:
     def tell(self, news: DownNews | UpNews) -> None:
         """Send a message."""
         data = encode_news(news)
-        if self._kept_bytes > _MOST_NEWS_BYTES:
-            self._end("it takes nothing")
-            return
         self.put(Lane.NEWS, PartKind.DATA, len(data), data)
 
     def put(self, lane: Lane, kind: PartKind, number: int, data: bytes = b"") -> None:
@@ -165,6 +183,9 @@ class Connection:
                 return
         else:
             written = 0
+        if len(self._kept) >= _MOST_KEPT:
+            self._end_soon("it takes nothing of what it is sent")
+            return
         rest = memoryview(head + data)[written:]
         self._kept.append(rest)
         self._kept_bytes += len(rest)
@@ -219,31 +240,37 @@ class Connection:
                     return
         except ProtocolError as error:
             self._end(str(error))
+        except Exception as error:
+            # Else the loop would log it, and go on with a connection of which a part is lost.
+            logger.exception("what came over a connection could not be handled")
+            self._end(f"what it sent could not be handled: {error!r}")
 
     def _take(self, part: Part) -> None:
         match part.kind:
             case PartKind.PAID:
                 source = self._sources.get(part.lane)
-                if source is not None:
-                    source.paid(part.paid)
+                if source is None:
+                    raise ProtocolError(f"nothing was sent on the lane {part.lane.name}")
+                source.paid(part.paid)
             case PartKind.END:
-                sink = self._sinks.get(part.lane)
-                if sink is not None:
-                    sink.ended()
+                self._sink(part.lane).ended()
             case PartKind.DATA if part.lane is Lane.NEWS:
                 self._on_news(part.data)
             case PartKind.DATA if part.lane is Lane.FILES and self._on_file_bytes is not None:
                 self._on_file_bytes(part.data)
             case _:
-                sink = self._sinks.get(part.lane)
-                if sink is None:
-                    raise ProtocolError(f"nothing is taken on the lane {part.lane.name}")
-                sink.write(part.data)
+                self._sink(part.lane).write(part.data)
+
+    def _sink(self, lane: Lane) -> Sink:
+        sink = self._sinks.get(lane)
+        if sink is None:
+            raise ProtocolError(f"nothing is taken on the lane {lane.name}")
+        return sink
 
     def _on_writable(self) -> None:
         while self._kept:
             try:
-                written = self._sock.sendmsg(list(self._kept)[:64])
+                written = self._sock.sendmsg(list(itertools.islice(self._kept, _MOST_IN_ONE_CALL)))
             except BlockingIOError:
                 return
             except OSError as error:
@@ -268,9 +295,12 @@ class Connection:
         self._silent_beats = 0 if self._has_heard else self._silent_beats + 1
         self._has_sent = self._has_heard = False
         if self._silent_beats > _BEATS:
-            self._end(f"nothing came from it for {self.silence_s:g} s")
+            self._end(f"nothing came from it for {self._silence_s:g} s")
         if not self._is_closed:
-            self._timer = self._loop.call_later(self.silence_s / _BEATS, self._beat)
+            self._beat_later()
+
+    def _beat_later(self) -> None:
+        self._timer = self._loop.call_later(self._silence_s / _BEATS, self._beat)
 
     def _end_soon(self, why: str) -> None:
         """The same, not within the call of somebody who sends."""

@@ -61,6 +61,8 @@ _MOST_PID = 2**22
 _numbers = itertools.count(_MOST_PID + 1)
 _FAREWELL_S = 10.0
 _CONSOLE = (Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
+_FIRST_WORD_WITHIN_S = 30.0
+"""How long an outpost may take to say its first word: it is a process that must start."""
 
 
 class FarProcess:
@@ -118,6 +120,7 @@ class FarProcess:
         self._usage: Usage | None = None
         self._lock = threading.Lock()  # guards those below
         self._status: ExitStatus | None = None
+        self._was_answered = False  # the outpost has said whether it has launched a host
         self._was_cut = False  # it was ended here, without a word of its outpost
         self._is_lost = False  # nothing more comes from the outpost
         self._is_over = False  # nor lies in the sinks
@@ -189,7 +192,7 @@ class FarProcess:
         self._connection = Connection(
             news,
             self.loop,
-            silence_s=self._silence_s,
+            silence_s=max(self._silence_s, _FIRST_WORD_WITHIN_S),
             on_news=self._on_news,
             on_file_bytes=self._requests.arrived,
             on_lost=self._on_lost,
@@ -274,11 +277,13 @@ class FarProcess:
         match news:
             case Alive():
                 return
-            case Launched() if self.far_pid is None:
+            case Launched() if not self._was_answered:
+                self._was_answered = True
                 self._launched(news.pid)
-            case NotLaunched() if self.far_pid is None:
+            case NotLaunched() if not self._was_answered:
+                self._was_answered = True
                 self.refused(HostStartError(news.what, remedy=news.remedy))
-            case Used():
+            case Used() if self.far_pid is not None:
                 self._usage = Usage(
                     rss_bytes=news.rss_bytes,
                     cpu_s=news.cpu_s,
@@ -300,7 +305,11 @@ class FarProcess:
 
     def _launched(self, pid: int) -> None:
         assert self._pipes is not None
+        assert self._connection is not None
         self.far_pid = pid
+        self._connection.silence_s = self._silence_s
+        if self._closed:  # meanwhile; the outpost notices that the connection is cut
+            return
         logger.info(
             "host launched pid_on_worker=%d",
             pid,

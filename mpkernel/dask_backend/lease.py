@@ -50,7 +50,7 @@ ROLES = ("news", "control", "stream")
 """What the connections of a host are for: `connection`, and its two Pipes."""
 
 _CLAIMED_WITHIN_S = 30.0
-_SILENCE_S = 30.0
+_SILENCE_S = 15.0
 _KILLED_WITHIN_S = 5.0
 _OUTPOST = "mpkernel.dask_backend.outpost:main"
 
@@ -172,12 +172,20 @@ class _Lease:
         """Wait for the outpost's end. If it stops saying that it lives, end it."""
         if self._child is None:
             return
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_SILENCE_S) as limit:
-                while await loop.sock_recv(self._ours, 64):
-                    limit.reschedule(loop.time() + _SILENCE_S)
-        except (TimeoutError, ConnectionError):
+        silences = 0
+        while silences < 2:  # one is there, too, when this worker itself was stopped for a while
+            try:
+                async with asyncio.timeout(_SILENCE_S):
+                    said = await asyncio.get_running_loop().sock_recv(self._ours, 4096)
+            except TimeoutError:
+                silences += 1
+            except ConnectionError:
+                break
+            else:
+                if not said:
+                    break
+                silences = 0
+        else:
             logger.warning("outpost %d does not say that it lives, and is killed", self._child.pid)
         self._child.kill()
         child = self._child

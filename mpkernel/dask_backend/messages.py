@@ -137,6 +137,10 @@ _down = msgspec.msgpack.Decoder(DownNews)
 _up = msgspec.msgpack.Decoder(UpNews)
 _encoder = msgspec.msgpack.Encoder()
 
+_NOT_UNDERSTOOD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises: the second where a text is no UTF-8, the third where lists lie in lists
+too deep."""
+
 
 def encode_news(news: DownNews | UpNews) -> bytes:
     """A message as bytes."""
@@ -151,7 +155,7 @@ def decode_down_news(data: memoryview) -> DownNews:
     """
     try:
         news: DownNews = _down.decode(data)
-    except msgspec.DecodeError as error:
+    except _NOT_UNDERSTOOD as error:
         raise _not_understood(error) from error
     return news
 
@@ -164,10 +168,10 @@ def decode_up_news(data: memoryview) -> UpNews:
     """
     try:
         news: UpNews = _up.decode(data)
-    except msgspec.DecodeError as error:
+    except _NOT_UNDERSTOOD as error:
         raise _not_understood(error) from error
     return news
 
 
-def _not_understood(error: msgspec.DecodeError) -> ProtocolError:
+def _not_understood(error: Exception) -> ProtocolError:
     return ProtocolError(f"a message cannot be understood: {error}")

@@ -162,6 +162,8 @@ class _Outpost:
         """Tell the worker that this process is neither stopped nor blocked."""
         try:
             self._worker.send(_ALIVE)
+        except BlockingIOError:  # the worker is stopped, and will find much to read
+            pass
         except OSError:  # it has ended
             return
         self._loop.call_later(_ALIVE_EVERY_S, self._say_alive)
@@ -192,6 +194,8 @@ class _Outpost:
             case EndHost():
                 if self._process is not None:
                     self._process.kill()
+            case ReadFile() if self._process is None:
+                raise ProtocolError("a file is asked for before there is a host")
             case ReadFile():
                 self._requests.append(news)
                 if self._reading is None:
@@ -210,8 +214,10 @@ class _Outpost:
                 )
             process = self._launcher.launch(order.name, env=order.env)
         except HostStartError as error:
-            self._connection.tell(NotLaunched(error.what, error.remedy or ""))
-            self._over.set()
+            self._refuse(error.what, error.remedy)
+            return
+        except ValueError as error:  # of a variable that no process can have
+            self._refuse(f"{order.name} cannot be launched: {error}", "look at KernelSpec.env")
             return
         self._process = process
         self._connection.tell(Launched(process.pid))
@@ -224,6 +230,10 @@ class _Outpost:
         self._death_watch = DeathWatch(process, self._loop, self._on_death)
         if order.sample_s is not None:
             self._sampling = asyncio.create_task(self._sample(process.pid, order.sample_s))
+
+    def _refuse(self, what: str, remedy: str) -> None:
+        self._connection.tell(NotLaunched(what, remedy))
+        self._over.set()
 
     def _on_death(self) -> None:
         self._has_died = True
@@ -262,7 +272,7 @@ class _Outpost:
             error: str | None = None
             try:
                 await self._read_file(request)
-            except (ShmError, OSError) as failure:
+            except (ShmError, OSError, ValueError) as failure:  # the last: a name that cannot be
                 error = str(failure)
             self._connection.tell(FileRead(request.number, error))
         self._reading = None
