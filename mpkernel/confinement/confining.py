@@ -95,7 +95,7 @@ def confine(confinement: Confinement) -> str:
     try:
         move_in(confinement.home)
         before = permitted_capabilities()
-        own = take_own_memory(confinement.files)
+        own = take_own_memory(next(iter(confinement.files), None))
         if own.mounts:
             own_memory = [SHARED_MEMORY] if own.memory else []
             keep_writable([*confinement.writable, *own_memory])

@@ -208,7 +208,7 @@ class Dispatcher:
             max_frame_bytes=setup.max_frame_bytes,
             on_lost=leave_at_once,
         )
-        self._files = HostFiles(self._writer, setup.files, setup.files_folder)
+        self._files = HostFiles(self._writer, setup.files, setup.files_folders)
         at_leave(self._files.close)
         self._kernels = Kernels(
             setup.app,

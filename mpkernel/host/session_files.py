@@ -12,7 +12,7 @@ Nobody waits for an answer. An announcement is sent with the next output, in fro
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mpkernel.host.streams import StreamWriter
@@ -33,15 +33,15 @@ class HostFiles:
     Args:
         writer: the stream Pipe.
         settings: how they are kept.
-        folder: the only folder where they may be kept, if the host is confined.
+        folders: the only folders where they may be kept, if the host is confined.
     """
 
     def __init__(
-        self, writer: StreamWriter, settings: FileStorage, folder: str | None = None
+        self, writer: StreamWriter, settings: FileStorage, folders: Sequence[str] = ()
     ) -> None:
         self._writer = writer
         self._settings = settings
-        self._folder = folder
+        self._folders = folders
         self._lock = threading.Lock()  # guards the storage's making
         self._announced: HostStorage | None = None
         self._private: RegisteredStorage | None = None
@@ -61,7 +61,7 @@ class HostFiles:
 
             with self._lock:
                 if self._announced is None:
-                    self._announced = HostStorage(self._writer, self._settings, self._folder)
+                    self._announced = HostStorage(self._writer, self._settings, self._folders)
         return self._announced
 
     def freed(self, keys: Iterable[str]) -> None:

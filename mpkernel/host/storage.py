@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mpkernel.host.streams import StreamWriter
 from mpkernel.wire.messages import FileRemoved, FileStorage, FileStored, ShortOfMemory
@@ -34,11 +34,12 @@ class HostStorage(RegisteredStorage):
     Args:
         writer: the stream Pipe.
         settings: where files are kept, and how many.
-        folder: the only folder where they may be kept, if the host is confined.
+        folders: the only folders where they may be kept, if the host is confined; one after
+            another, as the ones before have no space.
     """
 
     def __init__(
-        self, writer: StreamWriter, settings: FileStorage, folder: str | None = None
+        self, writer: StreamWriter, settings: FileStorage, folders: Sequence[str] = ()
     ) -> None:
         self._writer = writer
         self._leases: dict[str, Entry] = {}  # the server's, by key; each operation is atomic
@@ -46,12 +47,10 @@ class HostStorage(RegisteredStorage):
         self._recycler = Recycler(
             max_bytes=settings.recycled_bytes, max_age_s=settings.recycled_age_s
         )
-        places: list[Place] = []
-        if folder is not None:
-            places.append(TempFilePlace(TempDirectory(path=folder)))
-        elif settings.kind == "shared_memory":
+        places: list[Place] = [TempFilePlace(TempDirectory(path=folder)) for folder in folders]
+        if not folders and settings.kind == "shared_memory":
             places.append(_SharedBlocks(self._recycler, writer))
-        if folder is None and "temp_file" in (settings.kind, settings.fallback):
+        if not folders and "temp_file" in (settings.kind, settings.fallback):
             places.append(TempFilePlace(TempDirectory()))
         registry = Registry(
             session_quota_bytes=settings.session_quota_bytes, quota_bytes=settings.quota_bytes

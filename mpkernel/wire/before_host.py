@@ -18,7 +18,7 @@ __all__ = [
     "UnfitForHost",
 ]
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The number of this protocol: one more with each change that an older server, or an older host,
 would not understand."""
 

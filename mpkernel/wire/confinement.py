@@ -18,7 +18,7 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
         write: the files and folders that it may read and change.
         connect: the TCP ports to which it may connect, if `level` is "strict".
         home: its own folder for temporary files, caches and settings.
-        files: its own folder for virtual files; None if it keeps none.
+        files: its own folders for virtual files. Only the first may lie in `/dev/shm`.
     """
 
     level: Literal["files", "strict"]
@@ -26,10 +26,9 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     write: list[str]
     connect: list[int]
     home: str
-    files: str | None
+    files: list[str]
 
     @property
     def writable(self) -> list[str]:
         """All files and folders that it may change."""
-        own = [self.home, *([self.files] if self.files is not None else [])]
-        return [*self.write, *own]
+        return [*self.write, self.home, *self.files]

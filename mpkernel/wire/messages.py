@@ -108,8 +108,8 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
         files: how virtual files are kept.
         stopping: how kernels are ended that do not end by themselves.
         confinement: what the process may do. Default: all that its user may.
-        files_folder: the only folder where virtual files may be kept. Default: they are kept where
-            `files` says.
+        files_folders: the only folders where virtual files may be kept, in this order. Default:
+            they are kept where `files` says.
     """
 
     app: str
@@ -119,7 +119,7 @@ class Setup(msgspec.Struct, tag="setup", frozen=True):
     files: FileStorage
     stopping: Stopping
     confinement: Confinement | None = None
-    files_folder: str | None = None
+    files_folders: list[str] = []
 
 
 class CreateKernel(msgspec.Struct, tag="create_kernel", frozen=True):

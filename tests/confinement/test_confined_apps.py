@@ -264,7 +264,7 @@ confinement = Confinement(
     write=[{str(writable)!r}],
     connect=[targets["allowed_port"]],
     home=home,
-    files=None,
+    files=[],
 )
 os.chdir({str(writable)!r})
 confine(confinement)
@@ -296,7 +296,7 @@ import multiprocessing.shared_memory, mmap
 """
     code = """
 home = tempfile.mkdtemp()
-confine(Confinement(level="files", read=[], write=[], connect=[], home=home, files=None))
+confine(Confinement(level="files", read=[], write=[], connect=[], home=home, files=[]))
 try:
     multiprocessing.shared_memory.SharedMemory(create=True, size=10)
 except PermissionError:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults.namespaces import names, seen_by, with_small
+from faults.namespaces import fill, names, seen_by, with_small
 from faults.served import STORE, Served, directories
 from waiting import until
 
@@ -25,6 +25,9 @@ FILL_WITH_NAMES = """
 import itertools
 for number in itertools.count():
     open(os.path.join(tempfile.gettempdir(), str(number)), "w").close()
+"""
+FOLDER_OF_FILES = """
+print([one.path for one in os.scandir("/dev/shm") if one.is_dir()][0])
 """
 NO_SPACE = "OSError: [Errno 28] No space left on device"
 
@@ -52,10 +55,16 @@ def test_a_full_disk_is_an_error_in_the_cell_of_the_app_that_filled_it(
                 assert 0 < int(server.says("one", "print(file.tell())")) <= size
             key = server.says("other", STORE.format(size=MIB)).splitlines()[-1]
             assert server.ask("read", key=key)["size"] == MIB
+            own = seen_by(host, Path(server.says("one", FOLDER_OF_FILES).strip()))
+            assert own.stat().st_dev == seen_by(server.pid, Path("/dev/shm")).stat().st_dev
+            filling = fill(own)
+            server.says("one", "os.truncate(os.path.join(tempfile.gettempdir(), 'large'), 0)")
+            key = server.says("other", STORE.format(size=MIB)).splitlines()[-1]
+            assert server.ask("read", key=key)["size"] == MIB
+            filling.unlink()
             server.ask("open", name="third", app=str(apps / "third.py"))
             assert server.says("third", "print('here')") == "here\n"
 
-            server.says("one", "os.truncate(os.path.join(tempfile.gettempdir(), 'large'), 0)")
             (failure,) = server.ask("execute", name="one", code=FILL_WITH_NAMES)["failures"]
             assert failure.startswith(NO_SPACE)
             refused = server.refused("open", name="fourth", app=str(apps / "fourth.py"))

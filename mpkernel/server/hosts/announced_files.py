@@ -67,8 +67,7 @@ class AnnouncedFiles:
         self._host = host
         self._prefix = host.prefix
         self._launched = host
-        self._folder: str | None = None
-        self._seen_as: str | None = None
+        self._folders: dict[str, str] = {}  # by the path under which the process finds it
         self._loop = loop
         self._tell_freed = tell_freed
         self.elsewhere = elsewhere
@@ -86,16 +85,15 @@ class AnnouncedFiles:
         self._host = host
 
     def lie_in(self, folder: str, seen_as: str | None = None) -> None:
-        """Each of the process's files lies in this folder, and nowhere else. The process has not
-        made the folder, so it cannot put a link in its place that leads the server, which may read
-        more, to another file.
+        """Each of the process's files lies in this folder, or in another that was told, and nowhere
+        else. The process has not made the folder, so it cannot put a link in its place that leads
+        the server, which may read more, to another file.
 
         Args:
             folder: its path.
             seen_as: the path under which the process finds it. Default: the same.
         """
-        self._folder = folder
-        self._seen_as = folder if seen_as is None else seen_as
+        self._folders[folder if seen_as is None else seen_as] = folder
 
     def stored(self, session: int, message: FileStored) -> None:
         """Register a file.
@@ -250,16 +248,16 @@ class AnnouncedFiles:
 
     def location_of(self, message: FileStored) -> str:
         """Where the server finds a file, which is the host's."""
-        if self._folder is None or self._folder == self._seen_as:
-            return message.location
-        return os.path.join(self._folder, os.path.basename(message.location))
+        seen_as, name = os.path.split(message.location)
+        folder = self._folders.get(seen_as)
+        return message.location if folder is None else os.path.join(folder, name)
 
     def _is_of_host(self, message: FileStored) -> bool:
         path = message.location
         if self.elsewhere is not None:  # where it is opened, it is checked
             return len(path) <= _MOST_CHARS_OF_A_PATH
-        if self._folder is not None:
-            return message.kind == "temp_file" and os.path.dirname(path) == self._seen_as
+        if self._folders:
+            return message.kind == "temp_file" and os.path.dirname(path) in self._folders
         if message.kind == "block":
             return (
                 path.startswith(self._host.prefix) and "/" not in path and len(path) <= _MOST_CHARS

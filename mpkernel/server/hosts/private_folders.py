@@ -10,29 +10,29 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 from mpkernel.errors import HostStartError
 from mpkernel.server.launching.wrapping import make_files_folder
 from mpkernel.settings import Settings
 from mpkernel.wire.confinement import Confinement
-from shm.names import tag_of
+from shm.names import ProcessTag, tag_of
 
 __all__ = ["PrivateFolders", "confinement_of"]
 
 
 class PrivateFolders(NamedTuple):
-    """Two folders (mode 0700) of one process.
+    """The folders (mode 0700) of one process.
 
     Attributes:
         home: for temporary files, caches and settings.
-        files: for virtual files, in memory if they are to lie in shared memory and that is a file
-            system here. None if there are to be none.
+        files: for virtual files. The first is in memory if they are to lie in shared memory and
+            that is a file system here; a second one is for those that have no room there.
     """
 
     home: str
-    files: str | None
+    files: tuple[str, ...]
 
     @classmethod
     def make(cls, name: str, pid: int, settings: Settings, *, with_files: bool) -> Self:
@@ -48,24 +48,36 @@ class PrivateFolders(NamedTuple):
             HostStartError: they cannot be made.
         """
         owner = tag_of(pid)
-        home = files = None
+        made: list[str] = []
         try:
-            home = tempfile.mkdtemp(prefix=owner.prefix)
+            made.append(tempfile.mkdtemp(prefix=owner.prefix))
             if with_files:
-                files = make_files_folder(owner, settings.file_storage, settings.file_fallback)
+                for folder in _folders_of_files(owner, settings):
+                    made.append(folder)  # one by one: the next may fail
         except OSError as error:
-            if home is not None:
-                os.rmdir(home)
+            for folder in made:
+                os.rmdir(folder)
             raise HostStartError(
                 f"no folder of its own can be made for {name}: {error}",
                 remedy="make room there, or set TMPDIR to a folder that this user may write to",
             ) from error
-        return cls(home, files)
+        home, *files = made
+        return cls(home, tuple(files))
 
     def remove(self) -> None:
-        """Remove both, with all that they hold. Idempotent."""
-        for folder in filter(None, self):
+        """Remove all, with what they hold. Idempotent."""
+        for folder in (self.home, *self.files):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders_of_files(owner: ProcessTag, settings: Settings) -> Iterator[str]:
+    """Make them; an error may come after the first."""
+    first = make_files_folder(owner, settings.file_storage, settings.file_fallback)
+    if first is None:
+        return
+    yield first
+    if os.path.dirname(first) != tempfile.gettempdir() and settings.file_fallback is not None:
+        yield tempfile.mkdtemp(prefix=owner.prefix)
 
 
 def confinement_of(
@@ -73,7 +85,7 @@ def confinement_of(
     app: str,
     import_folders: Sequence[str],
     home: str,
-    files: str | None,
+    files: Sequence[str],
 ) -> Confinement:
     """What a process of a confined app may do.
 
@@ -91,5 +103,5 @@ def confinement_of(
         write=[os.path.expanduser(path) for path in settings.confine_write],
         connect=list(settings.confine_connect),
         home=home,
-        files=files,
+        files=list(files),
     )

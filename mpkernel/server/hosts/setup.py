@@ -38,20 +38,21 @@ def setup_of(
         HostStartError: the process is to be confined, and no folder can be made for it.
     """
     settings, app = owner.settings, owner.path
-    confinement = files_folder = None
+    confinement = None
+    files_folders: list[str] = []
     handed = process.folder
     if handed is not None:
         undo.callback(handed.remove)
-        files_folder = handed.seen_as
+        files_folders.append(handed.seen_as)
         files.lie_in(handed.path, seen_as=handed.seen_as)
     if settings.confine != "off":
         folders = PrivateFolders.make(owner.name, process.pid, settings, with_files=handed is None)
         undo.callback(folders.remove)
-        if folders.files is not None:
-            files_folder = folders.files
-            files.lie_in(folders.files)
+        for folder in folders.files:
+            files_folders.append(folder)
+            files.lie_in(folder)
         confinement = confinement_of(
-            settings, app, owner.import_folders, folders.home, files_folder
+            settings, app, owner.import_folders, folders.home, files_folders
         )
     return Setup(
         app=app,
@@ -71,7 +72,7 @@ def setup_of(
             max_abandoned=settings.max_abandoned,
         ),
         confinement=confinement,
-        files_folder=files_folder,
+        files_folders=files_folders,
     )
 
 
