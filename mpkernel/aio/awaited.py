@@ -8,6 +8,7 @@ its `send` complains about its arguments. What `to_be_awaited` returns is a coro
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -70,7 +71,8 @@ class _Awaitable(Coroutine[Any, Any, T]):
         self._coroutine.close()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(("cr_", "__")):  # what debuggers and tasks ask a coroutine
+        # What debuggers and tasks ask a coroutine: also whether it is a generator.
+        if name.startswith(("cr_", "gi_", "ag_", "__")):
             return getattr(self._coroutine, name)
         raise AttributeError(self._says(), name=name, obj=self)
 
@@ -84,5 +86,6 @@ class _Awaitable(Coroutine[Any, Any, T]):
         raise TypeError(self._says())
 
     def _says(self) -> str:
-        self._coroutine.close()  # Python need not warn of it, too
+        if inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CREATED:
+            self._coroutine.close()  # Python need not warn of it, too
         return f"it is not open yet: `await` is missing, as in `{self._example}`"

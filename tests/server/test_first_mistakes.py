@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ async def test_a_forgotten_await_is_named_whatever_is_done_without_it(app: Path)
         with pytest.raises(TypeError, match="`client = await PythonClient.open"):
             async with PythonClient.open(pool, app):  # type: ignore
                 pass
+
+
+async def test_a_task_goes_on_when_it_is_shown_before_and_while_it_runs() -> None:
+    event = asyncio.Event()
+
+    @to_be_awaited("await waited(…)")
+    async def waited() -> bool:
+        return await event.wait()
+
+    task = asyncio.create_task(waited())
+    for _ in range(2):
+        assert "waited" in repr(task)
+        task.print_stack(file=io.StringIO())
+        await asyncio.sleep(0)
+    event.set()
+    assert await asyncio.wait_for(task, 5)
 
 
 async def test_what_is_to_be_awaited_is_a_coroutine_for_tasks_and_time_outs() -> None:
