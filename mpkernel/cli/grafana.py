@@ -104,7 +104,11 @@ _ROWS = {
         _Panel("Processors", _by_app("mpkernel_host_cpus"), about="1 is one at full load."),
         _Panel(
             "Processes by state",
-            {"{{state}}": f"sum by (state) (mpkernel_hosts{{{_APP}}})"},
+            {
+                "{{state}}": f"sum by (state) (mpkernel_hosts{{{_APP}}})",
+                "without a worker": f"sum(mpkernel_hosts_without_worker{{{_APP}}})",
+            },
+            about="Those without a worker wait until the cluster has room for them.",
         ),
         _Panel(
             "Deaths by reason",
