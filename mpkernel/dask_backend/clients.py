@@ -24,6 +24,9 @@ __all__ = ["ClientOf", "ClientSource", "GivenClient"]
 logger = logging.getLogger(__name__)
 
 _CONNECT_S = 8.0
+_REFUSED_FOR_S = 10.0
+"""For so long after an attempt to connect that failed, others fail at once. So an app is told soon
+that it cannot run, instead of waiting for each of the attempts that it makes."""
 _LOCAL = "local:"
 _TLS = "tls://"
 _LOCAL_THREADS = 64
@@ -107,6 +110,8 @@ class ClientOf:
         self._client: Client | None = None
         self._cluster: LocalCluster | None = None
         self._connecting = asyncio.Lock()
+        self._refusal: ClusterError | None = None  # why the last attempt to connect has failed
+        self._refused_until = 0.0
         self._is_closed = False
         threading.Thread(target=self._run, name="mpkernel-cluster", daemon=True).start()
 
@@ -117,9 +122,28 @@ class ClientOf:
             ClusterError: the scheduler cannot be reached, or the cluster cannot be started.
         """
         async with self._connecting:
-            if self._client is None or self._client.status != "running":
+            if self._client is not None:
+                if self._client.status == "running":
+                    return self._client
+                await self._give_up(self._client)
+            now = self._loop.time()
+            if self._refusal is not None and now < self._refused_until:
+                raise ClusterError(self._refusal.what, remedy=self._refusal.remedy)
+            try:
                 self._client = await self._connected()
+            except ClusterError as error:
+                self._refusal, self._refused_until = error, self._loop.time() + _REFUSED_FOR_S
+                raise
             return self._client
+
+    async def _give_up(self, client: Client) -> None:
+        """Close a client that has lost its scheduler. Else it would look for it beside the next."""
+        self._client = None
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await client.close()
+        except Exception as error:  # noqa: BLE001 (it is not used any more)
+            logger.debug("a client of %s could not be closed: %r", self.address, error)
 
     def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """See `ClientSource.call`."""

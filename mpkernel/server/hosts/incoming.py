@@ -199,7 +199,8 @@ class Incoming:
                     Reason.ENVIRONMENT, SandboxError(message.what, remedy=message.remedy)
                 )
             case NotPlaced():
-                self._refuse(ClusterError(message.what, remedy=message.remedy))
+                # There may be a worker soon: so it is tried again, ever later.
+                self._refuse(ClusterError(message.what, remedy=message.remedy), Reason.START)
             case UnfitForHost():
                 self._refuse(UnfitPython(message.what, remedy=message.remedy))
             case NotConfined():
@@ -235,9 +236,9 @@ class Incoming:
         self._health.found(self._process.host_pid)
         logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
 
-    def _refuse(self, error: HostStartError) -> None:
+    def _refuse(self, error: HostStartError, reason: Reason = Reason.ENVIRONMENT) -> None:
         self._is_refused = True
-        self._health.end_for(Reason.ENVIRONMENT, error)
+        self._health.end_for(reason, error)
 
     def _on_file_stored(self, number: int, message: FileStored) -> None:
         session = self._table.get(number)
