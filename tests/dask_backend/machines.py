@@ -43,6 +43,11 @@ class Machines:
         )
         return nanny
 
+    def restart_scheduler(self) -> None:
+        """Start another scheduler at the address of the one that has ended."""
+        port = self.address.rpartition(":")[2]
+        self.scheduler, _ = self._start("scheduler", "--host", "127.0.0.1", "--port", port)
+
     def _start(self, what: str, *options: str) -> tuple[psutil.Process, str]:
         apart = (
             ("unshare", "--mount", "--ipc", "sh", "-c", _APART, "sh") if what == "worker" else ()

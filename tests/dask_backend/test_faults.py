@@ -1,0 +1,194 @@
+"""Whatever process of a cluster is killed or stopped, sessions keep their values, and nothing is
+left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from dask_backend.machines import Machines, machines
+from dask_backend.talking import PATIENCE_S, printed, said
+from distributed import Client
+from shared_children import SHARED
+from waiting import until_async
+
+from mpkernel import HostPool, Settings
+from mpkernel.client.python_client import PythonClient
+from mpkernel.dask_backend.launcher import DaskLauncher, launcher_of
+from mpkernel.errors import MPKernelError
+from mpkernel.kernel.messages import Done, Restarted
+
+SILENCE_S = 3.0
+SETTINGS = Settings(ping_interval_s=0.5, ping_timeout_s=SILENCE_S, cluster_silence_s=SILENCE_S)
+MAKES_A_FILE = """
+import subprocess
+from multiprocessing.shared_memory import SharedMemory
+child = subprocess.Popen(["sleep", "600"])
+block = SharedMemory(create=True, size=1000)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Machines]:
+    with machines(2) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(cluster: Machines) -> AsyncIterator[Client]:
+    """With two workers, and after the test with nothing left on their machines."""
+    async with Client(cluster.address, asynchronous=True, set_as_default=False) as client:
+        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
+        while len(cluster.nannies) < 2:
+            cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
+        await client.wait_for_workers(2, timeout=PATIENCE_S)
+        yield client
+        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
+        await until_async(lambda: not left_on(cluster.nannies), patience_s=PATIENCE_S)
+        for nanny in cluster.nannies:  # those that were started anew live on, too
+            SHARED.update(nanny.children())
+
+
+@pytest.fixture
+async def pool(client: Client) -> AsyncIterator[HostPool]:
+    async with HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool:
+        yield pool
+
+
+@pytest.fixture
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In a folder that the workers have, too."""
+    path = Path(__file__).parent / f"app_of_{os.getpid()}.py"
+    path.write_text("x = 1\n")
+    yield path
+    path.unlink()
+
+
+class Place:
+    """Where a host runs: the processes from the host up to the nanny."""
+
+    def __init__(self, host: int) -> None:
+        self.host = psutil.Process(host)
+        self.outpost = parent_of(self.host)
+        self.worker = parent_of(self.outpost)
+        self.nanny = parent_of(self.worker)
+        self.below = self.host.children(recursive=True)
+
+    def is_gone(self) -> bool:
+        """Whether nothing of the host is left."""
+        return not any(is_there(one) for one in (self.host, self.outpost, *self.below))
+
+
+def parent_of(process: psutil.Process) -> psutil.Process:
+    parent = process.parent()
+    assert parent is not None
+    return parent
+
+
+def is_there(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def left_on(nannies: list[psutil.Process]) -> list[object]:
+    """What apps have left on the machines of these: processes, blocks, temporary files."""
+    found: list[object] = []
+    for nanny in nannies:
+        root = Path(f"/proc/{nanny.pid}/root")
+        for pattern in ("dev/shm/mpk*", "dev/shm/psm_*", "tmp/mpk*"):
+            found += root.glob(pattern)
+        for worker in nanny.children():
+            found += [one for one in worker.children() if is_there(one) and is_outpost(one)]
+    return found
+
+
+def is_outpost(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+@asynccontextmanager
+async def a_session(pool: HostPool, app: Path) -> AsyncIterator[tuple[PythonClient, Place]]:
+    """A session with a value, a child and a block."""
+    async with await PythonClient.open(pool, app) as kernel:
+        kernel.run_app()
+        await said(kernel, Done)
+        kernel.set_values({"x": 7})
+        await printed(kernel, MAKES_A_FILE)
+        yield kernel, Place(int(await printed(kernel, "import os; print(os.getpid())")))
+
+
+@pytest.mark.parametrize(
+    ("victim", "number"),
+    [
+        ("host", signal.SIGKILL),
+        ("host", signal.SIGSTOP),
+        ("outpost", signal.SIGKILL),
+        ("outpost", signal.SIGSTOP),
+        ("worker", signal.SIGKILL),
+        ("nanny", signal.SIGKILL),
+    ],
+)
+async def test_a_session_comes_back_and_nothing_is_left(
+    client: Client, pool: HostPool, app: Path, victim: str, number: signal.Signals
+) -> None:
+    # A stopped outpost does not notice that its server has given it up. Its worker ends it.
+    await client.run(exec, "import mpkernel.dask_backend.lease as lease; lease._SILENCE_S = 3")
+    async with a_session(pool, app) as (kernel, place):
+        getattr(place, victim).send_signal(number)
+        await said(kernel, Restarted)
+        assert await printed(kernel, "print(x)") == "7\n"
+        await until_async(place.is_gone, patience_s=PATIENCE_S)
+
+
+@pytest.mark.parametrize("victim", ["worker", "nanny"])
+async def test_an_app_goes_on_while_its_worker_is_stopped(
+    pool: HostPool, app: Path, victim: str
+) -> None:
+    async with a_session(pool, app) as (kernel, place):
+        stopped: psutil.Process = getattr(place, victim)
+        stopped.suspend()
+        try:
+            await asyncio.sleep(2 * SILENCE_S)  # long enough to be lost, if it were
+            assert await printed(kernel, "print(x)") == "7\n"
+        finally:
+            stopped.resume()
+        assert await printed(kernel, "print(os.getpid())") == f"{place.host.pid}\n"
+
+
+async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(app: Path) -> None:
+    with machines(1) as cluster:
+        [nanny] = cluster.nannies
+        async with HostPool(SETTINGS, launcher=launcher_of(cluster.address)) as pool:
+            async with a_session(pool, app) as (kernel, place):
+                cluster.scheduler.kill()
+                await until_async(lambda: not is_there(nanny), patience_s=PATIENCE_S)
+                assert await printed(kernel, "print(x)") == "7\n"
+                assert is_there(place.host)
+                others = [app.with_name(f"other_{number}_{app.name}") for number in (1, 2)]
+                for one in others:
+                    one.write_text("x = 1\n")
+                try:
+                    async with asyncio.timeout(PATIENCE_S):
+                        with pytest.raises(MPKernelError, match=cluster.address):
+                            async with await PythonClient.open(pool, others[0]) as unserved:
+                                await printed(unserved, "print(1)")
+                    await asyncio.to_thread(cluster.restart_scheduler)
+                    cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
+                    async with await PythonClient.open(pool, others[1]) as served:
+                        assert await printed(served, "print(2)") == "2\n"
+                    assert await printed(kernel, "print(x)") == "7\n"
+                finally:
+                    for one in others:
+                        one.unlink()
+            await until_async(place.is_gone, patience_s=PATIENCE_S)
