@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
 
 from mpkernel.cli.output import as_json, show
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.cli.screen import Screen, Style, screen
 from mpkernel.cli.tables import wrapped
 from mpkernel.doctor.checks import lines_of, other_python_line, trial_line
+from mpkernel.doctor.cluster import cluster_lines
 from mpkernel.doctor.gathering import gather
 from mpkernel.doctor.lines import Level, Line, worst
 from mpkernel.doctor.trial import converse
+from mpkernel.errors import SettingsError
 from mpkernel.marimo_backend.server import overlay
+from mpkernel.settings import Settings
 
 __all__ = ["parser", "run"]
 
@@ -29,6 +33,7 @@ def parser() -> CommandParser:
         " FAIL (and 2 for a wrong command line).",
         examples={
             "mpkernel doctor": "check this machine, as the user who will run the server",
+            "mpkernel doctor --cluster tls://scheduler:8786": "check the workers of a cluster",
             "mpkernel doctor --sweep": "and remove the shared memory that dead servers left",
         },
     )
@@ -36,7 +41,21 @@ def parser() -> CommandParser:
     made.add_argument(
         "--sweep", action="store_true", help="remove the shared memory that dead servers left"
     )
+    made.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        type=_cluster,
+        help="check only this cluster of Dask: start a process on each of its workers",
+    )
     return made
+
+
+def _cluster(text: str) -> str:
+    try:
+        Settings(cluster=text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -46,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
         arguments: what follows `mpkernel doctor`.
     """
     options = parser().parse_args(arguments)
+    if options.cluster is not None:
+        return _show(cluster_lines(options.cluster), _NEXT_OF_CLUSTER, for_programs=options.json)
     facts = gather(sweep=options.sweep)
     has_marimo = facts.software.versions["marimo"] is not None
     needed = overlay.requirements() if has_marimo else ()
@@ -54,11 +75,15 @@ def run(arguments: Sequence[str]) -> int:
         for python in facts.software.pythons
     ]
     lines = [*lines_of(facts), *others, trial_line(converse())]
+    return _show(lines, _NEXT, for_programs=options.json)
+
+
+def _show(lines: Sequence[Line], next_steps: Mapping[Level, str], *, for_programs: bool) -> int:
     level = worst(lines)
-    if options.json:
+    if for_programs:
         print(as_json("doctor", level=level, lines=lines))
     else:
-        show(_in_rows(lines, screen()), then=_NEXT[level])
+        show(_in_rows(lines, screen()), then=next_steps[level])
     return _EXIT_CODES[level]
 
 
@@ -68,6 +93,11 @@ _NEXT: dict[Level, str] = {
     "OK": "this machine has all that a server needs: mpkernel run PATH",
     "WARN": "a server works here; the lines with WARN say what would make it better",
     "FAIL": "do what the lines with FAIL say, then mpkernel doctor again",
+}
+_NEXT_OF_CLUSTER: dict[Level, str] = {
+    "OK": "apps run on each of these workers: mpkernel run PATH --cluster ADDRESS",
+    "WARN": "the lines with WARN say what would make it better",
+    "FAIL": "do what the lines with FAIL say, then mpkernel doctor --cluster again",
 }
 
 

@@ -13,6 +13,7 @@
     connection     moves bytes between the two; parts, messages: what these bytes are
     dialing        opens a connection to a worker, and unpickles nothing of what the worker says
     pumping        moves the bytes of an encrypted connection, which cannot be handed over
+    trying         starts a process on each worker, for `mpkernel doctor`
 
 What `distributed` itself reads it also unpickles, even from a connection that was opened with
 `deserialize=False`, and even while it is opened. So its `connect` and `Comm.read` are not used

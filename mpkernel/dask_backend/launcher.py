@@ -14,7 +14,7 @@ import asyncio
 import functools
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distributed import Client, Future
@@ -32,7 +32,7 @@ from mpkernel.server.launching.process import AppToLaunch
 from mpkernel.server.launching.wrapping import Wrapper
 from mpkernel.settings import Settings
 
-__all__ = ["DaskLauncher", "launcher_of"]
+__all__ = ["DaskLauncher", "check_versions", "launcher_of"]
 
 logger = get_logger(__name__)
 
@@ -50,11 +50,19 @@ class DaskLauncher:
     Args:
         client: a client of the cluster, which is not closed here; or what makes one.
         silence_s: see the setting `cluster_silence_s`. Default: what it says for each app.
+        workers: the addresses of those that are used. Default: all.
     """
 
-    def __init__(self, client: Client | ClientSource, *, silence_s: float | None = None) -> None:
+    def __init__(
+        self,
+        client: Client | ClientSource,
+        *,
+        silence_s: float | None = None,
+        workers: Sequence[str] | None = None,
+    ) -> None:
         self._source = GivenClient(client) if isinstance(client, Client) else client
         self._silence_s = silence_s
+        self._workers = list(workers) if workers is not None else None
         self._topic = f"mpkernel-{uuid.uuid4().hex}"
         self._is_closed = False
         self._leases: dict[str, _Lease] = {}  # by ticket; on the client's loop, as the next
@@ -88,7 +96,7 @@ class DaskLauncher:
             raise ClusterError("the launcher is closed", remedy="make another one")
         loop = asyncio.get_running_loop()
         settings = app.settings if app is not None else Settings()
-        lease = _Lease(name, settings)
+        lease = _Lease(name, settings, self._workers)
         try:
             lease.process = FarProcess(
                 name,
@@ -168,7 +176,7 @@ class DaskLauncher:
             return
         lease.is_claimed = True
         try:
-            _check_versions(address, said.get("versions"))
+            check_versions(address, said.get("versions"))
             socks = await self._claim_all(lease, address)
         except ClusterError as error:
             await self._try_another(lease, address, error)
@@ -231,8 +239,10 @@ class DaskLauncher:
         if len(lease.unfit) < _MOST_TRIES:
             try:
                 client = await self._source.client()
-                known = await client.scheduler.identity(n_workers=-1)
-                lease.fitting = [one for one in known["workers"] if one not in lease.unfit]
+                known = self._workers
+                if known is None:
+                    known = list((await client.scheduler.identity(n_workers=-1))["workers"])
+                lease.fitting = [one for one in known if one not in lease.unfit]
             except (OSError, ClusterError) as failure:
                 logger.warning(
                     "the scheduler %s cannot be asked: %s", self._source.address, failure
@@ -292,6 +302,7 @@ class _Lease:
     Args:
         name: the app's name, as the scheduler's own pages show it.
         settings: the app's.
+        workers: those on which it may run; None: on each.
 
     Attributes:
         process: the process.
@@ -304,13 +315,13 @@ class _Lease:
         pumping: what moves the bytes of encrypted connections.
     """
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, workers: list[str] | None) -> None:
         self.name = name.removeprefix("mpkernel ")
         self.resources = resources_of(settings)
         self.process: FarProcess
         self.ticket = ""
         self.future: Any = None
-        self.fitting: list[str] | None = None
+        self.fitting = workers
         self.unfit: set[str] = set()
         self.is_claimed = False
         self.is_over = False
@@ -353,7 +364,7 @@ def resources_of(settings: Settings) -> dict[str, float] | None:
     return found or None
 
 
-def _check_versions(address: str, found: object) -> None:
+def check_versions(address: str, found: object) -> None:
     """Check that a worker has what the server has.
 
     Raises:

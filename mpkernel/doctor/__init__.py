@@ -5,6 +5,7 @@
 
 `gathering` collects facts and does not judge them; that something is missing is a fact too.
 `cgroups` is the part of it that reads control groups. `checks` and
-`software` judge from facts alone, each check one line. `trial` starts a real app, `echo`. Nothing
+`software` judge from facts alone, each check one line. `trial` starts a real app, `echo`; `cluster`
+has a process started on each worker of a cluster of Dask, and judges that. Nothing
 here needs marimo, uvloop, `/proc` or `/dev/shm`.
 """

@@ -6,6 +6,7 @@ The checks here concern the system's limits; those of installed packages are in 
 from __future__ import annotations
 
 from mpkernel.confinement.confining import missing
+from mpkernel.doctor.cluster import address_line
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts
 from mpkernel.doctor.lines import Line, fail, ok, warn
 from mpkernel.doctor.software import (
@@ -62,6 +63,7 @@ def lines_of(facts: Facts) -> list[Line]:
         marimo_line(facts),
         uv_line(facts),
         leftovers_line(facts),
+        *map(address_line, facts.software.clusters),
     ]
 
 

@@ -32,6 +32,7 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
         wants_uv: whether the settings ask for environments.
         confine: how apps are confined, as the settings say.
         pythons: the Pythons that the settings name for apps.
+        clusters: the clusters that the settings name for apps.
         settings_error: what is wrong with the settings; None when nothing is.
     """
 
@@ -49,6 +50,7 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
     wants_uv: bool = False
     confine: str = "off"
     pythons: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
     interpreter: str = ""
     interpreter_error: str | None = None
 

@@ -91,7 +91,8 @@ def _software() -> Software:
         uv_version=version_of_uv(uv) if uv is not None else None,
         wants_uv=settings is not None and settings.settings.sandbox,
         confine=settings.settings.confine if settings is not None else "off",
-        pythons=_pythons(settings) if settings is not None else (),
+        pythons=_named("python", settings) if settings is not None else (),
+        clusters=_named("cluster", settings) if settings is not None else (),
         interpreter=python,
         interpreter_error=python_error,
     )
@@ -135,8 +136,10 @@ def _settings() -> tuple[Gathered | None, str | None]:
         return None, str(error)
 
 
-def _pythons(found: Gathered) -> tuple[str, ...]:
-    named = [found.settings.python, *(rule.changes.get("python") for rule in found.rules)]
+def _named(setting: str, found: Gathered) -> tuple[str, ...]:
+    """What the settings, and those by app, say for this one."""
+    named = [getattr(found.settings, setting)]
+    named += [rule.changes.get(setting) for rule in found.rules]
     return tuple(dict.fromkeys(filter(None, named)))
 
 

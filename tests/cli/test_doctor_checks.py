@@ -62,6 +62,26 @@ def software(**changes: Any) -> Software:
     return msgspec.structs.replace(HEALTHY.software, **changes)
 
 
+@pytest.mark.parametrize(
+    ("address", "level"),
+    [
+        ("tcp://scheduler:8786", "WARN"),
+        ("tcp://10.0.0.7:8786", "WARN"),
+        ("tcp://127.0.0.1:8786", "OK"),
+        ("tcp://[::1]:8786", "OK"),
+        ("tcp://localhost:8786", "OK"),
+        ("tls://scheduler:8786", "OK"),
+        ("local:4", "OK"),
+    ],
+)
+def test_a_cluster_of_the_settings_that_is_not_encrypted_is_a_warning(
+    address: str, level: str
+) -> None:
+    said = line("encryption", software=software(clusters=(address,)))
+    assert said.level == level
+    assert address in said.says
+
+
 def limits(**changes: Any) -> Limits:
     return msgspec.structs.replace(HEALTHY.limits, **changes)
 
