@@ -21,6 +21,7 @@ from waiting import until_async
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher, launcher_of
+from mpkernel.dask_backend.lease import hold
 from mpkernel.errors import MPKernelError
 from mpkernel.kernel.messages import Done, Restarted
 
@@ -192,3 +193,13 @@ async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(app
                     for one in others:
                         one.unlink()
             await until_async(place.is_gone, patience_s=PATIENCE_S)
+
+
+async def test_a_lease_that_nobody_claims_ends(client: Client) -> None:
+    await client.run(exec, "import mpkernel.dask_backend.lease as it; it._CLAIMED_WITHIN_S = 0.2")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await client.submit(hold, "a ticket", "a topic", pure=False)
+    finally:
+        code = "import mpkernel.dask_backend.lease as it; it._CLAIMED_WITHIN_S = 30.0"
+        await client.run(exec, code)
