@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
 import threading
 import uuid
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
@@ -22,6 +20,7 @@ from mpkernel.server.apps.app import App
 from mpkernel.server.apps.app_table import AppTable
 from mpkernel.server.apps.closed_pool import closed_pool
 from mpkernel.server.apps.stored_sessions import StoredSessions
+from mpkernel.server.apps.unclosed_pools import UnclosedPools
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.making import HostMaker
 from mpkernel.server.launching.process import Launcher
@@ -94,7 +93,7 @@ class HostPool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_end: LoopEnd | None = None
         self._kill_lock = threading.Lock()  # two threads may find the same closed loop
-        _pools.add(self)
+        _unclosed.add(self)
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -120,6 +119,11 @@ class HostPool:
         self._belong_to_this_loop(last)
         self.standby.start()
         self._operations.start(stop if stop is not None else self._drain_soon)
+
+    @property
+    def has_lost_its_loop(self) -> bool:
+        """Whether its loop was closed."""
+        return self._loop is not None and self._loop.is_closed()
 
     @property
     def closed(self) -> bool:
@@ -230,7 +234,7 @@ class HostPool:
     ) -> asyncio.AbstractEventLoop:
         """Begin to use the pool, if that was not done before. Returns the running loop."""
         if self._loop is None:
-            _kill_those_of_closed_loops()
+            _unclosed.kill_those_of_closed_loops()
             self._loop = asyncio.get_running_loop()
             self._loop_end = LoopEnd(last if last is not None else self.close)
         return self._loop
@@ -319,17 +323,4 @@ async def _wait_over(hosts: Sequence[AppHost]) -> None:
         await host.wait_over()
 
 
-_pools: weakref.WeakSet[HostPool] = weakref.WeakSet()
-
-
-def _kill_those_of_closed_loops() -> None:
-    """Kill the pools that were not closed before their loops: nobody else can end them now."""
-    for pool in list(_pools):
-        if pool._loop is not None and pool._loop.is_closed():
-            pool.kill()
-
-
-@atexit.register
-def _kill_what_is_left() -> None:
-    for pool in list(_pools):
-        pool.kill()
+_unclosed = UnclosedPools()

@@ -1,23 +1,28 @@
-"""A scheduler and workers as an operator starts them, each worker with a `/dev/shm` and a `/tmp` of
-its own, as on another machine."""
+"""A scheduler and workers as an operator starts them. Each worker has shared memory and temporary
+files of its own, as on another machine."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 
 import psutil
 from shared_children import SHARED
 
-__all__ = ["Machines", "machines"]
+__all__ = ["TEMPORARY", "Machines", "machines"]
 
-_APART = """
-mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs tmpfs /tmp && exec "$@"
+TEMPORARY = tempfile.gettempdir()
+"""Where the tests have temporary files, and each worker its own ones, under the same path."""
+
+_APART = f"""
+mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs tmpfs {shlex.quote(TEMPORARY)} && exec "$@"
 """
 _PATIENCE_S = 60
 

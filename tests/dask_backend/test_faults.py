@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dask_backend.machines import Machines, machines
+from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from distributed import Client
 from shared_children import SHARED
@@ -22,7 +22,7 @@ from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher, launcher_of
 from mpkernel.dask_backend.lease import hold
-from mpkernel.errors import MPKernelError
+from mpkernel.errors import ClusterError, MPKernelError
 from mpkernel.kernel.messages import Done, Restarted
 
 SILENCE_S = 3.0
@@ -104,7 +104,7 @@ def left_on(nannies: list[psutil.Process]) -> list[object]:
     found: list[object] = []
     for nanny in nannies:
         root = Path(f"/proc/{nanny.pid}/root")
-        for pattern in ("dev/shm/mpk*", "dev/shm/psm_*", "tmp/mpk*"):
+        for pattern in ("dev/shm/mpk*", "dev/shm/psm_*", f"{TEMPORARY[1:]}/mpk*"):
             found += root.glob(pattern)
         for worker in nanny.children():
             found += [one for one in worker.children() if is_there(one) and is_outpost(one)]
@@ -167,6 +167,16 @@ async def test_an_app_goes_on_while_its_worker_is_stopped(
         assert await printed(kernel, "print(os.getpid())") == f"{place.host.pid}\n"
 
 
+async def opened_in_the_end(pool: HostPool, app: Path) -> PythonClient:
+    """A session of an app, when its cluster can be reached again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await PythonClient.open(pool, app)
+            except ClusterError:
+                await asyncio.sleep(3)  # a connection that failed is not tried again for 10 s
+
+
 async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(app: Path) -> None:
     with machines(1) as cluster:
         [nanny] = cluster.nannies
@@ -186,7 +196,7 @@ async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(app
                                 await printed(unserved, "print(1)")
                     await asyncio.to_thread(cluster.restart_scheduler)
                     cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
-                    async with await PythonClient.open(pool, others[1]) as served:
+                    async with await opened_in_the_end(pool, others[1]) as served:
                         assert await printed(served, "print(2)") == "2\n"
                     assert await printed(kernel, "print(x)") == "7\n"
                 finally:

@@ -4,11 +4,13 @@ server, as on other machines."""
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import psutil
 import pytest
-from dask_backend.machines import Machines, machines
+from dask_backend.machines import TEMPORARY, Machines, machines
 from e2e.harness import NOTEBOOKS, Server, Tab
 from e2e.test_uploads import FILE
 from e2e.test_virtual_files import answers_as_http_says, file_in, picture
@@ -54,3 +56,13 @@ async def test_an_uploaded_file_reaches_the_workers_machine_and_comes_back_on_an
         await tab.wait_for(lambda tab: set(re.findall(r"in process (\d+)", tab.text)) != {before})
         await tab.wait_for("has [('sales.csv', 3000000, b'AAA')]")
         assert not psutil.pid_exists(int(before))
+
+
+async def test_a_notebook_that_the_workers_do_not_have_is_an_error_that_names_it(
+    cluster: Machines,
+) -> None:
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
+        notebook = shutil.copy(NOTEBOOKS / "slider.py", folder)
+        with Server(folder, env={"MPKERNEL_CLUSTER": cluster.address}) as server:
+            async with Tab(server.url, notebook) as tab:
+                await tab.wait_for(lambda tab: notebook in str(tab.received("banner")))

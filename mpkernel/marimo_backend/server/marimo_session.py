@@ -13,6 +13,7 @@ import msgspec
 
 from mpkernel.errors import (
     AppUnavailable,
+    ClusterError,
     HostUnresponsive,
     MPKernelError,
     ProtocolError,
@@ -331,12 +332,15 @@ class MarimoSession(BaseSession):
         if isinstance(error, UnfitPython):
             self.notices.failure("This app's Python cannot run it", str(error))
             return
+        if isinstance(error, ClusterError):
+            self.notices.failure("This app cannot run on its cluster", str(error))
+            return
         reload = "reload the page to start it again"
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload
         self.notices.failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
 
     def on_preparing(self, text: str) -> None:
-        self.notices.preparing(text)
+        self.notices.preparing(text, is_far=self.is_far)
 
     def on_prepared(self) -> None:
         self.notices.prepared()

@@ -69,11 +69,13 @@ class Notices:
             variant="danger",
         )
 
-    def preparing(self, text: str) -> None:
-        """Say in a banner how far the installation of the app's packages is."""
-        self.banner(
-            "The packages of this app are being installed:", html.escape(text), variant=None
-        )
+    def preparing(self, text: str, *, is_far: bool) -> None:
+        """Say in a banner how far the installation of the app's packages is; or, on a cluster, that
+        the app waits for a machine."""
+        title = "The packages of this app are being installed:"
+        if is_far:
+            title = "This app runs on another machine:"
+        self.banner(title, html.escape(text), variant=None)
 
     def prepared(self) -> None:
         """Take away the banner of `preparing`."""

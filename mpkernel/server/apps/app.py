@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from mpkernel.aio.loops import call_on_loop
 from mpkernel.errors import (
+    ClusterError,
     ConfinementError,
     HostDied,
     MPKernelError,
@@ -276,6 +277,9 @@ class App:
         if isinstance(error, SandboxError | UnfitPython | ConfinementError):
             end_all(sessions, error)
             sessions = []
+        elif isinstance(error, ClusterError):  # those that have values to lose wait for another try
+            end_all([session for session in sessions if not session.record.has_run], error)
+            sessions = [session for session in sessions if session.record.has_run]
         coming_back, ending = self._sorted_out(sessions)
         end_all(ending, error)
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,10 +19,10 @@ from mpkernel.errors import AppUnavailable, HostStartError, PoolClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.apps import placement
 from mpkernel.server.apps.placement import Bounds, Decision, Facts
+from mpkernel.server.apps.process_facts import Choose, HostFacts, facts_of
 from mpkernel.server.apps.rebuilds import Rebuilds
 from mpkernel.server.apps.restart_policies import RestartPolicies
 from mpkernel.server.hosts.host import AppHost
-from mpkernel.server.hosts.lifecycle import State
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.deaths import Death, Reason
 from mpkernel.server.supervision.tallies import Tallies, Traffic
@@ -36,19 +36,6 @@ logger = get_logger(__name__)
 
 Launch: TypeAlias = Callable[[KernelSpec], AppHost]
 OnDeath: TypeAlias = Callable[[Death, Sequence[BaseSession], Sequence[Usage]], None]
-_HostFacts: TypeAlias = Sequence[tuple[AppHost, Facts]]
-
-_NEW_S = 10.0
-"""A process is new for so long after its launch: its sessions come back after the death of another
-process, or after the end of a server, and none of them is used yet."""
-
-
-class _Choose(Protocol):
-    """One of the decisions of `placement`."""
-
-    def __call__(
-        self, hosts: _HostFacts, bounds: Bounds, *, may_start: bool
-    ) -> AppHost | Decision: ...
 
 
 class AppProcesses:
@@ -275,7 +262,7 @@ class AppProcesses:
         assert self._kernel is not None, "a session that waits had a process, or waits for one"
         return self._kernel
 
-    def _decision(self, choose: _Choose, facts: _HostFacts) -> AppHost | Decision:
+    def _decision(self, choose: Choose, facts: HostFacts) -> AppHost | Decision:
         decision = choose(facts, self._bounds, may_start=True)
         if decision is Decision.START and self._policies.wait_s([host for host, _ in facts]):
             return choose(facts, self._bounds, may_start=False)
@@ -290,19 +277,8 @@ class AppProcesses:
     def _facts(
         self, host: AppHost, rebuilds: Rebuilds | None = None, *, has_trial: bool = False
     ) -> Facts:
-        sessions = host.session_count
-        return Facts(
-            is_starting=host.state is State.STARTING,
-            refuses=host.refusal is not None,
-            is_outgoing=host in self._outgoing,
-            has_trial=has_trial,
-            is_rebuilding=rebuilds is not None and rebuilds.is_recent(host),
-            is_unused=rebuilds is not None
-            and (sessions <= rebuilds.count(host) or self._clock() < host.started_at + _NEW_S),
-            sessions=sessions,
-            computing=host.computing_count,
-            cpus=host.cpus or 0.0,
-        )
+        outgoing, now = host in self._outgoing, self._clock()
+        return facts_of(host, rebuilds, is_outgoing=outgoing, has_trial=has_trial, now=now)
 
     def _chosen(self, kernel: KernelSpec, rebuilds: Rebuilds | None = None) -> AppHost | None:
         """The host that takes a session, launched now where that is decided; None where none can

@@ -23,8 +23,9 @@ from mpkernel.logs import get_logger
 from mpkernel.server.hosts.departure import Departure
 from mpkernel.server.hosts.ending import Ending
 from mpkernel.server.hosts.health import Health
+from mpkernel.server.hosts.host_view import HostView
 from mpkernel.server.hosts.incoming import Incoming
-from mpkernel.server.hosts.lifecycle import Lifecycle, State
+from mpkernel.server.hosts.lifecycle import Lifecycle
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.hosts.session_table import SessionTable
 from mpkernel.server.hosts.setup import create_kernel, setup_of, told_as_start_error
@@ -33,8 +34,6 @@ from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.death_evidence import DeathEvidence
 from mpkernel.server.supervision.deaths import Reason
-from mpkernel.server.supervision.tallies import Traffic
-from mpkernel.server.supervision.usage import Usage
 from mpkernel.server.supervision.watchdog import Watchdog
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel
@@ -46,7 +45,7 @@ __all__ = ["AppHost"]
 logger = get_logger(__name__)
 
 
-class AppHost:
+class AppHost(HostView):
     """A live app host. It is made on the loop's thread; `send` and `open` may be called from any.
     Making it tells the process which app to run; sessions may be opened at once.
 
@@ -126,80 +125,6 @@ class AppHost:
         with told_as_start_error(self.name):
             self._connect(relay, files, argv, on_shortage)
         logger.info("host started", app=self.app, pid=self.pid)
-
-    @property
-    def state(self) -> State:
-        """The state that the host is in."""
-        return self._life.state
-
-    @property
-    def worker(self) -> str | None:
-        """The address of the cluster's worker where the process runs; "" while it waits for one.
-        None: it runs on this machine."""
-        elsewhere = self._process.elsewhere
-        return elsewhere.where if elsewhere is not None else None
-
-    @property
-    def pid_on_worker(self) -> int | None:
-        """The process id on the worker's machine; None before it was launched there, and for a
-        process of this machine."""
-        elsewhere = self._process.elsewhere
-        return elsewhere.far_pid if elsewhere is not None else None
-
-    @property
-    def is_preparing(self) -> bool:
-        """Whether its environment is still being made."""
-        return self._departure.is_preparing
-
-    @property
-    def traffic(self) -> Traffic:
-        """What the process and the server have sent each other."""
-        return self._incoming.traffic
-
-    @property
-    def takes_sessions(self) -> bool:
-        """Whether a new session may be opened here."""
-        return self._life.takes_sessions
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process is starting or running."""
-        return not self._life.is_over
-
-    @property
-    def session_count(self) -> int:
-        """Sessions whose kernels have not ended."""
-        return len(self._table)
-
-    @property
-    def computing_count(self) -> int:
-        """Sessions that have been running a command for longer than a moment, and new ones."""
-        return self._table.load.computing_count
-
-    @property
-    def sessions(self) -> list[BaseSession]:
-        """The sessions whose kernels have not ended."""
-        return self._table.sessions
-
-    @property
-    def usages(self) -> tuple[Usage, ...]:
-        """The latest samples of what it uses, the oldest first."""
-        return self._health.usages
-
-    @property
-    def cpus(self) -> float | None:
-        """How many processors it used lately; None while it was looked at less than twice."""
-        return self._health.cpus
-
-    @property
-    def refusal(self) -> str | None:
-        """Why it takes no new sessions although it lives; None if it takes them."""
-        return self._health.refusal
-
-    @property
-    def backlog_bytes(self) -> int:
-        """How many bytes wait in the server because the process does not take them."""
-        return self._incoming.link.backlog_bytes
 
     def open(self, session: BaseSession, kernel: KernelSpec) -> None:
         """Have the host start a kernel for `session`. Messages may be sent to it at once.

@@ -90,7 +90,6 @@ class BaseSession(SessionEvents):
         )
         self._over = False
         self._is_stopped = False
-        self._has_run = False
 
     @property
     def over(self) -> bool:
@@ -219,8 +218,8 @@ class BaseSession(SessionEvents):
     def created(self, thread: int) -> None:
         """Called by the host: the kernel's thread runs. `thread` is its ident there."""
         self.thread = thread
-        if not self._has_run:
-            self._has_run = True
+        if not self.record.has_run:
+            self.record.has_run = True
             self.app.tallies.session_start.observe(time.monotonic() - self._opened_at)
         if self.record.settled_after == 0:  # there is nothing to do that it would tell of
             self.record.settle()

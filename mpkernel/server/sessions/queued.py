@@ -95,7 +95,7 @@ class QueuedSession(BaseSession):
             SessionClosed: the session was closed before that.
         """
         await self._started.wait()
-        if self._has_run:
+        if self.record.has_run:
             return
         if self._error is not None:
             raise self._error

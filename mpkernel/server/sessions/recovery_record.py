@@ -11,6 +11,7 @@ class RecoveryRecord:
     """What is remembered of the recoveries of one session. On the loop's thread.
 
     Attributes:
+        has_run: whether its kernel has run, on whichever process.
         strikes: how often the session has ended its process.
         settled_after: how many commands its kernel must do until it has its former state.
         is_rebuilding: whether these commands are not all done yet.
@@ -21,6 +22,7 @@ class RecoveryRecord:
     """
 
     def __init__(self) -> None:
+        self.has_run = False
         self.strikes = 0
         self.settled_after = 0
         self.is_rebuilding = False
