@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN = {
     "AppRule": "applied changes matches path",
-    "Death": "app faults last_lines pid python reason report what",
+    "Death": "app faults last_lines pid pid_on_worker python reason report what worker",
     "HostPool": "app apps close close_soon closed drain forgotten hosts kill open_session"
     " settings_of start",
     "Journal": "count_all_as_begun has_room kept load notice progressed rebuild received"

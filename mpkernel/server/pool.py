@@ -121,11 +121,6 @@ class HostPool:
         self._operations.start(stop if stop is not None else self._drain_soon)
 
     @property
-    def has_lost_its_loop(self) -> bool:
-        """Whether its loop was closed."""
-        return self._loop is not None and self._loop.is_closed()
-
-    @property
     def closed(self) -> bool:
         """Whether the pool takes no more sessions: `close`, `close_soon`, `drain` or `kill` was
         called."""
@@ -323,4 +318,4 @@ async def _wait_over(hosts: Sequence[AppHost]) -> None:
         await host.wait_over()
 
 
-_unclosed = UnclosedPools()
+_unclosed = UnclosedPools[HostPool](lambda pool: pool._loop is not None and pool._loop.is_closed())

@@ -153,3 +153,14 @@ async def test_the_scheduler_forgets_a_process_that_has_ended(client: Client, ap
 def tasks(dask_scheduler: Any) -> list[str]:
     """The tasks that a scheduler knows."""
     return list(dask_scheduler.tasks)
+
+
+async def test_a_cluster_on_this_machine_begins_and_ends_with_the_pool(app: Path) -> None:
+    async with (
+        HostPool(Settings(cluster="local:1")) as pool,
+        await PythonClient.open(pool, app) as kernel,
+    ):
+        assert await printed(kernel, "print(6 * 7)") == "42\n"
+        [host] = pool.hosts
+        assert host.worker is not None
+        assert host.worker.startswith("tcp://127.0.0.1:")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kernel.conftest import Client, OpenApp, printed
 
-from mpkernel.kernel.messages import Console, Done, Message, Outputs, Status
+from mpkernel.kernel.messages import Console, Done, Failure, Message, Outputs, Status
 
 SESSIONS = 8
 THREADS = 8
@@ -141,6 +141,8 @@ class Heard:
                     if output not in self._shows:
                         self._take_output(output)
                 self._shows = shows
+            case Failure():
+                self._stderr += f"{message}\n"
             case Done():
                 assert message.outcome == "ok", f"session {self.session}: {self._stderr}{message}"
             case _:

@@ -15,6 +15,8 @@ import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
+from mpkernel.kernel.code.parsing import parse
+
 __all__ = ["Names", "all_names", "names"]
 
 _BUILTINS = frozenset(dir(builtins))
@@ -48,7 +50,7 @@ def names(code: str) -> Names:
 def all_names(code: str) -> Names:
     """As `names`, and also the builtins that the code reads."""
     try:
-        tree = ast.parse(code)
+        tree = parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Names(frozenset(), frozenset())
     flow = _Flow()

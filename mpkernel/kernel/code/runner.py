@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.kernel.code.cells import Cell
 from mpkernel.kernel.code.namespace import Namespace
+from mpkernel.kernel.code.parsing import parse
 
 __all__ = [
     "Compiled",
@@ -63,10 +64,11 @@ def compile_cell(cell: Cell, filename: str, *, flags: int = 0) -> Compiled:
         SyntaxError: the cell is not valid Python.
     """
     source = "\n" * (cell.first_line - 1) + cell.code
-    tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    tree = parse(source, filename, flags=flags)
     value = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        last = ast.Expression(tree.body.pop().value)
+    if tree.body and isinstance(shown := tree.body[-1], ast.Expr):
+        tree.body.pop()
+        last = ast.Expression(shown.value)
         value = compile(last, filename, "eval", flags | _TOP_LEVEL_AWAIT, dont_inherit=True)
     body = compile(tree, filename, "exec", flags | _TOP_LEVEL_AWAIT, dont_inherit=True)
     return Compiled(body, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Protocol, TypeAlias
 
 from mpkernel.server.apps.placement import Bounds, Decision, Facts
@@ -30,25 +30,25 @@ class Choose(Protocol):
 def facts_of(
     host: AppHost,
     rebuilds: Rebuilds | None,
-    *,
-    is_outgoing: bool,
-    has_trial: bool,
+    outgoing: Container[AppHost],
     now: float,
+    *,
+    has_trial: bool = False,
 ) -> Facts:
     """The facts about a process.
 
     Args:
         host: the process.
         rebuilds: which processes rebuild sessions. None: it is not for a session that comes back.
-        is_outgoing: whether it is about to be replaced.
-        has_trial: whether a suspect is on trial there.
+        outgoing: the processes that are about to be replaced.
         now: `time.monotonic()`.
+        has_trial: whether a suspect is on trial there. Default False.
     """
     sessions = host.session_count
     return Facts(
         is_starting=host.state is State.STARTING,
         refuses=host.refusal is not None,
-        is_outgoing=is_outgoing,
+        is_outgoing=host in outgoing,
         has_trial=has_trial,
         is_rebuilding=rebuilds is not None and rebuilds.is_recent(host),
         is_unused=rebuilds is not None

@@ -18,7 +18,7 @@ import msgspec
 from mpkernel.errors import AppUnavailable, HostStartError, PoolClosed
 from mpkernel.logs import get_logger
 from mpkernel.server.apps import placement
-from mpkernel.server.apps.placement import Bounds, Decision, Facts
+from mpkernel.server.apps.placement import Bounds, Decision
 from mpkernel.server.apps.process_facts import Choose, HostFacts, facts_of
 from mpkernel.server.apps.rebuilds import Rebuilds
 from mpkernel.server.apps.restart_policies import RestartPolicies
@@ -183,7 +183,11 @@ class AppProcesses:
         Raises:
             PoolClosed, HostStartError: as `host_again`.
         """
-        facts = [(host, self._facts(host, has_trial=host in on_trial)) for host in self.taking]
+        outgoing, now = self._outgoing, self._clock()
+        facts = [
+            (host, facts_of(host, None, outgoing, now, has_trial=host in on_trial))
+            for host in self.taking
+        ]
         decision = self._decision(placement.choose_for_suspect, facts)
         if decision is Decision.START:
             return self.launch_again()
@@ -270,15 +274,10 @@ class AppProcesses:
 
     def _decision_for(self, rebuilds: Rebuilds | None) -> AppHost | Decision:
         """For a session that comes back while these are being rebuilt; None: for a new one."""
-        facts = [(host, self._facts(host, rebuilds)) for host in self.taking]
+        outgoing, now = self._outgoing, self._clock()
+        facts = [(host, facts_of(host, rebuilds, outgoing, now)) for host in self.taking]
         choose = placement.choose if rebuilds is None else placement.choose_to_rebuild
         return self._decision(choose, facts)
-
-    def _facts(
-        self, host: AppHost, rebuilds: Rebuilds | None = None, *, has_trial: bool = False
-    ) -> Facts:
-        outgoing, now = host in self._outgoing, self._clock()
-        return facts_of(host, rebuilds, is_outgoing=outgoing, has_trial=has_trial, now=now)
 
     def _chosen(self, kernel: KernelSpec, rebuilds: Rebuilds | None = None) -> AppHost | None:
         """The host that takes a session, launched now where that is decided; None where none can

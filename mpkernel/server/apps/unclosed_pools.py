@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 __all__ = ["UnclosedPools"]
 
 
 class _Pool(Protocol):
-    @property
-    def has_lost_its_loop(self) -> bool: ...
-
     def kill(self) -> None: ...
 
 
-class UnclosedPools:
-    """The pools of this process. Those that still exist when it exits are killed."""
+PoolT = TypeVar("PoolT", bound=_Pool)
 
-    def __init__(self) -> None:
-        self._pools: weakref.WeakSet[_Pool] = weakref.WeakSet()
+
+class UnclosedPools(Generic[PoolT]):
+    """The pools of this process. Those that still exist when it exits are killed.
+
+    Args:
+        has_lost_its_loop: whether the loop of a pool was closed.
+    """
+
+    def __init__(self, has_lost_its_loop: Callable[[PoolT], bool]) -> None:
+        self._has_lost_its_loop = has_lost_its_loop
+        self._pools: weakref.WeakSet[PoolT] = weakref.WeakSet()
         atexit.register(self._kill_all)
 
-    def add(self, pool: _Pool) -> None:
+    def add(self, pool: PoolT) -> None:
         """Watch this one, too, as long as it exists."""
         self._pools.add(pool)
 
     def kill_those_of_closed_loops(self) -> None:
         """Kill the pools that were not closed before their loops: nobody else can end them now."""
         for pool in list(self._pools):
-            if pool.has_lost_its_loop:
+            if self._has_lost_its_loop(pool):
                 pool.kill()
 
     def _kill_all(self) -> None:
