@@ -3,14 +3,19 @@
     server                                          a worker's machine
     ──────                                          ──────────────────
     launcher ── a task ─▶ scheduler ─▶ · · · · · ─▶ lease
-        └──── claim, on the worker's own address ─▶ lease ── starts ─▶ outpost
-    far_process ════════════ connection ═════════════════════════════▶ outpost ── starts ─▶ host
+        └──── claim, on the worker's own address ─▶ lease ── starts ─▶ outpost ── starts ─▶ host
+    far_process ════════════ connection ═════════════════════════════▶ outpost
+    far_link ═════════════ control, stream ═══════════════════════════════════════════════▶ host
 
     launcher       asks for a worker for each process, and connects to it
-    far_process    a process there, as the server's other parts use it; far_files: its files
+    pending_lease  what it knows of one of these
+    clients        the client of Dask that it uses, given or made
+    scheduling     what the scheduler is told of such tasks
+    far_process    a process there, as the server's other parts use it
+    far_link, far_console, far_files    its messages, its output, its virtual files
     lease          what runs in the worker
     outpost        what runs beside the worker, and has the host
-    connection     moves bytes between the two; parts, messages: what these bytes are
+    connection     moves bytes between server and outpost; parts, lanes, messages: what they are
     dialing        opens a connection to a worker, and unpickles nothing of what the worker says
     pumping        moves the bytes of an encrypted connection, which cannot be handed over
     trying         starts a process on each worker, for `mpkernel doctor`

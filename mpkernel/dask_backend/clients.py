@@ -8,6 +8,7 @@ ClientOf      one that is made from an address when it is first needed, on a thr
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
 from collections.abc import Coroutine
@@ -48,9 +49,9 @@ class ClientSource(Protocol):
             ClusterError: the scheduler cannot be reached.
         """
 
-    def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Have this run on the client's loop. From any thread; returns at once. When the loop is
-        closed, nothing is done."""
+    def call(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Have this run on the client's loop. From any thread; returns at once. False: the loop is
+        closed, and nothing is done."""
 
     def close(self) -> None:
         """End what was opened here. Returns at once. From any thread. Idempotent."""
@@ -85,9 +86,9 @@ class GivenClient:
             )
         return self._client
 
-    def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def call(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """See `ClientSource.call`."""
-        _call(self._client.loop.asyncio_loop, coroutine)
+        return _call(self._client.loop.asyncio_loop, coroutine)
 
     def close(self) -> None:
         """Nothing: whoever made the client closes it."""
@@ -106,14 +107,17 @@ class ClientOf:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._loop = new_event_loop()
+        self._runner = asyncio.Runner(loop_factory=new_event_loop)
+        self._loop = self._runner.get_loop()
+        self._ending = asyncio.Event()
         self._client: Client | None = None
         self._cluster: LocalCluster | None = None
         self._connecting = asyncio.Lock()
         self._refusal: ClusterError | None = None  # why the last attempt to connect has failed
         self._refused_until = 0.0
-        self._is_closed = False
-        threading.Thread(target=self._run, name="mpkernel-cluster", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="mpkernel-cluster", daemon=True)
+        self._thread.start()
+        atexit.register(self._end)  # a thread of a program that ends would stop in the middle
 
     async def client(self) -> Client:
         """See `ClientSource.client`.
@@ -145,15 +149,16 @@ class ClientOf:
         except Exception as error:  # noqa: BLE001 (it is not used any more)
             logger.debug("a client of %s could not be closed: %r", self.address, error)
 
-    def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def call(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """See `ClientSource.call`."""
-        _call(self._loop, coroutine)
+        return _call(self._loop, coroutine)
 
     def close(self) -> None:
         """See `ClientSource.close`."""
-        if not self._is_closed:
-            self._is_closed = True
-            self.call(self._close())
+        try:
+            self._loop.call_soon_threadsafe(self._ending.set)
+        except RuntimeError as error:  # it is closed
+            logger.debug("the client of the cluster is closed: %s", error)
 
     async def _connected(self) -> Client:
         try:
@@ -183,11 +188,15 @@ class ClientOf:
         return client
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
+        with self._runner:
+            self._runner.run(self._until_closed())
 
-    async def _close(self) -> None:
+    def _end(self) -> None:
+        self.close()
+        self._thread.join(_CONNECT_S)
+
+    async def _until_closed(self) -> None:
+        await self._ending.wait()
         try:
             async with asyncio.timeout(_CONNECT_S):
                 if self._client is not None:
@@ -196,7 +205,6 @@ class ClientOf:
                     await self._cluster.close()
         except Exception as error:  # noqa: BLE001 (the thread ends in any case)
             logger.debug("the client of %s could not be closed: %r", self.address, error)
-        self._loop.stop()
 
 
 def _security_for(address: str) -> Security:
@@ -227,9 +235,11 @@ def _security_for(address: str) -> Security:
     return security
 
 
-def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> bool:
     try:
         asyncio.run_coroutine_threadsafe(coroutine, loop)
     except RuntimeError as error:  # it is closed
         coroutine.close()
         logger.debug("the client of the cluster is closed: %s", error)
+        return False
+    return True

@@ -4,8 +4,8 @@
                                  ├─▶ Connection ══ │
     messages ────────────────────┘                 └─▶ messages
 
-Both ends use it. It moves bytes, and knows nothing of what they mean; `parts` says how they share
-the connection. Nothing here blocks.
+Both ends use it. It moves bytes, and knows nothing of what they mean. `parts` says how they share
+the connection, and `lanes` has the sources and sinks. Nothing here blocks.
 
 Heartbeat: an end that has sent nothing for a while says that it lives. An end from which nothing
 comes for `silence_s` is lost, as it is when the connection breaks.
@@ -16,16 +16,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import socket
 import sys
 from collections import deque
 from collections.abc import Callable
 
+from mpkernel.dask_backend.lanes import Sink, Source
 from mpkernel.dask_backend.messages import Alive, DownNews, UpNews, encode_news
 from mpkernel.dask_backend.parts import (
-    MAX_PART_BYTES,
-    WINDOWS,
     Lane,
     Part,
     PartDecoder,
@@ -34,14 +32,13 @@ from mpkernel.dask_backend.parts import (
 )
 from mpkernel.errors import ProtocolError
 
-__all__ = ["Connection", "Sink", "Source"]
+__all__ = ["Connection"]
 
 logger = logging.getLogger(__name__)
 
 _FULL_BYTES = 128 * 1024
 """With so much kept that the connection does not take, sources wait."""
 _UNSENT_BYTES = 128 * 1024
-_PAY_EVERY = 8  # credit is paid for an eighth of a window at once, or when all is taken
 _MOST_KEPT = 64 * 1024
 """With so many parts kept that the connection does not take, it is ended. What comes from sources
 is far less: it is bounded by their windows."""
@@ -310,169 +307,6 @@ class Connection:
         if not self._is_closed:
             self.close()
             self._on_lost(why)
-
-
-class Source:
-    """A descriptor whose bytes are sent on a lane. Made by `Connection.carry`."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        loop: asyncio.AbstractEventLoop,
-        lane: Lane,
-        fd: int,
-        on_end: Callable[[], None],
-    ) -> None:
-        self._connection = connection
-        self._loop = loop
-        self._lane = lane
-        self._fd = fd
-        self._on_end = on_end
-        self._window = WINDOWS[lane]
-        self._is_watched = False
-        self._is_over = False
-        os.set_blocking(fd, False)
-        self.go_on()
-
-    def go_on(self) -> None:
-        """Read again, if there is a reason why not to have read."""
-        if not (self._is_over or self._is_watched or self._window <= 0 or self._connection.is_full):
-            self._is_watched = True
-            self._loop.add_reader(self._fd, self._on_readable)
-
-    def paid(self, count: int) -> None:
-        """The receiver has taken so many bytes.
-
-        Raises:
-            ProtocolError: so many were not sent.
-        """
-        self._window += count
-        if self._window > WINDOWS[self._lane]:
-            raise ProtocolError(f"more was taken on the lane {self._lane.name} than was sent")
-        self.go_on()
-
-    def close(self) -> None:
-        """Read no more. Idempotent."""
-        self._is_over = True
-        self._stop_watching()
-
-    def _on_readable(self) -> None:
-        try:
-            data = os.read(self._fd, min(MAX_PART_BYTES, self._window))
-        except BlockingIOError:
-            return
-        except OSError:  # ECONNRESET: the process is gone
-            data = b""
-        if not data:
-            self._end()
-            return
-        self._window -= len(data)
-        self._connection.put(self._lane, PartKind.DATA, len(data), data)
-        if self._window <= 0 or self._connection.is_full:
-            self._stop_watching()
-
-    def _end(self) -> None:
-        self.close()
-        self._connection.put(self._lane, PartKind.END, 0)
-        self._on_end()
-
-    def _stop_watching(self) -> None:
-        if self._is_watched:
-            self._is_watched = False
-            self._loop.remove_reader(self._fd)
-
-
-class Sink:
-    """A descriptor to which the bytes of a lane are written. Made by `Connection.deliver`."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        loop: asyncio.AbstractEventLoop,
-        lane: Lane,
-        fd: int,
-        on_end: Callable[[], None],
-    ) -> None:
-        self._connection = connection
-        self._loop = loop
-        self._lane = lane
-        self._fd = fd
-        self._on_end = on_end
-        self._kept = bytearray()
-        self._unpaid = 0
-        self._is_watched = False
-        self._has_ended = False
-        self._is_over = False
-        os.set_blocking(fd, False)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all that came was written."""
-        return not self._kept
-
-    def write(self, data: memoryview) -> None:
-        """Write these bytes, or keep them until the descriptor takes them.
-
-        Raises:
-            ProtocolError: there are more than the window allows.
-        """
-        if self._is_over or self._has_ended:
-            return
-        if len(self._kept) + self._unpaid + len(data) > WINDOWS[self._lane]:
-            raise ProtocolError(f"more came on the lane {self._lane.name} than its window allows")
-        written = self._write(data) if not self._kept else 0
-        if written < len(data):
-            self._kept += data[written:]
-            self._watch()
-        self._pay(written)
-
-    def ended(self) -> None:
-        """Nothing more comes."""
-        self._has_ended = True
-        if not self._kept:
-            self._end()
-
-    def close(self) -> None:
-        """Write no more. Idempotent."""
-        self._is_over = True
-        self._kept.clear()
-        if self._is_watched:
-            self._is_watched = False
-            self._loop.remove_writer(self._fd)
-
-    def _write(self, data: memoryview | bytearray) -> int:
-        try:
-            return os.write(self._fd, data)
-        except BlockingIOError:
-            return 0
-        except OSError:  # nobody reads it any more
-            return len(data)
-
-    def _pay(self, count: int) -> None:
-        self._unpaid += count
-        if self._unpaid and (self._unpaid * _PAY_EVERY >= WINDOWS[self._lane] or self._has_ended):
-            self._connection.put(self._lane, PartKind.PAID, self._unpaid)
-            self._unpaid = 0
-
-    def _watch(self) -> None:
-        if not self._is_watched:
-            self._is_watched = True
-            self._loop.add_writer(self._fd, self._on_writable)
-
-    def _on_writable(self) -> None:
-        written = self._write(self._kept)
-        del self._kept[:written]
-        self._pay(written)
-        if not self._kept:
-            self._is_watched = False
-            self._loop.remove_writer(self._fd)
-            if self._has_ended:
-                self._end()
-
-    def _end(self) -> None:
-        if not self._is_over:
-            self.close()
-            self._on_end()
 
 
 def _tune(sock: socket.socket) -> None:

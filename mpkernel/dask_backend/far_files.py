@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import itertools
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TypeAlias
 
 from mpkernel.aio.loops import running_loop
+from mpkernel.aio.patience import patient_timeout
 from mpkernel.dask_backend.connection import Connection
 from mpkernel.dask_backend.messages import FileRead, ReadFile
 from mpkernel.dask_backend.outpost import FILE_HEAD
@@ -20,6 +22,8 @@ __all__ = ["FarFile", "FileRequests"]
 
 _AHEAD_BYTES = 1024 * 1024
 """How much is asked for while what came before is used."""
+
+_ANSWERED_WITHIN_S = 60.0
 
 Read: TypeAlias = Callable[[SourceKind, str, int, int, int], Coroutine[None, None, bytes]]
 
@@ -47,7 +51,7 @@ class FileRequests:
             kind, location, size, start, end: see `ReadFile`.
 
         Raises:
-            BlockNotFound: they cannot be read.
+            BlockNotFound: they cannot be read, or do not come within 60 s.
         """
         number = next(self._numbers) & 0xFFFF_FFFF
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -58,7 +62,12 @@ class FileRequests:
                     number=number, kind=kind, location=location, size=size, start=start, end=end
                 )
             )
-            return await future
+            async with patient_timeout(_ANSWERED_WITHIN_S):
+                return await future
+        except TimeoutError as error:
+            raise BlockNotFound(
+                f"{end - start:,} bytes of a file did not come within {_ANSWERED_WITHIN_S:g} s"
+            ) from error
         finally:
             self._waiting.pop(number, None)
 
@@ -146,7 +155,7 @@ class FarFile:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _ask(self, start: int, end: int):  # type: ignore[no-untyped-def]
+    def _ask(self, start: int, end: int) -> concurrent.futures.Future[bytes]:
         return asyncio.run_coroutine_threadsafe(
             self._read(self._kind, self._location, self._size, start, end), self._loop
         )

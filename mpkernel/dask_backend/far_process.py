@@ -14,7 +14,6 @@ Until a worker has been found, the link keeps what is sent.
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import os
 import signal
@@ -25,7 +24,8 @@ from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection as Connected
 
 from mpkernel.aio.loops import running_loop
-from mpkernel.dask_backend.connection import Connection, Sink
+from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.far_console import FarConsole
 from mpkernel.dask_backend.far_files import FarFile, FileRequests
 from mpkernel.dask_backend.far_link import FarLink
 from mpkernel.dask_backend.messages import (
@@ -39,7 +39,7 @@ from mpkernel.dask_backend.messages import (
     Used,
     decode_up_news,
 )
-from mpkernel.dask_backend.parts import MAX_PART_BYTES, Lane
+from mpkernel.dask_backend.parts import MAX_PART_BYTES
 from mpkernel.errors import HostStartError, ProtocolError, UnfitPython
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
@@ -49,6 +49,7 @@ from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.usage import Usage
 from mpkernel.wire.before_host import Hello, NotPlaced, Prepared, Preparing
 from mpkernel.wire.messages import UpMessage, encode
+from shm.errors import BlockNotFound
 from shm.names import ProcessTag
 from shm.sources import Reader, SourceKind
 
@@ -60,7 +61,6 @@ _MOST_PID = 2**22
 """No process of Linux has a larger id."""
 _numbers = itertools.count(_MOST_PID + 1)
 _FAREWELL_S = 10.0
-_CONSOLE = (Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
 _FIRST_WORD_WITHIN_S = 30.0
 """How long an outpost may take to say its first word: it is a process that must start."""
 
@@ -116,27 +116,18 @@ class FarProcess:
         self._connection: Connection | None = None
         self._pipes: tuple[Connected, Connected] | None = None
         self._requests = FileRequests()
-        self._sinks: dict[Lane, Sink] = {}
         self._usage: Usage | None = None
         self._lock = threading.Lock()  # guards those below
         self._status: ExitStatus | None = None
         self._was_answered = False  # the outpost has said whether it has launched a host
         self._was_cut = False  # it was ended here, without a word of its outpost
         self._is_lost = False  # nothing more comes from the outpost
-        self._is_over = False  # nor lies in the sinks
+        self._is_over = False  # nor waits to be written
         self._closed = False
         self._farewell: asyncio.TimerHandle | None = None
-        opened: list[int] = []
-        try:
-            for _ in (*_CONSOLE, "death"):
-                opened += os.pipe()
-        except OSError:
-            for fd in opened:
-                os.close(fd)
-            raise
-        self.stdout, self.stderr, self.faults, self.death_fd = opened[::2]
-        self._ours = dict(zip(_CONSOLE, opened[1:6:2], strict=True))  # where the console is written
-        self._ends_with_it: int | None = opened[7]
+        self._console = console = FarConsole()
+        self.stdout, self.stderr, self.faults = console.stdout, console.stderr, console.faults
+        self.death_fd = console.death_fd
 
     @property
     def elsewhere(self) -> FarProcess:
@@ -189,17 +180,21 @@ class FarProcess:
             return
         self.where = where
         self._pipes = Connected(control.detach()), Connected(stream.detach())
-        self._connection = Connection(
-            news,
-            self.loop,
-            silence_s=max(self._silence_s, _FIRST_WORD_WITHIN_S),
-            on_news=self._on_news,
-            on_file_bytes=self._requests.arrived,
-            on_lost=self._on_lost,
-        )
-        for lane, fd in self._ours.items():
-            on_end = functools.partial(self._on_end_of, lane)
-            self._sinks[lane] = self._connection.deliver(lane, fd, on_end)
+        try:
+            self._connection = Connection(
+                news,
+                self.loop,
+                silence_s=max(self._silence_s, _FIRST_WORD_WITHIN_S),
+                on_news=self._on_news,
+                on_file_bytes=self._requests.arrived,
+                on_lost=self._on_lost,
+            )
+        except OSError as error:
+            news.close()
+            what = f"the process of {self._name} was launched, but not connected: {error}"
+            self.refused(HostStartError(what, remedy="look at the limits of this server"))
+            return
+        self._console.deliver(self._connection, self._look_whether_over)
         self._connection.tell(self.order)
 
     def refused(self, error: HostStartError) -> None:
@@ -257,8 +252,7 @@ class FarProcess:
 
     def close_console(self) -> None:
         """See `Process.close_console`."""
-        for fd in (self.stdout, self.stderr, self.faults):
-            os.close(fd)
+        self._console.close_for_server()
         if self._was_cut and self._closed:  # nobody waits for anything of it
             if running_loop() is self.loop:
                 self._be_over()
@@ -269,7 +263,7 @@ class FarProcess:
         self, kind: SourceKind, location: str, size: int, start: int, end: int
     ) -> bytes:
         if self._connection is None or self._connection.is_closed:
-            raise ConnectionError(f"the process of {self._name} has ended")
+            raise BlockNotFound(f"the process of {self._name} has ended")
         return await self._requests.read(self._connection, kind, location, size, start, end)
 
     def _on_news(self, data: memoryview) -> None:
@@ -324,12 +318,8 @@ class FarProcess:
             except OSError as error:
                 raise ProtocolError(f"its connections cannot be watched: {error}") from error
 
-    def _on_end_of(self, lane: Lane) -> None:
-        self._close_ours(lane)
-        self._look_whether_over()
-
     def _look_whether_over(self) -> None:
-        if (self._is_lost or self._closed) and not self._ours:
+        if (self._is_lost or self._closed) and self._console.has_ended:
             self._be_over()
 
     def _lost(self, why: str) -> ExitStatus:
@@ -340,12 +330,7 @@ class FarProcess:
         with self._lock:
             if self._status is None:
                 self._status = status
-        self._tell_of_end()
-
-    def _tell_of_end(self) -> None:
-        fd, self._ends_with_it = self._ends_with_it, None
-        if fd is not None:
-            os.close(fd)
+        self._console.tell_of_end()
 
     def _on_lost(self, why: str) -> None:
         self._requests.lost()
@@ -359,8 +344,7 @@ class FarProcess:
             )
             self._end_with(self._lost(why))
         self._is_lost = True
-        for sink in list(self._sinks.values()):
-            sink.ended()
+        self._console.lost()
         self._look_whether_over()
 
     def _kill(self) -> None:
@@ -380,23 +364,13 @@ class FarProcess:
         self._is_over = True
         if self._farewell is not None:
             self._farewell.cancel()
-        if self._connection is not None:
-            if self.loop.is_closed():
-                self._connection.drop()
-            else:
-                self._connection.close()
-        for lane in list(self._ours):
-            self._close_ours(lane)
-        self._tell_of_end()
+        has_loop = not self.loop.is_closed()
+        if self._connection is not None and has_loop:
+            self._connection.close()
+        elif self._connection is not None:
+            self._connection.drop()
+        self._console.close(with_loop=has_loop)
         self._cancel()  # the scheduler need not know of the task any longer
-
-    def _close_ours(self, lane: Lane) -> None:
-        fd = self._ours.pop(lane, None)
-        if fd is None:
-            return
-        if lane in self._sinks and not self.loop.is_closed():
-            self._sinks[lane].close()
-        os.close(fd)
 
     def _say(self, message: UpMessage) -> None:
         """Have the server read a message of the process that is not one of its host."""

@@ -14,17 +14,21 @@ import asyncio
 import functools
 import socket
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dask
 from distributed import Client, Future
 from distributed.comm.tcp import TCP
 
+from mpkernel.aio.tasks import supervised_task
 from mpkernel.dask_backend.clients import ClientOf, ClientSource, GivenClient
 from mpkernel.dask_backend.dialing import dial
 from mpkernel.dask_backend.far_process import FarProcess, too_large
 from mpkernel.dask_backend.lease import HANDLER, ROLES, hold, versions
+from mpkernel.dask_backend.pending_lease import PendingLease
 from mpkernel.dask_backend.pumping import pump
+from mpkernel.dask_backend.scheduling import LEASE, AppTasks
 from mpkernel.errors import ClusterError, HostStartError, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.launching.other_python import PythonOfApp
@@ -37,6 +41,8 @@ __all__ = ["DaskLauncher", "check_versions", "launcher_of"]
 logger = get_logger(__name__)
 
 _DIAL_S = 10.0
+_PATIENCE_S = 5.0
+_LONGEST_PATIENCE_S = 60.0
 _MOST_TRIES = 3
 """How many workers are tried for one process, before its app is told."""
 
@@ -65,7 +71,7 @@ class DaskLauncher:
         self._workers = list(workers) if workers is not None else None
         self._topic = f"mpkernel-{uuid.uuid4().hex}"
         self._is_closed = False
-        self._leases: dict[str, _Lease] = {}  # by ticket; on the client's loop, as the next
+        self._leases: dict[str, PendingLease] = {}  # by ticket; on the client's loop, as the next
         self._subscribed: Client | None = None  # who tells of events
 
     def is_local(self, settings: Settings) -> bool:
@@ -96,7 +102,7 @@ class DaskLauncher:
             raise ClusterError("the launcher is closed", remedy="make another one")
         loop = asyncio.get_running_loop()
         settings = app.settings if app is not None else Settings()
-        lease = _Lease(name, settings, self._workers)
+        lease = PendingLease(name, settings, self._workers)
         try:
             lease.process = FarProcess(
                 name,
@@ -122,7 +128,13 @@ class DaskLauncher:
                 remedy="give fewer in KernelSpec.env",
             )
         lease.process.waits("waits for a worker of the cluster")
-        self._source.call(self._submit(lease))
+        if not self._source.call(self._submit(lease)):
+            lease.refuse(
+                ClusterError(
+                    f"the client of the scheduler {self._source.address} is closed",
+                    remedy="make another pool with a new client",
+                )
+            )
         return lease.process
 
     def close(self) -> None:
@@ -130,30 +142,37 @@ class DaskLauncher:
         self._is_closed = True
         self._source.close()
 
-    async def _submit(self, lease: _Lease) -> None:
-        """On the client's loop: ask the scheduler for a worker."""
-        if lease.is_over:
+    async def _submit(self, lease: PendingLease, patience_s: float = _PATIENCE_S) -> None:
+        """On the client's loop: ask the scheduler for a worker, and again if none has taken it
+        within `patience_s`."""
+        if lease.over.is_set():
             return
         try:
             client = await self._source.client()
+            if lease.over.is_set():  # meanwhile
+                return
             if self._subscribed is not client:
                 self._subscribed = client
                 client.subscribe_topic(self._topic, self._on_event)
+                await self._tell_scheduler(client)
             lease.ticket = uuid.uuid4().hex
             lease.is_claimed = False
             self._leases[lease.ticket] = lease
-            lease.future = client.submit(
-                hold,
-                lease.ticket,
-                self._topic,
-                key=f"{lease.name}-{lease.ticket[:12]}",
-                pure=False,
-                retries=0,
-                resources=lease.resources,
-                workers=lease.fitting,
-                allow_other_workers=lease.fitting is not None,
-            )
+            with dask.annotate(**{LEASE: True}):
+                lease.future = client.submit(
+                    hold,
+                    lease.ticket,
+                    self._topic,
+                    key=f"{lease.name}-{lease.ticket[:12]}",
+                    pure=False,
+                    retries=0,
+                    resources=lease.resources,
+                    workers=lease.fitting,
+                    allow_other_workers=self._workers is None and lease.fitting is not None,
+                )
             lease.future.add_done_callback(functools.partial(self._on_done, lease))
+            again = self._ask_again(lease, lease.ticket, patience_s)
+            supervised_task(again, name=f"mpkernel.lease.{lease.name}")
         except ClusterError as error:
             self._refuse(lease, error)
         except Exception as error:  # noqa: BLE001 (the app is told)
@@ -165,6 +184,25 @@ class DaskLauncher:
                 ),
             )
 
+    async def _ask_again(self, lease: PendingLease, ticket: str, after_s: float) -> None:
+        """Without `AppTasks`, the scheduler may have given the task to a worker that is busy with
+        another lease, and leave it there although a worker is idle by now."""
+        await asyncio.sleep(after_s)
+        if lease.ticket == ticket and not lease.is_claimed and not lease.over.is_set():
+            await self._give_back(lease)
+            await self._submit(lease, min(2 * after_s, _LONGEST_PATIENCE_S))
+
+    async def _tell_scheduler(self, client: Client) -> None:
+        try:
+            await client.register_plugin(AppTasks())
+        except Exception as error:  # noqa: BLE001 (of the scheduler: what it lacks, or forbids)
+            logger.warning(
+                "the scheduler %s takes no plugin of mpkernel, so an adaptive cluster may grow late"
+                " and end workers that have apps: %r (install mpkernel[dask] where it runs)",
+                self._source.address,
+                error,
+            )
+
     async def _on_event(self, event: tuple[float, Any]) -> None:
         """On the client's loop: a worker has a lease."""
         _, said = event
@@ -172,7 +210,7 @@ class DaskLauncher:
             return
         ticket, address = said.get("ticket"), said.get("address")
         lease = self._leases.get(ticket) if isinstance(ticket, str) else None
-        if lease is None or not isinstance(address, str) or lease.is_claimed or lease.is_over:
+        if lease is None or not isinstance(address, str) or lease.is_claimed or lease.over.is_set():
             return
         lease.is_claimed = True
         try:
@@ -180,10 +218,15 @@ class DaskLauncher:
             socks = await self._claim_all(lease, address)
         except ClusterError as error:
             await self._try_another(lease, address, error)
+        except Exception as error:
+            logger.exception("a worker could not be used worker=%s", address)
+            what = f"the worker {address} could not be used: {error!r}"
+            failure = ClusterError(what, remedy="look at the server's log")
+            await self._try_another(lease, address, failure)
         else:
             lease.hand_over(socks, address)
 
-    async def _claim_all(self, lease: _Lease, address: str) -> list[socket.socket]:
+    async def _claim_all(self, lease: PendingLease, address: str) -> list[socket.socket]:
         """The connections to the worker, in the order of `ROLES`.
 
         Raises:
@@ -198,7 +241,7 @@ class DaskLauncher:
             raise next(one for one in found if isinstance(one, BaseException))
         return socks
 
-    async def _claim(self, lease: _Lease, address: str, role: str) -> socket.socket:
+    async def _claim(self, lease: PendingLease, address: str, role: str) -> socket.socket:
         """Connect to the worker for one of the roles.
 
         Raises:
@@ -231,7 +274,7 @@ class DaskLauncher:
         lease.pumping.append(asyncio.create_task(_pump(comm, theirs)))
         return ours
 
-    async def _try_another(self, lease: _Lease, address: str, error: ClusterError) -> None:
+    async def _try_another(self, lease: PendingLease, address: str, error: ClusterError) -> None:
         """The worker of this address cannot be used: try those that were not tried yet."""
         logger.warning("%s", error)
         lease.unfit.add(address)
@@ -253,13 +296,13 @@ class DaskLauncher:
                 return
         self._refuse(lease, error)
 
-    def _on_done(self, lease: _Lease, future: Future) -> None:
+    def _on_done(self, lease: PendingLease, future: Future) -> None:
         """A task has ended; on a thread of the client's."""
         self._source.call(self._done(lease, future))
 
-    async def _done(self, lease: _Lease, future: Any) -> None:
+    async def _done(self, lease: PendingLease, future: Any) -> None:
         status: str = future.status
-        if lease.future is not future or lease.is_over or lease.is_claimed:
+        if lease.future is not future or lease.over.is_set() or lease.is_claimed:
             return
         if status == "error":
             what = f"no worker could run it: {await future.exception()!r}"
@@ -276,16 +319,16 @@ class DaskLauncher:
             ),
         )
 
-    def _refuse(self, lease: _Lease, error: ClusterError) -> None:
+    def _refuse(self, lease: PendingLease, error: ClusterError) -> None:
         self._leases.pop(lease.ticket, None)
         lease.refuse(error)
 
-    def _cancel(self, lease: _Lease) -> None:
+    def _cancel(self, lease: PendingLease) -> None:
         """The process is not needed any more. From any thread."""
-        lease.is_over = True
+        lease.over.set()
         self._source.call(self._give_back(lease))
 
-    async def _give_back(self, lease: _Lease) -> None:
+    async def _give_back(self, lease: PendingLease) -> None:
         self._leases.pop(lease.ticket, None)
         future, lease.future = lease.future, None
         if future is None:
@@ -296,72 +339,9 @@ class DaskLauncher:
             logger.debug("a lease could not be cancelled: %s", error)
 
 
-class _Lease:
-    """A process's claim to a worker. On the client's loop, except `hand_over` and `refuse`.
-
-    Args:
-        name: the app's name, as the scheduler's own pages show it.
-        settings: the app's.
-        workers: those on which it may run; None: on each.
-
-    Attributes:
-        process: the process.
-        ticket: the secret of the task that was submitted last.
-        future: that task; None when there is none.
-        fitting: the workers on which it should run, if one of them has room; None: on each.
-        unfit: the workers that were tried in vain.
-        is_claimed: whether a worker has been dialled for it.
-        is_over: whether the process is not needed any more, or was refused.
-        pumping: what moves the bytes of encrypted connections.
-    """
-
-    def __init__(self, name: str, settings: Settings, workers: list[str] | None) -> None:
-        self.name = name.removeprefix("mpkernel ")
-        self.resources = resources_of(settings)
-        self.process: FarProcess
-        self.ticket = ""
-        self.future: Any = None
-        self.fitting = workers
-        self.unfit: set[str] = set()
-        self.is_claimed = False
-        self.is_over = False
-        self.pumping: list[asyncio.Task[None]] = []
-
-    def hand_over(self, socks: list[socket.socket], address: str) -> None:
-        """The process is connected to its outpost, in the order of `ROLES`."""
-        news, control, stream = socks
-        claimed = functools.partial(self.process.claimed, news, control, stream, address)
-        if not self._on_its_loop(claimed):
-            for sock in socks:
-                sock.close()
-
-    def refuse(self, error: ClusterError) -> None:
-        """The process will not be launched."""
-        self.is_over = True
-        self._on_its_loop(functools.partial(self.process.refused, error))
-
-    def _on_its_loop(self, call: Callable[[], None]) -> bool:
-        try:
-            self.process.loop.call_soon_threadsafe(call)
-        except RuntimeError:  # it is closed, and the pool with it
-            return False
-        return True
-
-
 def launcher_of(address: str) -> DaskLauncher:
     """The launcher of the cluster that the setting `cluster` names."""
     return DaskLauncher(ClientOf(address))
-
-
-def resources_of(settings: Settings) -> dict[str, float] | None:
-    """What a worker must have for an app with these settings, as Dask counts it."""
-    found = {}
-    for one in settings.cluster_resources:
-        name, _, count = one.partition("=")
-        found[name] = float(count or 1)
-    if settings.cluster_memory_bytes is not None:
-        found["MEMORY"] = float(settings.cluster_memory_bytes)
-    return found or None
 
 
 def check_versions(address: str, found: object) -> None:

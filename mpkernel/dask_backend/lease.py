@@ -13,6 +13,7 @@ of its worker, starts nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import platform
@@ -187,14 +188,20 @@ class _Lease:
                 silences = 0
         else:
             logger.warning("outpost %d does not say that it lives, and is killed", self._child.pid)
-        self._child.kill()
         child = self._child
-        if await off_the_loop(functools.partial(child.wait, timeout=_KILLED_WITHIN_S)) != 0:
+        child.kill()
+        try:
+            code = await off_the_loop(functools.partial(child.wait, timeout=_KILLED_WITHIN_S))
+        except subprocess.TimeoutExpired:
+            logger.warning("outpost %d was killed and does not end: it is left as it is", child.pid)
+            return
+        if code != 0:
             await off_the_loop(_clean_up)
 
     def let_go(self) -> None:
-        """The outpost goes on without this worker."""
-        self._ours.send(GO_ON)
+        """The outpost goes on without this worker, if it has not ended."""
+        with contextlib.suppress(OSError):
+            self._ours.send(GO_ON)
 
     def close(self) -> None:
         """The outpost ends, if it was not let go. Idempotent."""

@@ -32,7 +32,8 @@ from multiprocessing.connection import Connection as Connected
 import uvloop
 
 from mpkernel.aio.threads import off_the_loop
-from mpkernel.dask_backend.connection import Connection, Source
+from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.lanes import Source
 from mpkernel.dask_backend.messages import (
     Alive,
     Ended,
@@ -52,7 +53,7 @@ from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.local_process import LocalProcess
 from mpkernel.server.links.sockets import socket_of, unsent_in
 from mpkernel.server.supervision.exit_status import OutOfMemory
-from mpkernel.server.supervision.usage import Sampler, created_at
+from mpkernel.server.supervision.usage import Sampler, Usage, created_at
 from mpkernel.steps import run_each
 from shm import ShmError
 from shm.blocks import AttachedBlock
@@ -249,9 +250,13 @@ class _Outpost:
             self._over.set()
 
     async def _sample(self, pid: int, every_s: float) -> None:
-        sampler, created = Sampler(), created_at(pid)
+        sampler, created, usages = Sampler(), created_at(pid), dict[int, Usage]()
         while not self._has_died:
-            usages = await off_the_loop(lambda: sampler.sample({pid: created}))
+            try:
+                usages = await off_the_loop(lambda: sampler.sample({pid: created}))
+            except OSError as error:  # no descriptor is left to look
+                logger.warning("a host cannot be measured for now: %s", error)
+                usages = {}
             if (usage := usages.get(pid)) is not None:
                 self._connection.tell(
                     Used(

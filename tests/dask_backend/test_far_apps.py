@@ -12,16 +12,15 @@ from typing import Any
 import psutil
 import pytest
 from dask_backend.clusters import a_cluster, share
+from dask_backend.talking import PATIENCE_S, printed, said
 from distributed import Client
 
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher
 from mpkernel.errors import ClusterError
-from mpkernel.kernel.messages import Console, Done, Message, Restarted
+from mpkernel.kernel.messages import Done, Restarted
 from mpkernel.server.supervision.deaths import Reason
-
-PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -41,29 +40,6 @@ def app(tmp_path: Path) -> Path:
     path = tmp_path / "app.py"
     path.write_text("x = 1\n")
     return path
-
-
-async def said(client: PythonClient, kind: type[Message], cell: str | None = None) -> list[Message]:
-    """What comes until a message of this kind, which is the last.
-
-    Args:
-        client: to whom.
-        kind: which kind.
-        cell: of which cell. Default: whatever it is about.
-    """
-    found = []
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            found.append(await client.next())
-            if isinstance(found[-1], kind) and cell in (None, getattr(found[-1], "cell", None)):
-                return found
-
-
-async def printed(client: PythonClient, code: str) -> str:
-    """What the code prints."""
-    client.execute(code, cell="asked")
-    said_since = await said(client, Done, "asked")
-    return "".join(one.text for one in said_since if isinstance(one, Console))
 
 
 def workers(client: Client) -> dict[str, int]:
