@@ -298,8 +298,9 @@ class ChaoticApp:
         return True
 
     def _is_of_server(self, pid: int) -> bool:
+        """Whether this process descends from the server: on a cluster, it is no child of it."""
         try:
-            return psutil.Process(pid).ppid() == self._server.pid
+            return any(one.pid == self._server.pid for one in psutil.Process(pid).parents())
         except psutil.NoSuchProcess:
             return False
 
