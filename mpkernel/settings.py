@@ -204,8 +204,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         standby: how many processes wait, with their imports done, until an app starts or restarts
             and takes one of them. Default 0; marimo's servers have 1.
         standby_imports: the modules that these processes import beforehand: modules of installed
-            libraries that most apps import anyway. Default: none; marimo's servers import those of
-            marimo.
+            libraries that most apps import anyway, and the kernel's own. Default: the embedded
+            kernel; marimo's servers import marimo and its kernel.
         snapshot: whether the server keeps a snapshot of itself, which `mpkernel status` and
             `mpkernel top` show. Default False; marimo's servers have True.
         control: whether the server takes orders from `mpkernel restart`, `drain` and `stop`, when
@@ -315,7 +315,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_descriptors: int | None = None
     max_age_s: float | None = None
     standby: int = 0
-    standby_imports: tuple[str, ...] = ()
+    standby_imports: tuple[str, ...] = ("mpkernel.kernel.main",)
     snapshot: bool = False
     control: bool = False
     crash_reports: int = 0

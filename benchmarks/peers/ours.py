@@ -50,8 +50,9 @@ class WithStandby(MPKernel):
     """With a standby process, as marimo's servers use it; it is warm when the block begins."""
 
     def __init__(self) -> None:
-        marimo = importlib.util.find_spec("marimo")
-        imports = ("mpkernel.marimo_backend.host.warm",) if marimo else ()
+        imports: tuple[str, ...] = ("mpkernel.kernel.main",)
+        if importlib.util.find_spec("marimo"):
+            imports += ("mpkernel.marimo_backend.host.warm",)
         super().__init__(Settings(idle_retire_s=None, standby=1, standby_imports=imports))
 
     async def __aenter__(self) -> Self:

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import dis
 import functools
-import inspect
 import itertools
 from collections.abc import Iterator
 from types import CodeType
 from typing import Any, NamedTuple, cast
 
 __all__ = ["has_set_a_global", "is_entering_a_with", "may_hold_a_lock"]
+
+# `inspect.CO_NEWLOCALS`. To load `inspect` would be a tenth of the embedded kernel's start.
+_NEW_LOCALS = 0x0002
 
 _ACQUIRE = frozenset({"acquire", "acquirelock", "lockacquire", "acquirerestore", "__enter__"})
 _RELEASE = frozenset({"release", "releaselock", "lockrelease", "releasesave", "__exit__"})
@@ -108,7 +110,7 @@ def _first_global_set(code: CodeType) -> int | None:
 
 def has_set_a_global(code: CodeType, offset: int) -> bool:
     """Whether a function may have set a global variable when it is at `offset`."""
-    first = _first_global_set(code) if code.co_flags & inspect.CO_NEWLOCALS else None
+    first = _first_global_set(code) if code.co_flags & _NEW_LOCALS else None
     return first is not None and offset > first
 
 
@@ -157,7 +159,7 @@ def _locking(code: CodeType) -> _Locking:
         for target, end in ends.items()
         if any(target <= call.start < _first_check(instructions, target, end) for call in released)
     )
-    is_function = bool(code.co_flags & inspect.CO_NEWLOCALS)
+    is_function = bool(code.co_flags & _NEW_LOCALS)
     return _Locking(outside, released, handlers, releasing, ends, is_function)
 
 

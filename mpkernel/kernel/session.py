@@ -9,7 +9,6 @@ interrupt ─▶ at once, on the dispatcher's thread
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import sys
@@ -53,13 +52,14 @@ from mpkernel.kernel.shown.console_files import SessionStream
 from mpkernel.kernel.shown.display import encodable
 from mpkernel.kernel.shown.session_console import SessionConsole
 from mpkernel.kernel.transport import Immediate, Transport
+from mpkernel.late_logger import late_logger
 
 if TYPE_CHECKING:
     from mpkernel.host.hosted_kernel import HostedKernel
 
 __all__ = ["PythonSession"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _PENDING_AFTER_S = 0.3
 _ENDS_SESSION_WITHIN_S = 1.0

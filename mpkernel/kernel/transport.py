@@ -10,7 +10,6 @@ The session carries out the commands.
 
 from __future__ import annotations
 
-import logging
 import queue
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -28,6 +27,7 @@ from mpkernel.kernel.messages import (
     decode_command,
     encode,
 )
+from mpkernel.late_logger import late_logger
 from mpkernel.wire.frames import Message as Frame
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Immediate", "Queued", "Transport"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 Queued: TypeAlias = RunApp | Execute | SetValues
 """Commands that are carried out one after the other."""

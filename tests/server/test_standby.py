@@ -106,6 +106,13 @@ class TestAdoption:
             launch = pool.standby._of_server._timer
             assert launch.when() - asyncio.get_running_loop().time() > 600
 
+    async def test_it_has_the_embedded_kernel_by_default(self) -> None:
+        async with HostPool(Settings(standby=1)) as pool:
+            pid = await ready(pool)
+            session = await opened(pool)
+            assert session.pid == pid
+            assert "mpkernel.kernel.main" in (await observed(session))["modules"]
+
     async def test_an_app_with_an_environment_of_its_own_never_does(self) -> None:
         async with standing_by() as pool:
             pid = await ready(pool)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import inspect
 import linecache
 import threading
 import traceback
@@ -31,6 +30,7 @@ __all__ = [
 ]
 
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_COROUTINE = 0x0080  # `inspect.CO_COROUTINE`; see `half_done`
 _OWN_FOLDER = __file__.rpartition("/kernel/")[0] + "/"
 _KERNELS_FOLDERS = (_OWN_FOLDER + "kernel/", _OWN_FOLDER + "host/")
 
@@ -49,7 +49,7 @@ class Compiled(NamedTuple):
     @property
     def awaits(self) -> bool:
         """Whether the cell needs a running loop."""
-        return any(code.co_flags & inspect.CO_COROUTINE for code in self.codes)
+        return any(code.co_flags & _COROUTINE for code in self.codes)
 
 
 def compile_cell(cell: Cell, filename: str, *, flags: int = 0) -> Compiled:
@@ -102,7 +102,7 @@ async def awaited(compiled: Compiled, namespace: Namespace) -> Any:
     value = None
     for code in compiled.codes:
         value = eval(code, namespace)
-        if code.co_flags & inspect.CO_COROUTINE:
+        if code.co_flags & _COROUTINE:
             value = await value
     return value
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +36,8 @@ def install_input(find: Callable[[], CellRun | None]) -> None:
         cell_run = find()
         if cell_run is None:
             return plain_getpass(*args, **options)
+        import inspect  # here: it takes long to load, and is seldom needed
+
         try:
             given = inspect.signature(plain_getpass).bind(*args, **options)
         except TypeError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from multiprocessing import spawn
-from pathlib import Path
 from typing import Any
 
 __all__ = ["install_spawning"]
@@ -31,7 +31,8 @@ def install_spawning(is_in_session: Callable[[], bool]) -> None:
     """Have processes that are started while `is_in_session()` is true run the app's file only up to
     where it starts processes. To be called once."""
     plain = spawn.get_preparation_data
-    lenient_main = Path(__file__).with_name(_LENIENT_MAIN).read_text()
+    with open(os.path.join(os.path.dirname(__file__), _LENIENT_MAIN), encoding="utf-8") as file:
+        lenient_main = file.read()
 
     @functools.wraps(plain)
     def get_preparation_data(name: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -19,10 +18,11 @@ from typing import NamedTuple, Protocol, TypeAlias, cast
 import msgspec
 
 from mpkernel.kernel.messages import Figure
+from mpkernel.late_logger import late_logger
 
 __all__ = ["Store", "encodable", "figure_of", "stacked", "text_figure_of"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 Store: TypeAlias = Callable[[bytes, str], str]
 

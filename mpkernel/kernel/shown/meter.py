@@ -11,7 +11,6 @@ the next message contains it, and if no other change comes, a timer sends it.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import os
 import threading
@@ -22,10 +21,11 @@ from mpkernel.kernel.context import current_place
 from mpkernel.kernel.messages import Progress
 from mpkernel.kernel.shown.display import encodable
 from mpkernel.kernel.shown.terminal import terminal
+from mpkernel.late_logger import late_logger
 
 __all__ = ["Meter"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _INTERVAL_S = 0.1
 

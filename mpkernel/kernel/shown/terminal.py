@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -13,10 +12,11 @@ from typing import TextIO
 from mpkernel.kernel.messages import Figure, Message, Progress
 from mpkernel.kernel.shown.display import text_figure_of
 from mpkernel.kernel.shown.output_list import CellOutputList
+from mpkernel.late_logger import late_logger
 
 __all__ = ["TerminalPlace", "progress_line", "terminal"]
 
-logger = logging.getLogger(__name__)
+logger = late_logger(__name__)
 
 _BAR_COLUMNS = 24
 _COLUMNS = 80
