@@ -125,6 +125,10 @@ def _value_of(flag: str, text: str) -> Any:
 
 def _python_for(app: str, settings: Settings) -> OtherPython | None:
     """The Python that the app shall run with, made first if need be; None for our own."""
+    if os.path.isdir(app):
+        raise AppNotFound(
+            f"{app} is a folder, and an app is a file", remedy="name a Python file in it"
+        )
     if not os.path.isfile(app):
         raise AppNotFound(f"there is no app {app}", remedy="check the path")
     python = python_of_app(os.path.abspath(app), settings, KernelSpec(entry=_NO_ENTRY))

@@ -77,7 +77,7 @@ def _suggestion(message: str, parser: argparse.ArgumentParser) -> str:
     for order in orders.values():
         options += options_of(order)
     for word in message.split():
-        name = word.partition("=")[0]
+        name = word.partition("=")[0].rstrip(":")
         if name.startswith("--") and name not in options:
             return similar(name, options)
     return ""

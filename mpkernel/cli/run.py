@@ -6,16 +6,15 @@ them.
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mpkernel.cli.flags import paths_in, take_settings
 from mpkernel.cli.greeting import greet
+from mpkernel.cli.listening import check_listening
 from mpkernel.cli.log_format import log_as_json, log_from
 from mpkernel.cli.parsers import similar
 from mpkernel.configuration.names import flag_of
@@ -47,12 +46,10 @@ examples:
   mpkernel run notebooks --host 0.0.0.0 --headless --token-password-file FILE
                                              for others, with a password
   mpkernel run --examples                    what it can do
-
-All options of `marimo run` follow.
 """
 
+_HELP = frozenset({"-h", "--help"})
 _EXAMPLES = Path(__file__).parent.parent / "examples"
-
 
 _MARIMOS_DESCRIPTORS = 4096
 """marimo's own server raises its soft limit on descriptors to this; its notebooks inherit it."""
@@ -75,20 +72,19 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     from mpkernel.marimo_backend.seam import pass_zmq_checks
     from mpkernel.marimo_backend.versions import check_marimo
 
-    check_marimo()
     ours, notebook_arguments = _split(list(arguments))
-    if "--help" in ours:
-        print(USAGE)
+    if not _HELP.isdisjoint(ours):
+        print(USAGE, flush=True)
+        check_marimo()
+        print("All options of `marimo run`:\n")
         return _marimo(["run", "--help"])
-    if not ours:
-        print(USAGE, file=sys.stderr)
-        return 2
+    check_marimo()
     if "--examples" in ours:
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
     taken = take_settings(ours)
     ours = taken.others
     _check_flags(ours)
-    _check_port(ours)
+    check_listening(ours)
 
     from mpkernel.marimo_backend import entrypoint
     from mpkernel.marimo_backend.server.shared_pool import pool_settings, use_sources
@@ -98,6 +94,9 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
     paths = paths_in(ours, options_with_value())
+    if not paths:
+        print(f"{USAGE}\nmpkernel: no notebook and no folder is named", file=sys.stderr)
+        return 2
     use_sources(taken.sources(os.environ, paths))
     # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
@@ -117,13 +116,17 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
 
 
 def _notebooks_in(paths: Sequence[str], *, may_come: bool) -> int:
-    """How many notebooks are served. A path that is missing is left to marimo's own errors.
+    """How many notebooks are served. What is in a single file is left to marimo's own errors.
 
     Raises:
-        MPKernelError: there is none, and `may_come` does not say that one may come.
+        MPKernelError: a path is missing; or there is no notebook, and `may_come` does not say that
+            one may come.
     """
     from mpkernel.marimo_backend.command_line import notebooks_in
 
+    for path in paths:
+        if not os.path.exists(path) and "://" not in path:
+            raise MPKernelError(f"there is nothing at {path}", remedy="check the path")
     if not paths or not all(os.path.isdir(path) for path in paths):
         return len(paths)
     count = notebooks_in(paths)
@@ -151,53 +154,19 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _check_flags(options: Sequence[str]) -> None:
-    """Refuse an option that looks like a setting. marimo would refuse it, too, but it does not know
-    our settings."""
-    from mpkernel.marimo_backend.command_line import has_option
+    """Refuse an option that looks like another one. marimo would refuse it, too, but it does not
+    know our settings."""
+    from mpkernel.marimo_backend.command_line import has_option, options_of_run
 
     flags = [flag_of(name) for name in Settings.__struct_fields__]
+    known = [*flags, "--settings", "--examples", *options_of_run()]
     for option in options:
         name = option.partition("=")[0]
-        if name.startswith("--") and not has_option(name) and (meant := similar(name, flags)):
+        if name.startswith("--") and not has_option(name) and (meant := similar(name, known)):
             raise MPKernelError(
-                f"there is no option {name}{meant}", remedy="`mpkernel settings` shows all settings"
+                f"there is no option {name}{meant}",
+                remedy="`mpkernel run --help` shows all options, `mpkernel settings` all settings",
             )
-
-
-def _check_port(options: list[str]) -> None:
-    """Refuse a port that is in use, before marimo prints the address that it serves."""
-    port = _value(options, "--port", "-p")
-    try:
-        number = int(port or "")
-    except ValueError:
-        return  # marimo finds a free port, or reports what is wrong with this one
-    if not 0 <= number < 1 << 16:
-        raise MPKernelError(
-            f"{port} is not a port", remedy="choose one from 1 to 65535 with --port"
-        )
-    host = (_value(options, "--host") or "127.0.0.1").strip("[]")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, number, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error}"
-        raise MPKernelError(
-            f"port {number} on {host} {reason}",
-            remedy="choose another with --port, or leave it out",
-        ) from error
-
-
-def _value(options: list[str], *names: str) -> str | None:
-    for position, option in enumerate(options):
-        name, separator, value = option.partition("=")
-        if name in names:
-            following = options[position + 1 : position + 2]
-            return value if separator else next(iter(following), None)
-    return None
 
 
 def _marimo(arguments: list[str]) -> int:

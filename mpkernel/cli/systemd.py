@@ -56,9 +56,12 @@ def run(arguments: Sequence[str]) -> int:
         MPKernelError: a path is missing, or an option is not available.
     """
     own, rest = _split(arguments)
-    if not rest or rest[0] in ("-h", "--help"):
-        print(USAGE, end="", file=sys.stdout if rest else sys.stderr)
-        return os.EX_OK if rest else 2
+    if not rest:
+        print(f"{USAGE}\nmpkernel: no notebook and no folder is named", file=sys.stderr)
+        return 2
+    if rest[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return os.EX_OK
     user = own["--unit-user"] or _own_user()
     if user in ("root", "0"):
         raise MPKernelError(
@@ -86,7 +89,8 @@ def _split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             value = rest.pop(0) if rest else ""
         if not _FORMS[option].fullmatch(value):
             raise MPKernelError(
-                f"{option} is {value!r}, which systemd would not take", remedy="see --help"
+                f"{option} is {value!r}, which systemd would not take",
+                remedy="`mpkernel systemd --help` shows what it takes",
             )
         own[option] = value
     return own, rest
@@ -111,7 +115,9 @@ def _settings_of(arguments: Sequence[str]) -> Settings:
         if not os.path.exists(path):
             raise MPKernelError(f"there is nothing at {path}", remedy="check the path")
     if not paths and "--examples" not in taken.others:
-        raise MPKernelError("there is no path to serve", remedy="see --help")
+        raise MPKernelError(
+            "no notebook and no folder is named", remedy="`mpkernel systemd --help` shows where"
+        )
     return gather(taken.sources({}, paths), DEFAULTS).settings
 
 

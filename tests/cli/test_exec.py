@@ -331,6 +331,12 @@ def test_an_app_that_is_not_there_is_named() -> None:
     assert refused.stderr == "mpkernel: there is no app nowhere/app.py (check the path)\n"
 
 
+def test_a_folder_is_said_to_be_no_app(tmp_path: Path) -> None:
+    refused = execute(tmp_path)
+    assert refused.returncode == 1
+    assert f"{tmp_path} is a folder, and an app is a file" in refused.stderr
+
+
 def test_no_app_is_a_usage_error() -> None:
     refused = subprocess.run(EXEC, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2

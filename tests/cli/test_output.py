@@ -168,6 +168,14 @@ def test_a_mistyped_word_gets_a_suggestion(
     assert meant in capsys.readouterr().err
 
 
+def test_a_wrong_value_is_no_mistyped_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sandbox", "prune", "--older-than", "x"])
+    said = capsys.readouterr().err
+    assert "'x' is not an age such as 90s" in said
+    assert "did you mean" not in said
+
+
 COMPLETE = """
 eval "$(cat)"
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))

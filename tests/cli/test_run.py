@@ -30,8 +30,9 @@ def test_the_version_is_told() -> None:
     assert mpkernel("--version").stdout.startswith("mpkernel 0.")
 
 
-def test_help_shows_our_options_and_all_of_marimos() -> None:
-    shown = mpkernel("run", "--help")
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_shows_our_options_and_all_of_marimos(option: str) -> None:
+    shown = mpkernel("run", option)
     assert shown.returncode == 0
     for option in (
         "--examples",
@@ -50,14 +51,18 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert "walk" in refused.stderr
 
 
-def test_a_run_of_nothing_is_a_usage_error() -> None:
-    assert mpkernel("run").returncode == 2
+@pytest.mark.parametrize("options", [[], ["--headless", "--port", "0"]])
+def test_a_run_of_nothing_is_a_usage_error(options: list[str]) -> None:
+    refused = mpkernel("run", *options)
+    assert refused.returncode == 2
+    assert "no notebook and no folder is named" in refused.stderr.splitlines()[-1]
 
 
-def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    refused = mpkernel("run", tmp_path / "nowhere.py", "--headless")
-    assert refused.returncode != 0
-    assert "nowhere.py" in refused.stderr + refused.stdout
+@pytest.mark.parametrize("name", ["nowhere.py", "nowhere"])
+def test_a_path_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    refused = mpkernel("run", EXAMPLE.parent, tmp_path / name, "--headless")
+    assert refused.returncode == 1
+    assert f"there is nothing at {tmp_path / name} (check the path)" in refused.stderr
 
 
 def test_a_path_that_is_no_notebook_is_named(tmp_path: Path) -> None:
@@ -141,6 +146,21 @@ def test_a_flag_that_looks_like_a_setting_gets_a_suggestion() -> None:
     )
 
 
+def test_a_flag_that_looks_like_one_of_marimos_gets_a_suggestion() -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", "--prot", "3000")
+    assert refused.returncode == 1
+    assert "there is no option --prot: did you mean --port?" in refused.stderr
+
+
+@pytest.mark.parametrize("port", [[], ["--port", "3000"]], ids=["any port", "a port"])
+@pytest.mark.parametrize("host", ["203.0.113.7", "there-is-no-such-host.invalid"])
+def test_an_address_that_this_machine_does_not_have_is_refused(host: str, port: list[str]) -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", "--host", host, *port)
+    assert refused.returncode == 1
+    assert f"{host} is not an address of this machine" in refused.stderr
+    assert "--host" in refused.stderr
+
+
 def test_a_folder_without_a_notebook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("print('no notebook')\n")
     refused = mpkernel("run", tmp_path, "--headless")
@@ -196,6 +216,12 @@ def without_marimo(directory: Path, version: str | None) -> dict[str, str]:
         "m.version = version\n"
     )
     return {"PYTHONPATH": str(directory)}
+
+
+def test_help_is_shown_without_marimo_too(tmp_path: Path) -> None:
+    shown = mpkernel("run", "--help", **without_marimo(tmp_path, None))
+    assert "--memory-hard-bytes" in shown.stdout
+    assert "pip install 'mpkernel[marimo]'" in shown.stderr
 
 
 @pytest.mark.parametrize(

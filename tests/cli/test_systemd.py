@@ -119,7 +119,7 @@ def test_the_environment_of_who_prints_it_is_not_the_services(
     ("arguments", "says"),
     [
         (["nowhere"], "there is nothing at nowhere"),
-        (["--port", "80"], "no path to serve"),
+        (["--port", "80"], "no notebook and no folder is named"),
         (["note books", "--standby", "many"], "--standby is 'many'"),
         (["--unit-memory", "much", "note books"], "--unit-memory is 'much'"),
         (["--unit-name", "a b", "note books"], "--unit-name is 'a b'"),
