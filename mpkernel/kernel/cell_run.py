@@ -94,6 +94,7 @@ class CellRun:
         self._shown = shown
 
     def _figure_of(self, value: object) -> Figure:
+        self.session.console.flush()  # what was printed before comes before it
         return figure_of(value, store=self._store)
 
     def _store(self, data: bytes, media_type: str) -> str:

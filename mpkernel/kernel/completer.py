@@ -9,11 +9,15 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 
+from mpkernel.errors import ProtocolError
 from mpkernel.kernel.code.completion import complete
 from mpkernel.kernel.messages import Complete, Completions
 from mpkernel.kernel.shown.display import encodable
+from mpkernel.late_logger import late_logger
 
 __all__ = ["Completer"]
+
+logger = late_logger(__name__)
 
 
 class Completer:
@@ -52,4 +56,8 @@ class Completer:
     def _run(self) -> None:
         while (question := self._questions.get()) is not None:
             start, matches = complete(question.code, question.cursor, self._namespace)
-            self._send(Completions(question.request, start, [encodable(m) for m in matches]))
+            try:
+                self._send(Completions(question.request, start, [encodable(m) for m in matches]))
+            except ProtocolError as error:  # they are too many for a message
+                logger.warning("no completions: %s", error)
+                self._send(Completions(question.request, start, []))

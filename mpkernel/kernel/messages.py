@@ -152,8 +152,9 @@ class Failure(msgspec.Struct, tag="failure", frozen=True):
     Attributes:
         cell: which; "app" when the app's file could not be read.
         error: the qualified name of the exception's class, without its module.
-        message: the exception's text.
-        traceback: as Python prints it, without the lines of the kernel itself.
+        message: the exception's text. Of more than 16,000 bytes, the middle is left out.
+        traceback: as Python prints it, without the lines of the kernel itself. Of more than 40,000
+            bytes, the middle is left out.
     """
 
     cell: str
@@ -166,7 +167,7 @@ class InputRequest(msgspec.Struct, tag="input_request", frozen=True):
     """The code waits for an `Answer`: it called `input()` or `getpass.getpass()`.
 
     Attributes:
-        prompt: what to ask.
+        prompt: what to ask. Of more than 16,000 bytes, the middle is left out.
         secret: whether the answer must not be shown while it is typed.
         cell: which cell asks.
     """

@@ -17,6 +17,9 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
+import msgspec
+
+from mpkernel.errors import ProtocolError
 from mpkernel.interrupts.sending import Interrupts, later
 from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.code import forks
@@ -49,7 +52,7 @@ from mpkernel.kernel.messages import (
 )
 from mpkernel.kernel.process.debugger import leave_debugger
 from mpkernel.kernel.shown.console_files import SessionStream
-from mpkernel.kernel.shown.display import encodable
+from mpkernel.kernel.shown.display import shortened
 from mpkernel.kernel.shown.session_console import SessionConsole
 from mpkernel.kernel.transport import Immediate, Transport
 from mpkernel.late_logger import late_logger
@@ -63,6 +66,11 @@ logger = late_logger(__name__)
 
 _PENDING_AFTER_S = 0.3
 _ENDS_SESSION_WITHIN_S = 1.0
+
+# Together less than the least `max_frame_bytes` that may be set.
+_NAME_BYTES = 1_000
+_MESSAGE_BYTES = 16_000
+_TRACEBACK_BYTES = 40_000
 
 
 class _StandardStream:
@@ -176,7 +184,7 @@ class PythonSession:
             EOFError: the client has no more input, or the session is closed.
         """
         self.console.flush()
-        self.send(InputRequest(encodable(prompt), secret, cell))
+        self.send(InputRequest(shortened(prompt, _MESSAGE_BYTES), secret, cell))
         answer = self._answers.get()
         if answer is None:
             self._answers.put(None)
@@ -264,10 +272,16 @@ class PythonSession:
 
         self._in_place(cell_run, body)
         self._running = ""
-        cell_run.outputs.flush()  # because of an interrupt, a change may not have been sent
+        done = outcome[0]
+        try:
+            cell_run.outputs.flush()  # because of an interrupt, a change may not have been sent
+        except ProtocolError as error:  # the outputs are too large for a message
+            if done.outcome == "ok":
+                self._fail(cell.name, error, str(error))
+                done = msgspec.structs.replace(done, outcome="error")
         self.console.flush()
-        self.send(outcome[0])
-        return outcome[0].outcome == "ok"
+        self.send(done)
+        return done.outcome == "ok"
 
     def _outcome_of(self, cell: Cell, filename: str, cell_run: CellRun, began: float) -> Done:
         def done(outcome: Any, exit_code: int = 0) -> Done:
@@ -312,7 +326,13 @@ class PythonSession:
         except Exception:  # noqa: BLE001 (a broken __str__ of the user's)
             message = f"<unprintable {type(error).__name__}: {traceback.format_exc(limit=0)}>"
         name = type(error).__qualname__
-        self.send(Failure(cell, encodable(name), encodable(message), encodable(text)))
+        failure = Failure(
+            cell,
+            shortened(name, _NAME_BYTES),
+            shortened(message, _MESSAGE_BYTES),
+            shortened(text, _TRACEBACK_BYTES),
+        )
+        self.send(failure)
 
 
 def _decoded(source: bytes) -> str:

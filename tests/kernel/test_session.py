@@ -30,6 +30,19 @@ async def test_code_prints_and_shows_its_last_value(client: Client) -> None:
     assert messages[-1] == Status("idle")
 
 
+async def test_what_is_printed_and_shown_comes_in_its_order(client: Client) -> None:
+    messages = await client.run(
+        "from mpkernel.kernel import outputs\n"
+        "print('one')\noutputs.append(1)\nprint('two')\noutputs.append(2)\nprint('three')\n3"
+    )
+    order = [
+        message.text if isinstance(message, Console) else [f.data for f in message.figures]
+        for message in messages
+        if isinstance(message, Console | Outputs)
+    ]
+    assert order == ["one\n", ["1"], "two\n", ["1", "2"], "three\n", ["1", "2", "3"]]
+
+
 async def test_the_cells_of_an_app_run_in_order_until_one_fails(open_app: OpenApp) -> None:
     client = await open_app(
         """\

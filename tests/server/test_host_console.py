@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from mpkernel.errors import ProtocolError
 from mpkernel.server.links.console_relay import ConsoleRelay, OnText
 from mpkernel.server.links.host_console import HostConsole
+from mpkernel.wire.bounds import LEAST_FRAME_BYTES
 from mpkernel.wire.frames import Channel
-from mpkernel.wire.messages import ConsoleText, decode_down
+from mpkernel.wire.messages import ConsoleText, decode_down, encode
 
 WAIT_S = 30
 
@@ -98,12 +98,17 @@ def test_a_host_that_is_behind_is_told_once_that_text_is_missing(
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("error", [ProtocolError("too large"), RuntimeError("loop is closed")])
-def test_what_cannot_be_sent_does_no_harm(
-    link: ALink, console: HostConsole, error: Exception
-) -> None:
+def test_a_long_text_is_sent_in_pieces(link: ALink, console: HostConsole) -> None:
     console.want()
-    link.error = error
+    text = "日" * 65_536  # what bytes of no encoding are replaced with takes as much room
+    console.on_text("stdout", text, 1.0)
+    assert "".join(link.texts) == text
+    assert all(len(encode(message)) <= LEAST_FRAME_BYTES for message in link.sent)
+
+
+def test_a_text_does_no_harm_when_the_loop_is_closed(link: ALink, console: HostConsole) -> None:
+    console.want()
+    link.error = RuntimeError("loop is closed")
     console.on_text("stdout", "text", 1.0)
 
 

@@ -20,7 +20,7 @@ import msgspec
 from mpkernel.kernel.messages import Figure
 from mpkernel.late_logger import late_logger
 
-__all__ = ["Store", "encodable", "figure_of", "stacked", "text_figure_of"]
+__all__ = ["Store", "encodable", "figure_of", "shortened", "stacked", "text_figure_of"]
 
 logger = late_logger(__name__)
 
@@ -71,6 +71,19 @@ def stacked(figures: Sequence[Figure]) -> Figure | None:
 def encodable(text: str) -> str:
     """The text with lone surrogates, which no message can carry, written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def shortened(text: str, most_bytes: int) -> str:
+    """The text as `encodable` gives it, without its middle if it has more bytes than that."""
+    if len(text) <= most_bytes:
+        whole = encodable(text)
+        if len(whole.encode()) <= most_bytes:
+            return whole
+    half = most_bytes // 2
+    beginning = encodable(text[:half]).encode()[:half].decode(errors="ignore")
+    end = encodable(text[-half:]).encode()[-half:].decode(errors="ignore")
+    cut = len(text) - len(beginning) - len(end)
+    return f"{beginning}\n… {cut:,} characters were cut here …\n{end}"
 
 
 class _Shape(NamedTuple):

@@ -3,10 +3,10 @@
     print ─▶ CellStream ─▶ SessionConsole (a buffer) ─▶ Console messages
     descriptors 1 and 2 ────▶ ▲      ▲ every 20 ms, when it is large, and at a cell's end
 
-When the buffer holds 64 KiB, the thread that prints flushes it. So a thread that prints faster than
-the client reads waits at the session's window, and memory stays bounded. Code that writes to the
-descriptors does not wait: when there is too much of its text, some is dropped. Text that has waited
-for 20 ms is flushed by `flusher`.
+When the buffer holds enough for a message, the thread that prints flushes it. So a thread that
+prints faster than the client reads waits at the session's window, and memory stays bounded. Code
+that writes to the descriptors does not wait: when there is too much of its text, some is dropped.
+Text that has waited for 20 ms is flushed by `flusher`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Literal, Protocol
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.kernel.messages import Console, encode
 from mpkernel.kernel.shown.flusher import flush_soon
+from mpkernel.wire.texts import PIECE_BYTES, most_bytes, pieces
 
 __all__ = ["SessionConsole", "StreamName", "Transport"]
 
 StreamName = Literal["stdout", "stderr"]
 
-_FLUSH_CHARS = 64 * 1024
-_OFFERED_CHARS = 8 * 1024 * 1024
+_OFFERED_BYTES = 8 * 1024 * 1024
 _OFFERED_TEXTS = 64 * 1024
 _NO_THREAD = 0
 _CUT = "\n[mpkernel: too much text at once; what is missing here is in the app's log]\n"
@@ -33,15 +33,20 @@ _CUT = "\n[mpkernel: too much text at once; what is missing here is in the app's
 
 class _Text:
     """Text that one thread has printed to one stream, up to the end of its line: the line grows
-    here, so that no text of another thread comes between its parts."""
+    here, so that no text of another thread comes between its parts. What is longer than a message
+    is several of these.
 
-    __slots__ = ("cell", "chars", "parts", "stream", "thread")
+    Attributes:
+        size: how many bytes it has at the most, encoded.
+    """
+
+    __slots__ = ("cell", "parts", "size", "stream", "thread")
 
     def __init__(self, stream: StreamName, cell: str, text: str, thread: int) -> None:
         self.stream = stream
         self.cell = cell
         self.parts = [text]
-        self.chars = len(text)
+        self.size = most_bytes(text)
         self.thread = thread
 
 
@@ -80,7 +85,7 @@ class SessionConsole:
         self._lines: dict[int, _Text] = {}  # by thread: its line that has not ended
         self._taken_texts = 0
         self._buffering = threading.RLock()  # guards these; but any thread may append to _texts
-        self._chars = 0  # roughly: only to decide when to flush
+        self._bytes = 0  # roughly: only to decide when to flush
         self._flushing = threading.RLock()  # guards these, and taking from _texts
         self._unsent: bytes | None = None
         self._sent_texts = 0
@@ -94,12 +99,13 @@ class SessionConsole:
         thread = threading.get_ident()
         is_inside: bool = self._buffering._is_owned()  # type: ignore[attr-defined]
         if is_inside:
-            self._texts.append(_Text(stream, cell, text, thread))
+            self._texts.extend(_Text(stream, cell, piece, thread) for piece in pieces(text))
         else:
             with self._buffering:
-                self._append(stream, cell, text, thread)
-        self._chars += len(text)
-        if self._chars >= _FLUSH_CHARS and not is_inside and self._transport.may_wait:
+                for piece in pieces(text):
+                    self._append(stream, cell, piece, thread)
+        self._bytes += most_bytes(text)
+        if self._bytes >= PIECE_BYTES and not is_inside and self._transport.may_wait:
             self.flush()
         else:
             flush_soon(self)
@@ -110,17 +116,17 @@ class SessionConsole:
         line in the text says so."""
         if self._is_cut and (self._texts or self._unsent is not None):
             return
-        self._is_cut = self._chars > _OFFERED_CHARS or len(self._texts) > _OFFERED_TEXTS
+        self._is_cut = self._bytes > _OFFERED_BYTES or len(self._texts) > _OFFERED_TEXTS
         if self._is_cut:
             text = _CUT
-        self._texts.append(_Text(stream, cell, text, _NO_THREAD))
-        self._chars += len(text)
+        self._texts.extend(_Text(stream, cell, piece, _NO_THREAD) for piece in pieces(text))
+        self._bytes += most_bytes(text)
         flush_soon(self)
 
     def flush(self) -> None:
-        """Send all that is buffered. A `__del__` may call this within itself: then the outer call
-        sends everything."""
-        if self._flushing._is_owned():  # type: ignore[attr-defined]
+        """Send all that is buffered. A `__del__` may call this within itself, or within `write`:
+        then it returns at once, and what is buffered is sent later."""
+        if self._flushing._is_owned() or self._buffering._is_owned():  # type: ignore[attr-defined]
             return
         end = self._end()
         while not self._try_flush_to(end):
@@ -150,7 +156,7 @@ class SessionConsole:
         self._sent_texts = self._taken_texts
 
     def _next(self) -> bytes | None:
-        """The next message: the longest text of one stream and cell, up to about 64 KiB."""
+        """The next message: the longest text of one stream and cell that one may have."""
         with self._transport.interrupts.shield():
             if self._unsent is None and self._texts:
                 self._unsent = encode(self._taken())
@@ -158,29 +164,36 @@ class SessionConsole:
 
     def _append(self, stream: StreamName, cell: str, text: str, thread: int) -> None:
         line = self._lines.get(thread)
-        if line is None or line.stream != stream or line.cell != cell:
+        size = most_bytes(text)
+        if (
+            line is None
+            or line.stream != stream
+            or line.cell != cell
+            or line.size + size > PIECE_BYTES
+        ):
             line = _Text(stream, cell, text, thread)
             self._texts.append(line)
             self._lines[thread] = line
         else:
             line.parts.append(text)
-            line.chars += len(text)
-        if text.endswith("\n") or line.chars >= _FLUSH_CHARS:
+            line.size += size
+        if text.endswith("\n"):
             del self._lines[thread]
 
     def _taken(self) -> Console:
         with self._buffering:
             first = self._texts[0]
             texts: list[_Text] = []
-            chars = 0
-            while chars < _FLUSH_CHARS and self._texts:
+            size = 0
+            while self._texts:
                 text = self._texts[0]
-                if (text.stream, text.cell) != (first.stream, first.cell):
+                is_alike = (text.stream, text.cell) == (first.stream, first.cell)
+                if not is_alike or size + text.size > PIECE_BYTES:
                     break
                 texts.append(self._texts.popleft())
-                chars += text.chars
+                size += text.size
                 if self._lines.get(text.thread) is text:
                     del self._lines[text.thread]
             self._taken_texts += len(texts)
-            self._chars = max(0, self._chars - chars) if self._texts else 0
+            self._bytes = max(0, self._bytes - size) if self._texts else 0
         return Console(first.stream, "".join(p for t in texts for p in t.parts), first.cell)

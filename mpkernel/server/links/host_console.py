@@ -14,11 +14,11 @@ import logging
 import threading
 from collections import deque
 
-from mpkernel.errors import ProtocolError
 from mpkernel.server.links.console_source import StreamName
 from mpkernel.server.links.link import Link
 from mpkernel.wire.frames import Channel
 from mpkernel.wire.messages import ConsoleText, encode
+from mpkernel.wire.texts import pieces
 
 __all__ = ["HostConsole"]
 
@@ -59,12 +59,13 @@ class HostConsole:
 
     def on_text(self, stream: StreamName, text: str, read_at_s: float) -> None:
         """The host wrote this text, which was read at this `time.monotonic()`."""
-        message = ConsoleText(stream, text, read_at_s)
         with self._lock:
-            if self._wanted:
-                self._send_bounded(message)
-            else:
-                self._keep(message)
+            for piece in pieces(text):
+                message = ConsoleText(stream, piece, read_at_s)
+                if self._wanted:
+                    self._send_bounded(message)
+                else:
+                    self._keep(message)
 
     def _keep(self, message: ConsoleText) -> None:
         self._early.append(message)
@@ -92,8 +93,6 @@ class HostConsole:
             return
         try:
             self._link.send(Channel.MANAGEMENT, 0, encode(message))
-        except ProtocolError as error:  # max_frame_bytes may be set to a very low value
-            logger.debug("text of %s cannot be sent to it: %s", self._name, error)
         except RuntimeError as error:  # the loop is closed, and the host about to end
             self._closed = True
             logger.debug("text of %s kept from it: %s", self._name, error)
