@@ -29,7 +29,7 @@ __all__ = ["AnnouncedFiles"]
 logger = get_logger(__name__)
 
 _RELEASED_AT_ONCE = 500
-_TOLD_AT_ONCE = 1000
+_TOLD_AT_ONCE = 200  # so that they fit into the smallest message, however long the keys are
 _MOST_CHARS = 255
 _MOST_CHARS_OF_A_PATH = 4096
 
