@@ -117,7 +117,7 @@ class ClientOf:
         self._refused_until = 0.0
         self._thread = threading.Thread(target=self._run, name="mpkernel-cluster", daemon=True)
         self._thread.start()
-        atexit.register(self._end)  # a thread of a program that ends would stop in the middle
+        atexit.register(self.end)  # a thread of a program that ends would stop in the middle
 
     async def client(self) -> Client:
         """See `ClientSource.client`.
@@ -160,6 +160,11 @@ class ClientOf:
         except RuntimeError as error:  # it is closed
             logger.debug("the client of the cluster is closed: %s", error)
 
+    def end(self) -> None:
+        """The same, and wait until it is done, for 8 s at the longest. Not on its loop."""
+        self.close()
+        self._thread.join(_CONNECT_S)
+
     async def _connected(self) -> Client:
         try:
             target: LocalCluster | str = self.address
@@ -190,10 +195,6 @@ class ClientOf:
     def _run(self) -> None:
         with self._runner:
             self._runner.run(self._until_closed())
-
-    def _end(self) -> None:
-        self.close()
-        self._thread.join(_CONNECT_S)
 
     async def _until_closed(self) -> None:
         await self._ending.wait()

@@ -175,7 +175,7 @@ class _Outpost:
             said = self._worker.recv(1)
         except OSError:
             said = b""
-        if said != GO_ON:
+        if said != GO_ON and not self._over.is_set():
             logger.warning("the outpost ends, its worker has ended")
             self._is_ended_with_worker = not self._has_died
             self._over.set()
@@ -239,7 +239,7 @@ class _Outpost:
     def _on_death(self) -> None:
         self._has_died = True
         self._loop.call_later(_CONSOLE_PATIENCE_S, self._over.set)
-        self._cleaning = asyncio.create_task(self._clean_up())
+        self._begin_cleaning()
 
     def _on_end_of(self, lane: Lane) -> None:
         self._open.discard(lane)
@@ -307,6 +307,12 @@ class _Outpost:
             return AttachedBlock(place, request.size)
         return AttachedFile(place, request.size)
 
+    def _begin_cleaning(self) -> asyncio.Task[None]:
+        """Clean up once, whether the host or this process ends first. Returns what does it."""
+        if self._cleaning is None:
+            self._cleaning = asyncio.create_task(self._clean_up())
+        return self._cleaning
+
     async def _clean_up(self) -> None:
         """End what the host has left, and tell the server how it ended."""
         process = self._process
@@ -345,9 +351,7 @@ class _Outpost:
             if task is not None:
                 task.cancel()
         if self._process is not None:
-            if self._cleaning is None:
-                self._cleaning = asyncio.create_task(self._clean_up())
-            await self._cleaning
+            await self._begin_cleaning()
             for source in self._sources.values():
                 source.close()
         try:

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from mpkernel.aio.loops import run
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.dask_backend.clients import ClientOf
 from mpkernel.dask_backend.launcher import DaskLauncher, check_versions
 from mpkernel.dask_backend.lease import versions
@@ -55,7 +56,7 @@ async def _tried(address: str) -> TriedCluster:
     except ClusterError as error:
         return TriedCluster(versions=versions(), error=error.what, remedy=error.remedy or "")
     finally:
-        source.close()
+        await off_the_loop(source.end)
     return TriedCluster(versions=versions(), workers=tuple(found))
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from dask_backend.machines import TEMPORARY, Machines, machines
@@ -165,6 +166,39 @@ async def test_an_app_goes_on_while_its_worker_is_stopped(
         finally:
             stopped.resume()
         assert await printed(kernel, "print(os.getpid())") == f"{place.host.pid}\n"
+
+
+async def test_a_file_that_the_workers_lack_is_named_each_time_and_runs_as_soon_as_they_have_it(
+    cluster: Machines, client: Client, tmp_path: Path
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("x = 1\n")
+    settings = msgspec.structs.replace(SETTINGS, restart_limit=1)
+    async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
+        for _ in range(4):
+            with pytest.raises(ClusterError, match=f"there is no file {app} on"):
+                await PythonClient.open(pool, app)
+        for nanny in cluster.nannies:
+            there = Path(f"/proc/{nanny.pid}/root{app}")
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_text("x = 1\n")
+        async with await PythonClient.open(pool, app) as kernel:
+            assert await printed(kernel, "print(2)") == "2\n"
+
+
+async def test_however_often_its_worker_is_lost_a_session_comes_back(
+    client: Client, app: Path
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, restart_limit=1, restart_backoff_s=0.1)
+    async with (
+        HostPool(settings, launcher=DaskLauncher(client)) as pool,
+        a_session(pool, app) as (kernel, place),
+    ):
+        for _ in range(4):
+            place.outpost.kill()
+            await said(kernel, Restarted)
+            place = Place(int(await printed(kernel, "import os; print(os.getpid())")))
+        assert await printed(kernel, "print(x)") == "7\n"
 
 
 async def opened_in_the_end(pool: HostPool, app: Path) -> PythonClient:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +18,11 @@ from dask_backend.clusters import a_cluster
 from distributed import Client
 from server.obedient import FILES, obeying_in
 
-from mpkernel import HostPool
+from mpkernel import HostPool, Settings
 from mpkernel.cli.doctor import run
 from mpkernel.dask_backend import lease
 from mpkernel.dask_backend.launcher import DaskLauncher
-from mpkernel.errors import MPKernelError
+from mpkernel.errors import ClusterError, MPKernelError
 
 PATIENCE_S = 60
 
@@ -93,3 +95,19 @@ async def test_without_a_worker_that_fits_the_error_says_what_the_last_one_has(
         with pytest.raises(MPKernelError, match=r"msgspec 0\.0\.7") as raised:
             await obeying_in(pool)()
     assert workers.misfit in str(raised.value)
+
+
+async def test_however_often_no_worker_fits_each_try_has_the_same_error(workers: Workers) -> None:
+    launcher = DaskLauncher(workers.client, workers=[workers.misfit])
+    async with HostPool(Settings(restart_limit=1), launcher=launcher) as pool:
+        for _ in range(4):
+            with pytest.raises(ClusterError, match=r"msgspec 0\.0\.7"):
+                await obeying_in(pool)()
+        [app] = pool.apps
+        assert not app.is_failed
+
+
+def test_doctor_prints_nothing_else_about_a_cluster_of_its_own() -> None:
+    asked = [sys.executable, "-m", "mpkernel", "doctor", "--cluster", "local:2"]
+    told = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (told.returncode, told.stderr) == (0, "")

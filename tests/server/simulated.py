@@ -20,7 +20,7 @@ from mpkernel.server.hosts.lifecycle import Event, Lifecycle, State
 from mpkernel.server.hosts.session_table import SessionTable
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.sessions.journal import Journal, Rebuilt
-from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.deaths import Cause, Death, Reason
 from mpkernel.server.supervision.tallies import Traffic
 from mpkernel.wire.frames import Channel, Message
 from mpkernel.wire.messages import (
@@ -309,7 +309,7 @@ class SimulatedHost:
             self._owner.host_over(self)
             return
         by_operator = self._ended_for is not None and self._ended_for[0] is Reason.OPERATOR
-        self._owner.fell(self, by_operator=by_operator)
+        self._owner.fell(self, Cause.OPERATOR if by_operator else Cause.APP)
         faults = "" if thread is None else f"Current thread 0x{thread:x} (most recent call first):"
         self._clock.call_later(LAST_WORDS_S, self._tell_of_death, reason, faults)
 

@@ -61,6 +61,25 @@ class TestRestarts:
         policy.refused(2200.0)
         assert policy.wait_s(2200.0) == 0.5
 
+    def test_what_the_cluster_loses_is_no_death_and_is_had_again_at_once_and_then_ever_later(
+        self,
+    ) -> None:
+        settings = Settings(restart_limit=1, restart_backoff_s=0.5, restart_backoff_max_s=30)
+        policy = RestartPolicy(settings, jitter=lambda: 1.0)
+        waits = []
+        for now in range(100, 2100):
+            policy.lost(now)
+            waits.append(policy.wait_s(now))
+            assert not policy.failed
+        assert waits[:8] == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+        assert set(waits[8:]) == {30.0}
+        policy.ask_cluster_again()
+        assert policy.wait_s(2100.0) == 0.0
+        assert not policy.is_calm(2100.0)
+        assert policy.is_calm(2200.0)
+        policy.lost(2200.0)
+        assert policy.wait_s(2200.0) == 0.0
+
     def test_deaths_of_long_ago_do_not_count(self) -> None:
         policy = RestartPolicy(Settings(restart_limit=2, restart_window_s=60))
         for now in (0.0, 100.0, 200.0, 300.0):

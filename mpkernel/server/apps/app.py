@@ -34,7 +34,7 @@ from mpkernel.server.apps.processes import AppProcesses, OnDeath
 from mpkernel.server.apps.upkeep import Upkeep, end_all
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.sessions.base import BaseSession
-from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.deaths import Cause, Death, Reason
 from mpkernel.server.supervision.tallies import Tallies
 from mpkernel.server.supervision.usage import Usage
 from mpkernel.settings import Settings
@@ -188,6 +188,7 @@ class App:
         if self._upkeep.is_closed:
             raise PoolClosed(f"{self.name} was closed with its pool", remedy="open a new pool")
         self._open_sessions.check_name(session)
+        self._processes.somebody_asks()
 
     def session_closed(self, session: BaseSession) -> None:
         """A session was closed, or has ended: another may be opened in its place, and by its name.
@@ -252,9 +253,9 @@ class App:
         self._upkeep.end_waiting(None)
         run_each([host.leave for host in self.hosts], "a process could not be told to leave")
 
-    def fell(self, host: AppHost, *, by_operator: bool) -> None:
+    def fell(self, host: AppHost, cause: Cause) -> None:
         """Called by a host: its process ended, and `died` follows, with the reason."""
-        self._processes.fell(host, by_operator=by_operator)
+        self._processes.fell(host, cause)
 
     def died(
         self,

@@ -24,7 +24,7 @@ from mpkernel.server.apps.rebuilds import Rebuilds
 from mpkernel.server.apps.restart_policies import RestartPolicies
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.sessions.base import BaseSession
-from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.deaths import Cause, Death, Reason
 from mpkernel.server.supervision.tallies import Tallies, Traffic
 from mpkernel.server.supervision.usage import Usage
 from mpkernel.settings import Settings
@@ -238,11 +238,16 @@ class AppProcesses:
         """An app that died too often may start again."""
         self._policies.forget_deaths()
 
-    def fell(self, host: AppHost, *, by_operator: bool) -> None:
-        """A process ended unasked; `died` follows. What an operator ended is no sign of a crash
-        loop."""
-        if not by_operator:
-            self._policies.died(host, self.taking)
+    def somebody_asks(self) -> None:
+        """A session is opened. If none takes it, the cluster is asked again at once."""
+        if not self._is_any_taking:
+            self._policies.ask_cluster_again()
+
+    def fell(self, host: AppHost, cause: Cause) -> None:
+        """A process ended unasked; `died` follows. Only what the app has caused may be a sign of a
+        crash loop."""
+        if cause is not Cause.OPERATOR:
+            self._policies.died(host, self.taking, by_cluster=cause is Cause.CLUSTER)
         self._untold_deaths += 1
 
     def died(self, death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]) -> None:

@@ -86,16 +86,25 @@ class RestartPolicies(Generic[HostT]):
         for one in self._policies:
             one.refused(now)
 
-    def died(self, host: HostT, taking: Collection[HostT]) -> None:
+    def died(self, host: HostT, taking: Collection[HostT], *, by_cluster: bool = False) -> None:
         """A process ended by itself.
 
         Args:
             host: which.
             taking: the others that take sessions.
+            by_cluster: whether no worker could run it, or its worker was lost.
         """
         now = self._clock()
         for one in [self._of[host]] if taking else self._policies:
-            one.died(now)
+            if by_cluster:
+                one.lost(now)
+            else:
+                one.died(now)
+
+    def ask_cluster_again(self) -> None:
+        """Somebody new asks for the app: see `RestartPolicy.ask_cluster_again`."""
+        for one in self._policies:
+            one.ask_cluster_again()
 
     def over(self, host: HostT) -> None:
         """A process is gone. Its policy stays, for the next one. Idempotent."""

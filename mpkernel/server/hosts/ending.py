@@ -190,8 +190,7 @@ class Ending(Generic[HostT]):
                 "a session could not be taken off its process",
             )
         if not was_asked:
-            is_crash = self._evidence.reason not in (Reason.OPERATOR, Reason.ENVIRONMENT)
-            self._owner.fell(self._host, by_operator=not is_crash)
+            self._owner.fell(self._host, self._evidence.cause(status))
         supervised_task(
             self._tell_of_closing() if was_asked else self._tell_of_death(),
             name=f"mpkernel.death.{self._name}",

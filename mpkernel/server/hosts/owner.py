@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from mpkernel.errors import MPKernelError
 from mpkernel.server.sessions.app_and_host import AppOfSession
 from mpkernel.server.sessions.base import BaseSession
-from mpkernel.server.supervision.deaths import Death
+from mpkernel.server.supervision.deaths import Cause, Death
 from mpkernel.server.supervision.usage import Usage
 
 __all__ = ["Owner"]
@@ -43,13 +43,12 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
     def may_retire(self, host: HostT) -> bool:
         """Whether the process may leave because it has no sessions."""
 
-    def fell(self, host: HostT, *, by_operator: bool) -> None:
+    def fell(self, host: HostT, cause: Cause) -> None:
         """The process ended without having been asked. `died` follows, once the reason is known.
 
         Args:
             host: the host of that process.
-            by_operator: whether an operator ended it, or is to correct the header of the app: that
-                is no sign of a crash.
+            cause: whose doing it is.
         """
 
     def died(

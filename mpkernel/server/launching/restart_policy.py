@@ -30,6 +30,9 @@ class RestartPolicy:
         self._deaths: deque[float] = deque()
         self._not_before = float("-inf")
         self._refusals = 0
+        self._losses = 0
+        self._lost_at = float("-inf")
+        self._not_on_cluster_before = float("-inf")
         self.failed = False
 
     @property
@@ -65,6 +68,24 @@ class RestartPolicy:
         self._refusals += 1
         self._not_before = now + self._backoff_s(self._refusals)
 
+    def lost(self, now: float) -> None:
+        """No worker of the cluster could run a process, or one was lost with its worker. That is no
+        death: however often it happens, the app has not failed. It is started again at once, and
+        then ever later, until nothing was lost for `restart_window_s`.
+
+        Args:
+            now: seconds of a monotonic clock.
+        """
+        if self._lost_at <= now - self._settings.restart_window_s:
+            self._losses = 0
+        wait_s = self._backoff_s(self._losses) if self._losses else 0.0
+        self._losses += 1
+        self._lost_at, self._not_on_cluster_before = now, now + wait_s
+
+    def ask_cluster_again(self) -> None:
+        """Somebody new asks for the app: what the cluster lacked may be there by now."""
+        self._not_on_cluster_before = float("-inf")
+
     def launched(self) -> None:
         """A process was launched."""
         self._refusals = 0
@@ -74,12 +95,14 @@ class RestartPolicy:
         left = max(0.0, self._not_before - now)
         if not left:
             self.failed = False
-        return left
+        return max(left, self._not_on_cluster_before - now)
 
     def is_calm(self, now: float) -> bool:
         """Whether nothing that happened matters any more: a new policy would decide the same."""
-        has_died = bool(self._deaths) and self._deaths[-1] > now - self._settings.restart_window_s
-        return not (has_died or self._refusals or self.wait_s(now))
+        long_ago = now - self._settings.restart_window_s
+        has_died = bool(self._deaths) and self._deaths[-1] > long_ago
+        was_lost = self._lost_at > long_ago
+        return not (has_died or was_lost or self._refusals or self.wait_s(now))
 
     def _backoff_s(self, times: int) -> float:
         settings = self._settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from mpkernel.aio.patience import patient_timeout
-from mpkernel.errors import HostDied, MPKernelError
+from mpkernel.errors import ClusterError, HostDied, MPKernelError
 from mpkernel.logs import get_logger
 from mpkernel.server.links.console_tail import ConsoleTail
-from mpkernel.server.supervision.deaths import Death, Reason, reason_of
+from mpkernel.server.supervision.deaths import Cause, Death, Reason, reason_of
 from mpkernel.server.supervision.exit_status import ExitStatus, OutOfMemory
 
 __all__ = ["DeathEvidence"]
@@ -49,10 +49,18 @@ class DeathEvidence:
             return []
         return [*self.tail.lines(), *self.tail.faults().splitlines()]
 
-    @property
-    def reason(self) -> Reason | None:
-        """Why the server ends the process; None if the server does not end it."""
-        return self._fault[0] if self._fault is not None else None
+    def cause(self, status: ExitStatus | None) -> Cause:
+        """Whose doing the end is.
+
+        Args:
+            status: how the process ended; None if that is not known.
+        """
+        reason, error = self._fault if self._fault is not None else (None, None)
+        if reason in (Reason.OPERATOR, Reason.ENVIRONMENT):
+            return Cause.OPERATOR
+        if isinstance(error, ClusterError) or (status is not None and status.lost):
+            return Cause.CLUSTER
+        return Cause.APP
 
     def ended_for(self, reason: Reason, error: MPKernelError) -> None:
         """Note why the server ends the process. Only the first reason counts."""

@@ -9,7 +9,7 @@ import msgspec
 
 from mpkernel.server.supervision.exit_status import ExitStatus
 
-__all__ = ["Death", "Reason", "reason_of"]
+__all__ = ["Cause", "Death", "Reason", "reason_of"]
 
 _CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
 
@@ -42,6 +42,17 @@ class Reason(enum.Enum):
     """The worker on which it ran, or the connection to it, is lost."""
     UNKNOWN = "unknown"
     """Another part of the program reaped the process, so that its exit status is lost."""
+
+
+class Cause(enum.Enum):
+    """Whose doing the end of a process is."""
+
+    APP = "app"
+    """The app's own: if it happens too often, the app has failed for a while."""
+    OPERATOR = "operator"
+    """An operator's, who has restarted it, or is to correct the header of the app."""
+    CLUSTER = "cluster"
+    """The cluster's: no worker could run it, or it was lost with its worker or the network."""
 
 
 class Death(msgspec.Struct, frozen=True, kw_only=True):
