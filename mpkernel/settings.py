@@ -76,6 +76,7 @@ _OVER_0 = frozenset(
         "max_descriptors",
         "max_age_s",
         "cluster_silence_s",
+        "cluster_upload_bytes",
         "metrics_interval_s",
     }
 )
@@ -254,6 +255,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             Default None: that is not asked.
         cluster_silence_s: a process from whose machine nothing has come for this long is lost: its
             sessions come back on another one. Default 20.
+        cluster_upload: whether the folder of an app's file is sent to the worker, and the app runs
+            from the copy there. Default False: the worker has the file under the same path.
+        cluster_upload_bytes: how many bytes the files of that folder may have. Default 64 MiB.
         log_format: how what processes write to their descriptors 1 and 2 is relayed: "plain"
             (default), lines with the app's name before them, or "json", lines of JSON; see
             `json_lines`. `mpkernel run` writes its own log in the same way.
@@ -332,6 +336,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cluster_resources: tuple[str, ...] = ()
     cluster_memory_bytes: int | None = None
     cluster_silence_s: float = 20.0
+    cluster_upload: bool = False
+    cluster_upload_bytes: int = 64 * _MIB
     log_format: Literal["plain", "json"] = "plain"
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     metrics_file: str | None = None

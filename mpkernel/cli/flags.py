@@ -17,6 +17,7 @@ __all__ = ["Taken", "paths_in", "take_settings"]
 
 _FILE = "--settings"
 _SANDBOX = "--sandbox"
+_ALONE = flag_of("cluster_upload")
 _SWITCHES = ("true", "false")
 _NAMES = {flag_of(name): name for name in Settings.__struct_fields__}
 _SWITCHED_OFF = {
@@ -53,7 +54,7 @@ def take_settings(options: Sequence[str]) -> Taken:
         MPKernelError: another program than uv is to make environments.
     """
     taken = Taken([], {}, None)
-    rest = iter(_with_sandbox_said(options))
+    rest = iter(_with_switches_said(options))
     for option in rest:
         if option in _SWITCHED_OFF:
             taken.flags[_SWITCHED_OFF[option]] = "false"
@@ -72,13 +73,17 @@ def take_settings(options: Sequence[str]) -> Taken:
     return taken
 
 
-def _with_sandbox_said(options: Sequence[str]) -> list[str]:
-    """The options, with a value for each `--sandbox`: it needs none, and takes that of marimo."""
+def _with_switches_said(options: Sequence[str]) -> list[str]:
+    """The options, with a value for each `--cluster-upload`, which needs none, and for each
+    `--sandbox`, which needs none either, and takes that of marimo."""
     said = []
     rest = list(options)
     while rest:
         option = rest.pop(0)
         flag, separator, value = option.partition("=")
+        if option == _ALONE and not (rest and rest[0] in _SWITCHES):
+            said.append(f"{option}=true")
+            continue
         if flag != _SANDBOX:
             said.append(option)
             continue

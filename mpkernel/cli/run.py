@@ -35,6 +35,8 @@ Usage: mpkernel run PATH... [OPTIONS] [-- ARGS...]
   --standby N      keep N processes warm for the next notebook that starts (default 1; 0: none)
   --sandbox        run each notebook whose header names its packages (PEP 723) in an environment of
                    its own, which uv makes (mpkernel docs sandboxes)
+  --cluster-upload send the folders of notebooks to the workers of --cluster, if they do not have
+                   them (mpkernel docs cluster)
   --no-control     take no orders from mpkernel restart, drain and stop
   --NAME VALUE     any other setting, as in --memory-hard-bytes 2GiB; `mpkernel settings` shows all
   --settings FILE  read settings from [tool.mpkernel] of this file (default: the pyproject.toml that

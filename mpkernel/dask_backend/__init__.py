@@ -18,6 +18,8 @@
     connection     moves bytes between server and outpost; parts, lanes, messages: what they are
     dialing        opens a connection to a worker, and unpickles nothing of what the worker says
     pumping        moves the bytes of an encrypted connection, which cannot be handed over
+    uploads, packing                        the app's folder, as it is sent
+    folder_copy, kept_archives, unpacking   the same, as it is kept and copied on a worker's machine
     trying         starts a process on each worker, for `mpkernel doctor`
 
 What `distributed` itself reads it also unpickles, even from a connection that was opened with

@@ -19,7 +19,7 @@ import logging
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mpkernel.dask_backend.lanes import Sink, Source
 from mpkernel.dask_backend.messages import Alive, DownNews, UpNews, encode_news
@@ -57,7 +57,8 @@ class Connection:
         loop: the running loop.
         silence_s: after so many seconds in which nothing came, the peer is lost.
         on_news: called with the bytes of each message.
-        on_file_bytes: called with bytes on the lane of files, to be used at once.
+        takers: what takes bytes that come on some lanes, to be used at once. The other lanes that
+            are taken need a `deliver`.
         on_lost: called once, with the reason, when the connection is at its end. All that came
             before was handed over, or lies in the sinks.
     """
@@ -70,7 +71,7 @@ class Connection:
         silence_s: float,
         on_news: Callable[[memoryview], None],
         on_lost: Callable[[str], None],
-        on_file_bytes: Callable[[memoryview], None] | None = None,
+        takers: Mapping[Lane, Callable[[memoryview], None]] | None = None,
     ) -> None:
         self._sock = sock
         self._fd = sock.fileno()
@@ -78,7 +79,7 @@ class Connection:
         self._silence_s = silence_s
         self._on_news = on_news
         self._on_lost = on_lost
-        self._on_file_bytes = on_file_bytes
+        self._takers = dict(takers or {})
         self._decoder = PartDecoder()
         self._sources: dict[Lane, Source] = {}
         self._sinks: dict[Lane, Sink] = {}
@@ -253,8 +254,8 @@ class Connection:
                 self._sink(part.lane).ended()
             case PartKind.DATA if part.lane is Lane.NEWS:
                 self._on_news(part.data)
-            case PartKind.DATA if part.lane is Lane.FILES and self._on_file_bytes is not None:
-                self._on_file_bytes(part.data)
+            case PartKind.DATA if part.lane in self._takers:
+                self._takers[part.lane](part.data)
             case _:
                 self._sink(part.lane).write(part.data)
 

@@ -36,10 +36,12 @@ from mpkernel.dask_backend.messages import (
     Launch,
     Launched,
     NotLaunched,
+    SendFolder,
     Used,
     decode_up_news,
 )
-from mpkernel.dask_backend.parts import MAX_PART_BYTES
+from mpkernel.dask_backend.parts import Lane
+from mpkernel.dask_backend.uploads import Upload
 from mpkernel.errors import HostStartError, ProtocolError, UnfitPython
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
@@ -53,7 +55,7 @@ from shm.errors import BlockNotFound
 from shm.names import ProcessTag
 from shm.sources import Reader, SourceKind
 
-__all__ = ["FarProcess", "too_large"]
+__all__ = ["FarProcess"]
 
 logger = get_logger(__name__)
 
@@ -69,17 +71,13 @@ class FarProcess:
     """Made by `DaskLauncher.launch`, before anything of it exists elsewhere.
 
     Args:
-        name: its name, for messages.
-        app: what it is to run.
-        env: see `Launch`.
-        silence_s: after so many seconds without a word of its outpost it is lost.
-        sample_s: how often it is measured.
+        order: what its outpost is told.
         loop: the running loop.
         cancel: called, from any thread, when it needs no worker, or none any more.
+        upload: the app's folder, if it is sent there. Default: the worker has it.
 
     Attributes:
-        order: what its outpost is told.
-        loop: as given.
+        order, loop: as given.
         pid: a number of this server's that no process of this machine has.
         where: the worker where it runs; empty while none has been found.
         far_pid: its process id there; None before it was launched.
@@ -93,24 +91,22 @@ class FarProcess:
 
     def __init__(
         self,
-        name: str,
-        app: str | None,
-        env: dict[str, str] | None,
+        order: Launch,
         *,
-        silence_s: float,
-        sample_s: float | None,
         loop: asyncio.AbstractEventLoop,
         cancel: Callable[[], None],
+        upload: Upload | None = None,
     ) -> None:
         self.pid = self.host_pid = next(_numbers)
         self.host_tag = ProcessTag(0, self.pid, 0)
         self.where = ""
         self.far_pid: int | None = None
-        self.order = Launch(name=name, app=app, env=env, silence_s=silence_s, sample_s=sample_s)
+        self.order = order
         self.loop = loop
-        self._name = name
-        self._silence_s = silence_s
+        self._name = order.name
+        self._silence_s = order.silence_s
         self._cancel = cancel
+        self._upload = upload
         self._link: FarLink | None = None
         self._unheard: list[bytes] = []  # what was said while there was no link
         self._connection: Connection | None = None
@@ -133,6 +129,11 @@ class FarProcess:
     def elsewhere(self) -> FarProcess:
         """See `Process.elsewhere`."""
         return self
+
+    @property
+    def is_outdated(self) -> bool:
+        """See `Elsewhere.is_outdated`."""
+        return self._upload is not None and self._upload.is_outdated
 
     def usage(self) -> Usage | None:
         """See `Elsewhere.usage`."""
@@ -161,7 +162,7 @@ class FarProcess:
         return self._link
 
     def waits(self, text: str) -> None:
-        """Have those who wait for it read this. On the loop's thread, before `claimed`."""
+        """Have those who wait for it read this. On the loop's thread, before it is launched."""
         self._say(Preparing(text))
 
     def claimed(
@@ -186,7 +187,7 @@ class FarProcess:
                 self.loop,
                 silence_s=max(self._silence_s, _FIRST_WORD_WITHIN_S),
                 on_news=self._on_news,
-                on_file_bytes=self._requests.arrived,
+                takers={Lane.FILES: self._requests.arrived},
                 on_lost=self._on_lost,
             )
         except OSError as error:
@@ -195,7 +196,10 @@ class FarProcess:
             self.refused(HostStartError(what, remedy="look at the limits of this server"))
             return
         self._console.deliver(self._connection, self._look_whether_over)
-        self._connection.tell(self.order)
+        if self._upload is None:
+            self._connection.tell(self.order)
+        else:
+            self._upload.offer(self._connection, self.order, self.refused)
 
     def refused(self, error: HostStartError) -> None:
         """No worker was found, or it launched nothing. On the loop's thread."""
@@ -271,6 +275,8 @@ class FarProcess:
         match news:
             case Alive():
                 return
+            case SendFolder() if self._upload is not None and self._connection is not None:
+                self._upload.send(self._connection, self.waits)
             case Launched() if not self._was_answered:
                 self._was_answered = True
                 self._launched(news.pid)
@@ -362,6 +368,8 @@ class FarProcess:
         if self._is_over:
             return
         self._is_over = True
+        if self._upload is not None:
+            self._upload.close()
         if self._farewell is not None:
             self._farewell.cancel()
         has_loop = not self.loop.is_closed()
@@ -388,8 +396,3 @@ class FarProcess:
             self.loop.call_soon_threadsafe(call)
         except RuntimeError:  # the loop is closed
             self.reap()
-
-
-def too_large(order: Launch) -> bool:
-    """Whether a host's variables are too many for a message."""
-    return sum(map(len, [*(order.env or {}), *(order.env or {}).values()])) > MAX_PART_BYTES // 2

@@ -24,11 +24,13 @@ from distributed.comm.tcp import TCP
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.dask_backend.clients import ClientOf, ClientSource, GivenClient
 from mpkernel.dask_backend.dialing import dial
-from mpkernel.dask_backend.far_process import FarProcess, too_large
+from mpkernel.dask_backend.far_process import FarProcess
 from mpkernel.dask_backend.lease import HANDLER, ROLES, hold, versions
+from mpkernel.dask_backend.messages import Launch, too_large
 from mpkernel.dask_backend.pending_lease import PendingLease
-from mpkernel.dask_backend.pumping import pump
+from mpkernel.dask_backend.pumping import pump_to_end
 from mpkernel.dask_backend.scheduling import LEASE, AppTasks
+from mpkernel.dask_backend.uploads import Upload, Uploads
 from mpkernel.errors import ClusterError, HostStartError, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.server.launching.other_python import PythonOfApp
@@ -71,6 +73,7 @@ class DaskLauncher:
         self._workers = list(workers) if workers is not None else None
         self._topic = f"mpkernel-{uuid.uuid4().hex}"
         self._is_closed = False
+        self._uploads = Uploads()
         self._leases: dict[str, PendingLease] = {}  # by ticket; on the client's loop, as the next
         self._subscribed: Client | None = None  # who tells of events
 
@@ -103,17 +106,15 @@ class DaskLauncher:
         loop = asyncio.get_running_loop()
         settings = app.settings if app is not None else Settings()
         lease = PendingLease(name, settings, self._workers)
+        upload = None
+        if app is not None and settings.cluster_upload:
+            upload = self._uploads.of(app.path, settings.cluster_upload_bytes)
         try:
             lease.process = FarProcess(
-                name,
-                app.path if app is not None else None,
-                dict(env) if env is not None else None,
-                silence_s=settings.cluster_silence_s
-                if self._silence_s is None
-                else self._silence_s,
-                sample_s=settings.watch_interval_s,
+                self._order(name, env, app, settings),
                 loop=loop,
                 cancel=functools.partial(self._cancel, lease),
+                upload=upload,
             )
         except OSError as error:
             raise HostStartError(
@@ -128,6 +129,40 @@ class DaskLauncher:
                 remedy="give fewer in KernelSpec.env",
             )
         lease.process.waits("waits for a worker of the cluster")
+        if upload is None:
+            self._ask(lease)
+        else:
+            supervised_task(self._ask_when_packed(lease, upload), name="mpkernel.pack")
+        return lease.process
+
+    def close(self) -> None:
+        """See `Launcher.close`. The processes that live are ended by their owners."""
+        self._is_closed = True
+        self._uploads.close()
+        self._source.close()
+
+    def _order(
+        self, name: str, env: Mapping[str, str] | None, app: AppToLaunch | None, settings: Settings
+    ) -> Launch:
+        silence_s = settings.cluster_silence_s if self._silence_s is None else self._silence_s
+        return Launch(
+            name=name,
+            app=app.path if app is not None else None,
+            env=dict(env) if env is not None else None,
+            silence_s=silence_s,
+            sample_s=settings.watch_interval_s,
+        )
+
+    async def _ask_when_packed(self, lease: PendingLease, upload: Upload) -> None:
+        try:
+            await upload.look()
+        except ClusterError as error:
+            lease.refuse(error)
+        else:
+            self._ask(lease)
+
+    def _ask(self, lease: PendingLease) -> None:
+        """On the server's loop: have the scheduler asked for a worker."""
         if not self._source.call(self._submit(lease)):
             lease.refuse(
                 ClusterError(
@@ -135,12 +170,6 @@ class DaskLauncher:
                     remedy="make another pool with a new client",
                 )
             )
-        return lease.process
-
-    def close(self) -> None:
-        """See `Launcher.close`. The processes that live are ended by their owners."""
-        self._is_closed = True
-        self._source.close()
 
     async def _submit(self, lease: PendingLease, patience_s: float = _PATIENCE_S) -> None:
         """On the client's loop: ask the scheduler for a worker, and again if none has taken it
@@ -271,7 +300,7 @@ class DaskLauncher:
             comm.abort()
             return sock
         ours, theirs = socket.socketpair()
-        lease.pumping.append(asyncio.create_task(_pump(comm, theirs)))
+        lease.pumping.append(asyncio.create_task(pump_to_end(comm, theirs)))
         return ours
 
     async def _try_another(self, lease: PendingLease, address: str, error: ClusterError) -> None:
@@ -363,10 +392,3 @@ def check_versions(address: str, found: object) -> None:
             f"the worker {address} cannot run the server's apps: it has {said}",
             remedy="install the server's versions on it",
         )
-
-
-async def _pump(comm: Any, sock: socket.socket) -> None:
-    try:
-        await pump(comm.stream, sock)
-    finally:
-        comm.abort()

@@ -13,12 +13,14 @@ of its worker, starts nothing.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import logging
 import platform
 import socket
 import subprocess
+import threading
 from importlib import metadata
 from typing import Any
 
@@ -27,7 +29,9 @@ from distributed.comm.tcp import TCP
 from distributed.core import Status
 from distributed.worker import get_worker
 
+from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
+from mpkernel.dask_backend.kept_archives import KEPT_S, KeptArchives, folder_of_worker
 from mpkernel.dask_backend.outpost import GO_ON
 from mpkernel.dask_backend.pumping import pump
 from mpkernel.program import MainProgram
@@ -43,7 +47,7 @@ logger = logging.getLogger(__name__)
 HANDLER = "mpkernel-claim"
 """The name of the worker's handler that takes claims."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The number of the protocol between server and outpost: one more with each change that an older
 one would not understand."""
 
@@ -82,6 +86,7 @@ async def hold(ticket: str, topic: str) -> None:
     """
     worker = get_worker()
     worker.handlers.setdefault(HANDLER, claim)
+    _begin()
     lease = _leases[ticket] = _Lease()
     worker.log_event(topic, {"ticket": ticket, "address": worker.address, "versions": versions()})
     try:
@@ -97,6 +102,7 @@ async def hold(ticket: str, topic: str) -> None:
     finally:
         _leases.pop(ticket, None)
         lease.close()
+        asyncio.get_running_loop().call_later(KEPT_S + 1, _remove_unused)
 
 
 async def claim(comm: TCP, ticket: str, role: str) -> Any:
@@ -160,7 +166,7 @@ class _Lease:
         try:
             self._child = launch(
                 "mpkernel outpost",
-                MainProgram(_OUTPOST, *numbers),
+                MainProgram(_OUTPOST, *numbers, folder_of_worker()),
                 descriptors=tuple(numbers),
                 stdio=(None, None, None),
             )
@@ -207,6 +213,19 @@ class _Lease:
         """The outpost ends, if it was not let go. Idempotent."""
         for one in (self._ours, self._theirs, *self._connections.values()):
             one.close()
+
+
+@functools.cache
+def _begin() -> None:
+    """This worker has its first lease: its archives shall end with it. What dead ones left on this
+    machine is removed, on a thread of its own."""
+    atexit.register(KeptArchives(folder_of_worker()).remove)
+    threading.Thread(target=_clean_up, name="mpkernel-sweep", daemon=True).start()
+
+
+def _remove_unused() -> None:
+    kept = KeptArchives(folder_of_worker())
+    supervised_task(off_the_loop(kept.remove_unused), name="mpkernel.archives")
 
 
 def _clean_up() -> None:

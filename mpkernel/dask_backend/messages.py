@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from mpkernel.dask_backend.parts import MAX_PART_BYTES
 from mpkernel.errors import ProtocolError
 
 __all__ = [
@@ -14,20 +15,42 @@ __all__ = [
     "Ended",
     "EndHost",
     "FileRead",
+    "Folder",
     "Launch",
     "Launched",
     "NotLaunched",
     "ReadFile",
+    "SendFolder",
     "UpNews",
     "Used",
     "decode_down_news",
     "decode_up_news",
     "encode_news",
+    "too_large",
 ]
+
+
+FileName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.\.?$)[^/\0]+$")]
 
 
 class Alive(msgspec.Struct, tag="alive", frozen=True):
     """The sender lives. It is said when nothing else was sent for a while."""
+
+
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    """The folder of an app, from a copy of which it is to run.
+
+    Attributes:
+        digest: the hash of its archive.
+        size: of the archive, in bytes.
+        name: the folder's own name.
+        app: the name of the app's file in it.
+    """
+
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    size: int
+    name: FileName
+    app: FileName
 
 
 class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
@@ -39,6 +62,7 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
         env: the variables of the host. None: those of the worker.
         silence_s: after so many seconds without a word of the server, the outpost ends.
         sample_s: how often the host is measured; None: never.
+        folder: what is copied there first. None: `app` is on that machine, too.
     """
 
     name: str
@@ -46,6 +70,7 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
     env: dict[str, str] | None
     silence_s: float
     sample_s: float | None
+    folder: Folder | None = None
 
 
 class EndHost(msgspec.Struct, tag="end_host", frozen=True):
@@ -69,6 +94,10 @@ class ReadFile(msgspec.Struct, tag="read_file", frozen=True, kw_only=True):
     size: int
     start: int
     end: int
+
+
+class SendFolder(msgspec.Struct, tag="send_folder", frozen=True):
+    """Up: the archive of the folder is not there. It is sent on the lane of folders."""
 
 
 class Launched(msgspec.Struct, tag="launched", frozen=True):
@@ -131,7 +160,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
 
 
 DownNews: TypeAlias = Alive | Launch | EndHost | ReadFile
-UpNews: TypeAlias = Alive | Launched | NotLaunched | Used | FileRead | Ended
+UpNews: TypeAlias = Alive | SendFolder | Launched | NotLaunched | Used | FileRead | Ended
 
 _down = msgspec.msgpack.Decoder(DownNews)
 _up = msgspec.msgpack.Decoder(UpNews)
@@ -145,6 +174,11 @@ too deep."""
 def encode_news(news: DownNews | UpNews) -> bytes:
     """A message as bytes."""
     return _encoder.encode(news)
+
+
+def too_large(order: Launch) -> bool:
+    """Whether a host's variables are too many for a message."""
+    return sum(map(len, [*(order.env or {}), *(order.env or {}).values()])) > MAX_PART_BYTES // 2
 
 
 def decode_down_news(data: memoryview) -> DownNews:

@@ -27,18 +27,22 @@ import signal
 import socket
 import struct
 from collections import deque
+from collections.abc import Mapping
 from multiprocessing.connection import Connection as Connected
 
 import uvloop
 
 from mpkernel.aio.threads import off_the_loop
+from mpkernel.app_copy import APP_COPY
 from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.folder_copy import FolderCopy
 from mpkernel.dask_backend.lanes import Source
 from mpkernel.dask_backend.messages import (
     Alive,
     Ended,
     EndHost,
     FileRead,
+    Folder,
     Launch,
     Launched,
     NotLaunched,
@@ -82,13 +86,14 @@ _READ_BYTES = MAX_PART_BYTES - FILE_HEAD.size
 _CONSOLE = (Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
 
 
-def main(news_fd: int, control_fd: int, stream_fd: int, worker_fd: int) -> int:
+def main(news_fd: int, control_fd: int, stream_fd: int, worker_fd: int, kept: str) -> int:
     """Run as an outpost. The server's first message says what to start.
 
     Args:
         news_fd: the connection to the server.
         control_fd, stream_fd: those that the host gets.
         worker_fd: a socket whose other end the worker holds.
+        kept: where the worker keeps the folders of apps.
     """
     # What ends the worker's process group or its terminal is not meant for a server's host.
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -99,7 +104,7 @@ def main(news_fd: int, control_fd: int, stream_fd: int, worker_fd: int) -> int:
     news, worker = socket.socket(fileno=news_fd), socket.socket(fileno=worker_fd)
     launcher = _Launcher(Connected(control_fd), Connected(stream_fd))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Outpost(worker, launcher).run(news))
+        runner.run(_Outpost(worker, launcher, kept).run(news))
     return 0
 
 
@@ -123,9 +128,13 @@ class _Launcher(LocalLauncher):
 
 
 class _Outpost:
-    def __init__(self, worker: socket.socket, launcher: LocalLauncher) -> None:
+    def __init__(self, worker: socket.socket, launcher: LocalLauncher, kept: str) -> None:
         self._worker = worker
+        self._worker_pid = os.getppid()
+        self._may_worker_end = False
         self._launcher = launcher
+        self._copy = FolderCopy(kept)
+        self._copying: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._connection: Connection
         self._over = asyncio.Event()
@@ -151,6 +160,7 @@ class _Outpost:
             silence_s=_FIRST_SILENCE_S,
             on_news=self._on_news,
             on_lost=self._on_lost,
+            takers={Lane.FOLDER: self._copy.take},
         )
         self._loop.add_reader(self._worker, self._on_worker)
         self._say_alive()
@@ -177,6 +187,7 @@ class _Outpost:
             said = b""
         if said != GO_ON and not self._over.is_set():
             logger.warning("the outpost ends, its worker has ended")
+            self._may_worker_end = True
             self._is_ended_with_worker = not self._has_died
             self._over.set()
 
@@ -203,17 +214,36 @@ class _Outpost:
                     self._reading = asyncio.create_task(self._read_files())
 
     def _launch(self, order: Launch) -> None:
-        if self._process is not None:
+        if self._process is not None or self._copying is not None:
             raise ProtocolError("a second host was ordered")
         self._connection.silence_s = order.silence_s
+        if order.folder is not None:
+            self._copying = asyncio.create_task(self._launch_from_copy(order, order.folder))
+        elif order.app is not None and not os.path.isfile(order.app):
+            self._refuse(
+                f"there is no file {order.app} on {socket.gethostname()}, which is to run it",
+                "give the workers the folder of the app under the same path, as a shared file"
+                " system does, or set cluster_upload",
+            )
+        else:
+            self._launch_host(order, order.env)
+
+    async def _launch_from_copy(self, order: Launch, folder: Folder) -> None:
         try:
-            if order.app is not None and not os.path.isfile(order.app):
-                raise HostStartError(
-                    f"there is no file {order.app} on {socket.gethostname()}, which is to run it",
-                    remedy="give the workers the folder of the app under the same path, as a"
-                    " shared file system does",
-                )
-            process = self._launcher.launch(order.name, env=order.env)
+            app = await self._copy.make(folder, self._connection)
+        except HostStartError as error:
+            self._refuse(error.what, error.remedy)
+        except Exception as error:
+            logger.exception("the folder of an app cannot be copied")
+            self._refuse(f"the folder of {folder.app} cannot be copied: {error!r}", "look there")
+        else:
+            if app is not None and not self._over.is_set():
+                env = os.environ if order.env is None else order.env
+                self._launch_host(order, {**env, APP_COPY: app})
+
+    def _launch_host(self, order: Launch, env: Mapping[str, str] | None) -> None:
+        try:
+            process = self._launcher.launch(order.name, env=env)
         except HostStartError as error:
             self._refuse(error.what, error.remedy)
             return
@@ -347,6 +377,9 @@ class _Outpost:
 
     async def _end(self) -> None:
         """End what is left of the host."""
+        if self._copying is not None:
+            self._copy.stop()
+            await self._copying
         for task in (self._sampling, self._reading):
             if task is not None:
                 task.cancel()
@@ -354,6 +387,8 @@ class _Outpost:
             await self._begin_cleaning()
             for source in self._sources.values():
                 source.close()
+        if self._copying is not None:
+            await self._copy.remove(self._worker_pid if self._may_worker_end else None)
         try:
             async with asyncio.timeout(_FAREWELL_S):
                 await self._connection.end_sending()

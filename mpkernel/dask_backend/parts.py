@@ -49,6 +49,8 @@ class Lane(enum.IntEnum):
     """What faulthandler writes, up."""
     FILES = 4
     """The bytes of virtual files, up, as they were asked for."""
+    FOLDER = 5
+    """The archive of the app's folder, down, if it was asked for."""
 
 
 WINDOWS = {
@@ -57,7 +59,7 @@ WINDOWS = {
     Lane.FAULTS: 256 * 1024,
 }
 """The window of each lane in bytes. There is none for messages, which are small and few, and for
-files, of which there comes only what was asked for."""
+files and folders, of which there comes only what was asked for."""
 
 
 class PartKind(enum.Enum):

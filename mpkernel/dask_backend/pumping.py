@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from distributed.comm.tcp import TCP
 from tornado.iostream import IOStream, StreamClosedError
 
-__all__ = ["pump"]
+__all__ = ["pump", "pump_to_end"]
 
 _BYTES = 64 * 1024
 _FAREWELL_S = 10.0
@@ -43,6 +44,14 @@ async def pump(stream: IOStream, sock: socket.socket) -> None:
             way.cancel()
         await asyncio.wait(ways)
         sock.close()
+
+
+async def pump_to_end(comm: TCP, sock: socket.socket) -> None:
+    """`pump` for a connection of Dask's, which is closed then."""
+    try:
+        await pump(comm.stream, sock)
+    finally:
+        comm.abort()
 
 
 async def _to_socket(

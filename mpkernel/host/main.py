@@ -18,6 +18,7 @@ import sys
 from functools import partial
 from typing import Any, NoReturn
 
+from mpkernel import app_copy
 from mpkernel.errors import ConfinementError, ProtocolError
 from mpkernel.host import console, descriptors
 from mpkernel.host.control_pipe import ControlPipe
@@ -87,6 +88,7 @@ def main(
             settings say.
     """
     faulthandler.enable(file=faults_fd, all_threads=True)
+    app_copy.take_from_environment()
     _die_with(server_pid, sentinel_fd)
     if descriptor_limit is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -201,7 +203,8 @@ class Dispatcher:
         confinement = setup.confinement
         if confinement is not None:
             self._confine(confinement)
-        sys.argv = list(setup.argv)
+        app = app_copy.path_here(setup.app)
+        sys.argv = [app, *setup.argv[1:]] if app != setup.app else list(setup.argv)
         self._control.decoder.max_frame_bytes = setup.max_frame_bytes
         self._writer = StreamWriter(
             self._stream_fd,
@@ -211,7 +214,7 @@ class Dispatcher:
         self._files = HostFiles(self._writer, setup.files, setup.files_folders)
         at_leave(self._files.close)
         self._kernels = Kernels(
-            setup.app,
+            app,
             self._control,
             self._writer,
             setup.host_window_bytes,

@@ -22,6 +22,7 @@ from mpkernel.dask_backend.messages import (
     Ended,
     EndHost,
     FileRead,
+    Launch,
     Launched,
     NotLaunched,
     UpNews,
@@ -274,11 +275,7 @@ class Outpost:
 
     def __init__(self) -> None:
         self.process = FarProcess(
-            "app",
-            None,
-            None,
-            silence_s=60,
-            sample_s=None,
+            Launch(name="app", app=None, env=None, silence_s=60, sample_s=None),
             loop=asyncio.get_running_loop(),
             cancel=lambda: None,
         )

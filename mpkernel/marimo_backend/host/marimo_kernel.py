@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from typing import Any, NamedTuple
 
+from mpkernel.app_copy import path_here
 from mpkernel.confinement.surroundings import own_cache
 from mpkernel.host import console
 from mpkernel.host.garbage import no_garbage_collection
@@ -60,6 +61,9 @@ def run(given: Kernel) -> None:
         queues[Channel.INPUT].put(_Closed())
 
     arguments = pickle.loads(kernel.args)
+    metadata = arguments["app_metadata"]
+    if metadata.filename is not None:
+        metadata.filename = path_here(metadata.filename)
     if not kernel.files.enabled:
         arguments["virtual_file_storage"] = None
     if arguments["redirect_console_to_browser"]:

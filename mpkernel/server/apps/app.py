@@ -153,6 +153,9 @@ class App:
         """
         self._check_new(session)
         self._open_sessions.check_room()
+        for host in self.hosts:
+            if host.takes_sessions and host.is_outdated:
+                host.drain()
         with self._open_sessions.opening(session):
             if session.can_be_rebuilt and self.wait_s():
                 self._waiting.add(session)

@@ -45,6 +45,12 @@ class HostView:
         return elsewhere.far_pid if elsewhere is not None else None
 
     @property
+    def is_outdated(self) -> bool:
+        """Whether it runs a copy of the app's file that is not what the file is now."""
+        elsewhere = self._process.elsewhere
+        return elsewhere is not None and elsewhere.is_outdated
+
+    @property
     def is_preparing(self) -> bool:
         """Whether its environment is still being made."""
         return self._departure.is_preparing

@@ -49,6 +49,10 @@ class Elsewhere(Protocol):
         """Its process id there; None before it was launched. Processes of two machines may have the
         same."""
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it runs a copy of the app's file, and the file is another one by now."""
+
     def usage(self) -> Usage | None:
         """What it used when that was last measured there, with the time by the server's clock; None
         before the first measurement."""

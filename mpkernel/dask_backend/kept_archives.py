@@ -1,0 +1,231 @@
+"""The archives of folders that a worker keeps, so that each is sent once and not for each process.
+
+    <temporary folder>/mpk-<the worker's process>-folders/    0700
+        <hash>          an archive. Locked (shared) by each outpost whose app runs from it
+        <hash>.lock     locked by the outpost that receives it
+
+The folder's name says which worker it belongs to, as the names of blocks do: what dead workers left
+is removed by whoever sweeps next. Workers of one machine and user share archives by hard links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from mpkernel.private_files import check_private, make_private
+from shm.names import next_name, own_tag, owner_of
+
+__all__ = ["KEPT_S", "KeptArchives", "Receiving", "folder_of_worker"]
+
+logger = logging.getLogger(__name__)
+
+KEPT_S = 600.0
+"""How long an archive is kept that no process runs from."""
+
+_NAME = "folders"
+
+
+def folder_of_worker() -> str:
+    """Where the calling process, which is a worker, keeps archives. It need not exist.
+
+    Raises:
+        OSError: there is no folder for temporary files.
+    """
+    return os.path.join(tempfile.gettempdir(), f"{own_tag().prefix}{_NAME}")
+
+
+class KeptArchives:
+    """Those of one worker. Blocks: not for the thread of a loop, except `lock` and `receive`.
+
+    Args:
+        folder: see `folder_of_worker`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def find(self, digest: str, size: int) -> int | None:
+        """A descriptor of this archive, which keeps it from being removed; None if it is not here.
+
+        Args:
+            digest: its hash.
+            size: its size in bytes.
+
+        Raises:
+            OSError: the folder cannot be used.
+        """
+        make_private(self._folder)
+        own = self._folder / digest
+        if not own.exists():
+            self._link_from_another(own)
+        try:
+            fd = os.open(own, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        if os.fstat(fd).st_size != size:  # nobody but its user can have changed it
+            os.close(fd)
+            os.unlink(own)
+            return None
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        os.utime(fd)
+        return fd
+
+    def lock(self, digest: str) -> int | None:
+        """A descriptor that this archive is received under; None while another process receives it.
+
+        Raises:
+            OSError: the folder cannot be used.
+        """
+        fd = os.open(
+            self._folder / f"{digest}.lock",
+            os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+            0o600,
+        )
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
+    def receive(self, digest: str, size: int) -> Receiving:
+        """Begin to receive this archive.
+
+        Raises:
+            OSError: there is no room, or the folder cannot be used.
+        """
+        return Receiving(self._folder, digest, size)
+
+    def remove_unused(self) -> None:
+        """Remove archives from which no process has run for `KEPT_S`."""
+        try:
+            found = list(os.scandir(self._folder))
+        except FileNotFoundError:
+            return
+        for entry in found:
+            if not entry.name.endswith(".lock"):
+                try:
+                    _remove_if_unused(entry)
+                except OSError as error:  # it was removed meanwhile
+                    logger.debug("an archive that is not used is left: %s", error)
+
+    def remove(self) -> None:
+        """Remove them all: the worker ends."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def remove_if_left(self) -> None:
+        """Remove them all if the worker has ended, without having done that."""
+        owner = owner_of(self._folder.name)
+        if owner is not None and not owner.may_live:
+            self.remove()
+
+    def _link_from_another(self, own: Path) -> None:
+        pattern = os.path.join(glob.escape(str(own.parent.parent)), f"mpk-*-{_NAME}", own.name)
+        for found in glob.glob(pattern):
+            try:
+                check_private(Path(found).parent)
+                if not stat.S_ISREG(os.lstat(found).st_mode):
+                    continue
+                os.link(found, own, follow_symlinks=False)
+            except OSError as error:  # it was removed meanwhile, or belongs to another user
+                logger.debug("an archive of another worker cannot be used: %s", error)
+            else:
+                return
+
+
+class Receiving:
+    """An archive that is being received.
+
+    Args:
+        folder: where it is kept.
+        digest: its hash.
+        size: its size in bytes.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+
+    def __init__(self, folder: Path, digest: str, size: int) -> None:
+        self._path = folder / digest
+        self._digest = digest
+        self._left = size
+        self._hash = hashlib.sha256()
+        self._unfinished = folder / next_name()
+        self._file = open(self._unfinished, "xb", opener=_opener)  # noqa: SIM115 (`close` does)
+        try:
+            if size:
+                os.posix_fallocate(self._file.fileno(), 0, size)
+        except OSError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes have come."""
+        return self._left <= 0
+
+    def write(self, data: memoryview) -> None:
+        """The next bytes.
+
+        Raises:
+            OSError: there is no room for them.
+            ValueError: there are more than were announced.
+        """
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError("more bytes came than the archive has")
+        self._hash.update(data)
+        self._file.write(data)
+
+    def keep(self) -> None:
+        """All has come: other processes may use it.
+
+        Raises:
+            OSError: it cannot be kept.
+            ValueError: it is not what was announced.
+        """
+        self._file.flush()
+        if self._hash.hexdigest() != self._digest:
+            raise ValueError("the archive that came is not the one that was announced")
+        os.replace(self._unfinished, self._path)
+
+    def close(self) -> None:
+        """Remove what is not kept. Idempotent."""
+        self._file.close()
+        with contextlib.suppress(FileNotFoundError):  # it is kept
+            os.unlink(self._unfinished)
+
+
+def _remove_if_unused(entry: os.DirEntry[str]) -> None:
+    if entry.stat().st_mtime > time.time() - KEPT_S:
+        return
+    fd = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(entry.path)
+        logger.info("an archive is removed that no app has used for a while: %s", entry.name)
+    except BlockingIOError:  # an app runs from it
+        return
+    finally:
+        os.close(fd)
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,72 @@
+"""Unpacks the archive of an app's folder, at a worker. Blocks: not for the thread of a loop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+from collections.abc import Callable
+
+from mpkernel.dask_backend.packing import MOST_ENTRIES
+from shm.names import own_tag
+
+__all__ = ["remove_copy", "unpacked"]
+
+
+def unpacked(fd: int, name: str, is_over: Callable[[], bool]) -> str:
+    """Unpack an archive into a folder of its own that only this user may enter.
+
+    Args:
+        fd: of the archive; its position does not matter, and is changed.
+        name: what the folder of the app is called there.
+        is_over: asked again and again; when it says True, no more is unpacked.
+
+    Returns the folder of its own, in which the app's folder lies. Its name says that it belongs to
+    the calling process: if that is killed, whoever sweeps next removes it.
+
+    Raises:
+        OSError: there is no room for it.
+        ValueError: it is no such archive.
+    """
+    own = tempfile.mkdtemp(prefix=own_tag().prefix)
+    try:
+        folder = os.path.join(own, name)
+        os.mkdir(folder, 0o700)
+        os.lseek(fd, 0, os.SEEK_SET)
+        with (
+            open(fd, "rb", closefd=False) as file,
+            tarfile.open(
+                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+            ) as archive,
+        ):
+            for count, member in enumerate(archive):
+                if is_over():
+                    break
+                if count >= MOST_ENTRIES:
+                    raise ValueError(f"it has more than {MOST_ENTRIES} entries")
+                archive.extract(member, folder, filter="data")
+    except tarfile.TarError as error:
+        remove_copy(own)
+        raise ValueError(str(error)) from error
+    except BaseException:
+        remove_copy(own)
+        raise
+    return own
+
+
+def remove_copy(own: str) -> None:
+    """Remove a folder that `unpacked` gave, also if the app has closed folders in it to itself.
+
+    Raises:
+        OSError: something of it is left.
+    """
+    try:
+        shutil.rmtree(own)
+    except FileNotFoundError:  # a sweep was faster
+        return
+    except PermissionError:
+        for folder, _, _ in os.walk(own):  # from the top, so that each can be entered
+            os.chmod(folder, stat.S_IRWXU)
+        shutil.rmtree(own)
