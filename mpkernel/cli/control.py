@@ -85,6 +85,8 @@ def stop_server(command: str, given: argparse.Namespace) -> int:
     code = _give(command, server, Stop(who=this_user()), is_json=given.json)
     if code == os.EX_OK:
         _wait_gone(server, given.timeout)
+        if not given.json:
+            print(f"server {server.snapshot.pid} has stopped")
     return code
 
 
@@ -125,7 +127,8 @@ def _give(command: str, server: PublishedServer, order: Order, *, is_json: bool)
     pid = server.snapshot.pid
     if not server.snapshot.has_control:
         raise MPKernelError(
-            f"server {pid} takes no orders", remedy="it was started without its control socket"
+            f"server {pid} takes no orders: its setting control is false",
+            remedy=f"kill -TERM {pid} stops it in order; start it without --no-control",
         )
     if server.is_stopped:
         raise MPKernelError(

@@ -70,6 +70,10 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     except MPKernelError as error:
         print(f"mpkernel: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # It is not caught: only so does Python end by SIGINT, which the shell has to see.
+        sys.excepthook = _show_nothing
+        raise
     except BrokenPipeError:
         if command in SERVE:
             raise
@@ -77,6 +81,10 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
+
+
+def _show_nothing(*_: object) -> None:
+    """In the place of a traceback: whoever typed Ctrl-C knows why the command ends."""
 
 
 def _help() -> str:

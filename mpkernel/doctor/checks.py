@@ -100,7 +100,7 @@ def shared_memory_line(facts: Facts) -> Line:
     free = _really_free(facts)
     says = f"{place.path} of {_size(place.size_bytes)}, {_size(free)} of it free"
     if free < place.free_bytes:
-        says += f" (its own {_size(place.free_bytes)} are more than there is memory)"
+        says += f" (it shows {_size(place.free_bytes)}, but so much memory is not free)"
     if free < _LITTLE_SPACE_BYTES:
         return warn(
             "shared memory",

@@ -77,6 +77,7 @@ def test_stop_returns_when_the_server_has_left(server: OperatedServer) -> None:
     done = mpkernel("stop")
     assert done.returncode == 0
     assert "it leaves once the commands that run have come to their end" in done.stdout
+    assert done.stdout.endswith(f"server {server.pid} has stopped\n")
     assert mpkernel("status").returncode == 1
     assert server.process.wait(10) == 0
 
@@ -129,8 +130,9 @@ class TestMarimosServer:
             until(lambda: psutil.Process(server.pid).status() == psutil.STATUS_ZOMBIE)
 
     def test_takes_no_orders_where_it_was_told_so(self, user: Path) -> None:
-        with Server(EXAMPLE, options=["--no-control"]):
+        with Server(EXAMPLE, options=["--no-control"]) as server:
             assert "takes no orders" in mpkernel("status").stdout
             refused = mpkernel("stop")
             assert refused.returncode == 1
             assert "takes no orders" in refused.stderr
+            assert f"kill -TERM {server.pid} stops it" in refused.stderr

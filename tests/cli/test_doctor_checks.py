@@ -146,8 +146,8 @@ GROUP = CgroupLimits(memory_bytes=2 * GIB, memory_used_bytes=GIB)
         ("settings", {"software": software(settings_error="x is 0")}, "FAIL", "x is 0"),
         ("shared memory", {"shared_memory": NOWHERE}, "WARN", "No such file or directory"),
         ("shared memory", {"shared_memory": FULL}, "WARN", "of 8 GiB, 1 MiB of it free"),
-        ("shared memory", {"memory_available_bytes": MIB}, "WARN", "1 MiB of it free (its own 8"),
-        ("shared memory", {"cgroup": GROUP}, "OK", "1 GiB of it free (its own 8 GiB"),
+        ("shared memory", {"memory_available_bytes": MIB}, "WARN", "1 MiB of it free (it shows 8"),
+        ("shared memory", {"cgroup": GROUP}, "OK", "1 GiB of it free (it shows 8 GiB"),
         ("temporary files", {"temporary": NO_TMP}, "WARN", "Read-only file system"),
         (
             "temporary files",

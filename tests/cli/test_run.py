@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -198,6 +199,20 @@ def test_a_disabled_mpkernel_does_not_serve() -> None:
     refused = mpkernel("run", EXAMPLE, MPKERNEL_DISABLE="1")
     assert refused.returncode == 1
     assert "MPKERNEL_DISABLE" in refused.stderr
+
+
+@pytest.mark.parametrize("module", ["mpkernel.cli.run", "marimo._cli.cli"])
+def test_ctrl_c_during_the_start_shows_no_traceback(tmp_path: Path, module: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    ended = mpkernel("run", EXAMPLE, "--headless", PYTHONPATH=str(tmp_path))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
 def without_marimo(directory: Path, version: str | None) -> dict[str, str]:
