@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.host.session_files import SessionFiles
 from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.payloads import checked_channel, checked_payload
 
 __all__ = ["Kernel", "hosted_half"]
 
@@ -76,8 +77,9 @@ class Kernel:
         Raises:
             ProtocolError: the payload is too long.
             OSError: the server is gone.
+            TypeError: the payload is not bytes, or there is no such channel.
         """
-        self._hosted.send(payload, channel)
+        self._hosted.send(checked_payload(payload), checked_channel(channel))
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """Wait for the client's next message. Returns None when the session is closed, and again

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
+from array import array
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,30 @@ def test_a_pool_whose_loop_was_closed_says_so(app: Path) -> None:
     pool = asyncio.run(opened())
     with pytest.raises(PoolClosed, match=r"the pool's event loop was closed.*asyncio\.run"):
         asyncio.run(use(pool))
+
+
+async def test_what_is_no_message_is_named_and_the_session_goes_on(tmp_path: Path) -> None:
+    app = tmp_path / "echo.py"
+    app.write_text(
+        "def main(kernel):\n"
+        "    try:\n"
+        "        kernel.send('a text')\n"
+        "    except TypeError as error:\n"
+        "        kernel.send(str(error).encode())\n"
+        "    for message in kernel:\n"
+        "        kernel.send(message.payload)\n"
+    )
+    async with HostPool() as pool:
+        session = await pool.open_session(app, kernel=KernelSpec(entry="echo:main"))
+        said = "the payload of a message must be bytes, not str; for a text, send text.encode()"
+        assert (await anext(session)).payload.decode() == said
+        with pytest.raises(TypeError, match=re.escape(said)):
+            session.send(Channel.CONTROL, "a text")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="must be bytes, not int"):
+            session.send(Channel.CONTROL, 20)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"a member of mpkernel\.Channel, not 'control'"):
+            session.send("control", b"1")  # type: ignore[arg-type]
+        session.send(Channel.CONTROL, memoryview(array("I", [1, 2])))  # type: ignore[arg-type]
+        session.send(Channel.CONTROL, b"the next")
+        assert len((await anext(session)).payload) == 2 * array("I").itemsize
+        assert (await anext(session)).payload == b"the next"

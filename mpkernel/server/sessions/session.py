@@ -15,6 +15,7 @@ from mpkernel.server.sessions.app_and_host import HostOfClient
 from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.server.sessions.traffic import SessionTraffic
 from mpkernel.wire.frames import Channel, Message
+from mpkernel.wire.payloads import checked_channel, checked_payload
 
 __all__ = ["Session"]
 
@@ -86,8 +87,9 @@ class Session:
                 `Settings.backlog_bytes` have no more room; or the session waits for a process, and
                 its journal has no more room.
             ProtocolError: the payload is too long.
+            TypeError: the payload is not bytes, or there is no such channel.
         """
-        self._queued.send(channel, payload, command)
+        self._queued.send(checked_channel(channel), checked_payload(payload), command)
 
     def __aiter__(self) -> QueuedSession:
         return self._queued  # this saves a call for each message

@@ -1,0 +1,41 @@
+"""What a caller gives as the payload of a message, which may be the caller's mistake."""
+
+from __future__ import annotations
+
+from mpkernel.wire.frames import Channel
+
+__all__ = ["checked_channel", "checked_payload"]
+
+
+def checked_payload(payload: object) -> bytes:
+    """The bytes of a payload. Other than bytes it is copied: a `memoryview` may have items of
+    several bytes, and a `bytearray` may change while it waits to be sent.
+
+    Raises:
+        TypeError: it is something else, a string for example.
+    """
+    if type(payload) is bytes:
+        return payload
+    try:
+        return bytes(memoryview(payload))  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(
+            f"the payload of a message must be bytes, not {type(payload).__name__}; for a text,"
+            " send text.encode()"
+        ) from error
+
+
+def checked_channel(channel: object) -> Channel:
+    """The channel of a message, which may be given as its number.
+
+    Raises:
+        TypeError: there is no such channel.
+    """
+    if type(channel) is Channel:
+        return channel
+    try:
+        return Channel(channel)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise TypeError(
+            f"the channel of a message must be a member of mpkernel.Channel, not {channel!r}"
+        ) from error
