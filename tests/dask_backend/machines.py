@@ -4,6 +4,7 @@ files of its own, as on another machine."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator
 
 import psutil
+from dask_backend.networks import Machine, Network
 from shared_children import SHARED
 
 __all__ = ["TEMPORARY", "Machines", "machines"]
@@ -35,31 +37,40 @@ class Machines:
         nannies: the process of each worker's nanny; its only child is the worker.
     """
 
-    def __init__(self, stack: contextlib.ExitStack, workers: int) -> None:
+    def __init__(
+        self, stack: contextlib.ExitStack, workers: int, network: Network | None = None
+    ) -> None:
         self._stack = stack
-        self.scheduler, said = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        # The scheduler has the first machine of a network, and each worker one of the others.
+        here = itertools.repeat(Machine("127.0.0.1"))
+        self._machines = iter(network.machines) if network is not None else here
+        self._of_scheduler = next(self._machines)
+        self.scheduler, said = self._start("scheduler", self._of_scheduler, "--port", "0")
         self.address = said
         self.nannies = [self.add_worker() for _ in range(workers)]
 
     def add_worker(self, *options: str) -> psutil.Process:
         """Start one more worker. Returns its nanny."""
         nanny, _ = self._start(
-            "worker", self.address, "--host", "127.0.0.1", "--nthreads", "50", *options
+            "worker", next(self._machines), self.address, "--nthreads", "50", *options
         )
         return nanny
 
     def restart_scheduler(self) -> None:
         """Start another scheduler at the address of the one that has ended."""
         port = self.address.rpartition(":")[2]
-        self.scheduler, _ = self._start("scheduler", "--host", "127.0.0.1", "--port", port)
+        self.scheduler, _ = self._start("scheduler", self._of_scheduler, "--port", port)
 
-    def _start(self, what: str, *options: str) -> tuple[psutil.Process, str]:
+    def _start(self, what: str, at: Machine, *options: str) -> tuple[psutil.Process, str]:
         apart = (
             ("unshare", "--mount", "--ipc", "sh", "-c", _APART, "sh") if what == "worker" else ()
         )
         program = (sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard")
         child = subprocess.Popen(
-            [*apart, *program, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
+            [*at.inside, *apart, *program, "--host", at.address, *options],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self._stack.callback(_end, child)
         assert child.stderr is not None
@@ -76,10 +87,10 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(workers: int = 2) -> Iterator[Machines]:
-    """A cluster of so many machines."""
+def machines(workers: int = 2, network: Network | None = None) -> Iterator[Machines]:
+    """A cluster of so many machines; in a network, its scheduler has the first machine there."""
     with contextlib.ExitStack() as stack:
-        yield Machines(stack, workers)
+        yield Machines(stack, workers, network)
 
 
 def _end(child: subprocess.Popen[str]) -> None:

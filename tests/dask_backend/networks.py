@@ -1,0 +1,152 @@
+"""Networks for tests: machines with addresses of their own, and cables that can be cut and can
+delay.
+
+    this process ─ TUN ─┐                ┌─ TUN ─ a network namespace: the machine 198.18.N.2
+                        ├── forwarder ───┤
+                        ┘                └─ TUN ─ another one: 198.18.N.3
+
+A namespace has no name. It lives as long as the program that was started in it to keep it, which
+ends with its standard input, as the forwarder does: so nothing is left if the test itself is
+killed.
+
+Needed: root, iproute2, util-linux, /dev/net/tun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Machine", "Network", "network"]
+
+_FORWARDER = Path(__file__).with_name("forwarder.py")
+_TUNSETIFF = 0x400454CA
+_TUN_WITHOUT_HEAD = 0x0001 | 0x1000
+_MTU = 1500
+_numbers = itertools.count()
+
+
+class Machine(NamedTuple):
+    """One machine of a network.
+
+    Attributes:
+        address: its address.
+        inside: what stands before a command that is to run there. Default: nothing, for this one.
+        keeper: the process that keeps its namespace; None for this machine.
+    """
+
+    address: str
+    inside: tuple[str, ...] = ()
+    keeper: int | None = None
+
+
+class Network:
+    """A network of this process and of some machines.
+
+    Attributes:
+        here: this process's machine.
+        machines: the others.
+    """
+
+    def __init__(self, stack: contextlib.ExitStack, count: int) -> None:
+        prefix = _free_prefix()
+        self.here = Machine(f"{prefix}.1")
+        self.machines: list[Machine] = []
+        for number in range(2, count + 2):
+            keeper = _program(stack, "unshare", "--net", "sh", "-c", "echo kept; exec cat")
+            assert keeper.stdout is not None
+            assert keeper.stdout.readline() == "kept\n"
+            inside = ("nsenter", f"--net=/proc/{keeper.pid}/ns/net")
+            _run(*inside, "ip", "link", "set", "lo", "up")
+            self.machines.append(Machine(f"{prefix}.{number}", inside, keeper.pid))
+        devices = {one.address: _device(stack, one) for one in (self.here, *self.machines)}
+        arguments = [f"{address}={fd}" for address, fd in devices.items()]
+        self._forwarder = _program(
+            stack, sys.executable, os.fspath(_FORWARDER), *arguments, descriptors=devices.values()
+        )
+
+    def delay(self, seconds: float) -> None:
+        """Have each packet arrive so many seconds later. A round trip takes twice as long."""
+        self._order({"delay_s": float(seconds)})
+
+    def cut(self, machine: Machine, *, sends: bool = True, receives: bool = True) -> None:
+        """Cut a machine off from all others.
+
+        Args:
+            machine: which.
+            sends: whether what it sends is lost.
+            receives: whether what is sent to it is lost.
+        """
+        self._order({"cut": machine.address, "from": sends, "to": receives})
+
+    def join(self, machine: Machine) -> None:
+        """Join a machine again that was cut off."""
+        self.cut(machine, sends=False, receives=False)
+
+    def _order(self, order: dict[str, object]) -> None:
+        assert self._forwarder.stdin is not None
+        assert self._forwarder.stdout is not None
+        print(json.dumps(order), file=self._forwarder.stdin, flush=True)
+        assert self._forwarder.stdout.readline() == "done\n"
+
+
+@contextlib.contextmanager
+def network(machines: int) -> Iterator[Network]:
+    """A network of this process and of so many machines."""
+    with contextlib.ExitStack() as stack:
+        yield Network(stack, machines)
+
+
+def _free_prefix() -> str:
+    """The first three numbers of addresses that nothing on this machine has. RFC 2544 keeps these
+    for tests."""
+    used = _run("ip", "-4", "-oneline", "address")
+    for _ in range(256):
+        prefix = f"198.18.{(os.getpid() + next(_numbers)) % 256}"
+        if f" {prefix}." not in used:
+            return prefix
+    raise AssertionError("every network for tests is used")
+
+
+def _device(stack: contextlib.ExitStack, machine: Machine) -> int:
+    """Make the TUN device of a machine. Returns its descriptor."""
+    name = f"mpk{machine.address[7:].replace('.', 'm')}"
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    stack.callback(os.close, fd)
+    fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TUN_WITHOUT_HEAD))
+    if machine.keeper is not None:
+        _run("ip", "link", "set", name, "netns", str(machine.keeper))
+    ip = (*machine.inside, "ip")
+    _run(*ip, "address", "add", f"{machine.address}/24", "dev", name)
+    _run(*ip, "link", "set", name, "mtu", str(_MTU), "txqueuelen", "10000", "up")
+    return fd
+
+
+def _program(
+    stack: contextlib.ExitStack, *command: str, descriptors: Collection[int] = ()
+) -> subprocess.Popen[str]:
+    """Start a program that ends with its standard input, and with the stack."""
+    program = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
+    stack.enter_context(program)
+    stack.callback(program.kill)
+    return program
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
