@@ -1,32 +1,23 @@
-"""`Settings`: everything that can be set, with its default and the check of its values.
+"""`Settings`: everything that can be set, with its default.
 
-`configuration` finds the values (in flags, the environment and a file) and says which apps have
-their own. `docs/settings.md` has a table of all settings.
+`setting_checks` says which values are possible. `configuration` finds the values (in flags, the
+environment and a file) and says which apps have their own. `docs/settings.md` has a table of all
+settings.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 from typing import Literal
 
 import msgspec
 
 from mpkernel.errors import SettingsError
-from mpkernel.wire.bounds import LEAST_FRAME_BYTES, MOST_FRAME_BYTES
+from mpkernel.setting_checks import check, check_order
 from mpkernel.wire.frames import MAX_FRAME_BYTES
 
 __all__ = ["POOL_WIDE", "Settings"]
 
 _MIB = 1024 * 1024
-_MOST = 2**53
-"""The largest value of any setting: every timer and counter can hold it."""
-_VARIABLES = re.compile(r"([^\s=,\0\[\]]|\[[^\s=,\0\]]+\])+")
-"""A glob of variables' names: it has no blanks and no "=", and every bracket in it is closed."""
-
-_CLUSTER = re.compile(r"(tcp|tls)://[^\s/]+|local:[1-9]\d{0,3}")
-_RESOURCE = re.compile(r"[^\s=,\0]+(=\d+(\.\d+)?)?")
 
 POOL_WIDE = frozenset(
     {
@@ -55,38 +46,6 @@ POOL_WIDE = frozenset(
     }
 )
 """The settings of a whole pool: no app can have a value of its own."""
-
-_OVER_0 = frozenset(
-    {
-        "start_timeout_s",
-        "processes_max",
-        "sessions_per_process",
-        "spread_at",
-        "sessions_max",
-        "window_bytes",
-        "host_window_bytes",
-        "backlog_bytes",
-        "sse_stall_timeout_s",
-        "watch_interval_s",
-        "memory_soft_bytes",
-        "memory_hard_bytes",
-        "ping_interval_s",
-        "ping_timeout_s",
-        "max_threads",
-        "max_descriptors",
-        "max_age_s",
-        "cluster_silence_s",
-        "cluster_upload_bytes",
-        "metrics_interval_s",
-    }
-)
-"""The settings that must not be 0. No setting can be negative."""
-
-_PATHS = {
-    "metrics_file": "a file",
-    "session_store_directory": "a directory",
-    "python": "a Python",
-}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -347,69 +306,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             _check_type(name, value)
-            if isinstance(value, float | int):
-                _check_number(name, value)
-        if self.processes_max is not None and self.processes_min > self.processes_max:
-            raise SettingsError(
-                f"setting processes_min is {self.processes_min}; it must not be over processes_max,"
-                f" which is {self.processes_max}"
-            )
-        if not LEAST_FRAME_BYTES <= self.max_frame_bytes <= MOST_FRAME_BYTES:
-            raise SettingsError(
-                f"setting max_frame_bytes is {self.max_frame_bytes}; it must be from"
-                f" {LEAST_FRAME_BYTES} to {MOST_FRAME_BYTES}"
-            )
-        for name, what in _PATHS.items():
-            value = getattr(self, name)
-            if value is not None and (not value or "\0" in value):
-                raise SettingsError(f"setting {name} is {value!r}; it must be the path of {what}")
-        if self.launch_wrapper is not None and not _is_command(self.launch_wrapper):
-            raise SettingsError(
-                f"setting launch_wrapper is {self.launch_wrapper!r}; it must be a command, with its"
-                " words as for a shell"
-            )
-        for name in ("env_allow", "env_deny"):
-            for pattern in getattr(self, name) or ():
-                if not _VARIABLES.fullmatch(pattern):
-                    raise SettingsError(
-                        f"setting {name} has {pattern!r}; it must be a glob of variables' names"
-                    )
-        for name in ("confine_read", "confine_write"):
-            for path in getattr(self, name):
-                if "\0" in path or not os.path.isabs(os.path.expanduser(path)):
-                    raise SettingsError(
-                        f"setting {name} has {path!r}; it must be an absolute path, or begin with"
-                        " '~'"
-                    )
-        for port in self.confine_connect:
-            if not 0 < port < 2**16:
-                raise SettingsError(
-                    f"setting confine_connect has {port}; it must be a port from 1 to 65535"
-                )
-        if self.cluster is not None and not _CLUSTER.fullmatch(self.cluster):
-            raise SettingsError(
-                f"setting cluster is {self.cluster!r}; it must be the address of a scheduler, as"
-                " tls://host:8786, or local:4"
-            )
-        for resource in self.cluster_resources:
-            if not _RESOURCE.fullmatch(resource):
-                raise SettingsError(
-                    f"setting cluster_resources has {resource!r}; it must be a name and how much of"
-                    " it, as GPU=1"
-                )
-        soft, hard = self.memory_soft_bytes, self.memory_hard_bytes
-        if soft is not None and hard is not None and soft > hard:
-            raise SettingsError(
-                f"setting memory_soft_bytes is {soft}; it must not be over memory_hard_bytes,"
-                f" which is {hard}"
-            )
-
-
-def _is_command(text: str) -> bool:
-    try:
-        return bool(shlex.split(text)) and "\0" not in text
-    except ValueError:  # a quotation mark is not closed
-        return False
+            check(name, value)
+        check_order("processes_min", self.processes_min, "processes_max", self.processes_max)
+        check_order(
+            *("memory_soft_bytes", self.memory_soft_bytes),
+            *("memory_hard_bytes", self.memory_hard_bytes),
+        )
 
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
@@ -423,12 +325,3 @@ def _check_type(name: str, value: object) -> None:
         raise SettingsError(
             f"setting {name} is {value!r}; it must be of the type {kind}"
         ) from error
-
-
-def _check_number(name: str, value: float) -> None:
-    if not abs(value) <= _MOST:  # rejects NaN, too
-        raise SettingsError(f"setting {name} is {value}; it must be a number up to {_MOST}")
-    if value < 0:
-        raise SettingsError(f"setting {name} is {value}; it must not be negative")
-    if value == 0 and name in _OVER_0:
-        raise SettingsError(f"setting {name} is {value}; it must be over 0")

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
-from confinement.hostile import ATTEMPTS, Targets
+from confinement.hostile import ATTEMPTS
+from confinement.hostile.targets import Targets
 from other_user import NOBODY, as_nobody, require_root
 from server.obedient import bytes_of, obeying_in
 
@@ -130,8 +131,12 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Targets]:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An app whose folder has the package with the attempts; its kernel is there."""
     folder = tmp_path_factory.mktemp("app")
-    return Path(shutil.copy(HERE / "hostile.py", folder / "hostile.py"))
+    shutil.copytree(HERE / "hostile", folder / "hostile")
+    path = folder / "app.py"
+    path.write_text("")
+    return path
 
 
 async def tried(app: Path, settings: Settings, targets: Targets) -> dict[str, Any]:
