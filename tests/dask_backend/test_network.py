@@ -23,6 +23,7 @@ __all__ = ["app"]
 
 SILENCE_S = 3.0
 CUT_S = 2.0
+LARGE_BYTES = 20_000_000
 
 
 class Cluster(NamedTuple):
@@ -100,3 +101,22 @@ async def test_a_cut_that_is_longer_than_the_silence_costs_the_process_and_not_t
         assert is_there(place.nanny)
         assert await printed(kernel, "print(x)") == "7\n"
         assert is_there(other.host)
+
+
+async def test_large_messages_both_ways_arrive_whole_after_a_cut(
+    cluster: Cluster, pool: HostPool, app: Path
+) -> None:
+    async with a_session(pool, app) as (kernel, place):
+        machine = cluster.machine_of(place)
+        kernel.execute(f"import os\nprint('y' * {LARGE_BYTES}, flush=True)", cell="up")
+        kernel.execute(f"text = {'z' * LARGE_BYTES!r}\nprint(len(text))", cell="down")
+        cluster.network.cut(machine)
+        await asyncio.sleep(CUT_S)
+        cluster.network.join(machine)
+        up = await said(kernel, Done, "up")
+        assert (
+            "".join(one.text for one in up if isinstance(one, Console)) == "y" * LARGE_BYTES + "\n"
+        )
+        [*_, answer, _] = await said(kernel, Done, "down")
+        assert isinstance(answer, Console)
+        assert answer.text == f"{LARGE_BYTES}\n"
