@@ -12,9 +12,11 @@
     clients        the client of Dask that it uses, given or made
     scheduling     what the scheduler is told of such tasks
     far_process    a process there, as the server's other parts use it
-    far_link, far_console, far_files    its messages, its output, its virtual files
+    far_link, far_console, far_files, far_python    its messages, its output, its virtual files,
+                                                    its Python
     lease          what runs in the worker
     outpost        what runs beside the worker, and has the host
+    file_answers   what it sends of the host's virtual files
     connection     moves bytes between server and outpost; parts, lanes, messages: what they are
     dialing        opens a connection to a worker, and unpickles nothing of what the worker says
     pumping        moves the bytes of an encrypted connection, which cannot be handed over

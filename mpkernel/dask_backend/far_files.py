@@ -11,8 +11,8 @@ from typing import TypeAlias
 from mpkernel.aio.loops import running_loop
 from mpkernel.aio.patience import patient_timeout
 from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.file_answers import FILE_HEAD
 from mpkernel.dask_backend.messages import FileRead, ReadFile
-from mpkernel.dask_backend.outpost import FILE_HEAD
 from mpkernel.errors import ProtocolError
 from shm import Unavailable
 from shm.errors import BlockNotFound

@@ -28,6 +28,7 @@ from mpkernel.dask_backend.connection import Connection
 from mpkernel.dask_backend.far_console import FarConsole
 from mpkernel.dask_backend.far_files import FarFile, FileRequests
 from mpkernel.dask_backend.far_link import FarLink
+from mpkernel.dask_backend.far_python import FarPython, said_of
 from mpkernel.dask_backend.messages import (
     Alive,
     Ended,
@@ -42,14 +43,14 @@ from mpkernel.dask_backend.messages import (
 )
 from mpkernel.dask_backend.parts import Lane
 from mpkernel.dask_backend.uploads import Upload
-from mpkernel.errors import HostStartError, ProtocolError, UnfitPython
+from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
 from mpkernel.server.launching.process import KILLED_WITHIN_S
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.usage import Usage
-from mpkernel.wire.before_host import Hello, NotPlaced, Prepared, Preparing
+from mpkernel.wire.before_host import NotPlaced, Prepared, Preparing
 from mpkernel.wire.messages import UpMessage, encode
 from shm.errors import BlockNotFound
 from shm.names import ProcessTag
@@ -67,7 +68,7 @@ _FIRST_WORD_WITHIN_S = 30.0
 """How long an outpost may take to say its first word: it is a process that must start."""
 
 
-class FarProcess:
+class FarProcess(FarPython):
     """Made by `DaskLauncher.launch`, before anything of it exists elsewhere.
 
     Args:
@@ -79,15 +80,11 @@ class FarProcess:
     Attributes:
         order, loop: as given.
         pid: a number of this server's that no process of this machine has.
-        where: the worker where it runs; empty while none has been found.
         far_pid: its process id there; None before it was launched.
-        requirements, folder, host_pid, host_tag, is_known: see `Process`.
+        folder, host_pid, host_tag: see `Process`.
     """
 
-    requirements = None
     folder = None
-    is_known = True
-    python = "the worker's Python"
 
     def __init__(
         self,
@@ -97,9 +94,9 @@ class FarProcess:
         cancel: Callable[[], None],
         upload: Upload | None = None,
     ) -> None:
+        super().__init__(order.python)
         self.pid = self.host_pid = next(_numbers)
         self.host_tag = ProcessTag(0, self.pid, 0)
-        self.where = ""
         self.far_pid: int | None = None
         self.order = order
         self.loop = loop
@@ -205,14 +202,6 @@ class FarProcess:
         """No worker was found, or it launched nothing. On the loop's thread."""
         self._say(NotPlaced(error.what, error.remedy or ""))
 
-    def accept(self, hello: Hello) -> UnfitPython | None:
-        """See `Process.accept`.
-
-        Raises:
-            ProtocolError: always; it has the server's Python, and so is not asked.
-        """
-        raise ProtocolError("it says which Python it has, and was not asked")
-
     def status(self) -> ExitStatus | None:
         """See `Process.status`."""
         return self._status
@@ -279,10 +268,11 @@ class FarProcess:
                 self._upload.send(self._connection, self.waits)
             case Launched() if not self._was_answered:
                 self._was_answered = True
+                self.found(news)
                 self._launched(news.pid)
             case NotLaunched() if not self._was_answered:
                 self._was_answered = True
-                self.refused(HostStartError(news.what, remedy=news.remedy))
+                self._say(said_of(news))
             case Used() if self.far_pid is not None:
                 self._usage = Usage(
                     rss_bytes=news.rss_bytes,

@@ -98,8 +98,8 @@ class DaskLauncher:
         """
         if python is not None or wrapper is not None:
             raise ClusterError(
-                f"{name} cannot have a Python or a wrapper of its own on a cluster",
-                remedy="install what it needs on the workers",
+                f"{name} cannot have a Python of this machine, or a wrapper, on a cluster",
+                remedy="name in AppToLaunch the Python that the workers have",
             )
         if self._is_closed:
             raise ClusterError("the launcher is closed", remedy="make another one")
@@ -151,6 +151,7 @@ class DaskLauncher:
             env=dict(env) if env is not None else None,
             silence_s=silence_s,
             sample_s=settings.watch_interval_s,
+            python=app.python if app is not None else None,
         )
 
     async def _ask_when_packed(self, lease: PendingLease, upload: Upload) -> None:

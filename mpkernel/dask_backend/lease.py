@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 HANDLER = "mpkernel-claim"
 """The name of the worker's handler that takes claims."""
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The number of the protocol between server and outpost: one more with each change that an older
 one would not understand."""
 

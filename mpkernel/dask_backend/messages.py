@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from mpkernel.dask_backend.parts import MAX_PART_BYTES
 from mpkernel.errors import ProtocolError
+from mpkernel.server.launching.wanted_python import WantedPython
 
 __all__ = [
     "Alive",
@@ -21,6 +23,7 @@ __all__ = [
     "NotLaunched",
     "ReadFile",
     "SendFolder",
+    "Unfit",
     "UpNews",
     "Used",
     "decode_down_news",
@@ -63,6 +66,7 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
         silence_s: after so many seconds without a word of the server, the outpost ends.
         sample_s: how often the host is measured; None: never.
         folder: what is copied there first. None: `app` is on that machine, too.
+        python: the Python that the app asks for; None: the worker's.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
     silence_s: float
     sample_s: float | None
     folder: Folder | None = None
+    python: WantedPython | None = None
 
 
 class EndHost(msgspec.Struct, tag="end_host", frozen=True):
@@ -105,9 +110,22 @@ class Launched(msgspec.Struct, tag="launched", frozen=True):
 
     Attributes:
         pid: its process id there.
+        python: the program of its Python; None: the worker's.
+        environment: the folder of the environment that is the app's own; None if it has none.
     """
 
     pid: int
+    python: str | None = None
+    environment: str | None = None
+
+
+class Unfit(enum.Enum):
+    """What is to blame for a host that was not started, if it is not the worker's machine."""
+
+    PYTHON = "python"
+    """The Python that is named is none that could run it."""
+    ENVIRONMENT = "environment"
+    """The app's own environment cannot be made, or its header is wrong."""
 
 
 class NotLaunched(msgspec.Struct, tag="not_launched", frozen=True):
@@ -116,10 +134,12 @@ class NotLaunched(msgspec.Struct, tag="not_launched", frozen=True):
     Attributes:
         what: why.
         remedy: what the reader can do about it.
+        unfit: what is to blame. None: the machine, and another worker may do.
     """
 
     what: str
     remedy: str
+    unfit: Unfit | None = None
 
 
 class Used(msgspec.Struct, tag="used", frozen=True, kw_only=True):

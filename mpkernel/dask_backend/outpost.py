@@ -25,8 +25,6 @@ import logging
 import os
 import signal
 import socket
-import struct
-from collections import deque
 from collections.abc import Mapping
 from multiprocessing.connection import Connection as Connected
 
@@ -35,45 +33,40 @@ import uvloop
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.app_copy import APP_COPY
 from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.file_answers import FileAnswers
 from mpkernel.dask_backend.folder_copy import FolderCopy
 from mpkernel.dask_backend.lanes import Source
 from mpkernel.dask_backend.messages import (
     Alive,
     Ended,
     EndHost,
-    FileRead,
     Folder,
     Launch,
     Launched,
     NotLaunched,
     ReadFile,
+    Unfit,
     Used,
     decode_down_news,
 )
-from mpkernel.dask_backend.parts import MAX_PART_BYTES, Lane, PartKind
-from mpkernel.errors import HostStartError, ProtocolError
+from mpkernel.dask_backend.parts import Lane
+from mpkernel.errors import HostStartError, ProtocolError, SandboxError, UnfitPython
 from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.local_process import LocalProcess
+from mpkernel.server.launching.python_of_app import python_on_this_machine
 from mpkernel.server.links.sockets import socket_of, unsent_in
 from mpkernel.server.supervision.exit_status import OutOfMemory
 from mpkernel.server.supervision.usage import Sampler, Usage, created_at
 from mpkernel.steps import run_each
-from shm import ShmError
-from shm.blocks import AttachedBlock
-from shm.names import owner_of
-from shm.sources import AttachedFile
 from shm.sweeping import sweep_process
 
-__all__ = ["FILE_HEAD", "GO_ON", "main"]
+__all__ = ["GO_ON", "main"]
 
 logger = logging.getLogger(__name__)
 
 GO_ON = b"G"
 """What a worker says that leaves while its outposts shall go on."""
-
-FILE_HEAD = struct.Struct("!I")
-"""What is before the bytes of a file in each part: the number of the request."""
 
 _ALIVE = b"."
 _ALIVE_EVERY_S = 2.0
@@ -82,7 +75,6 @@ _CONSOLE_PATIENCE_S = 5.0
 _FAREWELL_S = 5.0
 _SEEN_OUT_S = 2.0
 _LOOK_S = 0.001
-_READ_BYTES = MAX_PART_BYTES - FILE_HEAD.size
 _CONSOLE = (Lane.STDOUT, Lane.STDERR, Lane.FAULTS)
 
 
@@ -146,10 +138,9 @@ class _Outpost:
         self._out_of_memory = OutOfMemory()
         self._has_died = False
         self._is_ended_with_worker = False
-        self._requests: deque[ReadFile] = deque()
+        self._files: FileAnswers | None = None
         self._cleaning: asyncio.Task[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
-        self._reading: asyncio.Task[None] | None = None
 
     async def run(self, sock: socket.socket) -> None:
         """Until its end."""
@@ -206,12 +197,10 @@ class _Outpost:
             case EndHost():
                 if self._process is not None:
                     self._process.kill()
-            case ReadFile() if self._process is None:
+            case ReadFile() if self._files is None:
                 raise ProtocolError("a file is asked for before there is a host")
             case ReadFile():
-                self._requests.append(news)
-                if self._reading is None:
-                    self._reading = asyncio.create_task(self._read_files())
+                self._files.answer(news)
 
     def _launch(self, order: Launch) -> None:
         if self._process is not None or self._copying is not None:
@@ -226,7 +215,7 @@ class _Outpost:
                 " system does, or set cluster_upload",
             )
         else:
-            self._launch_host(order, order.env)
+            self._launch_host(order, order.app, order.env)
 
     async def _launch_from_copy(self, order: Launch, folder: Folder) -> None:
         try:
@@ -239,19 +228,25 @@ class _Outpost:
         else:
             if app is not None and not self._over.is_set():
                 env = os.environ if order.env is None else order.env
-                self._launch_host(order, {**env, APP_COPY: app})
+                self._launch_host(order, app, {**env, APP_COPY: app})
 
-    def _launch_host(self, order: Launch, env: Mapping[str, str] | None) -> None:
+    def _launch_host(self, order: Launch, app: str | None, env: Mapping[str, str] | None) -> None:
+        python = None
         try:
-            process = self._launcher.launch(order.name, env=env)
+            if order.python is not None and app is not None:
+                own = os.environ if env is None else env
+                python = python_on_this_machine(app, order.python, own)
+            process = self._launcher.launch(order.name, env=env, python=python)
         except HostStartError as error:
-            self._refuse(error.what, error.remedy)
+            self._refuse(error.what, error.remedy, _unfit(error))
             return
         except ValueError as error:  # of a variable that no process can have
             self._refuse(f"{order.name} cannot be launched: {error}", "look at KernelSpec.env")
             return
         self._process = process
-        self._connection.tell(Launched(process.pid))
+        self._files = FileAnswers(self._connection, process)
+        path = process.python if python is not None else None
+        self._connection.tell(Launched(process.pid, path, process.environment))
         for lane, fd in zip(
             _CONSOLE, (process.stdout, process.stderr, process.faults), strict=True
         ):
@@ -262,8 +257,8 @@ class _Outpost:
         if order.sample_s is not None:
             self._sampling = asyncio.create_task(self._sample(process.pid, order.sample_s))
 
-    def _refuse(self, what: str, remedy: str) -> None:
-        self._connection.tell(NotLaunched(what, remedy))
+    def _refuse(self, what: str, remedy: str, unfit: Unfit | None = None) -> None:
+        self._connection.tell(NotLaunched(what, remedy, unfit))
         self._over.set()
 
     def _on_death(self) -> None:
@@ -299,43 +294,6 @@ class _Outpost:
                     )
                 )
             await asyncio.sleep(every_s)
-
-    async def _read_files(self) -> None:
-        """Answer the requests, one part after another, when the connection has room."""
-        while self._requests:
-            request = self._requests.popleft()
-            error: str | None = None
-            try:
-                await self._read_file(request)
-            except (ShmError, OSError, ValueError) as failure:  # the last: a name that cannot be
-                error = str(failure)
-            self._connection.tell(FileRead(request.number, error))
-        self._reading = None
-
-    async def _read_file(self, request: ReadFile) -> None:
-        """Send the bytes of one request.
-
-        Raises:
-            ShmError: they cannot be read, or are not the host's.
-        """
-        head = FILE_HEAD.pack(request.number)
-        with self._open_file(request) as file:
-            for chunk in file.chunks(request.start, request.end, chunk_bytes=_READ_BYTES):
-                if self._connection.is_full:
-                    await self._connection.taken()
-                self._connection.put(
-                    Lane.FILES, PartKind.DATA, len(head) + len(chunk), head + chunk
-                )
-
-    def _open_file(self, request: ReadFile) -> AttachedBlock:
-        assert self._process is not None
-        place = request.location
-        name = place if request.kind == "block" else os.path.basename(os.path.dirname(place))
-        if owner_of(name) != self._process.host_tag:
-            raise ShmError(f"{place[:80]!r} is not of this host")
-        if request.kind == "block":
-            return AttachedBlock(place, request.size)
-        return AttachedFile(place, request.size)
 
     def _begin_cleaning(self) -> asyncio.Task[None]:
         """Clean up once, whether the host or this process ends first. Returns what does it."""
@@ -380,9 +338,10 @@ class _Outpost:
         if self._copying is not None:
             self._copy.stop()
             await self._copying
-        for task in (self._sampling, self._reading):
-            if task is not None:
-                task.cancel()
+        if self._sampling is not None:
+            self._sampling.cancel()
+        if self._files is not None:
+            self._files.stop()
         if self._process is not None:
             await self._begin_cleaning()
             for source in self._sources.values():
@@ -396,3 +355,10 @@ class _Outpost:
         except TimeoutError:
             logger.debug("the server does not close the connection")
         self._connection.close()
+
+
+def _unfit(error: HostStartError) -> Unfit | None:
+    """What is to blame for an error, if it is not this machine."""
+    if isinstance(error, SandboxError):
+        return Unfit.ENVIRONMENT
+    return Unfit.PYTHON if isinstance(error, UnfitPython) else None

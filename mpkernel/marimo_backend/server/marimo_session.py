@@ -339,8 +339,8 @@ class MarimoSession(BaseSession):
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload
         self.notices.failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
 
-    def on_preparing(self, text: str) -> None:
-        self.notices.preparing(text, is_far=self.is_far)
+    def on_preparing(self, text: str, *, is_placed: bool) -> None:
+        self.notices.preparing(text, is_placed=is_placed)
 
     def on_prepared(self) -> None:
         self.notices.prepared()

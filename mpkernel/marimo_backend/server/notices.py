@@ -69,11 +69,11 @@ class Notices:
             variant="danger",
         )
 
-    def preparing(self, text: str, *, is_far: bool) -> None:
+    def preparing(self, text: str, *, is_placed: bool) -> None:
         """Say in a banner how far the installation of the app's packages is; or, on a cluster, that
-        the app waits for a machine."""
+        the app waits for a machine; see `SessionEvents.on_preparing`."""
         title = "The packages of this app are being installed:"
-        if is_far:
+        if not is_placed:
             title = "This app runs on another machine:"
         self.banner(title, html.escape(text), variant=None)
 

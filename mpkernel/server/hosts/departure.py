@@ -87,14 +87,19 @@ class Departure:
         self._on_start_timeout = on_timeout
         self._start_timer(self._settings.start_timeout_s, on_timeout)
 
-    def preparing(self) -> None:
+    def preparing(self, *, is_placed: bool) -> None:
         """The environment of the app is made, or a machine for it is waited for: that may take as
-        long as somebody waits for the app."""
+        long as somebody waits for the app.
+
+        Args:
+            is_placed: whether the process was launched on its machine.
+        """
         if self.is_preparing or self._life.state not in (State.STARTING, State.DRAINING):
             return
         self.is_preparing = True
-        is_here = self._process.elsewhere is None
-        what = "the environment is made" if is_here else "the app waits for a worker of the cluster"
+        what = (
+            "the environment is made" if is_placed else "the app waits for a worker of the cluster"
+        )
         logger.info("%s", what, app=self._app, pid=self._process.pid)
         self._start_timer(_LOOK_EVERY_S, self._look_who_waits)
 

@@ -216,10 +216,12 @@ class Ending(Generic[HostT]):
         elsewhere = self._process.elsewhere
         worker = elsewhere.where or None if elsewhere is not None else None
         far_pid = elsewhere.far_pid if elsewhere is not None else None
+        process = self._process
+        python = process.python if process.requirements is not None else None
         try:
             await self._evidence.arrived()
             death, error = self._evidence.death(
-                self._pid, status, worker=worker, pid_on_worker=far_pid
+                self._pid, status, python=python, worker=worker, pid_on_worker=far_pid
             )
         except Exception:
             logger.exception(
@@ -231,6 +233,7 @@ class Ending(Generic[HostT]):
                 pid=self._pid,
                 reason=Reason.UNKNOWN,
                 what=what,
+                python=python,
                 worker=worker,
                 pid_on_worker=far_pid,
             )

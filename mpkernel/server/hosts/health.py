@@ -21,7 +21,7 @@ from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
 from mpkernel.server.hosts.lifecycle import Lifecycle, State
 from mpkernel.server.launching.interpreter import never_ready, unfit
-from mpkernel.server.launching.process import Process
+from mpkernel.server.launching.process import Process, launched_as
 from mpkernel.server.sessions.app_and_host import AppOfSession
 from mpkernel.server.sessions.base import BaseSession
 from mpkernel.server.supervision.death_evidence import DeathEvidence
@@ -178,7 +178,7 @@ class Health:
                     f"the process of {self._name} was not ready within"
                     f" {self._settings.start_timeout_s:g} s",
                     remedy="look at its last output, or raise start_timeout_s; it was launched as"
-                    f" {self._process.python}",
+                    f" {launched_as(self._process)}",
                 ),
             )
 
@@ -188,10 +188,10 @@ class Health:
         if self._life.state is not State.STARTING or status is None:
             return
         if not self._process.is_known and status.code is not None and status.code >= 0:
-            misfit = unfit(self._name, status, self._process.python)
+            misfit = unfit(self._name, status, launched_as(self._process))
             self._evidence.ended_for(Reason.ENVIRONMENT, misfit)
             return
-        error = never_ready(self._name, status, self._process.python)
+        error = never_ready(self._name, status, launched_as(self._process))
         if error is not None:
             self._evidence.ended_for(Reason.START, error)
 

@@ -58,15 +58,12 @@ class AppHost(HostView):
         watchdog: samples and pings its process.
         argv: `sys.argv` in the process.
         on_shortage: called when the process has found no shared memory.
-        environment: the folder of the environment that the app has for itself. Default: none.
 
     Attributes:
         app: absolute path of the app's file.
         name: the app's short name.
         settings: the app's.
         pid: its process id; on a cluster, a number of the server's, see `pid_on_worker`.
-        environment: as given.
-        python: the program of its Python where that is not the server's; else None.
         started_at: when it was launched, or adopted; `time.monotonic()`.
 
     Raises:
@@ -84,14 +81,11 @@ class AppHost(HostView):
         watchdog: Watchdog[Health],
         argv: Sequence[str] = (),
         on_shortage: Callable[[], None] = lambda: None,
-        environment: str | None = None,
     ) -> None:
         self.app = owner.path
-        self.environment = environment
         self.name = owner.name
         self.settings = owner.settings
         self.pid = process.pid
-        self.python = process.python if process.requirements is not None else None
         self.started_at = time.monotonic()
         self._owner = owner
         self._process = process
@@ -99,7 +93,7 @@ class AppHost(HostView):
         self._incoming: Incoming
         self._life = Lifecycle()
         self._table = SessionTable(owner.path, loop, self._on_exit)
-        self._evidence = DeathEvidence(owner.path, owner.name, loop, self.python)
+        self._evidence = DeathEvidence(owner.path, owner.name, loop)
         self._ending: Ending[AppHost]
         self._departure = Departure(
             owner,

@@ -45,6 +45,18 @@ class HostView:
         return elsewhere.far_pid if elsewhere is not None else None
 
     @property
+    def python(self) -> str | None:
+        """The program of its Python where that is not the server's; None if it is, or is not known
+        yet."""
+        return self._process.python if self._process.requirements is not None else None
+
+    @property
+    def environment(self) -> str | None:
+        """The folder of the environment that the app has for itself; None if it has none, or that
+        is not known yet."""
+        return self._process.environment
+
+    @property
     def is_outdated(self) -> bool:
         """Whether it runs a copy of the app's file that is not what the file is now."""
         elsewhere = self._process.elsewhere

@@ -187,22 +187,25 @@ class Incoming:
         match message:
             case Preparing():
                 self.limits.preparing()
-                self._departure.preparing()
-                self._table.tell_of_preparation(message.text[:_LINE_CHARS])
+                elsewhere = self._process.elsewhere
+                is_placed = elsewhere is None or elsewhere.far_pid is not None
+                self._departure.preparing(is_placed=is_placed)
+                self._table.tell_of_preparation(message.text[:_LINE_CHARS], is_placed=is_placed)
             case Prepared():
                 self.limits.preparing()
                 self._departure.prepared()
-                self._table.tell_of_preparation(None)
+                self._table.tell_of_preparation(None, is_placed=True)
             case NotPrepared():
                 self.limits.preparing()
                 self._health.end_for(
-                    Reason.ENVIRONMENT, SandboxError(message.what, remedy=message.remedy)
+                    Reason.ENVIRONMENT,
+                    SandboxError(self._there(message.what), remedy=message.remedy),
                 )
             case NotPlaced():
                 # There may be a worker soon: so it is tried again, ever later.
                 self._refuse(ClusterError(message.what, remedy=message.remedy), Reason.START)
             case UnfitForHost():
-                self._refuse(UnfitPython(message.what, remedy=message.remedy))
+                self._refuse(UnfitPython(self._there(message.what), remedy=message.remedy))
             case NotConfined():
                 self._refuse(ConfinementError(message.what, remedy=message.remedy))
             case Hello():
@@ -235,6 +238,11 @@ class Incoming:
         self.files.come_from(self._process.host_tag)
         self._health.found(self._process.host_pid)
         logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
+
+    def _there(self, what: str) -> str:
+        """What is wrong with the Python of the process, with the machine if it is another one."""
+        elsewhere = self._process.elsewhere
+        return what if elsewhere is None else f"the worker {elsewhere.where}: {what}"
 
     def _refuse(self, error: HostStartError, reason: Reason = Reason.ENVIRONMENT) -> None:
         self._is_refused = True

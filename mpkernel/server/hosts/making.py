@@ -25,6 +25,7 @@ from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.process import AppToLaunch, Launcher
 from mpkernel.server.launching.python_of_app import python_of_app
 from mpkernel.server.launching.standbys import Standbys
+from mpkernel.server.launching.wanted_python import wanted_python
 from mpkernel.server.launching.wrapping import wrapper_of
 from mpkernel.server.links.console_relay import ConsoleRelay
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
@@ -106,8 +107,8 @@ class HostMaker:
             self._watchdog = Watchdog(self._settings, Health.judged)
         is_local = self._launcher.is_local(app.settings)
         if not is_local:
-            refuse_what_only_this_machine_has(app.name, app.settings, kernel)
-        python = python_of_app(app.path, app.settings, kernel)
+            refuse_what_only_this_machine_has(app.name, app.settings)
+        python = python_of_app(app.path, app.settings, kernel) if is_local else None
         process = None
         if kernel.env is None and is_local:
             process = self.standby.take(
@@ -126,7 +127,7 @@ class HostMaker:
                 env=env,
                 python=python,
                 wrapper=wrapper_of(app.settings),
-                app=AppToLaunch(app.path, app.settings),
+                app=AppToLaunch(app.path, app.settings, wanted_python(app.settings, kernel)),
             )
         loop = asyncio.get_running_loop()
         return AppHost(
@@ -138,7 +139,6 @@ class HostMaker:
             self._watchdog,
             kernel.argv,
             self._give_up_free_soon,
-            python.folder if python is not None else None,
         )
 
     async def stop_watching(self) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from mpkernel.errors import ClusterError
 from mpkernel.settings import Settings
-from mpkernel.spec import KernelSpec
 
 __all__ = ["refuse_what_only_this_machine_has"]
 
 
-def refuse_what_only_this_machine_has(name: str, settings: Settings, kernel: KernelSpec) -> None:
+def refuse_what_only_this_machine_has(name: str, settings: Settings) -> None:
     """Check that nothing was asked for an app that its process on another machine cannot have.
 
     Args:
         name: the app's short name.
         settings: the app's.
-        kernel: what runs there.
 
     Raises:
         ClusterError: a setting asks for such a thing.
@@ -23,8 +21,6 @@ def refuse_what_only_this_machine_has(name: str, settings: Settings, kernel: Ker
     asked = {
         "confine": settings.confine != "off",
         "launch_wrapper": settings.launch_wrapper is not None,
-        "python": settings.python is not None or kernel.executable is not None,
-        "sandbox": settings.sandbox if kernel.sandbox is None else kernel.sandbox,
     }
     for setting, is_asked in asked.items():
         if is_asked:

@@ -135,14 +135,20 @@ class SessionTable:
         except Exception as error:  # noqa: BLE001 (`_fail` logs it)
             self._fail(session, error)
 
-    def tell_of_preparation(self, text: str | None) -> None:
-        """The process makes the app's environment, and does this now; None: it has made it."""
+    def tell_of_preparation(self, text: str | None, *, is_placed: bool) -> None:
+        """The process makes the app's environment, or waits for a machine, and does this now; None:
+        that is over.
+
+        Args:
+            text: a line for people.
+            is_placed: whether the process was launched on its machine.
+        """
         for session in self.sessions:
             try:
                 if text is None:
                     session.on_prepared()
                 else:
-                    session.on_preparing(text)
+                    session.on_preparing(text, is_placed=is_placed)
             except Exception as error:  # noqa: BLE001 (`_fail` logs it)
                 self._fail(session, error)
 

@@ -10,7 +10,8 @@ local_process     that one: its Pipes, its status, its end
 launch            the spawn itself: command line, descriptors, environment
 wrapping          a command in front of the interpreter, and the host behind it
 interpreter       which Python is executed
-python_of_app     with which Python an app's next process runs
+wanted_python     which Python an app asks for
+python_of_app     with which Python an app's next process runs, as this machine has it
 other_python      what is launched where that is not the server's
 given_python      such a Python that somebody names
 sandbox_python    such a Python of an environment that an app's header describes

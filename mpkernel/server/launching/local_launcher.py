@@ -147,6 +147,7 @@ class LocalLauncher:
             mark,
             folder=folder,
             is_known=python is None and wrapper is None,
+            environment=python.folder if python is not None else None,
         )
 
     def _pipes(

@@ -49,7 +49,7 @@ class LocalProcess:
     Attributes:
         pid: its process id, which is also that of its process group and its process session.
         python: the program that was launched.
-        requirements: see `Process.requirements`.
+        requirements, environment: see `Process`.
         host_pid, host_tag, folder, elsewhere, is_known: see `Process`.
         control: the control Pipe, which goes both ways.
         stream: the stream Pipe, which goes up only.
@@ -69,11 +69,13 @@ class LocalProcess:
         *,
         folder: HandedFolder | None = None,
         is_known: bool = True,
+        environment: str | None = None,
     ) -> None:
         self._child = child
         self.pid = child.pid
         self.python = python
         self.requirements = requirements
+        self.environment = environment
         self.control = control
         self.stream = stream
         self.stdout, self.stderr, self.faults, self._sentinel = read_ends

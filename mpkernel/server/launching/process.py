@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 from mpkernel.errors import UnfitPython
 from mpkernel.process_tree import Identity
 from mpkernel.server.launching.other_python import PythonOfApp
+from mpkernel.server.launching.wanted_python import WantedPython
 from mpkernel.server.launching.wrapping import HandedFolder, Wrapper
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
@@ -31,7 +32,7 @@ from mpkernel.wire.before_host import Hello
 from shm.names import ProcessTag
 from shm.sources import Reader, SourceKind
 
-__all__ = ["KILLED_WITHIN_S", "AppToLaunch", "Elsewhere", "Launcher", "Process"]
+__all__ = ["KILLED_WITHIN_S", "AppToLaunch", "Elsewhere", "Launcher", "Process", "launched_as"]
 
 KILLED_WITHIN_S = 5.0
 """How long to wait for the end of a process that was killed."""
@@ -75,7 +76,12 @@ class Process(Protocol):
 
     @property
     def python(self) -> str:
-        """The program that was launched, for messages."""
+        """The program that was launched, for messages. It may change while the process is not
+        launched yet."""
+
+    @property
+    def environment(self) -> str | None:
+        """Absolute path of the environment that was made for the app; None if none was."""
 
     @property
     def requirements(self) -> tuple[str, ...] | None:
@@ -179,16 +185,27 @@ class Process(Protocol):
         """Close `stdout`, `stderr` and `faults`, once, when their reader is done with them."""
 
 
+def launched_as(process: Process) -> str:
+    """The program that was launched, with the machine if that is another one; for messages."""
+    elsewhere = process.elsewhere
+    if elsewhere is None:
+        return process.python
+    return f"{process.python}, on the worker {elsewhere.where}"
+
+
 class AppToLaunch(NamedTuple):
     """The app that a process is launched for.
 
     Attributes:
         path: absolute path of its file.
         settings: its settings.
+        python: the Python that it asks for, to be looked up on a machine that is not this one.
+            Default: the server's.
     """
 
     path: str
     settings: Settings
+    python: WantedPython | None = None
 
 
 class Launcher(Protocol):
@@ -212,8 +229,8 @@ class Launcher(Protocol):
         Args:
             name: the process's name, for logs and messages.
             env: its variables, to which marks of our own may be added. Default: the server's.
-            python: with what it runs. If that must be made first, it says so, and is the longer
-                not ready. Default: the server's Python.
+            python: with what it runs on this machine. If that must be made first, it says so, and
+                is the longer not ready. Default: the server's Python. See also `AppToLaunch`.
             wrapper: what starts that Python. Default: the server itself.
             app: the app that it is for. Default: that is not known yet.
 

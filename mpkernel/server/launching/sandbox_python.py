@@ -17,11 +17,9 @@ from mpkernel.errors import SandboxError
 from mpkernel.sandboxes import Environment, Making, Recipe, Store, recipe_for
 from mpkernel.sandboxes.order import Order, written
 from mpkernel.sandboxes.uv import uv_environment
-from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.interpreter import interpreter
 from mpkernel.server.launching.other_python import NEEDED, Call, program_of, variables_for
-from mpkernel.settings import Settings
-from mpkernel.spec import KernelSpec
+from mpkernel.server.launching.wanted_python import WantedPython
 
 __all__ = ["SandboxOfApp", "SandboxPython", "sandbox_of"]
 
@@ -88,31 +86,30 @@ class SandboxOfApp(msgspec.Struct, frozen=True, kw_only=True):
         return SandboxPython(self.recipe, store, making.environment(), self.env)
 
 
-def sandbox_of(app: str, settings: Settings, kernel: KernelSpec) -> SandboxOfApp | None:
+def sandbox_of(app: str, wanted: WantedPython, env: Mapping[str, str]) -> SandboxOfApp | None:
     """The environment that the header of an app describes; None if it has no header.
 
     Args:
         app: absolute path of the app's file.
-        settings: the app's.
-        kernel: what runs there.
+        wanted: what the app asks for.
+        env: the variables of its process.
 
     Raises:
         SandboxError: the header of the app is not what the specification allows.
     """
-    of_app = environment_for(settings) if kernel.env is None else kernel.env
-    env = uv_environment(os.environ, of_app)
+    for_uv = uv_environment(os.environ, env)
     try:
         recipe = recipe_for(
             app,
-            overlay=(NEEDED, *kernel.requirements),
-            left_out=kernel.left_out,
-            env=env,
+            overlay=(NEEDED, *wanted.requirements),
+            left_out=wanted.left_out,
+            env=for_uv,
         )
     except OSError as error:
         raise SandboxError(f"{app} cannot be read: {error}", remedy="check the file") from error
     if recipe is None:
         return None
-    return SandboxOfApp(recipe=recipe, env=env, requirements=kernel.requirements)
+    return SandboxOfApp(recipe=recipe, env=for_uv, requirements=wanted.requirements)
 
 
 class SandboxPython:

@@ -39,8 +39,13 @@ class SessionEvents(abc.ABC):
             error: why it ended; None when its kernel returned, or the client closed it.
         """
 
-    def on_preparing(self, text: str) -> None:  # noqa: B027 (not every client can be told)
-        """The environment of the app is being made, and this is done now; the session waits."""
+    def on_preparing(self, text: str, *, is_placed: bool) -> None:  # noqa: B027 (not every client can be told)
+        """The environment of the app is being made, or a machine is waited for; the session waits.
+
+        Args:
+            text: what is done now.
+            is_placed: whether the process was launched on its machine. If not, that is waited for.
+        """
 
     def on_prepared(self) -> None:  # noqa: B027 (not every client can be told)
         """The environment is whole: the process starts."""

@@ -25,20 +25,16 @@ class DeathEvidence:
         app: absolute path of the app's file.
         name: its short name.
         loop: the running loop.
-        python: see `Death`.
 
     Attributes:
         tail: the last lines that the process wrote; None before it has a console.
     """
 
-    def __init__(
-        self, app: str, name: str, loop: asyncio.AbstractEventLoop, python: str | None = None
-    ) -> None:
+    def __init__(self, app: str, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self.tail: ConsoleTail | None = None
         self._app = app
         self._name = name
         self._loop = loop
-        self._python = python
         self._fault: tuple[Reason, MPKernelError] | None = None
         self._oom = OutOfMemory()
         self._ended = asyncio.Event()
@@ -96,13 +92,14 @@ class DeathEvidence:
         pid: int,
         status: ExitStatus,
         *,
+        python: str | None = None,
         worker: str | None = None,
         pid_on_worker: int | None = None,
     ) -> tuple[Death, MPKernelError]:
         """The record, and the error for sessions that do not come back.
 
         Args:
-            pid, worker, pid_on_worker: see `Death`.
+            pid, python, worker, pid_on_worker: see `Death`.
             status: how the process ended.
         """
         here = self._oom.happened()
@@ -123,7 +120,7 @@ class DeathEvidence:
             what=what,
             last_lines=tuple(self.tail.lines()) if self.tail is not None else (),
             faults=faults,
-            python=self._python,
+            python=python,
             worker=worker,
             pid_on_worker=pid_on_worker,
         )
