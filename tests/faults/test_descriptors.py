@@ -46,7 +46,7 @@ def test_a_start_without_descriptors_is_refused_and_leaves_nothing(folder: Path)
 
 
 def test_a_warm_process_that_cannot_be_connected_is_ended(folder: Path) -> None:
-    with Served(folder, standby=1) as server:
+    with Served(folder, standby=1, standby_imports=()) as server:
         until(lambda: server.ask("standby"))
         (warm,) = server.ask("standby")
         with starved(server.pid):
@@ -58,6 +58,18 @@ def test_a_warm_process_that_cannot_be_connected_is_ended(folder: Path) -> None:
         until(lambda: server.ask("standby"))
         server.ask("open", name="one")
         assert server.says("one", "print(6 * 7)") == "42\n"
+
+
+def test_a_standby_stays_when_it_cannot_be_seen_whether_it_fits(folder: Path) -> None:
+    with Served(folder, standby=1) as server:
+        until(lambda: server.ask("standby"))
+        (warm,) = server.ask("standby")
+        with starved(server.pid):
+            refusal = server.refused("open", name="one")
+            assert refusal.kind == "HostStartError"
+            assert "one.py: [Errno 24] Too many open files" in refusal.what
+        server.ask("open", name="one")
+        assert server.ask("hosts", app="one.py") == [warm]
 
 
 def test_sessions_wait_for_a_process_that_cannot_be_had_and_come_back(folder: Path) -> None:

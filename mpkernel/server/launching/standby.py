@@ -231,14 +231,19 @@ def _folders_of(app: str) -> set[str]:
 
 
 def _holds_any_of(folder: str, names: Iterable[str]) -> bool:
-    """Whether an app in this folder would import one of these modules from the folder. A new finder
-    is used: those of the interpreter remember an earlier content of the folder."""
+    """Whether an app in this folder would import one of these modules from the folder; also True if
+    the folder cannot be read. A new finder is used: those of the interpreter remember an earlier
+    content of the folder."""
     finder = FileFinder(
         folder,
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
         (SourceFileLoader, SOURCE_SUFFIXES),
         (SourcelessFileLoader, BYTECODE_SUFFIXES),
     )
-    found = (finder.find_spec(name) for name in names)
+    try:
+        found = [finder.find_spec(name) for name in names]
+    except OSError as error:  # no descriptor is left, for example
+        logger.info("an app gets no standby, its folder cannot be read: %s", error)
+        return True
     # A folder without `__init__.py` has no loader. A module later on the path is preferred to it.
     return any(spec is not None and spec.loader is not None for spec in found)
