@@ -15,7 +15,7 @@ from distributed import Client
 from shared_children import SHARED
 from waiting import until_async
 
-from mpkernel import HostPool, Settings
+from mpkernel import AppRule, HostPool, Settings
 from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher
 from mpkernel.kernel.messages import Done
@@ -105,3 +105,122 @@ async def test_an_app_runs_from_a_copy_of_its_folder_and_imports_what_lies_besid
         assert len(copies_on(cluster)) == 1
         [app] = pool.apps
         assert app.path == str(folder / "app.py")
+
+
+async def test_a_folder_is_sent_once_and_each_process_has_a_copy_of_its_own(
+    client: Client, folder: Path, cluster: Machines
+) -> None:
+    (folder / "other.py").write_text("x = 2\n")
+    worker = next(iter(await client.run(os.getpid)))
+    launcher = DaskLauncher(client, workers=[worker])
+    async with (
+        HostPool(SETTINGS, launcher=launcher) as pool,
+        opened(pool, folder / "app.py") as first,
+    ):
+        [archive] = archives_on(cluster)
+        sent = archive.stat().st_ino
+        async with opened(pool, folder / "other.py") as second:
+            writing = "from pathlib import Path; log = Path(__file__).with_name('log.txt');"
+            await printed(first, f"{writing} log.write_text('first')")
+            await printed(second, f"{writing} print(log.exists()); log.write_text('second')")
+            assert await printed(first, "print(log.read_text())") == "first\n"
+            assert [one.stat().st_ino for one in archives_on(cluster)] == [sent]
+            assert len(copies_on(cluster)) == 2
+        await until_async(lambda: len(copies_on(cluster)) == 1)
+    await until_async(lambda: not copies_on(cluster))
+
+
+async def test_what_no_app_has_used_for_a_while_is_removed(
+    client: Client, folder: Path, cluster: Machines
+) -> None:
+    set_to = (
+        "import mpkernel.dask_backend.kept_archives as kept, mpkernel.dask_backend.lease as lease\n"
+        "kept.KEPT_S, lease.KEPT_S = {0}, {0}"
+    )
+    await client.run(exec, set_to.format(-0.5))
+    try:
+        async with (
+            HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool,
+            opened(pool, folder / "app.py"),
+        ):
+            assert archives_on(cluster)
+        await until_async(lambda: not archives_on(cluster), patience_s=PATIENCE_S)
+    finally:
+        await client.run(exec, set_to.format(600.0))
+
+
+async def test_a_session_after_a_change_of_the_file_gets_a_new_process_with_a_new_copy(
+    pool: HostPool, folder: Path
+) -> None:
+    app = folder / "app.py"
+    async with opened(pool, app) as before:
+        (folder / "beside.py").write_text("NAME = 'changed'\n")
+        app.write_text("import beside\nx = 22\n")
+        async with opened(pool, app) as after:
+            assert await printed(after, "print(beside.NAME, x)") == "changed 22\n"
+            pid = await printed(after, "import os; print(os.getpid())")
+            assert await printed(before, "print(beside.NAME, x)") == "beside 1\n"
+            async with opened(pool, app) as third:
+                assert await printed(third, "import os; print(os.getpid())") == pid
+
+
+async def test_a_restart_takes_what_has_changed_beside_the_app(
+    pool: HostPool, folder: Path
+) -> None:
+    async with opened(pool, folder / "app.py") as kernel:
+        (folder / "beside.py").write_text("NAME = 'changed'\n")
+        [app] = pool.apps
+        app.restart()
+        await said(kernel, Restarted)
+        assert await printed(kernel, "import beside; print(beside.NAME)") == "changed\n"
+
+
+@pytest.mark.parametrize("victim", ["host", "outpost", "worker", "nanny"])
+async def test_whatever_is_killed_sessions_come_back_and_no_copy_is_left(
+    pool: HostPool, folder: Path, victim: str
+) -> None:
+    async with opened(pool, folder / "app.py") as kernel:
+        host = psutil.Process(int(await printed(kernel, "import os; print(os.getpid())")))
+        above = dict(zip(["outpost", "worker", "nanny"], host.parents(), strict=False))
+        {"host": host, **above}[victim].kill()
+        await said(kernel, Restarted)
+        assert await printed(kernel, "print(beside.NAME, x)") == "beside 1\n"
+
+
+async def test_a_worker_that_is_killed_leaves_no_archive(
+    pool: HostPool, folder: Path, client: Client, cluster: Machines
+) -> None:
+    async with opened(pool, folder / "app.py") as kernel:
+        host = psutil.Process(int(await printed(kernel, "import os; print(os.getpid())")))
+        _, worker, nanny, *_ = host.parents()
+        kept = Path(f"/proc/{nanny.pid}/root{TEMPORARY}").glob("mpk-*-folders")
+        [of_worker] = [one for one in kept if f"-{base36(worker.pid)}-" in one.name]
+        worker.kill()
+        await until_async(lambda: not of_worker.exists(), patience_s=PATIENCE_S)
+        await said(kernel, Restarted)
+
+
+def base36(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return (base36(number // 36) if number >= 36 else "") + digits[number % 36]
+
+
+async def test_settings_by_app_say_whose_folder_is_sent(client: Client, folder: Path) -> None:
+    (folder / "other.py").write_text("x = 2\n")
+    rules = [AppRule("**/other.py", {"cluster_upload": False})]
+    async with HostPool(SETTINGS, rules=rules, launcher=DaskLauncher(client)) as pool:
+        async with opened(pool, folder / "app.py") as kernel:
+            assert await printed(kernel, "print(x)") == "1\n"
+        with pytest.raises(ClusterError, match=r"there is no file .*other.py .*cluster_upload"):
+            await PythonClient.open(pool, folder / "other.py")
+
+
+@pytest.mark.parametrize("address", ["local:1"])
+async def test_the_end_of_a_worker_removes_what_it_keeps(folder: Path, address: str) -> None:
+    settings = msgspec.structs.replace(SETTINGS, cluster=address)
+    before = set(Path(TEMPORARY).glob("mpk-*"))
+    async with HostPool(settings) as pool:
+        async with opened(pool, folder / "app.py") as kernel:
+            assert await printed(kernel, "print(x)") == "1\n"
+        assert [one.name for one in set(Path(TEMPORARY).glob("mpk-*-folders")) - before]
+    await until_async(lambda: not set(Path(TEMPORARY).glob("mpk-*")) - before)
