@@ -18,13 +18,15 @@ import psutil
 from dask_backend.networks import Machine, Network
 from shared_children import SHARED
 
-__all__ = ["TEMPORARY", "Machines", "machines"]
+__all__ = ["TEMPORARY", "Machines", "is_there", "machines"]
 
 TEMPORARY = tempfile.gettempdir()
 """Where the tests have temporary files, and each worker its own ones, under the same path."""
 
 _APART = f"""
-mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs tmpfs {shlex.quote(TEMPORARY)} && exec "$@"
+size=$1 && shift
+mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs -o size=$size tmpfs {shlex.quote(TEMPORARY)} &&
+exec "$@"
 """
 _PATIENCE_S = 60
 
@@ -49,10 +51,21 @@ class Machines:
         self.address = said
         self.nannies = [self.add_worker() for _ in range(workers)]
 
-    def add_worker(self, *options: str) -> psutil.Process:
-        """Start one more worker. Returns its nanny."""
+    def add_worker(self, *options: str, temporary_bytes: int = 2**30) -> psutil.Process:
+        """Start one more worker. Returns its nanny.
+
+        Args:
+            options: of `dask worker`.
+            temporary_bytes: how much room its machine has for temporary files.
+        """
         nanny, _ = self._start(
-            "worker", next(self._machines), self.address, "--nthreads", "50", *options
+            "worker",
+            next(self._machines),
+            self.address,
+            "--nthreads",
+            "50",
+            *options,
+            temporary_bytes=temporary_bytes,
         )
         return nanny
 
@@ -61,9 +74,13 @@ class Machines:
         port = self.address.rpartition(":")[2]
         self.scheduler, _ = self._start("scheduler", self._of_scheduler, "--port", port)
 
-    def _start(self, what: str, at: Machine, *options: str) -> tuple[psutil.Process, str]:
+    def _start(
+        self, what: str, at: Machine, *options: str, temporary_bytes: int = 0
+    ) -> tuple[psutil.Process, str]:
         apart = (
-            ("unshare", "--mount", "--ipc", "sh", "-c", _APART, "sh") if what == "worker" else ()
+            ("unshare", "--mount", "--ipc", "sh", "-c", _APART, "sh", str(temporary_bytes))
+            if what == "worker"
+            else ()
         )
         program = (sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard")
         child = subprocess.Popen(
@@ -91,6 +108,14 @@ def machines(workers: int = 2, network: Network | None = None) -> Iterator[Machi
     """A cluster of so many machines; in a network, its scheduler has the first machine there."""
     with contextlib.ExitStack() as stack:
         yield Machines(stack, workers, network)
+
+
+def is_there(process: psutil.Process) -> bool:
+    """Whether it has not ended."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end(child: subprocess.Popen[str]) -> None:

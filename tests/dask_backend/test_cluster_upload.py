@@ -4,12 +4,15 @@ hides the tests' folder from them)."""
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, machines
+from dask_backend.machines import TEMPORARY, Machines, is_there, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from distributed import Client
 from shared_children import SHARED
@@ -18,7 +21,8 @@ from waiting import until_async
 from mpkernel import AppRule, HostPool, Settings
 from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher
-from mpkernel.kernel.messages import Done
+from mpkernel.errors import ClusterError
+from mpkernel.kernel.messages import Done, Restarted
 
 SETTINGS = Settings(cluster_upload=True, idle_retire_s=0.0)
 
@@ -31,17 +35,17 @@ def cluster() -> Iterator[Machines]:
 
 @pytest.fixture
 async def client(cluster: Machines) -> AsyncIterator[Client]:
-    """With two workers; after the test, nothing of a process is left on their machines, and
-    nothing at all when what they keep is not used."""
+    """With two workers; after the test, no copy is left on their machines."""
     async with Client(cluster.address, asynchronous=True, set_as_default=False) as client:
-        cluster.nannies = [one for one in cluster.nannies if one.is_running()]
+        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
         while len(cluster.nannies) < 2:
             cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
         await client.wait_for_workers(2, timeout=PATIENCE_S)
         yield client
         await until_async(lambda: not copies_on(cluster), patience_s=PATIENCE_S)
         for nanny in cluster.nannies:
-            SHARED.update(nanny.children())
+            if is_there(nanny):
+                SHARED.update(nanny.children())
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "numbers.txt").write_text("1 2 3")
     (folder / "beside.py").write_text("NAME = 'beside'\n")
-    (folder / "app.py").write_text("import beside\nx = 1\n")
+    (folder / "app.py").write_text("import beside\nx = 1\ndef of_app(): ...\n")
     return folder
 
 
@@ -65,7 +69,7 @@ def on_machines(cluster: Machines, pattern: str) -> list[Path]:
     """What matches in the temporary folders of the workers' machines."""
     found = []
     for nanny in cluster.nannies:
-        if nanny.is_running():
+        if is_there(nanny):
             found += Path(f"/proc/{nanny.pid}/root{TEMPORARY}").glob(pattern)
     return found
 
@@ -102,6 +106,10 @@ async def test_an_app_runs_from_a_copy_of_its_folder_and_imports_what_lies_besid
         )
         assert await printed(kernel, code) == "1 2 3 notebooks True 0o40700 False\n"
         assert await printed(kernel, f"print(os.path.exists({str(folder)!r}))") == "False\n"
+        code = (
+            "print(of_app.__code__.co_filename == __file__, Path(beside.__file__).parent == here)"
+        )
+        assert await printed(kernel, code) == "True True\n"
         assert len(copies_on(cluster)) == 1
         [app] = pool.apps
         assert app.path == str(folder / "app.py")
@@ -113,18 +121,20 @@ async def test_a_folder_is_sent_once_and_each_process_has_a_copy_of_its_own(
     (folder / "other.py").write_text("x = 2\n")
     worker = next(iter(await client.run(os.getpid)))
     launcher = DaskLauncher(client, workers=[worker])
+    before = set(archives_on(cluster))
     async with (
         HostPool(SETTINGS, launcher=launcher) as pool,
         opened(pool, folder / "app.py") as first,
     ):
-        [archive] = archives_on(cluster)
+        [archive] = set(archives_on(cluster)) - before
         sent = archive.stat().st_ino
         async with opened(pool, folder / "other.py") as second:
             writing = "from pathlib import Path; log = Path(__file__).with_name('log.txt');"
             await printed(first, f"{writing} log.write_text('first')")
             await printed(second, f"{writing} print(log.exists()); log.write_text('second')")
             assert await printed(first, "print(log.read_text())") == "first\n"
-            assert [one.stat().st_ino for one in archives_on(cluster)] == [sent]
+            assert set(archives_on(cluster)) == {archive, *before}
+            assert archive.stat().st_ino == sent
             assert len(copies_on(cluster)) == 2
         await until_async(lambda: len(copies_on(cluster)) == 1)
     await until_async(lambda: not copies_on(cluster))
@@ -215,9 +225,8 @@ async def test_settings_by_app_say_whose_folder_is_sent(client: Client, folder: 
             await PythonClient.open(pool, folder / "other.py")
 
 
-@pytest.mark.parametrize("address", ["local:1"])
-async def test_the_end_of_a_worker_removes_what_it_keeps(folder: Path, address: str) -> None:
-    settings = msgspec.structs.replace(SETTINGS, cluster=address)
+async def test_the_end_of_a_worker_removes_what_it_keeps(folder: Path) -> None:
+    settings = msgspec.structs.replace(SETTINGS, cluster="local:1")
     before = set(Path(TEMPORARY).glob("mpk-*"))
     async with HostPool(settings) as pool:
         async with opened(pool, folder / "app.py") as kernel:

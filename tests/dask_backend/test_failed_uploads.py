@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, machines
+from dask_backend.machines import TEMPORARY, Machines, is_there, machines
 from dask_backend.talking import PATIENCE_S, printed
 from distributed import Client
 from waiting import until_async
@@ -94,6 +94,17 @@ async def test_an_app_that_is_a_link_out_of_its_folder_is_refused(
         await PythonClient.open(pool, app)
 
 
+async def test_the_log_names_links_that_are_not_sent(
+    pool: HostPool, app: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (app.parent / "to_data").symlink_to("/mnt/data")
+    async with await PythonClient.open(pool, app) as kernel:
+        code = "import os; print(os.listdir(os.path.dirname(__file__)))"
+        assert await printed(kernel, code) == "['app.py']\n"
+    said = f"links that lead out of {app.parent} are not sent to workers: to_data"
+    assert caplog.messages.count(said) == 1
+
+
 @pytest.mark.parametrize("room_bytes", [2 * MIB, 5 * MIB], ids=["for_nothing", "for_the_archive"])
 async def test_a_worker_without_room_is_named(
     client: Client, app: Path, cluster: Machines, room_bytes: int
@@ -111,26 +122,21 @@ async def test_a_worker_without_room_is_named(
         assert refused.value.remedy.startswith(f"make room in {TEMPORARY} there")
         await until_async(lambda: not copies_on(nanny), patience_s=PATIENCE_S)
     nanny.terminate()
-    await until_async(lambda: not nanny.is_running() or nanny.status() == psutil.STATUS_ZOMBIE)
+    await until_async(lambda: not is_there(nanny), patience_s=PATIENCE_S)
 
 
 async def test_a_worker_that_dies_half_way_through_an_upload_is_replaced_by_another(
     client: Client, app: Path, cluster: Machines
 ) -> None:
     (app.parent / "data.bin").write_bytes(os.urandom(60 * MIB))
-    nanny = await asyncio.to_thread(cluster.add_worker, "--resources", "DYING=1 BOTH=1")
-    await asyncio.to_thread(cluster.add_worker, "--resources", "BOTH=1")
-    settings = Settings(cluster_upload=True, cluster_resources=("BOTH=1",), start_timeout_s=60)
-    addresses = [
-        address
-        for address, one in (await client.scheduler.identity(n_workers=-1))["workers"].items()
-        if "DYING" in one["resources"]
-    ]
-    async with HostPool(settings, launcher=DaskLauncher(client, workers=addresses)) as pool:
+    nanny = await asyncio.to_thread(cluster.add_worker, "--resources", "HALF=1")
+    settings = Settings(cluster_upload=True, cluster_resources=("HALF=1",))
+    async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
         opening = asyncio.create_task(PythonClient.open(pool, app))
         [outpost] = await until_async(lambda: receiving_on(nanny), patience_s=PATIENCE_S)
         outpost.send_signal(signal.SIGSTOP)
         assert unfinished_on(nanny)
+        await asyncio.to_thread(cluster.add_worker, "--resources", "HALF=1")
         for one in (nanny, *nanny.children(recursive=True)):
             one.kill()
         async with await opening as kernel:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, machines
+from dask_backend.machines import TEMPORARY, Machines, is_there, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from distributed import Client
 from shared_children import SHARED
@@ -91,13 +91,6 @@ def parent_of(process: psutil.Process) -> psutil.Process:
     parent = process.parent()
     assert parent is not None
     return parent
-
-
-def is_there(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def left_on(nannies: list[psutil.Process]) -> list[object]:

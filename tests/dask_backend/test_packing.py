@@ -1,4 +1,4 @@
-"""Packing the folder of an app: what is in the archive, when it is made anew, and what is refused."""
+"""Packing the folder of an app: what is in the archive, when it is made anew, what is refused."""
 
 from __future__ import annotations
 

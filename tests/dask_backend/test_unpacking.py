@@ -52,7 +52,6 @@ def test_a_folder_comes_back_as_it_was_packed(tmp_path: Path, temporary: Path) -
     (folder / "read_only.txt").touch(0o444)
     (folder / "link").symlink_to("app.py")
     os.utime(folder / "app.py", (0, 1_000_000_000))
-    os.fsencode(folder)
     (folder / os.fsdecode(b"not-utf-8-\xff")).touch()
     found = packed(str(folder), max_bytes=1000)
     with found.archive.file as file:
