@@ -264,7 +264,8 @@ class FarProcess(FarPython):
         match news:
             case Alive():
                 return
-            case SendFolder() if self._upload is not None and self._connection is not None:
+            case SendFolder() if self._upload is not None and not self._was_answered:
+                assert self._connection is not None
                 self._upload.send(self._connection, self.waits)
             case Launched() if not self._was_answered:
                 self._was_answered = True

@@ -107,6 +107,21 @@ def test_what_is_true_or_false_can_be_switched_off() -> None:
     assert (taken.flags, taken.others) == ({"control": "false"}, ["a.py", "--no-standby"])
 
 
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        (["--cluster-upload", "a.py"], "true"),
+        (["--cluster-upload", "false", "a.py"], "false"),
+        (["--cluster-upload=false", "a.py"], "false"),
+        (["a.py", "--cluster-upload"], "true"),
+    ],
+)
+def test_cluster_upload_needs_no_value(options: list[str], value: str) -> None:
+    taken = take_settings(options)
+    assert taken.flags == {"cluster_upload": value}
+    assert taken.others == ["a.py"]
+
+
 def test_the_search_begins_where_all_that_is_served_lies(project: Path) -> None:
     taken = take_settings([])
     assert taken.sources({}, ["slow/report.py"]).folder == str(project / "slow")

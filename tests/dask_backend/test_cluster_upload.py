@@ -217,7 +217,7 @@ def base36(number: int) -> str:
 
 async def test_settings_by_app_say_whose_folder_is_sent(client: Client, folder: Path) -> None:
     (folder / "other.py").write_text("x = 2\n")
-    rules = [AppRule("**/other.py", {"cluster_upload": False})]
+    rules = [AppRule(str(folder / "other.py"), {"cluster_upload": False})]
     async with HostPool(SETTINGS, rules=rules, launcher=DaskLauncher(client)) as pool:
         async with opened(pool, folder / "app.py") as kernel:
             assert await printed(kernel, "print(x)") == "1\n"

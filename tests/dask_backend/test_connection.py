@@ -25,6 +25,7 @@ from mpkernel.dask_backend.messages import (
     Launch,
     Launched,
     NotLaunched,
+    SendFolder,
     UpNews,
     Used,
     encode_news,
@@ -319,6 +320,7 @@ LAUNCHED = news(Launched(1))
         ),
         pytest.param(news(Ended(0, False)), "Ended out of turn", id="ended before launched"),
         pytest.param(news(USED), "Used out of turn", id="used before launched"),
+        pytest.param(news(SendFolder()), "SendFolder out of turn", id="folder"),
         pytest.param(news(EndHost()), "cannot be understood", id="what a server says"),
         pytest.param(
             data_part(Lane.NEWS, b"\x81\xa4type\xa1\xff"), "cannot be understood", id="no UTF-8"

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -103,6 +104,40 @@ async def test_the_log_names_links_that_are_not_sent(
         assert await printed(kernel, code) == "['app.py']\n"
     said = f"links that lead out of {app.parent} are not sent to workers: to_data"
     assert caplog.messages.count(said) == 1
+
+
+@pytest.mark.parametrize("is_removed", [False, True], ids=["changed", "removed"])
+async def test_what_changes_while_a_worker_is_waited_for_is_seen(
+    client: Client, app: Path, cluster: Machines, is_removed: bool
+) -> None:
+    resource = f"{'REMOVED' if is_removed else 'CHANGED'}=1"
+    settings = Settings(cluster_upload=True, cluster_resources=(resource,))
+    async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
+        opening = asyncio.create_task(PythonClient.open(pool, app))
+        await until_async(lambda: pool.hosts and pool.hosts[0].is_preparing)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await client.run_on_scheduler(tasks):
+                await asyncio.sleep(0.05)
+        if is_removed:
+            app.unlink()
+        else:
+            app.with_name("late.txt").touch()
+        await asyncio.to_thread(cluster.add_worker, "--resources", resource)
+        if is_removed:
+            with pytest.raises(ClusterError, match=rf"there is no file {app} to send"):
+                await opening
+        else:
+            async with await opening as kernel:
+                code = "import os; print(sorted(os.listdir(os.path.dirname(__file__))))"
+                assert await printed(kernel, code) == "['app.py', 'late.txt']\n"
+
+
+def tasks(dask_scheduler: Any) -> int:
+    """How many tasks a scheduler knows."""
+    return len(dask_scheduler.tasks)
+
+
+tasks.__module__ = "__main__"  # so that it is sent whole: the scheduler does not have this file
 
 
 @pytest.mark.parametrize("room_bytes", [2 * MIB, 5 * MIB], ids=["for_nothing", "for_the_archive"])
