@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "AppNotFound",
     "AppUnavailable",
+    "ClusterError",
     "ConfinementError",
     "HostDied",
     "HostStartError",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 import mpkernel
-from mpkernel import HostPool, KernelSpec
+from mpkernel import HostPool, KernelSpec, errors
 
 if TYPE_CHECKING:
     from mpkernel.host.hosted_kernel import HostedKernel
@@ -73,6 +73,15 @@ def test_only_what_is_used_is_loaded() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert set(loaded.split()) == {"mpkernel.errors", "mpkernel.wire", "mpkernel.wire.frames"}
+
+
+def test_every_exception_is_among_the_errors() -> None:
+    found = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.MPKernelError)
+    }
+    assert set(errors.__all__) == found
 
 
 def test_a_name_that_is_not_there_is_no_attribute() -> None:

@@ -50,6 +50,7 @@ def lines_of(facts: Facts) -> list[Line]:
         start_method_line(facts),
         shared_memory_line(facts),
         temporary_line(facts),
+        state_line(facts),
         descriptors_line(facts),
         processes_line(facts),
         sizes_line(facts),
@@ -119,13 +120,24 @@ def temporary_line(facts: Facts) -> Line:
         says = f"no file can be written to {place.path} ({place.error})"
         if stands_in:
             return fail(
-                "temporary files", f"{says}, nor shared memory had: no virtual files", remedy
+                "temporary files", f"{says}, and shared memory is missing: no virtual files", remedy
             )
-        return warn("temporary files", f"{says}: nothing steps in for shared memory", remedy)
+        return warn("temporary files", f"{says}: nothing replaces shared memory if full", remedy)
     says = f"{place.path}, {_size(place.free_bytes)} free"
     if place.free_bytes < _LITTLE_SPACE_BYTES:
         return warn("temporary files", says, remedy)
     return ok("temporary files", says)
+
+
+def state_line(facts: Facts) -> Line:
+    if facts.state_error is None:
+        return ok("state", f"{facts.state_folder} keeps reports of deaths, and sessions")
+    return warn(
+        "state",
+        f"nothing can be kept in {facts.state_folder} ({facts.state_error}): no reports of deaths"
+        " are written, and sessions end with their server unless session_store_directory is set",
+        "set XDG_STATE_HOME to a folder that this user may write to",
+    )
 
 
 def descriptors_line(facts: Facts) -> Line:

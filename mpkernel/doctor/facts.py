@@ -113,6 +113,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         socket_bytes: what a Pipe holds that was asked to hold `ASKED_SOCKET_BYTES`; None if none
             could be made.
         pipe_bytes: what the pipe of an app's console holds; None if none could be made.
+        state_folder: where reports of deaths are kept, and sessions by default.
+        state_error: why nothing can be kept there; None when it can.
         leftovers: names of blocks and directories that dead processes left.
         leftover_bytes: the memory that they hold.
         are_swept: whether they have been removed just now.
@@ -130,6 +132,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     pidfd_error: str | None = None
     socket_bytes: int | None = None
     pipe_bytes: int | None = None
+    state_folder: str = ""
+    state_error: str | None = None
     leftovers: list[str] = []
     leftover_bytes: int = 0
     are_swept: bool = False

@@ -11,11 +11,13 @@ import os
 import platform
 import resource
 import socket
+import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -28,6 +30,7 @@ from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc
 from mpkernel.errors import HostStartError, SettingsError, UnsupportedMarimo
 from mpkernel.marimo_backend.defaults import DEFAULTS
 from mpkernel.marimo_backend.versions import check_marimo, is_supported
+from mpkernel.private_files import crash_directory
 from mpkernel.sandboxes.uv import find_uv, version_of_uv
 from mpkernel.server.launching.interpreter import interpreter
 from shm.names import next_name
@@ -46,6 +49,7 @@ def gather(*, sweep: bool = False) -> Facts:
         sweep: whether to remove what dead processes left.
     """
     swept = shm.sweep(remove=sweep)
+    state = crash_directory().parent
     return Facts(
         software=_software(),
         shared_memory=_place(_SHM),
@@ -59,6 +63,8 @@ def gather(*, sweep: bool = False) -> Facts:
         pidfd_error=_pidfd_error(),
         socket_bytes=_socket_bytes(),
         pipe_bytes=_pipe_bytes(),
+        state_folder=str(state),
+        state_error=_cannot_be_kept(state),
         leftovers=swept.names,
         leftover_bytes=swept.block_bytes,
         are_swept=sweep,
@@ -161,6 +167,22 @@ def _temporary() -> Place:
         return _place(tempfile.gettempdir())
     except FileNotFoundError as error:
         return Place(path=os.environ.get("TMPDIR", "/tmp"), error=error.strerror or str(error))
+
+
+def _cannot_be_kept(directory: Path) -> str | None:
+    """Why a directory, which is made when it is needed, cannot be made or written to."""
+    for folder in (directory, *directory.parents):
+        try:
+            found = os.stat(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return error.strerror
+        if not stat.S_ISDIR(found.st_mode):
+            return f"{folder} is not a folder"
+        is_ours = os.access(folder, os.W_OK | os.X_OK)
+        return None if is_ours else f"this user may not write to {folder}"
+    return None
 
 
 @contextlib.contextmanager

@@ -67,6 +67,10 @@ CRIPPLINGS = {
         ("--mount",),
         kind="temp_file",
     ),
+    "no folder for what is kept": Crippling(
+        {"state": ("WARN", "kept in /dev/null/mpkernel (Not a directory)")},
+        'export XDG_STATE_HOME=/dev/null && exec "$@"',
+    ),
     "no /proc": Crippling(
         {"/proc": ("WARN", "cannot be read (nothing is mounted there)")},
         'mount -t tmpfs tmpfs /proc && exec "$@"',

@@ -86,7 +86,9 @@ def _server(path: Path) -> PublishedServer | None:
         return None
     tag = owner_of(path.name)
     if tag is None or tag.pid != snapshot.pid:
-        logger.warning("a snapshot that is not of whom its name says: %s", plain(str(path)))
+        logger.warning(
+            "a snapshot is ignored, its owner is not the one in its name: %s", plain(str(path))
+        )
         return None
     if tag.namespace == own_tag().namespace:
         return PublishedServer(path, snapshot, _process(tag.pid))

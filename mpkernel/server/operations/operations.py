@@ -121,7 +121,9 @@ class Operations:
             try:
                 self._thread.submit(self._crashes.keep, report)
             except RuntimeError as error:  # no thread could be started; the report stays queued
-                logger.warning("a report of a death is kept with the next one: %s", error)
+                logger.warning(
+                    "a report of a death could not be written, it is with the next one: %s", error
+                )
 
     async def close(self) -> None:
         """Remove the files and the socket, and end the thread. Idempotent."""

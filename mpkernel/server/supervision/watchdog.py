@@ -235,7 +235,9 @@ class Watchdog(Generic[HostT]):
                 self._on_verdict(host, verdict)
             except Exception:
                 # The others are still watched.
-                logger.exception("a verdict could not be carried out", pid=watched.pid)
+                logger.exception(
+                    "what was decided about a process could not be done", pid=watched.pid
+                )
 
     def _ping(self, host: HostT) -> None:
         watched = self._watched.get(host)
