@@ -137,7 +137,11 @@ class PythonClient:
             code: statements. The value of a last expression is shown, as `Outputs`.
             cell: the name that messages about this code have; what a cell of this name showed
                 before is removed.
+
+        Raises:
+            TypeError: one of them is not a string.
         """
+        _expect(str, code=code, cell=cell)
         self._send(Channel.CONTROL, Execute(code, cell))
 
     def set_values(self, values: dict[str, Any]) -> None:
@@ -151,9 +155,11 @@ class PythonClient:
                 list.
 
         Raises:
-            TypeError, OverflowError, UnicodeEncodeError: msgpack cannot carry one of them. Nothing
-                is sent then.
+            TypeError, OverflowError, UnicodeEncodeError: msgpack cannot carry one of them, or
+                a name is not a string. Nothing is sent then.
         """
+        for name in values:
+            _expect(str, name=name)
         self._send(Channel.UI_ELEMENT, SetValues(values))
 
     def complete(self, request: int, code: str, cursor: int) -> None:
@@ -165,7 +171,12 @@ class PythonClient:
             code: the text that is edited, whole or up to the cursor.
             cursor: how many characters of `code` (code points, as Python counts a `str`) stand
                 before the cursor.
+
+        Raises:
+            TypeError: one of them is of another type.
         """
+        _expect(int, request=request, cursor=cursor)
+        _expect(str, code=code)
         self._send(Channel.COMPLETION, Complete(request, code, cursor))
 
     def answer(self, text: str | None) -> None:
@@ -173,7 +184,12 @@ class PythonClient:
 
         Args:
             text: the line, without its end. None is the end of input: `input()` raises `EOFError`.
+
+        Raises:
+            TypeError: it is neither.
         """
+        if text is not None:
+            _expect(str, text=text)
         self._send(Channel.INPUT, Answer(text))
 
     def interrupt(self) -> None:
@@ -189,3 +205,14 @@ class PythonClient:
 
     def _send(self, channel: Channel, command: Command) -> None:
         self.session.send(channel, encode(command), command)
+
+
+def _expect(kind: type, **given: object) -> None:
+    """Refuse what the kernel would have to drop: the client would wait for an answer for ever.
+
+    Raises:
+        TypeError: an argument is not of this type.
+    """
+    for name, value in given.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")

@@ -99,6 +99,25 @@ def test_a_pool_whose_loop_was_closed_says_so(app: Path) -> None:
         asyncio.run(use(pool))
 
 
+async def test_what_the_embedded_kernel_would_drop_is_refused_by_name(tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("")
+    async with HostPool() as pool:
+        with pytest.raises(TypeError, match="session_id must be a string, not 3"):
+            await PythonClient.open(pool, app, session_id=3)  # type: ignore[arg-type]
+        async with await PythonClient.open(pool, app) as client:
+            with pytest.raises(TypeError, match="cell must be str, not int"):
+                client.execute("1", cell=1)  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="code must be str, not bytes"):
+                client.execute(b"1", cell="a")  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="name must be str, not int"):
+                client.set_values({1: 2})  # type: ignore[dict-item]
+            with pytest.raises(TypeError, match="cursor must be int, not str"):
+                client.complete(1, "a", "1")  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="text must be str, not int"):
+                client.answer(3)  # type: ignore[arg-type]
+
+
 async def test_what_is_no_message_is_named_and_the_session_goes_on(tmp_path: Path) -> None:
     app = tmp_path / "echo.py"
     app.write_text(

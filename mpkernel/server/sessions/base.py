@@ -61,11 +61,14 @@ class BaseSession(SessionEvents):
 
     Raises:
         SettingsError: `session_id` cannot be written in UTF-8, so a host cannot be told of it.
+        TypeError: `session_id` is not a string.
     """
 
     def __init__(
         self, app: AppOfSession[BaseSession], session_id: str, journal: Journal | None = None
     ) -> None:
+        if not isinstance(session_id, str):
+            raise TypeError(f"session_id must be a string, not {session_id!r}")
         try:
             session_id.encode()
         except UnicodeEncodeError:
