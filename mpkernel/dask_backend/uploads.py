@@ -18,6 +18,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -47,7 +48,8 @@ class Uploads:
     """
 
     def __init__(self) -> None:
-        self._locks: dict[str, asyncio.Lock] = {}  # by folder, while one is packed
+        # By folder, while somebody packs it or waits for that.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._lock = threading.Lock()  # guards those below
         self._kept: OrderedDict[str, Packed] = OrderedDict()  # by folder
         self._is_closed = False
@@ -75,9 +77,8 @@ class Uploads:
         Raises:
             ClusterError: see `packing.packed`.
         """
-        lock = self._locks.setdefault(folder, asyncio.Lock())
         try:
-            async with lock:
+            async with self._locks.setdefault(folder, asyncio.Lock()):
                 return await off_the_loop(functools.partial(self._pack, folder, max_bytes))
         except ClusterError:
             raise
@@ -92,9 +93,6 @@ class Uploads:
                 f"{folder} cannot be sent to a worker: {error!r}",
                 remedy="look at the server's log",
             ) from error
-        finally:
-            if not lock.locked():
-                self._locks.pop(folder, None)
 
     def _pack(self, folder: str, max_bytes: int) -> tuple[Packed, int]:
         """On a thread of its own; never twice at a time for one folder."""
@@ -114,7 +112,11 @@ class Uploads:
         finally:
             if fd is not None:
                 os.close(fd)
-        fd = os.dup(found.archive.file.fileno())
+        try:
+            fd = os.dup(found.archive.file.fileno())
+        except OSError:
+            found.archive.file.close()
+            raise
         self._keep(folder, found)
         return found, fd
 

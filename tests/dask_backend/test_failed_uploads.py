@@ -178,6 +178,27 @@ async def test_a_worker_that_dies_half_way_through_an_upload_is_replaced_by_anot
             assert await printed(kernel, "print(1)") == "1\n"
 
 
+async def test_nothing_is_left_of_an_upload_that_is_given_up(
+    client: Client, app: Path, cluster: Machines
+) -> None:
+    (app.parent / "data.bin").write_bytes(os.urandom(60 * MIB))
+    nanny = await asyncio.to_thread(cluster.add_worker, "--resources", "GIVEN_UP=1")
+    settings = Settings(cluster_upload=True, cluster_resources=("GIVEN_UP=1",))
+    async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
+        opening = asyncio.create_task(PythonClient.open(pool, app))
+        [outpost] = await until_async(lambda: receiving_on(nanny), patience_s=PATIENCE_S)
+        outpost.send_signal(signal.SIGSTOP)
+        assert unfinished_on(nanny)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    outpost.send_signal(signal.SIGCONT)
+    await until_async(
+        lambda: not unfinished_on(nanny) and not copies_on(nanny) and not is_there(outpost),
+        patience_s=PATIENCE_S,
+    )
+
+
 def unfinished_on(nanny: psutil.Process) -> list[Path]:
     """Archives that have begun to come."""
     return list(Path(f"/proc/{nanny.pid}/root{TEMPORARY}").glob("mpk-*-folders/mpk-*"))

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from dask_backend.machines import TEMPORARY, Machines, machines
@@ -20,6 +21,7 @@ from server.obedient import FILES, bytes_of
 
 from mpkernel import HostPool, KernelSpec, PythonClient, Restarted, Settings
 from mpkernel.errors import HostStartError, UnfitPython
+from mpkernel.kernel.messages import Done
 from mpkernel.server.operations.observing import Rates, snapshot_of
 from mpkernel.wire.frames import Channel
 
@@ -114,6 +116,22 @@ async def test_an_app_runs_and_comes_back_with_a_python_that_only_the_worker_has
         async with asyncio.timeout(PATIENCE_S):
             while not pool.hosts[0].usages:
                 await asyncio.sleep(0.05)
+
+
+async def test_an_app_that_the_worker_does_not_have_runs_there_with_another_python(
+    cluster: Machines, tmp_path: Path
+) -> None:
+    app = tmp_path / "sent" / "app.py"
+    app.parent.mkdir()
+    app.write_text("import beside\n")
+    app.with_name("beside.py").write_text("NAME = 'beside'\n")
+    prefix = python_there(cluster, "sent", "msgspec").removesuffix("/bin/python")
+    uploading = msgspec.structs.replace(settings(cluster, prefix), cluster_upload=True)
+    async with HostPool(uploading) as pool, await PythonClient.open(pool, app) as kernel:
+        kernel.run_app()
+        await said(kernel, Done)
+        assert await printed(kernel, "print(beside.NAME)") == "beside\n"
+        assert (await printed(kernel, ABOUT)).split()[1] == prefix
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=name_of)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import random
 import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import dask
 import psutil
 import pytest
 from dask_backend.certificates import certified
 from dask_backend.clusters import a_cluster
+from dask_backend.talking import printed
 from distributed import Client
 from distributed.security import Security
 from server.obedient import Obeying, bytes_of, obeying_in
@@ -22,8 +26,7 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.tcpserver import TCPServer
 from waiting import until_async
 
-from mpkernel import HostPool
-from mpkernel.dask_backend import launcher as launching
+from mpkernel import HostPool, PythonClient, Settings
 from mpkernel.dask_backend import pumping
 from mpkernel.dask_backend.clients import ClientOf
 from mpkernel.dask_backend.launcher import DaskLauncher
@@ -56,7 +59,7 @@ class Pumps:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.running = self.ended = 0
-        patch.setattr(launching, "pump", self._pump)
+        patch.setattr(pumping, "pump", self._pump)
 
     async def _pump(self, stream: SSLIOStream, sock: socket.socket) -> None:
         assert isinstance(stream, SSLIOStream)
@@ -267,3 +270,22 @@ async def test_an_end_that_never_closes_is_not_waited_for_without_end(
         await pumping_both
     for one in (stream, stopped, near):
         one.close()
+
+
+async def test_the_folder_of_an_app_is_sent_over_an_encrypted_connection(
+    client: Client, tmp_path: Path
+) -> None:
+    data = random.Random(1).randbytes(3 * 2**20)
+    (tmp_path / "data.bin").write_bytes(data)
+    app = tmp_path / "app.py"
+    app.touch()
+    async with (
+        HostPool(Settings(cluster_upload=True), launcher=DaskLauncher(client)) as pool,
+        await PythonClient.open(pool, app) as kernel,
+    ):
+        code = (
+            "import hashlib; from pathlib import Path; data = Path(__file__).with_name('data.bin');"
+            f"print(str(data) != {str(tmp_path / 'data.bin')!r},"
+            " hashlib.sha256(data.read_bytes()).hexdigest())"
+        )
+        assert await printed(kernel, code) == f"True {hashlib.sha256(data).hexdigest()}\n"
