@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import itertools
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TypeAlias
 
@@ -20,8 +21,12 @@ from shm.sources import SourceKind
 
 __all__ = ["FarFile", "FileRequests"]
 
-_AHEAD_BYTES = 1024 * 1024
-"""How much is asked for while what came before is used."""
+_ASKED_BYTES = 1024 * 1024
+"""How much is asked for at once."""
+
+_MOST_ASKED = 4
+"""How many requests may be without an answer while what came before is used: so a long way costs
+its time once, and not for each of them."""
 
 _ANSWERED_WITHIN_S = 60.0
 
@@ -142,13 +147,12 @@ class FarFile:
                 " read it in a thread, as with asyncio.to_thread"
             )
         end = min(end, self._size)
-        ahead = max(chunk_bytes, _AHEAD_BYTES)
-        parts = [(at, min(at + ahead, end)) for at in range(start, end, ahead)]
-        coming = self._ask(*parts[0]) if parts else None
-        for following in [*parts[1:], None]:
-            assert coming is not None
-            data = coming.result()
-            coming = self._ask(*following) if following is not None else None
+        size = max(chunk_bytes, _ASKED_BYTES)
+        parts = ((at, min(at + size, end)) for at in range(start, end, size))
+        coming = deque(self._ask(*part) for part in itertools.islice(parts, _MOST_ASKED))
+        while coming:
+            data = coming.popleft().result()
+            coming.extend(self._ask(*part) for part in itertools.islice(parts, 1))
             for at in range(0, len(data), chunk_bytes):
                 yield data[at : at + chunk_bytes]
 
