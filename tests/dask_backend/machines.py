@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psutil
 from dask_backend.networks import Machine, Network
@@ -40,9 +40,14 @@ class Machines:
     """
 
     def __init__(
-        self, stack: contextlib.ExitStack, workers: int, network: Network | None = None
+        self,
+        stack: contextlib.ExitStack,
+        workers: int,
+        network: Network | None,
+        options: Sequence[str],
     ) -> None:
         self._stack = stack
+        self._options = options
         # The scheduler has the first machine of a network, and each worker one of the others.
         here = itertools.repeat(Machine("127.0.0.1"))
         self._machines = iter(network.machines) if network is not None else here
@@ -84,7 +89,7 @@ class Machines:
         )
         program = (sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard")
         child = subprocess.Popen(
-            [*at.inside, *apart, *program, "--host", at.address, *options],
+            [*at.inside, *apart, *program, "--host", at.address, *self._options, *options],
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -104,10 +109,18 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(workers: int = 2, network: Network | None = None) -> Iterator[Machines]:
-    """A cluster of so many machines; in a network, its scheduler has the first machine there."""
+def machines(
+    workers: int = 2, network: Network | None = None, options: Sequence[str] = ()
+) -> Iterator[Machines]:
+    """A cluster of so many machines; in a network, its scheduler has the first machine there.
+
+    Args:
+        workers: how many.
+        network: where. Default: on this machine's loopback.
+        options: of the scheduler and of each worker.
+    """
     with contextlib.ExitStack() as stack:
-        yield Machines(stack, workers, network)
+        yield Machines(stack, workers, network, options)
 
 
 def is_there(process: psutil.Process) -> bool:
