@@ -102,7 +102,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     use_sources(taken.sources(os.environ, paths))
     # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
-    if settings.sandbox and find_uv() is None:
+    if settings.sandbox and settings.cluster is None and find_uv() is None:
         raise no_uv("--sandbox is said")
     if settings.log_format == "json":
         log_as_json()

@@ -33,6 +33,7 @@ from mpkernel.marimo_backend.versions import check_marimo, is_supported
 from mpkernel.private_files import crash_directory
 from mpkernel.sandboxes.uv import find_uv, version_of_uv
 from mpkernel.server.launching.interpreter import interpreter
+from mpkernel.settings import Settings
 from shm.names import next_name
 
 __all__ = ["gather"]
@@ -95,13 +96,18 @@ def _software() -> Software:
         settings_error=settings_error,
         uv=uv,
         uv_version=version_of_uv(uv) if uv is not None else None,
-        wants_uv=settings is not None and settings.settings.sandbox,
+        wants_uv=settings is not None and _wants_uv(settings.settings),
         confine=settings.settings.confine if settings is not None else "off",
         pythons=_named("python", settings) if settings is not None else (),
         clusters=_named("cluster", settings) if settings is not None else (),
         interpreter=python,
         interpreter_error=python_error,
     )
+
+
+def _wants_uv(settings: Settings) -> bool:
+    """Whether uv makes environments on this machine. On a cluster, the workers need it."""
+    return settings.sandbox and settings.cluster is None
 
 
 def _interpreter() -> tuple[str, str | None]:

@@ -4,16 +4,14 @@ the worker's name where it does not fit."""
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
+from dask_backend.apart import python_there, shared_folder, there
 from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from pythons import OTHERS, OWN, name_of
@@ -25,7 +23,6 @@ from mpkernel.kernel.messages import Done
 from mpkernel.server.operations.observing import Rates, snapshot_of
 from mpkernel.wire.frames import Channel
 
-TESTS = Path(__file__).parents[1]
 ABOUT = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
 
 
@@ -37,9 +34,8 @@ def cluster() -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Path]:
-    """A folder that the server and the workers have, as on a shared file system."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        yield Path(folder)
+    with shared_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -47,30 +43,6 @@ def app(shared: Path) -> Path:
     path = shared / "app.py"
     path.write_text("x = 1\n")
     return path
-
-
-def there(cluster: Machines, program: str) -> str:
-    """What a program prints that runs on the machine of the worker."""
-    command = ["nsenter", "--mount", f"--target={cluster.nannies[0].pid}"]
-    return subprocess.run(
-        [*command, sys.executable, "-c", program],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
-    ).stdout.strip()
-
-
-def python_there(cluster: Machines, name: str, *packages: str, python: str = OWN) -> str:
-    """A Python in a virtual environment that only the worker's machine has."""
-    folder = f"{TEMPORARY}/{name}"
-    there(
-        cluster,
-        "from pathlib import Path; from pythons import make_environment;"
-        f" make_environment({python!r}, Path({folder!r}), {packages!r})",
-    )
-    assert not os.path.exists(folder)
-    return f"{folder}/bin/python"
 
 
 def settings(cluster: Machines, python: str) -> Settings:
