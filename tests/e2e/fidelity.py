@@ -239,6 +239,7 @@ class Outcomes:
             env=backend.env,
             cwd=folder,
             health=_health(options),
+            standby=True,
         )
         await stack.enter_async_context(server)
         context = await self._browser.new_context(viewport={"width": 1200, "height": 1400})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from benchmarks import marimo_server
 from benchmarks.marimo_server import (
     MARK,
     PROGRAM,
     SERVER_OPTIONS,
     Element,
-    Server,
     Tab,
     TabClosed,
     free_port,
@@ -40,3 +43,26 @@ PATIENCE_MS = 90_000
 
 EXAMPLES = Path(__file__).parents[2] / "mpkernel" / "examples"
 NOTEBOOKS = Path(__file__).parent / "notebooks"
+
+
+class Server(marimo_server.Server):
+    """A notebook server in a process of its own, for the length of a `with` block.
+
+    Args:
+        paths: notebooks and directories to serve (or an application, for another program).
+        standby: whether it has as many standby processes as the product has by default. Default
+            False: it has none, unless its options or `env` say so. Each would import marimo, which
+            takes half a second of a processor, and most tests do not look at it.
+        env: variables to add to the environment; a value of None removes one.
+        others: see `benchmarks.marimo_server.Server`.
+    """
+
+    def __init__(
+        self,
+        *paths: str | os.PathLike[str],
+        standby: bool = False,
+        env: Mapping[str, str | None] | None = None,
+        **others: Any,
+    ) -> None:
+        none = {} if standby else {"MPKERNEL_STANDBY": "0"}
+        super().__init__(*paths, env={**none, **(env or {})}, **others)

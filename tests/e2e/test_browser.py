@@ -31,7 +31,8 @@ LIBZMQ = re.compile(r"libzmq|/zmq/")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(EXAMPLES, NOTEBOOKS, options=["--redirect-console-to-browser"]) as server:
+    options = ["--redirect-console-to-browser"]
+    with Server(EXAMPLES, NOTEBOOKS, options=options, standby=True) as server:
         yield server
 
 

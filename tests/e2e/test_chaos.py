@@ -65,6 +65,7 @@ async def test_no_tab_is_lost_and_nothing_is_left(
         cwd=tmp_path,
         options=("--session-ttl", "5"),
         env={"TMPDIR": str(places / "tmp")},
+        standby=True,
     ) as server:
         descriptors = psutil.Process(server.pid).num_fds()
         apps = [

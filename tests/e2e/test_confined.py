@@ -155,7 +155,7 @@ async def test_a_notebook_runs_confined_from_a_standby(tmp_path: Path, level: st
     before = folder / "before.py"
     before.write_text(BEFORE)
     pid = subprocess.check_output([sys.executable, before], text=True).strip()
-    async with Server(str(notebook), options=["--confine", level]) as server:
+    async with Server(str(notebook), options=["--confine", level], standby=True) as server:
         standby = await warm_process(server)
         async with Tab(server.url, str(notebook)) as tab:
             await tab.wait_until_run()

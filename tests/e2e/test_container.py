@@ -61,7 +61,10 @@ async def seconds_of_its_end(folder: Path, names: list[str]) -> float:
         shutil.copy(NOTEBOOKS / "stuck.py", folder / name)
     program = (*in_a_container(), *PROGRAM)
     env = {"STUCK_LOG": str(log.path)}
-    async with Server(folder, program=program, env=env) as server, AsyncExitStack() as tabs:
+    async with (
+        Server(folder, program=program, env=env, standby=True) as server,
+        AsyncExitStack() as tabs,
+    ):
         first = first_process_of(server)
         for name in names:
             tab = await tabs.enter_async_context(Tab(server.url, str(folder / name)))
@@ -75,7 +78,7 @@ async def seconds_of_its_end(folder: Path, names: list[str]) -> float:
 
 
 async def test_processes_that_have_retired_leave_it_no_zombies() -> None:
-    options = ("--session-ttl", "0", "--idle-retire-s", "0", "--standby", "0")
+    options = ("--session-ttl", "0", "--idle-retire-s", "0")
     program = (*in_a_container(), *PROGRAM)
     async with Server(NOTEBOOKS / "download.py", program=program, options=options) as server:
         first = first_process_of(server)

@@ -28,7 +28,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, P
     for test in (*DEATHS, "clicks", "guilty"):
         (folder / test).mkdir()
         shutil.copy(RECOVERY, folder / test)
-    with Server(folder, EXAMPLES) as server:
+    with Server(folder, EXAMPLES, standby=True) as server:
         yield server, folder
 
 

@@ -30,7 +30,7 @@ def environ_of(process: psutil.Process) -> bytes:
 
 async def test_a_notebook_has_no_secret_that_is_denied_to_it() -> None:
     options = ["--env-deny", "AWS_*,*_TOKEN"]
-    with Server(SECURITY, options=options, env=SECRETS) as server:
+    with Server(SECURITY, options=options, env=SECRETS, standby=True) as server:
         async with Tab(server.url, SECURITY) as tab:
             await tab.wait_for("hushed: ")
             found = re.search(r"hushed: (\S*) of (\S*) of (\S*) end", tab.text)

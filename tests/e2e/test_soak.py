@@ -151,7 +151,7 @@ async def test_the_server_stays_what_it_was(tmp_path: Path) -> None:
         shutil.copy(NOTEBOOKS / "soak.py", app)
     # Blocks are kept to be used again, and add up until the first of them have this age.
     options = ("--session-ttl", "5", "--recycled-files-age-s", f"{SECONDS / 9:g}")
-    async with Server(tmp_path, cwd=tmp_path, options=options) as server:
+    async with Server(tmp_path, cwd=tmp_path, options=options, standby=True) as server:
         soak = Soak(server, apps)
         await soak.run()
         print(f"{soak.visits} visits, {soak.deaths} deaths; the medians of each quarter:")

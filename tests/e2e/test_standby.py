@@ -92,7 +92,7 @@ async def test_a_notebook_adopts_the_standby_and_is_as_in_a_process_of_its_own(
     folder: Path,
 ) -> None:
     arguments = ("--", "--colour", "blue")
-    async with Server(folder, *arguments, options=["--standby", "0"], cwd=folder) as server:
+    async with Server(folder, *arguments, cwd=folder) as server:
         cold = await about(server, folder / "first.py")
     async with Server(folder, *arguments, options=["--standby=1"], cwd=folder) as server:
         standby = await warm_process(server)
@@ -108,7 +108,7 @@ async def test_nothing_of_marimo_is_left_to_import_for_a_first_tab(folder: Path)
     warm = "mpkernel.marimo_backend.host.warm"
     listing = f"import json, sys, {warm}; print(json.dumps([*sys.modules]))"
     warmed = subprocess.run([sys.executable, "-c", listing], capture_output=True, check=True)
-    async with Server(folder, options=["--standby", "0"]) as server:
+    async with Server(folder) as server:
         for _ in range(2):  # the second tab sees what followed the first one's run
             needed = set((await about(server, folder / "first.py"))["modules"])
     late = needed - set(json.loads(warmed.stdout))
@@ -117,8 +117,9 @@ async def test_nothing_of_marimo_is_left_to_import_for_a_first_tab(folder: Path)
     }
 
 
+@pytest.mark.any_marimo
 async def test_without_a_standby_no_process_waits(folder: Path) -> None:
-    async with Server(folder, options=["--standby", "0"]) as server:
+    async with Server(folder) as server:
         assert not hosts_of(server)
         async with Tab(server.url, str(folder / "first.py")) as tab:
             await tab.wait_until_run()

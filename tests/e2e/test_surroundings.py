@@ -103,7 +103,13 @@ async def reports(
     found = []
     env |= ENVIRONMENT | {"REPORTS": str(root / "reports")}
     server = Server(
-        served, *ARGUMENTS, program=(*STARTED_BY, *program), env=env, cwd=cwd, health="/health"
+        served,
+        *ARGUMENTS,
+        program=(*STARTED_BY, *program),
+        env=env,
+        cwd=cwd,
+        health="/health",
+        standby=True,
     )
     async with server:
         for number, name in enumerate(names):
@@ -207,7 +213,7 @@ async def test_a_module_of_the_pythonpath_comes_before_what_a_standby_has_import
         "MPKERNEL_STANDBY_IMPORTS": "only_lib",
         "REPORTS": str(root / "reports"),
     }
-    async with Server(root / "project" / "plain.py", program=OURS, env=env) as server:
+    async with Server(root / "project" / "plain.py", program=OURS, env=env, standby=True) as server:
         async with asyncio.timeout(30):
             while not imported.exists():
                 await asyncio.sleep(0.01)
