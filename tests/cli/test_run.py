@@ -52,6 +52,7 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert "walk" in refused.stderr
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("options", [[], ["--headless", "--port", "0"]])
 def test_a_run_of_nothing_is_a_usage_error(options: list[str]) -> None:
     refused = mpkernel("run", *options)
@@ -59,6 +60,7 @@ def test_a_run_of_nothing_is_a_usage_error(options: list[str]) -> None:
     assert "no notebook and no folder is named" in refused.stderr.splitlines()[-1]
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("name", ["nowhere.py", "nowhere"])
 def test_a_path_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     refused = mpkernel("run", EXAMPLE.parent, tmp_path / name, "--headless")
@@ -153,6 +155,7 @@ def test_a_flag_that_looks_like_one_of_marimos_gets_a_suggestion() -> None:
     assert "there is no option --prot: did you mean --port?" in refused.stderr
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("port", [[], ["--port", "3000"]], ids=["any port", "a port"])
 @pytest.mark.parametrize("host", ["203.0.113.7", "there-is-no-such-host.invalid"])
 def test_an_address_that_this_machine_does_not_have_is_refused(host: str, port: list[str]) -> None:

@@ -82,7 +82,13 @@ def pid_of(tab: Tab) -> int:
     return int(re.findall(r"in process (\d+)", tab.text)[-1])
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "gunicorn", "hypercorn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "uvicorn",
+        *(pytest.param(name, marks=pytest.mark.any_marimo) for name in ("gunicorn", "hypercorn")),
+    ],
+)
 async def test_a_tab_is_served_by_the_process_that_has_its_session(
     tmp_path: Path, name: str
 ) -> None:
@@ -204,6 +210,7 @@ async def test_files_uploads_and_events_go_through_another_process(tmp_path: Pat
             await tab.close()
 
 
+@pytest.mark.any_marimo
 @pytest.mark.timeout(300 + 60 * RELOADS)
 async def test_after_each_reload_of_all_processes_every_tab_comes_back_with_its_value(
     tmp_path: Path,
@@ -220,6 +227,7 @@ async def test_after_each_reload_of_all_processes_every_tab_comes_back_with_its_
             await all_are_back()
 
 
+@pytest.mark.any_marimo
 @pytest.mark.timeout(300 + 10 * KILLS)
 async def test_while_one_process_after_the_other_is_killed_every_tab_comes_back(
     tmp_path: Path,
