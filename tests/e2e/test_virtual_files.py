@@ -81,7 +81,7 @@ async def answers_as_http_says(tab: Tab, content: bytes) -> None:
 
 @pytest.mark.any_marimo
 async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
-    with Server(NOTEBOOKS, options=["--standby", "0"]) as server:
+    with Server(NOTEBOOKS) as server:
         async with http_client() as client:
             tab = Tab(server.url, str(NOTEBOOKS / "big_plot.py"), client=client)
             await tab.open()
@@ -131,7 +131,7 @@ async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> No
 
 @pytest.mark.any_marimo
 async def test_a_file_whose_process_dies_while_it_is_fetched_arrives_whole() -> None:
-    with Server(NOTEBOOKS, options=["--standby", "0"]) as server:
+    with Server(NOTEBOOKS) as server:
         async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
             await tab.wait_for("frame 0 end")
             await tab.set_ui("Frame", 10_000)
@@ -150,7 +150,7 @@ async def test_a_file_whose_process_dies_while_it_is_fetched_arrives_whole() -> 
 
 @pytest.mark.any_marimo
 async def test_a_download_larger_than_shared_memory_arrives_whole() -> None:
-    with Server(NOTEBOOKS, program=IN_A_SMALL_SHM, options=["--standby", "0"]) as server:
+    with Server(NOTEBOOKS, program=IN_A_SMALL_SHM) as server:
         async with Tab(server.url, str(NOTEBOOKS / "download.py")) as tab:
             await tab.wait_for("1048576 bytes")
             await tab.set_ui("MiB", 32)
