@@ -27,14 +27,14 @@ def parser() -> CommandParser:
     """Of what follows `mpkernel doctor`."""
     made = CommandParser(
         prog="mpkernel doctor",
-        description="Show what this host allows an mpkernel server, and what to do where that is"
-        " too little. The last line is of an app that is started for it. Each line is OK; WARN: it"
-        " works, less well or not for long; or FAIL. Exit code, by the worst line: 0 OK, 1 WARN, 2"
-        " FAIL (and 2 for a wrong command line).",
+        description="Check whether this machine has what an mpkernel server needs, and say what to"
+        " do if not. For the last line, an app is started. OK: all is well; WARN: it works, but"
+        " less well or not for long; FAIL: it does not work. Exit code, by the worst line: 0 OK,"
+        " 1 WARN, 2 FAIL (and 2 for a wrong command line).",
         examples={
             "mpkernel doctor": "check this machine, as the user who will run the server",
             "mpkernel doctor --cluster tls://scheduler:8786": "check the workers of a cluster",
-            "mpkernel doctor --sweep": "and remove the shared memory that dead servers left",
+            "mpkernel doctor --sweep": "check it, and remove what dead servers left",
         },
     )
     made.add_argument("--json", action="store_true", help="for programs (mpkernel docs commands)")
@@ -45,7 +45,7 @@ def parser() -> CommandParser:
         "--cluster",
         metavar="ADDRESS",
         type=_cluster,
-        help="check only this cluster of Dask: start a process on each of its workers",
+        help="check only this Dask cluster: start a process on each of its workers",
     )
     return made
 

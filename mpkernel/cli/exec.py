@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from mpkernel.cli.parsers import similar
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.values import expected, from_text
-from mpkernel.errors import AppNotFound, SettingsError
+from mpkernel.errors import AppNotFound, MPKernelError, SettingsError
 from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
 from mpkernel.server.launching.foreground import ForegroundApp
 from mpkernel.server.launching.other_python import OtherPython
@@ -44,11 +45,11 @@ Usage: mpkernel exec [--python PYTHON] [--sandbox] [--confine LEVEL] APP [ARGS..
   --sandbox        run it with the packages that its header names (PEP 723), in an environment that
                    uv makes (mpkernel docs sandboxes); an app without a header runs as without this
                    option
-  --confine LEVEL  files: it reads no files but Python's, libraries and those beside it, writes none
-                   outside temporary folders of its own, and reaches no other process; strict: no
-                   network either, and bounds (mpkernel docs security)
+  --confine LEVEL  files: it can read only Python, libraries and the files in its own folder, write
+                   only to temporary folders of its own, and reach no other process; strict: in
+                   addition it has no network, and limits (mpkernel docs security)
   --confine-read PATHS, --confine-write PATHS, --confine-connect PORTS
-                   what it may do beside that, with commas between them
+                   exceptions from --confine: lists with commas
 
 examples:
   mpkernel exec report.py --year 2026            as python report.py --year 2026
@@ -91,11 +92,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _options(arguments: list[str]) -> tuple[Settings, list[str]]:
-    """What the options before the app say, and what follows them; nothing where one lacks its
-    value.
+    """What the options before the app say, and what follows them.
 
     Raises:
-        SettingsError: an option has an impossible value.
+        SettingsError: an option has an impossible value, or none.
     """
     values: dict[str, Any] = {}
     while arguments:
@@ -107,7 +107,7 @@ def _options(arguments: list[str]) -> tuple[Settings, list[str]]:
         elif flag in _WITH_VALUE and arguments[1:]:
             values[_WITH_VALUE[flag]], arguments = _value_of(flag, arguments[1]), arguments[2:]
         elif flag in _WITH_VALUE:
-            return Settings(), []
+            raise SettingsError(f"{flag} lacks its value", remedy="`mpkernel exec --help` shows it")
         else:
             break
     return Settings(**values), arguments
@@ -125,6 +125,11 @@ def _value_of(flag: str, text: str) -> Any:
 
 def _python_for(app: str, settings: Settings) -> OtherPython | None:
     """The Python that the app shall run with, made first if need be; None for our own."""
+    if app.startswith("-") and not os.path.exists(app):
+        meant = similar(app, [_SANDBOX, *_WITH_VALUE])
+        raise MPKernelError(
+            f"there is no option {app}{meant}", remedy="`mpkernel exec --help` shows all options"
+        )
     if os.path.isdir(app):
         raise AppNotFound(
             f"{app} is a folder, and an app is a file", remedy="name a Python file in it"

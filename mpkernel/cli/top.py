@@ -40,8 +40,8 @@ def parser() -> CommandParser:
     """Of what follows `mpkernel top`."""
     made = CommandParser(
         prog="mpkernel top",
-        description="Show the servers of this user, again and again. Keys: q or Ctrl-C ends,"
-        " Ctrl-Z stops until fg; the"
+        description="Show the servers of this user, and update this every second. Keys: q or Ctrl-C"
+        " ends, Ctrl-Z suspends it until fg; the"
         " arrows, Page Up, Page Down, Home and End scroll; t sorts by trouble, m by memory, c by"
         " CPU, s by sessions, d by deaths, n by name; / filters by app, state or process id (Enter"
         " keeps the filter, Escape removes it); v shows each session. Where standard output is no"
@@ -52,7 +52,7 @@ def parser() -> CommandParser:
             "mpkernel top --json --interval 10": "for programs: a line of JSON every ten seconds",
         },
     )
-    made.add_argument("--interval", type=float, default=1.0, metavar="S", help="default 1")
+    made.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds; default 1")
     made.add_argument("--sessions", action="store_true", help="each session too")
     made.add_argument(
         "--sort", choices=ORDERS, default="trouble", help="what comes first; default: %(default)s"
@@ -60,7 +60,7 @@ def parser() -> CommandParser:
     made.add_argument(
         "--filter", default="", metavar="TEXT", help="only what has this in its path or state"
     )
-    made.add_argument("--json", action="store_true", help="for programs: one line, again and again")
+    made.add_argument("--json", action="store_true", help="for programs: one line per interval")
     return made
 
 

@@ -76,7 +76,7 @@ def test_of_several_servers_one_must_be_named(server: OperatedServer, user: Path
 def test_stop_returns_when_the_server_has_left(server: OperatedServer) -> None:
     done = mpkernel("stop")
     assert done.returncode == 0
-    assert "it leaves once the commands that run have come to their end" in done.stdout
+    assert "it stops when the running commands have ended" in done.stdout
     assert done.stdout.endswith(f"server {server.pid} has stopped\n")
     assert mpkernel("status").returncode == 1
     assert server.process.wait(10) == 0

@@ -331,6 +331,19 @@ def test_an_app_that_is_not_there_is_named() -> None:
     assert refused.stderr == "mpkernel: there is no app nowhere/app.py (check the path)\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--sandbx", "there is no option --sandbx: did you mean --sandbox?"),
+        ("--confine", "--confine lacks its value"),
+    ],
+)
+def test_a_wrong_option_is_named(option: str, says: str) -> None:
+    refused = execute(option)
+    assert refused.returncode == 1
+    assert says in refused.stderr
+
+
 def test_a_folder_is_said_to_be_no_app(tmp_path: Path) -> None:
     refused = execute(tmp_path)
     assert refused.returncode == 1

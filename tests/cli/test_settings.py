@@ -10,7 +10,7 @@ import pytest
 from mpkernel import Settings
 from mpkernel.cli.flags import paths_in, take_settings
 from mpkernel.cli.settings import run
-from mpkernel.errors import SettingsError
+from mpkernel.errors import MPKernelError, SettingsError
 
 
 @pytest.fixture
@@ -127,3 +127,8 @@ def test_the_search_begins_where_all_that_is_served_lies(project: Path) -> None:
     assert taken.sources({}, ["slow/report.py"]).folder == str(project / "slow")
     assert taken.sources({}, ["slow/report.py", "."]).folder == str(project)
     assert taken.sources({}, []).folder == str(project)
+
+
+def test_a_path_that_is_missing_is_named(project: Path) -> None:
+    with pytest.raises(MPKernelError, match=r"there is nothing at nowhere\.py"):
+        run(["nowhere.py"])

@@ -249,7 +249,7 @@ class Operations:
             return Answer(False, "it is leaving already")
         if isinstance(order, Stop):
             self._stop()
-            return Answer(True, "it leaves once the commands that run have come to their end")
+            return Answer(True, "it stops when the running commands have ended")
         app = next((app for app in self._pool.apps if app.path == order.app), None)
         if app is None:
             return Answer(False, f"it has no app {order.app}")
