@@ -41,7 +41,6 @@ MOST_ENTRIES = 10_000
 
 _TRIES = 3
 """How often a folder is packed whose files change meanwhile, before that is an error."""
-_READ_BYTES = 1024 * 1024
 
 
 class Entry(NamedTuple):
@@ -230,6 +229,10 @@ class _Hashing(io.RawIOBase):
         self.size += len(data)
         return len(data)
 
+    def tell(self) -> int:
+        """How much was written."""
+        return self.size
+
 
 def _archive_of(listing: Listing) -> Archive:
     """Pack what was listed.
@@ -244,11 +247,10 @@ def _archive_of(listing: Listing) -> Archive:
             hashing = _Hashing(file)
             with tarfile.open(
                 fileobj=hashing,
-                mode="w|",
+                mode="w",
                 format=tarfile.GNU_FORMAT,
                 encoding="utf-8",
                 errors="surrogateescape",
-                bufsize=_READ_BYTES,
             ) as archive:
                 for entry in listing.entries:
                     _add(archive, listing.folder, entry)
