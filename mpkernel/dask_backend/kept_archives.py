@@ -164,7 +164,7 @@ class Receiving:
         self._unfinished = folder / next_name()
         self._file = open(self._unfinished, "xb", opener=_opener)  # noqa: SIM115 (`close` does)
         try:
-            if size:
+            if size and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self._file.fileno(), 0, size)
         except OSError:
             self.close()
@@ -207,10 +207,16 @@ class Receiving:
         os.replace(self._unfinished, self._path)
 
     def close(self) -> None:
-        """Remove what is not kept. Idempotent."""
-        self._file.close()
-        with contextlib.suppress(FileNotFoundError):  # it is kept
-            os.unlink(self._unfinished)
+        """Remove what is not kept. Idempotent.
+
+        Raises:
+            OSError: there was no room for what was written last.
+        """
+        try:
+            self._file.close()
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # it is kept
+                os.unlink(self._unfinished)
 
 
 def _remove_if_unused(entry: os.DirEntry[str]) -> None:

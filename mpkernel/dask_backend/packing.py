@@ -241,8 +241,8 @@ def _archive_of(listing: Listing) -> Archive:
         ClusterError: a file cannot be read, or there is no room for the archive.
         _ChangedError: a file is not what it was when the folder was listed.
     """
-    with contextlib.ExitStack() as undo:
-        try:
+    try:
+        with contextlib.ExitStack() as undo:
             file = undo.enter_context(tempfile.TemporaryFile())
             hashing = _Hashing(file)
             with tarfile.open(
@@ -255,12 +255,12 @@ def _archive_of(listing: Listing) -> Archive:
                 for entry in listing.entries:
                     _add(archive, listing.folder, entry)
             file.flush()
-        except OSError as error:
-            raise ClusterError(
-                f"{listing.folder} cannot be packed at the server: {error}",
-                remedy="make room there, or set TMPDIR to a folder with more",
-            ) from error
-        undo.pop_all()
+            undo.pop_all()
+    except OSError as error:  # also of the end of the file, which writes what is kept of it
+        raise ClusterError(
+            f"{listing.folder} cannot be packed at the server: {error}",
+            remedy="make room there, or set TMPDIR to a folder with more",
+        ) from error
     return Archive(hashing.hash.hexdigest(), hashing.size, file)
 
 

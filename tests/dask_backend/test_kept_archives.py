@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,29 @@ def test_what_is_not_what_was_announced_is_not_kept(
 ) -> None:
     with pytest.raises(ValueError, match="announced|more bytes"):
         receive(kept, content)
+    assert os.listdir(folder) == []
+
+
+def test_nothing_is_left_of_an_archive_for_which_there_is_no_room(tmp_path: Path) -> None:
+    folder = tmp_path / f"{own_tag().prefix}folders"
+    code = (
+        "import resource, signal, sys\n"
+        "from mpkernel.dask_backend.kept_archives import KeptArchives\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "kept = KeptArchives(sys.argv[1])\n"
+        "kept.find('0' * 64, 2000)\n"
+        "try:\n"
+        "    with kept.receive('0' * 64, 0) as receiving:\n"
+        "        receiving._left = 2000\n"
+        "        receiving.write(memoryview(bytes(2000)))\n"
+        "        receiving.keep()\n"
+        "except OSError as error: print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
+    ).stdout
+    assert "File too large" in said
     assert os.listdir(folder) == []
 
 

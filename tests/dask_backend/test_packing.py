@@ -134,15 +134,15 @@ def test_what_the_server_may_not_read_is_named(folder: Path, what: str) -> None:
 
 
 def test_a_file_that_is_changed_all_the_time_is_named(folder: Path) -> None:
-    path = folder / "data" / "log.txt"
-    path.write_bytes(bytes(BOUND // 2))
+    path, size = folder / "data" / "log.txt", 64 * BOUND  # so that others run while it is read
+    path.touch()
     is_over, has_begun = threading.Event(), threading.Event()
 
     def change() -> None:
-        size = 0
+        more = 0
         while not is_over.is_set():
-            size = size % 1000 + 1
-            os.truncate(path, BOUND // 2 + size)
+            more = more % 1000 + 1
+            os.truncate(path, size + more)
             has_begun.set()
 
     changing = threading.Thread(target=change)
@@ -150,7 +150,7 @@ def test_a_file_that_is_changed_all_the_time_is_named(folder: Path) -> None:
     try:
         has_begun.wait()
         with pytest.raises(ClusterError, match=r"data/log.txt is changed again and again"):
-            packed(str(folder), max_bytes=BOUND)
+            packed(str(folder), max_bytes=2 * size)
     finally:
         is_over.set()
         changing.join()
