@@ -150,7 +150,9 @@ def _confined(app: str, settings: Settings) -> Iterator[str | None]:
         yield None
         return
     # Its name says that this process uses it: it is known to be left if this one is killed.
-    folders = PrivateFolders.make(app, os.getpid(), settings, with_files=False)
+    folders = PrivateFolders.make(
+        app, os.getpid(), settings.file_storage, settings.file_fallback, with_files=False
+    )
     try:
         confinement = confinement_of(settings, os.path.abspath(app), (), folders.home, ())
         yield msgspec.json.encode(confinement).decode()

@@ -34,6 +34,7 @@ from mpkernel.dask_backend.messages import (
     Ended,
     EndHost,
     FileRead,
+    Found,
     Launch,
     Launched,
     NotLaunched,
@@ -43,14 +44,14 @@ from mpkernel.dask_backend.messages import (
 )
 from mpkernel.dask_backend.parts import Lane
 from mpkernel.dask_backend.uploads import Upload
-from mpkernel.errors import HostStartError, ProtocolError
+from mpkernel.errors import HostStartError, ProtocolError, UnfitPython
 from mpkernel.logs import get_logger
 from mpkernel.process_tree import Identity
 from mpkernel.server.launching.process import KILLED_WITHIN_S
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.usage import Usage
-from mpkernel.wire.before_host import NotPlaced, Prepared, Preparing
+from mpkernel.wire.before_host import Hello, NotPlaced, Prepared, Preparing
 from mpkernel.wire.messages import UpMessage, encode
 from shm.errors import BlockNotFound
 from shm.names import ProcessTag
@@ -94,7 +95,7 @@ class FarProcess(FarPython):
         cancel: Callable[[], None],
         upload: Upload | None = None,
     ) -> None:
-        super().__init__(order.python)
+        super().__init__(order.python, is_wrapped=order.wrapper is not None)
         self.pid = self.host_pid = next(_numbers)
         self.host_tag = ProcessTag(0, self.pid, 0)
         self.far_pid: int | None = None
@@ -202,6 +203,14 @@ class FarProcess(FarPython):
         """No worker was found, or it launched nothing. On the loop's thread."""
         self._say(NotPlaced(error.what, error.remedy or ""))
 
+    def accept(self, hello: Hello) -> UnfitPython | None:
+        """See `Process.accept`. Behind a wrapper, the outpost looks which process it is, and may
+        still refuse it."""
+        error = super().accept(hello)
+        if error is None and self.order.wrapper is not None and self._connection is not None:
+            self._connection.tell(hello)
+        return error
+
     def status(self) -> ExitStatus | None:
         """See `Process.status`."""
         return self._status
@@ -271,9 +280,11 @@ class FarProcess(FarPython):
                 self._was_answered = True
                 self.found(news)
                 self._launched(news.pid)
-            case NotLaunched() if not self._was_answered:
+            case NotLaunched() if not self._was_answered or self.order.wrapper is not None:
                 self._was_answered = True
-                self._say(said_of(news))
+                self._say(said_of(news, self.where))
+            case Found() if self.far_pid is not None and self.order.wrapper is not None:
+                self.far_pid = news.pid
             case Used() if self.far_pid is not None:
                 self._usage = Usage(
                     rss_bytes=news.rss_bytes,

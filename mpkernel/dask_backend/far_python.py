@@ -22,6 +22,7 @@ class FarPython:
 
     Args:
         wanted: what the app asks for; None: the worker's.
+        is_wrapped: whether a command starts it.
 
     Attributes:
         python, requirements, environment, is_known: see `Process`. The first three are those of the
@@ -29,13 +30,14 @@ class FarPython:
         where: see `Elsewhere`.
     """
 
-    def __init__(self, wanted: WantedPython | None) -> None:
+    def __init__(self, wanted: WantedPython | None, *, is_wrapped: bool) -> None:
         self.where = ""
         self.python = "the worker's Python"
         self.requirements: tuple[str, ...] | None = None
         self.environment: str | None = None
         self.is_known = True
         self._wanted = wanted
+        self._is_wrapped = is_wrapped
 
     def accept(self, hello: Hello) -> UnfitPython | None:
         """See `Process.accept`.
@@ -63,22 +65,28 @@ class FarPython:
         Raises:
             ProtocolError: none was asked for.
         """
-        if news.python is None:
+        self.is_known = not (self._is_wrapped or news.is_other)
+        if news.python is not None:
+            self.python = news.python
+        if not news.is_other:
             return
         if self._wanted is None:
             raise ProtocolError("an outpost tells of a Python that was not asked for")
-        self.python = news.python
         self.requirements = self._wanted.requirements
         self.environment = news.environment
-        self.is_known = False
 
 
-def said_of(news: NotLaunched) -> NotPlaced | NotPrepared | UnfitForHost:
-    """What the server is told of a process that was not launched."""
+def said_of(news: NotLaunched, where: str) -> NotPlaced | NotPrepared | UnfitForHost:
+    """What the server is told of a process that was not launched.
+
+    Args:
+        news: what the outpost says.
+        where: the worker.
+    """
     match news.unfit:
         case Unfit.PYTHON:
             return UnfitForHost(news.what, news.remedy)
         case Unfit.ENVIRONMENT:
             return NotPrepared(news.what, news.remedy)
         case None:
-            return NotPlaced(news.what, news.remedy)
+            return NotPlaced(f"the worker {where}: {news.what}", news.remedy)

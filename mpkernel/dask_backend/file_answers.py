@@ -6,6 +6,7 @@ import asyncio
 import os
 import struct
 from collections import deque
+from collections.abc import Mapping
 
 from mpkernel.dask_backend.connection import Connection
 from mpkernel.dask_backend.messages import FileRead, ReadFile
@@ -31,11 +32,16 @@ class FileAnswers:
     Args:
         connection: to the server.
         process: whose files.
+        folders: the only folders in which they may lie, by the paths under which the process finds
+            them. Empty: there are none, and they have the process's tag in their names.
     """
 
-    def __init__(self, connection: Connection, process: LocalProcess) -> None:
+    def __init__(
+        self, connection: Connection, process: LocalProcess, folders: Mapping[str, str]
+    ) -> None:
         self._connection = connection
         self._process = process
+        self._folders = folders
         self._requests: deque[ReadFile] = deque()
         self._reading: asyncio.Task[None] | None = None
 
@@ -78,6 +84,11 @@ class FileAnswers:
 
     def _open_file(self, request: ReadFile) -> AttachedBlock:
         place = request.location
+        if self._folders:
+            folder, name = os.path.split(place)
+            if request.kind != "temp_file" or folder not in self._folders:
+                raise ShmError(f"{place[:80]!r} is not in a folder of this host")
+            return AttachedFile(os.path.join(self._folders[folder], name), request.size)
         name = place if request.kind == "block" else os.path.basename(os.path.dirname(place))
         if owner_of(name) != self._process.host_tag:
             raise ShmError(f"{place[:80]!r} is not of this host")

@@ -25,8 +25,8 @@ from mpkernel.aio.tasks import supervised_task
 from mpkernel.dask_backend.clients import ClientOf, ClientSource, GivenClient
 from mpkernel.dask_backend.dialing import dial
 from mpkernel.dask_backend.far_process import FarProcess
-from mpkernel.dask_backend.lease import HANDLER, ROLES, hold, versions
-from mpkernel.dask_backend.messages import Launch, too_large
+from mpkernel.dask_backend.lease import HANDLER, ROLES, check_versions, hold
+from mpkernel.dask_backend.messages import Confined, Launch, too_large
 from mpkernel.dask_backend.pending_lease import PendingLease
 from mpkernel.dask_backend.pumping import pump_to_end
 from mpkernel.dask_backend.scheduling import LEASE, AppTasks
@@ -38,7 +38,7 @@ from mpkernel.server.launching.process import AppToLaunch
 from mpkernel.server.launching.wrapping import Wrapper
 from mpkernel.settings import Settings
 
-__all__ = ["DaskLauncher", "check_versions", "launcher_of"]
+__all__ = ["DaskLauncher", "launcher_of"]
 
 logger = get_logger(__name__)
 
@@ -94,11 +94,11 @@ class DaskLauncher:
 
         Raises:
             HostStartError: no descriptor is left.
-            ClusterError: `python` or `wrapper` was given, or there are too many variables.
+            ClusterError: `python` was given, or there are too many variables.
         """
-        if python is not None or wrapper is not None:
+        if python is not None:
             raise ClusterError(
-                f"{name} cannot have a Python of this machine, or a wrapper, on a cluster",
+                f"{name} cannot have a Python of this machine on a cluster",
                 remedy="name in AppToLaunch the Python that the workers have",
             )
         if self._is_closed:
@@ -111,7 +111,7 @@ class DaskLauncher:
             upload = self._uploads.of(app.path, settings.cluster_upload_bytes)
         try:
             lease.process = FarProcess(
-                self._order(name, env, app, settings),
+                self._order(name, env, wrapper, app, settings),
                 loop=loop,
                 cancel=functools.partial(self._cancel, lease),
                 upload=upload,
@@ -142,7 +142,12 @@ class DaskLauncher:
         self._source.close()
 
     def _order(
-        self, name: str, env: Mapping[str, str] | None, app: AppToLaunch | None, settings: Settings
+        self,
+        name: str,
+        env: Mapping[str, str] | None,
+        wrapper: Wrapper | None,
+        app: AppToLaunch | None,
+        settings: Settings,
     ) -> Launch:
         silence_s = settings.cluster_silence_s if self._silence_s is None else self._silence_s
         return Launch(
@@ -152,6 +157,8 @@ class DaskLauncher:
             silence_s=silence_s,
             sample_s=settings.watch_interval_s,
             python=app.python if app is not None else None,
+            wrapper=wrapper,
+            confined=Confined.of(settings),
         )
 
     async def _ask_when_packed(self, lease: PendingLease, upload: Upload) -> None:
@@ -372,24 +379,3 @@ class DaskLauncher:
 def launcher_of(address: str) -> DaskLauncher:
     """The launcher of the cluster that the setting `cluster` names."""
     return DaskLauncher(ClientOf(address))
-
-
-def check_versions(address: str, found: object) -> None:
-    """Check that a worker has what the server has.
-
-    Raises:
-        ClusterError: it has not.
-    """
-    own = versions()
-    if own["marimo"] == "none":  # then no app needs it
-        del own["marimo"]
-    has = found if isinstance(found, dict) else {}
-    differing = [name for name in own if has.get(name) != own[name]]
-    if differing:
-        said = ", ".join(
-            f"{name} {str(has.get(name))[:20]} (the server has {own[name]})" for name in differing
-        )
-        raise ClusterError(
-            f"the worker {address} cannot run the server's apps: it has {said}",
-            remedy="install the server's versions on it",
-        )

@@ -34,20 +34,21 @@ from mpkernel.aio.threads import off_the_loop
 from mpkernel.dask_backend.kept_archives import KEPT_S, KeptArchives, folder_of_worker
 from mpkernel.dask_backend.outpost import GO_ON
 from mpkernel.dask_backend.pumping import pump
+from mpkernel.errors import ClusterError
 from mpkernel.program import MainProgram
 from mpkernel.server.launching.launch import launch
 from mpkernel.server.supervision.strays import end_strays_of_dead_servers
 from mpkernel.version import __version__
 from shm import sweep
 
-__all__ = ["HANDLER", "PROTOCOL", "ROLES", "hold", "versions"]
+__all__ = ["HANDLER", "PROTOCOL", "ROLES", "check_versions", "hold", "versions"]
 
 logger = logging.getLogger(__name__)
 
 HANDLER = "mpkernel-claim"
 """The name of the worker's handler that takes claims."""
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The number of the protocol between server and outpost: one more with each change that an older
 one would not understand."""
 
@@ -75,6 +76,27 @@ def versions() -> dict[str, str]:
         "python": ".".join(platform.python_version_tuple()[:2]),
         "msgspec": msgspec.__version__,
     }
+
+
+def check_versions(address: str, found: object) -> None:
+    """Check that a worker has what the server has.
+
+    Raises:
+        ClusterError: it has not.
+    """
+    own = versions()
+    if own["marimo"] == "none":  # then no app needs it
+        del own["marimo"]
+    has = found if isinstance(found, dict) else {}
+    differing = [name for name in own if has.get(name) != own[name]]
+    if differing:
+        said = ", ".join(
+            f"{name} {str(has.get(name))[:20]} (the server has {own[name]})" for name in differing
+        )
+        raise ClusterError(
+            f"the worker {address} cannot run the server's apps: it has {said}",
+            remedy="install the server's versions on it",
+        )
 
 
 async def hold(ticket: str, topic: str) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 import msgspec
 
 from mpkernel.dask_backend.parts import MAX_PART_BYTES
 from mpkernel.errors import ProtocolError
 from mpkernel.server.launching.wanted_python import WantedPython
+from mpkernel.server.launching.wrapping import Wrapper
+from mpkernel.settings import Settings
+from mpkernel.wire.before_host import Hello
 
 __all__ = [
     "Alive",
+    "Confined",
     "DownNews",
     "Ended",
     "EndHost",
     "FileRead",
     "Folder",
+    "Found",
     "Launch",
     "Launched",
     "NotLaunched",
@@ -56,6 +61,24 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
     app: FileName
 
 
+class Confined(msgspec.Struct, frozen=True, kw_only=True):
+    """Which folders a confined host gets.
+
+    Attributes:
+        storage, fallback: see the settings `file_storage` and `file_fallback`.
+    """
+
+    storage: Literal["shared_memory", "temp_file"] | None
+    fallback: Literal["temp_file"] | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self | None:
+        """Those of an app with these settings; None if it is not confined."""
+        if settings.confine == "off":
+            return None
+        return cls(storage=settings.file_storage, fallback=settings.file_fallback)
+
+
 class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
     """Down, once, before all else: start a host.
 
@@ -67,6 +90,8 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
         sample_s: how often the host is measured; None: never.
         folder: what is copied there first. None: `app` is on that machine, too.
         python: the Python that the app asks for; None: the worker's.
+        wrapper: the command that starts it, if there is one.
+        confined: what folders of its own the host gets, if it is to be confined.
     """
 
     name: str
@@ -76,6 +101,8 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
     sample_s: float | None
     folder: Folder | None = None
     python: WantedPython | None = None
+    wrapper: Wrapper | None = None
+    confined: Confined | None = None
 
 
 class EndHost(msgspec.Struct, tag="end_host", frozen=True):
@@ -105,18 +132,30 @@ class SendFolder(msgspec.Struct, tag="send_folder", frozen=True):
     """Up: the archive of the folder is not there. It is sent on the lane of folders."""
 
 
-class Launched(msgspec.Struct, tag="launched", frozen=True):
+class Launched(msgspec.Struct, tag="launched", frozen=True, kw_only=True):
     """Up: the host was started.
 
     Attributes:
         pid: its process id there.
-        python: the program of its Python; None: the worker's.
+        python: what was launched: another Python, or a wrapper; None: the worker's Python.
         environment: the folder of the environment that is the app's own; None if it has none.
+        is_other: whether it runs another Python than the worker's.
     """
 
     pid: int
     python: str | None = None
     environment: str | None = None
+    is_other: bool = False
+
+
+class Found(msgspec.Struct, tag="found", frozen=True):
+    """Up: the host is this process, which its wrapper has become or started.
+
+    Attributes:
+        pid: its process id there.
+    """
+
+    pid: int
 
 
 class Unfit(enum.Enum):
@@ -129,7 +168,8 @@ class Unfit(enum.Enum):
 
 
 class NotLaunched(msgspec.Struct, tag="not_launched", frozen=True):
-    """Up: no host was started. The outpost ends.
+    """Up: no host was started, and the outpost ends; or what a wrapper has started cannot be a
+    host.
 
     Attributes:
         what: why.
@@ -179,8 +219,8 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
     with_worker: bool = False
 
 
-DownNews: TypeAlias = Alive | Launch | EndHost | ReadFile
-UpNews: TypeAlias = Alive | SendFolder | Launched | NotLaunched | Used | FileRead | Ended
+DownNews: TypeAlias = Alive | Launch | EndHost | Hello | ReadFile
+UpNews: TypeAlias = Alive | SendFolder | Launched | Found | NotLaunched | Used | FileRead | Ended
 
 _down = msgspec.msgpack.Decoder(DownNews)
 _up = msgspec.msgpack.Decoder(UpNews)

@@ -35,14 +35,15 @@ from mpkernel.app_copy import APP_COPY
 from mpkernel.dask_backend.connection import Connection
 from mpkernel.dask_backend.file_answers import FileAnswers
 from mpkernel.dask_backend.folder_copy import FolderCopy
+from mpkernel.dask_backend.host_launcher import HostLauncher
 from mpkernel.dask_backend.lanes import Source
 from mpkernel.dask_backend.messages import (
     Alive,
     Ended,
     EndHost,
     Folder,
+    Found,
     Launch,
-    Launched,
     NotLaunched,
     ReadFile,
     Unfit,
@@ -52,13 +53,12 @@ from mpkernel.dask_backend.messages import (
 from mpkernel.dask_backend.parts import Lane
 from mpkernel.errors import HostStartError, ProtocolError, SandboxError, UnfitPython
 from mpkernel.server.launching.death_watch import DeathWatch
-from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.local_process import LocalProcess
-from mpkernel.server.launching.python_of_app import python_on_this_machine
 from mpkernel.server.links.sockets import socket_of, unsent_in
 from mpkernel.server.supervision.exit_status import OutOfMemory
 from mpkernel.server.supervision.usage import Sampler, Usage, created_at
 from mpkernel.steps import run_each
+from mpkernel.wire.before_host import Hello
 from shm.sweeping import sweep_process
 
 __all__ = ["GO_ON", "main"]
@@ -94,33 +94,14 @@ def main(news_fd: int, control_fd: int, stream_fd: int, worker_fd: int, kept: st
         os.set_inheritable(fd, False)
         os.set_blocking(fd, fd in (control_fd, stream_fd))
     news, worker = socket.socket(fileno=news_fd), socket.socket(fileno=worker_fd)
-    launcher = _Launcher(Connected(control_fd), Connected(stream_fd))
+    launcher = HostLauncher(Connected(control_fd), Connected(stream_fd))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Outpost(worker, launcher, kept).run(news))
     return 0
 
 
-class _Launcher(LocalLauncher):
-    """Launches one host, with connections to its server in the place of Pipes."""
-
-    def __init__(self, control: Connected, stream: Connected) -> None:
-        self._ends = control, stream
-
-    def _pipes(
-        self, ours: list[Connected | int], theirs: list[Connected | int]
-    ) -> tuple[tuple[Connected, Connected], tuple[Connected, Connected]]:
-        """The same end for both: this process keeps a copy of the host's."""
-        made = []
-        for end in self._ends:
-            copy = Connected(os.dup(end.fileno()))
-            ours.append(copy)
-            theirs.append(end)
-            made.append((copy, end))
-        return made[0], made[1]
-
-
 class _Outpost:
-    def __init__(self, worker: socket.socket, launcher: LocalLauncher, kept: str) -> None:
+    def __init__(self, worker: socket.socket, launcher: HostLauncher, kept: str) -> None:
         self._worker = worker
         self._worker_pid = os.getppid()
         self._may_worker_end = False
@@ -197,6 +178,8 @@ class _Outpost:
             case EndHost():
                 if self._process is not None:
                     self._process.kill()
+            case Hello():
+                self._accept(news)
             case ReadFile() if self._files is None:
                 raise ProtocolError("a file is asked for before there is a host")
             case ReadFile():
@@ -231,12 +214,8 @@ class _Outpost:
                 self._launch_host(order, app, {**env, APP_COPY: app})
 
     def _launch_host(self, order: Launch, app: str | None, env: Mapping[str, str] | None) -> None:
-        python = None
         try:
-            if order.python is not None and app is not None:
-                own = os.environ if env is None else env
-                python = python_on_this_machine(app, order.python, own)
-            process = self._launcher.launch(order.name, env=env, python=python)
+            process, launched = self._launcher.launch(order, app, env)
         except HostStartError as error:
             self._refuse(error.what, error.remedy, _unfit(error))
             return
@@ -244,9 +223,9 @@ class _Outpost:
             self._refuse(f"{order.name} cannot be launched: {error}", "look at KernelSpec.env")
             return
         self._process = process
-        self._files = FileAnswers(self._connection, process)
-        path = process.python if python is not None else None
-        self._connection.tell(Launched(process.pid, path, process.environment))
+        folders = self._launcher.folders_of_files(process)
+        self._files = FileAnswers(self._connection, process, folders)
+        self._connection.tell(launched)
         for lane, fd in zip(
             _CONSOLE, (process.stdout, process.stderr, process.faults), strict=True
         ):
@@ -255,7 +234,17 @@ class _Outpost:
             self._sources[lane] = self._connection.carry(lane, fd, on_end)
         self._death_watch = DeathWatch(process, self._loop, self._on_death)
         if order.sample_s is not None:
-            self._sampling = asyncio.create_task(self._sample(process.pid, order.sample_s))
+            self._sampling = asyncio.create_task(self._sample(process, order.sample_s))
+
+    def _accept(self, hello: Hello) -> None:
+        """The host says which process it is, behind its wrapper."""
+        if self._process is None:
+            raise ProtocolError("a host speaks before there is one")
+        error = self._process.accept(hello)
+        if error is None:
+            self._connection.tell(Found(self._process.host_pid))
+        else:
+            self._connection.tell(NotLaunched(error.what, error.remedy, Unfit.PYTHON))
 
     def _refuse(self, what: str, remedy: str, unfit: Unfit | None = None) -> None:
         self._connection.tell(NotLaunched(what, remedy, unfit))
@@ -274,11 +263,14 @@ class _Outpost:
         if self._cleaning is not None and self._cleaning.done() and not self._open:
             self._over.set()
 
-    async def _sample(self, pid: int, every_s: float) -> None:
+    async def _sample(self, process: LocalProcess, every_s: float) -> None:
+        pid = process.pid
         sampler, created, usages = Sampler(), created_at(pid), dict[int, Usage]()
         while not self._has_died:
             try:
-                usages = await off_the_loop(lambda: sampler.sample({pid: created}))
+                usages = await off_the_loop(
+                    lambda: sampler.sample({pid: created}, {pid: process.host_pid})
+                )
             except OSError as error:  # no descriptor is left to look
                 logger.warning("a host cannot be measured for now: %s", error)
                 usages = {}
@@ -307,7 +299,12 @@ class _Outpost:
         assert process is not None
         if self._death_watch is not None:
             self._death_watch.close()
-        steps = (process.reap, process.end_strays, lambda: sweep_process(process.host_tag))
+        steps = (
+            process.reap,
+            process.end_strays,
+            self._launcher.remove_folders,
+            lambda: sweep_process(process.host_tag),
+        )
         await off_the_loop(lambda: run_each(steps, "an outpost could not clean up in full"))
         await self._see_out(process.control, process.stream)
         status = process.status()

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from mpkernel.aio.loops import run
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.dask_backend.clients import ClientOf
-from mpkernel.dask_backend.launcher import DaskLauncher, check_versions
-from mpkernel.dask_backend.lease import versions
+from mpkernel.dask_backend.launcher import DaskLauncher
+from mpkernel.dask_backend.lease import check_versions, versions
 from mpkernel.doctor.cluster import TriedCluster, TriedWorker
 from mpkernel.errors import ClusterError, HostStartError, ProtocolError
 from mpkernel.server.launching.process import Process

@@ -18,13 +18,14 @@ import sys
 from functools import partial
 from typing import Any, NoReturn
 
-from mpkernel import app_copy
+from mpkernel import app_copy, own_folders
 from mpkernel.errors import ConfinementError, ProtocolError
 from mpkernel.host import console, descriptors
 from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.host.ending import at_leave, leave_at_once, leave_in_order
 from mpkernel.host.kernels import Kernels
 from mpkernel.host.session_files import HostFiles
+from mpkernel.host.setup_here import confinement_here, setup_here
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.temporary import name_temporary_directory
 from mpkernel.host.tracker import detach_resource_tracker
@@ -89,6 +90,7 @@ def main(
     """
     faulthandler.enable(file=faults_fd, all_threads=True)
     app_copy.take_from_environment()
+    own = own_folders.take_from_environment()
     _die_with(server_pid, sentinel_fd)
     if descriptor_limit is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -104,16 +106,25 @@ def main(
     # A handler, not SIG_IGN: what is ignored stays ignored in the programs that user code starts.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     os.register_at_fork(after_in_child=partial(_point_at_stderr, [faults_fd, sentinel_fd]))
-    Dispatcher(control_fd, stream_fd, server_pid).run()
+    Dispatcher(control_fd, stream_fd, server_pid, folder_fd, own).run()
 
 
 class Dispatcher:
     """What the main thread does: read frames from the control Pipe, and hand each to its
     receiver."""
 
-    def __init__(self, control_fd: int, stream_fd: int, server_pid: int | None) -> None:
+    def __init__(
+        self,
+        control_fd: int,
+        stream_fd: int,
+        server_pid: int | None,
+        folder_fd: int | None = None,
+        own: own_folders.OwnFolders | None = None,
+    ) -> None:
         self._control_fd = control_fd
         self._stream_fd = stream_fd
+        self._folder_fd = folder_fd
+        self._own = own
         self._server_fd = _pidfd(server_pid) if server_pid is not None else None
         self._control = ControlPipe(control_fd, self._server_fd)
         self._writer: StreamWriter | None = None
@@ -200,11 +211,10 @@ class Dispatcher:
         if self._warming is not None:
             self._warming.wait_gone()
             self._warming = None
-        confinement = setup.confinement
-        if confinement is not None:
-            self._confine(confinement)
-        app = app_copy.path_here(setup.app)
-        sys.argv = [app, *setup.argv[1:]] if app != setup.app else list(setup.argv)
+        setup = setup_here(setup, self._own, self._folder_fd)
+        if setup.confinement is not None:
+            self._confine(setup.confinement, setup)
+        sys.argv = list(setup.argv)
         self._control.decoder.max_frame_bytes = setup.max_frame_bytes
         self._writer = StreamWriter(
             self._stream_fd,
@@ -214,7 +224,7 @@ class Dispatcher:
         self._files = HostFiles(self._writer, setup.files, setup.files_folders)
         at_leave(self._files.close)
         self._kernels = Kernels(
-            app,
+            setup.app,
             self._control,
             self._writer,
             setup.host_window_bytes,
@@ -223,13 +233,13 @@ class Dispatcher:
         )
         self._answer(Ready(os.getpid()))
 
-    def _confine(self, confinement: Confinement) -> None:
+    def _confine(self, confinement: Confinement, setup: Setup) -> None:
         """Give up what the app must not do. If that fails, the server is told, and ends this
         process, which reads nothing of the app until then."""
         from mpkernel.confinement.confining import confine  # here: few apps are confined
 
         try:
-            lacking = confine(confinement)
+            lacking = confine(confinement_here(confinement, setup, self._own))
         except ConfinementError as error:
             self._answer(NotConfined(error.what, error.remedy))
             while True:

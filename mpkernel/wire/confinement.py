@@ -17,7 +17,9 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
         read: the files and folders that it may read, beside those that every confined process may.
         write: the files and folders that it may read and change.
         connect: the TCP ports to which it may connect, if `level` is "strict".
-        home: its own folder for temporary files, caches and settings.
+        home: its own folder for temporary files, caches and settings. Empty: the process is on
+            another machine, where it was given this folder and those for virtual files. Then it may
+            read the folder of the app, too, and "~" in paths is the user's home there.
         files: its own folders for virtual files. Only the first may lie in `/dev/shm`.
     """
 

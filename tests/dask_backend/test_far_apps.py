@@ -18,7 +18,6 @@ from distributed import Client
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher
-from mpkernel.errors import ClusterError
 from mpkernel.kernel.messages import Done, Restarted
 from mpkernel.server.supervision.deaths import Reason
 
@@ -98,19 +97,13 @@ async def test_a_session_comes_back_on_another_worker_when_its_own_is_killed(
                 await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("setting", "settings"),
-    [
-        ("confine", Settings(confine="files")),
-        ("launch_wrapper", Settings(launch_wrapper="nice")),
-    ],
-)
-async def test_what_a_far_app_cannot_have_is_refused_by_name(
-    client: Client, app: Path, setting: str, settings: Settings
+async def test_a_standby_that_was_asked_for_is_not_kept_and_the_log_says_so(
+    client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
-        with pytest.raises(ClusterError, match=setting):
-            await PythonClient.open(pool, app)
+    caplog.set_level("INFO", "mpkernel")
+    async with HostPool(Settings(standby=2), launcher=DaskLauncher(client)) as pool:
+        assert pool.standby.pids == []
+    assert "standby=2 has no effect: no process waits on the workers of a cluster" in caplog.text
 
 
 async def test_the_scheduler_forgets_a_process_that_has_ended(client: Client, app: Path) -> None:

@@ -207,7 +207,7 @@ class Incoming:
             case UnfitForHost():
                 self._refuse(UnfitPython(self._there(message.what), remedy=message.remedy))
             case NotConfined():
-                self._refuse(ConfinementError(message.what, remedy=message.remedy))
+                self._refuse(ConfinementError(self._there(message.what), remedy=message.remedy))
             case Hello():
                 self._on_hello(message)
             case Ready():
@@ -240,7 +240,8 @@ class Incoming:
         logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
 
     def _there(self, what: str) -> str:
-        """What is wrong with the Python of the process, with the machine if it is another one."""
+        """What is wrong with a process before it is a host, with its machine if that is another
+        one."""
         elsewhere = self._process.elsewhere
         return what if elsewhere is None else f"the worker {elsewhere.where}: {what}"
 

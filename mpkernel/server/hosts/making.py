@@ -17,7 +17,6 @@ import msgspec
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.server.hosts.health import Health
 from mpkernel.server.hosts.host import AppHost
-from mpkernel.server.hosts.only_here import refuse_what_only_this_machine_has
 from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.launching.chosen_launcher import ChosenLauncher
 from mpkernel.server.launching.environments import environment_for
@@ -78,6 +77,11 @@ class HostMaker:
         )
         self._launcher: Launcher = launcher if launcher is not None else ChosenLauncher()
         if not self._launcher.is_local(settings):  # those that wait do so on this machine
+            if settings.standby:
+                logger.info(
+                    "standby=%d has no effect: no process waits on the workers of a cluster",
+                    settings.standby,
+                )
             settings = msgspec.structs.replace(settings, standby=0)
         self.standby = Standbys(settings, LocalLauncher())
         self._gave_up_at = float("-inf")  # when hosts last gave up memory, by the loop's time
@@ -106,8 +110,6 @@ class HostMaker:
         if self._watchdog is None:
             self._watchdog = Watchdog(self._settings, Health.judged)
         is_local = self._launcher.is_local(app.settings)
-        if not is_local:
-            refuse_what_only_this_machine_has(app.name, app.settings)
         python = python_of_app(app.path, app.settings, kernel) if is_local else None
         process = None
         if kernel.env is None and is_local:

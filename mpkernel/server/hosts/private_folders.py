@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from mpkernel.errors import HostStartError
 from mpkernel.server.launching.wrapping import make_files_folder
@@ -19,7 +19,7 @@ from mpkernel.settings import Settings
 from mpkernel.wire.confinement import Confinement
 from shm.names import ProcessTag, tag_of
 
-__all__ = ["PrivateFolders", "confinement_of"]
+__all__ = ["PrivateFolders", "confinement_elsewhere", "confinement_of"]
 
 
 class PrivateFolders(NamedTuple):
@@ -35,13 +35,21 @@ class PrivateFolders(NamedTuple):
     files: tuple[str, ...]
 
     @classmethod
-    def make(cls, name: str, pid: int, settings: Settings, *, with_files: bool) -> Self:
+    def make(
+        cls,
+        name: str,
+        pid: int,
+        storage: Literal["shared_memory", "temp_file"] | None,
+        fallback: Literal["temp_file"] | None,
+        *,
+        with_files: bool,
+    ) -> Self:
         """Make those of a process that was launched.
 
         Args:
             name: what runs in it, for the error.
-            pid: its process id.
-            settings: the app's.
+            pid: its process id, or that of a process which lives as long as it.
+            storage, fallback: see the settings `file_storage` and `file_fallback`.
             with_files: whether it needs a folder for virtual files.
 
         Raises:
@@ -52,7 +60,7 @@ class PrivateFolders(NamedTuple):
         try:
             made.append(tempfile.mkdtemp(prefix=owner.prefix))
             if with_files:
-                for folder in _folders_of_files(owner, settings):
+                for folder in _folders_of_files(owner, storage, fallback):
                     made.append(folder)  # one by one: the next may fail
         except OSError as error:
             for folder in made:
@@ -70,13 +78,17 @@ class PrivateFolders(NamedTuple):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folders_of_files(owner: ProcessTag, settings: Settings) -> Iterator[str]:
+def _folders_of_files(
+    owner: ProcessTag,
+    storage: Literal["shared_memory", "temp_file"] | None,
+    fallback: Literal["temp_file"] | None,
+) -> Iterator[str]:
     """Make them; an error may come after the first."""
-    first = make_files_folder(owner, settings.file_storage, settings.file_fallback)
+    first = make_files_folder(owner, storage, fallback)
     if first is None:
         return
     yield first
-    if os.path.dirname(first) != tempfile.gettempdir() and settings.file_fallback is not None:
+    if os.path.dirname(first) != tempfile.gettempdir() and fallback is not None:
         yield tempfile.mkdtemp(prefix=owner.prefix)
 
 
@@ -104,4 +116,22 @@ def confinement_of(
         connect=list(settings.confine_connect),
         home=home,
         files=list(files),
+    )
+
+
+def confinement_elsewhere(settings: Settings, import_folders: Sequence[str]) -> Confinement:
+    """What a process of a confined app may do on another machine, where the paths are looked up;
+    see `Confinement.home`.
+
+    Args:
+        settings, import_folders: see `confinement_of`.
+    """
+    assert settings.confine != "off"
+    return Confinement(
+        level=settings.confine,
+        read=[*import_folders, *settings.confine_read],
+        write=list(settings.confine_write),
+        connect=list(settings.confine_connect),
+        home="",
+        files=[],
     )

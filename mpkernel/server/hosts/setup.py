@@ -8,7 +8,11 @@ from contextlib import ExitStack, contextmanager
 from mpkernel.errors import HostStartError, ProtocolError
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
 from mpkernel.server.hosts.owner import HostT, Owner
-from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
+from mpkernel.server.hosts.private_folders import (
+    PrivateFolders,
+    confinement_elsewhere,
+    confinement_of,
+)
 from mpkernel.server.launching.process import Process
 from mpkernel.settings import Settings
 from mpkernel.spec import KernelSpec
@@ -45,8 +49,16 @@ def setup_of(
         undo.callback(handed.remove)
         files_folders.append(handed.seen_as)
         files.lie_in(handed.path, seen_as=handed.seen_as)
-    if settings.confine != "off":
-        folders = PrivateFolders.make(owner.name, process.pid, settings, with_files=handed is None)
+    if settings.confine != "off" and process.elsewhere is not None:
+        confinement = confinement_elsewhere(settings, owner.import_folders)
+    elif settings.confine != "off":
+        folders = PrivateFolders.make(
+            owner.name,
+            process.pid,
+            settings.file_storage,
+            settings.file_fallback,
+            with_files=handed is None,
+        )
         undo.callback(folders.remove)
         for folder in folders.files:
             files_folders.append(folder)
