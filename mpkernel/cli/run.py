@@ -69,6 +69,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         UnsupportedMarimo: marimo is missing, or not one that mpkernel supports.
         MPKernelError: the command line asks for something that is not available.
         SettingsError: some setting is unknown or impossible.
+        UnfitPython: the setting `python` names nothing that could be executed.
     """
     from mpkernel.marimo_backend.command_line import greet_with, options_with_value
     from mpkernel.marimo_backend.seam import pass_zmq_checks
@@ -92,6 +93,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     from mpkernel.marimo_backend.server.shared_pool import pool_settings, use_sources
     from mpkernel.sandboxes.uv import find_uv, no_uv
     from mpkernel.server.launching.descriptor_limit import raise_limit
+    from mpkernel.server.launching.given_python import given_python
 
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
@@ -104,6 +106,8 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     settings = pool_settings().settings
     if settings.sandbox and settings.cluster is None and find_uv() is None:
         raise no_uv("--sandbox is said")
+    if settings.python is not None and settings.cluster is None:
+        given_python(settings.python)
     if settings.log_format == "json":
         log_as_json()
     if settings.log_level != "warning":

@@ -165,6 +165,13 @@ def test_an_address_that_this_machine_does_not_have_is_refused(host: str, port: 
     assert "--host" in refused.stderr
 
 
+@pytest.mark.any_marimo
+def test_a_python_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", "--python", tmp_path / "python")
+    assert refused.returncode == 1
+    assert f"there is no Python {tmp_path / 'python'} (name a Python's program" in refused.stderr
+
+
 def test_a_folder_without_a_notebook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("print('no notebook')\n")
     refused = mpkernel("run", tmp_path, "--headless")
