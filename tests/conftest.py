@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from descendants import descendants
 from hypothesis import settings
 from shared_children import SHARED
 from workers import (
@@ -88,7 +89,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 def _our_children() -> list[psutil.Process]:
     children = []
-    for child in psutil.Process().children(recursive=True):
+    for child in descendants():
         if child in SHARED:
             continue
         try:
@@ -115,7 +116,7 @@ def _blocks() -> list[str]:
 
 def _is_anothers(name: str) -> bool:
     """Whether a living process that this run did not start owns the block or directory."""
-    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    ours = {os.getpid(), *(child.pid for child in descendants())}
     owner = owner_of(name)
     if owner is not None:
         return owner.may_live and owner.pid not in ours
