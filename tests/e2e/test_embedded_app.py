@@ -30,7 +30,7 @@ with pytest.warns() as _:  # Starlette's about its own choice of packages
     from starlette.testclient import TestClient
 
 SLIDER = str(NOTEBOOKS / "slider.py")
-CLIENTS = 6
+CLIENTS = 3
 PATIENCE_S = 60.0
 
 
@@ -79,6 +79,10 @@ def first_client() -> None:
 
 
 class TestTestClients:
+    @pytest.fixture
+    def _without_standby(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MPKERNEL_STANDBY", "0")
+
     @pytest.fixture(autouse=True)
     def _nothing_is_left(self, first_client: None) -> Iterator[None]:
         before = left()
@@ -91,11 +95,13 @@ class TestTestClients:
             with TestClient(app) as client:
                 visit(client, f"s_{number:06d}")
 
+    @pytest.mark.usefixtures("_without_standby")
     def test_without_a_lifespan_they_leave_nothing_either(self) -> None:
         app = mounted()
         for number in range(CLIENTS):
             visit(TestClient(app), f"s_{number:06d}")
 
+    @pytest.mark.usefixtures("_without_standby")
     def test_a_session_of_the_same_name_is_another_one(self) -> None:
         app = mounted()
         pids = []
@@ -104,12 +110,14 @@ class TestTestClients:
                 pids.append(visit(client, "s_sameid"))
         assert len(set(pids)) == 3
 
+    @pytest.mark.usefixtures("_without_standby")
     def test_with_the_applications_own_lifespan(self) -> None:
         built = mpkernel.create_asgi_app().with_app(path="/nb", root=SLIDER).build()
         for number in range(3):
             with TestClient(built) as client:
                 visit(client, f"s_{number:06d}")
 
+    @pytest.mark.usefixtures("_without_standby")
     def test_two_at_once_have_processes_of_their_own(self) -> None:
         app = mounted()
         together = threading.Barrier(2, timeout=PATIENCE_S)
