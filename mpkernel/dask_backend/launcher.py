@@ -55,6 +55,10 @@ class DaskLauncher:
         async with HostPool(launcher=DaskLauncher(Client("tcp://scheduler:8786"))) as pool:
             …
 
+    A given client must outlive the pool. When it is closed, or closes itself because it has lost
+    its scheduler for long, the processes go on, but no other is launched: who needs one is told to
+    make another pool with a new client.
+
     Args:
         client: a client of the cluster, which is not closed here; or what makes one.
         silence_s: see the setting `cluster_silence_s`. Default: what it says for each app.
