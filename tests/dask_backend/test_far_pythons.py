@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,11 +134,12 @@ async def test_virtual_files_come_from_another_python(cluster: Machines, shared:
 
 
 async def test_a_python_that_the_server_has_and_the_worker_has_not_is_refused(
-    cluster: Machines, app: Path, tmp_path: Path
+    cluster: Machines, app: Path
 ) -> None:
-    here = tmp_path / "python"
-    here.symlink_to(OWN)
-    error, worker = await refused(cluster, app, str(here))
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
+        here = Path(folder, "python")
+        here.symlink_to(OWN)
+        error, worker = await refused(cluster, app, str(here))
     assert error.what == f"the worker {worker}: there is no Python {here}"
 
 
