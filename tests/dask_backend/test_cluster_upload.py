@@ -147,14 +147,17 @@ async def test_what_no_app_has_used_for_a_while_is_removed(
         "import mpkernel.dask_backend.kept_archives as kept, mpkernel.dask_backend.lease as lease\n"
         "kept.KEPT_S, lease.KEPT_S = {0}, {0}"
     )
+    (folder / "of_this_test").touch()  # so that no other test has sent the same folder
+    before = set(archives_on(cluster))
     await client.run(exec, set_to.format(-0.5))
     try:
         async with (
             HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool,
             opened(pool, folder / "app.py"),
         ):
-            assert archives_on(cluster)
-        await until_async(lambda: not archives_on(cluster), patience_s=PATIENCE_S)
+            mine = set(archives_on(cluster)) - before
+            assert mine
+        await until_async(lambda: mine.isdisjoint(archives_on(cluster)), patience_s=PATIENCE_S)
     finally:
         await client.run(exec, set_to.format(600.0))
 

@@ -305,18 +305,20 @@ async def outpost() -> AsyncIterator[Outpost]:
     outpost.close()
 
 
-LAUNCHED = news(Launched(1))
+LAUNCHED = news(Launched(pid=1))
 
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        pytest.param(news(Launched(1), Launched(1)), "Launched out of turn", id="twice"),
+        pytest.param(news(Launched(pid=1), Launched(pid=1)), "Launched out of turn", id="twice"),
         pytest.param(
             news(*[NotLaunched("x" * 60_000, "")] * 50), "NotLaunched out of turn", id="refusals"
         ),
         pytest.param(
-            news(NotLaunched("x", ""), Launched(1)), "Launched out of turn", id="refused, launched"
+            news(NotLaunched("x", ""), Launched(pid=1)),
+            "Launched out of turn",
+            id="refused, launched",
         ),
         pytest.param(news(Ended(0, False)), "Ended out of turn", id="ended before launched"),
         pytest.param(news(USED), "Used out of turn", id="used before launched"),
@@ -369,5 +371,5 @@ async def test_a_process_that_is_closed_before_it_was_launched_takes_no_launch(
     outpost: Outpost,
 ) -> None:
     outpost.process.close()
-    outpost.process._on_news(memoryview(encode_news(Launched(1))))
+    outpost.process._on_news(memoryview(encode_news(Launched(pid=1))))
     assert outpost.process.far_pid == 1
