@@ -23,7 +23,7 @@ __all__ = ["app"]
 
 SILENCE_S = 3.0
 CUT_S = 2.0
-LARGE_BYTES = 20_000_000
+LARGE_BYTES = 5_000_000
 
 
 class Cluster(NamedTuple):

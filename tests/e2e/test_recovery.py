@@ -294,7 +294,7 @@ async def test_a_notebook_that_dies_at_its_start_is_given_up_and_new_tabs_are_to
                         return str(refusals[0]["error"])
                     raise
 
-    async with Server(notebook, NOTEBOOKS) as server:
+    async with Server(notebook, NOTEBOOKS, standby=True) as server:
         async with asyncio.timeout(60):
             reasons = await asyncio.gather(*(retry(server) for _ in range(20)))
         for reason in reasons:

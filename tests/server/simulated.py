@@ -186,6 +186,7 @@ class SimulatedHost:
         self.backlog_bytes = 0
         self.traffic = Traffic()
         self.cpus = None
+        self.is_outdated = False
         self.started_at = clock.time()
         self._owner = owner
         self._clock = clock
