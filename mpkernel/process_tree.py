@@ -3,7 +3,9 @@ a system that does not tell the parent of a process, nothing is found here, and 
 the process group instead.
 
 While we look for processes, these go on starting others. But a process that was sent SIGKILL starts
-no more. So `kill_all` looks again and again, kills what is new, and ends when nothing is new.
+no more. So `kill_all` looks again and again, kills what is new, and ends when nothing is new. Some
+start the next one and end sooner than they can be looked at. Most of these stay in one process
+group, which the system kills as a whole.
 
 What becomes of orphans depends: if a process above them is a subreaper (see `orphans`), they
 stay its descendants. Otherwise they become children of the system's first process, and are not
@@ -32,6 +34,7 @@ __all__ = [
 
 _MOST_LOOKS = 100
 _LOOKS_IN_VAIN = 4
+_LOOKS_BEFORE_GROUPS = 3
 
 
 class Identity(NamedTuple):
@@ -53,12 +56,14 @@ class Stat(NamedTuple):
     Attributes:
         identity: which process it is.
         parent: its parent's process id.
+        group: its process group.
         session: its process session.
         has_ended: whether it is a zombie: its parent has not asked for its exit status yet.
     """
 
     identity: Identity
     parent: int
+    group: int
     session: int
     has_ended: bool
 
@@ -86,7 +91,8 @@ def stat_of(pid: int) -> Stat | None:
     state, threads = fields[0], int(fields[17])
     # The first thread of a process may end before the others.
     has_ended = state in b"ZX" and threads <= 1
-    return Stat(Identity(pid, int(fields[19])), int(fields[1]), int(fields[3]), has_ended)
+    identity = Identity(pid, int(fields[19]))
+    return Stat(identity, int(fields[1]), int(fields[2]), int(fields[3]), has_ended)
 
 
 def exists(pid: int) -> bool:
@@ -138,7 +144,7 @@ def kill_all(find: Callable[[], Iterable[Identity]]) -> Killed:
     these."""
     found = Killed(set(), set())
     looks_in_vain = 0
-    for _ in range(_MOST_LOOKS):
+    for look in range(_MOST_LOOKS):
         new = set(find()) - found.processes - found.trackers
         looks_in_vain = 0 if new else looks_in_vain + 1
         if looks_in_vain == _LOOKS_IN_VAIN:
@@ -148,7 +154,29 @@ def kill_all(find: Callable[[], Iterable[Identity]]) -> Killed:
         found.processes.update(new - trackers)
         for one in new - trackers:
             kill(one)
+            if look >= _LOOKS_BEFORE_GROUPS:
+                _kill_group_of(one, found.trackers)
     return found
+
+
+def _kill_group_of(process: Identity, spared: set[Identity]) -> None:
+    """SIGKILL the process group that a process was in, if it is one that a process to be killed has
+    made for itself and those that it starts: its first process led a session, and has ended. No
+    other process can join such a group."""
+    stat = stat_of(process.pid)
+    if stat is None or stat.identity != process or stat.group != stat.session:
+        return
+    leader = stat_of(stat.session)
+    if stat.session == os.getsid(0) or not (leader is None or leader.has_ended):
+        return
+    for one in spared:
+        tracker = stat_of(one.pid)
+        if tracker is not None and tracker.group == stat.group:
+            return
+    try:
+        os.killpg(stat.group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # all are gone, or another user's by now
+        return
 
 
 def kill(process: Identity) -> None:
