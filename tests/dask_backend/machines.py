@@ -3,6 +3,7 @@ files of its own, as on another machine."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -12,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import psutil
 from dask_backend.networks import Machine, Network
+from distributed import Client
 from shared_children import SHARED
 
-__all__ = ["TEMPORARY", "Machines", "is_there", "machines"]
+__all__ = ["TEMPORARY", "Machines", "client_of", "is_there", "machines"]
 
 TEMPORARY = tempfile.gettempdir()
 """Where the tests have temporary files, and each worker its own ones, under the same path."""
@@ -129,6 +131,26 @@ def is_there(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+@contextlib.asynccontextmanager
+async def client_of(cluster: Machines, workers: int = 2) -> AsyncIterator[Client]:
+    """A client of a cluster that tests share: workers that an earlier test has ended are replaced,
+    and those that live after the block may live on.
+
+    Args:
+        cluster: which one.
+        workers: how many it shall have.
+    """
+    async with Client(cluster.address, asynchronous=True, set_as_default=False) as client:
+        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
+        while len(cluster.nannies) < workers:
+            cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
+        await client.wait_for_workers(workers, timeout=_PATIENCE_S)
+        yield client
+        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
+        for nanny in cluster.nannies:  # which may have started another worker
+            SHARED.update(nanny.children())
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -3,7 +3,6 @@ hides the tests' folder from them)."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,10 +11,9 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, is_there, machines
+from dask_backend.machines import TEMPORARY, Machines, client_of, is_there, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from distributed import Client
-from shared_children import SHARED
 from waiting import until_async
 
 from mpkernel import AppRule, HostPool, Settings
@@ -36,16 +34,9 @@ def cluster() -> Iterator[Machines]:
 @pytest.fixture
 async def client(cluster: Machines) -> AsyncIterator[Client]:
     """With two workers; after the test, no copy is left on their machines."""
-    async with Client(cluster.address, asynchronous=True, set_as_default=False) as client:
-        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
-        while len(cluster.nannies) < 2:
-            cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
-        await client.wait_for_workers(2, timeout=PATIENCE_S)
+    async with client_of(cluster) as client:
         yield client
         await until_async(lambda: not copies_on(cluster), patience_s=PATIENCE_S)
-        for nanny in cluster.nannies:
-            if is_there(nanny):
-                SHARED.update(nanny.children())
 
 
 @pytest.fixture

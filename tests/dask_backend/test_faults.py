@@ -13,10 +13,9 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, is_there, machines
+from dask_backend.machines import TEMPORARY, Machines, client_of, is_there, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from distributed import Client
-from shared_children import SHARED
 from waiting import until_async
 
 from mpkernel import HostPool, Settings
@@ -45,16 +44,10 @@ def cluster() -> Iterator[Machines]:
 @pytest.fixture
 async def client(cluster: Machines) -> AsyncIterator[Client]:
     """With two workers, and after the test with nothing left on their machines."""
-    async with Client(cluster.address, asynchronous=True, set_as_default=False) as client:
-        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
-        while len(cluster.nannies) < 2:
-            cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
-        await client.wait_for_workers(2, timeout=PATIENCE_S)
+    async with client_of(cluster) as client:
         yield client
-        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
-        await until_async(lambda: not left_on(cluster.nannies), patience_s=PATIENCE_S)
-        for nanny in cluster.nannies:  # those that were started anew live on, too
-            SHARED.update(nanny.children())
+        living = [one for one in cluster.nannies if is_there(one)]
+        await until_async(lambda: not left_on(living), patience_s=PATIENCE_S)
 
 
 @pytest.fixture
