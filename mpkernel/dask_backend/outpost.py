@@ -207,7 +207,8 @@ class _Outpost:
             self._refuse(error.what, error.remedy)
         except Exception as error:
             logger.exception("the folder of an app cannot be copied")
-            self._refuse(f"the folder of {folder.app} cannot be copied: {error!r}", "look there")
+            what = f"the folder of {folder.app} cannot be copied: {error!r}"
+            self._refuse(what, f"look at the log of the worker on {socket.gethostname()}")
         else:
             if app is not None and not self._over.is_set():
                 env = os.environ if order.env is None else order.env

@@ -8,11 +8,15 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 from mpkernel.dask_backend.packing import MOST_ENTRIES
 from shm.names import own_tag
 
 __all__ = ["remove_copy", "unpacked"]
+
+# Python before 3.11.4 has no filters, and `_check` alone says what may be unpacked.
+_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
 def unpacked(fd: int, name: str, is_over: Callable[[], bool]) -> str:
@@ -46,7 +50,8 @@ def unpacked(fd: int, name: str, is_over: Callable[[], bool]) -> str:
                     break
                 if count >= MOST_ENTRIES:
                     raise ValueError(f"it has more than {MOST_ENTRIES} entries")
-                archive.extract(member, folder, filter="data")
+                _check(member, folder)
+                archive.extract(member, folder, **_FILTER)
     except tarfile.TarError as error:
         remove_copy(own)
         raise ValueError(str(error)) from error
@@ -54,6 +59,25 @@ def unpacked(fd: int, name: str, is_over: Callable[[], bool]) -> str:
         remove_copy(own)
         raise
     return own
+
+
+def _check(member: tarfile.TarInfo, folder: str) -> None:
+    """Check that a member is what `packing` makes, and stays in the folder. Nobody but its owner
+    may write to it.
+
+    Raises:
+        ValueError: it is not, or does not.
+    """
+    top = os.path.realpath(folder)
+    ends = [os.path.join(folder, member.name)]
+    if member.issym():
+        ends.append(os.path.join(folder, os.path.dirname(member.name), member.linkname))
+    elif not (member.isreg() or member.isdir()):
+        raise ValueError(f"{member.name} is no file, folder or link")
+    for end in ends:
+        if os.path.commonpath([top, os.path.realpath(end)]) != top:
+            raise ValueError(f"{member.name} leads out of the folder")
+    member.mode &= 0o755
 
 
 def remove_copy(own: str) -> None:
