@@ -117,6 +117,28 @@ def test_the_next_suspect_follows_whatever_ends_the_trial_of_the_one_before(end:
     assert second.host.takes_sessions
 
 
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_sessions_that_never_finish_their_trial_hide_no_culprit(index: int) -> None:
+    """One session ends the process each time it runs; the two others run for ever."""
+    world, clients = running(3)
+    culprit = clients[index]
+    world.hosts[0].die(Reason.EXIT)
+    deaths = 1
+    while not culprit.record.strikes:
+        assert deaths < 4
+        world.clock.advance(1.0)
+        for host in list(world.hosts):
+            host.is_ready()
+            for client in clients:
+                if client.host is host:
+                    host.begin(client)
+            if culprit.host is host:
+                host.die(Reason.EXIT)
+                deaths += 1
+                world.clock.advance(LAST_WORDS_S)
+    assert [client.record.strikes for client in clients if client is not culprit] == [0, 0]
+
+
 def test_who_waits_comes_back_on_a_process_that_another_session_starts() -> None:
     world, clients = running(2)
     (first,) = on_trial(world, clients)

@@ -203,7 +203,8 @@ class WaitingSessions:
         session = one.session
         over = functools.partial(self._trial_over, session)
         session.record.on_rebuild_over = over
-        self._trials[session] = PatientTimer(self._loop, _TRIAL_PATIENCE_S, over)
+        passed = functools.partial(self._trial_passed, session)
+        self._trials[session] = PatientTimer(self._loop, _TRIAL_PATIENCE_S, passed)
         self._resume(one, host, alone=True)
         if session.over:
             over()
@@ -216,6 +217,11 @@ class WaitingSessions:
     def _that_lost_their_process(self) -> list[BaseSession]:
         waiting = (*self._together, *self._suspects)
         return [one.session for one in waiting if one.death is not None]
+
+    def _trial_passed(self, session: BaseSession) -> None:
+        """It has run for so long without ending its process: it hides no other suspect."""
+        session.record.is_alone = False
+        self._trial_over(session)
 
     def _trial_over(self, session: BaseSession) -> None:
         if session in self._trials:  # its time may have been over, so that it is on trial no more
