@@ -1,5 +1,5 @@
-"""Where journals were before version 0.2, for programs that import them from here. New ones say
-``from mpkernel import Journal, Rebuilt``."""
+"""The module of journals before version 0.2. It stays for programs that still import them from
+here. New programs write ``from mpkernel import Journal, Rebuilt``."""
 
 from mpkernel.server.sessions.journal import Journal, Rebuilt
 

@@ -65,8 +65,8 @@ class HostPool:
         files: the virtual files of all its hosts. `pool.files.lease(key)` gives one to read.
         standby: the processes that wait for an app.
         stored: the sessions that come back after the end of the server.
-        one_of: what operators are told of the server that this process is one of several of; see
-            `PoolSnapshot`.
+        one_of: the name of the server that this process forms together with others; None where it
+            is a server of its own. Operators see it; see `PoolSnapshot`.
     """
 
     def __init__(

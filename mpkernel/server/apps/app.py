@@ -123,8 +123,9 @@ class App:
 
     @property
     def is_idle(self) -> bool:
-        """Whether another object for the same app would do as well: there is no process, nobody
-        waits for one, and no death of late would keep one from starting."""
+        """Whether this object can be dropped, because a new one for the same app would behave in
+        the same way: there is no process, no session waits for one, and no recent death delays the
+        next start."""
         return not self._waiting and self._processes.is_calm
 
     @property
@@ -164,7 +165,7 @@ class App:
                 starts = self.tallies.starts
                 host = self._processes.host_for(kernel)
                 if self.tallies.starts > starts:
-                    self._upkeep.look_soon()  # who waits may come back on it, too
+                    self._upkeep.look_soon()  # waiting sessions may come back on it
                 host.open(session, kernel)
         self.tallies.sessions += 1
 
@@ -219,15 +220,15 @@ class App:
         )
 
     def replace(self, pid: int | None = None) -> None:
-        """Have new sessions get a fresh process; each present one, or that of this `pid` alone,
-        leaves with its last session."""
+        """Give new sessions a fresh process. Each present process leaves with its last session;
+        with a `pid`, only the process of this id does."""
         for host in self._hosts_of(pid):
             host.drain()
 
     def restart(self, pid: int | None = None) -> None:
-        """Have every process, or that of this `pid` alone, leave in order; sessions with a journal
-        come back on another. Where it is every process, what died before is forgotten: an app that
-        died too often may start again."""
+        """Have every process leave in order; with a `pid`, only the process of this id. Sessions
+        with a journal come back on another process. If every process leaves, earlier deaths are
+        forgotten: an app that died too often may start again."""
         if pid is None:
             self._upkeep.rolling_restart.end()
             self._processes.forget_deaths()
@@ -236,8 +237,9 @@ class App:
         self._upkeep.look_soon()
 
     def restart_rolling(self) -> None:
-        """Have every process leave like that, one after another, each when a fresh one is ready.
-        Returns at once. Where this is under way, it begins anew."""
+        """Have every process leave in the same way, but one after another, each when a fresh
+        process is ready. Returns at once. If a rolling restart is already under way, it begins
+        anew."""
         self._upkeep.rolling_restart.begin()
         self._upkeep.look_soon()
 
@@ -249,8 +251,8 @@ class App:
         host.leave_for(Reason.OPERATOR, HostDied(what, remedy="open the session again"))
 
     def leave(self) -> None:
-        """Have every process leave, and end the sessions that wait for one; keep none until there
-        is another session. Returns at once."""
+        """Have every process leave, and end the sessions that wait for a process. No process is
+        kept (`Settings.processes_min`) until there is another session. Returns at once."""
         self._processes.rest()
         self._upkeep.rolling_restart.end()
         self._upkeep.end_waiting(None)
@@ -319,7 +321,8 @@ class App:
     def _sorted_out(
         self, sessions: list[BaseSession]
     ) -> tuple[list[BaseSession], list[BaseSession]]:
-        """Of sessions that have lost their process: those that come back, and those that end."""
+        """Divide sessions that have lost their process into those that come back and those that
+        end."""
         fates: dict[bool, list[BaseSession]] = {True: [], False: []}
         for session in sessions:
             fates[session.can_be_rebuilt and not self._upkeep.is_closed].append(session)

@@ -26,7 +26,7 @@ class AppTable:
         make: makes the app of this absolute path, with these settings.
 
     Attributes:
-        forgotten: what has happened to apps that are among `apps` no more.
+        forgotten: the counts of all apps that were removed from `apps`, summed.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AppTable:
 
     @property
     def apps(self) -> list[App]:
-        """Those that were asked for, and are not forgotten, the oldest first."""
+        """The apps that were asked for and are not forgotten, the oldest first."""
         return list(self._apps.values())
 
     def app(self, app: str | os.PathLike[str]) -> App:
@@ -90,7 +90,7 @@ class AppTable:
 
 
 def _not_found(path: str) -> AppNotFound:
-    """What is wrong with a path that is no file, and which one was probably meant."""
+    """The error for a path at which there is no file. It names the file that was probably meant."""
     if os.path.isdir(path):
         return AppNotFound(
             f"{path} is a folder, and an app is a file", remedy="name a Python file in it"

@@ -1,4 +1,4 @@
-"""`closed_pool`: the error of whoever uses a pool that is closed."""
+"""`closed_pool`: the error for a caller that uses a closed pool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["closed_pool"]
 
 
 def closed_pool(loop: asyncio.AbstractEventLoop | None) -> PoolClosed:
-    """What is wrong, and what to do instead.
+    """The error. It says why the pool is closed, and what to do instead.
 
     Args:
         loop: the event loop that the pool belongs to; None if it was never used.

@@ -1,7 +1,7 @@
 """`OpenSessions`: the sessions of an app that are open: their names, and how many there may be.
 
-A session is open until its client closes it, or until it ends. From then on another may have its
-name and its place, also while its kernel still comes to its end.
+A session is open until its client closes it, or until it ends. From then on another session may
+have its name, and counts in its place, also while the kernel of the first one is still ending.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class OpenSessions:
 
     @contextmanager
     def opening(self, session: BaseSession) -> Iterator[None]:
-        """The session is open from now on, unless what is done in the `with` block fails."""
+        """Count the session as open from now on. If the `with` block raises, it is not open."""
         self._by_name[session.session_id] = session
         try:
             yield

@@ -1,4 +1,4 @@
-"""`facts_of`: what `placement` is told of a process."""
+"""`facts_of`: collects the facts about a process from which `placement` decides."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def facts_of(
 
     Args:
         host: the process.
-        rebuilds: which processes rebuild sessions. None: it is not for a session that comes back.
+        rebuilds: which processes rebuild sessions. None: a process is chosen for a new session, not
+            for one that comes back.
         outgoing: the processes that are about to be replaced.
         now: `time.monotonic()`.
         has_trial: whether a suspect is on trial there. Default False.

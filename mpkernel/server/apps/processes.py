@@ -82,11 +82,11 @@ class AppProcesses:
             settings.spread_at,
         )
         self._policies: RestartPolicies[AppHost] = RestartPolicies(settings, clock)
-        self._kernel: KernelSpec | None = None  # of the session that started the last one
+        self._kernel: KernelSpec | None = None  # of the session that started the last process
         self._is_wanted = False  # whether `processes_min` are kept: since the first session
-        self._hosts: dict[AppHost, int] = {}  # with their numbers, in the order of their launch
+        self._hosts: dict[AppHost, int] = {}  # each with its number, in the order of their launch
         self._outgoing: set[AppHost] = set()
-        self._untold_deaths = 0  # of these, `died` will say why
+        self._untold_deaths = 0  # processes that fell, and `died` was not called yet
 
     @property
     def taking(self) -> list[AppHost]:
@@ -99,18 +99,18 @@ class AppProcesses:
         return sorted(self._hosts, key=lambda host: not host.takes_sessions)
 
     def number_of(self, host: AppHost) -> int:
-        """The number that a process has as long as it lives: the lowest, from 1 on, that no other
-        of the app's processes had at its launch."""
+        """The number of a process. It has this number until it ends: the lowest one, from 1 on,
+        that no other process of the app had when it was launched."""
         return self._hosts[host]
 
     @property
     def is_death_untold(self) -> bool:
-        """Whether a process ended, and `died` follows."""
+        """Whether a process has ended for which `died` was not called yet."""
         return self._untold_deaths > 0
 
     @property
     def is_calm(self) -> bool:
-        """Whether there is no process, and no death of late would keep one from starting."""
+        """Whether there is no process, and no recent death delays the next start."""
         return not (self._hosts or self._untold_deaths) and self._policies.is_calm
 
     @property
@@ -120,7 +120,8 @@ class AppProcesses:
         return not self._is_any_taking and self._policies.is_failed
 
     def wait_s(self) -> float:
-        """How long until a process may be started, if none takes sessions; 0.0 for now.
+        """How many seconds until a process may be started. 0.0: it may be started now, or a process
+        takes sessions already.
 
         Raises:
             AppUnavailable: the app died too often.
@@ -215,15 +216,15 @@ class AppProcesses:
             raise failure from error
 
     def lacking_s(self) -> float | None:
-        """How long until one more process may be started because the app is to keep more than it
-        has, by `processes_min`. None: it has enough."""
+        """In how many seconds one more process may be started because the app has fewer than
+        `processes_min`. None: it has enough."""
         taking = self.taking
         if not self._is_wanted or len(taking) >= self._bounds.processes_min:
             return None
         return self._policies.wait_s(taking)
 
     def rest(self) -> None:
-        """Keep no process any more, until there is another session."""
+        """Stop keeping `processes_min` processes, until there is another session."""
         self._is_wanted = False
 
     def is_spare(self, host: AppHost) -> bool:
@@ -231,7 +232,7 @@ class AppProcesses:
         return len(self.taking) - host.takes_sessions >= self._bounds.processes_min
 
     def replace_soon(self, hosts: Collection[AppHost]) -> None:
-        """Prefer others to these from now on, which are about to be replaced."""
+        """These processes are about to be replaced: from now on, prefer others to them."""
         self._outgoing = set(hosts)
 
     def forget_deaths(self) -> None:
@@ -239,7 +240,7 @@ class AppProcesses:
         self._policies.forget_deaths()
 
     def somebody_asks(self) -> None:
-        """A session is opened. If none takes it, the cluster is asked again at once."""
+        """A session is being opened. If no process takes it, the cluster is asked again at once."""
         if not self._is_any_taking:
             self._policies.ask_cluster_again()
 
@@ -256,7 +257,7 @@ class AppProcesses:
         self._note(death, sessions, usages)
 
     def over(self, host: AppHost) -> None:
-        """This process is gone, whatever the reason, and all is cleaned up."""
+        """This process is gone, for whatever reason, and everything of it is cleaned up."""
         self._hosts.pop(host, None)
         self._outgoing.discard(host)
         self._policies.over(host)
@@ -278,7 +279,8 @@ class AppProcesses:
         return decision
 
     def _decision_for(self, rebuilds: Rebuilds | None) -> AppHost | Decision:
-        """For a session that comes back while these are being rebuilt; None: for a new one."""
+        """Which rule of `placement` decides. With `rebuilds`, the one for a session that comes
+        back; with None, the one for a new session."""
         outgoing, now = self._outgoing, self._clock()
         facts = [(host, facts_of(host, rebuilds, outgoing, now)) for host in self.taking]
         choose = placement.choose if rebuilds is None else placement.choose_to_rebuild
@@ -295,7 +297,7 @@ class AppProcesses:
                 if not self._is_any_taking:
                     raise
                 self._could_not_launch(error)
-            decision = self._decision_for(rebuilds)  # now that none may be launched for a while
+            decision = self._decision_for(rebuilds)  # none may be launched for a while
         return None if isinstance(decision, Decision) else decision
 
     def _launch(self, kernel: KernelSpec) -> AppHost:

@@ -1,10 +1,10 @@
 """`Rebuilds`: the sessions of an app that are being rebuilt, and the processes that do it.
 
-A session is being rebuilt from when it is put on a process until its kernel has done again what
-brings back its values. That computes, so the other sessions of the process have to wait for the
-interpreter's lock meanwhile. So a process with sessions that are used gets one to rebuild, and the
-next when that is done, or when it takes longer than a moment: it may be waiting for something, and
-those behind it are not to wait for that, too.
+A session's rebuild begins when it is put on a process. It ends when its kernel has run the commands
+that bring its values back. These commands compute, and meanwhile the other sessions of the process
+wait for the interpreter's lock. So a process whose sessions are in use rebuilds one session at a
+time. The next one follows when the rebuild is done, or after 0.2 s: a longer rebuild may be waiting
+for something, and the sessions behind it must not wait with it.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ class Rebuilds:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._hosts: dict[BaseSession, object] = {}  # where each is being rebuilt
-        self._counts: Counter[object] = Counter()  # how many are, by their process
-        self._latest: dict[object, tuple[BaseSession, float]] = {}  # and until when it is recent
+        self._hosts: dict[BaseSession, object] = {}  # by session, its process
+        self._counts: Counter[object] = Counter()  # by process, its rebuilds
+        self._latest: dict[object, tuple[BaseSession, float]] = {}  # and its end
 
     def begun(self, session: BaseSession, host: object) -> None:
-        """This one is being rebuilt on this process from now on."""
+        """The rebuild of this session begins, on this process."""
         self._hosts[session] = host
         self._counts[host] += 1
         self._latest[host] = (session, self._clock() + _MOMENT_S)
 
     def ended(self, session: BaseSession) -> None:
-        """It has its values again, or is over, or has lost its process. Idempotent."""
+        """The rebuild of this session ends: it has its values again, or is over, or has lost its
+        process. Idempotent."""
         host = self._hosts.pop(session, None)
         if host is None:
             return
@@ -55,12 +56,13 @@ class Rebuilds:
         return self._counts[host]
 
     def is_recent(self, host: object) -> bool:
-        """Whether it is still busy with the one that it got last, and has been for a moment at
-        most."""
+        """Whether this process still rebuilds the session that it got last, and got that one less
+        than 0.2 s ago."""
         latest = self._latest.get(host)
         return latest is not None and latest[1] > self._clock()
 
     def left_s(self) -> float | None:
-        """How long until the next process is no longer in that moment; None if none is."""
+        """In how many seconds the next process stops being recent (see `is_recent`). None: no
+        process is recent."""
         now = self._clock()
         return min((until - now for _, until in self._latest.values() if until > now), default=None)

@@ -1,4 +1,5 @@
-"""What becomes of each session after a death of its process: who comes back, and in which order.
+"""Decides about each session after the death of its process: whether it comes back, and in which
+order.
 
 Everything here decides from the facts that it is given; it owns no process, no clock and no loop.
 `waiting_sessions` carries it out.
@@ -31,7 +32,7 @@ class Involved(NamedTuple, Generic[Key]):
         rebuilding: whether that was what brings it back after an earlier death.
         alone: whether it was brought back alone, as a suspect.
         strikes: how often it has ended its process before.
-        has_news: whether its client has sent something since that death.
+        has_news: whether its client has sent something since that earlier death.
     """
 
     session: Key
@@ -44,7 +45,8 @@ class Involved(NamedTuple, Generic[Key]):
 
     @property
     def is_on_trial(self) -> bool:
-        """Whether it was about to show whether it is what ends processes."""
+        """Whether it was on trial: it was brought back alone, to see whether it ends the process
+        again."""
         return self.running and self.rebuilding and self.alone
 
 
@@ -65,7 +67,7 @@ class Plan(NamedTuple, Generic[Key]):
 
 
 def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]:
-    """Who is rebuilt, and in which order.
+    """Which sessions are rebuilt, and in which order.
 
     A culprit comes back last and without the command that it ran; the third time, or when it is
     the rebuilding that ended the process once more, it does not. Without a culprit, those that ran
@@ -107,10 +109,11 @@ def _suspects_among(sessions: list[Involved[Key]]) -> list[Involved[Key]]:
 
 
 def culprit_of(death: Death, threads: Mapping[Key, int], running: Collection[Key]) -> Key | None:
-    """The session whose command ended the process, where the record tells; None where it does not.
+    """The session whose command ended the process, if the record of the death names it; else None.
 
-    A crash's own record names the thread. Where it names none of a session (a thread that user code
-    started), and for a process that left by itself, it is the session that ran, if only one did.
+    The record of a crash names the thread that crashed. If that is not the thread of a session's
+    kernel (user code may have started it), or if the process exited by itself, the culprit is the
+    session that ran a command, if only one session did.
 
     Args:
         death: the record.

@@ -22,7 +22,7 @@ _SLICE_S = 0.005
 
 
 class RecoveryProgress:
-    """Of one app. On the loop's thread.
+    """The progress of one app. On the loop's thread.
 
     Sessions are told when they have waited for a second, and then at most once a second, when a
     number has changed.
@@ -45,13 +45,13 @@ class RecoveryProgress:
         self._is_under_way = False
 
     def begin(self) -> None:
-        """Some have lost their process. Idempotent."""
+        """Sessions have lost their process: begin to tell them. Idempotent."""
         if not self._is_under_way:
             self._is_under_way = True
             self._loop.call_later(_INTERVAL_S, self._look)
 
     def came_back(self, session: BaseSession) -> None:
-        """This one has a process again."""
+        """Count a session that has a process again."""
         if self._is_under_way:
             self._came_back.add(session)
 
@@ -84,7 +84,7 @@ class RecoveryProgress:
 def _tell(session: BaseSession, back: int, all_of_them: int) -> None:
     try:
         session.on_waiting(back, all_of_them)
-    except Exception:  # the others are told all the same
+    except Exception:  # the other sessions must still be told
         logger.exception(
             "a client could not be told that its session waits",
             app=session.app.path,

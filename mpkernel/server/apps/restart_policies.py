@@ -50,7 +50,7 @@ class RestartPolicies(Generic[HostT]):
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing that happened matters any more."""
+        """Whether no earlier death or refusal affects the next start any more."""
         now = self._clock()
         return all(one.is_calm(now) for one in self._policies)
 
@@ -111,7 +111,7 @@ class RestartPolicies(Generic[HostT]):
         self._of.pop(host, None)
 
     def forget_deaths(self) -> None:
-        """Whatever happened, a process may be started now."""
+        """Allow a start now, however many processes have died."""
         self._policies = [RestartPolicy(self._settings)]
         self._of = dict.fromkeys(self._of, self._policies[0])
 

@@ -29,7 +29,7 @@ class RollingRestart:
     Args:
         path: absolute path of the app's file.
         processes: the app's.
-        leave: has a process leave, so that its sessions come back on another.
+        leave: asks a process to leave; its sessions come back on another.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class RollingRestart:
         self._processes.replace_soon(self._old)
 
     def end(self) -> None:
-        """Leave those that are still to be replaced as they are."""
+        """Stop: the processes that are not replaced yet stay."""
         self._old.clear()
         self._fresh = self._leaving = None
         self._processes.replace_soon(())
@@ -65,7 +65,7 @@ class RollingRestart:
         if self._leaving is not None and self._leaving in self._processes.all:
             return
         self._leaving = None
-        while self._old and not self._old[0].takes_sessions:  # it has left by itself, or died
+        while self._old and not self._old[0].takes_sessions:  # it has ended
             self._old.popleft()
         if not self._old:
             if self._fresh is not None:

@@ -19,7 +19,8 @@ logger = get_logger(__name__)
 
 
 class StoredSessions:
-    """Where `Settings.session_store` is not set, nothing is stored, and nothing is found.
+    """A pool's use of the session store. Without `Settings.session_store`, it stores nothing and
+    finds nothing.
 
     Args:
         settings: the pool's.
@@ -112,7 +113,7 @@ class StoredSessions:
 
 
 def is_loaded(journal: Journal, content: bytes, session_id: str) -> bool:
-    """Have a new journal take over what another server stored. Whether it could."""
+    """Let a new journal take over what another server stored. Returns whether it could."""
     try:
         journal.load(content)
     except ProtocolError as error:

@@ -1,4 +1,4 @@
-"""`UnclosedPools`: kills what is left of pools that nobody closes."""
+"""`UnclosedPools`: kills the processes of pools that nobody has closed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PoolT = TypeVar("PoolT", bound=_Pool)
 
 
 class UnclosedPools(Generic[PoolT]):
-    """The pools of this process. Those that still exist when it exits are killed.
+    """The pools of this process. Those that are still open when it exits are killed.
 
     Args:
         has_lost_its_loop: whether the loop of a pool was closed.
@@ -30,7 +30,7 @@ class UnclosedPools(Generic[PoolT]):
         atexit.register(self._kill_all)
 
     def add(self, pool: PoolT) -> None:
-        """Watch this one, too, as long as it exists."""
+        """Watch one more pool, as long as the object exists."""
         self._pools.add(pool)
 
     def kill_those_of_closed_loops(self) -> None:

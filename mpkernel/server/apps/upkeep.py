@@ -60,7 +60,8 @@ class Upkeep:
         self._look_at = 0.0  # when that is due, by the loop's time
 
     def look_soon(self, delay_s: float = 0.0) -> None:
-        """Look once, however often this was asked for: the earliest time counts."""
+        """Look at the app once, after this delay. If several calls ask for a look, there is one, at
+        the earliest of their times."""
         if self.is_closed:
             return
         look_at = self._loop.time() + delay_s
@@ -87,12 +88,12 @@ class Upkeep:
             self.look_soon(min(times))
 
     def _bring_back(self) -> float | None:
-        """Have the next of those that wait come back. Returns when to look again; None: not before
-        something else happens."""
+        """Bring back the next of the sessions that wait. Returns in how many seconds to look again;
+        None: not before something else happens."""
         if not self.waiting:
             return None
         if self._processes.is_death_untold and not self._processes.taking:
-            return None  # its reason comes, and follows at once
+            return None  # `died` follows soon, and looks again
         try:
             left_s = self._processes.wait_s()
             if left_s:
@@ -118,8 +119,8 @@ class Upkeep:
             self.is_closed = True
 
     def _keep_minimum(self) -> float | None:
-        """Start the next of `Settings.processes_min` where one is lacking. Returns as
-        `_bring_back`."""
+        """Start one more process if there are fewer than `Settings.processes_min`. Returns what
+        `_bring_back` returns."""
         if self.is_closed or self._processes.is_death_untold:
             return None
         left_s = self._processes.lacking_s()
@@ -136,7 +137,7 @@ class Upkeep:
 
 
 def end_all(sessions: list[BaseSession], error: MPKernelError | None) -> None:
-    """End these for a reason; None: in order."""
+    """End these sessions with this error; None: they end in order."""
     for session in sessions:
-        # Each its own: exceptions carry the traceback of whoever raises them.
+        # Each session gets a copy: an exception carries the traceback of the code that raises it.
         session.end(None if error is None else type(error)(error.what, remedy=error.remedy))

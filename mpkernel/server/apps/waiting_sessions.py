@@ -115,8 +115,8 @@ class WaitingSessions:
             self._progress.begin()
 
     def plan(self, death: Death, sessions: list[BaseSession]) -> None:
-        """These were on a process that died: order them, and end the one that has done it too
-        often. Suspects of an earlier death go on waiting."""
+        """Plan the return of the sessions of a process that died, and end the one that has ended
+        its process too often. Suspects of an earlier death go on waiting."""
         culprit = culprit_of(
             death,
             {session: session.thread for session in sessions if session.thread is not None},
@@ -157,7 +157,7 @@ class WaitingSessions:
         """
         until = self._loop.time() + _SLICE_S
         while self._together:
-            left_s = self._rebuilds.left_s()  # asked first: the time goes on
+            left_s = self._rebuilds.left_s()  # computed before the sessions below take time
             host = self._host(self._rebuilds)
             if host is None:
                 return left_s
@@ -173,7 +173,7 @@ class WaitingSessions:
         return 0.0
 
     def forget(self, session: BaseSession) -> None:
-        """This one was closed."""
+        """This session was closed: it waits no more."""
         self._together = deque(one for one in self._together if one.session is not session)
         self._suspects = deque(one for one in self._suspects if one.session is not session)
         session.end(None)
@@ -219,12 +219,13 @@ class WaitingSessions:
         return [one.session for one in waiting if one.death is not None]
 
     def _trial_passed(self, session: BaseSession) -> None:
-        """It has run for so long without ending its process: it hides no other suspect."""
+        """The session on trial has run for 10 s without ending its process: the next suspect may
+        come back."""
         session.record.is_alone = False
         self._trial_over(session)
 
     def _trial_over(self, session: BaseSession) -> None:
-        if session in self._trials:  # its time may have been over, so that it is on trial no more
+        if session in self._trials:  # its 10 s may have passed, so that it is not on trial any more
             self._end_trial(session)
             self._look()
 
@@ -234,7 +235,7 @@ class WaitingSessions:
 
 
 def _resume(one: _Waiting, host: Host, *, alone: bool) -> None:
-    """Have the session come back on the host. An error in that ends this session only."""
+    """Bring the session back on the host. If that fails, only this session ends."""
     session = one.session
     try:
         lost = session.resume(host, without_running=one.guilty, alone=alone)

@@ -41,12 +41,14 @@ _RETRY_S = 0.5
 
 
 class ControlSocket:
-    """Listens from when it is made until `close`.
+    """A socket that takes orders. It listens from its construction until `close`.
 
     Args:
-        path: the files of the socket and the key are named like this, with .sock and .key.
+        path: the files of the socket and of the key have this path, with the suffixes .sock and
+            .key.
         answer: called with each request, on a thread. It must return within a few seconds.
-        patience_s: how long a client may take for everything. Default 5.
+        patience_s: how long a client may take, from its connection until it has read the answer.
+            Default 5.
 
     Raises:
         OSError: nothing can listen there.
@@ -111,7 +113,7 @@ class ControlSocket:
             self._accepted(connection)
         try:
             self._listener.close()
-        except FileNotFoundError:  # its file is removed by whoever closes this
+        except FileNotFoundError:  # `close` removes the socket's file
             logger.debug("the control socket was removed before path=%s", self._path)
 
     def _accepted(self, connection: Connection) -> None:
@@ -147,7 +149,7 @@ class ControlSocket:
         connection.close()
 
     def _wake(self) -> None:
-        """Connect, so that the thread that accepts looks whether it must end."""
+        """Connect to the socket: that wakes the thread that accepts connections, and it ends."""
         with socket.socket(socket.AF_UNIX) as client:
             client.setblocking(False)
             try:

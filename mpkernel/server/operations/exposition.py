@@ -7,8 +7,8 @@ types (info, stateset), time stamps, exemplars and empty lines; these are not wr
 
 The two formats describe a counter by different names: OpenMetrics by that of its samples without
 `_total`, Prometheus by the whole name. A text that follows one of them breaks a rule of the other.
-So the type of a counter is not written. Both then read it as a number of unknown type with a help
-text. That it only grows is said by its name.
+So the type of a counter is not written. Both formats then read it as a number of unknown type with
+a help text. Only the end of its name, `_total`, says that the number never falls.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""`History`: what a server, its apps and their processes used over the last hour.
+"""`History`: how much a server, its apps and their processes used over the last hour.
 
 Time is divided into steps of ten seconds, numbered by the machine's monotonic clock; so the steps
 of all servers have the same numbers. A curve has one value for each step, also for the step that is
-not over yet: each look at the pool sets that value anew. A value that is not known is a NaN.
+not over yet: each look at the pool (a snapshot, taken once a second) sets that value anew. A value
+that is not known is a NaN.
 
 The memory is bounded: 4 bytes for a value, 397 steps at most, and `MAX_CURVES` curves. That is 8 MB
 where there are so many, and 1 MB for fifty apps of one process each.
@@ -90,7 +91,7 @@ class HistoryPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History:
-    """Looks are added by one thread, and read by others.
+    """The history of one server. One thread adds looks; any thread may read.
 
     Args:
         max_curves: how many curves are kept. Of those that have ended, the first to end are dropped

@@ -1,4 +1,5 @@
-"""`read_kept`: reads what a server has written, perhaps of another version, perhaps damaged."""
+"""`read_kept`: reads a file that a server has written. The server may have had another version of
+mpkernel, and the file may be damaged."""
 
 from __future__ import annotations
 
@@ -15,19 +16,19 @@ _T = TypeVar("_T")
 
 
 def read_kept(path: Path, kind: type[_T], *, max_bytes: int) -> _T:
-    """What a file of JSON says.
+    """Read a JSON file.
 
     Args:
         path: the file.
-        kind: what it must be.
+        kind: the type that its content must have.
         max_bytes: how large it may be.
 
     Raises:
         OSError: it cannot be read, or it is too large.
-        msgspec.DecodeError: it says something else.
+        msgspec.DecodeError: its content is not of this type.
     """
     content = read_bounded(path, max_bytes)
     try:
         return msgspec.json.decode(content, type=kind)
-    except (RecursionError, UnicodeDecodeError) as error:  # it is nested too deeply, or no text
+    except (RecursionError, UnicodeDecodeError) as error:  # nested too deeply, or not UTF-8
         raise msgspec.DecodeError(str(error)) from error

@@ -231,7 +231,7 @@ def _deaths_by_reason(totals: list[tuple[Labels, AppTotals]]) -> Iterator[tuple[
 
 
 def _living(apps: list[AppSnapshot]) -> Iterator[tuple[AppSnapshot, HostSnapshot]]:
-    """The processes that live."""
+    """The app's processes that have not ended."""
     states = {state.value for state in _LIVING}
     return ((app, host) for app in apps for host in app.hosts if host.state in states)
 
@@ -241,12 +241,12 @@ def _app(app: AppSnapshot) -> dict[str, str]:
 
 
 def _machine_of(worker: str) -> str:
-    """Not the whole address: a worker that was started anew has another port, and monitoring keeps
-    every series that it has seen."""
+    """The machine's name without the port of the worker. A worker that is started anew has another
+    port, and monitoring keeps a series for every value of a label that it has seen."""
     return worker.rpartition("://")[2].rpartition(":")[0]
 
 
 def _number(host: HostSnapshot) -> dict[str, str]:
-    """No process id: monitoring keeps every series that it has seen, and there may be a process for
-    each tab."""
+    """The process's number as a label. It is not the process id: monitoring keeps a series for
+    every value of a label that it has seen, and an app may start one process for each tab."""
     return {"process": str(host.number)}

@@ -38,7 +38,7 @@ def drain(app: App, pid: int | None) -> Answer:
 
 
 def no_such_process(app: App, pid: int) -> str:
-    """Why an order that names this process of an app is not carried out."""
+    """The answer to an order for a process that the app does not have."""
     what = f"{app.name} has no process {pid}"
     for host in app.hosts:
         if host.pid_on_worker == pid:

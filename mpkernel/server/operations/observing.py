@@ -72,7 +72,7 @@ class Rates:
         return self._rates.get(key, (0.0,) * len(counts))
 
     def keep(self, keys: set[int]) -> None:
-        """Forget all but these."""
+        """Forget the counts of all others."""
         for gone in self._marks.keys() - keys:
             del self._marks[gone]
             self._rates.pop(gone, None)
@@ -124,7 +124,8 @@ def _app(
     hosts = [_host(app, host, seen, bytes_by_pid, rates, now) for host in app.hosts]
     totals = app.tallies.totals(
         (host.traffic for host in app.hosts),
-        # Of now: with those that were seen before, a counter would go back.
+        # As of now, not as of the slices above: bytes that a kernel has taken since then would be
+        # counted twice, and the counter would later fall.
         outstanding_bytes=sum(one.outstanding_bytes for host in app.hosts for one in host.sessions),
     )
     return AppSnapshot(

@@ -99,7 +99,7 @@ class Operations:
             return
         self._stop = stop
         try:
-            self._thread.submit(lambda: None)  # the thread starts now, or not at all
+            self._thread.submit(lambda: None)  # starts the thread, or shows that it cannot start
         except RuntimeError as error:
             logger.warning("operators cannot see this server: %s", error)
             return
