@@ -6,7 +6,7 @@
        ├── news of its life ──────── Incoming ─▶ HostLimits: ends it if it breaks the protocol
        │                                │
        │                                └──────▶ SessionTable ─▶ each session's own messages
-    Owner, the app: told of the process's end
+    Owner, the app: is told when the process ends
 
 host             the process from its launch to its end
 health           whether the process is well; ends it if it is not

@@ -29,7 +29,7 @@ __all__ = ["AnnouncedFiles"]
 logger = get_logger(__name__)
 
 _RELEASED_AT_ONCE = 500
-_TOLD_AT_ONCE = 200  # so that they fit into the smallest message, however long the keys are
+_TOLD_AT_ONCE = 200  # so many keys fit into the smallest `max_frame_bytes`
 _MOST_CHARS = 255
 _MOST_CHARS_OF_A_PATH = 4096
 
@@ -81,13 +81,14 @@ class AnnouncedFiles:
         self._is_over = False
 
     def come_from(self, host: ProcessTag) -> None:
-        """The blocks and the temporary files are of this process, which a wrapper has started."""
+        """Accept the blocks and the temporary files of this process: a wrapper has started the
+        host."""
         self._host = host
 
     def lie_in(self, folder: str, seen_as: str | None = None) -> None:
-        """Each of the process's files lies in this folder, or in another that was told, and nowhere
-        else. The process has not made the folder, so it cannot put a link in its place that leads
-        the server, which may read more, to another file.
+        """Accept files in this folder. Once one folder is named, files elsewhere are refused. The
+        server has made the folder, so the process cannot replace it by a link to a file that only
+        the server may read.
 
         Args:
             folder: its path.
@@ -133,7 +134,8 @@ class AnnouncedFiles:
             self._on_freed(key)
 
     def let_go(self) -> None:
-        """End all mappings that nobody reads: memory that a host gives up is free only then."""
+        """Drop the mappings of the host's blocks. The system frees a block that a host has unlinked
+        only when no mapping of it is left."""
         self.mappings.clear()
 
     def release_session(self, session: int) -> None:
@@ -157,7 +159,7 @@ class AnnouncedFiles:
 
     def sweep(self) -> None:
         """Remove what the dead host left, announced or not. Not for the loop's thread."""
-        if self.elsewhere is not None:  # what lies there is removed there
+        if self.elsewhere is not None:  # the other machine removes them
             return
         self._sweep(self._host)
         if self._launched != self._host:  # the folders of a confined host that a wrapper started
@@ -178,7 +180,7 @@ class AnnouncedFiles:
         these, it may have as many more as are free now. So one host can never take all."""
         registry = self._registry
         shared = len(self._live) - registry.host_files
-        if shared < 0 or shared < registry.max_files - len(registry):  # this takes no counting
+        if shared < 0 or shared < registry.max_files - len(registry):  # no need to count
             return
         free = registry.free_files
         if shared >= free:
@@ -254,7 +256,7 @@ class AnnouncedFiles:
 
     def _is_of_host(self, message: FileStored) -> bool:
         path = message.location
-        if self.elsewhere is not None:  # where it is opened, it is checked
+        if self.elsewhere is not None:  # opening the file checks its location
             return len(path) <= _MOST_CHARS_OF_A_PATH
         if self._folders:
             return message.kind == "temp_file" and os.path.dirname(path) in self._folders

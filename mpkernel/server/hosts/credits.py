@@ -3,8 +3,8 @@
     client took ─▶ taken(number, bytes) ─┬─ much is owed ──▶ told at once
                                          └─ little is owed ─▶ told with all others, 50 ms later
 
-If each small message that a client takes were told at once, telling would cost more than the
-message itself. What is told with all others is written together, so that the process is woken once.
+A credit for each small message would cost more than the message itself. Credits that are collected
+for 50 ms are written together, so the process is woken once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Credits:
 
     Args:
         loop: the running loop.
-        limits: says how much may be owed at most, and counts what was taken.
+        limits: says how many bytes may be owed before a credit is due, and counts what was taken.
         tell: called with a session's number and the credit for its kernel.
         hold: called before `tell` is called for several: what they send may be written together.
             Default: nothing is.
@@ -66,7 +66,7 @@ class Credits:
             self._loop.call_soon_threadsafe(self._pay_all_later)
 
     def forget(self, number: int) -> None:
-        """The session has ended. What it is still owed counts as taken."""
+        """The session has ended. Bytes for which no credit was sent yet count as taken."""
         with self._lock:
             owed = self._owed.pop(number, 0)
         self._limits.taken(owed)

@@ -88,8 +88,8 @@ class Departure:
         self._start_timer(self._settings.start_timeout_s, on_timeout)
 
     def preparing(self, *, is_placed: bool) -> None:
-        """The environment of the app is made, or a machine for it is waited for: that may take as
-        long as somebody waits for the app.
+        """The environment of the app is being made, or the app waits for a machine. This may take
+        as long as a session waits for the app.
 
         Args:
             is_placed: whether the process was launched on its machine.
@@ -104,7 +104,7 @@ class Departure:
         self._start_timer(_LOOK_EVERY_S, self._look_who_waits)
 
     def prepared(self) -> None:
-        """The environment is whole: the process starts only now."""
+        """The environment is complete: the process starts only now."""
         if not self.is_preparing:
             return
         self.is_preparing = False
@@ -115,7 +115,7 @@ class Departure:
     def became_ready(self) -> None:
         """The process is ready to take sessions."""
         if self._life.state is not State.STARTING:
-            return  # it was asked to leave already, and the timer is for that
+            return  # it was asked to leave: the timer is for that
         self._life.apply(Event.READY)
         self._tallies.host_start.observe(time.monotonic() - self._started_at)
         self.stop_timer()
@@ -123,7 +123,7 @@ class Departure:
         self._on_change()
 
     def wanted(self, reason: str) -> None:
-        """The process itself wants no more sessions."""
+        """The process has asked to get no more sessions (`WantDrain`)."""
         if self._life.state in (State.STARTING, State.READY):
             said = " ".join(reason[:_REASON_CHARS].split())
             logger.warning("host drains: %s", said, app=self._app, pid=self._process.pid)
@@ -173,7 +173,7 @@ class Departure:
             self._shut_down()
 
     def stop_timer(self) -> None:
-        """Nothing is waited for any more. Idempotent."""
+        """Stop the timer. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -193,8 +193,8 @@ class Departure:
         self._start_timer(idle_s, self._retire)
 
     def _look_who_waits(self) -> None:
-        """The process reads nothing while it makes the environment: it is ended here when all who
-        waited for it have gone."""
+        """End the process when no session waits for it any more. It cannot be asked to leave,
+        because it reads nothing while it makes the environment."""
         is_wanted = not self._may_retire()
         if is_wanted or any(session.holds_its_name for session in self._table.sessions):
             self._start_timer(_LOOK_EVERY_S, self._look_who_waits)

@@ -104,8 +104,8 @@ class Ending(Generic[HostT]):
         await self._over.wait()
 
     async def force(self, grace_s: float) -> None:
-        """Wait until all is done. The process is killed after `grace_s` seconds. If SIGKILL does
-        not end it within 5 s, it is given up."""
+        """Wait until every step is done. The process is killed after `grace_s` seconds. If SIGKILL
+        does not end it within 5 s, it is given up."""
         if not await self._is_over_within(grace_s):
             self._process.kill()
             if not await self._is_over_within(KILLED_WITHIN_S):

@@ -87,8 +87,8 @@ class Health:
 
     @property
     def cpus(self) -> float | None:
-        """How many processors the process used lately; None while it was looked at less than
-        twice."""
+        """How many processors the process used between the last two samples; None before the second
+        one."""
         return self._watch.cpus
 
     @property
@@ -107,7 +107,7 @@ class Health:
         )
 
     def found(self, pid: int) -> None:
-        """The host is this process, which a wrapper has started."""
+        """The host itself is this process: a wrapper has started it."""
         self._watchdog.found(self, pid)
 
     def unwatch(self) -> None:

@@ -194,7 +194,7 @@ class AppHost(HostView):
     def give_up_free(self) -> None:
         """Have the process give up shared memory that it keeps to use again."""
         self._incoming.files.let_go()
-        if self._health.answers_pings and not self.backlog_bytes:  # otherwise it would not read it
+        if self._health.answers_pings and not self.backlog_bytes:  # else it would not read it
             self._tell(GiveUpFree())
 
     def _connect(

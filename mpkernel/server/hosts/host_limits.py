@@ -88,7 +88,7 @@ class HostLimits:
         return self._payload_bytes + MESSAGE_COST_BYTES * self.frame_count - settled
 
     def arriving(self, frames: Sequence[Frame]) -> None:
-        """These frames came, and are about to be handed over."""
+        """These frames came, and will be handed over next."""
         unread_bytes = self.unread_bytes
         if unread_bytes > self._negligible_bytes:
             share = share_of(self._window_bytes, self._host_window_bytes, unread_bytes)
@@ -129,7 +129,7 @@ class HostLimits:
         self._is_ready = True
 
     def preparing(self) -> None:
-        """The host says how far its environment is."""
+        """The host has sent a line about the environment that it makes."""
         if self._is_ready:
             raise ProtocolError("it says that its environment is made, and is ready already")
 

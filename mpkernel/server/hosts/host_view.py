@@ -58,7 +58,7 @@ class HostView:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether it runs a copy of the app's file that is not what the file is now."""
+        """Whether it runs a copy of the app's file, and the file has changed since then."""
         elsewhere = self._process.elsewhere
         return elsewhere is not None and elsewhere.is_outdated
 
@@ -104,7 +104,7 @@ class HostView:
 
     @property
     def cpus(self) -> float | None:
-        """How many processors it used lately; None while it was looked at less than twice."""
+        """How many processors it used between the last two samples; None before the second one."""
         return self._health.cpus
 
     @property

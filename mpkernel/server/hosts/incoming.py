@@ -150,8 +150,8 @@ class Incoming:
         return Traffic(limits.frame_count, self.link.sent_count, limits.output_bytes)
 
     def hear_out(self) -> bool:
-        """The process has ended: take in its last messages. Returns False when the loop's turn has
-        no more time for it: then call this again in a later turn."""
+        """The process has ended: take in its last messages. Returns whether that is done. If it is
+        not, the loop's turn had no more time for it: call this again in a later turn."""
         try:
             return self.link.drain()
         except Exception:
@@ -180,7 +180,7 @@ class Incoming:
         self.limits.arrived()
 
     def _on_news(self, number: int, payload: bytes) -> None:
-        if self._is_refused:  # by a message just before: no session shall start on it
+        if self._is_refused:  # a message before has ended the host: start no session on it
             return
         message = decode_up(payload)
         self.limits.managed(payload)
@@ -202,7 +202,8 @@ class Incoming:
                     SandboxError(self._there(message.what), remedy=message.remedy),
                 )
             case NotPlaced():
-                # There may be a worker soon: so it is tried again, ever later.
+                # There may be a worker soon: the start is tried again, after longer and longer
+                # waits.
                 self._refuse(ClusterError(message.what, remedy=message.remedy), Reason.START)
             case UnfitForHost():
                 self._refuse(UnfitPython(self._there(message.what), remedy=message.remedy))
@@ -240,7 +241,7 @@ class Incoming:
         logger.debug("Python %s", hello.python, app=self._app, pid=self._pid)
 
     def _there(self, what: str) -> str:
-        """What is wrong with a process before it is a host, with its machine if that is another
+        """How errors name a process that is not a host yet: with its machine, if that is another
         one."""
         elsewhere = self._process.elsewhere
         return what if elsewhere is None else f"the worker {elsewhere.where}: {what}"

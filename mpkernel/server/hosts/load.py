@@ -28,8 +28,8 @@ class Load:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._new: set[int] = set()
-        self._unused: dict[int, float] = {}  # new ones without a command: when their kernels began
-        self._running: dict[int, float] = {}  # since when, the longest first
+        self._unused: dict[int, float] = {}  # new and without a command: when their kernels began
+        self._running: dict[int, float] = {}  # since when each runs its command, the longest first
 
     @property
     def computing_count(self) -> int:

@@ -76,7 +76,7 @@ class HostMaker:
             host_files=_HOST_FILES,
         )
         self._launcher: Launcher = launcher if launcher is not None else ChosenLauncher()
-        if not self._launcher.is_local(settings):  # those that wait do so on this machine
+        if not self._launcher.is_local(settings):  # standbys wait on this machine only
             if settings.standby:
                 logger.info(
                     "standby=%d has no effect: no process waits on the workers of a cluster",
@@ -84,7 +84,7 @@ class HostMaker:
                 )
             settings = msgspec.structs.replace(settings, standby=0)
         self.standby = Standbys(settings, LocalLauncher())
-        self._gave_up_at = float("-inf")  # when hosts last gave up memory, by the loop's time
+        self._gave_up_at = float("-inf")  # when hosts were last asked to, by the loop's clock
         self._giving_up: asyncio.TimerHandle | None = None
         self._relay = ConsoleRelay(
             forward=settings.relay_console, as_json=settings.log_format == "json"
@@ -170,12 +170,13 @@ class HostMaker:
                 self._watchdog.kill()
 
     def end_console(self) -> None:
-        """As `close_console`, and wait until the relay has ended."""
+        """The same as `close_console`, on the calling thread."""
         self._relay.close()
         self._relay.join(_RELAY_PATIENCE_S)
 
     def _give_up_free_soon(self) -> None:
-        """A process has found no shared memory: ask others to give up what they do not use."""
+        """A process has found shared memory full: ask the others to give up the blocks that they
+        keep to use again."""
         if self._giving_up is None:
             loop = asyncio.get_running_loop()
             at = max(loop.time(), self._gave_up_at + _GIVE_UP_EVERY_S)

@@ -48,7 +48,7 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
 
         Args:
             host: the host of that process.
-            cause: whose doing it is.
+            cause: who has caused the end.
         """
 
     def died(

@@ -1,8 +1,8 @@
-"""The folders of a confined process, which its server makes and removes: the process may not make
-any beside others' folders, nor remove its own.
+"""The folders of a confined process. Its server makes and removes them, because the process itself
+may not change the folder in which they lie.
 
-Their names say which process they are for, as the names of blocks do: so they are also removed by
-the next server, if this one is killed.
+Their names say which process they are for, as the names of blocks do. So if this server is killed,
+the next one recognizes and removes them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class PrivateFolders(NamedTuple):
             made.append(tempfile.mkdtemp(prefix=owner.prefix))
             if with_files:
                 for folder in _folders_of_files(owner, storage, fallback):
-                    made.append(folder)  # one by one: the next may fail
+                    made.append(folder)  # one after another, because the next call may fail
         except OSError as error:
             for folder in made:
                 os.rmdir(folder)
@@ -83,7 +83,7 @@ def _folders_of_files(
     storage: Literal["shared_memory", "temp_file"] | None,
     fallback: Literal["temp_file"] | None,
 ) -> Iterator[str]:
-    """Make them; an error may come after the first."""
+    """Make the folders one after another: an error may come when the first one is made already."""
     first = make_files_folder(owner, storage, fallback)
     if first is None:
         return

@@ -18,7 +18,7 @@ __all__ = ["SessionTable"]
 logger = get_logger(__name__)
 
 _MOST_OF_A_TRACEBACK = 64 * 1024
-_MANAGEMENT = Channel.MANAGEMENT  # an enumeration's attribute costs more than the comparison
+_MANAGEMENT = Channel.MANAGEMENT  # each look-up would cost more than the comparison
 
 
 class SessionTable:
@@ -136,8 +136,8 @@ class SessionTable:
             self._fail(session, error)
 
     def tell_of_preparation(self, text: str | None, *, is_placed: bool) -> None:
-        """The process makes the app's environment, or waits for a machine, and does this now; None:
-        that is over.
+        """Tell the sessions what the process does before it is a host: it makes the app's
+        environment, or waits for a machine. None: it has done so.
 
         Args:
             text: a line for people.
@@ -174,7 +174,7 @@ class SessionTable:
             session.end(None if error is None else _failure(session, error))
 
     def _fail(self, session: BaseSession, error: Exception) -> None:
-        """The server could not handle what came for this session: end this session alone."""
+        """The server itself failed on a message for this session: end this session alone."""
         logger.exception(
             "a session ends: the server failed on what its kernel sent",
             app=self._app,

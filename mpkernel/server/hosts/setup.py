@@ -36,7 +36,7 @@ def setup_of(
         argv: what `sys.argv` is to contain after the app's path.
         files: the process's virtual files. They are told where these lie, if it is in a folder that
             the server has made.
-        undo: gets what is to be undone if the process is not connected.
+        undo: collects what must be undone if connecting the process fails.
 
     Raises:
         HostStartError: the process is to be confined, and no folder can be made for it.
@@ -100,7 +100,7 @@ def create_kernel(session_id: str, kernel: KernelSpec, settings: Settings) -> Cr
 
 @contextmanager
 def told_as_start_error(name: str) -> Iterator[None]:
-    """What goes wrong in this `with`, in which a process is connected and set up, is a
+    """Turn errors in this `with` block, which connects and sets up a process, into
     `HostStartError`.
 
     Args:

@@ -3,8 +3,8 @@
     cluster unset ─▶ this machine
     cluster set   ─▶ a worker of that cluster, by `dask_backend`
 
-Only here does the server know of `dask_backend`, by its name: without Dask, nothing of it is
-imported.
+This is the only place of the server that knows `dask_backend`, and only its name. Nothing of it is
+imported unless an app is to run on a cluster.
 """
 
 from __future__ import annotations

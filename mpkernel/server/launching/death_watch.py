@@ -1,7 +1,7 @@
-"""`DeathWatch`: tells the end of one process, once, on the event loop.
+"""`DeathWatch`: reports the end of one process, once, on the event loop.
 
-When the process ends, a descriptor becomes readable. But the end is told only when the system has
-an exit status, because the descriptor can be too early:
+When the process ends, a descriptor becomes readable. But the descriptor can be too early, so the
+end is reported only when the system has an exit status:
 
 - A sentinel pipe closes a moment before its process is gone; or long before, if user code closes
   all descriptors.
@@ -26,7 +26,7 @@ _LONGEST_LOOK_S = 0.25
 
 
 class DeathWatch:
-    """Watches from the moment it is made. On the loop's thread.
+    """Watches one process from now on. On the loop's thread.
 
     Args:
         process: the process whose end is told.
@@ -51,7 +51,7 @@ class DeathWatch:
         loop.add_reader(self._fd, self._look, _FIRST_LOOK_S)
 
     def close(self) -> None:
-        """Tell nothing from now on. To be called before the process's descriptors are closed.
+        """Report nothing from now on. To be called before the process's descriptors are closed.
         Idempotent."""
         self._stop_reading()
         if self._timer is not None:

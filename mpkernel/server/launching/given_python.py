@@ -1,6 +1,7 @@
-"""`GivenPython`: the interpreter, or the virtual environment, that a setting or a kernel names.
+"""`GivenPython`: the interpreter, or the virtual environment, that a setting or a `KernelSpec`
+names.
 
-It is looked at before each launch. So one that was repaired meanwhile is used by the next process.
+It is checked before each launch. So when somebody has repaired it, the next process uses it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _REMEDY = "name a Python's program, or the folder of a virtual environment"
 
 
 class GivenPython(msgspec.Struct, frozen=True, kw_only=True):
-    """A Python that somebody names: a `PythonOfApp`, and the `OtherPython` of each launch.
+    """A Python that is named by its path. It is both the `PythonOfApp` and the `OtherPython` of
+    each launch.
 
     Attributes:
         path: its program.
@@ -37,7 +39,7 @@ class GivenPython(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def folder(self) -> None:
-        """See `PythonOfApp.folder`: nothing is made for the app."""
+        """See `PythonOfApp.folder`: None, because nothing is made for the app."""
 
     @property
     def is_whole(self) -> bool:
@@ -72,7 +74,7 @@ class GivenPython(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def given_python(named: str, requirements: tuple[str, ...] = ()) -> GivenPython:
-    """The Python that somebody names.
+    """The Python at this path.
 
     Args:
         named: the path of its program, or of the folder of a virtual environment; "~" is the
@@ -80,7 +82,7 @@ def given_python(named: str, requirements: tuple[str, ...] = ()) -> GivenPython:
         requirements: see `PythonOfApp`.
 
     Raises:
-        UnfitPython: nothing that could be executed is there.
+        UnfitPython: there is nothing that could be executed.
     """
     path = os.path.abspath(os.path.expanduser(named))
     if os.path.isdir(path):

@@ -25,10 +25,10 @@ def name_in(requirement: str) -> str:
 
 
 def misfit(hello: Hello, python: str, requirements: tuple[str, ...]) -> UnfitPython | None:
-    """Why the process does not fit; None if it does.
+    """The error that says why the process does not fit the server; None if it fits.
 
     Args:
-        hello: what it says of itself.
+        hello: what the process says about itself.
         python: the path of its Python.
         requirements: what must be installed there.
     """

@@ -31,11 +31,12 @@ _PYTHON = re.compile(r"python|pypy", re.IGNORECASE)
 
 
 def interpreter() -> str:
-    """The path, or the name, of the Python to launch. Whether this user may execute it is not
-    checked here, because `os.access` does not look at all kinds of rights: see `start_error`.
+    """The path, or the name, of the Python to launch. This does not check whether the user may
+    execute it, because `os.access` does not know all kinds of rights: `start_error` explains a
+    refusal.
 
     Raises:
-        HostStartError: there is none, or the program that is named is not a Python.
+        HostStartError: no Python is known, or the program that is named is not a Python.
     """
     given = spawn.get_executable()
     if not given:
@@ -134,7 +135,7 @@ def never_ready(name: str, status: ExitStatus, python: str) -> HostStartError | 
 
 
 def _embeds_python(path: str) -> bool:
-    """Whether the program that runs this code is not a Python, but has one embedded.
+    """Whether this code runs in another program that has a Python embedded (uWSGI, mod_wsgi).
 
     A Python knows the command line with which it was started (`sys.orig_argv`). A program that
     embeds one has none there, but may still name a real Python in `sys.executable`, as mod_wsgi

@@ -33,7 +33,7 @@ from mpkernel.server.launching.other_python import Call, OtherPython
 
 __all__ = ["Stdio", "launch", "launch_other"]
 
-# When this is written, the child does not read yet: more than a pipe holds would block the caller.
+# The child does not read yet when this is written. More than a pipe holds would block the caller.
 _MAX_PREPARATION_BYTES = 60_000
 
 _PROGRAM = (
@@ -95,7 +95,7 @@ def launch(
         try:
             with open(we_write, "wb", closefd=False) as pipe:
                 pipe.write(payload)
-        except BrokenPipeError:  # it has died already
+        except BrokenPipeError:  # the child has died already
             child.wait()
             raise
     finally:
@@ -143,7 +143,7 @@ def launch_other(
 def _pickled(*objects: object) -> bytes:
     """What `spawn` reads in the child. An authkey is pickled only while a process is spawned."""
     payload = io.BytesIO()
-    context.set_spawning_popen(cast(Any, object()))  # it is only asked whether there is one
+    context.set_spawning_popen(cast(Any, object()))  # `spawn` only asks whether one is set
     try:
         for one in objects:
             reduction.dump(one, payload)

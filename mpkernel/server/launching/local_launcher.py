@@ -156,7 +156,8 @@ class LocalLauncher:
         """The control and the stream Pipe, with our end of each before the host's.
 
         Args:
-            ours, theirs: get each end as soon as it is made.
+            ours, theirs: each end is added as soon as it is made, so that an error leaves none
+                open.
         """
         control = multiprocessing.Pipe(duplex=True)
         ours.append(control[0])

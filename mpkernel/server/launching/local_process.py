@@ -89,7 +89,7 @@ class LocalProcess:
         self._host_mark = HostMark.of(self.host_tag)
         self._lock = threading.RLock()  # guards all below: no thread reaps while another one kills
         self._status: ExitStatus | None = None
-        self._killed: Killed | None = None  # what it had started, if it was killed with it
+        self._killed: Killed | None = None  # what it had started, where that was killed with it
         self._is_reaped = False
         self._closed = False
 
@@ -238,7 +238,7 @@ class LocalProcess:
         close_all([self.control, self.stream, self._sentinel])
 
     def _kill_with_descendants(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)  # so that it starts nothing meanwhile
+        os.kill(self.pid, signal.SIGSTOP)  # stopped, it starts nothing meanwhile
         if self._killed is None:
             self._killed = kill_descendants(self.pid)
         if self._killed.trackers:

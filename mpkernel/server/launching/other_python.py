@@ -1,4 +1,4 @@
-"""A Python that is not the server's, for the process of an app: what its two kinds share.
+"""Running an app's process with another Python than the server's: what the two kinds share.
 
     given      the interpreter, or the virtual environment, that a setting names ─▶ given_python
     sandbox    the environment that the header of the app describes ──────────────▶ sandbox_python
@@ -78,7 +78,7 @@ class Call(NamedTuple):
 
 
 class OtherPython(Protocol):
-    """A Python, for one launch."""
+    """One launch of another Python."""
 
     @property
     def path(self) -> str:
@@ -97,13 +97,13 @@ class OtherPython(Protocol):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What the process gets beside what every process gets."""
+        """The descriptors that the process gets besides those that every process gets."""
 
     def environ(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The variables for the process, made from those that another one would get."""
+        """The environment variables for the process."""
 
     def close(self) -> None:
-        """The process is launched, and has its own descriptors."""
+        """Close the descriptors: the process was launched, and has copies of them."""
 
 
 class PythonOfApp(Protocol):
@@ -124,10 +124,11 @@ class PythonOfApp(Protocol):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is there, and can be used at once."""
+        """Whether the Python exists, and can be used at once."""
 
     def python(self, stream_fd: int) -> OtherPython:
-        """The Python, for one launch. Returns at once: if it must be made, the process does that.
+        """The Python for one launch. Returns at once: if an environment must be made first, the
+        process makes it.
 
         Args:
             stream_fd: the descriptor on which the process tells what it does.
@@ -137,7 +138,8 @@ class PythonOfApp(Protocol):
         """
 
     def made(self, say: Callable[[str], None]) -> OtherPython:
-        """The Python, for one launch. Blocks until it is there.
+        """The Python for one launch. If an environment must be made first, this waits until it is
+        made.
 
         Args:
             say: called with each line about what is done meanwhile.
@@ -201,7 +203,7 @@ def variables_for(env: Mapping[str, str], environment: str | None) -> dict[str, 
 
 
 def _refusal(error: UnfitPython, *, is_told: bool) -> bytes:
-    """What a process writes that cannot run: a frame for the server, or a line for people."""
+    """What a process with an unfit Python writes: a frame for the server, or a line for people."""
     if not is_told:
         return os.fsencode(f"mpkernel: {error}\n")
     payload = encode(UnfitForHost(error.what, error.remedy))

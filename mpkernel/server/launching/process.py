@@ -39,7 +39,7 @@ KILLED_WITHIN_S = 5.0
 
 
 class Elsewhere(Protocol):
-    """A process of another machine, for what the server cannot look at itself."""
+    """A process on another machine. It answers what the server cannot find out itself."""
 
     @property
     def where(self) -> str:
@@ -52,7 +52,7 @@ class Elsewhere(Protocol):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether it runs a copy of the app's file, and the file is another one by now."""
+        """Whether it runs a copy of the app's file, and the file has changed since then."""
 
     def usage(self) -> Usage | None:
         """What it used when that was last measured there, with the time by the server's clock; None
@@ -147,11 +147,11 @@ class Process(Protocol):
 
     @property
     def is_known(self) -> bool:
-        """Whether it has the server's Python and was launched without a wrapper, or has said which
-        process it is, and which Python it has."""
+        """Whether the server knows which process it is and which Python it has: it was launched
+        without a wrapper on the server's Python, or its `Hello` has said so."""
 
     def accept(self, hello: Hello) -> UnfitPython | None:
-        """The process says which Python it has. Returns why it cannot be used; None if it can.
+        """Take the `Hello` of the process. Returns why its Python cannot be used; None if it can.
 
         Raises:
             ProtocolError: it was not asked, or says it again.
@@ -166,7 +166,7 @@ class Process(Protocol):
         2 s at the longest: off the loop.
 
         Args:
-            seen: what is known to be the process's.
+            seen: processes that are known to be started by it.
         """
 
     def reap(self, *, within_s: float = KILLED_WITHIN_S) -> None:
@@ -209,7 +209,7 @@ class AppToLaunch(NamedTuple):
 
 
 class Launcher(Protocol):
-    """What starts processes."""
+    """Starts processes of apps."""
 
     def is_local(self, settings: Settings) -> bool:
         """Whether the process of an app with these settings will run on this machine."""

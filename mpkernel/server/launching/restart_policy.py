@@ -1,6 +1,6 @@
 """`RestartPolicy`: when a process may be started again after deaths.
 
-It decides only from what it is told, and has no process, no clock and no loop of its own.
+It only decides: its caller gives it the events and their times, and starts the processes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class RestartPolicy:
         self._lost_at, self._not_on_cluster_before = now, now + wait_s
 
     def ask_cluster_again(self) -> None:
-        """Somebody new asks for the app: what the cluster lacked may be there by now."""
+        """A new session asks for the app: try the cluster again at once, which may have a worker by
+        now."""
         self._not_on_cluster_before = float("-inf")
 
     def launched(self) -> None:
@@ -98,7 +99,7 @@ class RestartPolicy:
         return max(left, self._not_on_cluster_before - now)
 
     def is_calm(self, now: float) -> bool:
-        """Whether nothing that happened matters any more: a new policy would decide the same."""
+        """Whether no earlier event has an effect any more: a new policy would decide the same."""
         long_ago = now - self._settings.restart_window_s
         has_died = bool(self._deaths) and self._deaths[-1] > long_ago
         was_lost = self._lost_at > long_ago
@@ -106,6 +107,6 @@ class RestartPolicy:
 
     def _backoff_s(self, times: int) -> float:
         settings = self._settings
-        # A float cannot hold much larger powers, and the longest wait is reached long before.
+        # Larger powers would overflow a float. The longest wait is reached long before.
         longest = settings.restart_backoff_s * 2.0 ** min(times - 1, 100)
         return min(longest, settings.restart_backoff_max_s) * (0.5 + 0.5 * self._jitter())

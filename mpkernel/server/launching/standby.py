@@ -3,11 +3,11 @@
     launch ─▶ warming ─▶ ready ─▶ taken: from then on the process of an app as any other
                  └────────┴──▶ died, or does not fit any more: ended; the next follows
 
-An app gets such a process only if a fresh one would be the same: what a process inherits from the
-server has not changed since it was launched, and it has imported no module that the app would
-import from its own folder. A process that is still warming is not given: it imports at a low
-priority, which may take longer than the app's own start. An app that is confined gets none whose
-imports have started threads: threads that run keep their rights.
+An app gets such a process only if a fresh one would be the same. So nothing that a process inherits
+from the server may have changed since it was launched, and it must not have imported a module that
+the app would import from its own folder. A process that is still warming is not given: it imports
+at a low priority, which may take longer than the app's own start. An app that is confined gets none
+whose imports have started threads: threads that run keep their rights.
 
 `warm_process` is one such process. `restart_policy` says when one may follow a dead one. The
 importing itself is done in the host.
@@ -79,7 +79,7 @@ class Standby:
         return [process.pid for process in self._processes if process.is_ready]
 
     def start(self) -> None:
-        """Launch the first one now. Without this call, that happens only after an app was
+        """Launch the first process now. Without this call, it is launched only when an app was
         started."""
         self._fill_in(0.0)
 

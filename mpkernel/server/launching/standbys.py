@@ -1,7 +1,8 @@
 """`Standbys`: the standbys of a pool: of the server's Python, and of the last other one.
 
-A process cannot change its Python, or its environment. So there is a `Standby` for each of these
-two, and when an app is started with a third one, the standby of the one before is ended.
+A process cannot change its Python. So there are at most two standbys: one of the server's Python,
+and one of the other Python that an app was last started with. When an app is started with a third
+Python, the second standby is ended and replaced.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Standbys:
         self._launcher = launcher
         self._of_server = Standby(settings, launcher)
         self._of_other: Standby | None = None
-        self._key = ""  # of that other Python
+        self._key = ""  # of the second standby
         self._ending: set[Standby] = set()
         self._closed = False
 

@@ -283,7 +283,7 @@ class _Output:
 
     @property
     def text(self) -> str:
-        """The last 4 KiB."""
+        """The last 4 KiB of the output."""
         return self._last.decode(errors="backslashreplace").rstrip()
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ class Wrapper(NamedTuple):
 
 
 def wrapper_of(settings: Settings) -> Wrapper | None:
-    """What stands in front of the interpreter of an app with these settings."""
+    """The wrapper of an app with these settings; None if it has none."""
     if settings.launch_wrapper is None:
         return None
     words = tuple(shlex.split(settings.launch_wrapper))
@@ -172,8 +172,8 @@ class FoundHost(NamedTuple):
 
 
 def host_behind(launched: int, hello: Hello) -> FoundHost | None:
-    """The host that says this, of the launched process and those that it has started. None if it is
-    none of them.
+    """Finds the host that has sent this `Hello`: the launched process, or one that it has started.
+    None if it is none of these.
 
     Args:
         launched: the process that was launched.
@@ -189,7 +189,7 @@ def host_behind(launched: int, hello: Hello) -> FoundHost | None:
 
 
 def _own_number(pid: int) -> int | None:
-    """A process's id in its own namespace; None if it has ended."""
+    """The id that a process has in its own pid namespace; None if it has ended."""
     try:
         with open(f"/proc/{pid}/status", "rb") as status:
             numbers = [line.split() for line in status if line.startswith(b"NSpid:")]
@@ -199,7 +199,8 @@ def _own_number(pid: int) -> int | None:
 
 
 def _namespace_of(pid: int, *, told: int) -> int:
-    """The inode of a process's pid namespace; what was told, if this user may not look at it."""
+    """The inode of a process's pid namespace. If this user may not look it up, what the process
+    said."""
     try:
         return os.stat(f"/proc/{pid}/ns/pid").st_ino
     except OSError:

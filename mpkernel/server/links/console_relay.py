@@ -133,7 +133,7 @@ class ConsoleRelay:
             try:
                 self._read_what_comes()
                 self._is_failing = False
-            except Exception:  # of the selector: with this thread, every app's console would end
+            except Exception:  # of the selector; without this thread, no console would be read
                 if not self._is_failing:
                     logger.exception("the consoles of all apps could not be waited for")
                 self._is_failing = True
@@ -159,7 +159,7 @@ class ConsoleRelay:
             logger.error("the console of %s was closed by somebody else", before.name)
             self._selector.unregister(source.fd)
         self._sources[source.fd] = source
-        # Whether the selector or this descriptor is at fault, `_wait_anew` finds out.
+        # `_wait_anew` finds out whether the selector or this descriptor is at fault.
         self._selector.register(source.fd, selectors.EVENT_READ, source)
 
     def _wait_anew(self) -> None:

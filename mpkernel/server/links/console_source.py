@@ -85,14 +85,14 @@ class ConsoleSource:
         return goes_on
 
     def end(self) -> None:
-        """Tell the tail that the pipe is not read any more."""
+        """Tell the tail that this pipe is at its end."""
         try:
             self._tail.source_ended()
         except Exception:
             logger.exception("the end of the console of %s was not handled", self.name)
 
     def _read(self, *, wait: bool) -> bool:
-        read_at_s = time.monotonic()  # before the read: getting the GIL after it may take long
+        read_at_s = time.monotonic()  # before the read, which may wait long for the GIL
         try:
             data = os.read(self.fd, _READ_BYTES)
         except BlockingIOError:

@@ -14,7 +14,8 @@ _FAULT_BEGINS = "Fatal Python error: "
 
 
 class ConsoleTail:
-    """One host's: the last lines of its descriptors, and whether any of these is still open.
+    """The last lines that one host wrote to its descriptors, and whether any of these is still
+    open.
 
     Args:
         name: the app's name, for messages.

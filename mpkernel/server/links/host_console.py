@@ -3,9 +3,9 @@
     os.write(1, …), printf, a subprocess ══ pipe ══▶ the relay's thread ─▶ the server's log
     the host, which knows what it ran ◀══ Link ══ HostConsole ◀──┘
 
-The server reads that text, since user code could hold up a thread of the host that did it. But only
-the host knows which session ran. A host that wants the text asks for it (`WantConsole`). If the
-host does not take it, the text is in the server's log only: nothing waits here.
+The server reads that text, because a thread of the host that read it could be held up by user code.
+But only the host knows which session ran. A host that wants the text asks for it (`WantConsole`).
+If the host does not take it, the text is in the server's log only: nothing waits here.
 """
 
 from __future__ import annotations

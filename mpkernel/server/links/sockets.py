@@ -1,4 +1,4 @@
-"""What the Pipes of multiprocessing do not tell of the sockets that they are."""
+"""Functions for the sockets under the Pipes of multiprocessing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def waiting_in(fd: int) -> int:
 
 
 def unsent_in(fd: int) -> int:
-    """How many bytes were written to a socket that the other end's system does not have yet. 0
+    """How many bytes were written to a socket and have not reached the other end's system yet. 0
     where the system does not tell."""
     try:
         return int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)

@@ -168,7 +168,7 @@ class BaseSession(SessionEvents):
                     f" input: {outbox.waiting_bytes} bytes wait for it",
                     remedy="wait until it answers again, or close the session",
                 )
-            if keep or self.host is None:  # what is kept cannot be refused later: check it now
+            if keep or self.host is None:  # a kept message cannot be refused later: check it now
                 encode_header(channel, 0, len(payload), max_frame_bytes=self._max_frame_bytes)
             told = payload if command is None else command
             if self.host is None and self._journal is not None:
@@ -224,7 +224,7 @@ class BaseSession(SessionEvents):
         if not self.record.has_run:
             self.record.has_run = True
             self.app.tallies.session_start.observe(time.monotonic() - self._opened_at)
-        if self.record.settled_after == 0:  # there is nothing to do that it would tell of
+        if self.record.settled_after == 0:  # no command will run that would report it
             self.record.settle()
 
     def progressed(self, begun: int, done: int) -> None:
@@ -244,7 +244,7 @@ class BaseSession(SessionEvents):
 
     def received(self, messages: Sequence[Frame]) -> None:
         """Called by the host: messages arrived."""
-        if self._over:  # the session has failed, and its kernel was not told yet
+        if self._over:  # the session has failed; its kernel does not know that yet
             self.taken(cost_of(messages))
             return
         if self._journal is not None:
@@ -304,8 +304,8 @@ class BaseSession(SessionEvents):
             self.record.end_rebuild()
 
     def fail(self, error: MPKernelError) -> None:
-        """Called by the server when it has failed on something of this session: end the session,
-        and its kernel. On the loop's thread."""
+        """Called when the server itself has failed while it handled something of this session: end
+        the session and its kernel. On the loop's thread."""
         try:
             with self._lock:
                 self.copies.end(may_come_back=False)

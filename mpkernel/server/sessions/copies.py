@@ -21,14 +21,14 @@ class SessionCopy(Protocol):
         """
 
     def leave(self, content: bytes | None) -> None:
-        """The session is over here, and may come back with this content."""
+        """The session is over in this server. Its copy stays, so that it can come back."""
 
     def forget(self) -> None:
         """The session is over for good."""
 
 
 class Copies:
-    """What a session does with its copies, if it has any. Under the session's lock.
+    """The copies of one session, if it has any. Called under the session's lock.
 
     Args:
         content: returns what is to be kept of the session now, or None if nothing can be kept.

@@ -40,7 +40,7 @@ class SessionEvents(abc.ABC):
         """
 
     def on_preparing(self, text: str, *, is_placed: bool) -> None:  # noqa: B027 (not every client can be told)
-        """The environment of the app is being made, or a machine is waited for; the session waits.
+        """The session waits: the environment of the app is being made, or no machine was found yet.
 
         Args:
             text: what is done now.
@@ -48,7 +48,7 @@ class SessionEvents(abc.ABC):
         """
 
     def on_prepared(self) -> None:  # noqa: B027 (not every client can be told)
-        """The environment is whole: the process starts."""
+        """The environment is complete: the process starts."""
 
     def on_waiting(self, back: int, all_of_them: int) -> None:  # noqa: B027 (not every client can be told)
         """The session has lost its process and still waits for another one. Called again when a

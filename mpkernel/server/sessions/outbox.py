@@ -57,9 +57,9 @@ class Outbox:
         return bool(self._waiting) or not self._has_room(count)
 
     def is_clogged(self, count: int, host: Sink | None) -> bool:
-        """Whether too much waits already, so that `count` more bytes must be refused. What counts
-        is what waits here, and what waits for the Pipe of a host whose kernel has given credit for
-        it."""
+        """Whether `count` more bytes must be refused, because too much waits. Two amounts count:
+        the bytes that wait here for room in the window, and the bytes that had room but still wait
+        for the Pipe."""
         if self._waiting and self.waiting_bytes + count > self._most_waiting_bytes:
             return True
         return host is not None and host.backlog_bytes > self._most_waiting_bytes

@@ -11,10 +11,10 @@ __all__ = ["CommandProgress"]
 
 
 class CommandProgress:
-    """Of one kernel.
+    """The progress of one kernel.
 
     Args:
-        session_id: the session's, for errors.
+        session_id: the session's name, for errors.
         clock: seconds, as `time.monotonic`, which is the default.
 
     Attributes:

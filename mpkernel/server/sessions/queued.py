@@ -27,7 +27,7 @@ _TAKEN_IN_A_ROW = 256
 _UNTOLD_BYTES = 16 * 1024
 """How many bytes may be taken before the host is told, while more messages are there."""
 
-_new_message = functools.partial(tuple.__new__, Message)  # half a named tuple's own price
+_new_message = functools.partial(tuple.__new__, Message)  # costs half as much as calling the class
 
 
 class QueuedSession(BaseSession):
@@ -144,7 +144,7 @@ class QueuedSession(BaseSession):
 
     def suspend(self) -> None:
         super().suspend()
-        # What came from this process is kept beside what the next one may send.
+        # Messages of this process stay in the queue; those of the next process follow them.
         self._most_messages = len(self._frames) + self._most_messages_of_a_process
 
     def on_recovered(self, death: Death, lost: tuple[str, ...], *, guilty: bool) -> None:
@@ -160,8 +160,8 @@ class QueuedSession(BaseSession):
         self._wake()
 
     def _next_change(self) -> asyncio.Future[None]:
-        """Done when a message comes, or the session ends. It costs half of what an `asyncio.Event`
-        does, and there is one for each small message."""
+        """A future that is done when a message comes or the session ends. It is needed for each
+        small message, and costs half of what an `asyncio.Event` does."""
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError(f"another task waits for messages of session {self.session_id}")
         self._waiter = asyncio.get_running_loop().create_future()

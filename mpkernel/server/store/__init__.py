@@ -1,4 +1,4 @@
-"""What sessions need to come back after the end of their server, on the disk.
+"""Sessions on the disk: what they need to come back after the end of their server.
 
     session ─ changed ─▶ StoredSession ─▶ the store's thread ─ at most 0.1 s later ─▶ its file
     page that connects again, next server ─ take ─▶ SessionStore ◀─ content ───────────┘

@@ -151,7 +151,7 @@ class Folders:
                 if not any(_files_in(self.own, live=frozenset())):
                     (self.own / _OWNER).unlink(missing_ok=True)
                     self.own.rmdir()
-        except OSError as error:  # the next server removes it
+        except OSError as error:  # the next server removes the folder
             logger.debug("the folder of this server could not be removed: %s", error)
         finally:
             os.close(lock)

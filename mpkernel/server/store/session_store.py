@@ -54,7 +54,8 @@ def key_of(place: str, session_id: str, authority: str = "") -> str:
     """The name of a session in the store. Whoever reads it learns none of these.
 
     Args:
-        place: where its name is its own: absolute path of the app's file, for example.
+        place: where no two sessions have the same name: the absolute path of the app's file, for
+            example.
         session_id: the client's name for the session.
         authority: who may have it back. Default: whoever knows the other two.
     """
@@ -66,7 +67,7 @@ def key_of(place: str, session_id: str, authority: str = "") -> str:
 
 
 class SessionStore:
-    """Methods may be called from any thread.
+    """The store of one server. From any thread.
 
     Args:
         directory: where. Default: `private_files.session_directory()`.

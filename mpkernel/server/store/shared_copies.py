@@ -29,7 +29,7 @@ _MOST_IDLE = 200
 
 
 class SharedCopies:
-    """Methods may be called from any thread.
+    """The shared copies of one server. From any thread.
 
     Args:
         store: where they are.
@@ -54,7 +54,7 @@ class SharedCopies:
         if copy is None:
             taken = await self._store.take(key)
         else:
-            content = await off_the_loop(copy.content)  # it waits for the session that has it
+            content = await off_the_loop(copy.content)  # the file waits for the session that has it
             taken = None if content is None else Taken(copy.app, content, True)
         return taken if taken is not None and taken.content != _FORGOTTEN else None
 

@@ -46,7 +46,7 @@ class DeathEvidence:
         return [*self.tail.lines(), *self.tail.faults().splitlines()]
 
     def cause(self, status: ExitStatus | None) -> Cause:
-        """Whose doing the end is.
+        """Who has caused the end of the process.
 
         Args:
             status: how the process ended; None if that is not known.
@@ -64,15 +64,15 @@ class DeathEvidence:
             self._fault = (reason, error)
 
     def answers(self) -> None:
-        """The process has answered, so it lives. What the system has killed for lack of memory
-        until now was another process."""
+        """The process has answered, so it lives. If the system has killed a process for lack of
+        memory until now, it was another one."""
         self._oom.begin_anew()
 
     def console_ended(self) -> None:
         """Nothing more comes from the process's descriptors. From any thread."""
         try:
             self._loop.call_soon_threadsafe(self._ended.set)
-        except RuntimeError as error:  # the loop is closed: nobody waits for the last lines
+        except RuntimeError as error:  # the loop is closed: no session waits for them
             logger.debug("%s", error, app=self._app)
 
     async def arrived(self) -> None:

@@ -45,7 +45,7 @@ class Reason(enum.Enum):
 
 
 class Cause(enum.Enum):
-    """Whose doing the end of a process is."""
+    """Who has caused the end of a process."""
 
     APP = "app"
     """The app's own: if it happens too often, the app has failed for a while."""
@@ -89,7 +89,8 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reason_of(status: ExitStatus, *, out_of_memory: bool) -> Reason:
-    """The reason that follows from an exit status, for a process that the server did not end."""
+    """The reason for the end of a process that the server did not end itself, from its exit
+    status."""
     if status.lost:
         return Reason.LOST
     if status.code is None:

@@ -47,7 +47,7 @@ class Descendants:
             known[pid] = one
         for one in known.values():
             if one.parent not in known:
-                one.parent = _NOBODY  # its number may become another's
+                one.parent = _NOBODY  # the system may give the id to another process
         self._known = known
 
     def forget(self, pid: int) -> None:

@@ -18,8 +18,8 @@ class ExitStatus:
     Attributes:
         code: the exit code; negative for the signal that killed it; None when somebody else reaped
             the process, or when it is lost.
-        lost: with what it is lost, where it ran on another machine: so it may not even have ended.
-            Default: it is not lost.
+        lost: for a process on another machine, what was lost with it (its worker, the connection).
+            Nobody knows then whether it has ended. Default: it is not lost.
         out_of_memory: whether the system has killed processes for lack of memory on that other
             machine. None: it ran on this one.
     """
@@ -63,7 +63,7 @@ class OutOfMemory:
         return now is not None and self._before is not None and now > self._before
 
     def begin_anew(self) -> None:
-        """Have only what happens from now on count. It reads one small file."""
+        """Forget what has happened until now. This reads one small file."""
         self._before = _oom_kills(self._file)
 
 

@@ -1,7 +1,7 @@
 """`read_process`: what the system tells of one process.
 
-On Linux all of it stands in one small file of `/proc`. psutil reads six for the same, and with 40
-apps that would be most of what an idle server does. Elsewhere psutil is asked.
+On Linux, one small file of `/proc` has all of it. psutil reads six files for the same, which with
+40 apps would be most of the work of an idle server. On other systems psutil is used.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_process(pid: int) -> Reading:
     Raises:
         psutil.NoSuchProcess: there is none.
         psutil.AccessDenied: this user may not look at it.
-        OSError: this process's own trouble: no descriptor is left, for example.
+        OSError: this process cannot look: no descriptor is left, for example.
     """
     if sys.platform != "linux":
         return _read_by_psutil(pid)

@@ -1,5 +1,5 @@
-"""Finds and ends *strays*: processes that a host has left running when it died by itself. Linux
-only.
+"""Finds and ends *strays*: processes that an app had started, and that still run when its host has
+died by itself. Linux only.
 
 While a host lives, all that its app started descends from it (see `orphans`), and whoever ends
 the host ends these processes first. When a host crashes, its descendants become the children of
@@ -15,7 +15,7 @@ has cleared its environment, has begun a process session of its own, and has los
 the watchdog's last sample.
 
 A stray may be a child of the calling process: if a server is the first process of its container,
-all orphans become its children. Such a stray is also reaped here, because nobody else does it.
+all orphans become its children. Such a stray is also reaped here, because no other code reaps it.
 """
 
 from __future__ import annotations
@@ -150,5 +150,5 @@ def _environment_of(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return file.read().split(b"\0")
-    except OSError:  # it has ended, or belongs to another user
+    except OSError:  # it has ended, or is another user's
         return []

@@ -61,7 +61,7 @@ def cpus_of(usages: Sequence[Usage]) -> float | None:
     passed_s = after.taken_at - before.taken_at
     if passed_s <= 0:
         return None
-    # What a child has used is gone from the sum when nobody waits for the child.
+    # The sum falls when a child ends that its parent never waits for.
     return round(max(0.0, after.cpu_s - before.cpu_s) / passed_s, 2)
 
 
@@ -131,7 +131,7 @@ class Sampler:
                 )
             except psutil.NoSuchProcess:
                 continue
-            except OSError:  # this process's own trouble, so that no host can be sampled
+            except OSError:  # this process itself cannot look, at any host
                 raise
             except Exception as error:  # noqa: BLE001 (the watchdog logs it)
                 unmeasured[pid] = error

@@ -26,8 +26,8 @@ __all__ = ["Action", "HostWatch", "Verdict"]
 
 _HISTORY_SAMPLES = 60
 _RELIEF = 0.9
-# Of the time that passed. Idle threads of libraries use less than this share of it; a process that
-# computes uses more, however slow the machine is.
+# A share of the time that passed. Idle threads of libraries use less CPU time than this; a process
+# that computes uses more, however slow the machine is.
 _SHARE_OF_THE_LIVING = 0.005
 _STEPS_OF_A_HANG = 4
 _STILL_SAMPLES = 4
@@ -89,7 +89,7 @@ class HostWatch:
         self._is_answered = True
         self._alive_at = born_at  # when a ping was sent, or the host was last seen to compute since
         self._alive_cpu_s = 0.0  # the CPU time that it had used at `_alive_at`
-        self._still_samples = 0  # how many in a row show no CPU time used
+        self._still_samples = 0  # how many of the latest samples, in a row, show no CPU time used
         self._turns_left_out = 0
 
     @property
@@ -103,8 +103,8 @@ class HostWatch:
         return self._pinged_at
 
     def launched(self, at: float) -> None:
-        """Say that the host was only launched at this time, before its first sample: it had waited
-        for a machine."""
+        """Say when the host was really launched, if it had to wait for a machine. To be called
+        before its first sample."""
         self._born_at = at
 
     def sample_is_due(self) -> bool:
@@ -159,8 +159,9 @@ class HostWatch:
 
     @property
     def _is_at_rest(self) -> bool:
-        """Whether it may be left alone for longer. A limit on memory is to be kept within a turn,
-        whatever the host begins to do; and if a ping is not answered, its CPU time is needed."""
+        """Whether the host may be sampled less often. It may not if it has a limit on memory, which
+        must be noticed within a turn, nor while a ping is unanswered: then its CPU time is
+        needed."""
         settings = self._settings
         return (
             self._still_samples >= _STILL_SAMPLES
@@ -192,7 +193,7 @@ class HostWatch:
         timeout_s = self._settings.ping_timeout_s
         if timeout_s is None or self._is_answered:
             return None
-        # While the server itself did not run, it read no pongs: so its own pause hardly counts.
+        # While the server itself was stopped, it read no pongs. So such a pause hardly counts.
         self._alive_at += max(0.0, since_last_s - timeout_s / _STEPS_OF_A_HANG)
         silent_s = usage.taken_at - self._alive_at
         if usage.host_cpu_s - self._alive_cpu_s > _SHARE_OF_THE_LIVING * silent_s:

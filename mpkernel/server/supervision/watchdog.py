@@ -36,7 +36,7 @@ logger = get_logger(__name__)
 
 
 class Measured(Protocol):
-    """What another machine measures of a process there."""
+    """The measurements that another machine makes of a process there."""
 
     def usage(self) -> Usage | None:
         """The latest sample, with the time by this server's clock; None before the first."""
@@ -161,7 +161,8 @@ class Watchdog(Generic[HostT]):
                 continue
 
     async def _sample(self) -> dict[HostT, Usage]:
-        """A sample by host, not by process id: at its end, another host may have the same id."""
+        """Take a sample. Returns it by host, not by process id: meanwhile another host may have the
+        same id."""
         pids = {
             host: watched.pid
             for host, watched in self._watched.items()

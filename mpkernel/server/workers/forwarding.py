@@ -171,7 +171,7 @@ class Peer:
             while not (await asyncio.wait([reading], timeout=self._answer_within_s))[0]:
                 try:
                     self._keep(await self._connected())
-                except PeerGone:  # it is about to end, and may answer until then
+                except PeerGone:  # the worker is about to end, and may still answer
                     continue
             return reading.result()
         finally:
@@ -219,11 +219,11 @@ class _Browser:
         self.is_complete = False
 
     async def send_on(self) -> None:
-        """Until the browser goes."""
+        """Send on what the browser sends, until it disconnects."""
         try:
             while await self._sent_on(await self._receive()):
                 continue
-        except OSError as error:  # whoever reads the answer finds the same
+        except OSError as error:  # `serve`, which reads the answer, finds the same
             logger.debug("a request cannot be sent on: %s", error)
             self._connection.close()
         except Exception:

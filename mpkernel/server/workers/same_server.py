@@ -25,8 +25,8 @@ _NAME_CHARACTERS = 12
 
 
 def server_name(address: str | int) -> str | None:
-    """A name that all processes of this server find, and no other process; None if this process is
-    not one of several.
+    """A name that all processes of this server compute alike, and no other process does; None if
+    this process is not one of several.
 
     Args:
         address: where the server listens: a port, or the path of a Unix socket.

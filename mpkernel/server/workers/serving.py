@@ -151,7 +151,7 @@ class WorkerSocket:
         failure = ""
         try:
             await app(scope, request.receive, request.send)
-        except Exception as error:  # the other worker's server answers for it
+        except Exception as error:  # the other worker answers in its place
             if connection.is_over:
                 raise
             logger.exception("a request that came from another worker failed")

@@ -67,7 +67,7 @@ class Worker:
 
     @property
     def name(self) -> str:
-        """By which other workers know it."""
+        """The name by which other workers know it."""
         return self._claims.name
 
     async def start(self) -> None:
@@ -235,7 +235,7 @@ class Worker:
             self._release(oldest)
 
     def _look(self, session: str, was_live: bool) -> None:
-        if was_live:  # perhaps it has ended only a moment ago
+        if was_live:  # the session may have ended only a moment ago
             self._look_later(session, was_live=True)
         else:
             self._release(session)
