@@ -1,4 +1,4 @@
-"""`mpkernel bench [SCENARIO…]`: the benchmark suite, beside its peers."""
+"""`mpkernel bench [SCENARIO…]`: the benchmarks of mpkernel and of what it is compared with."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def this_user() -> str:
     """The name of the user who gives an order, for the server's log."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # as in many containers
+    except KeyError:  # the user has no name, as in many containers
         return f"user {os.getuid()}"
 
 

@@ -1,5 +1,5 @@
-"""The flags that settings have: `--memory-hard-bytes 2GiB` for each, `--no-control` for what is
-true or false, and `--settings FILE`."""
+"""The flags of settings. Each setting has a flag with a value (`--memory-hard-bytes 2GiB`); one that
+is true or false can be given without a value, too (`--no-control`). `--settings FILE` names a file."""
 
 from __future__ import annotations
 

@@ -71,7 +71,8 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         print(f"mpkernel: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        # It is not caught: only so does Python end by SIGINT, which the shell has to see.
+        # It is not caught: only then does Python end by the signal SIGINT, which the shell must
+        # see.
         sys.excepthook = _show_nothing
         raise
     except BrokenPipeError:
@@ -84,7 +85,7 @@ def _run(command: str, arguments: Sequence[str]) -> int:
 
 
 def _show_nothing(*_: object) -> None:
-    """In the place of a traceback: whoever typed Ctrl-C knows why the command ends."""
+    """Print no traceback: the user who typed Ctrl-C knows why the command ends."""
 
 
 def _help() -> str:

@@ -122,7 +122,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
 
 
 def _notebooks_in(paths: Sequence[str], *, may_come: bool) -> int:
-    """How many notebooks are served. What is in a single file is left to marimo's own errors.
+    """How many notebooks are served. marimo itself reports errors in the content of a single file.
 
     Raises:
         MPKernelError: a path is missing; or there is no notebook, and `may_come` does not say that

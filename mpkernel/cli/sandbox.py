@@ -58,7 +58,8 @@ def parser() -> CommandParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """List the environments, or remove those that were not used for long; give the exit code.
+    """List the environments, or remove those that were not used for a long time; give the exit
+    code.
 
     Args:
         arguments: what follows `mpkernel sandbox`.

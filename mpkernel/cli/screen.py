@@ -1,4 +1,4 @@
-"""`Screen`: what the output of a command is for: how wide, whether in color."""
+"""`Screen`: how wide the output of a command may be, and whether it has colors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CODES: dict[Style, str] = {
 
 
 class Screen(NamedTuple):
-    """What lines are made for.
+    """The screen for which lines are made.
 
     Attributes:
         width: how many columns a line may take; None: as many as it has.
@@ -38,7 +38,7 @@ class Screen(NamedTuple):
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
 
     def without(self, columns: int) -> Screen:
-        """What is left of it beside so many columns."""
+        """The same screen, narrower by so many columns."""
         return self if self.width is None else self._replace(width=max(1, self.width - columns))
 
 
@@ -47,7 +47,8 @@ PLAIN = Screen()
 
 
 def screen() -> Screen:
-    """What standard output is. A terminal has colors unless `NO_COLOR` is set (no-color.org)."""
+    """The screen of standard output. A terminal has colors unless `NO_COLOR` is set
+    (no-color.org)."""
     if not sys.stdout.isatty():
         return PLAIN
     has_color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

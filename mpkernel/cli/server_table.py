@@ -59,7 +59,7 @@ ALL = View()
 
 
 class _Row(NamedTuple):
-    """A process of an app; or an app that has none."""
+    """A row of the table: a process of an app, or an app that has no process."""
 
     app: AppSnapshot
     host: HostSnapshot | None
@@ -76,7 +76,8 @@ class _Row(NamedTuple):
 
     @property
     def trouble(self) -> int:
-        """The lower, the sooner an operator should look at it."""
+        """A number by which rows are sorted: the lower it is, the sooner an operator should
+        look."""
         if self.state == "failed":
             return 0
         is_well = self.host is None or (self.state == "ready" and self.host.refusal is None)
@@ -153,7 +154,7 @@ def next_step(servers: Sequence[PublishedServer]) -> str:
 
 
 def _together(servers: Sequence[PublishedServer]) -> list[PublishedServer]:
-    """The same servers; the processes of one server follow each other."""
+    """The servers in an order in which the workers of one server follow each other."""
     firsts: dict[str, int] = {}
     for number, server in enumerate(servers):
         firsts.setdefault(server.snapshot.pool.one_of or str(server.path), number)

@@ -39,8 +39,8 @@ def columns(
     Args:
         rows: of as many cells each. Control characters in them are shown, not carried out.
         right: which columns are set to the right.
-        flexible: which columns may be narrowed, the widest first; their texts are cut.
-        omit: which columns are left out where that is not enough, the first of these first.
+        flexible: which columns may be made narrower, the widest first; their texts are cut.
+        omit: which columns are left out where narrower columns are not enough, in this order.
         screen: what the lines are for.
     """
     cells = [[_plain(cell) for cell in row] for row in rows]
@@ -58,7 +58,7 @@ def columns(
 
 
 def _plain(cell: _Cell) -> Cell:
-    """Without characters that would steer the terminal: texts may be of others."""
+    """The text without control characters: apps and other users may have written it."""
     if isinstance(cell, Cell):
         return cell._replace(text=plain(cell.text))
     return Cell(plain(cell), "")

@@ -208,7 +208,8 @@ class PythonClient:
 
 
 def _expect(kind: type, **given: object) -> None:
-    """Refuse what the kernel would have to drop: the client would wait for an answer for ever.
+    """Refuse an argument that the kernel would have to drop: the client would wait for ever for an
+    answer.
 
     Raises:
         TypeError: an argument is not of this type.

@@ -262,7 +262,7 @@ class PythonJournal(Journal):
 
 def _replay_of(command: RunApp | SetValues) -> _Pending:
     channel = Channel.UI_ELEMENT if isinstance(command, SetValues) else Channel.CONTROL
-    return _Pending(channel, command, 0, is_replay=True)  # size 0: its values count in the state
+    return _Pending(channel, command, 0, is_replay=True)  # its values count in the state
 
 
 def _size_of(command: RunApp | Execute | SetValues) -> int:

@@ -90,7 +90,7 @@ def _is_trusted(path: str) -> bool:
     try:
         owners = {os.lstat(path).st_uid, os.stat(path).st_uid}
     except OSError:
-        return True  # `_table_of` will report why it cannot be read
+        return True  # `_table_of` reports later why it cannot be read
     others = owners - {0, os.geteuid()}
     for owner in others:
         _warn_of(path, owner)

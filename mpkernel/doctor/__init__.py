@@ -1,4 +1,5 @@
-"""What this host allows an mpkernel server, and what to do where it allows too little.
+"""Checks what this machine allows an mpkernel server, and says what to do where it allows too
+little.
 
     the machine ─▶ gathering ─▶ Facts ─▶ checks.lines_of ─▶ Lines: OK, WARN, FAIL ─▶ cli.doctor
                    trial.converse ─▶ Trial ─────┘

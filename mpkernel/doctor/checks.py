@@ -41,7 +41,7 @@ _PIPE_BYTES = 64 * 1024
 
 
 def lines_of(facts: Facts) -> list[Line]:
-    """What these facts mean, one line a thing. The trial's is `trial_line`."""
+    """Judges the facts: a line for each thing. `trial_line` makes the line of the trial."""
     return [
         python_line(facts),
         interpreter_line(facts),

@@ -1,4 +1,4 @@
-"""`gather`: collects facts about this host. `checks` judges them."""
+"""`gather`: collects facts about this machine. `checks` judges them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PATIENCE_S = 10.0
 
 
 def gather(*, sweep: bool = False) -> Facts:
-    """Look at this host.
+    """Collect the facts about this machine.
 
     Args:
         sweep: whether to remove what dead processes left.
@@ -149,14 +149,14 @@ def _settings() -> tuple[Gathered | None, str | None]:
 
 
 def _named(setting: str, found: Gathered) -> tuple[str, ...]:
-    """What the settings, and those by app, say for this one."""
+    """The values of one setting: the server's, and those of single apps."""
     named = [getattr(found.settings, setting)]
     named += [rule.changes.get(setting) for rule in found.rules]
     return tuple(dict.fromkeys(filter(None, named)))
 
 
 def _place(path: str) -> Place:
-    """What a directory offers; tried by writing a file into it."""
+    """The facts about a directory. This writes a file into it, to try whether that works."""
     try:
         with _scratch_file(path) as fd:
             status = os.fstatvfs(fd)

@@ -56,7 +56,7 @@ def converse(
 
 
 def _reason(error: BaseException) -> str:
-    """The first error; not the errors of the cleaning up after it."""
+    """The first error, not the errors that followed while the trial cleaned up."""
     while isinstance(error, RuntimeError) and error.__context__ is not None:
         error = error.__context__
     return str(error) or type(error).__name__

@@ -1,5 +1,6 @@
-"""What runs inside an app host: one process with many kernels. These modules import nothing of
-`server`, and neither asyncio, psutil nor uvloop: each import makes the start of every host slower.
+"""The code that runs inside an app host: one process with many kernels. These modules import
+nothing of `server`. They also do not import asyncio, psutil or uvloop: each import makes the start
+of every host slower.
 
     control Pipe ══▶ Dispatcher (main thread) ──▶ a session's queues ──▶ kernel thread
                                                                               │

@@ -39,7 +39,7 @@ from mpkernel.wire.frames import Channel, Frame, FrameDecoder, Message
 
 __all__ = ["ControlPipe"]
 
-_MANAGEMENT = Channel.MANAGEMENT  # looking it up there costs more than comparing with it
+_MANAGEMENT = Channel.MANAGEMENT  # looking up the attribute would cost more than the comparison
 _IN_A_ROW = 8
 """After so many messages in a row for one kernel, that kernel's thread reads."""
 _RECEIVED_BYTES = 16 * 1024
@@ -63,7 +63,7 @@ class ControlPipe:
         self._lock = threading.Lock()  # guards all below, and the decoder
         self._received = ctypes.create_string_buffer(_RECEIVED_BYTES)
         self._reads = 0
-        self._reads_before_wait = 0  # the main thread's
+        self._reads_before_wait = 0  # when the main thread last began to wait
         self._number = 0  # the session that got the last message
         self._in_a_row = 0
         self._left: list[Frame] = []
@@ -160,8 +160,8 @@ class ControlPipe:
             self._epoll.close()
 
     def _read_now(self) -> list[Frame]:
-        """Read what the main thread was told that there is. Between that and handing it over, no
-        other thread shall get the interpreter's lock: the main thread would wait for it again."""
+        """Read what `wait` has found, and hand it over. No other thread may get the interpreter's
+        lock in between, because the main thread would have to wait to get it back."""
         if not self.decoder.is_inside_large_frame:
             count = receive_now(self._fd, self._received)
             if count > 0:
@@ -177,7 +177,8 @@ class ControlPipe:
         return self.decoder.received(count)
 
     def _read_for_kernel(self, epoll: select.epoll) -> list[Frame]:
-        """Wait for the next frames, while the main thread does not."""
+        """Wait on a kernel's thread for the next frames. Meanwhile the main thread does not wait
+        for the Pipe."""
         epoll.modify(self._fd, 0)
         try:
             while not (frames := self._read()):

@@ -81,7 +81,7 @@ def _wait_until_read(within_s: float) -> bool:
 def _unread_bytes(fd: int) -> int:
     try:
         return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
-    except OSError:  # user code has closed it, or put something else in its place
+    except OSError:  # user code has closed or replaced it
         return 0
 
 
@@ -101,7 +101,7 @@ class _Ended(NamedTuple):
     ran: Ran
     began_s: float
     ended_s: float
-    was_read: bool  # whether the server had read all that was written until the end
+    was_read: bool  # whether the server had read, when the run ended, all that it wrote
 
 
 class Runs:
@@ -150,7 +150,7 @@ class Runs:
         session that ran in the 0.1 s before. Runs whose text had all been read before count only
         when there are no others. None when no session ran, or several did."""
         written_s = read_at_s - _WRITTEN_WITHIN_S
-        late: list[tuple[float, Ran]] = []  # of these runs only child processes can have written it
+        late: list[tuple[float, Ran]] = []  # only child processes of these runs can have written it
         with self._lock:
             found = [(s, ran) for ran, s in self._running.values() if s <= read_at_s]
             for ended in reversed(self._ended):
@@ -169,7 +169,7 @@ def _pass_lines_of_c_on() -> None:
     import ctypes
 
     if sys.__stdout__ is None or sys.__stdout__.write_through:
-        return  # PYTHONUNBUFFERED is set, for C code, too: nothing is held back
+        return  # with PYTHONUNBUFFERED, C code holds nothing back either
     libc = ctypes.CDLL(None)
     try:
         stdout = ctypes.c_void_p.in_dll(libc, "__stdoutp" if sys.platform == "darwin" else "stdout")

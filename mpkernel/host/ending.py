@@ -104,7 +104,7 @@ def leave_at_once() -> NoReturn:
 
 def _run_leave_hooks() -> None:
     if not _leaving.acquire(blocking=False):
-        threading.Event().wait()  # another thread is here already, and ends the whole process
+        threading.Event().wait()  # another thread is already ending the whole process
     for hook in _leave_hooks:
         try:
             hook()
@@ -114,7 +114,7 @@ def _run_leave_hooks() -> None:
         try:
             if stream is not None:
                 stream.flush()
-        except (OSError, ValueError):  # nobody reads it any more, or user code closed it
+        except (OSError, ValueError):  # nobody reads its pipe any more, or user code has closed it
             continue
 
 
@@ -164,7 +164,7 @@ def _reap(killed: set[Identity]) -> None:
                 time.sleep(_LOOK_S)
         while os.waitpid(-1, os.WNOHANG)[0] != 0:
             continue
-    except ChildProcessError:  # there are none
+    except ChildProcessError:  # there are no children
         return
 
 

@@ -1,7 +1,7 @@
-"""`no_garbage_collection`: for the time of large imports.
+"""`no_garbage_collection`: switches the garbage collector off during large imports.
 
-Imports make many objects and hardly any garbage; Python looks for it again and again, which takes a
-tenth of their time.
+Imports make many objects and hardly any garbage. Python searches for garbage again and again
+meanwhile, which takes a tenth of their time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ __all__ = ["no_garbage_collection"]
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Have Python look for no garbage, on any thread, unless it did not do so before either. No
-    user code should run meanwhile: it may set this, too."""
+    """Switch the garbage collector off for the whole process in this `with`. If it was off before,
+    it stays off afterwards. No user code should run meanwhile, because it may switch it, too."""
     if not gc.isenabled():
         yield
         return

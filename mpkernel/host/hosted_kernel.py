@@ -49,7 +49,7 @@ path themselves: to marimo's, or to that of a Python script."""
 
 
 class HostedKernel:
-    """A kernel as its host knows it: its thread's state, and its connection to its client.
+    """One kernel: the state of its thread, and its connection to its client.
 
     Attributes:
         app: absolute path of the app's file.
@@ -278,7 +278,7 @@ class HostedKernel:
             self._entered = True
             entry(given)
         except SystemExit:
-            pass  # a kernel that exits is a kernel that returns
+            pass  # `sys.exit` in a kernel is a normal end
         except BaseException:  # noqa: BLE001 (the traceback goes to the client)
             import traceback  # imported here: few kernels fail
 

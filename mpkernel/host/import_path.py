@@ -1,9 +1,10 @@
 """`put_first`: puts the folder of an app at the beginning of the import path.
 
-It is called late: the modules of a kernel itself are imported before, as they are when Python or
-marimo runs an app. Otherwise a file beside the app that is named like one of these modules
-(`markdown.py`, `queue.py`) would be imported in its place. What a host loads only when it needs it
-is loaded before, too, if a file in the folder is named like any module of the standard library.
+It is called late: the kernel's own modules are imported before, as they are when Python or marimo
+runs an app. Otherwise a file beside the app with the name of one of these modules (`markdown.py`,
+`queue.py`) would be imported in its place. If the folder has a file with the name of any module of
+the standard library, the host also loads, before, the modules that it normally loads only when it
+needs them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,6 @@ def put_first(folder: str) -> None:
 def _holds_names_of_library(folder: str) -> bool:
     try:
         files = os.listdir(folder)
-    except OSError:  # nothing can be imported from there either
+    except OSError:  # the folder cannot be read: nothing can be imported from it
         return False
     return any(file.partition(".")[0] in sys.stdlib_module_names for file in files)

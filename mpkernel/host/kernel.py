@@ -15,7 +15,7 @@ __all__ = ["Kernel", "hosted_half"]
 
 
 class Kernel:
-    """A session, as the function sees it that `KernelSpec.entry` names.
+    """A session, as the kernel's function sees it. `KernelSpec.entry` names that function.
 
         def main(kernel):
             for message in kernel:  # until the session is closed

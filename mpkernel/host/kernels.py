@@ -25,7 +25,7 @@ class Kernels:
     """The dispatcher's table of kernels, by session number.
 
     Attributes:
-        stopper: interrupts those that were asked to stop, and do not.
+        stopper: interrupts kernels that were asked to stop and do not end.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Kernels:
             threading.Thread(
                 target=self._run, args=(kernel,), name=f"session-{number}", daemon=True
             ).start()
-        except RuntimeError as error:  # out of threads
+        except RuntimeError as error:  # no thread is left
             self._kernels.pop(number, None)
             kernel.announce(KernelExited(f"no thread could be started: {error}"))
 

@@ -59,9 +59,9 @@ __all__ = ["main"]
 logger = late_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_LONGEST_WAIT_S = 3600.0  # a wait has a longest time-out; the times in settings have none
-_NOT_BEFORE_S = 0.001  # a wait may end a little early, and would have to be repeated
-_MANAGEMENT = Channel.MANAGEMENT  # looking it up there costs more than comparing with it
+_LONGEST_WAIT_S = 3600.0  # the system bounds a wait's time-out; settings may be longer
+_NOT_BEFORE_S = 0.001  # added, because a wait may end a little too early
+_MANAGEMENT = Channel.MANAGEMENT  # looking up the attribute would cost more than the comparison
 
 
 def main(
@@ -234,9 +234,9 @@ class Dispatcher:
         self._answer(Ready(os.getpid()))
 
     def _confine(self, confinement: Confinement, setup: Setup) -> None:
-        """Give up what the app must not do. If that fails, the server is told, and ends this
-        process, which reads nothing of the app until then."""
-        from mpkernel.confinement.confining import confine  # here: few apps are confined
+        """Give up the rights that the app must not have. If that fails, tell the server, which ends
+        this process. Until then the process reads nothing of the app."""
+        from mpkernel.confinement.confining import confine  # imported here: few apps are confined
 
         try:
             lacking = confine(confinement_here(confinement, setup, self._own))
@@ -300,7 +300,7 @@ def _point_at_stderr(fds: list[int]) -> None:
         fd = fds.pop()
         try:
             os.dup2(2, fd, inheritable=False)
-        except OSError:  # user code has closed descriptor 2
+        except OSError:  # descriptor 2 was closed by user code
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, fd, inheritable=False)
             os.close(nowhere)

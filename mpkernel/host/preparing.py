@@ -28,7 +28,7 @@ _MARK = "MPKERNEL_PROCESS_MARK"
 
 
 def main(order_fd: int) -> NoReturn:
-    """Make the environment, and become what was ordered.
+    """Make the environment, then execute the command of the order.
 
     Args:
         order_fd: the descriptor of the file with the order.
@@ -40,7 +40,7 @@ def main(order_fd: int) -> NoReturn:
         _tell(order, NotPrepared(error.what, error.remedy))
         os._exit(os.EX_CONFIG)
     _tell(order, Prepared())
-    # The environment is in use as long as anybody has its lock open, who is then the app.
+    # The environment counts as used as long as its lock is open somewhere: the app inherits it.
     os.set_inheritable(environment.lock.fd, True)
     command = [*order.wrapper, environment.python, *order.command[1:]]
     try:
@@ -61,7 +61,7 @@ def _environment(order: Order) -> Environment:
     def say(line: str) -> None:
         _tell(order, Preparing(line))
 
-    # With it, the next server finds what this one has left running.
+    # By this variable, the next server finds processes that this server has left running.
     marks = {name: value for name, value in os.environ.items() if name == _MARK}
     env = {**order.env, **marks}
     return Making(recipe, Store(Path(order.directory)), env=env, say=say).environment()

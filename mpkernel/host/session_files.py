@@ -42,7 +42,7 @@ class HostFiles:
         self._writer = writer
         self._settings = settings
         self._folders = folders
-        self._lock = threading.Lock()  # guards the storage's making
+        self._lock = threading.Lock()  # guards the construction of the storage
         self._announced: HostStorage | None = None
         self._private: RegisteredStorage | None = None
 

@@ -20,7 +20,7 @@ __all__ = ["confinement_here", "setup_here"]
 
 
 def setup_here(setup: Setup, own: OwnFolders | None, folder_fd: int | None) -> Setup:
-    """The setup of this process. That of a process of the server's machine is as the server says.
+    """The setup with the paths of this machine. On the server's own machine, nothing is changed.
 
     Args:
         setup: what the server says.

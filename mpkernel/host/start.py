@@ -38,7 +38,7 @@ def start(
 
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Have imports of this module fail meanwhile, unless it is loaded already.
+    """Make imports of this module fail in this `with`, unless it is loaded already.
 
     msgspec asks `typing_extensions` for names that `typing` has, too, and takes them from there if
     it is not installed. They are the same objects, and to load them takes as long as msgspec.

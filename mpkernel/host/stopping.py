@@ -8,13 +8,13 @@
 
 An interrupt stops user code only, and not code that already ends because of an earlier interrupt.
 The kernel itself knows when that is (`HostedKernel.interruptible_by`). While no user code runs, the
-kernel starts or ends by itself, and has more time. So it has while it imports a module: if the
-import were interrupted, other sessions would find the module broken.
+kernel is starting or ending by itself, and gets more time. It also gets more time while it imports
+a module: if the import were interrupted, other sessions would find the module broken.
 
-A deaf thread (one that computes on, whatever interrupts it) takes CPU time from every other session
-of the process, and only the end of the process ends it: new sessions must go to another process. A
-thread that only waits costs nothing but its memory. It is abandoned: for its client the session is
-over, and the thread ends when it wakes.
+A *deaf* thread goes on computing although it is interrupted. It takes CPU time from every other
+session of the process, and only the end of the process ends it. So new sessions must go to another
+process. A thread that only waits costs nothing but its memory. It is *abandoned*: for its client
+the session is over, and the thread ends when it wakes.
 
 All of it happens on the dispatcher's thread, between two messages.
 """
@@ -202,7 +202,7 @@ class Stopper:
         stop.kernel.abandon(waits)
 
     def _look_again(self, stop: _Stop, now: float) -> None:
-        stop.kernel.interrupt()  # the first interrupts may have come where none could be raised
+        stop.kernel.interrupt()  # earlier ones may have come where none can be raised
         stop.pause_s = min(2 * stop.pause_s, _LONGEST_LOOK_AGAIN_S)
         stop.measure_until(_Phase.ABANDONED, now, now + stop.pause_s)
 
@@ -212,7 +212,8 @@ def thread_clock() -> Callable[[], float | None]:
     `thread_clock`; None where there is no such clock, or when that thread has ended."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return lambda: None
-    # Asked for on the thread itself: asked for a thread that has ended, the C library may crash.
+    # The clock is looked up on the thread itself: for a thread that has ended, the C library may
+    # crash.
     clock = time.pthread_getcpuclockid(threading.get_ident())
 
     def cpu_s() -> float | None:

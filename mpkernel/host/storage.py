@@ -102,8 +102,9 @@ class HostStorage(RegisteredStorage):
 
 
 class _SharedBlocks(BlockPlace):
-    """Blocks of shared memory. When none is left, other hosts may keep some that they do not
-    use: they are asked to give it up, at most once a second, and `put` waits for it a little.
+    """Blocks of shared memory. When shared memory is full, other hosts may keep blocks that they do
+    not use. They are asked, at most once a second, to give these up, and `put` waits a little for
+    that.
 
     Args:
         recycler: gives the blocks out.

@@ -18,7 +18,7 @@ from typing import Any
 
 __all__ = ["name_temporary_directory"]
 
-_KEY = "tempdir"  # by this, multiprocessing.util.get_temp_dir finds it
+_KEY = "tempdir"  # the key by which multiprocessing.util.get_temp_dir finds it
 
 
 def name_temporary_directory() -> None:

@@ -45,7 +45,7 @@ def end_resource_tracker() -> None:
 
 
 class _DetachedTracker(resource_tracker.ResourceTracker):
-    python: ClassVar[str]  # fixed here: user code may set another one for its own processes
+    python: ClassVar[str]  # kept now: user code may later set another one for its own processes
     ended = False
 
     def getfd(self) -> int | None:

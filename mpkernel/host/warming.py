@@ -1,11 +1,11 @@
 """`Warming`: what a host imports while it has no app yet.
 
-Only the imported modules remain of it. It runs on a thread of its own for two reasons. In any host
-imports run on a kernel's thread, not on the main thread. And it has a low priority: on Linux each
-thread has its own, and without a privilege nobody can raise it again, so the main thread, from
-which all kernels inherit theirs, must not lower its own. The threads that a library starts when it
-is imported (the pool of a BLAS) inherit the low one. If such a thread is left, the process is of no
-use, and the server is told.
+The imports run on a thread of their own, which ends afterwards, for two reasons. First, in every
+other host, imports run on a kernel's thread and not on the main thread. Second, they run at a low
+priority. On Linux each thread has a priority of its own, and raising it again needs a privilege. So
+the main thread, from which all kernels inherit their priority, must not lower its own. The threads
+that a library starts when it is imported (the pool of a BLAS) inherit the low priority. If such a
+thread is left, the process is of no use, and the server is told.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ __all__ = ["Warming"]
 
 logger = late_logger(__name__)
 
-# This gives it a tenth of a processor that others want, too. The lowest, 19, would give a sixtieth,
-# and on a busy machine no standby would be ready in time.
+# With this value, the imports get a tenth of a processor that other processes want, too. With the
+# lowest priority, 19, they would get a sixtieth, and on a busy machine no standby would be ready in
+# time.
 _LOW_PRIORITY = 10
 
-_OWN_THREADS = 2  # the main thread, and the one that imports
+_OWN_THREADS = 2  # the main thread, and the thread that imports
 
 
 class Warming(threading.Thread):
@@ -49,7 +50,7 @@ class Warming(threading.Thread):
         priority = _priority_of(os.getpid())
         if self._warm.at_low_priority and sys.platform == "linux":
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
-        sys.argv = [""]  # libraries that look at it see no arguments, not those of the launch
+        sys.argv = [""]  # so that libraries see no arguments, not those of the launch
         before = set(sys.modules)
         with no_garbage_collection():
             for name in self._warm.modules:

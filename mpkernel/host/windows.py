@@ -109,7 +109,7 @@ class Window:
         waiting = self._host.waiting
         try:
             while not (self._closed or self._has_room(count)):
-                waiting.add(self)  # each time: another writer of the session may have taken it off
+                waiting.add(self)  # in each turn: another writer of the session may have removed it
                 self._changed.wait()
         finally:
             waiting.discard(self)
@@ -139,5 +139,5 @@ class Window:
         self._changed.notify_all()
         if self._host.used < used:
             for window in self._host.waiting:
-                if window._has_room(1):  # whoever waits needs so much at the least
+                if window._has_room(1):  # a writer that waits needs at least so much
                     window._changed.notify_all()

@@ -43,9 +43,9 @@ _interruptible: dict[int, Interrupts] = {}
 
 
 class _Wish(enum.Enum):
-    """Why an exception is to be raised. This decides how long it is tried.
+    """Why an exception is to be raised. The reason decides how long the tries go on.
 
-    INTERRUPT: the client wants it. It is tried until it is raised, or the code is at its end.
+    INTERRUPT: the client wants it. The tries go on until it is raised, or the code is at its end.
     END: the session is closed, and `end` is called again and again. Each call tries for half a
         second, and not while code that was interrupted is already ending.
     """
@@ -59,15 +59,15 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards all below
-        self._thread: int | None = None  # while user code runs
+        self._thread: int | None = None  # whether user code runs
         self._shields = 0
         self._pending = False
         self._thrown = False
         self._wish: _Wish | None = None
         self._tries = 0  # the number of the last series of tries: older ones stop
-        self._wish_met: Callable[[], bool] | None = None  # whether a loop did what is wished
+        self._wish_met: Callable[[], bool] | None = None  # whether a loop has cancelled its task
         self._cancel: _Cancel | None = None
-        self._was_cancelled: Callable[[], bool] | None = None  # by `end`
+        self._was_cancelled: Callable[[], bool] | None = None  # set by `end`
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

@@ -75,7 +75,7 @@ class CellRun:
             self._stream("stdout"),
             self._stream("stderr"),
         )
-        self._files: dict[str, VirtualFile] = {}  # by URL: those that are shown, or are about to be
+        self._files: dict[str, VirtualFile] = {}  # by URL: the files that are shown, or will be
         self._shown: set[str] = set()
 
     def send(self, message: Message) -> None:
@@ -94,7 +94,7 @@ class CellRun:
         self._shown = shown
 
     def _figure_of(self, value: object) -> Figure:
-        self.session.console.flush()  # what was printed before comes before it
+        self.session.console.flush()  # text that was printed before is sent first
         return figure_of(value, store=self._store)
 
     def _store(self, data: bytes, media_type: str) -> str:

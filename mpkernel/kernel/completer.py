@@ -58,6 +58,6 @@ class Completer:
             start, matches = complete(question.code, question.cursor, self._namespace)
             try:
                 self._send(Completions(question.request, start, [encodable(m) for m in matches]))
-            except ProtocolError as error:  # they are too many for a message
+            except ProtocolError as error:  # the names are too many for a message
                 logger.warning("no completions: %s", error)
                 self._send(Completions(question.request, start, []))

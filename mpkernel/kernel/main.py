@@ -65,7 +65,7 @@ def _prepare_process(kernel: HostedKernel) -> None:
     with _lock:
         if _is_prepared:
             return
-        put_first(os.path.dirname(os.path.realpath(kernel.app)))  # as `python APP` does
+        put_first(os.path.dirname(os.path.realpath(kernel.app)))  # the same as `python APP` does
         both = proxies.install_proxies()
         install_waits()
         install_main(_current_namespace)
@@ -75,7 +75,7 @@ def _prepare_process(kernel: HostedKernel) -> None:
         install_spawning(lambda: proxies.current_run() is not None)
         install_debugger()
         if sys.version_info >= (3, 14):
-            # Tracebacks need it, also when no descriptor is left to load it.
+            # Loaded now: tracebacks need it, also when no descriptor is left to load it.
             importlib.import_module("_colorize")
         context.set_finder(proxies.current_run)
         start_flusher()  # before the dispatcher, which must not wait for a thread's start

@@ -68,7 +68,7 @@ def main(
     namespace = _main_namespace(os.path.abspath(app))
     context.set_finder(_place)
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # a Ctrl-C from before is raised here
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # a Ctrl-C that came before is raised here
         _run(app, namespace)
     except BaseException as error:
         _leave_us_out(error, of_user(error.__traceback__, namespace["__file__"]))
@@ -77,9 +77,9 @@ def main(
 
 
 def _confine(confinement: str) -> bool:
-    """Give up what the app must not do, before anything of it is read. Returns whether the app may
-    run; if not, or if not all could be given up, the user is told."""
-    import msgspec  # here, with the others: few apps are confined
+    """Give up the rights that the app must not have, before anything of it is read. Returns whether
+    the app may run. If it may not, or if some rights could not be given up, the user is told."""
+    import msgspec  # these are imported here: few apps are confined
 
     from mpkernel.confinement.confining import confine
     from mpkernel.errors import ConfinementError
@@ -114,7 +114,7 @@ def _run(app: str, namespace: dict[str, Any]) -> None:
             for code in cell.codes:
                 eval(code, namespace)
             continue
-        import asyncio  # here: few apps await
+        import asyncio  # imported here: few apps await
 
         with asyncio.Runner() as runner:
             runner.run(awaited(cell, namespace))

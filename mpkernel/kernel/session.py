@@ -67,7 +67,7 @@ logger = late_logger(__name__)
 _PENDING_AFTER_S = 0.3
 _ENDS_SESSION_WITHIN_S = 1.0
 
-# Together less than the least `max_frame_bytes` that may be set.
+# Together these are less than the smallest `max_frame_bytes` that can be set.
 _NAME_BYTES = 1_000
 _MESSAGE_BYTES = 16_000
 _TRACEBACK_BYTES = 40_000
@@ -224,7 +224,7 @@ class PythonSession:
     def _complete(self, command: Complete) -> None:
         try:
             self._completer.put(command)
-        except RuntimeError as error:  # out of threads
+        except RuntimeError as error:  # no thread is left
             logger.debug("no completions: %s session=%s", error, self.kernel.session_id)
             self.try_send(encode(Completions(command.request, command.cursor, [])))
 
@@ -274,7 +274,7 @@ class PythonSession:
         self._running = ""
         done = outcome[0]
         try:
-            cell_run.outputs.flush()  # because of an interrupt, a change may not have been sent
+            cell_run.outputs.flush()  # an interrupt may have kept a change from being sent
         except ProtocolError as error:  # the outputs are too large for a message
             if done.outcome == "ok":
                 self._fail(cell.name, error, str(error))

@@ -173,7 +173,7 @@ def _instance_dict(value: object) -> Mapping[object, object]:
 
 
 def _mro(kind: Any) -> tuple[type, ...]:
-    # Asked of `type`: a metaclass may have its own `__mro__` or `__dict__`.
+    # Read through `type`: a metaclass may have its own `__mro__` or `__dict__`.
     found: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
     return found
 

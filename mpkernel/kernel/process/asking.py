@@ -36,15 +36,15 @@ def install_input(find: Callable[[], CellRun | None]) -> None:
         cell_run = find()
         if cell_run is None:
             return plain_getpass(*args, **options)
-        import inspect  # here: it takes long to load, and is seldom needed
+        import inspect  # imported here: slow to load, and seldom needed
 
         try:
             given = inspect.signature(plain_getpass).bind(*args, **options)
         except TypeError:
-            return plain_getpass(*args, **options)  # which raises its own error
+            return plain_getpass(*args, **options)  # the original raises its own error
         given.apply_defaults()
         return cell_run.session.ask(given.arguments["prompt"], secret=True, cell=cell_run.cell)
 
     builtins.input = builtin_like(plain_input, asked_input)
-    for name in ("getpass", plain_getpass.__name__):  # pickle looks it up by either name
+    for name in ("getpass", plain_getpass.__name__):  # pickle looks it up by one name or the other
         setattr(getpass, name, asked_getpass)

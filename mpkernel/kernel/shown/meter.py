@@ -106,7 +106,7 @@ class Meter:
         timer.daemon = True
         try:
             timer.start()
-        except RuntimeError as error:  # out of threads; the next change tries again
+        except RuntimeError as error:  # no thread is left; the next change tries again
             logger.debug(
                 "%s is sent with its next change, there is no thread for a timer: %s",
                 self._id,
