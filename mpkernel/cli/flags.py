@@ -1,5 +1,7 @@
-"""The flags of settings. Each setting has a flag with a value (`--memory-hard-bytes 2GiB`); one that
-is true or false can be given without a value, too (`--no-control`). `--settings FILE` names a file."""
+"""The flags of settings. Each setting has a flag with a value (`--memory-hard-bytes 2GiB`); settings
+that are true or false are also switched off by a flag without one (`--no-control`). `--settings FILE`
+names a file.
+"""
 
 from __future__ import annotations
 

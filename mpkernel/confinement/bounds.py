@@ -1,4 +1,4 @@
-"""How much a process may use that is confined with `strict`."""
+"""Limits on what a process may use that is confined with `strict`."""
 
 from __future__ import annotations
 

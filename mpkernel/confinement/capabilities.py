@@ -1,5 +1,5 @@
-"""What root may do beside others: a confined process keeps of it only what concerns owners and
-modes of the files that it can reach."""
+"""The privileges of root (Linux's capabilities). A confined process keeps only those that concern
+owners and modes of the files that it can reach."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def give_up_capabilities(before: int) -> None:
     """Give them up. Only threads that are started later follow the calling one.
 
     Args:
-        before: those that the process had at its start: of others, which a user namespace of its
-            own has given it, it keeps none.
+        before: the capabilities that the process had at its start. A user namespace of its own
+            gives it others; it keeps none of these.
 
     Raises:
         OSError: the kernel refused.
@@ -45,7 +45,7 @@ def give_up_capabilities(before: int) -> None:
 
 
 def permitted_capabilities() -> int:
-    """What the calling thread may do as root may, a bit for each."""
+    """The permitted capabilities of the calling thread, a bit for each."""
     with open("/proc/thread-self/status", "rb") as status:
         for line in status:
             if line.startswith(b"CapPrm:"):

@@ -1,4 +1,4 @@
-"""`confine`: the calling process gives up what its app must not do."""
+"""`confine`: the calling process gives up all rights that its app must not have."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 def missing(known: int) -> Missing:
-    """What a kernel lacks.
+    """What a Linux kernel lacks for confinement.
 
     Args:
         known: its version of Landlock; 0 for none.
@@ -64,11 +64,11 @@ def missing(known: int) -> Missing:
 
 
 def confine(confinement: Confinement) -> str:
-    """Give up all that a confined process may not do. To be called on the only thread. If it
-    fails, the process must end.
+    """Give up all rights that a confined process must not have. To be called while the process has
+    one thread. If this fails, the process must end.
 
     Returns:
-        What this kernel could not forbid, in words; empty if it forbids all.
+        What this kernel cannot forbid, in words; empty if it forbids all of it.
 
     Raises:
         ConfinementError: it cannot be done here, or not as far as "strict" says.

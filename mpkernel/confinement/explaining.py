@@ -1,4 +1,4 @@
-"""A traceback of a refusal says that the app is confined, and which settings that are."""
+"""Adds to the traceback of a refused operation that the app is confined, and names the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_MULTIPROCESSING = os.path.dirname(multiprocessing.__file__)
 
 
 def explain_refusals(level: str, *, has_own_memory: bool) -> None:
-    """Have this process's tracebacks say it, as a note (PEP 678). Call it once.
+    """Have tracebacks of this process say so, as a note (PEP 678). Call it once.
 
     Args:
         level: how the app is confined.
@@ -53,7 +53,7 @@ def explain_refusals(level: str, *, has_own_memory: bool) -> None:
 
 
 def _is_read_only(error: BaseException) -> bool:
-    """Whether it says that a file system is read-only: see `own_mounts`."""
+    """Whether an error says that a file system is read-only: see `own_mounts`."""
     return isinstance(error, OSError) and error.errno == errno.EROFS
 
 

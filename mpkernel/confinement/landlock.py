@@ -90,7 +90,7 @@ def version() -> int:
 
 
 class Ruleset:
-    """Rights that are given up with `restrict`. To be closed; may be used in a `with`.
+    """The rights that `restrict` gives up. Close it after use, or use it in a `with`.
 
     Args:
         known: Landlock's version; see `version`. What it does not know is not given up.
@@ -143,7 +143,7 @@ class Ruleset:
         system_call(_ADD_RULE, self._fd, _NET_PORT, rule, 0)
 
     def restrict(self) -> None:
-        """Give the rights up. `no_new_privileges` must have been called.
+        """Give the rights up, for ever. `no_new_privileges` must have been called before.
 
         Raises:
             OSError: the kernel refused.

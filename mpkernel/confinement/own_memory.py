@@ -1,9 +1,10 @@
 """A `/dev/shm` of its own for a confined process: for the locks, queues and blocks of shared memory
 of `multiprocessing`, whose names the C library looks for in that folder alone.
 
-It is a new tmpfs in a mount namespace of the process, as large as the machine's. Only root may make
-such a namespace, and who makes a user namespace first, in which it may do as root may. Some systems
-forbid that. The tmpfs ends with the last process in it, so nothing of it is ever left.
+It is a new tmpfs in a mount namespace of the process, as large as the machine's `/dev/shm`. Root
+may make such a namespace. Another user must first make a user namespace, in which it has the rights
+of root; some systems forbid that. The tmpfs ends with the last process in it, so nothing of it is
+ever left.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
 
 class Namespaces(msgspec.Struct, frozen=True):
-    """What a process has for itself.
+    """Which namespaces a process has for itself.
 
     Attributes:
         memory: whether that is a `/dev/shm`.
@@ -97,8 +98,8 @@ def _enter_mount_namespace() -> bool:
 
 
 def _enter_user_namespace() -> bool:
-    """Have this process in a user namespace of its own, as the same user, and in a mount namespace
-    of its own."""
+    """Move this process into a user namespace of its own, as the same user, and into a mount
+    namespace of its own."""
     # A process that has changed its user, and executed nothing since, may not write its own maps.
     if _is_restricted() or libc().prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 1:
         return False
@@ -106,7 +107,7 @@ def _enter_user_namespace() -> bool:
     if libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
         return False
     for name, text in (
-        ("setgroups", "deny"),  # without it, the kernel takes no group
+        ("setgroups", "deny"),  # otherwise the kernel refuses to map the group
         ("uid_map", f"{user} {user} 1"),
         ("gid_map", f"{group} {group} 1"),
     ):

@@ -1,4 +1,4 @@
-"""All files are read-only for a confined process, but those that it may change.
+"""Makes all files read-only for a confined process, except those that it may change.
 
 Landlock forbids to write files, and knows nothing of their modes, owners, times and attributes: a
 process could make a program of its user's run with the user's rights for everybody. In a mount
@@ -61,8 +61,8 @@ def mount(
 
 
 def _highest(paths: Iterable[str]) -> Iterator[str]:
-    """Those that lie in none of the others. What is reached through a descriptor has the mount of
-    that descriptor, which stays as it is."""
+    """The paths that do not lie in another one of these. (A file below a descriptor is on that
+    descriptor's mount, which stays as it is.)"""
     last = None
     found = {os.path.realpath(one) for one in paths if not one.startswith("/proc/")}
     for path in sorted(found, key=lambda one: one.split("/")):

@@ -68,7 +68,7 @@ _WRITABLE = Access.READ_FILE | Access.WRITE_FILE | Access.TRUNCATE | Access.IOCT
 
 
 def allow_files(rules: Ruleset, confinement: Confinement) -> None:
-    """Keep the right to read or change what a confined process may.
+    """Keep the rights to files that a confined process may read or change.
 
     Raises:
         OSError: the kernel refused.
@@ -77,7 +77,7 @@ def allow_files(rules: Ruleset, confinement: Confinement) -> None:
         rules.allow_path(path, Access.READ)
     for path in _own_packages():
         rules.allow_path(path, Access.READ)
-        rules.allow_path(os.path.dirname(path), Access.READ_DIR)  # to find the package there
+        rules.allow_path(os.path.dirname(path), Access.READ_DIR)  # to find the package
     for folder, names in (("/etc", _OF_ETC), ("/proc", _OF_PROC), ("/sys", _OF_SYS)):
         for name in names:
             rules.allow_path(f"{folder}/{name}", Access.READ_FILE | Access.READ_DIR)

@@ -1,5 +1,6 @@
-"""The temporary folder of a confined process, which is its home, too, the variables that lead
-programs and libraries there, and managers that listen where it may listen."""
+"""Changes in a confined process: its temporary folder, which is also its home; the variables that
+lead programs and libraries there; and managers of `multiprocessing`, which listen where the process
+may listen."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def move_in(home: str) -> None:
     global _has_moved
     _has_moved = True
     if site.ENABLE_USER_SITE:
-        os.environ.setdefault("PYTHONUSERBASE", site.getuserbase())  # was found by means of HOME
+        os.environ.setdefault("PYTHONUSERBASE", site.getuserbase())  # it was found by means of HOME
     for variable, name in _NAMED.items():
         folder = os.path.join(home, name) if name else home
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -53,7 +54,7 @@ def move_in(home: str) -> None:
     if "tempfile" in sys.modules:
         import tempfile
 
-        tempfile.tempdir = None  # it is found again when it is needed
+        tempfile.tempdir = None  # it is computed again when it is needed
 
 
 def offer_managers() -> None:
@@ -64,7 +65,7 @@ def offer_managers() -> None:
 
 
 def _manager(self: context.BaseContext) -> SyncManager:
-    from multiprocessing.managers import SyncManager  # here, as `multiprocessing` does it
+    from multiprocessing.managers import SyncManager  # imported here, as `multiprocessing` does it
 
     manager = SyncManager(("127.0.0.1", 0), ctx=self.get_context())
     manager.start()

@@ -1,4 +1,5 @@
-"""The page of an app: its curves with their limits, its processes, and who computes what."""
+"""The page of an app: its curves with their limits, its processes, and which sessions compute
+what."""
 
 from __future__ import annotations
 
@@ -170,7 +171,8 @@ class _Running(NamedTuple):
 
 
 def running_sessions(seen: Look, server: SeenServer | None, app: AppSnapshot | None = None) -> str:
-    """Who computes what, since when; those that have done so for longest first.
+    """The sessions that compute: what, and since when. Those that have computed for the longest
+    time come first.
 
     Args:
         seen: what there is to see.

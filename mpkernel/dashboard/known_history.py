@@ -1,4 +1,4 @@
-"""`KnownHistory`: the history of one server, put together from what it has told bit by bit."""
+"""`KnownHistory`: the history of one server, put together from the parts that it has sent."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Key(NamedTuple):
 
 
 class KnownHistory:
-    """Grows with each part that its server tells.
+    """The history of one server. It grows with each part that the server sends.
 
     Attributes:
         last: the number of the step that was not over when the last part was told; 0 before the
@@ -86,7 +86,7 @@ class KnownHistory:
         """Take over what the server has told from the step `last` on.
 
         Raises:
-            ValueError: no server tells this. Nothing is taken over.
+            ValueError: this is not a valid history. Nothing is taken over.
         """
         _check(part)
         self.last, self.orders = part.last, part.orders

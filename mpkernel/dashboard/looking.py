@@ -1,4 +1,4 @@
-"""`look`: what all servers of this user keep, as of a second ago at most.
+"""`look`: reads what all servers of this user keep. It is at most a second old.
 
 All pages of a process share one look: ten operators cost the servers as much as one does.
 """
@@ -46,7 +46,7 @@ class SeenServer(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What there is to see.
+    """What all servers look like at one moment.
 
     Attributes:
         servers: the oldest first.
@@ -91,8 +91,8 @@ class Looker:
             return self._last
 
     def _ask_for_histories(self, servers: Iterable[PublishedServer], now: float) -> None:
-        """Ask all servers at the same time: several that are silent delay a page no longer than one
-        does. Who is not asked, because there are too many of them, is asked for the next look."""
+        """Ask all servers at the same time: several silent servers delay a page no longer than one
+        does. If there are too many, the rest is asked at the next look."""
         with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="mpkernel-look") as threads:
             asked = {}
             for server in servers:

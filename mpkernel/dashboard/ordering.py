@@ -1,4 +1,5 @@
-"""Orders from a page: which there are, what is asked before one is given, and who gives it."""
+"""Orders from a page: which orders there are, the question before one is given, and the name of the
+user who gives it."""
 
 from __future__ import annotations
 
@@ -99,7 +100,7 @@ def give(asked: Asked, seen: Look) -> str:
 
 
 def who_asks(user: object) -> str:
-    """Who looks at a page, for the logs of servers.
+    """The name of the user of a page, for the logs of servers.
 
     Args:
         user: what the middleware that has let the page in says of its user; see
@@ -115,5 +116,5 @@ def who_asks(user: object) -> str:
 def _own_name() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # as in many containers
+    except KeyError:  # the user has no name, as in many containers
         return f"user {os.getuid()}"

@@ -1,4 +1,5 @@
-"""`View`: which part of it all a page shows. Its URL says so, so that it can be kept and sent.
+"""`View`: what a page shows: all servers, one server, or one app. The URL says which, so it can be
+kept and sent to others.
 
 ?                            all servers
 ?server=4711                 one server

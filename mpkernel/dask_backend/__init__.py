@@ -24,7 +24,7 @@
     folder_copy, kept_archives, unpacking   the same, as it is kept and copied on a worker's machine
     trying         starts a process on each worker, for `mpkernel doctor`
 
-What `distributed` itself reads it also unpickles, even from a connection that was opened with
-`deserialize=False`, and even while it is opened. So its `connect` and `Comm.read` are not used
+`distributed` unpickles what it reads, even on a connection that was opened with
+`deserialize=False`, and even while it opens one. So its `connect` and `Comm.read` are not used
 here.
 """

@@ -50,11 +50,11 @@ class ClientSource(Protocol):
         """
 
     def call(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Have this run on the client's loop. From any thread; returns at once. False: the loop is
-        closed, and nothing is done."""
+        """Run this function on the client's loop. From any thread; returns at once. False: the loop
+        is closed, and the function does not run."""
 
     def close(self) -> None:
-        """End what was opened here. Returns at once. From any thread. Idempotent."""
+        """Close what this object has opened. Returns at once. From any thread. Idempotent."""
 
 
 class GivenClient:
@@ -117,7 +117,7 @@ class ClientOf:
         self._refused_until = 0.0
         self._thread = threading.Thread(target=self._run, name="mpkernel-cluster", daemon=True)
         self._thread.start()
-        atexit.register(self.end)  # a thread of a program that ends would stop in the middle
+        atexit.register(self.end)  # at a program's end, a daemon thread would stop in the middle
 
     async def client(self) -> Client:
         """See `ClientSource.client`.
@@ -141,7 +141,8 @@ class ClientOf:
             return self._client
 
     async def _give_up(self, client: Client) -> None:
-        """Close a client that has lost its scheduler. Else it would look for it beside the next."""
+        """Close a client that has lost its scheduler. Otherwise it would go on looking for the
+        scheduler beside the next client."""
         self._client = None
         try:
             async with asyncio.timeout(_CONNECT_S):
@@ -161,7 +162,8 @@ class ClientOf:
             logger.debug("the client of the cluster is closed: %s", error)
 
     def end(self) -> None:
-        """The same, and wait until it is done, for 8 s at the longest. Not on its loop."""
+        """The same as `close`, and wait until it is done, for at most 8 s. Not on the client's
+        loop."""
         self.close()
         self._thread.join(_CONNECT_S)
 
@@ -209,7 +211,7 @@ class ClientOf:
 
 
 def _security_for(address: str) -> Security:
-    """What Dask's own configuration says of encryption.
+    """The certificates and keys that Dask's own configuration names.
 
     Raises:
         ClusterError: the address is one of TLS, and the configuration names no files for it, or

@@ -57,9 +57,9 @@ class Connection:
         loop: the running loop.
         silence_s: after so many seconds in which nothing came, the peer is lost.
         on_news: called with the bytes of each message.
-        takers: what takes bytes that come on some lanes, to be used at once. The other lanes that
-            are taken need a `deliver`.
-        on_lost: called once, with the reason, when the connection is at its end. All that came
+        takers: by lane, a function that is called with bytes as they come, and uses them at once.
+            Every other lane on which bytes come needs a `deliver`.
+        on_lost: called once, with the reason, when the connection has ended. Everything that came
             before was handed over, or lies in the sinks.
     """
 
@@ -85,7 +85,7 @@ class Connection:
         self._sinks: dict[Lane, Sink] = {}
         self._kept: deque[bytes | memoryview] = deque()
         self._kept_bytes = 0
-        self._is_waiting = False  # until the connection takes more
+        self._is_waiting = False  # what the connection does not take yet
         self._taken = asyncio.Event()  # set while nothing is kept
         self._taken.set()
         self._has_sent = self._has_heard = True
@@ -98,7 +98,7 @@ class Connection:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended, or was closed."""
+        """Whether the connection has ended, or was closed."""
         return self._is_closed
 
     @property
@@ -117,16 +117,17 @@ class Connection:
 
     @property
     def is_full(self) -> bool:
-        """Whether more waits to be sent than should."""
+        """Whether so much waits to be sent that sources must not read more."""
         return self._kept_bytes >= _FULL_BYTES
 
     async def taken(self) -> None:
-        """Wait until all that was sent is on its way, or the connection is at its end."""
+        """Wait until the system has taken all that was sent, or until the connection has ended."""
         await self._taken.wait()
 
     async def end_sending(self) -> None:
-        """The same, and then tell the peer that nothing follows. What comes is still taken: an end
-        that closes while bytes are on their way to it may destroy those that it has sent."""
+        """The same as `taken`; then tell the peer that nothing follows. Bytes that come are still
+        read: if this end closed while bytes are on their way to it, the system could destroy those
+        that it has sent."""
         await self.taken()
         if not self._is_closed:
             try:
@@ -140,7 +141,7 @@ class Connection:
         Args:
             lane: on which lane.
             fd: the descriptor; its owner closes it, after `Source.close`.
-            on_end: called when all of it was sent.
+            on_end: called when the descriptor was read to its end, and all of it was sent.
         """
         source = Source(self, self._loop, lane, fd, on_end)
         self._sources[lane] = source
@@ -208,7 +209,7 @@ class Connection:
         self._sock.close()
 
     def cut(self) -> None:
-        """End the connection for the peer. From any thread; both ends then notice it."""
+        """Break the connection. From any thread; both ends then notice it."""
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:  # it has ended
@@ -239,7 +240,8 @@ class Connection:
         except ProtocolError as error:
             self._end(str(error))
         except Exception as error:
-            # Else the loop would log it, and go on with a connection of which a part is lost.
+            # Otherwise the loop would log the error, and go on with a connection that has lost
+            # bytes.
             logger.exception("what came over a connection could not be handled")
             self._end(f"what it sent could not be handled: {error!r}")
 
@@ -286,8 +288,9 @@ class Connection:
             source.go_on()
 
     def _beat(self) -> None:
-        """After a pause of this process, this is called once, however long it was: so the peer is
-        not lost for that."""
+        """Send a heartbeat, and look whether the peer is lost. After a pause of this process
+        (SIGSTOP), this is called once, however long the pause was: so the peer does not count as
+        lost for that."""
         if not self._has_sent:
             self.tell(Alive())
         self._silent_beats = 0 if self._has_heard else self._silent_beats + 1
@@ -301,7 +304,8 @@ class Connection:
         self._timer = self._loop.call_later(self._silence_s / _BEATS, self._beat)
 
     def _end_soon(self, why: str) -> None:
-        """The same, not within the call of somebody who sends."""
+        """End the connection in the loop's next turn, so that a caller of `put` is not called back
+        by its own call."""
         self._loop.call_soon(self._end, why)
 
     def _end(self, why: str) -> None:
@@ -311,8 +315,8 @@ class Connection:
 
 
 def _tune(sock: socket.socket) -> None:
-    """Have small parts leave at once, and few bytes wait in the system, where none can pass
-    another."""
+    """Set the socket so that small parts are sent at once, and few bytes wait in the system: there,
+    no part can overtake another."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if _NOTSENT_LOWAT is not None:

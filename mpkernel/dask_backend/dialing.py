@@ -70,7 +70,7 @@ async def dial(
             if not isinstance(hello, dict) or not isinstance(hello.get("pickle-protocol"), int):
                 raise ProtocolError(f"what answers at {address} is no worker of Dask")
             comm.handshake_options = {"pickle-protocol": 5, "compression": None}
-            # What the worker said, without a compression, is what it understands itself.
+            # The worker's own greeting, without compression, is a greeting that it understands.
             await comm.write(
                 {
                     "compression": None,

@@ -39,17 +39,17 @@ class FarConsole:
                 os.close(fd)
             raise
         self.stdout, self.stderr, self.faults, self.death_fd = opened[::2]
-        self._written = dict(zip(_LANES, opened[1:6:2], strict=True))  # the ends to write to
+        self._written = dict(zip(_LANES, opened[1:6:2], strict=True))  # the write ends
         self._ends_with_host: int | None = opened[7]
         self._sinks: dict[Lane, Sink] = {}
 
     @property
     def has_ended(self) -> bool:
-        """Whether all that will ever come was written."""
+        """Whether all output has come and was written to the pipes."""
         return not self._written
 
     def deliver(self, connection: Connection, on_end: Callable[[], None]) -> None:
-        """Write what comes over this connection.
+        """Write the output that comes over this connection to the pipes.
 
         Args:
             connection: to the outpost.
@@ -60,7 +60,7 @@ class FarConsole:
             self._sinks[lane] = connection.deliver(lane, fd, ended)
 
     def lost(self) -> None:
-        """Nothing more comes; what has come is still written."""
+        """The connection is lost: nothing more comes. What has come is still written."""
         for sink in list(self._sinks.values()):
             sink.ended()
 
@@ -71,7 +71,7 @@ class FarConsole:
             os.close(fd)
 
     def close(self, *, with_loop: bool) -> None:
-        """Write no more, and tell of the end. Idempotent.
+        """Write no more to the pipes, and make `death_fd` readable. Idempotent.
 
         Args:
             with_loop: whether the loop is there, which watches the pipes.

@@ -85,7 +85,7 @@ class FileRequests:
         if len(data) < FILE_HEAD.size:
             raise ProtocolError("bytes of a file come without the number of their request")
         waiting = self._waiting.get(FILE_HEAD.unpack_from(data)[0])
-        if waiting is None:  # whoever asked has gone
+        if waiting is None:  # the reader that asked has gone
             return
         found, size, _ = waiting
         if len(found) + len(data) - FILE_HEAD.size > size:
@@ -103,7 +103,7 @@ class FileRequests:
             future.set_result(bytes(found))
 
     def lost(self) -> None:
-        """No answer will come."""
+        """The connection is lost: all requests fail."""
         for _, _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(BlockNotFound("the connection to the file's worker is lost"))

@@ -39,7 +39,7 @@ class FarLink:
         self._backlog_bytes = backlog_bytes
         self._max_frame_bytes = max_frame_bytes
         self._link: PipeLink | None = None
-        self._lock = threading.Lock()  # guards those below, and the change of the one above
+        self._lock = threading.Lock()  # guards the attributes below, and changes of `_link`
         self._kept: list[tuple[Channel, int, bytes]] = []
         self._kept_bytes = 0
         self._closed = False
@@ -98,12 +98,13 @@ class FarLink:
             self._link.close_sending()
 
     def hear(self, payloads: Sequence[bytes]) -> None:
-        """Hand over messages of the process that its host has not sent. On the loop's thread."""
+        """Hand over messages about the process that the server's end makes itself, as if its host
+        had sent them. On the loop's thread."""
         if not self._closed:
             self._events.on_frames([Frame(Channel.MANAGEMENT, 0, one) for one in payloads])
 
     def connected(self, control: Connection, stream: Connection) -> None:
-        """The connections are there: send what was kept, and take what comes. On the loop's thread.
+        """The connections are open: send what was kept, and take what comes. On the loop's thread.
 
         Raises:
             OSError: the loop cannot watch them.
@@ -127,7 +128,8 @@ class FarLink:
             self._link = link
 
     def _keep(self, channel: Channel, session: int, payload: bytes, *, refusable: bool) -> bool:
-        """Keep a frame, unless there is a link by now. Returns whether it was kept, or dropped."""
+        """Keep a frame until there is a link, or drop it when this is closed. Returns False when
+        there is a link by now, which must send it."""
         encode_header(channel, session, len(payload), max_frame_bytes=self._max_frame_bytes)
         size = HEADER_BYTES + len(payload)
         with self._lock:

@@ -70,12 +70,12 @@ _FIRST_WORD_WITHIN_S = 30.0
 
 
 class FarProcess(FarPython):
-    """Made by `DaskLauncher.launch`, before anything of it exists elsewhere.
+    """Made by `DaskLauncher.launch`, before a worker was found.
 
     Args:
         order: what its outpost is told.
         loop: the running loop.
-        cancel: called, from any thread, when it needs no worker, or none any more.
+        cancel: called, from any thread, when the process does not need a worker any more.
         upload: the app's folder, if it is sent there. Default: the worker has it.
 
     Attributes:
@@ -106,7 +106,7 @@ class FarProcess(FarPython):
         self._cancel = cancel
         self._upload = upload
         self._link: FarLink | None = None
-        self._unheard: list[bytes] = []  # what was said while there was no link
+        self._unheard: list[bytes] = []  # messages that came while there was no link
         self._connection: Connection | None = None
         self._pipes: tuple[Connected, Connected] | None = None
         self._requests = FileRequests()
@@ -114,9 +114,9 @@ class FarProcess(FarPython):
         self._lock = threading.Lock()  # guards those below
         self._status: ExitStatus | None = None
         self._was_answered = False  # the outpost has said whether it has launched a host
-        self._was_cut = False  # it was ended here, without a word of its outpost
+        self._was_cut = False  # it was ended here, without an answer of its outpost
         self._is_lost = False  # nothing more comes from the outpost
-        self._is_over = False  # nor waits to be written
+        self._is_over = False  # and nothing waits to be written
         self._closed = False
         self._farewell: asyncio.TimerHandle | None = None
         self._console = console = FarConsole()
@@ -160,13 +160,14 @@ class FarProcess(FarPython):
         return self._link
 
     def waits(self, text: str) -> None:
-        """Have those who wait for it read this. On the loop's thread, before it is launched."""
+        """Show this line to the sessions that wait for the process. On the loop's thread, before it
+        is launched."""
         self._say(Preparing(text))
 
     def claimed(
         self, news: socket.socket, control: socket.socket, stream: socket.socket, where: str
     ) -> None:
-        """A worker was found: it is launched there. On the loop's thread.
+        """A worker was found, and launches the process. On the loop's thread.
 
         Args:
             news: the connection to its outpost. All of these belong to this object from now on.
@@ -200,7 +201,7 @@ class FarProcess(FarPython):
             self._upload.offer(self._connection, self.order, self.refused)
 
     def refused(self, error: HostStartError) -> None:
-        """No worker was found, or it launched nothing. On the loop's thread."""
+        """No worker was found, or the worker could not launch the process. On the loop's thread."""
         self._say(NotPlaced(error.what, error.remedy or ""))
 
     def accept(self, hello: Hello) -> UnfitPython | None:
@@ -220,7 +221,7 @@ class FarProcess(FarPython):
         self._on_loop(self._kill)
 
     def end_strays(self, seen: Iterable[Identity] = ()) -> None:
-        """Nothing: its outpost does that, before it tells of the end."""
+        """Does nothing: the outpost ends strays before it reports the end."""
 
     def reap(self, *, within_s: float = KILLED_WITHIN_S) -> None:
         """See `Process.reap`. It does not wait: the outpost kills the host when its connection
@@ -255,7 +256,7 @@ class FarProcess(FarPython):
     def close_console(self) -> None:
         """See `Process.close_console`."""
         self._console.close_for_server()
-        if self._was_cut and self._closed:  # nobody waits for anything of it
+        if self._was_cut and self._closed:  # no part of the server waits for it
             if running_loop() is self.loop:
                 self._be_over()
             else:
@@ -334,7 +335,7 @@ class FarProcess(FarPython):
         return ExitStatus(None, lost=f"its worker {self.where} ({why})")
 
     def _end_with(self, status: ExitStatus) -> None:
-        """It has ended, and its last messages have come, or will never come."""
+        """The process has ended, and its last messages have come, or will never come."""
         with self._lock:
             if self._status is None:
                 self._status = status
@@ -366,7 +367,7 @@ class FarProcess(FarPython):
         self._be_over()
 
     def _be_over(self) -> None:
-        """Nothing comes any more."""
+        """Nothing more comes from the outpost."""
         if self._is_over:
             return
         self._is_over = True
@@ -380,10 +381,10 @@ class FarProcess(FarPython):
         elif self._connection is not None:
             self._connection.drop()
         self._console.close(with_loop=has_loop)
-        self._cancel()  # the scheduler need not know of the task any longer
+        self._cancel()  # the task can be removed from the scheduler
 
     def _say(self, message: UpMessage) -> None:
-        """Have the server read a message of the process that is not one of its host."""
+        """Give the server a message about the process that its host has not sent."""
         self._unheard.append(encode(message))
         if self._link is not None:
             self._say_unheard()

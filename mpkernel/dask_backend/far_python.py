@@ -1,4 +1,5 @@
-"""`FarPython`: the Python of a process on a worker's machine: looked up there, and judged here.
+"""`FarPython`: the Python of a process on a worker's machine. The outpost looks it up there; the
+server judges here whether it fits.
 
 server ─ WantedPython ─▶ outpost ─ looks it up ─▶ Launched, with its path; or NotLaunched
    ▲                                                │
@@ -18,7 +19,7 @@ __all__ = ["FarPython", "said_of"]
 
 
 class FarPython:
-    """What a `FarProcess` knows of its Python. On the loop's thread.
+    """What the server knows about the Python of a `FarProcess`. On the loop's thread.
 
     Args:
         wanted: what the app asks for; None: the worker's.
@@ -60,7 +61,7 @@ class FarPython:
         return UnfitPython(f"the worker {self.where}: {error.what}", remedy=error.remedy)
 
     def found(self, news: Launched) -> None:
-        """The process was launched, with this Python.
+        """The outpost has launched the process with this Python.
 
         Raises:
             ProtocolError: none was asked for.
@@ -77,7 +78,7 @@ class FarPython:
 
 
 def said_of(news: NotLaunched, where: str) -> NotPlaced | NotPrepared | UnfitForHost:
-    """What the server is told of a process that was not launched.
+    """The message that tells the server why a process was not launched.
 
     Args:
         news: what the outpost says.

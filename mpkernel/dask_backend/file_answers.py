@@ -1,4 +1,4 @@
-"""`FileAnswers`: sends the server what it asks for of the virtual files of an outpost's host."""
+"""`FileAnswers`: sends the server the bytes that it asks for of its host's virtual files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FileAnswers:
         self._reading: asyncio.Task[None] | None = None
 
     def answer(self, request: ReadFile) -> None:
-        """Answer this one after those before. Returns at once."""
+        """Answer this request after those that came before. Returns at once."""
         self._requests.append(request)
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_files())

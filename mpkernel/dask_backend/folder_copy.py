@@ -1,4 +1,5 @@
-"""`FolderCopy`: the outpost's end of how an app's folder comes to a worker's machine.
+"""`FolderCopy`: receives the folder of an app at the outpost, and makes a copy of it for the host.
+`uploads` is the server's end.
 
     make ─▶ KeptArchives: is it here? ── no ──▶ SendFolder ─▶ bytes ─▶ kept for the next process
                   └───────────── yes ─────────▶ unpacked into a folder of this process's own
@@ -41,15 +42,16 @@ class FolderCopy:
 
     def __init__(self, kept: str) -> None:
         self._kept = KeptArchives(kept)
-        self._archive: int | None = None  # locked as long as the copy is there
+        self._archive: int | None = None  # locked as long as the copy exists
         self._own: str | None = None
         self._receiving: Receiving | None = None
         self._failure: OSError | ValueError | None = None
-        self._arrived = asyncio.Event()  # all of it, or there was a failure, or it is over
+        self._arrived = asyncio.Event()  # all has come, or receiving failed, or `stop`
         self._over = threading.Event()
 
     async def make(self, folder: Folder, connection: Connection) -> str | None:
-        """The path of the app's file in a new copy; None if `stop` was called meanwhile.
+        """Make a new copy. Returns the path of the app's file in it; None if `stop` was called
+        meanwhile.
 
         Args:
             folder: what is copied.
@@ -95,8 +97,8 @@ class FolderCopy:
         self._arrived.set()
 
     async def remove(self, ending_worker: int | None) -> None:
-        """Remove the copy; and what the worker keeps, if that has ended and left it. `make` must
-        have returned.
+        """Remove the copy. If the worker has ended and left its archives, remove these, too. `make`
+        must have returned.
 
         Args:
             ending_worker: the process id of the worker, if it may be about to end.

@@ -56,7 +56,8 @@ class HostLauncher:
         if order.python is not None and app is not None:
             python = python_on_this_machine(app, order.python, env)
         if order.confined is not None:
-            # The name says that this process uses them: they are known to be left if it is killed.
+            # The folders' names say that this process uses them, so that a sweep knows them if it
+            # is killed.
             self._folders = PrivateFolders.make(
                 order.name,
                 os.getpid(),
@@ -104,7 +105,8 @@ class _Launcher(LocalLauncher):
     def _pipes(
         self, ours: list[Connection | int], theirs: list[Connection | int]
     ) -> tuple[tuple[Connection, Connection], tuple[Connection, Connection]]:
-        """The same end for both: this process keeps a copy of the host's."""
+        """The same connections on both sides: this process keeps copies of those that the host
+        gets."""
         made = []
         for end in self._ends:
             copy = Connection(os.dup(end.fileno()))

@@ -73,7 +73,7 @@ class KeptArchives:
             fd = os.open(own, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        if os.fstat(fd).st_size != size:  # nobody but its user can have changed it
+        if os.fstat(fd).st_size != size:  # only its user can have changed it
             os.close(fd)
             os.unlink(own)
             return None
@@ -82,7 +82,8 @@ class KeptArchives:
         return fd
 
     def lock(self, digest: str) -> int | None:
-        """A descriptor that this archive is received under; None while another process receives it.
+        """A descriptor that holds the lock for receiving this archive; None while another process
+        receives it.
 
         Raises:
             OSError: the folder cannot be used.
@@ -121,11 +122,11 @@ class KeptArchives:
                     logger.debug("an archive that is not used is left: %s", error)
 
     def remove(self) -> None:
-        """Remove them all: the worker ends."""
+        """Remove all archives: the worker ends."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def remove_if_left(self) -> None:
-        """Remove them all if the worker has ended, without having done that."""
+        """Remove all archives if the worker has ended without removing them."""
         owner = owner_of(self._folder.name)
         if owner is not None and not owner.may_live:
             self.remove()
@@ -195,11 +196,11 @@ class Receiving:
         self._file.write(data)
 
     def keep(self) -> None:
-        """All has come: other processes may use it.
+        """All bytes have come: let other processes use the archive.
 
         Raises:
             OSError: it cannot be kept.
-            ValueError: it is not what was announced.
+            ValueError: the content is not the one that was announced.
         """
         self._file.flush()
         if self._hash.hexdigest() != self._digest:
@@ -207,7 +208,7 @@ class Receiving:
         os.replace(self._unfinished, self._path)
 
     def close(self) -> None:
-        """Remove what is not kept. Idempotent.
+        """Remove the archive, unless it is kept. Idempotent.
 
         Raises:
             OSError: there was no room for what was written last.

@@ -4,7 +4,8 @@
                     ▲                                              │
                     └──────────── PAID: so much was written ───────┘
 
-A window says how many bytes may be on the way of one lane. A sink pays for an eighth of it at once.
+A window says how many bytes of one lane may be on their way. When a sink has written an eighth of
+the window, it tells the source so (`PAID`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Carrier(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether more waits to be sent than should."""
+        """Whether so much waits to be sent that sources must not read more."""
 
     def put(self, lane: Lane, kind: PartKind, number: int, data: bytes = b"") -> None:
         """Send a part."""
@@ -78,7 +79,7 @@ class Source(_LocalEnd):
         self.go_on()
 
     def go_on(self) -> None:
-        """Read again, if there is a reason why not to have read."""
+        """Read again, if reading had stopped because the connection or the window was full."""
         if not (self._is_over or self._is_watched or self._window <= 0 or self._carrier.is_full):
             self._is_watched = True
             self._loop.add_reader(self._fd, self._on_readable)
@@ -87,7 +88,7 @@ class Source(_LocalEnd):
         """The receiver has taken so many bytes.
 
         Raises:
-            ProtocolError: so many were not sent.
+            ProtocolError: these are more than were sent.
         """
         self._window += count
         if self._window > WINDOWS[self._lane]:
@@ -143,7 +144,7 @@ class Sink(_LocalEnd):
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that came was written."""
+        """Whether everything that came was written."""
         return not self._kept
 
     def write(self, data: memoryview) -> None:
@@ -163,7 +164,7 @@ class Sink(_LocalEnd):
         self._pay(written)
 
     def ended(self) -> None:
-        """Nothing more comes."""
+        """The lane has come to its end: nothing more comes."""
         self._has_ended = True
         if not self._kept:
             self._end()

@@ -55,8 +55,8 @@ class DaskLauncher:
         async with HostPool(launcher=DaskLauncher(Client("tcp://scheduler:8786"))) as pool:
             …
 
-    A given client must outlive the pool. When it is closed, or closes itself because it has lost
-    its scheduler for long, the processes go on, but no other is launched: who needs one is told to
+    A given client must outlive the pool. If it is closed, or closes itself because it has lost its
+    scheduler for too long, processes that run go on, but no more can be launched: the error says to
     make another pool with a new client.
 
     Args:
@@ -79,7 +79,7 @@ class DaskLauncher:
         self._is_closed = False
         self._uploads = Uploads()
         self._leases: dict[str, PendingLease] = {}  # by ticket; on the client's loop, as the next
-        self._subscribed: Client | None = None  # who tells of events
+        self._subscribed: Client | None = None  # the client whose events are watched
 
     def is_local(self, settings: Settings) -> bool:
         """Never."""
@@ -174,7 +174,7 @@ class DaskLauncher:
             self._ask(lease)
 
     def _ask(self, lease: PendingLease) -> None:
-        """On the server's loop: have the scheduler asked for a worker."""
+        """On the server's loop: begin to ask the scheduler for a worker."""
         if not self._source.call(self._submit(lease)):
             lease.refuse(
                 ClusterError(
@@ -226,8 +226,9 @@ class DaskLauncher:
             )
 
     async def _ask_again(self, lease: PendingLease, ticket: str, after_s: float) -> None:
-        """Without `AppTasks`, the scheduler may have given the task to a worker that is busy with
-        another lease, and leave it there although a worker is idle by now."""
+        """Submit the task again. Without `AppTasks`, the scheduler may have given it to a worker
+        that is busy with another lease, and leaves it there although another worker is idle by
+        now."""
         await asyncio.sleep(after_s)
         if lease.ticket == ticket and not lease.is_claimed and not lease.over.is_set():
             await self._give_back(lease)
@@ -316,7 +317,7 @@ class DaskLauncher:
         return ours
 
     async def _try_another(self, lease: PendingLease, address: str, error: ClusterError) -> None:
-        """The worker of this address cannot be used: try those that were not tried yet."""
+        """The worker of this address cannot be used: try the workers that were not tried yet."""
         logger.warning("%s", error)
         lease.unfit.add(address)
         await self._give_back(lease)
@@ -338,7 +339,7 @@ class DaskLauncher:
         self._refuse(lease, error)
 
     def _on_done(self, lease: PendingLease, future: Future) -> None:
-        """A task has ended; on a thread of the client's."""
+        """A task has ended. Called on a thread of the client."""
         self._source.call(self._done(lease, future))
 
     async def _done(self, lease: PendingLease, future: Any) -> None:

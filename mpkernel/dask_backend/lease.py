@@ -64,7 +64,8 @@ _leases: dict[str, _Lease] = {}
 
 
 def versions() -> dict[str, str]:
-    """What a server and a worker must have alike; "none" for what is not there."""
+    """The versions that must be the same on a server and on a worker; "none" for a package that is
+    missing."""
     try:
         marimo = metadata.version("marimo")
     except metadata.PackageNotFoundError:
@@ -79,13 +80,13 @@ def versions() -> dict[str, str]:
 
 
 def check_versions(address: str, found: object) -> None:
-    """Check that a worker has what the server has.
+    """Check that a worker has the versions that the server has.
 
     Raises:
-        ClusterError: it has not.
+        ClusterError: a version differs.
     """
     own = versions()
-    if own["marimo"] == "none":  # then no app needs it
+    if own["marimo"] == "none":  # no app needs what the server does not have
         del own["marimo"]
     has = found if isinstance(found, dict) else {}
     differing = [name for name in own if has.get(name) != own[name]]
@@ -100,7 +101,7 @@ def check_versions(address: str, found: object) -> None:
 
 
 async def hold(ticket: str, topic: str) -> None:
-    """The task: offer this worker to whoever has the ticket, and last as long as the host.
+    """The task: offer this worker to the server that has the ticket, and last as long as the host.
 
     Args:
         ticket: a secret of the server and this task.
@@ -161,14 +162,14 @@ class _Lease:
 
     def __init__(self) -> None:
         self.claimed = asyncio.Event()
-        self._roles = set(ROLES)  # those for which no connection has come
+        self._roles = set(ROLES)  # roles for which no connection has come yet
         self._connections: dict[str, socket.socket] = {}
         self._child: subprocess.Popen[bytes] | None = None
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
 
     def takes(self, role: str) -> bool:
-        """Whether a connection for this role may come, which is asked once for each."""
+        """Whether a connection for this role may come. To be asked once for each role."""
         if role not in self._roles:
             return False
         self._roles.remove(role)
@@ -202,7 +203,7 @@ class _Lease:
         if self._child is None:
             return
         silences = 0
-        while silences < 2:  # one is there, too, when this worker itself was stopped for a while
+        while silences < 2:  # there is one also if this worker itself was stopped for a while
             try:
                 async with asyncio.timeout(_SILENCE_S):
                     said = await asyncio.get_running_loop().sock_recv(self._ours, 4096)
@@ -227,20 +228,20 @@ class _Lease:
             await off_the_loop(_clean_up)
 
     def let_go(self) -> None:
-        """The outpost goes on without this worker, if it has not ended."""
+        """Let the outpost go on without this worker, if it has not ended."""
         with contextlib.suppress(OSError):
             self._ours.send(GO_ON)
 
     def close(self) -> None:
-        """The outpost ends, if it was not let go. Idempotent."""
+        """End the outpost, unless `let_go` was called. Idempotent."""
         for one in (self._ours, self._theirs, *self._connections.values()):
             one.close()
 
 
 @functools.cache
 def _begin() -> None:
-    """This worker has its first lease: its archives shall end with it. What dead ones left on this
-    machine is removed, on a thread of its own."""
+    """This worker has its first lease: from now on its archives are removed when it ends. What dead
+    workers left on this machine is removed now, on a thread of its own."""
     atexit.register(KeptArchives(folder_of_worker()).remove)
     threading.Thread(target=_clean_up, name="mpkernel-sweep", daemon=True).start()
 

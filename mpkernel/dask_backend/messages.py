@@ -1,4 +1,4 @@
-"""What the server's end and an outpost tell each other. msgpack alone reads it."""
+"""The messages between a server and an outpost, in msgpack."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FileName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.\.?$)[^/\0]+$"
 
 
 class Alive(msgspec.Struct, tag="alive", frozen=True):
-    """The sender lives. It is said when nothing else was sent for a while."""
+    """A heartbeat: it is sent when nothing else was sent for a while."""
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +159,8 @@ class Found(msgspec.Struct, tag="found", frozen=True):
 
 
 class Unfit(enum.Enum):
-    """What is to blame for a host that was not started, if it is not the worker's machine."""
+    """The part of an order because of which no host was started. Another worker could not start it
+    either."""
 
     PYTHON = "python"
     """The Python that is named is none that could run it."""
@@ -242,7 +243,7 @@ def too_large(order: Launch) -> bool:
 
 
 def decode_down_news(data: memoryview) -> DownNews:
-    """What the server says.
+    """Decode a message of the server.
 
     Raises:
         ProtocolError: this is not such a message.
@@ -255,7 +256,7 @@ def decode_down_news(data: memoryview) -> DownNews:
 
 
 def decode_up_news(data: memoryview) -> UpNews:
-    """What an outpost says.
+    """Decode a message of an outpost.
 
     Raises:
         ProtocolError: this is not such a message.

@@ -9,11 +9,12 @@ other passes through no other process.
 
 It starts the host as a server does that has it on its own machine, measures it, and tells the
 server how it ended. It ends with its host, with its connection, and with its worker, and leaves
-nothing on the machine: no process, no block, no temporary file. It is no child of a daemonic
-process that would have to be one itself, so the app may start processes as ever.
+nothing on the machine: no process, no block, no temporary file. It is not a daemonic process of
+multiprocessing (as Dask's workers are, which may start no processes), so the app may start
+processes as on any machine.
 
-If the worker leaves because its scheduler is gone, it says so before, and the outpost goes on
-without it.
+If the worker ends because its scheduler is gone, it tells the outpost so first, and the outpost
+goes on without the worker.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def main(news_fd: int, control_fd: int, stream_fd: int, worker_fd: int, kept: st
         worker_fd: a socket whose other end the worker holds.
         kept: where the worker keeps the folders of apps.
     """
-    # What ends the worker's process group or its terminal is not meant for a server's host.
+    # Signals to the worker's process group or terminal are not meant for the host of a server.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for fd in (news_fd, control_fd, stream_fd, worker_fd):
@@ -115,7 +116,7 @@ class _Outpost:
         self._process: LocalProcess | None = None
         self._death_watch: DeathWatch | None = None
         self._sources: dict[Lane, Source] = {}
-        self._open: set[Lane] = set()  # those that have not come to their end
+        self._open: set[Lane] = set()  # lanes that have not come to their end
         self._out_of_memory = OutOfMemory()
         self._has_died = False
         self._is_ended_with_worker = False
@@ -147,7 +148,7 @@ class _Outpost:
             self._worker.send(_ALIVE)
         except BlockingIOError:  # the worker is stopped, and will find much to read
             pass
-        except OSError:  # it has ended
+        except OSError:  # the worker has ended
             return
         self._loop.call_later(_ALIVE_EVERY_S, self._say_alive)
 
@@ -220,7 +221,7 @@ class _Outpost:
         except HostStartError as error:
             self._refuse(error.what, error.remedy, _unfit(error))
             return
-        except ValueError as error:  # of a variable that no process can have
+        except ValueError as error:  # an environment variable is not valid
             self._refuse(f"{order.name} cannot be launched: {error}", "look at KernelSpec.env")
             return
         self._process = process
@@ -289,7 +290,8 @@ class _Outpost:
             await asyncio.sleep(every_s)
 
     def _begin_cleaning(self) -> asyncio.Task[None]:
-        """Clean up once, whether the host or this process ends first. Returns what does it."""
+        """Begin to clean up, once, whether the host or this process ends first. Returns the
+        task."""
         if self._cleaning is None:
             self._cleaning = asyncio.create_task(self._clean_up())
         return self._cleaning
@@ -356,7 +358,7 @@ class _Outpost:
 
 
 def _unfit(error: HostStartError) -> Unfit | None:
-    """What is to blame for an error, if it is not this machine."""
+    """Which part of the order has caused an error; None if it is this machine."""
     if isinstance(error, SandboxError):
         return Unfit.ENVIRONMENT
     return Unfit.PYTHON if isinstance(error, UnfitPython) else None

@@ -2,9 +2,9 @@
 
     folder ─▶ Listing ─▶ Archive, named by the hash of its content
 
-A listing is what stands in the folder, with sizes and times. Two equal listings have the same
-archive, so that nothing is read again when nothing has changed. `kept_archives` and `unpacking`
-are the other end.
+A listing names the files of the folder, with sizes and times. Equal listings have the same archive:
+so if nothing has changed, no file is read again. `kept_archives` and `unpacking` are the worker's
+end.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def packed(folder: str, *, max_bytes: int, before: Packed | None = None) -> Pack
 
 
 def _walk(folder: str, below: str) -> Iterator[Entry]:
-    """What stands in a folder of the app's, in an order that is always the same.
+    """The entries of a folder, always in the same order.
 
     Raises:
         OSError: it cannot be read.
@@ -230,7 +230,7 @@ class _Hashing(io.RawIOBase):
         return len(data)
 
     def tell(self) -> int:
-        """How much was written."""
+        """How many bytes were written."""
         return self.size
 
 
@@ -256,7 +256,7 @@ def _archive_of(listing: Listing) -> Archive:
                     _add(archive, listing.folder, entry)
             file.flush()
             undo.pop_all()
-    except OSError as error:  # also of the end of the file, which writes what is kept of it
+    except OSError as error:  # also of `close`, which writes what is buffered
         raise ClusterError(
             f"{listing.folder} cannot be packed at the server: {error}",
             remedy="make room there, or set TMPDIR to a folder with more",
@@ -300,8 +300,7 @@ class _Source:
         self._folder = folder
         self._entry = entry
         try:
-            # What was a file when it was listed may be a pipe or a link by now: this waits for
-            # nothing.
+            # The path may be a pipe or a link by now: opened in this way, nothing waits for it.
             self._fd = os.open(
                 os.path.join(folder, entry.path),
                 os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
@@ -332,7 +331,7 @@ class _Source:
         return data
 
     def _check(self) -> None:
-        """What was read is what was listed."""
+        """Check that the file is still the one that was listed."""
         found = os.fstat(self._fd)
         if (found.st_size, found.st_mtime_ns) != (self._entry.size, self._entry.mtime_ns):
             raise _ChangedError(self._entry.path)

@@ -98,9 +98,9 @@ def encode_head(lane: Lane, kind: PartKind, number: int) -> bytes:
 
 
 class PartDecoder:
-    """Takes what a connection gives, and gives its parts.
+    """Takes bytes of a connection, and gives the parts in them.
 
-    The caller reads into `buffer`, and says how much came.
+    The caller reads into `buffer`, and tells `received` how many bytes came.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`PendingLease`: the claim of one process to a worker, as the server knows it."""
+"""`PendingLease`: the search for a worker for one process, at the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PendingLease"]
 
 
 class PendingLease:
-    """One process's. On the client's loop, except `hand_over` and `refuse`.
+    """The search for one process. On the client's loop, except `hand_over` and `refuse`.
 
     Args:
         name: the app's name, as the scheduler's own pages show it.
@@ -63,7 +63,7 @@ class PendingLease:
     def _on_its_loop(self, call: Callable[[], None]) -> bool:
         try:
             self.process.loop.call_soon_threadsafe(call)
-        except RuntimeError:  # it is closed, and the pool with it
+        except RuntimeError:  # the loop is closed, and the pool with it
             return False
         return True
 

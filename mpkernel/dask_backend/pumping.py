@@ -82,7 +82,7 @@ async def _to_stream(
 
 
 async def _sent(sock: socket.socket, data: bytes, loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the socket took the bytes. When it does not, nobody reads there any more."""
+    """Send bytes to the socket. False: nobody reads there any more."""
     try:
         await loop.sock_sendall(sock, data)
     except OSError:
@@ -92,7 +92,7 @@ async def _sent(sock: socket.socket, data: bytes, loop: asyncio.AbstractEventLoo
 
 def _shut(sock: socket.socket, how: int) -> None:
     try:
-        # The method of an encrypted socket would end both ways.
+        # The stream's own method, for an encrypted socket, would end both directions.
         socket.socket.shutdown(sock, how)
-    except OSError:  # it has ended
+    except OSError:  # the connection has ended
         return

@@ -1,9 +1,9 @@
-"""`AppTasks`: tells the scheduler what it cannot know of the tasks that are leases of apps.
+"""`AppTasks`: tells the scheduler that tasks which are leases of apps last long.
 
-A lease lasts until its app is closed, and does almost nothing. A scheduler that does not know this
-expects half a second of it, or as long as earlier ones took. So it would leave a lease waiting
-behind another one while a worker is idle, would not have an adaptive cluster grow, or would end a
-worker whose app is used.
+A lease lasts until its app is closed, and computes almost nothing. Without this plugin, the
+scheduler expects a lease to last half a second, or as long as earlier ones. Then it would let a
+lease wait behind another one although a worker is idle; an adaptive cluster would not grow; and a
+worker whose app is in use could be ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EXPECTED_S = 3600.0
 
 
 class AppTasks(SchedulerPlugin):  # type: ignore[misc]
-    """Runs in the scheduler."""
+    """A plugin that runs in the scheduler."""
 
     name = "mpkernel"
     idempotent = True
@@ -30,7 +30,7 @@ class AppTasks(SchedulerPlugin):  # type: ignore[misc]
         self._scheduler: Any = None
 
     async def start(self, scheduler: Any) -> None:
-        """The scheduler has it from now on."""
+        """Called when the scheduler has loaded the plugin."""
         self._scheduler = scheduler
 
     def transition(
@@ -42,7 +42,7 @@ class AppTasks(SchedulerPlugin):  # type: ignore[misc]
             task.prefix.duration_average = _EXPECTED_S
 
     def valid_workers_downscaling(self, scheduler: Any, workers: list[Any]) -> list[Any]:
-        """Those of these workers that may be ended: they have no app."""
+        """The workers among these that may be ended, because they have no app."""
         return [one for one in workers if not any(map(_is_lease, one.processing))]
 
 

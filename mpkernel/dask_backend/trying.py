@@ -81,7 +81,7 @@ class _Trial:
         self._is_placed = False
 
     async def run(self, source: ClientOf, address: str) -> float:
-        """How long it took.
+        """Run the trial. Returns how many seconds it took.
 
         Raises:
             HostStartError: there was no answer, and why.
@@ -162,7 +162,7 @@ async def _workers(source: ClientOf) -> list[str]:
 
 
 async def _versions(source: ClientOf, address: str) -> dict[str, str]:
-    """What a worker has. On the client's loop.
+    """The versions that a worker has. On the client's loop.
 
     Raises:
         ClusterError: it does not say.
@@ -186,7 +186,7 @@ async def _versions(source: ClientOf, address: str) -> dict[str, str]:
 
 
 async def _on_its_loop(source: ClientOf, coroutine: Coroutine[Any, Any, T]) -> T:
-    """What this gives on the client's loop."""
+    """Run this on the client's loop, and return its result."""
     answer: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     async def deliver() -> None:

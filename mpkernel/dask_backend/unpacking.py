@@ -25,7 +25,7 @@ def unpacked(fd: int, name: str, is_over: Callable[[], bool]) -> str:
     Args:
         fd: of the archive; its position does not matter, and is changed.
         name: what the folder of the app is called there.
-        is_over: asked again and again; when it says True, no more is unpacked.
+        is_over: called again and again; when it returns True, unpacking stops.
 
     Returns the folder of its own, in which the app's folder lies. Its name says that it belongs to
     the calling process: if that is killed, whoever sweeps next removes it.
@@ -66,7 +66,7 @@ def _check(member: tarfile.TarInfo, folder: str) -> None:
     may write to it.
 
     Raises:
-        ValueError: it is not, or does not.
+        ValueError: the member is not of this kind, or would leave the folder.
     """
     top = os.path.realpath(folder)
     ends = [os.path.join(folder, member.name)]
@@ -88,9 +88,9 @@ def remove_copy(own: str) -> None:
     """
     try:
         shutil.rmtree(own)
-    except FileNotFoundError:  # a sweep was faster
+    except FileNotFoundError:  # a sweep has removed it already
         return
     except PermissionError:
-        for folder, _, _ in os.walk(own):  # from the top, so that each can be entered
+        for folder, _, _ in os.walk(own):  # from the top down, so that each folder can be entered
             os.chmod(folder, stat.S_IRWXU)
         shutil.rmtree(own)

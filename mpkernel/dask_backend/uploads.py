@@ -1,4 +1,4 @@
-"""Uploads: the server's end of how an app's folder comes to a worker's machine.
+"""Uploads: sends the folder of an app to a worker's machine. `folder_copy` is the worker's end.
 
     Uploads ── of ──▶ Upload ── look ──▶ packed once, so that an error is told at once
        │                 ├───── offer ─▶ packed again if the folder has changed; its hash and size
@@ -95,7 +95,8 @@ class Uploads:
             ) from error
 
     def _pack(self, folder: str, max_bytes: int) -> tuple[Packed, int]:
-        """On a thread of its own; never twice at a time for one folder."""
+        """Pack a folder, on a thread of its own. For one folder, only one thread packs at a
+        time."""
         with self._lock:
             before = self._kept.get(folder)
             fd = os.dup(before.archive.file.fileno()) if before is not None else None
@@ -195,12 +196,12 @@ class Upload:
             return False
         try:
             found = os.stat(self._app)
-        except OSError:  # it is just being replaced, or is gone: the copy is all there is
+        except OSError:  # the file is being replaced, or is gone: only the copy is left
             return False
         return (found.st_size, found.st_mtime_ns) != self._sent
 
     def close(self) -> None:
-        """Nothing is to be sent any more. Idempotent."""
+        """Stop sending. Idempotent."""
         self._is_closed = True
         fd, self._fd = self._fd, None
         if fd is not None:

@@ -173,7 +173,7 @@ class KeptPool:
 
     def __init__(self, lifespan: Lifespan[Starlette]) -> None:
         self._lifespan = lifespan
-        # By the loop on which the lifespan runs.
+        # By loop, the leases of the lifespan that runs on it.
         self._leases: dict[asyncio.AbstractEventLoop, list[PoolLease]] = {}
 
     def __call__(self, app: Starlette) -> AbstractAsyncContextManager[object]:

@@ -1,4 +1,5 @@
-"""What an app has in place of objects of the server's program, which no app's process imports.
+"""Copies of objects of the server's program, for an app. The app's process never imports that
+program, so it cannot have the objects themselves.
 
 `carrying` makes them in the server. A notebook's cells find them in `mo.app_meta().request`.
 """
@@ -28,7 +29,7 @@ class Carried:
     """
 
     def __init__(self, of: str, missing: Iterable[str] = ()) -> None:
-        # Not with `__setattr__`, and under a name that no attribute of the object has.
+        # Set past `__setattr__`, under a name that no attribute of the object has.
         self.__dict__["__carried__"] = (of, tuple(missing))
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
@@ -62,12 +63,12 @@ class Carried:
 
 
 class NotCarried:
-    """In place of an object that cannot exist in another process, or is code of the server's
+    """Stands for an object that cannot exist in another process, or that is code of the server's
     program.
 
     Args:
-        of: the name of its class, or its own name, with the module.
-        reason: why it was not carried.
+        of: the name of the object's class, or the object's own name, with the module.
+        reason: why the object was not copied.
     """
 
     def __init__(self, of: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The settings of pools for marimo where nothing else is set. Imports nothing of marimo."""
+"""The defaults of settings for pools that serve marimo. Imports nothing of marimo."""
 
 from __future__ import annotations
 

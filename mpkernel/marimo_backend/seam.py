@@ -189,7 +189,7 @@ def replace_queue_distributor(make_class: Callable[[Any], Any]) -> None:
 
 
 def as_starlette(app: Any) -> Any:
-    """What marimo's builder built, as one Starlette application.
+    """The application of marimo's builder, as one Starlette application.
 
     Folders of notebooks are layers that marimo puts around its Starlette application, and each
     layer would hide that application's methods. Here they become its middleware, in the same order.
@@ -288,7 +288,7 @@ def sign_logins_with(secret: str) -> None:
     secret = os.environ.get("MARIMO_SESSION_SECRET") or secret
     for place in ("marimo._server.api.auth", "marimo._server.main"):
         module: Any = importlib.import_module(place)
-        for name in ("SESSION_SECRET", "RANDOM_SECRET"):  # the latter before marimo 0.24
+        for name in ("SESSION_SECRET", "RANDOM_SECRET"):  # the second name before marimo 0.24
             if (own := getattr(module, name, None)) is not None:
                 setattr(module, name, type(own)(secret))
 

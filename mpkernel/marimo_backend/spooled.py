@@ -219,7 +219,7 @@ def _is_half_free() -> bool:
     """Whether shared memory has enough room left for files and semaphores of apps: half of it."""
     try:
         status = os.statvfs(_SHARED_MEMORY)
-    except OSError:  # it is not a file system (macOS), or does not exist
+    except OSError:  # shared memory is not a file system (macOS), or does not exist
         return True
     return status.f_bavail * 2 >= status.f_blocks
 

@@ -1,6 +1,6 @@
-"""The files of marimo's caches (`mo.persistent_cache`) in a confined process, which may not write
-beside its notebook: it writes them to a folder of its own, and reads those that lie beside the
-notebook already, too."""
+"""The files of marimo's caches (`mo.persistent_cache`) in a confined process. Such a process may
+not write beside its notebook. So it writes the files to a folder of its own; it reads them there,
+and also those that lie beside the notebook already."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cache_in(folder: str) -> None:
 
 
 class _Beside:
-    """What lies beside the notebook, and cannot be changed.
+    """The cache beside the notebook, which can be read only.
 
     Args:
         store: it.
@@ -67,7 +67,8 @@ class _Beside:
 
 
 def _can_write_in(folder: Path) -> bool:
-    """Whether this process can. `os.access` does not know what Landlock forbids."""
+    """Whether this process can write to a folder. `os.access` does not know what Landlock
+    forbids."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

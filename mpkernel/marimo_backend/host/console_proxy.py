@@ -27,7 +27,7 @@ _Name = Literal["stdout", "stderr"]
 
 
 class CellWatch(Protocol):
-    """Is told when the kernel on a thread runs a cell."""
+    """Is called when the kernel on a thread begins a cell, and when the cell has ended."""
 
     def began(self, name: _Name, stream: CellStream) -> None:
         """The thread's stream was set: a cell begins, or inside a cell a capture of it has
@@ -38,7 +38,7 @@ class CellWatch(Protocol):
 
 
 def watch_cells(watch: CellWatch) -> None:
-    """Have `watch` told of the cells that the kernel on the calling thread runs."""
+    """Have `watch` called for the cells that the kernel on the calling thread runs."""
     _bound.watch = watch
 
 

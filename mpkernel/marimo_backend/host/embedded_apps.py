@@ -1,4 +1,5 @@
-"""Names of the cells of embedded apps (`app.embed()`): where possible, the same in each process.
+"""Gives the cells of embedded apps (`app.embed()`) names that are, where possible, the same in each
+process.
 
 marimo puts a random UUID before the names of the cells of an app that is made while a notebook
 runs. Then nobody knows in the next process which of its elements had been set. Here the UUID is
@@ -36,12 +37,12 @@ def name_embedded_apps() -> None:
 
 
 class _Names(threading.local):
-    """Per thread, and so per session, what its cells have made."""
+    """By thread, and so by session: how many apps its cells have made."""
 
     _lines: set[tuple[str, int]] = set()  # noqa: RUF012 (of the process: its modules are)
 
     def __init__(self) -> None:
-        self._runs: dict[str, tuple[object, int]] = {}  # a cell's first run, and how many it made
+        self._runs: dict[str, tuple[object, int]] = {}  # a cell's first run, and its apps
 
     def prefix(self, random: Callable[[], str]) -> str:
         """The prefix for an app that is being made.
@@ -49,7 +50,7 @@ class _Names(threading.local):
         Args:
             random: marimo's own function.
         """
-        maker = sys._getframe(3)  # whoever called `App` or `clone`, which called the seam
+        maker = sys._getframe(3)  # the caller of `App` or `clone`, which called the seam
         place = self._in_module(maker) or self._in_cell()
         return random() if place is None else _uuid_of(place)
 

@@ -85,12 +85,12 @@ def run(given: Kernel) -> None:
 
 
 def _prepare_process() -> None:
-    """Done once in a process, before its first kernel."""
+    """Prepare the process, once, before its first kernel."""
     global _process_prepared
     with _process_lock, no_garbage_collection():
         if _process_prepared:
             return
-        seam.host("launch_kernel")  # its import takes longer than all the rest
+        seam.host("launch_kernel")  # importing it takes longer than all the rest
         seam.host("register_formatters")()
         console.install(make_proxy)
         leave_out_false_warning()
@@ -201,8 +201,8 @@ class ControlQueue(CommandQueue):
         return self._peeked is not None and isinstance(self._peeked.command, self._updates)
 
     def get_update(self) -> Any:
-        """The next such update, which the kernel carries out together with the one before. `get`
-        returns each of them once more, also the first: marimo expects every update in two queues,
+        """The next update, which the kernel carries out together with the one before. `get` returns
+        each of these updates once more, also the first: marimo expects every update in two queues,
         and skips it the second time.
 
         Raises:
@@ -213,7 +213,7 @@ class ControlQueue(CommandQueue):
         return self._again.popleft() if self._again else self._begin()
 
     def _begin(self) -> Any:
-        """Return the command that was only looked at before."""
+        """Take the command that `has_update` has only looked at."""
         assert self._peeked is not None
         (command, payload_bytes), self._peeked = self._peeked, None
         if isinstance(command, self._updates):

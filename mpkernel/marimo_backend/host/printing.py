@@ -8,9 +8,9 @@ marimo queues a message for each text, and wakes its thread for each; one call o
 several. The thread joins messages of one cell, and sends what came within 10 ms. Adding to a
 message costs a fraction of that, and leads to the same.
 
-marimo queues without limit. Here a mark follows each mebi of characters, which has marimo's thread
-send at once what it has. Until it has done so, for example because a browser does not read, who
-writes has to wait.
+marimo queues without limit. Here a mark follows each 1,048,576 characters: at a mark, marimo's
+thread sends at once what it has. Until it has done so, the threads that print have to wait, for
+example while a browser does not read.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Prints:
             return False  # what marimo has queued since then stays between the two texts
         self._unsent_chars += len(text)
         newest.parts.append(text)
-        # If it was read at this moment, this text was read with it, or nobody will read it.
+        # If the message was read at this moment, either this text was read with it, or nobody will
+        # read it.
         return newest.is_open or not newest.takes_back()
 
     def queue(

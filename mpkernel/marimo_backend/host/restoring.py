@@ -73,7 +73,8 @@ def _initial_value(ask: Callable[[Any, str], Any], context: Any, object_id: str)
 
 
 def _asked(ask: Callable[[Any, str], Any], context: Any, object_id: str) -> Any:
-    """What was set. The values for elements of an embedded app came with the notebook around it."""
+    """The value that was set. Those for elements of an embedded app came with the notebook around
+    it."""
     while True:
         try:
             return ask(context, object_id)
@@ -93,7 +94,7 @@ def _restored(context: Any, element: Any, object_id: str, value: Any) -> Any:
     context.execution_context = dataclasses.replace(running, setting_element_value=True)
     try:
         converted = element._convert_value(value)
-    except Exception:  # the element is not what it was: it starts with its own value
+    except Exception:  # the element has changed: it starts with its own value
         logger.warning(
             "the value of a UI element was not restored object=%s", object_id, exc_info=True
         )
@@ -121,7 +122,7 @@ def _restore_model(element: Any, object_id: str, model: RestoredModel) -> None:
         message = {"content": {"data": content}, "buffers": list(model.buffers.values())}
         element.widget.comm.handle_msg(message)
         element.widget.send_state(list(model.state))  # the page has the model's first state
-    except Exception:  # the widget is not what it was: it starts with its own state
+    except Exception:  # the widget has changed: it starts with its own state
         logger.warning("the state of a widget was not restored object=%s", object_id, exc_info=True)
 
 
@@ -131,7 +132,7 @@ def _resolve_lens(
     """Called instead of marimo's own function: the element to which a value of the page goes.
 
     Raises:
-        KeyError: to none.
+        KeyError: there is no such element.
     """
     if not isinstance(value, Click):
         return resolve(registry, object_id, value)

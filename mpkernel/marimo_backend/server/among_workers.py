@@ -60,7 +60,7 @@ class AmongWorkers:
     def __init__(self, app: Any, itself: Any) -> None:
         self._app = app
         self._itself = itself
-        self._state: Any = None  # the lifespan's, as this process's server puts it into scopes
+        self._state: Any = None  # the state of the lifespan, as this server puts it into scopes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         worker = None if scope["type"] == "lifespan" else await self._worker(scope)
@@ -82,8 +82,8 @@ class AmongWorkers:
     async def _serve_page(
         self, worker: Worker, session: str, scope: Any, receive: Any, send: Any
     ) -> None:
-        """A page connects. If the process that has its session dies before it has answered, the
-        page gets another one."""
+        """Serve the connection of a page. If the process that has its session dies before it has
+        answered, another one serves the page."""
         browser = _Page(scope, await receive(), receive, send)
         former = former_session(scope)
         peer = worker.owner_of(former) if former is not None else None
@@ -222,14 +222,15 @@ class _Page:
 
 
 def _group_of(scope: Any) -> str:
-    """Which sessions a page's session should be served with; "" for no others."""
+    """The name of the group of sessions that should be on one worker with the page's session; ""
+    for none."""
     settings = shared_pool().hosts.settings
     by_browser = settings.session_store and settings.session_store_scope == "browser"
     return group_of(scope) if by_browser else ""
 
 
 async def _worker_of(shared: SharedPool, scope: Any) -> Worker | None:
-    """This process as one of several; None if it is not."""
+    """This process as a worker; None if it is not one of several."""
     if shared.worker is None and not shared.is_alone:
         async with shared.finding_workers:
             if shared.worker is None and not shared.is_alone:
@@ -271,7 +272,7 @@ async def _started_worker(shared: SharedPool, scope: Any) -> Worker | None:
 
 
 async def _other_than(worker: Worker, scope: Any) -> Peer | None:
-    """The other worker that a request is for; None for this one."""
+    """The other worker that must serve a request; None for this one."""
     if scope["type"] != "http":
         return None
     file = file_name_in(scope)

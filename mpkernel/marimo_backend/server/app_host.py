@@ -142,7 +142,7 @@ class AppHostAdapter:
             result_on_loop(self._shared.loop, lambda: self._open(session_id, kernel, arguments))
         except Exception as error:
             with self._lock:
-                if session_id not in self._sessions:  # else marimo calls `unregister_stream`
+                if session_id not in self._sessions:  # else, marimo calls `unregister_stream`
                     self._streams.pop(session_id, None)
             said = self._refused("no kernel could be created", error, session_id)
             raise seam.server("KernelStartupError")(said) from error

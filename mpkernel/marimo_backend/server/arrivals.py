@@ -15,9 +15,10 @@
                      the page is told to reload, and says which session it had when it connects
                      again: the new one begins with the values whose elements are still the same
 
-marimo's page keeps the cells that it was loaded with when it connects again, so one of an edited
-notebook has to be loaded anew. marimo also refuses what an outdated page sends, by a token that is
-another one in each process; here it is made to stay the same while the notebook does.
+marimo's page keeps the cells that it was loaded with when it connects again. So the page of an
+edited notebook has to be loaded anew. marimo also knows outdated pages by a token, and refuses what
+they send. marimo's own token is different in each server process; here the token stays the same as
+long as the notebook does.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Arrival(NamedTuple):
 
 
 class Arrivals:
-    """Those of one of marimo's session managers. On the loop's thread.
+    """The arrivals at one of marimo's session managers. On the loop's thread.
 
     Args:
         stored: the sessions that are stored.
@@ -118,14 +119,14 @@ class Arrivals:
         self._manager = manager
         self._by_browser = by_browser and stored.are_kept
         self._arrivals: dict[str, Arrival] = {}
-        self._reloading: dict[str, str] = {}  # by key, what to tell the page when it is back
+        self._reloading: dict[str, str] = {}  # by key, with what to tell the page
         self._held: dict[str, tuple[str, Taken]] = {}  # by key, and what to tell the page
-        self._cells: dict[str, tuple[object, str]] = {}  # by path, a digest of this state of it
+        self._cells: dict[str, tuple[object, str]] = {}  # by path, with a digest of its cells
         if stored.are_kept or is_started_by_a_supervisor():
             seam.keep_skew_token(manager, _lasting_token(manager))
 
     def get(self, session_id: str) -> Arrival | None:
-        """What is known of a session that a page is about to open; None for nothing."""
+        """What is known about a session that a page is about to open; None if nothing is known."""
         return self._arrivals.get(session_id)
 
     def forget(self, session_id: str) -> None:
@@ -213,7 +214,7 @@ class Arrivals:
         return now != cells
 
     def _is_outdated(self, page: StoredPage, scope: Any) -> bool:
-        """Whether what the page was loaded with is not what it would be loaded with now."""
+        """Whether a page that is loaded now would differ from this one, in its cells or its token."""
         try:
             cells = digest_of(seam.cells_of(self._manager, _file_of(scope)).values())
         except Exception as error:  # noqa: BLE001 (marimo tells the page what is wrong with the notebook)
@@ -224,7 +225,7 @@ class Arrivals:
 
 
 def _make_room(found: dict[str, Any]) -> None:
-    """For one more, which other pages cause."""
+    """Drop the oldest entry if there is no room for one more: clients decide how many come."""
     if len(found) >= _MOST_RELOADING:
         del found[next(iter(found))]
 
@@ -276,7 +277,8 @@ def _file_of(scope: Any) -> str | None:
 
 
 def _taken_out(scope: Any, parameter: str) -> str | None:
-    """What the page says by a query parameter that is not one of the notebook's."""
+    """Take a query parameter of our own out of the scope: the notebook must not see it. Returns its
+    value."""
     pairs = _parameters(scope)
     said = dict(pairs).get(parameter)
     if said is not None:

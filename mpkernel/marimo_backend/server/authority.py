@@ -1,4 +1,4 @@
-"""`authority_of`: whose session it is, as far as the request for it says."""
+"""`authority_of`: who may have a session back, by what the request for it says."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _NAMES = ("identity", "id", "sub", "username", "email", "name", "display_name")
 
 
 def authority_of(scope: Mapping[str, Any], token: str) -> str | None:
-    """Who may have the session back that a request opens: a request with the same answer. None:
-    nobody, for its user cannot be told apart from others, or is not let in.
+    """A text that says who has opened a session: a request with the same text may have the session
+    back. None: nobody may, because the user cannot be told apart from others, or is not let in.
 
     Args:
         scope: of ASGI. `scope["auth"]` says what is allowed, and `scope["user"]` is whatever
@@ -33,7 +33,7 @@ def authority_of(scope: Mapping[str, Any], token: str) -> str | None:
 
 
 def _user_of(user: object) -> str | None:
-    """What stays the same of a user from request to request; None where that cannot be told."""
+    """What identifies a user, the same in each request; None if nothing does."""
     match user:
         case None:
             return ""

@@ -54,7 +54,7 @@ def with_carried_requests(command: CommandT) -> CommandT:
 
 
 def carried(value: Any, name: str) -> Any:
-    """A value prepared for another process. Of a dict, each value is prepared by itself.
+    """Prepare a value for another process. Each value of a dict is prepared by itself.
 
     Args:
         value: any object.
@@ -237,6 +237,6 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
 
 
-@functools.lru_cache(maxsize=1000)  # warn once, and not again for each session's request
+@functools.lru_cache(maxsize=1000)  # warn once, not for each session
 def _warn(name: str, of: str, reason: str) -> None:
     logger.warning("not carried to the app: %s in %s: %s", of, name, reason)

@@ -92,7 +92,8 @@ class ElementState:
         return copied
 
     def moved(self, new_id: Callable[[str], str | None]) -> tuple[Self, list[str]]:
-        """A state in which the elements have other ids; and the ids of those that are gone.
+        """A copy of the state in which elements have their new ids; and the ids of elements that
+        are gone.
 
         Args:
             new_id: the id that an element has now; None for none.
@@ -122,7 +123,7 @@ class ElementState:
         return list(self._kept.items())
 
     def set(self, values: dict[str, Any]) -> None:
-        """Elements were set."""
+        """Keep the values that elements were set to."""
         for object_id, value in values.items():
             if isinstance(value, TooLarge):
                 self._drop(object_id)
@@ -131,7 +132,7 @@ class ElementState:
                 self._keep(object_id, RestoredValue(value), size_of(value))
 
     def set_model(self, object_id: str | None, update: RestoredModel) -> None:
-        """Some traits of the model of an element's widget were set."""
+        """Keep the traits of a widget's model that were set."""
         if object_id is None:
             self.has_nameless = True
             return
@@ -144,7 +145,7 @@ class ElementState:
         self._keep(object_id, update, size_of_model(update))
 
     def remove(self, cell_id: str) -> None:
-        """The elements of a cell are gone."""
+        """Forget the elements of a cell, which are gone."""
         prefix = f"{cell_id}-"
         for object_id in [name for name in self._kept if name.startswith(prefix)]:
             self._drop(object_id)
@@ -188,7 +189,8 @@ class ElementState:
         self._note_too_large(object_id, too_large(set_to))
 
     def _note_too_large(self, object_id: str, lost: TooLarge) -> None:
-        """Keeps a limited number: a page decides which ids it sends, and how many."""
+        """Note an element without a value. A limited number is kept, because a page can send as
+        many ids as it wants."""
         if len(object_id) <= _MOST_ID_CHARS and len(self.too_large) < _MOST_TOO_LARGE:
             self.too_large.add(object_id)
             self.lost_files.pop(object_id, None)
@@ -227,7 +229,7 @@ def size_of(value: Any) -> int:
         return 8
     try:
         return len(msgspec.msgpack.encode(value, enc_hook=_encodable))
-    except (OverflowError, RecursionError):  # an integer over 64 bits; lists nested too deeply
+    except (OverflowError, RecursionError):  # over 64 bits, or nested too deeply
         return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 

@@ -129,7 +129,7 @@ class _Page:
                 self._sending = None
 
     def _leave(self) -> None:
-        """The page has disconnected: whoever waits in `send` goes on now."""
+        """The page has disconnected: calls that wait in `send` return now."""
         self._gone.set()
         if self._sending is not None and not self._sending.expired():
             self._sending.reschedule(asyncio.get_running_loop().time())

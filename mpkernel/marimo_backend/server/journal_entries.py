@@ -101,8 +101,8 @@ def size_of_entry(entry: Entry) -> int:
 
 
 def again(entry: Entry) -> list[Entry]:
-    """What must be sent again of a command that had not begun. The values that it sets are not
-    sent: they are initial values of the next kernel."""
+    """What must be sent again for a command that had not begun. Values that it sets are not sent:
+    the next kernel has them as initial values."""
     match entry:
         case Values():
             counts = counts_in(entry)
@@ -113,7 +113,8 @@ def again(entry: Entry) -> list[Entry]:
 
 
 def counts_in(entry: Entry) -> dict[str, Any]:
-    """Those values of an entry that may be a button's: the count of its clicks."""
+    """The values of an entry that may be those of buttons: a button's value is the count of its
+    clicks."""
     if not isinstance(entry, Values | Clicks):
         return {}
     return {name: value for name, value in entry.values.items() if type(value) is int}

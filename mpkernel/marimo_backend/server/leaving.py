@@ -69,7 +69,7 @@ class Leaving:
             self._unwatch = before_ending(self.begin)
 
     def unwatch_signals(self) -> None:
-        """Reverse `watch_signals`: the pool is gone, and the program goes on."""
+        """Undo `watch_signals`: the pool is closed, and the program goes on."""
         if self._unwatch is not None:
             self._unwatch()
 

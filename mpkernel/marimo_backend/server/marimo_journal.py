@@ -79,7 +79,7 @@ class MarimoJournal(Journal):
             pending commands.
         max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
             Default: none are kept.
-        for_far: whether the app's processes are on other machines. Default False.
+        for_far: whether the app's processes run on other machines. Default False.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class MarimoJournal(Journal):
         self._max_files_bytes = max_files_bytes
         self._state = self._new_state()
         self._good = self._state  # before the command that may have ended the process
-        self._widgets: dict[str, str] = {}  # the element that shows each model
+        self._widgets: dict[str, str] = {}  # by model, the element that shows it
         self._pending = PendingCommands(max_bytes, max_files_bytes)
         self._begun = self._done = 0
         self._unanswered: list[str] = []
@@ -143,7 +143,7 @@ class MarimoJournal(Journal):
             return
         if isinstance(message, WidgetShown):
             self._show(message)
-        elif not self._is_instantiating:  # the first run of a cell sends this, too
+        elif not self._is_instantiating:  # marimo also sends this at a cell's first run
             self._remove(message.cell_id)
 
     def running(self) -> str:
@@ -267,7 +267,8 @@ class MarimoJournal(Journal):
         return self._pending.untaken_text_bytes
 
     def _kept_instantiation(self, first: Any) -> KeptOther | None:
-        """It has all the code of the notebook in it, so it is not written anew each time."""
+        """The instantiation as it is kept. It contains all code of the notebook, so it is encoded
+        only once."""
         if first is not self._written[0]:
             self._written = (first, KeptOther.of(first))
         return self._written[1]
@@ -369,7 +370,7 @@ class MarimoJournal(Journal):
 
 
 def _codes_in(instantiation: Any) -> dict[str, str]:
-    """The code of the cells that it runs, by their ids."""
+    """The code of the cells that an instantiation runs, by their ids."""
     if instantiation is None:
         return {}
     return {one.cell_id: one.code for one in instantiation.execution_requests}

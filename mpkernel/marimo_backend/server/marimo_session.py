@@ -149,7 +149,7 @@ class MarimoSession(BaseSession):
         self._marimo_journal = journal
         self._was_created = False
         self._missed: _Missed | None = None
-        self._lost_before: tuple[str, ...] | None = None  # until a click is known to be lost, too
+        self._lost_before: tuple[str, ...] | None = None  # until a lost click is known, too
         self._is_cut_off = False
 
     @property
@@ -181,7 +181,7 @@ class MarimoSession(BaseSession):
             )
 
     def come_back(self) -> None:
-        """The journal has taken over what was stored: the session begins with that."""
+        """Begin with the values that were stored, which the journal has taken over."""
         self._is_coming_back = True
 
     def beginning(self, command: Any) -> Any:
@@ -196,7 +196,7 @@ class MarimoSession(BaseSession):
                 return command
             command, lost = self._marimo_journal.begin_anew(command)
         logger.info("session came back", app=self.app.path, session=self.session_id)
-        if self._arrival.title == RESTARTED:  # else the clicks are another tab's
+        if self._arrival.title == RESTARTED:  # otherwise the clicks were made in another tab
             self._lost_before = lost
             self.notices.unanswered(self._marimo_journal.unanswered())
         self._show_arrived(self._arrival, lost)
@@ -207,7 +207,8 @@ class MarimoSession(BaseSession):
         self._show_restarted(missed, arrival.title)
 
     def _tell_of_lost_click(self) -> None:
-        """Once: elements are made anew, and the host says it again, when their cell runs again."""
+        """Tell the page of a lost click, once. The host reports it again whenever the cell of the
+        button runs again."""
         lost, self._lost_before = self._lost_before, None
         if lost is not None and self._arrival is not None:
             self._show_arrived(self._arrival, (*lost, _CLICK_LOST))
@@ -291,7 +292,7 @@ class MarimoSession(BaseSession):
 
     def on_waiting(self, back: int, all_of_them: int) -> None:
         if not self._was_created:
-            return  # nothing would replace the banner when it has a process
+            return  # else nothing would replace the banner later
         self.notices.waiting(back, all_of_them)
 
     def page_cut_off(self) -> None:

@@ -1,5 +1,5 @@
-"""What the page of a session is told of it: in banners, which stay, and in alerts, which stay for
-some seconds."""
+"""Messages to the page of a session: banners, which stay, and alerts, which stay for some
+seconds."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Notices:
 
     def prepared(self) -> None:
         """Take away the banner of `preparing`."""
-        self.banner("", "", None)  # the page removes the last
+        self.banner("", "", None)  # this makes the page remove the last banner
 
     def waiting(self, back: int, all_of_them: int) -> None:
         """Say in a banner that the session waits for a process; see `SessionEvents.on_waiting`."""

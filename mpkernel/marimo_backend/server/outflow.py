@@ -84,7 +84,7 @@ class Outflow:
             self._look_in(_LOOK_AGAIN_S)
 
     def forget(self) -> None:
-        """Stop counting these messages: the session does not need it any more."""
+        """Forget all messages that are on their way: the session needs no count any more."""
         self._sizes.clear()
 
     def moved(self) -> None:

@@ -1,4 +1,5 @@
-"""What marimo's kernels need in an environment of an app: marimo itself, as the server has it."""
+"""The packages that marimo's kernels need in the environment of an app: marimo itself, as the
+server has it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _LIBZMQ = "pyzmq"
 
 
 class _DirectUrl(msgspec.Struct):
-    """Where a package came from that came from no index, as PEP 610 has it."""
+    """The origin of a package that was not installed from an index (PEP 610)."""
 
     url: str
 
@@ -44,6 +45,6 @@ def requirements() -> tuple[str, ...]:
 
 @functools.cache
 def left_out() -> tuple[str, ...]:
-    """What marimo's package asks for, and its kernels do without: libzmq, if the server has none
-    either."""
+    """Packages that marimo requires, but its kernels do not need: libzmq (`pyzmq`), if the server
+    has none either."""
     return () if importlib.util.find_spec("zmq") is not None else (_LIBZMQ,)

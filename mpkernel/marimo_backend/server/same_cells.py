@@ -35,8 +35,8 @@ class SameCells:
         }
 
     def new_id(self, object_id: str) -> str | None:
-        """The id that an element has now; None where its cell is another one or is gone. The ids of
-        an embedded app change when its own notebook does."""
+        """The id that an element has now; None if its cell was changed or is gone. The ids of
+        elements in an embedded app change when the notebook of that app changes."""
         if object_id.startswith(LASTING_PREFIX):
             return object_id
         cell_id, dash, number = object_id.rpartition("-")
@@ -44,7 +44,7 @@ class SameCells:
         return f"{now}{dash}{number}" if now is not None else None
 
     def named(self, object_ids: Iterable[str]) -> str:
-        """What the reader may know these elements by: the names that their cells defined."""
+        """Names by which the reader may know these elements: those that their cells defined."""
         cells = dict.fromkeys(name.rpartition("-")[0] for name in object_ids)
         names = [name for cell in cells for name in _defined_by(self._before.get(cell, ""))]
         shown = ", ".join(names[:_MOST_NAMES])

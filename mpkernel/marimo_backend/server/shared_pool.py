@@ -82,7 +82,7 @@ class SharedPool:
         return any(one is not None and one.get_session(session_id) is not None for one in managers)
 
     async def _end_with_loop(self) -> None:
-        """The loop is shut down, and nothing announced it.
+        """Called when the loop is shut down and nothing has announced the end of the server.
 
         On the main thread this is the end of a server (a worker of hypercorn, which gets no
         signal): cells that run are finished. On another thread it is the end of a test client:
@@ -151,14 +151,14 @@ def _end_server() -> None:
 
 
 def _is_over(shared: SharedPool) -> bool:
-    """Whether the server goes on without this pool."""
+    """Whether the pool is closed although the server goes on: the next request needs a new one."""
     return shared.hosts.closed and not shared.leaving.begun
 
 
 class PoolLease:
-    """What a `SessionManager` has as its pool. Several mounted apps lease the same pool, and it is
-    closed with the last lease. Each manager has its own names of sessions: two managers may serve
-    one notebook, and a session of one is never taken for a session of the other.
+    """The pool of one of marimo's `SessionManager`s. Several mounted apps lease the same pool, and
+    it is closed with the last lease. Each manager has its own names of sessions: two managers may
+    serve one notebook, and a session of one is never taken for a session of the other.
 
     Args:
         shared: the pool.
@@ -179,7 +179,7 @@ class PoolLease:
         self._ended = False
         self._lock = threading.Lock()  # guards _adapters
         self._adapters: dict[str, AppHostAdapter] = {}
-        self._most_adapters = _KEPT_ADAPTERS  # with more, idle ones are dropped
+        self._most_adapters = _KEPT_ADAPTERS  # if there are more, idle ones are dropped
         self.arrivals = None if manager is None else _arrivals(shared, manager)
         self._when_moved: dict[str, Callable[[], None]] = {}  # by session; on the loop's thread
         with shared.lock:

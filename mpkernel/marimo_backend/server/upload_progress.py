@@ -1,4 +1,4 @@
-"""Tells a page how much of what it uploads has come.
+"""Tells a page how much of its upload has arrived.
 
 marimo's page shows a file as uploaded as soon as it begins to send it, and nothing until the last
 byte is there. So the page of an upload that takes longer than a second gets a banner.
@@ -42,7 +42,7 @@ def telling_of_progress(
         nonlocal told_at, has_told, came
         message = await receive()
         came += len(message.get("body", b""))
-        if not message.get("more_body"):  # the end, or the page is gone
+        if not message.get("more_body"):  # the last part, or the page has gone
             if has_told:
                 tell("")
             has_told = False

@@ -32,8 +32,8 @@ Receive = Callable[[], Awaitable[Any]]
 
 _ROUTE = "/api/kernel/set_ui_element_value"
 _LONG_BYTES = 64 * 1024
-_SLICE_BYTES = 64 * 1024  # how much is looked through at a time
-_PIECE_BYTES = 1024 * 1024  # how much is written at a time
+_SLICE_BYTES = 64 * 1024  # how many bytes are searched at a time
+_PIECE_BYTES = 1024 * 1024  # how many bytes are written at a time
 
 # No group is possessive: up to Python 3.11.4, such groups match the wrong texts. Nothing is tried
 # twice all the same, since each character can be matched in one way only.
@@ -175,7 +175,7 @@ class _Spooler:
             self._buffer.clear()
 
     async def write(self) -> None:
-        """Write the texts of which there is enough."""
+        """Write the collected bytes, if there are enough."""
         ready, self._ready = self._ready, []
         if ready:
             await asyncio.to_thread(_write, ready)
