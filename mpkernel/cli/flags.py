@@ -1,6 +1,6 @@
-"""The flags of settings. Each setting has a flag with a value (`--memory-hard-bytes 2GiB`); settings
-that are true or false are also switched off by a flag without one (`--no-control`). `--settings FILE`
-names a file.
+"""The flags of settings. Each setting has a flag with a value (`--memory-hard-bytes 2GiB`); those
+that are true or false are also switched off by a flag without one (`--no-control`). And
+`--settings FILE` names a file.
 """
 
 from __future__ import annotations

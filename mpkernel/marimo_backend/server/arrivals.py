@@ -214,7 +214,7 @@ class Arrivals:
         return now != cells
 
     def _is_outdated(self, page: StoredPage, scope: Any) -> bool:
-        """Whether a page that is loaded now would differ from this one, in its cells or its token."""
+        """Whether a page that is loaded now would differ from this one in cells or token."""
         try:
             cells = digest_of(seam.cells_of(self._manager, _file_of(scope)).values())
         except Exception as error:  # noqa: BLE001 (marimo tells the page what is wrong with the notebook)

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 
 import psutil
 import pytest
-from server.supervision.watched_hosts import ANSWER, THREAD, Host, Watch, history_of, tasks_of_watchdogs
+from server.supervision.watched_hosts import (
+    ANSWER,
+    THREAD,
+    Host,
+    Watch,
+    history_of,
+    tasks_of_watchdogs,
+)
 from waiting import until_async
 
 from mpkernel import Settings
