@@ -160,8 +160,7 @@ class FarProcess(FarPython):
         return self._link
 
     def waits(self, text: str) -> None:
-        """Show this line to the sessions that wait for the process. On the loop's thread, before it
-        is launched."""
+        """Show a line to sessions that wait, before the launch. On the loop's thread."""
         self._say(Preparing(text))
 
     def claimed(

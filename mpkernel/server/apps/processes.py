@@ -120,8 +120,7 @@ class AppProcesses:
         return not self._is_any_taking and self._policies.is_failed
 
     def wait_s(self) -> float:
-        """How many seconds until a process may be started. 0.0: it may be started now, or a process
-        takes sessions already.
+        """In how many seconds a process may be started. 0.0: now, or a process takes sessions.
 
         Raises:
             AppUnavailable: the app died too often.
@@ -279,8 +278,7 @@ class AppProcesses:
         return decision
 
     def _decision_for(self, rebuilds: Rebuilds | None) -> AppHost | Decision:
-        """Which rule of `placement` decides. With `rebuilds`, the one for a session that comes
-        back; with None, the one for a new session."""
+        """Decides for a session that comes back; or, without `rebuilds`, for a new one."""
         outgoing, now = self._outgoing, self._clock()
         facts = [(host, facts_of(host, rebuilds, outgoing, now)) for host in self.taking]
         choose = placement.choose if rebuilds is None else placement.choose_to_rebuild
