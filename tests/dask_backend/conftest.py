@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dask_backend.apart import shared_folder
 from dask_backend.machines import TEMPORARY
 
 
@@ -16,3 +17,10 @@ def tmp_path() -> Iterator[Path]:
     lies elsewhere then."""
     with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Path]:
+    """A folder that the workers have, too."""
+    with shared_folder() as folder:
+        yield folder

@@ -14,7 +14,7 @@ from typing import Literal
 
 import psutil
 import pytest
-from dask_backend.apart import python_there, shared_folder, there
+from dask_backend.apart import python_there, there
 from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from server.obedient import FILES, bytes_of, obeying_in
@@ -52,12 +52,6 @@ def cluster() -> Iterator[Machines]:
             patch.undo()
             there(cluster, f"import os; os.mkdir({HOME!r})")
             yield cluster
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Path]:
-    with shared_folder() as folder:
-        yield folder
 
 
 @pytest.fixture

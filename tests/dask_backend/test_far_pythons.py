@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.apart import python_there, shared_folder, there
+from dask_backend.apart import python_there, there
 from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from pythons import OTHERS, OWN, name_of
@@ -31,12 +31,6 @@ ABOUT = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
 def cluster() -> Iterator[Machines]:
     with machines(1) as cluster:
         yield cluster
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Path]:
-    with shared_folder() as folder:
-        yield folder
 
 
 @pytest.fixture
