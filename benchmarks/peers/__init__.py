@@ -6,9 +6,11 @@ of the host's process, and a coroutine of the server's loop. One file each:
     ours.py          mpkernel's HostPool
     zeromq.py        what marimo's app host does; its process is zeromq_host.py
     queues.py        a pair of multiprocessing.Queue
-    pipes.py         two Pipes, blocking, with nothing around them: the floor
+    pipes.py         two Pipes, blocking, with nothing around them: the floor of one session
+    bare_threads.py  a loop and kernel threads, with nothing around them: the floor of many sessions
     marimo_hosts.py  marimo's own app hosts, only started
     memcpy.py        one copy in memory: what large data costs at the least
+    copies.py        virtual files without their registry: a copy into a block, and one out of it
 """
 
 from __future__ import annotations
@@ -76,8 +78,12 @@ PEERS = {
     "ZeroMQ": _Entry("zeromq:ZeroMQ", ("zmq",)),
     "mp.Queue": _Entry("queues:Queues"),
     "bare Pipes": _Entry("pipes:BarePipes"),
+    "bare Pipes, our imports": _Entry("pipes:WithOurImports"),
+    "bare threads": _Entry("bare_threads:BareThreads"),
+    "bare threads, 8 processes": _Entry("bare_threads:BareThreadsOnEight"),
     "marimo's hosts": _Entry("marimo_hosts:MarimoHosts", ("marimo", "zmq")),
     "marimo's files": _Entry("ours:MPKernel", ("marimo",)),
+    "copies alone": _Entry("memcpy:MemoryCopy"),
     "memcpy": _Entry("memcpy:MemoryCopy"),
 }
 """The peers, by the name that the tables show."""

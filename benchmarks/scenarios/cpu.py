@@ -1,5 +1,6 @@
 """The server's CPU time for each message, the consumer's time included: at 10,000 messages a
-second, and when they come as fast as they can."""
+second, and when they come as fast as they can. With bare threads, the lower bound, the server only
+wakes up, reads, and hands the message to a coroutine."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def run(run: Run) -> list[Measure]:
         "rate": Measure("messages that arrived a second", "1/s", better="more"),
     }
     seconds = run.choose(full=1.5, quick=0.5)
-    with run.contenders("mpkernel", "ZeroMQ", "mp.Queue") as contenders:
+    with run.contenders("mpkernel", "ZeroMQ", "mp.Queue", "bare threads") as contenders:
         run.alternate(contenders, measures, paced, int(_RATE * seconds))
         run.alternate(contenders, measures, flooded, run.choose(full=200_000, quick=20_000))
     return list(measures.values())

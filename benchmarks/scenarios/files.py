@@ -2,8 +2,8 @@
 
 "First": every block is new. "Again": freed blocks of that size are used again, as when a cell runs
 again and again: both ends have mapped them before. marimo's storage makes no such difference.
-All over the same Pipes with the same messages; two files are
-alive at a time.
+Both over the same Pipes with the same messages; two files are alive at a time. The lower bound of
+"again" is a copy into such a block and a copy out of it, with a message each way.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from ..contenders import Figures
 from ..measure import Measure, Target
 from ..peers import OURS, Peer
+from ..peers.copies import rate_of_copies
 from ..suite import Run
 
 _MIB = 1024 * 1024
 _SIZES = {"64 KiB": _MIB // 16, "1 MiB": _MIB, "16 MiB": 16 * _MIB, "128 MiB": 128 * _MIB}
 _MARIMO = "marimo's files"
+_COPIES = "copies alone"
 _WANTED = ("1 MiB, again", "16 MiB, again")
 _ALIVE = 2
 
@@ -35,7 +37,7 @@ Read = Callable[[str, int], Iterator[bytes]]
 def run(run: Run) -> list[Measure]:
     measures: dict[str, Measure] = {}
     total = run.choose(full=256 * _MIB, quick=32 * _MIB)
-    with run.contenders(OURS, _MARIMO) as contenders:
+    with run.contenders(OURS, _MARIMO, _COPIES) as contenders:
         for name, size in _SIZES.items():
             if size > total:
                 continue
@@ -45,7 +47,7 @@ def run(run: Run) -> list[Measure]:
                 measures[key] = Measure(key, "GB/s", better="more", targets=targets)
             count = max(4, min(1024, total // size))
             for contender in run.by_turns(contenders, lambda contender: contender.name):
-                measure = our_files if contender.name == OURS else marimo_files
+                measure = _MEASURED[contender.name]
                 for key, value in contender.turn(measure, name, size, count).items():
                     measures[key].add(contender.name, value)
     return list(measures.values())
@@ -57,6 +59,11 @@ async def our_files(_: Peer, name: str, size: int, count: int) -> Figures:
     for way, settings in (("first", Settings(recycled_files_bytes=0)), ("again", Settings())):
         rates[f"{name}, {way}"] = await rate_of_files(settings, size, count)
     return rates
+
+
+async def copies_alone(_: Peer, name: str, size: int, count: int) -> Figures:
+    """Bytes a second, both ways, with no registry of files."""
+    return {f"{name}, again": rate_of_copies(size, count)}
 
 
 async def rate_of_files(settings: Settings, size: int, count: int) -> float:
@@ -72,6 +79,9 @@ async def marimo_files(_: Peer, name: str, size: int, count: int) -> Figures:
         rate = await _rate(pool, read, True, size, count)
     read.forget()
     return {f"{name}, first": rate, f"{name}, again": rate}
+
+
+_MEASURED = {OURS: our_files, _MARIMO: marimo_files, _COPIES: copies_alone}
 
 
 def store(kernel: Any) -> None:

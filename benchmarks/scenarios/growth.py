@@ -2,7 +2,8 @@
 
 Costs are the time until it runs, and the unique memory of the server and its hosts. The last
 section is compared with the one before: this tells whether the cost of one grows with their number.
-And what a session costs of an app that has eight processes.
+And what a session costs of an app that has eight processes, beside bare threads in one process and
+in eight: the lower bounds.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def run(run: Run) -> list[Measure]:
             measures[name] = Measure(name, "x", targets=[Target(_NOISE)])
     measures[_OF_MANY] = Measure(_OF_MANY, "ms", targets=[Target(_NOISE, OURS, who=_ON_EIGHT)])
     many = run.choose(full=400, quick=40)
-    with run.contenders(OURS, _ON_EIGHT) as contenders:
+    floors = ("bare threads", "bare threads, 8 processes")
+    with run.contenders(OURS, _ON_EIGHT, *floors) as contenders:
         run.alternate(contenders, measures, one_of_many, many)
     with run.contenders(OURS, "ZeroMQ", "mp.Queue") as contenders:
         run.alternate(contenders, measures, more_sessions, sessions, most=_MOST_REPETITIONS)

@@ -1,4 +1,7 @@
-"""From a command to its answer: client, kernel thread, client."""
+"""From a command to its answer: client, kernel thread, client.
+
+Two lower bounds take part: two bare Pipes for one session, and for several ones a loop and threads
+with nothing around them."""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ def run(run: Run) -> list[Measure]:
         for figure in ("p50", "p99"):
             key = f"{name}, {figure}"
             measures[key] = Measure(key, "µs", targets=_TARGETS.get(key, []))
-        floor = ("bare Pipes",) if sessions == 1 else ()
+        floors = ("bare Pipes", "bare threads") if sessions == 1 else ("bare threads",)
         trips = run.choose(full=4000, quick=600) // sessions**0.7
-        with run.contenders("mpkernel", "ZeroMQ", "mp.Queue", *floor) as contenders:
+        with run.contenders("mpkernel", "ZeroMQ", "mp.Queue", *floors) as contenders:
             run.alternate(contenders, measures, round_trips, name, sessions, int(trips))
     return list(measures.values())
 

@@ -24,7 +24,7 @@ _SIZES = {
 
 def run(run: Run) -> list[Measure]:
     measures: dict[str, Measure] = {}
-    names = ["mpkernel", "ZeroMQ", "mp.Queue", "bare Pipes"]
+    names = ["mpkernel", "ZeroMQ", "mp.Queue", "bare Pipes", "bare threads"]
     with run.contenders(*names, "memcpy") as contenders:
         for size, (name, count, target) in _SIZES.items():
             large = size >= _LARGE
@@ -37,7 +37,8 @@ def run(run: Run) -> list[Measure]:
                 better="more",
                 targets=targets,
             )
-            taking_part = [one for one in contenders if large or one.name != "memcpy"]
+            other = "bare threads" if large else "memcpy"
+            taking_part = [one for one in contenders if one.name != other]
             count = run.choose(full=count, quick=max(12, count // 8))
             run.alternate(taking_part, measures, flood, name, size, count)
     return list(measures.values())
