@@ -14,13 +14,22 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 
 import psutil
 from dask_backend.networks import Machine, Network
 from distributed import Client
 from shared_children import SHARED
 
-__all__ = ["TEMPORARY", "Machines", "client_of", "is_there", "machines"]
+__all__ = [
+    "TEMPORARY",
+    "Machines",
+    "client_of",
+    "is_there",
+    "left_on",
+    "machines",
+    "outposts_of",
+]
 
 TEMPORARY = tempfile.gettempdir()
 """Where the tests have temporary files, and each worker its own ones, under the same path."""
@@ -131,6 +140,33 @@ def is_there(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def outposts_of(nanny: psutil.Process) -> list[psutil.Process]:
+    """The processes by which this nanny's worker watches processes of apps."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):  # a worker ends meanwhile
+        for worker in nanny.children():
+            found += [one for one in worker.children() if is_there(one) and _is_outpost(one)]
+    return found
+
+
+def _is_outpost(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+def left_on(nannies: Sequence[psutil.Process]) -> list[object]:
+    """What apps have left on the machines of these: processes, blocks, temporary files."""
+    found: list[object] = []
+    for nanny in nannies:
+        root = Path(f"/proc/{nanny.pid}/root")
+        for pattern in ("dev/shm/mpk*", "dev/shm/psm_*", f"{TEMPORARY[1:]}/mpk*"):
+            found += root.glob(pattern)
+        found += outposts_of(nanny)
+    return found
 
 
 @contextlib.asynccontextmanager

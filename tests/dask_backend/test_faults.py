@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, client_of, is_there, machines
+from dask_backend.machines import Machines, client_of, is_there, left_on, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from distributed import Client
 from waiting import until_async
@@ -84,25 +84,6 @@ def parent_of(process: psutil.Process) -> psutil.Process:
     parent = process.parent()
     assert parent is not None
     return parent
-
-
-def left_on(nannies: list[psutil.Process]) -> list[object]:
-    """What apps have left on the machines of these: processes, blocks, temporary files."""
-    found: list[object] = []
-    for nanny in nannies:
-        root = Path(f"/proc/{nanny.pid}/root")
-        for pattern in ("dev/shm/mpk*", "dev/shm/psm_*", f"{TEMPORARY[1:]}/mpk*"):
-            found += root.glob(pattern)
-        for worker in nanny.children():
-            found += [one for one in worker.children() if is_there(one) and is_outpost(one)]
-    return found
-
-
-def is_outpost(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return False
 
 
 @asynccontextmanager

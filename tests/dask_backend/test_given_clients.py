@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dask
 import pytest
-from dask_backend.machines import Machines, machines
+from dask_backend.machines import Machines, left_on, machines
 from dask_backend.talking import PATIENCE_S, printed
-from dask_backend.test_faults import SETTINGS, a_session, app, left_on
+from dask_backend.test_faults import SETTINGS, a_session, app
 from distributed import Client
 from waiting import until_async
 

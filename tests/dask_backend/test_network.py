@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from dask_backend.machines import Machines, machines
+from dask_backend.machines import Machines, is_there, left_on, machines
 from dask_backend.networks import Machine, Network, network
 from dask_backend.talking import PATIENCE_S, printed, said
-from dask_backend.test_faults import Place, a_session, app, is_there, left_on
+from dask_backend.test_faults import Place, a_session, app
 from distributed import Client
 from waiting import until_async
 

@@ -13,9 +13,9 @@ import dask
 import psutil
 import pytest
 from dask_backend.certificates import certified
-from dask_backend.machines import Machines, is_there, machines
+from dask_backend.machines import Machines, is_there, left_on, machines, outposts_of
 from dask_backend.talking import PATIENCE_S, printed, said
-from dask_backend.test_faults import SETTINGS, a_session, app, is_outpost, left_on
+from dask_backend.test_faults import SETTINGS, a_session, app
 from distributed import Client
 from waiting import until, until_async
 
@@ -43,8 +43,7 @@ leases.__module__ = "__main__"  # so that it is sent whole: the scheduler does n
 
 
 def outposts(cluster: Machines) -> list[psutil.Process]:
-    workers = [worker for nanny in cluster.nannies for worker in nanny.children()]
-    return [one for worker in workers for one in worker.children() if is_outpost(one)]
+    return [outpost for nanny in cluster.nannies for outpost in outposts_of(nanny)]
 
 
 async def test_a_task_that_the_scheduler_starts_a_second_time_starts_no_second_process(

@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import httpx
 import psutil
+from dask_backend.machines import Machines
 from e2e.harness import Server, Tab
 
 from mpkernel.server.operations.finding import published_servers
@@ -45,9 +47,19 @@ class Victim:
         """Move its slider and wait until the page says so, with the file that belongs to it."""
         self.value = value
         await self.tab.set_ui("Number", value)
+        expected = f"{value} ".encode() * 10_000
+        async with asyncio.timeout(PATIENCE_S):
+            while await self._download() != expected:  # its process has just ended
+                await asyncio.sleep(0.1)
+
+    async def _download(self) -> bytes | None:
+        """The file that the page offers; None if it is not to be had, or breaks off."""
         await self.shown()
-        file = await self.tab.get(self.tab.element("marimo-download").arguments["data"])
-        assert file.content == f"{value} ".encode() * 10_000
+        try:
+            file = await self.tab.get(self.tab.element("marimo-download").arguments["data"])
+        except httpx.RemoteProtocolError:
+            return None
+        return file.content if file.status_code == 200 else None
 
     async def upload(self, size: int) -> None:
         """Upload a file and wait until the page says so."""
@@ -77,6 +89,12 @@ class Victim:
 class ChaoticApp:
     """An app, its tabs, and the faults that befall it.
 
+    Args:
+        path: the app's file.
+        server: which server.
+        seed: of its choices.
+        cluster: on whose workers it runs. Default: on none, but below the server.
+
     Attributes:
         victims: the tabs that must live.
         stalled: tabs that do not read, and whose cells print without end. Whatever the server does
@@ -84,12 +102,15 @@ class ChaoticApp:
         faults: what befell it, the latest last.
     """
 
-    def __init__(self, path: Path, server: Server, seed: int) -> None:
+    def __init__(
+        self, path: Path, server: Server, seed: int, cluster: Machines | None = None
+    ) -> None:
         self.path = path
         self.victims: list[Victim] = []
         self.stalled: deque[Tab] = deque()
         self.faults: list[str] = []
         self._server = server
+        self._cluster = cluster
         self._random = random.Random(seed)
         self._values = itertools.cycle(range(2, 900))
         self._deaths: deque[float] = deque()
@@ -298,9 +319,12 @@ class ChaoticApp:
         return True
 
     def _is_of_server(self, pid: int) -> bool:
-        """Whether this process descends from the server: on a cluster, it is no child of it."""
+        """Whether this process descends from the server, or from a worker."""
+        above = [self._server.pid]
+        if self._cluster is not None:
+            above = [nanny.pid for nanny in self._cluster.nannies]
         try:
-            return any(one.pid == self._server.pid for one in psutil.Process(pid).parents())
+            return any(one.pid in above for one in psutil.Process(pid).parents())
         except psutil.NoSuchProcess:
             return False
 

@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -86,23 +86,23 @@ async def test_no_tab_is_lost_and_nothing_is_left(
             await app.check()
         for app in apps:
             await app.close()
-        await settled(server, descriptors)
+        await settled(lambda: what_is_left(server, descriptors))
     left = [path for path in places.rglob("*") if not path.is_dir() or path.parent.name == "tmp"]
     assert left == []
 
 
-async def settled(server: Server, descriptors: int) -> None:
-    """Wait until the server has no more processes or descriptors than before its first tab."""
-    left: list[str] = []
+async def settled(look: Callable[[], list[object]]) -> None:
+    """Wait until a look finds nothing that is left."""
+    left: list[object] = []
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_S):
-            while left := await asyncio.to_thread(what_is_left, server, descriptors):
+            while left := await asyncio.to_thread(look):
                 await asyncio.sleep(0.1)
     assert left == []
 
 
-def what_is_left(server: Server, descriptors: int) -> list[str]:
-    """Describe it in words. One app host may be a standby."""
+def what_is_left(server: Server, descriptors: int) -> list[object]:
+    """What a server has more than before its first tab, in words. One app host may be a standby."""
     commands = []
     for process in server.descendants():
         with contextlib.suppress(psutil.NoSuchProcess):
