@@ -79,6 +79,7 @@ HOST_NAMES = {
     "external_prefix": "marimo._ast.app",
     "get_context": "marimo._runtime.context",
     "create_default_hooks": "marimo._runtime.runner.hooks",
+    "entry_points": "marimo._entrypoints.registry",
     "md": "marimo._output.md",
     "ThreadLocalStreamProxy": "marimo._messaging.thread_local_streams",
     "ThreadSafeStream": "marimo._messaging.streams",
@@ -133,6 +134,13 @@ def replace_random_filename(function: Any) -> None:
     """Have `function(extension)` name the virtual files of this process."""
     module: Any = importlib.import_module(HOST_NAMES["random_filename"])
     module.random_filename = function
+
+
+def replace_entry_points(function: Callable[[], Any]) -> None:
+    """Have marimo look for plugins among the entry points of packages that `function()` gives, as
+    `importlib.metadata.entry_points()` does."""
+    module: Any = importlib.import_module(HOST_NAMES["entry_points"])
+    module.entry_points = function
 
 
 def replace_external_prefix(function: Callable[[Callable[[], str]], str]) -> None:

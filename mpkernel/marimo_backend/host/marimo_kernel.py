@@ -27,6 +27,7 @@ from mpkernel.marimo_backend.host import descriptors, file_storage, interrupts, 
 from mpkernel.marimo_backend.host.caches import cache_in
 from mpkernel.marimo_backend.host.console_proxy import make_proxy
 from mpkernel.marimo_backend.host.embedded_apps import name_embedded_apps
+from mpkernel.marimo_backend.host.entry_points import keep_entry_points
 from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["ControlQueue", "MergeQueue", "Pickled", "run"]
@@ -100,6 +101,7 @@ def _prepare_process() -> None:
             cache_in(os.path.join(cache, "marimo"))
         restoring.restore_elements()
         name_embedded_apps()
+        keep_entry_points()
         interrupts.interrupt_commands()
         seam.host("ThreadSafeStream").write = _write_in_order
         _process_prepared = True

@@ -12,6 +12,7 @@ import logging
 import mpkernel.marimo_backend.carried
 import mpkernel.marimo_backend.host.marimo_kernel  # noqa: F401 (for the standby)
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.host.entry_points import read_entry_points
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def _warm() -> None:
     seam.host("create_default_hooks")()
     # The first text imports the extensions of Markdown, and compiles their patterns.
     seam.host("md")("")
+    read_entry_points()
 
 
 _warm()
