@@ -270,11 +270,13 @@ class FarProcess(FarPython):
 
     def _on_news(self, data: memoryview) -> None:
         news = decode_up_news(data)
+        assert self._connection is not None
+        if self._connection.silence_s != self._silence_s:  # its first word: it has started
+            self._connection.silence_s = self._silence_s
         match news:
             case Alive():
                 return
             case SendFolder() if self._upload is not None and not self._was_answered:
-                assert self._connection is not None
                 self._upload.send(self._connection, self.waits)
             case Launched() if not self._was_answered:
                 self._was_answered = True
@@ -307,9 +309,7 @@ class FarProcess(FarPython):
 
     def _launched(self, pid: int) -> None:
         assert self._pipes is not None
-        assert self._connection is not None
         self.far_pid = pid
-        self._connection.silence_s = self._silence_s
         if self._closed:  # meanwhile; the outpost notices that the connection is cut
             return
         logger.info(
