@@ -32,13 +32,22 @@ DEATHS_PER_MINUTE = 4
 POISONS_PER_TAB = 2
 STALLED_PER_APP = 2
 PATIENCE_S = 60.0
+# On a cluster: the process that starts an app there may itself be stopped while it starts, which is
+# noticed after 30 s; and so may the next one.
+_PATIENCE_OF_CLUSTERS_S = 180.0
 
 
 class Victim:
-    """A tab that must never be lost, and what it must show."""
+    """A tab that must never be lost, and what it must show.
 
-    def __init__(self, tab: Tab) -> None:
+    Args:
+        tab: which one.
+        patience_s: how long it may wait for its process.
+    """
+
+    def __init__(self, tab: Tab, patience_s: float) -> None:
         self.tab = tab
+        self._patience_s = patience_s
         self.value = 1
         self.uploaded_bytes = 0
         self.poisons = 0
@@ -48,7 +57,7 @@ class Victim:
         self.value = value
         await self.tab.set_ui("Number", value)
         expected = f"{value} ".encode() * 10_000
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self._patience_s):
             while await self._download() != expected:  # its process has just ended
                 await asyncio.sleep(0.1)
 
@@ -70,8 +79,8 @@ class Victim:
 
     async def shown(self) -> None:
         """Wait until the tab shows what was set."""
-        await self.tab.wait_for(f"number {self.value} in process", PATIENCE_S)
-        await self.tab.wait_for(f"upload of {self.uploaded_bytes} bytes", PATIENCE_S)
+        await self.tab.wait_for(f"number {self.value} in process", self._patience_s)
+        await self.tab.wait_for(f"upload of {self.uploaded_bytes} bytes", self._patience_s)
 
     @property
     def is_idle(self) -> bool:
@@ -111,6 +120,7 @@ class ChaoticApp:
         self.faults: list[str] = []
         self._server = server
         self._cluster = cluster
+        self._patience_s = PATIENCE_S if cluster is None else _PATIENCE_OF_CLUSTERS_S
         self._random = random.Random(seed)
         self._values = itertools.cycle(range(2, 900))
         self._deaths: deque[float] = deque()
@@ -153,7 +163,7 @@ class ChaoticApp:
         for victim in self.victims:
             await victim.shown()
             await victim.tab.wait_for(
-                lambda _, one=victim: one.is_idle and self._is_of_server(one.pid), PATIENCE_S
+                lambda _, one=victim: one.is_idle and self._is_of_server(one.pid), self._patience_s
             )
 
     async def killed(self) -> None:
@@ -249,7 +259,7 @@ class ChaoticApp:
             await self._leave(self.stalled.popleft())
             return
         tab = await Tab(self._server.url, str(self.path), history=50).open()
-        await tab.wait_for("upload of", PATIENCE_S)
+        await tab.wait_for("upload of", self._patience_s)
         tab.pause()
         self.stalled.append(tab)
         await tab.set_ui("Noise", 500)
@@ -259,7 +269,7 @@ class ChaoticApp:
         victim = self._random.choice(self.victims)
         value = next(self._values)
         await victim.tab.set_ui("Children", value)
-        await victim.tab.wait_for(f"children of {value} started", PATIENCE_S)
+        await victim.tab.wait_for(f"children of {value} started", self._patience_s)
 
     async def uploaded(self) -> None:
         await self._random.choice(self.victims).upload(self._random.randrange(1, 300_000))
@@ -287,7 +297,8 @@ class ChaoticApp:
             await victim.tab.__aexit__(None, None, None)
 
     async def _opened(self) -> Victim:
-        victim = Victim(await Tab(self._server.url, str(self.path), history=500).open())
+        tab = await Tab(self._server.url, str(self.path), history=500).open()
+        victim = Victim(tab, self._patience_s)
         await victim.shown()
         return victim
 
