@@ -9,10 +9,12 @@ from mpkernel.cli.output import as_json, show
 from mpkernel.cli.parsers import CommandParser
 from mpkernel.cli.screen import Screen, Style, screen
 from mpkernel.cli.tables import wrapped
+from mpkernel.doctor.abilities import Wanted
 from mpkernel.doctor.checks import lines_of, other_python_line, trial_line
 from mpkernel.doctor.cluster import cluster_lines
-from mpkernel.doctor.gathering import gather
+from mpkernel.doctor.gathering import gather, wanted_on_cluster
 from mpkernel.doctor.lines import Level, Line, worst
+from mpkernel.doctor.software import settings_line
 from mpkernel.doctor.trial import converse
 from mpkernel.errors import SettingsError
 from mpkernel.marimo_backend.server import overlay
@@ -66,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     options = parser().parse_args(arguments)
     if options.cluster is not None:
-        return _show(cluster_lines(options.cluster), _NEXT_OF_CLUSTER, for_programs=options.json)
+        lines = _lines_of_cluster(options.cluster)
+        return _show(lines, _NEXT_OF_CLUSTER, for_programs=options.json)
     facts = gather(sweep=options.sweep)
     has_marimo = facts.software.versions["marimo"] is not None
     needed = overlay.requirements() if has_marimo else ()
@@ -76,6 +79,13 @@ def run(arguments: Sequence[str]) -> int:
     ]
     lines = [*lines_of(facts), *others, trial_line(converse())]
     return _show(lines, _NEXT, for_programs=options.json)
+
+
+def _lines_of_cluster(address: str) -> list[Line]:
+    try:
+        return cluster_lines(address, wanted_on_cluster(address))
+    except SettingsError as error:
+        return [settings_line(str(error)), *cluster_lines(address, Wanted())]
 
 
 def _show(lines: Sequence[Line], next_steps: Mapping[Level, str], *, for_programs: bool) -> int:

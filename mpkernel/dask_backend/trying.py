@@ -1,18 +1,22 @@
-"""`tried`: starts a process on each worker of a cluster, for `mpkernel doctor`."""
+"""`tried`: asks each worker of a cluster what it has, and starts a process on it, for `mpkernel
+doctor`."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+import msgspec
 
 from mpkernel.aio.loops import run
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.dask_backend.clients import ClientOf
 from mpkernel.dask_backend.launcher import DaskLauncher
 from mpkernel.dask_backend.lease import check_versions, versions
+from mpkernel.doctor.abilities import Abilities, abilities_of_worker
 from mpkernel.doctor.cluster import TriedCluster, TriedWorker
 from mpkernel.errors import ClusterError, HostStartError, ProtocolError
 from mpkernel.server.launching.process import Process
@@ -27,6 +31,8 @@ __all__ = ["tried"]
 _NAME = "mpkernel doctor"
 _MODULE = "mpkernel.doctor.echo"
 _ASKED_S = 10.0
+_LOOKED_S = 30.0
+"""How long a worker may take to look what its machine has: it starts processes for that."""
 _STARTED_S = 30.0
 _AT_ONCE = 8
 
@@ -62,15 +68,21 @@ async def _tried(address: str) -> TriedCluster:
 
 async def _worker(source: ClientOf, address: str) -> TriedWorker:
     has: dict[str, str] = {}
+    can: Abilities | None = None
     try:
         has = await _on_its_loop(source, _versions(source, address))
         check_versions(address, has)
+        can = await _on_its_loop(source, _abilities(source, address))
         took_s = await _Trial().run(source, address)
     except HostStartError as error:
         return TriedWorker(
-            address=address, versions=has, error=error.what, remedy=error.remedy or ""
+            address=address,
+            versions=has,
+            abilities=can,
+            error=error.what,
+            remedy=error.remedy or "",
         )
-    return TriedWorker(address=address, versions=has, took_s=took_s)
+    return TriedWorker(address=address, versions=has, abilities=can, took_s=took_s)
 
 
 class _Trial:
@@ -167,10 +179,35 @@ async def _versions(source: ClientOf, address: str) -> dict[str, str]:
     Raises:
         ClusterError: it does not say.
     """
+    has = await _asked(source, address, versions, _ASKED_S)
+    return {str(name): str(version) for name, version in has.items()}
+
+
+async def _abilities(source: ClientOf, address: str) -> Abilities:
+    """What its machine has. On the client's loop.
+
+    Raises:
+        ClusterError: it does not say.
+    """
+    found = await _asked(source, address, abilities_of_worker, _LOOKED_S)
+    try:
+        return msgspec.convert(found, type=Abilities)
+    except msgspec.ValidationError as error:
+        raise _cannot_use(address, str(error)) from error
+
+
+async def _asked(
+    source: ClientOf, address: str, question: Callable[[], Any], within_s: float
+) -> dict[str, Any]:
+    """What a function gives that a worker calls. On the client's loop.
+
+    Raises:
+        ClusterError: it gives nothing.
+    """
     client = await source.client()
     try:
-        async with asyncio.timeout(_ASKED_S):
-            found = await client.run(versions, workers=[address], on_error="return")
+        async with asyncio.timeout(within_s):
+            found = await client.run(question, workers=[address], on_error="return")
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"the worker {address} does not answer: {error or type(error).__name__}",
@@ -178,11 +215,15 @@ async def _versions(source: ClientOf, address: str) -> dict[str, str]:
         ) from error
     has = found.get(address)
     if not isinstance(has, dict):
-        raise ClusterError(
-            f"the worker {address} cannot use mpkernel: {has!r}",
-            remedy="install mpkernel[dask] on it, in the version of the server",
-        )
-    return {str(name): str(version) for name, version in has.items()}
+        raise _cannot_use(address, repr(has))
+    return has
+
+
+def _cannot_use(address: str, why: str) -> ClusterError:
+    return ClusterError(
+        f"the worker {address} cannot use mpkernel: {why}",
+        remedy="install mpkernel[dask] on it, in the version of the server",
+    )
 
 
 async def _on_its_loop(source: ClientOf, coroutine: Coroutine[Any, Any, T]) -> T:

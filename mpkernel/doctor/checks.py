@@ -5,7 +5,7 @@ The checks here concern the system's limits; those of installed packages are in 
 
 from __future__ import annotations
 
-from mpkernel.confinement.confining import missing
+from mpkernel.doctor.abilities import confinement_line, uv_line
 from mpkernel.doctor.cluster import address_line
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts
 from mpkernel.doctor.lines import Line, fail, ok, warn
@@ -17,7 +17,6 @@ from mpkernel.doctor.software import (
     python_line,
     settings_line,
     start_method_line,
-    uv_line,
     uvloop_line,
 )
 from mpkernel.doctor.trial import Trial
@@ -46,7 +45,7 @@ def lines_of(facts: Facts) -> list[Line]:
         python_line(facts),
         interpreter_line(facts),
         packages_line(facts),
-        settings_line(facts),
+        settings_line(facts.software.settings_error),
         start_method_line(facts),
         shared_memory_line(facts),
         temporary_line(facts),
@@ -55,14 +54,14 @@ def lines_of(facts: Facts) -> list[Line]:
         processes_line(facts),
         sizes_line(facts),
         pidfd_line(facts),
-        confinement_line(facts),
+        confinement_line(facts.abilities, facts.wanted),
         pipes_line(facts),
         proc_line(facts),
         cgroup_line(facts),
         uvloop_line(facts),
         libzmq_line(facts),
         marimo_line(facts),
-        uv_line(facts),
+        uv_line(facts.abilities, facts.wanted),
         leftovers_line(facts),
         *map(address_line, facts.software.clusters),
     ]
@@ -202,27 +201,6 @@ def pidfd_line(facts: Facts) -> Line:
             "use Linux 5.3 or later, and a sandbox that allows pidfd_open",
         )
     return ok("pidfd", "tells of a death at once")
-
-
-def confinement_line(facts: Facts) -> Line:
-    lacking = missing(facts.landlock)
-    is_refused = lacking.all or (bool(lacking.what) and facts.software.confine == "strict")
-    if facts.software.confine != "off" and is_refused:
-        return fail(
-            "confinement",
-            f"confine is {facts.software.confine}, and no app starts: {lacking.what}",
-            "use a newer Linux, or set confine to what this one can",
-        )
-    if facts.software.confine != "off" and lacking.what:
-        return warn("confinement", lacking.what, "use Linux 6.12 or later")
-    if lacking.all:
-        return ok("confinement", f"apps cannot be confined here: {lacking.what}")
-    memory = "have a" if facts.own_memory else "have no"
-    return ok(
-        "confinement",
-        f"Landlock {facts.landlock}: {lacking.what or 'apps can be confined'}, and {memory}"
-        f" /dev/shm of their own for multiprocessing; confine is {facts.software.confine}",
-    )
 
 
 def pipes_line(facts: Facts) -> Line:

@@ -6,11 +6,13 @@ What talks to the cluster is in `dask_backend`, and is known here by its name on
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
+from mpkernel.doctor.abilities import Abilities, Wanted, confinement_line, uv_line
 from mpkernel.doctor.lines import Line, fail, ok, warn
 from mpkernel.program import resolve
 
@@ -27,6 +29,7 @@ class TriedWorker(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         address: the worker's.
         versions: what it has; empty when that is not known.
+        abilities: what its machine has that only some apps need; None when that is not known.
         took_s: from the launch to the answer.
         error: why there was no answer; None when there was.
         remedy: what to do about it.
@@ -34,6 +37,7 @@ class TriedWorker(msgspec.Struct, frozen=True, kw_only=True):
 
     address: str
     versions: Mapping[str, str]
+    abilities: Abilities | None = None
     took_s: float = 0.0
     error: str | None = None
     remedy: str = ""
@@ -55,9 +59,17 @@ class TriedCluster(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
 
 
-def cluster_lines(address: str) -> list[Line]:
-    """Try a process on each worker of the cluster. Returns a line about the cluster, and one about
-    each worker."""
+def cluster_lines(address: str, wanted: Wanted) -> list[Line]:
+    """Try a process on each worker of the cluster.
+
+    Args:
+        address: see the setting `cluster`.
+        wanted: what the settings ask of the workers.
+
+    Returns:
+        Lines about the cluster, and up to three about each worker: whether a process runs there,
+        whether uv makes environments, and whether apps can be confined.
+    """
     try:
         tried: Callable[[str], TriedCluster] = resolve(_TRIES)
     except ImportError as error:
@@ -68,7 +80,7 @@ def cluster_lines(address: str) -> list[Line]:
                 "pip install 'mpkernel[dask]'",
             )
         ]
-    return [address_line(address), *_lines_of(address, tried(address))]
+    return [address_line(address), *_lines_of(address, tried(address), wanted)]
 
 
 def address_line(address: str) -> Line:
@@ -83,7 +95,7 @@ def address_line(address: str) -> Line:
     return ok("encryption", f"{address} is encrypted, or on this machine")
 
 
-def _lines_of(address: str, cluster: TriedCluster) -> list[Line]:
+def _lines_of(address: str, cluster: TriedCluster, wanted: Wanted) -> list[Line]:
     if cluster.error is not None:
         return [fail("cluster", cluster.error, cluster.remedy)]
     if not cluster.workers:
@@ -93,11 +105,24 @@ def _lines_of(address: str, cluster: TriedCluster) -> list[Line]:
     own = ", ".join(f"{name} {version}" for name, version in cluster.versions.items())
     return [
         ok("cluster", f"{address} has workers: {len(cluster.workers)}; the server has {own}"),
-        *map(_worker_line, cluster.workers),
+        *(line for worker in cluster.workers for line in _lines_of_worker(worker, wanted)),
     ]
 
 
-def _worker_line(worker: TriedWorker) -> Line:
+def _lines_of_worker(worker: TriedWorker, wanted: Wanted) -> Iterator[Line]:
+    yield replace(_trial_line(worker), worker=worker.address)
+    if worker.abilities is None:
+        return
+    for line in (uv_line(worker.abilities, wanted), confinement_line(worker.abilities, wanted)):
+        yield replace(
+            line,
+            says=f"{worker.address}: {line.says}",
+            remedy=line.remedy and f"on that machine: {line.remedy}",
+            worker=worker.address,
+        )
+
+
+def _trial_line(worker: TriedWorker) -> Line:
     has = ", ".join(f"{name} {version}" for name, version in worker.versions.items())
     if worker.error is not None:
         return fail("worker", worker.error, worker.remedy)

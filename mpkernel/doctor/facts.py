@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from mpkernel.doctor.abilities import Abilities, Wanted
 from mpkernel.doctor.cgroups import CgroupLimits
 
 __all__ = ["ASKED_SOCKET_BYTES", "Facts", "Limits", "Place", "Proc", "Software"]
@@ -27,10 +28,6 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
         marimo_error: why `mpkernel run` refuses the marimo that is here; None when it does not.
         marimo_is_tried: whether the installed marimo is not a supported version, but is allowed
             nevertheless.
-        uv: the path of uv, which makes environments of apps; None where there is none.
-        uv_version: what uv says of itself; None where it does not run.
-        wants_uv: whether the settings ask for environments.
-        confine: how apps are confined, as the settings say.
         pythons: the Pythons that the settings name for apps.
         clusters: the clusters that the settings name for apps.
         settings_error: what is wrong with the settings; None when nothing is.
@@ -45,10 +42,6 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
     marimo_error: str | None = None
     marimo_is_tried: bool = False
     settings_error: str | None = None
-    uv: str | None = None
-    uv_version: str | None = None
-    wants_uv: bool = False
-    confine: str = "off"
     pythons: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     interpreter: str = ""
@@ -106,9 +99,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that the checks want to know.
 
     Attributes:
+        abilities: what the machine has that only some apps need.
+        wanted: what the settings ask of it.
         memory_available_bytes: what the machine can still give; None if that cannot be told.
-        landlock: the version of Landlock in this kernel; 0 for none.
-        own_memory: whether a confined process can have a `/dev/shm` of its own.
         pidfd_error: why a pidfd cannot be had; None when it can.
         socket_bytes: what a Pipe holds that was asked to hold `ASKED_SOCKET_BYTES`; None if none
             could be made.
@@ -126,9 +119,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     proc: Proc
     cgroup: CgroupLimits
+    abilities: Abilities
+    wanted: Wanted = Wanted()
     memory_available_bytes: int | None = None
-    landlock: int = 0
-    own_memory: bool = False
     pidfd_error: str | None = None
     socket_bytes: int | None = None
     pipe_bytes: int | None = None

@@ -12,7 +12,6 @@ import platform
 import resource
 import socket
 import stat
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -24,23 +23,21 @@ import psutil
 import shm
 from mpkernel.configuration.sources import Gathered, Sources
 from mpkernel.configuration.sources import gather as gather_settings
-from mpkernel.confinement.landlock import version
+from mpkernel.doctor.abilities import Wanted, abilities, wanted_by
 from mpkernel.doctor.cgroups import cgroup_limits
 from mpkernel.doctor.facts import ASKED_SOCKET_BYTES, Facts, Limits, Place, Proc, Software
 from mpkernel.errors import HostStartError, SettingsError, UnsupportedMarimo
 from mpkernel.marimo_backend.defaults import DEFAULTS
 from mpkernel.marimo_backend.versions import check_marimo, is_supported
 from mpkernel.private_files import crash_directory
-from mpkernel.sandboxes.uv import find_uv, version_of_uv
 from mpkernel.server.launching.interpreter import interpreter
 from mpkernel.settings import Settings
 from shm.names import next_name
 
-__all__ = ["gather"]
+__all__ = ["gather", "wanted_on_cluster"]
 
 _SHM = "/dev/shm"
 _PROBE_BYTES = 1024 * 1024
-_PATIENCE_S = 10.0
 
 
 def gather(*, sweep: bool = False) -> Facts:
@@ -59,8 +56,8 @@ def gather(*, sweep: bool = False) -> Facts:
         proc=_proc(),
         cgroup=cgroup_limits(),
         memory_available_bytes=_memory_available(),
-        landlock=version(),
-        own_memory=_own_memory(),
+        abilities=abilities(),
+        wanted=_wanted_here(),
         pidfd_error=_pidfd_error(),
         socket_bytes=_socket_bytes(),
         pipe_bytes=_pipe_bytes(),
@@ -83,7 +80,6 @@ def _software() -> Software:
     marimo, marimo_error = versions["marimo"], _marimo_error()
     python, python_error = _interpreter()
     settings, settings_error = _settings()
-    uv = find_uv()
     return Software(
         python=sys.version_info[:3],
         implementation=_implementation(),
@@ -94,20 +90,11 @@ def _software() -> Software:
         marimo_error=marimo_error,
         marimo_is_tried=bool(marimo and not marimo_error and not is_supported(marimo)),
         settings_error=settings_error,
-        uv=uv,
-        uv_version=version_of_uv(uv) if uv is not None else None,
-        wants_uv=settings is not None and _wants_uv(settings.settings),
-        confine=settings.settings.confine if settings is not None else "off",
         pythons=_named("python", settings) if settings is not None else (),
         clusters=_named("cluster", settings) if settings is not None else (),
         interpreter=python,
         interpreter_error=python_error,
     )
-
-
-def _wants_uv(settings: Settings) -> bool:
-    """Whether uv makes environments on this machine. On a cluster, the workers need it."""
-    return settings.sandbox and settings.cluster is None
 
 
 def _interpreter() -> tuple[str, str | None]:
@@ -138,6 +125,34 @@ def _marimo_error() -> str | None:
     except UnsupportedMarimo as error:
         return str(error)
     return None
+
+
+def wanted_on_cluster(address: str) -> Wanted:
+    """What the settings of a server in this folder ask of the workers of a cluster. If they place
+    no app there, those of a server that is started with `--cluster` and this address.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
+    for flags in ({}, {"cluster": address}):
+        found = gather_settings(Sources(os.environ, os.getcwd(), flags), DEFAULTS)
+        there = [one for one in _of_all_apps(found) if one.cluster == address]
+        if there:
+            break
+    return wanted_by(there)
+
+
+def _wanted_here() -> Wanted:
+    """What they ask of this machine: apps on a cluster have it from their worker."""
+    found, _ = _settings()
+    if found is None:
+        return Wanted()
+    return wanted_by(one for one in _of_all_apps(found) if one.cluster is None)
+
+
+def _of_all_apps(found: Gathered) -> list[Settings]:
+    """The settings that an app can have."""
+    return [found.settings, *(rule.applied(found.settings) for rule in found.rules)]
 
 
 def _settings() -> tuple[Gathered | None, str | None]:
@@ -256,25 +271,6 @@ def _memory_available() -> int | None:
         return int(psutil.virtual_memory().available)
     except OSError:
         return None
-
-
-def _own_memory() -> bool:
-    """A process tries it, since each kind of system forbids it in its own way."""
-    program = "from mpkernel.confinement.own_memory import take_own_memory as take"
-    program += "\nraise SystemExit(not take(None).memory)"
-    path = os.pathsep.join(filter(None, sys.path))
-    try:
-        tried = subprocess.run(
-            [interpreter(), "-c", program],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except (OSError, HostStartError, subprocess.TimeoutExpired):
-        return False
-    return tried.returncode == 0
 
 
 def _pidfd_error() -> str | None:

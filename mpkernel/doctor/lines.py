@@ -22,12 +22,14 @@ class Line(msgspec.Struct, frozen=True):
         level: "OK"; "WARN": it works, less well or not for long; "FAIL": it does not work.
         says: what was found.
         remedy: what to do; empty where there is nothing to do.
+        worker: the address of the cluster's worker that it is about; empty for all other lines.
     """
 
     name: str
     level: Level
     says: str
     remedy: str = ""
+    worker: str = ""
 
 
 def ok(name: str, says: str) -> Line:

@@ -13,7 +13,6 @@ __all__ = [
     "python_line",
     "settings_line",
     "start_method_line",
-    "uv_line",
     "uvloop_line",
 ]
 
@@ -56,8 +55,12 @@ def packages_line(facts: Facts) -> Line:
     return ok("packages", says)
 
 
-def settings_line(facts: Facts) -> Line:
-    error = facts.software.settings_error
+def settings_line(error: str | None) -> Line:
+    """The line about the settings.
+
+    Args:
+        error: what is wrong with them; None when nothing is.
+    """
     if error is not None:
         return fail("settings", error, "correct it: a server in this folder refuses to start")
     return ok("settings", "are valid (`mpkernel settings` shows them)")
@@ -104,15 +107,3 @@ def marimo_line(facts: Facts) -> Line:
             "install one that is supported",
         )
     return ok("marimo", f"{version}, which is supported")
-
-
-def uv_line(facts: Facts) -> Line:
-    software = facts.software
-    remedy = "pip install 'mpkernel[sandbox]', or put uv on the PATH"
-    if software.uv is None and software.wants_uv:
-        return fail("uv", "is not here, and the setting sandbox needs it", remedy)
-    if software.uv is None:
-        return ok("uv", "is not here; --sandbox alone would need it")
-    if software.uv_version is None:
-        return warn("uv", f"{software.uv} does not run: --sandbox cannot work", remedy)
-    return ok("uv", f"{software.uv_version} makes environments for --sandbox ({software.uv})")

@@ -19,7 +19,8 @@ from mpkernel.cli.doctor import run
 
 HERE = Path(__file__).parent
 SERVING = HERE / "serving.py"
-WITHOUT_PIDFD = HERE / "without_pidfd.py"
+WITHOUT_CALL = HERE / "without_call.py"
+PIDFD_OPEN = "434"
 
 EXIT_CODES = {"OK": 0, "WARN": 1, "FAIL": 2}
 
@@ -83,7 +84,7 @@ CRIPPLINGS = {
     ),
     "no pidfd": Crippling(
         {"pidfd": ("WARN", "cannot be had (Function not implemented)")},
-        before=(sys.executable, str(WITHOUT_PIDFD)),
+        before=(sys.executable, str(WITHOUT_CALL), PIDFD_OPEN),
     ),
     "few descriptors": Crippling(
         {"descriptors": ("WARN", "64 a process: about 4 apps at a time")},

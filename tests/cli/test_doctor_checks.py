@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
+from mpkernel.confinement.confining import missing
+from mpkernel.doctor.abilities import Abilities, Wanted, wanted_by
 from mpkernel.doctor.cgroups import CgroupLimits, cgroup_limits
 from mpkernel.doctor.checks import lines_of, trial_line
 from mpkernel.doctor.facts import Facts, Limits, Place, Proc, Software
-from mpkernel.doctor.gathering import gather
+from mpkernel.doctor.gathering import gather, wanted_on_cluster
 from mpkernel.doctor.lines import Line, fail, ok, warn, worst
 from mpkernel.doctor.trial import Trial
+from mpkernel.settings import Settings
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -45,6 +48,7 @@ HEALTHY = Facts(
     ),
     proc=Proc(processes=300),
     cgroup=CgroupLimits(),
+    abilities=Abilities(lacking=missing(0)),
     memory_available_bytes=16 * GIB,
     socket_bytes=256 * 1024,
     pipe_bytes=64 * 1024,
@@ -104,15 +108,17 @@ def test_all_is_well_on_a_healthy_host() -> None:
     ],
 )
 def test_what_the_kernel_cannot_forbid_matters_to_who_wants_it(
-    landlock: int, confine: str, level: str
+    landlock: int, confine: Literal["off", "files", "strict"], level: str
 ) -> None:
-    found = line("confinement", landlock=landlock, software=software(confine=confine))
+    has = Abilities(landlock=landlock, lacking=missing(landlock))
+    found = line("confinement", abilities=has, wanted=Wanted(confine=confine))
     assert found.level == level
 
 
 @pytest.mark.parametrize(("own_memory", "says"), [(True, "have a /dev/shm"), (False, "have no /d")])
 def test_it_is_said_whether_a_confined_app_has_shared_memory(own_memory: bool, says: str) -> None:
-    assert says in line("confinement", landlock=6, own_memory=own_memory).says
+    has = Abilities(landlock=6, lacking=missing(6), own_memory=own_memory)
+    assert says in line("confinement", abilities=has).says
 
 
 def test_the_facts_of_this_host_make_the_same_lines() -> None:
@@ -286,10 +292,54 @@ def test_without_a_python_to_launch_no_app_starts() -> None:
 
 
 def test_uv_is_looked_for_where_environments_are_wanted() -> None:
-    found = software(uv="/usr/bin/uv", uv_version="0.9.1", wants_uv=True)
-    assert line("uv", software=found) == ok(
+    wanted, lacking = Wanted(sandbox=True), missing(0)
+    found = Abilities(uv="/usr/bin/uv", uv_version="0.9.1", lacking=lacking)
+    assert line("uv", abilities=found, wanted=wanted) == ok(
         "uv", "0.9.1 makes environments for --sandbox (/usr/bin/uv)"
     )
     assert line("uv").level == "OK"
-    assert line("uv", software=software(wants_uv=True)).level == "FAIL"
-    assert line("uv", software=software(uv="/usr/bin/uv")).level == "WARN"
+    assert line("uv", wanted=wanted).level == "FAIL"
+    assert line("uv", abilities=Abilities(uv="/usr/bin/uv", lacking=lacking)).level == "WARN"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ([], Wanted()),
+        ([Settings(), Settings(sandbox=True)], Wanted(sandbox=True)),
+        ([Settings(confine="strict"), Settings(confine="files")], Wanted(confine="strict")),
+        ([Settings(), Settings(confine="files")], Wanted(confine="files")),
+    ],
+)
+def test_what_one_app_wants_is_wanted(settings: list[Settings], wanted: Wanted) -> None:
+    assert wanted_by(settings) == wanted
+
+
+OF_SETTINGS = """
+[tool.mpkernel]
+sandbox = true
+
+[[tool.mpkernel.apps]]
+path = "training/**"
+cluster = "tls://scheduler:8786"
+sandbox = false
+confine = "files"
+
+[[tool.mpkernel.apps]]
+path = "public/**"
+confine = "strict"
+"""
+
+
+def test_what_apps_want_on_a_cluster_is_not_wanted_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(OF_SETTINGS)
+    monkeypatch.chdir(tmp_path)
+    assert wanted_on_cluster("tls://scheduler:8786") == Wanted(confine="files")
+    everywhere = Wanted(sandbox=True, confine="strict")
+    assert wanted_on_cluster("tls://other:8786") == everywhere  # as with --cluster
+    assert gather().wanted == everywhere
+    monkeypatch.setenv("MPKERNEL_CLUSTER", "tls://other:8786")
+    assert wanted_on_cluster("tls://scheduler:8786") == Wanted(confine="files")
+    assert gather().wanted == Wanted()

@@ -67,12 +67,15 @@ class Machines:
         self.address = said
         self.nannies = [self.add_worker() for _ in range(workers)]
 
-    def add_worker(self, *options: str, temporary_bytes: int = 2**30) -> psutil.Process:
+    def add_worker(
+        self, *options: str, temporary_bytes: int = 2**30, before: Sequence[str] = ()
+    ) -> psutil.Process:
         """Start one more worker. Returns its nanny.
 
         Args:
             options: of `dask worker`.
             temporary_bytes: how much room its machine has for temporary files.
+            before: a command of its machine that executes what follows it, which is the worker.
         """
         nanny, _ = self._start(
             "worker",
@@ -81,7 +84,7 @@ class Machines:
             "--nthreads",
             "50",
             *options,
-            temporary_bytes=temporary_bytes,
+            before=(*_apart(temporary_bytes), *before),
         )
         return nanny
 
@@ -91,16 +94,11 @@ class Machines:
         self.scheduler, _ = self._start("scheduler", self._of_scheduler, "--port", port)
 
     def _start(
-        self, what: str, at: Machine, *options: str, temporary_bytes: int = 0
+        self, what: str, at: Machine, *options: str, before: Sequence[str] = ()
     ) -> tuple[psutil.Process, str]:
-        apart = (
-            ("unshare", "--mount", "--ipc", "sh", "-c", _APART, "sh", str(temporary_bytes))
-            if what == "worker"
-            else ()
-        )
         program = (sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard")
         child = subprocess.Popen(
-            [*at.inside, *apart, *program, "--host", at.address, *self._options, *options],
+            [*at.inside, *before, *program, "--host", at.address, *self._options, *options],
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -187,6 +185,11 @@ async def client_of(cluster: Machines, workers: int = 2) -> AsyncIterator[Client
         cluster.nannies = [one for one in cluster.nannies if is_there(one)]
         for nanny in cluster.nannies:  # which may have started another worker
             SHARED.update(nanny.children())
+
+
+def _apart(temporary_bytes: int) -> tuple[str, ...]:
+    """A command that executes what follows it as on another machine."""
+    return ("unshare", "--mount", "--ipc", "sh", "-c", _APART, "sh", str(temporary_bytes))
 
 
 def _end(child: subprocess.Popen[str]) -> None:
