@@ -51,6 +51,7 @@ class HostLauncher:
             HostStartError: it was refused, and why; see also `python_of_app`.
             ValueError: a variable is none that a process can have.
         """
+        self._launcher.current_folder = _current_folder(order, app)
         env = os.environ if env is None else env
         python = None
         if order.python is not None and app is not None:
@@ -94,6 +95,22 @@ class HostLauncher:
         """Remove what was made for the process, with all that it holds. Idempotent."""
         if self._folders is not None:
             self._folders.remove()
+
+
+def _current_folder(order: Launch, app: str | None) -> str | None:
+    """Where the host finds under relative paths what it would find at the server: the server's
+    current folder, or its place in the copy of the app's folder, or beside this one. None: neither
+    is here."""
+    if order.current_folder is None:
+        return None
+    if app is not None and order.app is not None and app != order.app:
+        sent, copy = os.path.dirname(order.app), os.path.dirname(app)
+        place = os.path.relpath(order.current_folder, sent)
+        in_copy = os.path.normpath(os.path.join(copy, place))
+        is_sent = place == os.pardir or place.split(os.sep)[0] != os.pardir
+        if is_sent and os.path.isdir(in_copy):
+            return in_copy
+    return order.current_folder if os.path.isdir(order.current_folder) else None
 
 
 class _Launcher(LocalLauncher):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
@@ -163,6 +164,7 @@ class DaskLauncher:
             python=app.python if app is not None else None,
             wrapper=wrapper,
             confined=Confined.of(settings),
+            current_folder=_current_folder(),
         )
 
     async def _ask_when_packed(self, lease: PendingLease, upload: Upload) -> None:
@@ -379,6 +381,13 @@ class DaskLauncher:
             await future.cancel()
         except Exception as error:  # noqa: BLE001 (the lease ends by itself: nobody claims it)
             logger.debug("a lease could not be cancelled: %s", error)
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return None
 
 
 def launcher_of(address: str) -> DaskLauncher:

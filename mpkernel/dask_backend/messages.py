@@ -92,6 +92,7 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
         python: the Python that the app asks for; None: the worker's.
         wrapper: the command that starts it, if there is one.
         confined: what folders of its own the host gets, if it is to be confined.
+        current_folder: the server's; None: it has none any more.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Launch(msgspec.Struct, tag="launch", frozen=True, kw_only=True):
     python: WantedPython | None = None
     wrapper: Wrapper | None = None
     confined: Confined | None = None
+    current_folder: str | None = None
 
 
 class EndHost(msgspec.Struct, tag="end_host", frozen=True):

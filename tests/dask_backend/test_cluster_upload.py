@@ -106,6 +106,16 @@ async def test_an_app_runs_from_a_copy_of_its_folder_and_imports_what_lies_besid
         assert app.path == str(folder / "app.py")
 
 
+@pytest.mark.parametrize("below", ["notebooks/data", "notebooks", "."])
+async def test_relative_paths_lead_to_what_was_sent_as_they_do_at_the_server(
+    pool: HostPool, folder: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    monkeypatch.chdir(folder.parent / below)
+    path = os.path.relpath(folder / "data" / "numbers.txt")
+    async with opened(pool, folder / "app.py") as kernel:
+        assert await printed(kernel, f"print(open({path!r}).read())") == "1 2 3\n"
+
+
 async def test_a_folder_is_sent_once_and_each_process_has_a_copy_of_its_own(
     client: Client, folder: Path, cluster: Machines
 ) -> None:

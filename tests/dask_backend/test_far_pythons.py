@@ -24,6 +24,7 @@ from mpkernel.kernel.messages import Done
 from mpkernel.server.operations.observing import Rates, snapshot_of
 from mpkernel.wire.frames import Channel
 
+CURRENT = "import os; print(os.getcwd())"
 ABOUT = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
 
 
@@ -59,9 +60,23 @@ async def refused(
     return caught.value, death.worker
 
 
-async def test_an_app_runs_and_comes_back_with_a_python_that_only_the_worker_has(
-    cluster: Machines, app: Path
+async def test_a_process_starts_in_the_servers_current_folder_if_its_machine_has_that(
+    cluster: Machines, app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    workers_own = cluster.nannies[0].cwd()
+    for folder, current in ((app.parent, str(app.parent)), (tmp_path, workers_own)):
+        monkeypatch.chdir(folder)
+        async with (
+            HostPool(Settings(cluster=cluster.address)) as pool,
+            await PythonClient.open(pool, app) as kernel,
+        ):
+            assert await printed(kernel, CURRENT) == f"{current}\n"
+
+
+async def test_an_app_runs_and_comes_back_with_a_python_that_only_the_worker_has(
+    cluster: Machines, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(app.parent)
     python = python_there(cluster, "whole", "msgspec")
     prefix = f"{TEMPORARY}/whole"
     async with (
@@ -70,6 +85,7 @@ async def test_an_app_runs_and_comes_back_with_a_python_that_only_the_worker_has
     ):
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         assert await printed(kernel, ABOUT) == f"{version} {prefix}\n"
+        assert await printed(kernel, CURRENT) == f"{app.parent}\n"
         packages = "import importlib.util as u; print([p for p in ('pytest', 'dask', 'msgspec')"
         assert await printed(kernel, f"{packages} if u.find_spec(p)])") == "['msgspec']\n"
         (seen,) = (await snapshot_of(pool, Rates())).apps[0].hosts

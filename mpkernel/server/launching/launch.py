@@ -54,6 +54,7 @@ def launch(
     own_session: bool = True,
     preparation: Mapping[str, Any] | None = None,
     wrapper: Sequence[str] = (),
+    folder: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Launch a process. This takes about a millisecond. The caller has to end the process:
     `multiprocessing` does not know it, and neither terminates nor joins it.
@@ -67,6 +68,7 @@ def launch(
         own_session: whether the child leads a process session and a process group.
         preparation: what `spawn.prepare` sets in the child besides the import path.
         wrapper: the command that starts the interpreter. Default: none.
+        folder: its current folder. Default: the launcher's own.
 
     Raises:
         OSError: the operating system refused (out of processes, memory, descriptors).
@@ -89,6 +91,7 @@ def launch(
             stdout=stdout,
             stderr=stderr,
             env=env,
+            cwd=folder,
             pass_fds=(*descriptors, child_reads),
             start_new_session=own_session,
         )
@@ -113,13 +116,14 @@ def launch_other(
     env: Mapping[str, str] | None = None,
     own_session: bool = True,
     wrapper: Sequence[str] = (),
+    folder: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Launch a process with another Python, as `launch` does.
 
     Args:
         python: what runs the child; it is closed here.
         call: what runs in it.
-        descriptors, stdio, env, own_session, wrapper: see `launch`.
+        descriptors, stdio, env, own_session, wrapper, folder: see `launch`.
 
     Raises:
         OSError: the operating system refused.
@@ -133,6 +137,7 @@ def launch_other(
             stdout=stdout,
             stderr=stderr,
             env=python.environ(os.environ if env is None else env),
+            cwd=folder,
             pass_fds=(*descriptors, *python.descriptors),
             start_new_session=own_session,
         )

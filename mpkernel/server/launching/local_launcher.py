@@ -36,7 +36,13 @@ _SOCKET_BYTES = 512 * 1024
 
 
 class LocalLauncher:
-    """The `Launcher` of this machine."""
+    """The `Launcher` of this machine.
+
+    Attributes:
+        current_folder: that of the processes. Default: None, this process's own.
+    """
+
+    current_folder: str | None = None
 
     def is_local(self, settings: Settings) -> bool:
         """See `Launcher.is_local`."""
@@ -97,6 +103,7 @@ class LocalLauncher:
                     env=env,
                     preparation={"name": name, "authkey": os.urandom(32)},
                     wrapper=command,
+                    folder=self.current_folder,
                 )
             else:
                 other = python.python(host_stream.fileno())
@@ -112,6 +119,7 @@ class LocalLauncher:
                     stdio=stdio,
                     env=env,
                     wrapper=command,
+                    folder=self.current_folder,
                 )
             if folder is not None:
                 folder.belong_to(child.pid)
