@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from e2e.fidelity import Table
+from e2e.fidelity_table import Table
 from e2e.harness import NOTEBOOKS, PATIENCE_MS
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
@@ -58,6 +58,12 @@ expect.set_options(timeout=PATIENCE_MS)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fidelity-table", type=Path, help="write the table of fidelity here")
+    parser.addoption(
+        "--fidelity-cluster",
+        type=float,
+        metavar="MS",
+        help="look at fidelity on a cluster, too; a packet to its machines takes so many ms",
+    )
     parser.addoption("--pictures", type=Path, help="write those of the docs into this folder")
 
 

@@ -1,4 +1,4 @@
-"""What the fidelity tests share: backends, features, and the table of what works with which.
+"""What the fidelity tests share: features, and what is seen of them with each backend.
 
 A feature is a notebook and a check that drives its page. The check asserts what the feature is for,
 and returns an outcome: what was seen, which has to be the same whatever the backend.
@@ -6,11 +6,11 @@ and returns an outcome: what was seen, which has to be the same whatever the bac
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,56 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
-import pytest
-from e2e.harness import NOTEBOOKS, PATIENCE_MS, PROGRAM, Server
+from dask_backend.apart import shared_folder
+from dask_backend.machines import TEMPORARY
+from e2e.fidelity_backends import ALONE, Backend
+from e2e.fidelity_cluster import cluster
+from e2e.harness import NOTEBOOKS, PATIENCE_MS, Server
+from e2e.test_serving import hosts_of
 from playwright.async_api import Browser, BrowserContext, Page
 
-__all__ = [
-    "ALONE",
-    "BACKENDS",
-    "MARKERS",
-    "ZEROMQ",
-    "Backend",
-    "Feature",
-    "Outcomes",
-    "Table",
-    "Visit",
-    "markdown",
-    "noted",
-]
+__all__ = ["Feature", "Outcomes", "Visit"]
 
-_MARIMO = (sys.executable, "-m", "marimo", "run")
-_ISOLATED = "[tool.marimo.experimental]\nisolate_apps = true\n"
-MARKERS = ("<!-- fidelity -->", "<!-- /fidelity -->")
-"""Between them stands the table."""
-
-_CELLS = {"passed": "yes", "skipped": "no"}
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One way to serve notebooks.
-
-    Args:
-        key: its name in test ids.
-        title: its name in the table.
-        program: the command that serves.
-        env: variables to add to the environment.
-        project: what `pyproject.toml` in the served folder says.
-    """
-
-    key: str
-    title: str
-    program: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-    project: str = ""
-
-
-_WITHOUT_US = {"MPKERNEL_DISABLE": "1", "UV": str(Path(sys.executable).with_name("uv"))}
-ALONE = Backend("alone", "marimo alone", _MARIMO, _WITHOUT_US)
-ZEROMQ = Backend("zeromq", "marimo + ZeroMQ hosts", _MARIMO, _WITHOUT_US, _ISOLATED)
-MPKERNEL = Backend("mpkernel", "marimo + mpkernel", PROGRAM)
-BACKENDS = (ALONE, ZEROMQ, MPKERNEL)
+_COPY = re.compile(rf"{re.escape(TEMPORARY)}/mpk-[^/]+/")
+"""What the path of a folder begins with that a worker was sent."""
 
 
 class Visit:
@@ -76,14 +38,15 @@ class Visit:
     Attributes:
         server: the server.
         folder: what it serves: a copy of the fidelity notebooks, which the check may change.
-        browser: to open further profiles in.
+        common: a folder where the notebook may write what the check reads.
     """
 
     def __init__(
-        self, server: Server, folder: Path, notebook: str, context: BrowserContext
+        self, server: Server, folder: Path, notebook: str, context: BrowserContext, common: Path
     ) -> None:
         self.server = server
         self.folder = folder
+        self.common = common
         self.path = folder / f"{notebook}.py"
         self._context = context
         self._stack = contextlib.AsyncExitStack()
@@ -157,22 +120,26 @@ class Outcomes:
 
     Args:
         browser: the browser.
-        folder: where copies of the notebooks may be made.
         shared_options: of each server of a backend that features share; first the options of those
             that name none.
+        delay_s: how many seconds a packet takes to the machines of a cluster.
     """
 
     def __init__(
-        self, browser: Browser, folder: Path, shared_options: Sequence[tuple[str, ...]]
+        self, browser: Browser, shared_options: Sequence[tuple[str, ...]], delay_s: float
     ) -> None:
         self._browser = browser
-        self._folder = folder
         self._shared_options = shared_options
+        self._delay_s = delay_s
+        self._cluster = ""
         self._shared: dict[tuple[str, tuple[str, ...]], tuple[Server, Path, BrowserContext]] = {}
         self._seen: dict[tuple[str, str], object] = {}
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Outcomes:
+        own = tempfile.TemporaryDirectory(dir=TEMPORARY)
+        self._common = self._stack.enter_context(shared_folder())
+        self._own = Path(self._stack.enter_context(own))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -198,7 +165,7 @@ class Outcomes:
 
     async def _check(self, feature: Feature, backend: Backend) -> object:
         async with self._visit(feature, backend) as visit:
-            seen = json.dumps(await feature.check(visit))
+            seen = _COPY.sub(f"{visit.folder.parent}/", json.dumps(await feature.check(visit)))
             for part, name in ((str(visit.folder), "FOLDER"), (str(visit.server.port), "PORT")):
                 seen = seen.replace(part, name)
             return json.loads(seen)
@@ -218,7 +185,11 @@ class Outcomes:
                     self._shared[key] = await self._serve(self._stack, backend, options)
                 served = self._shared[key]
             server, folder, context = served
-            yield await stack.enter_async_context(Visit(server, folder, notebook, context))
+            common = Path(tempfile.mkdtemp(dir=self._common))
+            visit = Visit(server, folder, notebook, context, common)
+            yield await stack.enter_async_context(visit)
+            if backend.on_cluster:
+                assert hosts_of(server) == []
 
     async def _serve(
         self,
@@ -227,7 +198,8 @@ class Outcomes:
         options: tuple[str, ...],
         project: str = "",
     ) -> tuple[Server, Path, BrowserContext]:
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        parent = self._common if backend.has_folder else self._own
+        folder = Path(tempfile.mkdtemp(dir=parent))
         ignore = shutil.ignore_patterns("__*__")
         shutil.copytree(NOTEBOOKS / "fidelity", folder, ignore=ignore, dirs_exist_ok=True)
         (folder / "pyproject.toml").write_text(backend.project + project)
@@ -236,7 +208,7 @@ class Outcomes:
             *(options[options.index("--") :] if "--" in options else ()),
             program=backend.program,
             options=options[: options.index("--")] if "--" in options else options,
-            env=backend.env,
+            env={**backend.env, **(await self._of_cluster() if backend.on_cluster else {})},
             cwd=folder,
             health=_health(options),
             standby=True,
@@ -247,57 +219,12 @@ class Outcomes:
         stack.push_async_callback(context.close)
         return server, folder, context
 
-
-class Table:
-    """A pytest plugin: writes what the fidelity tests found as a table in Markdown.
-
-    Args:
-        path: the file to write it into, between the lines of `MARKERS`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._cells: dict[str, dict[str, str]] = {}
-        self._notes: list[str] = []
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        found = dict(report.user_properties).get("fidelity")
-        if found is None or report.when != "call":
-            return
-        name, title = found
-        cell = _CELLS.get(report.outcome, "FAILED")
-        if note := getattr(report, "wasxfail", ""):
-            cell = noted(cell, note, self._notes)
-        self._cells.setdefault(name, {})[title] = cell
-
-    def pytest_sessionfinish(self) -> None:
-        text = self._path.read_text()
-        head, begin, rest = text.partition(MARKERS[0])
-        _, end, tail = rest.partition(MARKERS[1])
-        table = markdown(self._cells, self._notes)
-        self._path.write_text(f"{head}{begin}\n{table}\n{end}{tail}")
-
-
-def noted(cell: str, note: str, notes: list[str]) -> str:
-    """The text of a cell with the number of its note. A new note is added to the notes."""
-    if note not in notes:
-        notes.append(note)
-    return f"{cell} [{notes.index(note) + 1}]"
-
-
-def markdown(cells: Mapping[str, Mapping[str, str]], notes: Sequence[str]) -> str:
-    """The table.
-
-    Args:
-        cells: by feature's name and backend's title.
-        notes: what the numbers in the cells stand for.
-    """
-    titles = [backend.title for backend in BACKENDS]
-    rows = [["in run mode", *titles], ["---"] * (1 + len(titles))]
-    for name, found in cells.items():
-        rows.append([name, *(found.get(title, "not run") for title in titles)])
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", *(f"[{n}] {note}.  " for n, note in enumerate(notes, 1))])
+    async def _of_cluster(self) -> Mapping[str, str]:
+        """The variables of a server whose apps run on the cluster."""
+        if not self._cluster:
+            started = self._stack.enter_context, cluster(self._delay_s)
+            self._cluster = await asyncio.to_thread(*started)
+        return {"MPKERNEL_CLUSTER": self._cluster}
 
 
 def _health(options: Sequence[str]) -> str:

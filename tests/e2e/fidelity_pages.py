@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urljoin
 
 from e2e.fidelity import Visit
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 __all__ = ["shown", "shows"]
 
@@ -215,6 +216,57 @@ async def sql(visit: Visit) -> object:
     await shows(page, "older ['Bo', 'Ada', 'Di', 'Cy'] largest [16] end")
     await expect(first).to_have_count(4)
     return await first.all_inner_texts()
+
+
+async def together(visit: Visit) -> object:
+    page = await visit.open()
+
+    def region(name: str) -> Locator:
+        return page.get_by_role("region", name=name, exact=True)
+
+    await shows(page, "beside True end")
+    await shows(page, "number 0 selected [] explored {} end")
+    async with page.expect_console_message(
+        lambda message: "complains about 1" in message.text
+    ) as complaining:
+        await region("Number").get_by_role("slider").press("ArrowRight")
+    seen = re.findall(r"STD[A-Z]+|cell complains.*", (await complaining.value).text)
+    assert "STDERR" in seen
+
+    content = await picture(page, "Noise 1")
+    seen.append(hashlib.sha256(content).hexdigest())
+    await shows(page, f"noise 1 {seen[-1]} end")
+    async with page.expect_download() as downloading:
+        await page.get_by_text("Save", exact=True).click()
+    assert Path(await (await downloading.value).path()).read_bytes() == content
+
+    rows = region("Table").locator("tbody tr")
+    await region("Table").get_by_test_id("next-page-button").click()
+    await expect(rows.first.get_by_text("name-11", exact=True)).to_be_visible()
+    await rows.nth(1).get_by_role("checkbox").click()
+    await shows(page, "number 1 selected [12] explored {} end")
+    await region("Explorer").get_by_role("combobox").first.click()
+    await page.get_by_role("option", name="height").click()
+    await shows(page, "number 1 selected [12] explored {'x': 'height'} end")
+
+    file = {"name": "noise.png", "mimeType": "image/png", "buffer": content}
+    await region("Upload").locator("input[type=file]").set_input_files(file)
+    await shows(page, f"uploaded ['noise.png'] {[seen[-1]]} end")
+    await press(page, "Begin")
+    await shows(page, "Worked")
+    await shows(page, "4 / 4")
+    return [*seen, await rows.all_inner_texts()]
+
+
+async def picture(page: Page, name: str) -> bytes:
+    """What the page shows as a picture, which has to be a large virtual file."""
+    image = page.get_by_role("img", name=name)
+    await expect(image).not_to_have_js_property("naturalWidth", 0)
+    source = await image.get_attribute("src") or ""
+    assert "@file/" in source
+    content = await (await page.request.get(urljoin(page.url, source))).body()
+    assert len(content) > 2**20
+    return content
 
 
 async def press(page: Page, button: str) -> None:

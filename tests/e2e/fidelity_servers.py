@@ -92,11 +92,11 @@ async def show_tracebacks(visit: Visit) -> object:
 
 
 async def session_ttl(visit: Visit) -> object:
-    page = await visit.open(folder=str(visit.folder))
+    page = await visit.open(folder=str(visit.common))
     await shows(page, "number 0 end")
     await page.get_by_role("slider").press("ArrowRight")
     await shows(page, "number 1 end")
-    began, ended = visit.folder / "began", visit.folder / "ended"
+    began, ended = visit.common / "began", visit.common / "ended"
     await comes(lambda: began.exists() and began.read_text() != "")
     host = int(began.read_text())
     assert not ended.exists()

@@ -1,5 +1,5 @@
 """marimo's notebooks on a cluster: workers that share no memory and no temporary files with the
-server, as on other machines."""
+server, as on other machines. `test_fidelity.py` compares all that notebooks do, when asked to."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 from dask_backend.machines import TEMPORARY, Machines, machines
+from e2e import fidelity_pages as pages
+from e2e.fidelity import Visit
 from e2e.harness import NOTEBOOKS, Server, Tab
+from e2e.test_serving import hosts_of
 from e2e.test_uploads import FILE
 from e2e.test_virtual_files import answers_as_http_says, file_in, picture
+from playwright.async_api import BrowserContext
+
+ROOT = NOTEBOOKS.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +31,26 @@ def cluster() -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def server(cluster: Machines) -> Iterator[Server]:
-    with Server(NOTEBOOKS, env={"MPKERNEL_CLUSTER": cluster.address}) as server:
+    with Server(
+        NOTEBOOKS,
+        options=["--redirect-console-to-browser"],
+        env={"MPKERNEL_CLUSTER": cluster.address},
+        cwd=ROOT,
+    ) as server:
         yield server
 
 
 def tab_of(server: Server, notebook: str) -> Tab:
     return Tab(server.url, str(NOTEBOOKS / notebook))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_page_in_a_browser_does_what_it_does_without_a_cluster(
+    server: Server, context: BrowserContext, tmp_path: Path
+) -> None:
+    async with Visit(server, NOTEBOOKS / "fidelity", "together", context, tmp_path) as visit:
+        await pages.together(visit)
+    assert hosts_of(server) == []
 
 
 async def test_virtual_files_are_read_from_the_workers_machine(server: Server) -> None:

@@ -2,8 +2,12 @@
 
     python -m pytest tests/e2e/test_fidelity.py --fidelity-table mpkernel/docs/serving.md
 
-checks marimo's own app hosts too, and writes the table into the page. The outcome of a check has to
-be what it is with marimo alone.
+checks marimo's own app hosts and a cluster too, and writes the table into the page. The outcome of
+a check has to be what it is with marimo alone.
+
+    python -m pytest tests/e2e/test_fidelity.py --fidelity-cluster 20
+
+checks a cluster too, between whose machines each packet takes 20 ms.
 """
 
 from __future__ import annotations
@@ -17,18 +21,10 @@ import pytest
 import pytest_asyncio
 from e2e import fidelity_pages as pages
 from e2e import fidelity_servers as servers
-from e2e.fidelity import (
-    ALONE,
-    BACKENDS,
-    MARKERS,
-    ZEROMQ,
-    Backend,
-    Feature,
-    Outcomes,
-    markdown,
-    noted,
-)
+from e2e.fidelity import Feature, Outcomes
+from e2e.fidelity_backends import ALONE, BACKENDS, ZEROMQ, Backend
 from e2e.fidelity_elements import elements
+from e2e.fidelity_table import MARKERS, markdown, noted
 from playwright.async_api import Browser
 from playwright.async_api import TimeoutError as PageTimeoutError
 
@@ -38,7 +34,10 @@ NO_SHARING = "marimo's pages share a session in its editor only"
 NO_INPUT = "marimo gives notebooks no standard input in run mode"
 
 ARGUMENTS = ("--", "--name", "Ada", "--count", "3", "--verbose")
-WATCHING = ("--watch", "--show-tracebacks", "--session-ttl", "1")
+WATCHING = (
+    *("--watch", "--show-tracebacks", "--session-ttl", "1"),
+    "--redirect-console-to-browser",
+)
 
 FEATURES = [
     Feature("query parameters", pages.query_parameters),
@@ -56,6 +55,7 @@ FEATURES = [
     Feature("`mo.ui.data_explorer`", pages.explorer),
     Feature("embedded apps (`app.embed()`)", pages.embedding),
     Feature("SQL cells on DuckDB", pages.sql),
+    Feature("a large plot, an upload, and what is printed", pages.together, options=WATCHING),
     Feature("several browsers, a session each", servers.browsers, "watched"),
     Feature(
         "several browsers on one session",
@@ -95,8 +95,14 @@ MARIMO = tuple(map(int, re.findall(r"\d+", version("marimo"))[:3]))
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "feature" not in metafunc.fixturenames:
         return
-    makes_table = metafunc.config.getoption("fidelity_table", default=None)
-    backends = [b for b in BACKENDS if makes_table or b is not ZEROMQ]
+    option = metafunc.config.getoption
+    has_all = option("fidelity_table", default=None) is not None
+    has_cluster = has_all or option("fidelity_cluster", default=None) is not None
+    backends = [
+        backend
+        for backend in BACKENDS
+        if has_all or (has_cluster if backend.on_cluster else backend is not ZEROMQ)
+    ]
     features = [feature for feature in FEATURES if feature.since <= MARIMO]
     cases = [
         pytest.param(
@@ -118,11 +124,9 @@ def marks(feature: Feature, backend: Backend) -> list[pytest.MarkDecorator]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def outcomes(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Outcomes]:
-    folder = tmp_path_factory.mktemp("fidelity")
-    async with Outcomes(browser, folder, (ARGUMENTS, WATCHING)) as outcomes:
+async def outcomes(browser: Browser, pytestconfig: pytest.Config) -> AsyncIterator[Outcomes]:
+    delay_ms = pytestconfig.getoption("fidelity_cluster") or 0.0
+    async with Outcomes(browser, (ARGUMENTS, WATCHING), delay_ms / 1000) as outcomes:
         yield outcomes
 
 
