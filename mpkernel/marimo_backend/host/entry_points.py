@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import NamedTuple
 
@@ -22,12 +23,12 @@ __all__ = ["KeptEntryPoints", "keep_entry_points", "read_entry_points"]
 
 def keep_entry_points() -> None:
     """Have marimo look for plugins among the entry points that are kept."""
-    seam.replace_entry_points(_kept.found)
+    seam.replace_entry_points(lambda: _kept)
 
 
 def read_entry_points() -> None:
     """Read those of this process's import path, before somebody asks for them."""
-    _kept.found()
+    _kept.read()
 
 
 class _Place(NamedTuple):
@@ -52,17 +53,21 @@ class KeptEntryPoints:
 
     def __init__(self) -> None:
         self._packages: dict[_Place, list[_Package]] = {}
-        self._of_all: tuple[tuple[_Place, ...], EntryPoints] | None = None
+        self._groups: tuple[tuple[_Place, ...], dict[str, list[EntryPoint]]] | None = None
 
-    def found(self) -> EntryPoints:
-        """What `importlib.metadata.entry_points()` gives now. From any thread."""
+    def select(self, *, group: str) -> EntryPoints:
+        """What `importlib.metadata.entry_points(group=group)` gives now. From any thread."""
+        return EntryPoints(self.read().get(group, ()))
+
+    def read(self) -> Mapping[str, Sequence[EntryPoint]]:
+        """All that there are now, by their group. From any thread."""
         places = tuple(map(_place, sys.path))
-        of_all = self._of_all
-        if of_all is None or of_all[0] != places:
-            of_all = self._of_all = places, self._look(places)
-        return of_all[1]
+        groups = self._groups
+        if groups is None or groups[0] != places:
+            groups = self._groups = places, self._look(places)
+        return groups[1]
 
-    def _look(self, places: tuple[_Place, ...]) -> EntryPoints:
+    def _look(self, places: tuple[_Place, ...]) -> dict[str, list[EntryPoint]]:
         before = self._packages
         self._packages = now = {
             place: before[place] if place in before else _packages_in(place) for place in places
@@ -71,7 +76,11 @@ class KeptEntryPoints:
         for packages in now.values():
             for package in packages:
                 first.setdefault(package.name, package.entry_points)
-        return EntryPoints(one for some in first.values() for one in some)
+        groups: dict[str, list[EntryPoint]] = {}
+        for entry_points in first.values():
+            for one in entry_points:
+                groups.setdefault(one.group, []).append(one)
+        return groups
 
 
 _kept = KeptEntryPoints()
