@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable
 
@@ -51,20 +52,20 @@ class ChaoticCluster:
     async def worker_killed(self) -> None:
         """Kill a worker, whose nanny starts another one."""
         nanny, worker = await self._worker()
-        worker.kill()
+        _send(worker, signal.SIGKILL)
         await self._worker(nanny)
 
     async def machine_lost(self) -> None:
         """Kill a nanny and its worker, and start others."""
         nanny, worker = await self._worker()
         for process in (nanny, worker):
-            process.kill()
+            _send(process, signal.SIGKILL)
         self._cluster.nannies.remove(nanny)
         self._cluster.nannies.append(await asyncio.to_thread(self._cluster.add_worker))
 
     async def outpost_killed(self) -> None:
         if outpost := await self._outpost():
-            outpost.kill()
+            _send(outpost, signal.SIGKILL)
 
     async def worker_stopped_for_a_moment(self) -> None:
         await self._stop_for_a_moment((await self._worker())[1])
@@ -76,7 +77,7 @@ class ChaoticCluster:
     async def outpost_stopped(self) -> None:
         """Stop an outpost for ever: its worker ends it, see `check`."""
         if outpost := await self._outpost():
-            outpost.suspend()
+            _send(outpost, signal.SIGSTOP)
             self._stopped.append(outpost)
 
     async def check(self) -> None:
@@ -88,10 +89,9 @@ class ChaoticCluster:
                 await asyncio.sleep(0.1)
 
     async def _stop_for_a_moment(self, process: psutil.Process) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.suspend()
-            await asyncio.sleep(self._random.uniform(0.1, 1.0))
-            process.resume()
+        _send(process, signal.SIGSTOP)
+        await asyncio.sleep(self._random.uniform(0.1, 1.0))
+        _send(process, signal.SIGCONT)
 
     async def _worker(
         self, nanny: psutil.Process | None = None
@@ -107,3 +107,8 @@ class ChaoticCluster:
         """One by chance, if there is one."""
         outposts = [one for nanny in self._cluster.nannies for one in outposts_of(nanny)]
         return self._random.choice(outposts) if outposts else None
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):  # another fault has ended it meanwhile
+        process.send_signal(number)
