@@ -1,20 +1,22 @@
-"""The measures that have targets, as a table in Markdown, between two lines of a file."""
+"""The measures that have targets, and those that have lower bounds, as tables in Markdown, between
+two lines of a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from .measure import Measure, Spread, Target
+from .peers import LOWER_BOUNDS
 from .suite import Report
 
-__all__ = ["MARKERS", "table", "write"]
+__all__ = ["MARKERS", "lower_bounds", "table", "write"]
 
 MARKERS = ("<!-- benchmarks -->", "<!-- /benchmarks -->")
 _MET = {True: "", False: " **not met**", None: " not measured"}
 
 
 def write(report: Report, path: Path) -> None:
-    """Put the table into the file, in place of what stands between the markers.
+    """Put the tables into the file, in place of what stands between the markers.
 
     Raises:
         ValueError: the file has no markers.
@@ -23,7 +25,8 @@ def write(report: Report, path: Path) -> None:
     _, end, tail = rest.partition(MARKERS[1])
     if not end:
         raise ValueError(f"{path} has no lines {MARKERS[0]} and {MARKERS[1]}")
-    path.write_text(f"{head}{begin}\n{table(report)}\n{end}{tail}")
+    tables = "\n\n".join(filter(None, (table(report), lower_bounds(report))))
+    path.write_text(f"{head}{begin}\n{tables}\n{end}{tail}")
 
 
 def table(report: Report) -> str:
@@ -54,6 +57,28 @@ def table(report: Report) -> str:
     machine = report.machine
     about = f"{machine['cpu']}, {machine['kernel']}, {machine['python']}, {report.made[:10]}"
     return "\n".join([*rows, "", f"{about}; medians of {report.options.repetitions} repetitions."])
+
+
+def lower_bounds(report: Report) -> str:
+    """A row for each measure in which a peer took part that does the same work with nothing around
+    it; empty where none did."""
+    rows = []
+    for result in report.results:
+        if result.is_loaded:
+            continue
+        for measure in result.measures:
+            for bare, who in LOWER_BOUNDS.items():
+                if (ratio := measure.ratio(who, bare)) is not None:
+                    own, least = (
+                        f"{_number(measure.spread(one).median)} {measure.unit}"
+                        for one in (who, bare)
+                    )
+                    name = f"{result.name}: {measure.name}"
+                    rows.append(f"| {name} | {own} | {bare} | {least} | {_spread(ratio)} |")
+    if not rows:
+        return ""
+    head = "| | mpkernel | lower bound | | ratio |"
+    return "\n".join([head, "| --- | ---: | --- | ---: | ---: |", *rows])
 
 
 def _row(name: str, measure: Measure, target: Target) -> str:

@@ -239,6 +239,14 @@ def test_the_table_has_a_column_for_the_load_where_there_was_one(tmp_path: Path)
     )
 
 
+def test_a_second_table_has_what_the_same_work_costs_at_the_least():
+    report = report_of({"mpkernel": [3.0], "ZeroMQ": [10.0], "bare threads": [2.0]})
+    head, _, row = markdown.lower_bounds(report).splitlines()
+    assert head == "| | mpkernel | lower bound | | ratio |"
+    assert row == "| trips: a trip | 3 µs | bare threads | 2 µs | 1.5 (1.5 to 1.5) |"
+    assert markdown.lower_bounds(report_of({"mpkernel": [3.0], "ZeroMQ": [10.0]})) == ""
+
+
 def test_the_table_of_targets_takes_its_place_in_a_file(tmp_path: Path):
     report = report_of({"mpkernel": [3.0, 4.0, 5.0], "ZeroMQ": [10.0, 10.0, 10.0]})
     report.results[0].measures[0].targets = [Target(0.35, "ZeroMQ")]

@@ -20,7 +20,18 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-__all__ = ["ON_PYTHON", "OURS", "PEERS", "ROOT", "Host", "Peer", "PeerSession", "make", "missing"]
+__all__ = [
+    "LOWER_BOUNDS",
+    "ON_PYTHON",
+    "OURS",
+    "PEERS",
+    "ROOT",
+    "Host",
+    "Peer",
+    "PeerSession",
+    "make",
+    "missing",
+]
 
 ROOT = Path(__file__).parents[len(__name__.split("."))]
 """The folder that the benchmarks are imported from."""
@@ -87,6 +98,17 @@ PEERS = {
     "memcpy": _Entry("memcpy:MemoryCopy"),
 }
 """The peers, by the name that the tables show."""
+
+
+LOWER_BOUNDS = {
+    "bare Pipes": OURS,
+    "bare Pipes, our imports": OURS,
+    "bare threads": OURS,
+    "bare threads, 8 processes": "mpkernel, 8 processes",
+    "copies alone": OURS,
+    "memcpy": OURS,
+}
+"""The peers that do the same work with nothing around it, and whose lower bound each of them is."""
 
 
 def missing(name: str) -> str | None:
