@@ -105,13 +105,24 @@ _HOMES = {
     "create_dashboard_app": "mpkernel.dashboard.serving",
 }
 
+_OF_DASK = ("dask", "distributed")
+"""The packages of the extra `dask`, without which only one public name cannot be loaded."""
+
 
 def __getattr__(name: str) -> Any:
     try:
         home = _HOMES[name]
     except KeyError:
         raise AttributeError(f"module 'mpkernel' has no attribute {name!r}") from None
-    return getattr(importlib.import_module(home), name)
+    try:
+        return getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name in _OF_DASK:
+            raise ImportError(
+                f"mpkernel.{name} needs Dask (pip install 'mpkernel[dask]'): {error}",
+                name=error.name,
+            ) from error
+        raise
 
 
 def __dir__() -> list[str]:

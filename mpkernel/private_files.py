@@ -95,7 +95,7 @@ def make_private(directory: Path) -> None:
         OSError: it cannot be made.
     """
     if not directory.is_absolute():  # it still begins with "~": this user has no home directory
-        raise FileNotFoundError(errno.ENOENT, "this user has no home directory", directory)
+        raise FileNotFoundError(errno.ENOENT, "this user has no home directory", str(directory))
     try:
         directory.mkdir(mode=0o700, parents=True)
     except FileExistsError:
@@ -111,11 +111,13 @@ def check_private(directory: Path) -> None:
     """
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode):
-        raise PermissionError(errno.EACCES, "it is a link or a file, not a directory", directory)
+        raise PermissionError(
+            errno.EACCES, "it is a link or a file, not a directory", str(directory)
+        )
     if found.st_uid != os.geteuid():
-        raise PermissionError(errno.EACCES, "it belongs to another user", directory)
+        raise PermissionError(errno.EACCES, "it belongs to another user", str(directory))
     if found.st_mode & 0o077:
-        raise PermissionError(errno.EACCES, "it is open to others (chmod 700)", directory)
+        raise PermissionError(errno.EACCES, "it is open to others (chmod 700)", str(directory))
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from mpkernel.argument_checks import check_argument
 from mpkernel.errors import SettingsError
 
 __all__ = ["KernelSpec"]
@@ -38,6 +39,7 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Raises:
         SettingsError: a text in it cannot be handed to a process.
+        TypeError: `entry` is not a string, `args` is not bytes, or `argv` is a single string.
     """
 
     entry: str
@@ -50,6 +52,10 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        named = 'the name of a function, as in "package.module:function"'
+        check_argument("KernelSpec.entry", self.entry, str, named)
+        check_argument("KernelSpec.args", self.args, bytes, "bytes")
+        check_argument("KernelSpec.argv", self.argv, (tuple, list), "a tuple of strings")
         if self.executable is not None and (not self.executable or "\0" in self.executable):
             raise SettingsError(
                 f"KernelSpec.executable is {self.executable!r}; it must be the path of a Python"

@@ -3,6 +3,7 @@ used."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,21 @@ SHOWN = {
 def test_every_public_name_is_there() -> None:
     for name in mpkernel.__all__:
         assert getattr(mpkernel, name) is not None
+
+
+def test_what_needs_dask_says_how_to_install_it(tmp_path: Path) -> None:
+    (tmp_path / "dask.py").write_text("raise ModuleNotFoundError('not here', name='dask')\n")
+    ended = subprocess.run(
+        [sys.executable, "-c", "from mpkernel import DaskLauncher"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        "ImportError: mpkernel.DaskLauncher needs Dask (pip install 'mpkernel[dask]')"
+        in ended.stderr
+    )
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -17,6 +17,7 @@ from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.errors import MPKernelError
 from mpkernel.plain_text import plain
 from mpkernel.private_files import crash_directory
+from mpkernel.reaching import in_words
 from mpkernel.server.operations.crashes import (
     CrashReport,
     SessionAtDeath,
@@ -86,7 +87,7 @@ def _reports() -> list[CrashReport]:
     try:
         paths = kept_reports()
     except OSError as error:
-        raise MPKernelError(f"the reports cannot be read: {error}") from error
+        raise MPKernelError(f"the reports cannot be read: {in_words(error)}") from error
     found = (_read(path) for path in reversed(paths))
     return [report for report in found if report is not None]
 
@@ -105,8 +106,11 @@ def _read(path: Path) -> CrashReport | None:
 def _chosen(number: str, reports: Sequence[CrashReport]) -> CrashReport:
     if number.isdecimal() and 1 <= int(number) <= len(reports):
         return reports[int(number) - 1]
+    if not reports:
+        raise MPKernelError("there are no reports of deaths: no app's process has died")
     raise MPKernelError(
-        f"there is no report {number}, only {len(reports)}", remedy="`mpkernel crashes` lists them"
+        f"there is no report {number}: they are numbered from 1 to {len(reports)}",
+        remedy="`mpkernel crashes` lists them",
     )
 
 

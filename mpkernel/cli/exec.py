@@ -16,6 +16,7 @@ from mpkernel.cli.parsers import similar
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.values import expected, from_text
 from mpkernel.errors import AppNotFound, MPKernelError, SettingsError
+from mpkernel.reaching import HOW_TO_REACH, why_unreachable
 from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
 from mpkernel.server.launching.foreground import ForegroundApp
 from mpkernel.server.launching.other_python import OtherPython
@@ -134,6 +135,8 @@ def _python_for(app: str, settings: Settings) -> OtherPython | None:
         raise AppNotFound(
             f"{app} is a folder, and an app is a file", remedy="name a Python file in it"
         )
+    if reason := why_unreachable(app):
+        raise AppNotFound(f"the app {app} cannot be reached: {reason}", remedy=HOW_TO_REACH)
     if not os.path.isfile(app):
         raise AppNotFound(f"there is no app {app}", remedy="check the path")
     python = python_of_app(os.path.abspath(app), settings, KernelSpec(entry=_NO_ENTRY))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mpkernel.cli.commands import COMMANDS, SERVE, module_of
 from mpkernel.cli.parsers import examples_in_lines, similar
 from mpkernel.cli.screen import screen
+from mpkernel.cli.standard_streams import drop_output, is_full, open_closed_streams
 from mpkernel.cli.tables import columns
 from mpkernel.errors import MPKernelError
 from mpkernel.version import __version__
@@ -37,35 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows the program's name. Default: `sys.argv`.
     """
+    open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # its encoding may lack a character of ours
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["help"] and len(given) > 1:
         given = [given[1], "--help"]
-    if not given or given[0] in _HELP:
-        print(_help(), end="")
-        return os.EX_OK
-    command, *rest = given
-    if command in _VERSION:
-        print(f"mpkernel {__version__}")
-        return os.EX_OK
-    if command not in COMMANDS:
-        kind, known = "command", [*COMMANDS]
-        if command.startswith("-"):
-            kind, known = "option", ["--help", "--version"]
-        meant = similar(command, known)
-        if os.path.exists(command):
-            meant = f": did you mean mpkernel run {command}?"
-        print(f"mpkernel: there is no {kind} {command}{meant}", file=sys.stderr)
-        print("→ mpkernel --help shows all commands", file=sys.stderr)
-        return 2
-    return _run(command, rest)
-
-
-def _run(command: str, arguments: Sequence[str]) -> int:
     try:
-        code = int(module_of(command).run(arguments))
-        if command not in SERVE:
+        code = _code_of(given)
+        if given[:1] not in ([command] for command in SERVE):
             sys.stdout.flush()  # an error at the interpreter's end could not be reported
     except MPKernelError as error:
         print(f"mpkernel: {error}", file=sys.stderr)
@@ -75,13 +56,39 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         # see.
         sys.excepthook = _show_nothing
         raise
-    except BrokenPipeError:
-        if command in SERVE:
+    except OSError as error:
+        if given[:1] in ([command] for command in SERVE):
             raise
-        # The reader has ended, as `head` does: the rest of the output is dropped.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        if isinstance(error, BrokenPipeError):
+            drop_output()  # its reader has ended, as `head` does
+            return 128 + signal.SIGPIPE
+        if is_full(error):
+            drop_output()
+            print(f"mpkernel: the output cannot be written: {error.strerror}", file=sys.stderr)
+            return 1
+        raise
     return code
+
+
+def _code_of(given: Sequence[str]) -> int:
+    if not given or given[0] in _HELP:
+        print(_help(), end="")
+        return os.EX_OK
+    command, *rest = given
+    if command in _VERSION:
+        print(f"mpkernel {__version__}")
+        return os.EX_OK
+    if command in COMMANDS:
+        return int(module_of(command).run(rest))
+    kind, known = "command", [*COMMANDS]
+    if command.startswith("-"):
+        kind, known = "option", ["--help", "--version"]
+    meant = similar(command, known)
+    if os.path.exists(command):
+        meant = f": did you mean mpkernel run {command}?"
+    print(f"mpkernel: there is no {kind} {command}{meant}", file=sys.stderr)
+    print("→ mpkernel --help shows all commands", file=sys.stderr)
+    return 2
 
 
 def _show_nothing(*_: object) -> None:

@@ -17,6 +17,7 @@ from mpkernel.cli.greeting import greet
 from mpkernel.cli.listening import check_listening
 from mpkernel.cli.log_format import log_as_json, log_from
 from mpkernel.cli.parsers import similar
+from mpkernel.cli.paths import check_paths, check_readable
 from mpkernel.configuration.names import flag_of
 from mpkernel.errors import MPKernelError
 from mpkernel.json_lines import JsonFormatter
@@ -105,7 +106,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
     if settings.sandbox and settings.cluster is None and find_uv() is None:
-        raise no_uv("--sandbox is said")
+        raise no_uv("--sandbox is set")
     if settings.python is not None and settings.cluster is None:
         given_python(settings.python)
     if settings.log_format == "json":
@@ -125,16 +126,15 @@ def _notebooks_in(paths: Sequence[str], *, may_come: bool) -> int:
     """How many notebooks are served. marimo itself reports errors in the content of a single file.
 
     Raises:
-        MPKernelError: a path is missing; or there is no notebook, and `may_come` does not say that
-            one may come.
+        MPKernelError: a path is missing, or this user cannot reach or read it; or there is no
+            notebook, and `may_come` does not say that one may come.
     """
     from mpkernel.marimo_backend.command_line import notebooks_in
 
-    for path in paths:
-        if not os.path.exists(path) and "://" not in path:
-            raise MPKernelError(f"there is nothing at {path}", remedy="check the path")
+    check_paths(path for path in paths if "://" not in path)
     if not paths or not all(os.path.isdir(path) for path in paths):
         return len(paths)
+    check_readable(paths)
     count = notebooks_in(paths)
     if not count and not may_come:
         raise MPKernelError(

@@ -17,6 +17,7 @@ from mpkernel.cli.tables import Cell, columns, heads
 from mpkernel.errors import MPKernelError
 from mpkernel.plain_text import plain
 from mpkernel.private_files import sandbox_directory
+from mpkernel.reaching import in_words
 from mpkernel.sandboxes import Kept, Store
 
 __all__ = ["parser", "run"]
@@ -25,6 +26,7 @@ _HEAD = heads("ENVIRONMENT", "APP", "PYTHON", "LAST USED", "SIZE", "PACKAGES")
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(s|min|h|d)")
 _DEFAULT_AGE = "30d"
+_JSON = "for programs (mpkernel docs commands)"
 
 
 def parser() -> CommandParser:
@@ -38,6 +40,7 @@ def parser() -> CommandParser:
             "mpkernel sandbox prune --older-than 0d": "remove all that no app uses now",
         },
     )
+    made.add_argument("--json", action="store_true", help=_JSON)
     orders = made.add_subparsers(dest="order", metavar="ORDER")
     lister = orders.add_parser("list", help="show them, the last used first; the default")
     pruner = orders.add_parser(
@@ -51,9 +54,7 @@ def parser() -> CommandParser:
         help=f"for how long, as in 12h or 30d (default {_DEFAULT_AGE}; 0d: all that no app uses)",
     )
     for order in (lister, pruner):
-        order.add_argument(
-            "--json", action="store_true", help="for programs (mpkernel docs commands)"
-        )
+        order.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
     return made
 
 
@@ -68,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         MPKernelError: the folder of environments cannot be read.
     """
     given = parser().parse_args(arguments)
-    is_json = getattr(given, "json", False)
+    is_json = given.json
     store = Store()
     try:
         if given.order == "prune":
@@ -76,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         else:
             _list(store, is_json=is_json)
     except OSError as error:
-        raise MPKernelError(f"{store.directory} cannot be read: {error}") from error
+        raise MPKernelError(f"the environments cannot be read: {in_words(error)}") from error
     return os.EX_OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from mpkernel.cli.tables import Cell, columns, heads
 from mpkernel.errors import MPKernelError
 from mpkernel.plain_text import plain
 from mpkernel.private_files import session_directory
+from mpkernel.reaching import in_words
 from mpkernel.server.store.listing import StoredInfo, forget, stored_in
 
 __all__ = ["parser", "run"]
@@ -35,12 +37,7 @@ def parser() -> CommandParser:
             "mpkernel sessions forget --app sales.py": "remove all of an app",
         },
     )
-    made.add_argument(
-        "--directory",
-        type=Path,
-        default=session_directory(),
-        help="where they are (setting session_store_directory); default: %(default)s",
-    )
+    _add_common(made, directory=session_directory(), json=False)
     orders = made.add_subparsers(dest="order", metavar="ORDER")
     listing = orders.add_parser("list", help="show them; the default")
     forgetting = orders.add_parser("forget", help="remove some: they cannot come back")
@@ -50,10 +47,31 @@ def parser() -> CommandParser:
     forgetting.add_argument("--app", metavar="NAME", help="all of this app")
     forgetting.add_argument("--all", action="store_true", help="all")
     for order in (listing, forgetting):
-        order.add_argument(
-            "--json", action="store_true", help="for programs (mpkernel docs commands)"
-        )
+        _add_common(order, directory=argparse.SUPPRESS, json=argparse.SUPPRESS)
     return made
+
+
+def _add_common(to: argparse.ArgumentParser, *, directory: Path | str, json: bool | str) -> None:
+    """Add the options that may stand before an order, and after it.
+
+    Args:
+        to: gets the options.
+        directory, json: their defaults. After an order, an option that is not given must not
+            change what stood before the order: its default is `argparse.SUPPRESS`.
+    """
+    to.add_argument(
+        "--directory",
+        type=Path,
+        default=directory,
+        help="where they are (setting session_store_directory);"
+        f" default: {str(session_directory()).replace('%', '%%')}",
+    )
+    to.add_argument(
+        "--json",
+        action="store_true",
+        default=json,
+        help="for programs (mpkernel docs commands)",
+    )
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     reader = parser()
     given = reader.parse_args(arguments)
-    is_json = getattr(given, "json", False)
+    is_json = given.json
     found = _found_in(given.directory)
     if given.order == "forget":
         if not (given.sessions or given.app or given.all):
@@ -126,7 +144,7 @@ def _found_in(directory: Path) -> list[StoredInfo]:
     try:
         return stored_in(directory)
     except OSError as error:
-        raise MPKernelError(f"the sessions cannot be read: {error}") from error
+        raise MPKernelError(f"the sessions cannot be read: {in_words(error)}") from error
 
 
 def _public(one: StoredInfo) -> dict[str, object]:

@@ -11,12 +11,12 @@ import msgspec
 from mpkernel.cli.flags import take_settings
 from mpkernel.cli.output import as_json, show
 from mpkernel.cli.parsers import similar
+from mpkernel.cli.paths import check_paths
 from mpkernel.cli.screen import Screen, Style, screen
 from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.sources import Gathered, gather
 from mpkernel.configuration.values import as_text, kind_of
-from mpkernel.errors import MPKernelError
 from mpkernel.marimo_backend.defaults import DEFAULTS
 from mpkernel.plain_text import plain
 
@@ -76,9 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         error = f"there is no option {unknown[0]}{meant}"
         print(f"mpkernel: {error}\n\n{USAGE}", end="", file=sys.stderr)
         return 2
-    for path in paths:
-        if not os.path.exists(path):
-            raise MPKernelError(f"there is nothing at {path}", remedy="check the path")
+    check_paths(paths)
     gathered = gather(taken.sources(os.environ, paths), DEFAULTS)
     if len(paths) == 1 and not os.path.isdir(paths[0]):
         gathered = gathered.of_app(paths[0])

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mpkernel.cli.flags import paths_in, take_settings
+from mpkernel.cli.paths import check_paths
 from mpkernel.cli.units import Unit, text_of
 from mpkernel.configuration.sources import gather
 from mpkernel.errors import MPKernelError
@@ -111,9 +112,7 @@ def _settings_of(arguments: Sequence[str]) -> Settings:
     check_marimo()
     taken = take_settings(_before_dashes(arguments))
     paths = paths_in(taken.others, options_with_value())
-    for path in paths:
-        if not os.path.exists(path):
-            raise MPKernelError(f"there is nothing at {path}", remedy="check the path")
+    check_paths(paths)
     if not paths and "--examples" not in taken.others:
         raise MPKernelError(
             "no notebook and no folder is named", remedy="`mpkernel systemd --help` shows where"

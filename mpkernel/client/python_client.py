@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 from mpkernel.aio.awaited import to_be_awaited
+from mpkernel.argument_checks import check_argument
 from mpkernel.client.python_journal import PythonJournal
 from mpkernel.kernel.messages import (
     Answer,
@@ -92,6 +93,7 @@ class PythonClient:
             AppNotFound, AppUnavailable, HostDied, HostStartError, KernelFailed, PoolClosed,
             SessionClosed, SessionNameTaken, SettingsError: see `HostPool.open_session`.
         """
+        check_argument("pool", pool, HostPool, "a HostPool; the app's path follows it")
         kernel = python_kernel(argv=argv, env=env)
         journal = PythonJournal(kernel, max_bytes=pool.settings_of(app).journal_bytes)
         return cls(

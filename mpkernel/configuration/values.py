@@ -73,6 +73,8 @@ def from_toml(name: str, value: object) -> Any:
         ValueError: the setting does not take that.
     """
     if isinstance(value, str):
+        if kind_of(name).startswith(("names", "numbers")):
+            return from_text(name, value)
         if value.strip().lower() == "none":
             return _converted(name, None, strict=True)
         if _is_size(name):

@@ -14,6 +14,7 @@ from mpkernel.aio.awaited import to_be_awaited
 from mpkernel.aio.ends import end_within
 from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
+from mpkernel.argument_checks import check_argument
 from mpkernel.configuration.apps import AppRule
 from mpkernel.errors import PoolClosed
 from mpkernel.server.apps.app import App
@@ -78,6 +79,9 @@ class HostPool:
         launcher: Launcher | None = None,
     ) -> None:
         self.settings = settings if settings is not None else Settings()
+        check_argument("settings", self.settings, Settings, "Settings, as in Settings(standby=1)")
+        for rule in rules:
+            check_argument("each of rules", rule, AppRule, "an AppRule, as in AppRule(path, {…})")
         self._maker = HostMaker(
             self.settings, sweeps=sweeps, hosts=lambda: self.hosts, launcher=launcher
         )
@@ -176,6 +180,10 @@ class HostPool:
             SessionClosed: the session was closed before the kernel ran.
             ProtocolError: `kernel.args` is too large for a message.
         """
+        check_argument("kernel", kernel, KernelSpec, "a KernelSpec, as in KernelSpec(entry='a:b')")
+        check_argument("authority", authority, str, "a string")
+        if journal is not None:
+            check_argument("journal", journal, Journal, "a Journal, the object and not its class")
         while left := (found := self.app(app, kernel)).wait_s():
             await self._wait_open(left)
         name = session_id if session_id is not None else uuid.uuid4().hex

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mpkernel import Channel, HostPool, KernelSpec, PythonClient
+from mpkernel import Channel, HostPool, Journal, KernelSpec, PythonClient
 from mpkernel.aio.awaited import to_be_awaited
 from mpkernel.errors import AppNotFound, PoolClosed
 
@@ -32,6 +32,34 @@ async def test_a_path_that_is_no_file_is_told_with_what_was_meant(app: Path) -> 
             await pool.open_session(app.parent, kernel=KERNEL)
         with pytest.raises(AppNotFound, match="there is no folder"):
             await pool.open_session(app.parent / "apps" / "counter.py", kernel=KERNEL)
+
+
+async def test_an_argument_of_a_wrong_type_is_named_with_what_to_pass(app: Path) -> None:
+    with pytest.raises(
+        TypeError, match=r"settings must be Settings, as in .*, not \{'standby': 1\}"
+    ):
+        HostPool({"standby": 1})  # type: ignore[arg-type]
+    with pytest.raises(
+        TypeError, match=r"each of rules must be an AppRule.*, not \('a\.py', \{\}\)"
+    ):
+        HostPool(rules=[("a.py", {})])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"KernelSpec\.entry must be the name of a function"):
+        KernelSpec(entry=len)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"KernelSpec\.args must be bytes, not 'a text'"):
+        KernelSpec(entry="counter:main", args="a text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"KernelSpec\.argv must be a tuple of strings, not '-v'"):
+        KernelSpec(entry="counter:main", argv="-v")  # type: ignore[arg-type]
+    async with HostPool() as pool:
+        with pytest.raises(TypeError, match=r"kernel must be a KernelSpec, .*, not 'counter:main'"):
+            await pool.open_session(app, kernel="counter:main")  # type: ignore[arg-type]
+        with pytest.raises(
+            TypeError, match="journal must be a Journal, the object and not its class"
+        ):
+            await pool.open_session(app, kernel=KERNEL, journal=Journal)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="authority must be a string, not 7"):
+            await pool.open_session(app, kernel=KERNEL, authority=7)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="pool must be a HostPool; the app's path follows it"):
+            await PythonClient.open(app, pool)  # type: ignore[arg-type]
 
 
 async def test_a_forgotten_await_is_named_whatever_is_done_without_it(app: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound
+from mpkernel.reaching import HOW_TO_REACH, why_unreachable
 from mpkernel.server.apps.app import App
 from mpkernel.server.supervision.tallies import AppTotals
 from mpkernel.settings import Settings
@@ -95,6 +96,8 @@ def _not_found(path: str) -> AppNotFound:
         return AppNotFound(
             f"{path} is a folder, and an app is a file", remedy="name a Python file in it"
         )
+    if reason := why_unreachable(path):
+        return AppNotFound(f"the app {path} cannot be reached: {reason}", remedy=HOW_TO_REACH)
     folder, name = os.path.split(path)
     try:
         close = difflib.get_close_matches(name, os.listdir(folder), n=1)

@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 
 from mpkernel.errors import UnfitPython
+from mpkernel.reaching import HOW_TO_REACH, why_unreachable
 from mpkernel.server.launching.other_python import Call, program_of, variables_for
 
 __all__ = ["GivenPython", "given_python"]
@@ -87,11 +88,15 @@ def given_python(named: str, requirements: tuple[str, ...] = ()) -> GivenPython:
     path = os.path.abspath(os.path.expanduser(named))
     if os.path.isdir(path):
         folder, path = path, os.path.join(path, "bin", "python")
-        if not os.path.exists(path):
+        if not os.path.lexists(path):
             raise UnfitPython(
                 f"{folder} is not a virtual environment: it has no bin/python", remedy=_REMEDY
             )
-    elif not os.path.exists(path):
+    if reason := why_unreachable(path):
+        raise UnfitPython(
+            f"the Python {os.path.realpath(path)} cannot be reached: {reason}", remedy=HOW_TO_REACH
+        )
+    if not os.path.exists(path):
         raise UnfitPython(f"there is no Python {path}", remedy=_REMEDY)
     if not os.access(path, os.X_OK):
         raise UnfitPython(
