@@ -34,8 +34,9 @@ def test_environments_are_listed(kept: Path) -> None:
     assert row.split()[:2] == [kept.name, "sales.py"]
     assert row.endswith("tiny==1.0")
     assert then.startswith("→ mpkernel sandbox prune ")
-    (listed,) = json.loads(mpkernel("sandbox", "list", "--json").stdout)["environments"]
-    assert listed["key"] == kept.name
+    for words in (["list", "--json"], ["--json"]):
+        (listed,) = json.loads(mpkernel("sandbox", *words).stdout)["environments"]
+        assert listed["key"] == kept.name
 
 
 def test_environments_are_removed_by_age(kept: Path) -> None:

@@ -41,9 +41,24 @@ def test_it_lists_what_can_come_back(capsys: pytest.CaptureFixture[str]) -> None
     assert row.split()[:2] == [KEY[:12], "app.py"]
     assert row.endswith("stored")
     assert then.startswith("→ mpkernel sessions forget ")
-    assert main(["sessions", "list", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)["sessions"]
-    assert (told["session"], told["app"], told["state"]) == (KEY, APP, "stored")
+    for words in (["list", "--json"], ["--json"], ["--json", "list"]):
+        assert main(["sessions", *words]) == 0
+        (told,) = json.loads(capsys.readouterr().out)["sessions"]
+        assert (told["session"], told["app"], told["state"]) == (KEY, APP, "stored")
+
+
+@pytest.mark.usefixtures("left")
+def test_the_directory_may_stand_before_and_after_the_order(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--directory", str(directory), "list"], ["list", "--directory", str(directory)]):
+        assert main(["sessions", *words]) == 0
+        assert KEY[:12] in capsys.readouterr().out
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    assert main(["sessions", "list", "--directory", str(tmp_path / "open")]) == 1
+    said = f"the sessions cannot be read: {tmp_path}/open: it is open to others (chmod 700)"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("left")

@@ -209,6 +209,13 @@ def test_a_mistake_in_the_file_names_the_file_and_the_key(
     assert str(project / "pyproject.toml") in str(refused.value)
 
 
+@pytest.mark.parametrize("value", ["'A_*, B'", "['A_*', 'B']"])
+def test_names_in_the_file_are_a_list_or_a_text_with_commas(project: Path, value: str) -> None:
+    toml = f"[tool.mpkernel]\nenv_deny = {value}\nconfine_connect = '80,443'\n"
+    settings = gathered(project, toml).settings
+    assert (settings.env_deny, settings.confine_connect) == (("A_*", "B"), (80, 443))
+
+
 def test_two_sources_that_do_not_go_together_are_both_named(project: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         gathered(
