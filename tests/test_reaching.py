@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,18 +43,24 @@ print(json.dumps([
 """
 
 
-def test_what_may_not_be_reached_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_what_may_not_be_reached_is_told_from_what_is_not_there(folder: Path) -> None:
     require_root()
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    closed = tmp_path / "closed"
+    closed = folder / "closed"
     closed.mkdir(mode=0o700)
     app = closed / "app.py"
     app.touch()
-    environment = tmp_path / "environment"
+    environment = folder / "environment"
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "python").symlink_to(app)
-    missing = tmp_path / "missing.py"
+    missing = folder / "missing.py"
     *refused, nothing = json.loads(
         as_nobody(_IMPORTS, _CODE, *map(str, (closed, app, environment, missing)))
     )
