@@ -124,22 +124,23 @@ class FolderCopy:
             OSError, ValueError: it cannot be kept here.
         """
         find = functools.partial(self._kept.find, folder.digest, folder.size)
-        lock: int | None = None
+        lock = functools.partial(self._kept.lock, folder.digest)
+        locks: list[int] | None = None
         try:
             while (found := await off_the_loop(find)) is None and not self._over.is_set():
-                if lock is not None:
-                    await self._receive(folder, connection)
+                if locks is not None:
+                    await self._receive(folder, connection, locks)
                     continue
-                lock = self._kept.lock(folder.digest)
-                if lock is None:  # another process receives the same
+                locks = await off_the_loop(lock)
+                if locks is None:  # another process receives the same
                     await asyncio.sleep(_LOOK_S)
             return found
         finally:
-            if lock is not None:
-                os.close(lock)
+            for fd in locks or ():
+                os.close(fd)
 
-    async def _receive(self, folder: Folder, connection: Connection) -> None:
-        with self._kept.receive(folder.digest, folder.size) as self._receiving:
+    async def _receive(self, folder: Folder, connection: Connection, locks: list[int]) -> None:
+        with self._kept.receive(folder.digest, folder.size, locks) as self._receiving:
             connection.tell(SendFolder())
             await self._arrived.wait()
             if self._failure is not None:

@@ -5,7 +5,12 @@
         <hash>.lock     locked by the outpost that receives it
 
 The folder's name says which worker it belongs to, as the names of blocks do: what dead workers left
-is removed by whoever sweeps next. Workers of one machine and user share archives by hard links.
+is removed by whoever sweeps next.
+
+Workers of one machine and user share archives by hard links. If several need one at the same
+moment, one receives it: it holds the locks of all, which each takes in the order of their paths. A
+lock ends with the process that holds it, and then the next one receives. Whoever finds that the one
+that receives makes no progress (it may be stopped) receives the archive, too.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +40,8 @@ KEPT_S = 600.0
 """How long an archive is kept that no process runs from."""
 
 _NAME = "folders"
+_SILENCE_S = 10.0
+"""A process that has received nothing for so long is not waited for."""
 
 
 def folder_of_worker() -> str:
@@ -46,7 +54,7 @@ def folder_of_worker() -> str:
 
 
 class KeptArchives:
-    """Those of one worker. Blocks: not for the thread of a loop, except `lock` and `receive`.
+    """Those of one worker. Blocks: not for the thread of a loop, except `receive`.
 
     Args:
         folder: see `folder_of_worker`.
@@ -81,32 +89,53 @@ class KeptArchives:
         os.utime(fd)
         return fd
 
-    def lock(self, digest: str) -> int | None:
-        """A descriptor that holds the lock for receiving this archive; None while another process
-        receives it.
+    def lock(self, digest: str) -> list[int] | None:
+        """The locks under which this archive is received: descriptors, which the caller closes.
+        None while another process of this machine receives it. Empty if that one makes no progress:
+        the archive is then received without them, which costs only time.
+
+        Args:
+            digest: its hash.
 
         Raises:
             OSError: the folder cannot be used.
         """
-        fd = os.open(
-            self._folder / f"{digest}.lock",
-            os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
-            0o600,
-        )
+        own = self._folder / f"{digest}.lock"
+        # It is made before the others are looked for. So of two workers, one sees both locks.
+        held = [_opened_lock(own, os.O_CREAT)]
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        return fd
+            for path in sorted([own, *self._of_others(own.name)]):
+                fd = held[0]
+                if path != own:
+                    try:
+                        fd = _opened_lock(path)
+                    except FileNotFoundError:  # its worker has ended
+                        continue
+                    held.append(fd)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    is_silent = os.fstat(fd).st_mtime < time.time() - _SILENCE_S
+                    _close(held)
+                    return [] if is_silent else None
+                os.utime(fd)
+        except BaseException:
+            _close(held)
+            raise
+        return held
 
-    def receive(self, digest: str, size: int) -> Receiving:
+    def receive(self, digest: str, size: int, locks: Sequence[int] = ()) -> Receiving:
         """Begin to receive this archive.
+
+        Args:
+            digest: its hash.
+            size: its size in bytes.
+            locks: see `lock`. The caller holds them as long as it receives.
 
         Raises:
             OSError: there is no room, or the folder cannot be used.
         """
-        return Receiving(self._folder, digest, size)
+        return Receiving(self._folder, digest, size, locks)
 
     def remove_unused(self) -> None:
         """Remove archives from which no process has run for `KEPT_S`."""
@@ -132,17 +161,27 @@ class KeptArchives:
             self.remove()
 
     def _link_from_another(self, own: Path) -> None:
-        pattern = os.path.join(glob.escape(str(own.parent.parent)), f"mpk-*-{_NAME}", own.name)
-        for found in glob.glob(pattern):
+        for found in self._of_others(own.name):
             try:
-                check_private(Path(found).parent)
                 if not stat.S_ISREG(os.lstat(found).st_mode):
                     continue
                 os.link(found, own, follow_symlinks=False)
-            except OSError as error:  # it was removed meanwhile, or belongs to another user
+            except OSError as error:  # it was removed meanwhile
                 logger.debug("an archive of another worker cannot be used: %s", error)
             else:
                 return
+
+    def _of_others(self, name: str) -> Iterator[Path]:
+        """The files of this name that other workers of this machine and user have."""
+        folder = glob.escape(str(self._folder.parent))
+        for found in map(Path, glob.glob(os.path.join(folder, f"mpk-*-{_NAME}", name))):
+            try:
+                check_private(found.parent)
+            except OSError as error:  # it was removed meanwhile, or belongs to another user
+                logger.debug("the folder of another worker cannot be used: %s", error)
+            else:
+                if found.parent != self._folder:
+                    yield found
 
 
 class Receiving:
@@ -152,15 +191,17 @@ class Receiving:
         folder: where it is kept.
         digest: its hash.
         size: its size in bytes.
+        locks: those that are held meanwhile.
 
     Raises:
         OSError: there is no room for it.
     """
 
-    def __init__(self, folder: Path, digest: str, size: int) -> None:
+    def __init__(self, folder: Path, digest: str, size: int, locks: Sequence[int]) -> None:
         self._path = folder / digest
         self._digest = digest
         self._left = size
+        self._locks = locks
         self._hash = hashlib.sha256()
         self._unfinished = folder / next_name()
         self._file = open(self._unfinished, "xb", opener=_opener)  # noqa: SIM115 (`close` does)
@@ -194,6 +235,8 @@ class Receiving:
             raise ValueError("more bytes came than the archive has")
         self._hash.update(data)
         self._file.write(data)
+        for fd in self._locks:  # whoever waits for one of them sees that there is progress
+            os.utime(fd)
 
     def keep(self) -> None:
         """All bytes have come: let other processes use the archive.
@@ -218,6 +261,15 @@ class Receiving:
         finally:
             with contextlib.suppress(FileNotFoundError):  # it is kept
                 os.unlink(self._unfinished)
+
+
+def _opened_lock(path: Path, flags: int = 0) -> int:
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+
+
+def _close(descriptors: list[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)
 
 
 def _remove_if_unused(entry: os.DirEntry[str]) -> None:

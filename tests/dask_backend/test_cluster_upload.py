@@ -3,6 +3,7 @@ hides the tests' folder from them)."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -227,6 +228,25 @@ async def test_settings_by_app_say_whose_folder_is_sent(client: Client, folder: 
             assert await printed(kernel, "print(x)") == "1\n"
         with pytest.raises(ClusterError, match=r"there is no file .*other.py .*cluster_upload"):
             await PythonClient.open(pool, folder / "other.py")
+
+
+async def test_workers_of_one_machine_that_need_a_folder_at_once_receive_it_once(
+    folder: Path,
+) -> None:
+    (folder / "other.py").write_text("x = 2\n")
+    (folder / "data.bin").write_bytes(os.urandom(30 * 2**20))
+    before = set(Path(TEMPORARY).glob("mpk-*-folders"))
+    settings = msgspec.structs.replace(SETTINGS, cluster="local:2")
+    async with HostPool(settings) as pool:
+        one, other = await asyncio.gather(
+            *(PythonClient.open(pool, folder / name) for name in ("app.py", "other.py"))
+        )
+        async with one, other:
+            assert len({host.worker for host in pool.hosts}) == 2
+            kept = set(Path(TEMPORARY).glob("mpk-*-folders")) - before
+            archives = [path for one in kept for path in one.iterdir() if path.suffix != ".lock"]
+            assert len(archives) == 2
+            assert len({path.stat().st_ino for path in archives}) == 1
 
 
 async def test_the_end_of_a_worker_removes_what_it_keeps(folder: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -94,15 +95,112 @@ def test_nothing_is_left_of_an_archive_for_which_there_is_no_room(tmp_path: Path
     assert os.listdir(folder) == []
 
 
+def unlock(locks: list[int] | None) -> None:
+    assert locks is not None
+    for fd in locks:
+        os.close(fd)
+
+
 def test_an_archive_is_received_by_one_process_at_a_time(kept: KeptArchives) -> None:
     kept.find(DIGEST, 1)
-    lock = kept.lock(DIGEST)
-    assert lock is not None
+    locks = kept.lock(DIGEST)
     assert kept.lock(DIGEST) is None
-    os.close(lock)
-    again = kept.lock(DIGEST)
-    assert again is not None
-    os.close(again)
+    unlock(locks)
+    unlock(kept.lock(DIGEST))
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> list[KeptArchives]:
+    """The archives of three workers of one machine."""
+    return [KeptArchives(str(tmp_path / f"mpk-1-{number}-1-folders")) for number in (30, 10, 20)]
+
+
+def test_of_the_workers_of_a_machine_one_receives_an_archive(workers: list[KeptArchives]) -> None:
+    for one in workers:
+        one.find(DIGEST, 1)
+    for receives in workers:
+        locks = receives.lock(DIGEST)
+        assert [waits.lock(DIGEST) for waits in workers] == [None] * 3
+        unlock(receives.lock("0" * 64))
+        unlock(locks)
+    workers[0].remove()
+    unlock(workers[1].lock(DIGEST))
+
+
+def test_a_process_that_receives_nothing_for_a_while_is_not_waited_for(
+    workers: list[KeptArchives], tmp_path: Path
+) -> None:
+    slow, other, third = workers
+    for one in workers:
+        one.find(DIGEST, 1)
+        unlock(one.lock(DIGEST))
+    locks = slow.lock(DIGEST)
+    assert locks is not None
+    with slow.receive(DIGEST, len(CONTENT), locks) as receiving:
+        for fd in locks:
+            os.utime(fd, (0, 0))  # as if it had begun long ago
+        assert (other.lock(DIGEST), third.lock(DIGEST)) == ([], [])
+        receiving.write(memoryview(CONTENT[:300]))
+        assert (other.lock(DIGEST), third.lock(DIGEST)) == (None, None)
+        receive(other)
+        receiving.write(memoryview(CONTENT[300:]))
+        receiving.keep()
+    unlock(locks)
+    assert [found_in(one) for one in workers] == [CONTENT] * 3
+
+
+def test_a_process_that_is_killed_while_it_receives_lets_the_next_one_receive(
+    workers: list[KeptArchives], tmp_path: Path
+) -> None:
+    dying, other, _ = workers
+    for one in (dying, other):
+        one.find(DIGEST, 1)
+    code = (
+        "import sys\n"
+        "from mpkernel.dask_backend.kept_archives import KeptArchives\n"
+        "kept = KeptArchives(sys.argv[1])\n"
+        "locks, receiving = kept.lock(sys.argv[2]), kept.receive(sys.argv[2], 1000)\n"
+        "print(len(locks), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    folder = tmp_path / "mpk-1-30-1-folders"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, folder, DIGEST],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+        assert other.lock(DIGEST) is None
+        process.kill()
+        process.wait()
+        unlock(other.lock(DIGEST))
+
+
+def test_of_workers_that_try_at_the_same_moment_one_receives(workers: list[KeptArchives]) -> None:
+    for one in workers:
+        one.find(DIGEST, 1)
+    receiving: list[KeptArchives] = []
+    most: list[int] = []
+    begin = threading.Barrier(len(workers))
+
+    def work(one: KeptArchives) -> None:
+        for _ in range(30):
+            begin.wait(timeout=30)
+            while (locks := one.lock(DIGEST)) is None:
+                continue
+            receiving.append(one)
+            most.append(len(receiving))
+            receiving.remove(one)
+            unlock(locks)
+
+    threads = [threading.Thread(target=work, args=[one]) for one in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert most == [1] * 90
 
 
 def test_the_workers_of_a_machine_share_archives(kept: KeptArchives, tmp_path: Path) -> None:
