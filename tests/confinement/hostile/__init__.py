@@ -163,6 +163,7 @@ def try_all(targets: Targets) -> dict[str, str]:
 
 def main(kernel: Any) -> None:
     targets: Targets = json.loads(kernel.args)
+    targets["server"] = targets["server"] or os.getppid()
     found: dict[str, Any] = try_all(targets)
     found["by others"] = {
         "thread": _from_a_thread(targets),

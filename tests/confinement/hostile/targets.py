@@ -9,7 +9,7 @@ from typing import TypedDict
 
 
 class Targets(TypedDict):
-    """Where the victims are."""
+    """Where the victims are. `server` is a process; 0 stands for the one that started the app's."""
 
     server: int
     mounts: str
