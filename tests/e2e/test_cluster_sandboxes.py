@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from dask_backend.apart import python_there, shared_folder
-from dask_backend.machines import Machines, machines
+from dask_backend.machines import TEMPORARY, Machines, machines
 from e2e.harness import Server
 from e2e.test_sandboxes import FRONT_MATTER, HEADER, IN_MARKDOWN, NOTEBOOK, opened, said_by_status
 from e2e.test_sandboxes import shown as value_of
@@ -27,11 +28,15 @@ class Place(NamedTuple):
     Attributes:
         cluster: of one worker.
         notebooks: a folder that the worker has, too.
+        sent: a notebook that is sent there.
+        settings: a file that says so.
         cache: where the worker keeps environments.
     """
 
     cluster: Machines
     notebooks: Path
+    sent: Path
+    settings: Path
     cache: Path
 
     @property
@@ -42,7 +47,11 @@ class Place(NamedTuple):
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    with shared_folder() as shared, pytest.MonkeyPatch.context() as patch:
+    with (
+        shared_folder() as shared,
+        tempfile.TemporaryDirectory(dir=TEMPORARY) as unshared,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for version in ("1.0", "2.0"):
             write_wheel(shared / "wheels", "tiny", version)
         notebooks = shared / "notebooks"
@@ -52,23 +61,38 @@ def place() -> Iterator[Place]:
         (notebooks / "none.py").write_text(NOTEBOOK)
         wrong = HEADER.format(package="tiny==7.0") + NOTEBOOK
         (notebooks / "wrong.py").write_text(wrong)
+        sent, settings = Path(unshared, "sent.py"), Path(shared, "settings.toml")
+        sent.write_text(HEADER.format(package='tiny>1", "tiny<3') + NOTEBOOK)
+        settings.write_text(
+            f'[[tool.mpkernel.apps]]\npath = "{unshared}/**"\ncluster_upload = true\n'
+        )
         patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
         patch.setenv("UV_FIND_LINKS", str(shared / "wheels"))
         with machines(1) as cluster:
             patch.undo()  # what the worker has, the server has not
-            yield Place(cluster, notebooks, shared / "cache")
+            yield Place(cluster, notebooks, sent, settings, shared / "cache")
 
 
 async def test_notebooks_have_their_packages_on_the_worker_and_come_back_with_them(
     place: Place,
 ) -> None:
     async with (
-        Server(place.notebooks, options=["--sandbox"], env=place.env) as server,
+        Server(
+            place.notebooks,
+            place.sent,
+            options=["--sandbox", "--settings", str(place.settings)],
+            env=place.env,
+        ) as server,
         opened(server, place.notebooks / "one.py") as one,
         opened(server, place.notebooks / "two.md") as two,
         opened(server, place.notebooks / "none.py") as none,
+        opened(server, place.sent) as sent,
     ):
-        assert [value_of(tab, "tiny") for tab in (one, two, none)] == ["1.0", "2.0", "none"]
+        tabs = (one, two, none, sent)
+        assert [value_of(tab, "tiny") for tab in tabs] == ["1.0", "2.0", "none", "2.0"]
+        # That of the copy's header, which the server's machine has alone.
+        assert value_of(sent, "in").startswith(str(place.cache))
+        assert len({value_of(tab, "in") for tab in tabs}) == 4
         assert INSTALLING in str(one.received("banner"))
         environment = value_of(one, "in")
         assert environment.startswith(str(place.cache))
