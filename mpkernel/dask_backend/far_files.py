@@ -29,6 +29,8 @@ _MOST_ASKED = 4
 its time once, and not for each of them."""
 
 _ANSWERED_WITHIN_S = 60.0
+_END_TOLD_WITHIN_S = 3.0
+"""How long after the files of a host have gone its outpost may take to tell of its end."""
 
 Read: TypeAlias = Callable[[SourceKind, str, int, int, int], Coroutine[None, None, bytes]]
 
@@ -39,10 +41,12 @@ class FileRequests:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[bytearray, int, asyncio.Future[bytes]]] = {}
+        self._end = ""  # how the host has ended
+        self._has_ended = asyncio.Event()
 
     async def read(
         self,
-        connection: Connection,
+        connection: Connection | None,
         kind: SourceKind,
         location: str,
         size: int,
@@ -52,12 +56,33 @@ class FileRequests:
         """Bytes of a file.
 
         Args:
-            connection: to the outpost.
+            connection: to the outpost; None if there is none.
             kind, location, size, start, end: see `ReadFile`.
 
         Raises:
             BlockNotFound: they cannot be read, or do not come within 60 s.
         """
+        try:
+            if connection is None or connection.is_closed:
+                raise BlockNotFound("there is no connection to the file's worker")
+            return await self._read(connection, kind, location, size, start, end)
+        except BlockNotFound as error:
+            try:
+                async with asyncio.timeout(_END_TOLD_WITHIN_S):
+                    await self._has_ended.wait()
+            except TimeoutError:
+                raise error from None
+            raise BlockNotFound(self._end) from error
+
+    async def _read(
+        self,
+        connection: Connection,
+        kind: SourceKind,
+        location: str,
+        size: int,
+        start: int,
+        end: int,
+    ) -> bytes:
         number = next(self._numbers) & 0xFFFF_FFFF
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (bytearray(), end - start, future)
@@ -102,11 +127,22 @@ class FileRequests:
         else:
             future.set_result(bytes(found))
 
+    def ended(self, how: str) -> None:
+        """The host has ended. What can be read of its files until the end of the connection is
+        still read.
+
+        Args:
+            how: in words, for whoever reads on.
+        """
+        self._end = how
+        self._has_ended.set()
+
     def lost(self) -> None:
         """The connection is lost: all requests fail."""
+        self.ended(self._end or "the connection to the file's worker is lost")
         for _, _, future in self._waiting.values():
             if not future.done():
-                future.set_exception(BlockNotFound("the connection to the file's worker is lost"))
+                future.set_exception(BlockNotFound(self._end))
 
 
 class FarFile:

@@ -53,7 +53,6 @@ from mpkernel.server.supervision.exit_status import ExitStatus
 from mpkernel.server.supervision.usage import Usage
 from mpkernel.wire.before_host import Hello, NotPlaced, Prepared, Preparing
 from mpkernel.wire.messages import UpMessage, encode
-from shm.errors import BlockNotFound
 from shm.names import ProcessTag
 from shm.sources import Reader, SourceKind
 
@@ -264,8 +263,6 @@ class FarProcess(FarPython):
     async def _read_file(
         self, kind: SourceKind, location: str, size: int, start: int, end: int
     ) -> bytes:
-        if self._connection is None or self._connection.is_closed:
-            raise BlockNotFound(f"the process of {self._name} has ended")
         return await self._requests.read(self._connection, kind, location, size, start, end)
 
     def _on_news(self, data: memoryview) -> None:
@@ -338,6 +335,7 @@ class FarProcess(FarPython):
         with self._lock:
             if self._status is None:
                 self._status = status
+        self._requests.ended(f"its process {self._status}")
         self._console.tell_of_end()
 
     def _on_lost(self, why: str) -> None:
@@ -377,6 +375,7 @@ class FarProcess(FarPython):
         has_loop = not self.loop.is_closed()
         if self._connection is not None and has_loop:
             self._connection.close()
+            self._requests.lost()
         elif self._connection is not None:
             self._connection.drop()
         self._console.close(with_loop=has_loop)

@@ -22,6 +22,7 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
+from mpkernel.aio.broken_answers import leave_out_broken_answers
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.false_warning import leave_out_false_warning
@@ -102,6 +103,7 @@ class IsolationMiddleware:
         self._lease: PoolLease | None = None
         if self._is_isolated is None:
             leave_out_false_warning()
+            leave_out_broken_answers()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         lease = self._lease_for(scope)

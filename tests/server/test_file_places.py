@@ -25,6 +25,7 @@ class AnApp:
             self.tag,
             asyncio.get_running_loop(),
             lambda keys: None,
+            app="/app.py",
             mapped_age_s=30.0,
         )
         self.count = 0

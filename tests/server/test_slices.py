@@ -104,7 +104,7 @@ async def test_a_process_is_told_of_many_freed_files_in_many_turns() -> None:
         batches[turns.count] += len(keys)
 
     files = AnnouncedFiles(
-        Registry(), own_tag(), asyncio.get_running_loop(), tell, mapped_age_s=30.0
+        Registry(), own_tag(), asyncio.get_running_loop(), tell, app="/app.py", mapped_age_s=30.0
     )
     keys = [str(number) for number in range(45_000)]
     with Turns() as turns:

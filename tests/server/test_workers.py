@@ -17,6 +17,7 @@ import msgspec
 import psutil
 import pytest
 
+from mpkernel.aio.broken_answers import BrokenAnswer
 from mpkernel.server.workers.claims import Claims
 from mpkernel.server.workers.forwarding import Peer, PeerFailed, PeerGone, PeerLost, PeerSilent
 from mpkernel.server.workers.same_server import server_name
@@ -233,6 +234,22 @@ async def test_an_error_of_the_application_is_one_of_the_request() -> None:
         await owner.page_opens("s")
         with pytest.raises(PeerFailed, match="no luck"):
             await serve(other, "s", Browser(body()))
+
+
+async def test_an_answer_that_is_broken_off_is_logged_by_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def breaks_off(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise BrokenAnswer("the file has gone")
+
+    async with worker(breaks_off) as owner, worker(nothing) as other:
+        await owner.page_opens("s")
+        browser = Browser(body())
+        with pytest.raises(BrokenAnswer, match="the file has gone"):
+            await serve(other, "s", browser)
+        assert [content["type"] for content in browser.got] == ["http.response.start"]
+    assert caplog.text == ""
 
 
 async def test_who_does_not_know_the_key_gets_nothing(runtime: Path) -> None:

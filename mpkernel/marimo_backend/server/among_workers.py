@@ -24,6 +24,7 @@ from typing import Any
 
 from starlette.responses import PlainTextResponse
 
+from mpkernel.aio.broken_answers import BrokenAnswer
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend.server.arrivals import former_session
 from mpkernel.marimo_backend.server.browsers import group_of
@@ -31,7 +32,7 @@ from mpkernel.marimo_backend.server.handed_scope import scope_as_bytes, scope_of
 from mpkernel.marimo_backend.server.reconnecting import named_session_of, session_of
 from mpkernel.marimo_backend.server.registered_files import file_name_in
 from mpkernel.marimo_backend.server.shared_pool import SharedPool, shared_pool
-from mpkernel.server.workers.forwarding import Peer, PeerFailed, PeerGone, PeerLost, PeerSilent
+from mpkernel.server.workers.forwarding import Peer, PeerGone, PeerLost, PeerSilent
 from mpkernel.server.workers.same_server import server_name
 from mpkernel.server.workers.worker import Worker
 
@@ -139,9 +140,10 @@ class AmongWorkers:
         except PeerGone as error:
             logger.debug("a request is not answered: %s", error)
             refusal = PlainTextResponse(_ENDED, 503, headers={"Retry-After": "1"})
-        except (PeerLost, PeerFailed) as error:
-            if has_begun or isinstance(error, PeerFailed):
-                raise
+        except PeerLost as error:
+            if has_begun:
+                logger.warning("an answer is broken off: %s", error)
+                raise BrokenAnswer(str(error)) from error
             logger.info("a request is not answered: %s", error)
             refusal = PlainTextResponse(_ENDED, 502)
         await refusal(scope, receive, send)

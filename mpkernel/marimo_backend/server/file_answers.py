@@ -14,6 +14,9 @@ chunks of unknown number. Here the loop calls it, copies a slice of shared memor
 client has taken it, and then copies the next one. So a client that is slow costs one slice of
 memory, and a progress bar knows how long the file is.
 
+If the bytes cannot be read any more, because their process has ended on another machine, the answer
+is "not found" before its first byte, and is broken off after it. The log says so in one line.
+
 A file never changes under its name and entity tag, so a browser that has it may keep it (RFC 9110,
 sections 8.8.3, 13.1.2 and 13.1.5).
 """
@@ -22,8 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any, TypeAlias
 
@@ -31,14 +33,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from mpkernel.aio.broken_answers import BrokenAnswer
 from mpkernel.aio.threads import off_the_loop
+from mpkernel.amounts import memory
+from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.registered_files import EMPTY_FILE, FILE_ROUTE
-from shm import Entry, Reader, Registry, Unavailable
+from mpkernel.server.hosts.announced_files import app_of
+from shm import Entry, Reader, Registry, ShmError, Unavailable
 
 __all__ = ["serve_file"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _SLICE_BYTES = 512 * 1024
 """How much is sent at once: copying it takes the loop a fifth of a millisecond at the most."""
@@ -69,7 +75,7 @@ async def serve_file(app: _App, files: Registry, scope: Any, receive: Any, send:
             entry = held.enter_context(files.lease(name))
             reader = held.enter_context(closing(entry.open()))
         except KeyError:
-            refusal = PlainTextResponse("File not found", status_code=404)
+            refusal = _not_found()
         except Unavailable as error:
             logger.warning("a virtual file cannot be read for now: %s", error)
             refusal = PlainTextResponse(
@@ -88,6 +94,10 @@ async def serve_file(app: _App, files: Registry, scope: Any, receive: Any, send:
             return
         allowed = "read" in scope["auth"].scopes
         await (refusal if allowed else app)(scope, receive, send)
+
+
+def _not_found() -> Response:
+    return PlainTextResponse("File not found", status_code=404)
 
 
 def _marimos_response(scope: Any, registered: str) -> Response:
@@ -118,6 +128,7 @@ class _Answer:
         self._is_head = scope["method"] == "HEAD"
         self._known = _values(scope, b"if-none-match")
         self._has_left = False
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._entry = entry
@@ -127,7 +138,7 @@ class _Answer:
         """Send what marimo answers, and the bytes that it is about.
 
         Raises:
-            BlockNotFound: the file was cut short. The client sees that it did not get all of it.
+            BrokenAnswer: the bytes came to an end before they should.
         """
         status, headers = response.status_code, list(response.raw_headers)
         if status not in (200, 206):
@@ -145,26 +156,61 @@ class _Answer:
         if self._is_head or first == end:
             await self._nothing(status, headers)
             return
+        slices = self._reader.chunks(first, end, chunk_bytes=_SLICE_BYTES)
+        try:
+            part = await self._next(slices)
+        except ShmError as error:
+            self._tell_of(error, sent=0, of=end - first)
+            await _not_found()(self._scope, self._receive, self._send)
+            return
         await self._start(status, headers)
-        if end - first <= _SLICE_BYTES:
-            await self._slices(first, end)
+        if len(part) == end - first:
+            await self._body(part, has_more=False)
             return
         watching = asyncio.ensure_future(self._watch_client())
         try:
-            await self._slices(first, end)
+            await self._slices(part, slices, end - first)
         finally:
             watching.cancel()
 
-    async def _slices(self, first: int, end: int) -> None:
-        """Send the bytes from `first` to `end`, of which there is one at least."""
-        slices = self._reader.chunks(first, end, chunk_bytes=_SLICE_BYTES)
-        waits = self._reader.waits
-        while first < end and not self._has_left:
-            part = await off_the_loop(lambda: next(slices)) if waits else next(slices)
-            first += len(part)
-            await self._body(part, has_more=first < end)
+    async def _slices(self, part: bytes, slices: Iterator[bytes], size: int) -> None:
+        """Send the bytes, of which there are `size`, while the client takes them.
+
+        Args:
+            part: the first of them.
+            slices: the others.
+            size: how many there are.
+        """
+        sent = len(part)
+        await self._body(part, has_more=True)
+        while sent < size and not self._has_left:
             # Even if a client takes everything at once, the loop must do other work meanwhile.
             await asyncio.sleep(0)
+            try:
+                part = await self._next(slices)
+            except ShmError as error:
+                self._tell_of(error, sent=sent, of=size)
+                raise BrokenAnswer(str(error)) from error
+            sent += len(part)
+            await self._body(part, has_more=sent < size)
+
+    async def _next(self, slices: Iterator[bytes]) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ShmError: they cannot be read any more.
+        """
+        return await off_the_loop(lambda: next(slices)) if self._reader.waits else next(slices)
+
+    def _tell_of(self, error: ShmError, *, sent: int, of: int) -> None:
+        logger.warning(
+            "the file %s that a page fetches is broken off after %s of %s: %s",
+            self._entry.key,
+            memory(sent),
+            memory(of),
+            error,
+            app=app_of(self._entry),
+        )
 
     async def _watch_client(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -18,13 +18,13 @@ from mpkernel.aio.tasks import supervised_task
 from mpkernel.logs import get_logger
 from mpkernel.server.launching.process import Elsewhere
 from mpkernel.wire.messages import FileStored
-from shm import Owner, QuotaExceeded, Registry
+from shm import Entry, Owner, QuotaExceeded, Registry
 from shm.mappings import Mappings
 from shm.names import ProcessTag
 from shm.sources import AttachedFile, Reader, SourceKind
 from shm.sweeping import sweep_process
 
-__all__ = ["AnnouncedFiles"]
+__all__ = ["AnnouncedFiles", "app_of"]
 
 logger = get_logger(__name__)
 
@@ -32,6 +32,11 @@ _RELEASED_AT_ONCE = 500
 _TOLD_AT_ONCE = 200  # so many keys fit into the smallest `max_frame_bytes`
 _MOST_CHARS = 255
 _MOST_CHARS_OF_A_PATH = 4096
+
+
+def app_of(entry: Entry) -> str | None:
+    """The path of the app that has a file; None if it is not a host's."""
+    return entry.source.app if isinstance(entry.source, _HostSource) else None
 
 
 class AnnouncedFiles:
@@ -45,11 +50,12 @@ class AnnouncedFiles:
         tell_freed: called on the loop's thread with the keys of files that nobody reads any more,
             1,000 at most, once per turn of the loop.
         elsewhere: opens the host's files, if these lie on another machine.
+        app: absolute path of the app's file.
         mapped_age_s: how long a block that is used again stays mapped.
 
     Attributes:
         mappings: the host's blocks that the server has mapped.
-        elsewhere: as given.
+        elsewhere, app: as given.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class AnnouncedFiles:
         tell_freed: Callable[[list[str]], None],
         elsewhere: Elsewhere | None = None,
         *,
+        app: str,
         mapped_age_s: float,
     ) -> None:
         self.mappings = Mappings(max_age_s=mapped_age_s)
@@ -71,6 +78,7 @@ class AnnouncedFiles:
         self._loop = loop
         self._tell_freed = tell_freed
         self.elsewhere = elsewhere
+        self.app = app
         self._mapped_age_s = mapped_age_s
         self._expiry: asyncio.TimerHandle | None = None
         self._freed: deque[str] = deque()  # single operations, each one atomic
@@ -281,6 +289,10 @@ class _HostSource:
         self.location = files.location_of(message)
         self.key = message.key
         self._files = files
+
+    @property
+    def app(self) -> str:
+        return self._files.app
 
     def open(self, size: int) -> Reader:
         if self._files.elsewhere is not None:

@@ -123,6 +123,7 @@ class Incoming:
             loop,
             self._tell_freed,
             process.elsewhere,
+            app=app.path,
             mapped_age_s=settings.recycled_files_age_s,
         )
         self.files.come_from(process.host_tag)

@@ -61,9 +61,11 @@ class Done(msgspec.Struct, frozen=True, tag="done", array_like=True):
 
     Attributes:
         failure: the error with which it ended; "" for none.
+        is_logged: whether all that people must know of the error is in the log.
     """
 
     failure: str = ""
+    is_logged: bool = False
 
 
 class Question(msgspec.Struct, frozen=True, tag="question", array_like=True):

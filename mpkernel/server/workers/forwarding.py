@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from mpkernel.aio.broken_answers import BrokenAnswer
 from mpkernel.aio.tasks import cancel_and_wait, supervised_task
 from mpkernel.errors import MPKernelError, ProtocolError
 from mpkernel.logs import get_logger
@@ -119,6 +120,7 @@ class Peer:
             PeerSilent: it neither answers this request nor any other.
             PeerLost: it ended before the answer was complete.
             PeerFailed: its application raised an error.
+            BrokenAnswer: its application has broken its answer off.
         """
         connection = await self._connection()
         browser = _Browser(connection, receive)
@@ -131,6 +133,8 @@ class Peer:
             self._keep(connection)
         else:  # what is left of the request would be taken for the next one
             connection.close()
+        if message.failure and message.is_logged:
+            raise BrokenAnswer(message.failure)
         if message.failure:
             raise PeerFailed(f"a request failed in another process: {message.failure}")
 

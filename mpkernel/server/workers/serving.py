@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TypeAlias
 
+from mpkernel.aio.broken_answers import BrokenAnswer
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import ProtocolError
 from mpkernel.logs import get_logger
@@ -148,9 +149,13 @@ class WorkerSocket:
         scope = self._scope_of(opening.scope)
         request = _Request(connection, is_websocket=scope["type"] == "websocket")
         self._requests.add(request)
-        failure = ""
+        failure, is_logged = "", False
         try:
             await app(scope, request.receive, request.send)
+        except BrokenAnswer as error:
+            if connection.is_over:
+                raise ConnectionResetError("the other worker has ended") from error
+            failure, is_logged = str(error), True
         except Exception as error:  # the other worker answers in its place
             if connection.is_over:
                 raise
@@ -159,7 +164,7 @@ class WorkerSocket:
         finally:
             self._requests.discard(request)
             request.is_over = True
-        await connection.write(Done(failure))
+        await connection.write(Done(failure, is_logged))
         async with asyncio.timeout(_PATIENCE_S):
             await request.read_rest()
         return request.is_complete
