@@ -72,8 +72,6 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         SettingsError: some setting is unknown or impossible.
         UnfitPython: the setting `python` names nothing that could be executed.
     """
-    from mpkernel.marimo_backend.command_line import greet_with, options_with_value
-    from mpkernel.marimo_backend.seam import pass_zmq_checks
     from mpkernel.marimo_backend.versions import check_marimo
 
     ours, notebook_arguments = _split(list(arguments))
@@ -83,6 +81,27 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         print("All options of `marimo run`:\n")
         return _marimo(["run", "--help"])
     check_marimo()
+    # The imports make some hundred thousand objects that stay. To look for garbage among them would
+    # take a fifth of the time of the start, and later hold up the server now and then.
+    gc.disable()
+    try:
+        options = _prepared(ours, greeting)
+        gc.freeze()
+    finally:
+        gc.enable()
+    if options is None:
+        print(f"{USAGE}\nmpkernel: no notebook and no folder is named", file=sys.stderr)
+        return 2
+    return _marimo(["run", *options, *notebook_arguments])
+
+
+def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> list[str] | None:
+    """Prepare marimo's server. Returns its options and paths; None if no path is named."""
+    from mpkernel.marimo_backend.command_line import greet_with, options_with_value
+    from mpkernel.marimo_backend.seam import pass_zmq_checks
+    from mpkernel.marimo_backend.url_pattern import compile_url_pattern_late
+
+    compile_url_pattern_late()
     if "--examples" in ours:
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
     taken = take_settings(ours)
@@ -100,8 +119,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     entrypoint.isolate_single_notebooks()
     paths = paths_in(ours, options_with_value())
     if not paths:
-        print(f"{USAGE}\nmpkernel: no notebook and no folder is named", file=sys.stderr)
-        return 2
+        return None
     use_sources(taken.sources(os.environ, paths))
     # Errors in the settings are reported here, and not in the middle of marimo's start.
     settings = pool_settings().settings
@@ -119,7 +137,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
     pass_zmq_checks()
     raise_limit(of_apps=_MARIMOS_DESCRIPTORS)
     reap_orphans_if_first()
-    return _marimo(["run", "--no-sandbox", *ours, *notebook_arguments])
+    return ["--no-sandbox", *ours]
 
 
 def _notebooks_in(paths: Sequence[str], *, may_come: bool) -> int:

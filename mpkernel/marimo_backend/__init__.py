@@ -20,6 +20,7 @@ spooled       long texts that the server keeps and a host reads
 false_warning a warning of marimo's that is left out
 defaults      the settings of pools for marimo where nothing else is set
 seam          every name of marimo that is used
+url_pattern   marimo's pattern for URLs, compiled when it is needed
 versions      the versions of marimo for which these names were checked
 command_line  marimo's command line, as far as `mpkernel run` uses it
 """

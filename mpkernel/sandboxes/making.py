@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mpkernel.errors import SandboxError
+from mpkernel.sandboxes.compiled import link_compiled
 from mpkernel.sandboxes.header import read_header
 from mpkernel.sandboxes.recipe import Recipe
 from mpkernel.sandboxes.store import Environment, Facts, Lock, Store
@@ -32,6 +33,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(r"^version(?:_info)? *= *(\S+)", re.MULTILINE)
 _NEVER = 'python_version < "0"'
 _OVERRIDES = "mpkernel-overrides.txt"
+_OTHERS = 3
+"""In how many other environments compiled code is looked for."""
 
 _SPACE = "make room in the folder of environments (mpkernel sandbox prune), or set XDG_CACHE_HOME"
 
@@ -130,6 +133,7 @@ class Making:
                 remedy="open the app again",
             )
         if recipe.overlay:
+            link_compiled(self._folder, self._store.last_used(_OTHERS))
             overrides = self._folder / _OVERRIDES
             overrides.write_text("\n".join(_overrides_of(recipe)) + "\n")
             # uv ignores its variable where the option is given.

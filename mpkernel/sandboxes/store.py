@@ -196,6 +196,18 @@ class Store:
         found = [self._kept(key) for key in self._keys()]
         return sorted(found, key=lambda one: one.last_used_at, reverse=True)
 
+    def last_used(self, count: int) -> list[Path]:
+        """The folders of the environments that are whole and were used last, the last one first.
+
+        Args:
+            count: how many, at most.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        found = [folder for key in self._keys() if _is_whole(folder := self.folder_of(key))]
+        return sorted(found, key=_last_used_at, reverse=True)[:count]
+
     def prune(self, *, older_than_s: float) -> list[Kept]:
         """Remove environments, and what is left of broken ones, that no process uses.
 
@@ -266,10 +278,6 @@ class Store:
 
     def _kept(self, key: str) -> Kept:
         folder = self.folder_of(key)
-        try:
-            last_used_at = os.stat(folder / _WHOLE).st_mtime
-        except OSError:
-            last_used_at = 0.0
         lock = self.lock(key)
         try:
             is_used = not lock.try_alone()
@@ -278,7 +286,7 @@ class Store:
         return Kept(
             key=key,
             facts=_facts_in(folder),
-            last_used_at=last_used_at,
+            last_used_at=_last_used_at(folder),
             size_bytes=_size_of(folder),
             is_used=is_used,
         )
@@ -366,6 +374,14 @@ def _facts_in(folder: Path) -> Facts | None:
         return msgspec.json.decode((folder / _WHOLE).read_bytes(), type=Facts)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def _last_used_at(folder: Path) -> float:
+    """0 if it is not whole."""
+    try:
+        return os.stat(folder / _WHOLE).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _size_of(folder: Path) -> int:

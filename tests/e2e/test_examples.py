@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from e2e.harness import EXAMPLES, Server
 from playwright.async_api import BrowserContext, Page, expect
+from sandboxes.programs import downloads_of_uv
 from sandboxes.wheels import write_wheel
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
@@ -29,7 +30,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("kept")
     for version in VERSIONS:
         write_wheel(folder / "wheels", "humanize", version)
-    env = {"XDG_CACHE_HOME": str(folder / "cache"), "UV_FIND_LINKS": str(folder / "wheels")}
+    env = {
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "UV_CACHE_DIR": downloads_of_uv(),
+        "UV_FIND_LINKS": str(folder / "wheels"),
+    }
     with Server(EXAMPLES, options=["--sandbox"], env=env) as server:
         yield server
         assert "in script metadata is ignored" not in server.output()

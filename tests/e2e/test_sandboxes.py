@@ -17,7 +17,7 @@ import psutil
 import pytest
 from e2e.harness import PATIENCE_MS, Server, Tab
 from playwright.async_api import BrowserContext, Page, expect
-from sandboxes.programs import Halted
+from sandboxes.programs import Halted, downloads_of_uv
 from sandboxes.wheels import write_c_wheel, write_wheel
 
 CODE = """\
@@ -93,7 +93,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def env(kept: Path) -> dict[str, str]:
-    return {"XDG_CACHE_HOME": str(kept / "cache"), "UV_FIND_LINKS": str(kept / "wheels")}
+    return {
+        "XDG_CACHE_HOME": str(kept / "cache"),
+        "UV_CACHE_DIR": downloads_of_uv(),
+        "UV_FIND_LINKS": str(kept / "wheels"),
+    }
 
 
 def shown(tab: Tab, what: str) -> str:
@@ -226,9 +230,8 @@ async def test_a_page_waits_while_packages_are_installed_once_for_two_servers(
     folder: Path, env: dict[str, str], tmp_path: Path, page: Page, context: BrowserContext
 ) -> None:
     halted = Halted(tmp_path)
-    # No environment is made yet; packages that other tests have downloaded are there.
-    downloaded = {"UV_CACHE_DIR": f"{env['XDG_CACHE_HOME']}/uv"}
-    cold = {**env, **downloaded, "XDG_CACHE_HOME": str(tmp_path / "cold")}
+    # No environment is made yet; packages that were downloaded are there.
+    cold = {**env, "XDG_CACHE_HOME": str(tmp_path / "cold")}
     notebook = f"/?file={folder / 'one.py'}"
     options = ["--sandbox", "--session-ttl", "1"]
     other = await context.new_page()

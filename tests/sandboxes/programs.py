@@ -1,15 +1,26 @@
-"""A program in the place of uv."""
+"""uv: where it keeps what it has downloaded, and a program in its place."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 
-__all__ = ["Halted", "replaced_uv"]
+__all__ = ["Halted", "downloads_of_uv", "replaced_uv"]
+
+_UV = os.path.join(os.path.dirname(sys.executable), "uv")
+
+
+@functools.cache
+def downloads_of_uv() -> str:
+    """The folder in which this user's uv keeps what it has downloaded. Tests for which marimo is
+    installed use it, whatever else they have to themselves: marimo is large."""
+    return subprocess.check_output([_UV, "cache", "dir"], text=True).strip()
 
 
 class Halted:
@@ -37,10 +48,9 @@ class Halted:
 def replaced_uv(folder: Path, script: str) -> str:
     """The path of a program that does as uv does, but this script of a shell first in the place of
     `uv sync`; `$uv` is uv itself."""
-    uv = os.path.join(os.path.dirname(sys.executable), "uv")
     program = folder / "replaced-uv"
     program.write_text(
-        f'#!/bin/sh\nuv=\'{uv}\'\nif [ "$1" = sync ]; then {script}; fi\nexec "$uv" "$@"\n'
+        f'#!/bin/sh\nuv=\'{_UV}\'\nif [ "$1" = sync ]; then {script}; fi\nexec "$uv" "$@"\n'
     )
     program.chmod(0o755)
     return str(program)

@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["humanize==4.12.0"]
+# dependencies = ["marimo", "humanize==4.12.0"]
 #
 # [tool.marimo.opengraph]
 # title = "A sandbox with a newer one"

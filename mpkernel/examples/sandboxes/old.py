@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["humanize==4.9.0"]
+# dependencies = ["marimo", "humanize==4.9.0"]
 #
 # [tool.marimo.opengraph]
 # title = "A sandbox with an old package"

@@ -28,6 +28,7 @@ from mpkernel.marimo_backend.host.caches import cache_in
 from mpkernel.marimo_backend.host.console_proxy import make_proxy
 from mpkernel.marimo_backend.host.embedded_apps import name_embedded_apps
 from mpkernel.marimo_backend.host.entry_points import keep_entry_points
+from mpkernel.marimo_backend.url_pattern import compile_url_pattern_late
 from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["ControlQueue", "MergeQueue", "Pickled", "run"]
@@ -91,6 +92,7 @@ def _prepare_process() -> None:
     with _process_lock, no_garbage_collection():
         if _process_prepared:
             return
+        compile_url_pattern_late()
         seam.host("launch_kernel")  # importing it takes longer than all the rest
         seam.host("register_formatters")()
         console.install(make_proxy)

@@ -13,11 +13,13 @@ import mpkernel.marimo_backend.carried
 import mpkernel.marimo_backend.host.marimo_kernel  # noqa: F401 (for the standby)
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.host.entry_points import read_entry_points
+from mpkernel.marimo_backend.url_pattern import compile_url_pattern_late
 
 logger = logging.getLogger(__name__)
 
 
 def _warm() -> None:
+    compile_url_pattern_late()
     for name in seam.HOST_NAMES:
         seam.host(name)
     for name in seam.LATE_MODULES:
