@@ -13,10 +13,13 @@ so do the workers, all at the same time.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -48,7 +51,11 @@ async def test_no_tab_is_lost_and_nothing_is_left(monkeypatch: pytest.MonkeyPatc
         (folder / "run").mkdir(mode=0o700)
         # Of the test too, which looks there for the server's control socket.
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "run"))
-        env = {"MPKERNEL_CLUSTER": cluster.address, "MPKERNEL_CLUSTER_SILENCE_S": "5"}
+        env = {
+            "MPKERNEL_CLUSTER": cluster.address,
+            "MPKERNEL_CLUSTER_SILENCE_S": "5",
+            "XDG_STATE_HOME": str(folder / "state"),
+        }
         async with Server(folder, cwd=folder, options=("--session-ttl", "5"), env=env) as server:
             descriptors = psutil.Process(server.pid).num_fds()
             workers = ChaoticCluster(cluster, SEED)
@@ -59,9 +66,14 @@ async def test_no_tab_is_lost_and_nothing_is_left(monkeypatch: pytest.MonkeyPatc
             for app in apps:
                 await app.open()
             end = time.monotonic() + SECONDS
-            async with asyncio.TaskGroup() as group:
-                for suffering in (*apps, workers):
-                    group.create_task(suffering.suffer(end))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for suffering in (*apps, workers):
+                        group.create_task(suffering.suffer(end))
+            except BaseException as error:
+                error.add_note(f"workers: {workers.faults[-20:]}")
+                error.add_note("\n".join(deaths(folder / "state")))
+                raise
             print(Counter(workers.faults), Counter(fault for app in apps for fault in app.faults))
             for one in (*apps, workers):
                 await one.check()
@@ -69,3 +81,11 @@ async def test_no_tab_is_lost_and_nothing_is_left(monkeypatch: pytest.MonkeyPatc
                 await app.close()
             await settled(lambda: left_on(cluster.nannies))
             await settled(lambda: what_is_left(server, descriptors))
+
+
+def deaths(state: Path) -> Iterator[str]:
+    """The last deaths of apps' processes, for a reader who wants to know what went wrong."""
+    for report in sorted(state.rglob("crashes/*.json")):
+        told = json.loads(report.read_text())
+        blamed = [one["id"] for one in told["sessions"] if one.get("strikes")]
+        yield f"{report.name[9:20]} {told['pid']} {told['reason']}: {told['what']} {blamed}"
