@@ -178,6 +178,27 @@ async def test_a_worker_that_dies_half_way_through_an_upload_is_replaced_by_anot
             assert await printed(kernel, "print(1)") == "1\n"
 
 
+async def test_an_outpost_that_is_stopped_half_way_through_an_upload_is_lost_soon(
+    client: Client, app: Path, cluster: Machines, caplog: pytest.LogCaptureFixture
+) -> None:
+    (app.parent / "data.bin").write_bytes(os.urandom(60 * MIB))
+    nanny = await asyncio.to_thread(cluster.add_worker, "--resources", "STOPPED=1")
+    settings = Settings(
+        cluster_upload=True, cluster_resources=("STOPPED=1",), cluster_silence_s=2.0
+    )
+    async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
+        opening = asyncio.create_task(PythonClient.open(pool, app))
+        await until_async(lambda: has_received(nanny), patience_s=PATIENCE_S)
+        [outpost] = receiving_on(nanny)
+        outpost.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(cluster.add_worker, "--resources", "STOPPED=1")
+        async with await opening as kernel:
+            assert await printed(kernel, "print(1)") == "1\n"
+    assert "nothing came from it for 2 s" in caplog.text
+    outpost.send_signal(signal.SIGCONT)
+    await until_async(lambda: not is_there(outpost), patience_s=PATIENCE_S)
+
+
 async def test_nothing_is_left_of_an_upload_that_is_given_up(
     client: Client, app: Path, cluster: Machines
 ) -> None:
@@ -202,6 +223,11 @@ async def test_nothing_is_left_of_an_upload_that_is_given_up(
 def unfinished_on(nanny: psutil.Process) -> list[Path]:
     """Archives that have begun to come."""
     return list(Path(f"/proc/{nanny.pid}/root{TEMPORARY}").glob("mpk-*-folders/mpk-*"))
+
+
+def has_received(nanny: psutil.Process) -> bool:
+    """Whether something of an archive has come."""
+    return any(one.stat().st_size for one in unfinished_on(nanny))
 
 
 def receiving_on(nanny: psutil.Process) -> list[psutil.Process]:

@@ -87,5 +87,5 @@ def deaths(state: Path) -> Iterator[str]:
     """The last deaths of apps' processes, for a reader who wants to know what went wrong."""
     for report in sorted(state.rglob("crashes/*.json")):
         told = json.loads(report.read_text())
-        blamed = [one["id"] for one in told["sessions"] if one.get("strikes")]
-        yield f"{report.name[9:20]} {told['pid']} {told['reason']}: {told['what']} {blamed}"
+        running = [one["session_id"] for one in told["sessions"] if one["was_running"]]
+        yield f"{report.name[9:20]} {told['pid']} {told['reason']}: {told['what']} {running}"
