@@ -34,6 +34,8 @@ from mpkernel.wire.messages import (
 SETTINGS = Settings(restart_limit=3, restart_backoff_s=1.0, restart_cool_down_s=20.0)
 KERNEL = KernelSpec(entry="simulated:kernel")
 
+_CAUSES = {Reason.OPERATOR: Cause.OPERATOR, Reason.LOST: Cause.CLUSTER}
+
 LAST_WORDS_S = 0.2
 LEAVE_S = 0.5
 START_S = 0.3
@@ -309,8 +311,8 @@ class SimulatedHost:
             self._owner.left(self._table.take_all(), PoolClosed("closed"))
             self._owner.host_over(self)
             return
-        by_operator = self._ended_for is not None and self._ended_for[0] is Reason.OPERATOR
-        self._owner.fell(self, Cause.OPERATOR if by_operator else Cause.APP)
+        final = self._ended_for[0] if self._ended_for is not None else reason
+        self._owner.fell(self, _CAUSES.get(final, Cause.APP))
         faults = "" if thread is None else f"Current thread 0x{thread:x} (most recent call first):"
         self._clock.call_later(LAST_WORDS_S, self._tell_of_death, reason, faults)
 

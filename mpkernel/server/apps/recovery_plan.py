@@ -31,6 +31,8 @@ class Involved(NamedTuple, Generic[Key]):
         running: whether its kernel was running a command.
         rebuilding: whether that was what brings it back after an earlier death.
         alone: whether it was brought back alone, as a suspect.
+        unproven: whether what it ran before that was cut off by the loss or the restart of its
+            process, so that it may end the process for all that is known.
         strikes: how often it has ended its process before.
         has_news: whether its client has sent something since that earlier death.
     """
@@ -40,6 +42,7 @@ class Involved(NamedTuple, Generic[Key]):
     running: bool = False
     rebuilding: bool = False
     alone: bool = False
+    unproven: bool = False
     strikes: int = 0
     has_news: bool = False
 
@@ -47,7 +50,17 @@ class Involved(NamedTuple, Generic[Key]):
     def is_on_trial(self) -> bool:
         """Whether it was on trial: it was brought back alone, to see whether it ends the process
         again."""
-        return self.running and self.rebuilding and self.alone
+        return self.running and self.is_suspected
+
+    @property
+    def is_suspected(self) -> bool:
+        """Whether it was brought back alone, and has not run its commands since."""
+        return self.rebuilding and self.alone
+
+    @property
+    def runs_something_unproven(self) -> bool:
+        """Whether it ran what no process has survived yet."""
+        return self.running and (self.has_news or self.unproven or not self.rebuilding)
 
 
 class Plan(NamedTuple, Generic[Key]):
@@ -66,22 +79,29 @@ class Plan(NamedTuple, Generic[Key]):
     closed: bool
 
 
-def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]:
+def plan_of(
+    sessions: Iterable[Involved[Key]], culprit: Key | None, *, was_lost: bool = False
+) -> Plan[Key]:
     """Which sessions are rebuilt, and in which order.
 
     A culprit comes back last and without the command that it ran; the third time, or when it is
     the rebuilding that ended the process once more, it does not. Without a culprit, those that ran
     are suspects: they come back last and one by one, so that the next death names its culprit. If
-    another session ran something new meanwhile, both are suspects.
+    another session ran something new meanwhile, both are suspects. A process that was lost, or
+    restarted by somebody, says nothing of its sessions: who was suspected before still is.
 
     Args:
         sessions: those that were on the process.
         culprit: the one that ended it, where its own record says so.
+        was_lost: whether no session can have ended it.
     """
     latest_first = sorted(sessions, key=lambda session: -session.acted_at)
-    suspects = _suspects_among(latest_first) if culprit is None else []
-    if len(suspects) == 1 and suspects[0].is_on_trial:
-        culprit = suspects[0].session
+    if was_lost:
+        suspects = [one for one in latest_first if one.is_suspected]
+    else:
+        suspects = _suspects_among(latest_first) if culprit is None else []
+        if len(suspects) == 1 and suspects[0].is_on_trial:
+            culprit = suspects[0].session
     together: list[Key] = []
     one_by_one: list[Key] = []
     closed = False
@@ -99,13 +119,13 @@ def plan_of(sessions: Iterable[Involved[Key]], culprit: Key | None) -> Plan[Key]
 
 
 def _suspects_among(sessions: list[Involved[Key]]) -> list[Involved[Key]]:
-    """Those that may have ended the process. While one is on trial, others are not
-    suspected if they are only being brought back: they ran nothing when the last process died, and
-    run nothing new now."""
+    """Those that may have ended the process. While one is on trial, others are not suspected if
+    they are only being brought back: they ran nothing when the last process died, and run nothing
+    new or unproven now."""
     running = [one for one in sessions if one.running]
     if not any(one.is_on_trial for one in running):
         return running
-    return [one for one in running if one.alone or one.has_news or not one.rebuilding]
+    return [one for one in running if one.alone or one.runs_something_unproven]
 
 
 def culprit_of(death: Death, threads: Mapping[Key, int], running: Collection[Key]) -> Key | None:

@@ -123,9 +123,11 @@ class WaitingSessions:
             [session for session in sessions if session.is_running],
         )
         involved = [_involved(session) for session in sessions]
-        if death.reason in (Reason.OPERATOR, Reason.LOST):
-            involved = [one._replace(running=False) for one in involved]  # nobody is a suspect
-        plan = plan_of(involved, culprit)
+        was_lost = death.reason in (Reason.OPERATOR, Reason.LOST)
+        plan = plan_of(involved, culprit, was_lost=was_lost)
+        for one in involved:
+            if was_lost and one.runs_something_unproven:
+                one.session.record.is_unproven = True
         if plan.culprit is not None:
             plan.culprit.record.strikes += 1
             logger.warning(
@@ -221,7 +223,7 @@ class WaitingSessions:
     def _trial_passed(self, session: BaseSession) -> None:
         """The session on trial has run for 10 s without ending its process: the next suspect may
         come back."""
-        session.record.is_alone = False
+        session.record.is_alone = session.record.is_unproven = False
         self._trial_over(session)
 
     def _trial_over(self, session: BaseSession) -> None:
@@ -263,6 +265,7 @@ def _involved(session: BaseSession) -> Involved[BaseSession]:
         running=session.is_running,
         rebuilding=record.is_rebuilding,
         alone=record.is_alone,
+        unproven=record.is_unproven,
         strikes=record.strikes,
         has_news=session.acted_at > record.suspended_at,
     )

@@ -16,6 +16,8 @@ class RecoveryRecord:
         settled_after: how many commands its kernel must do until it has its former state.
         is_rebuilding: whether these commands are not all done yet.
         is_alone: whether the session was brought back alone, because it may have ended its process.
+        is_unproven: whether it may end its process for all that is known: what it ran was cut off
+            when its process ended for another reason, and it has not run to its end since.
         suspended_at: when it lost its last process; `time.monotonic()`.
         on_rebuild_over: called once, when these commands are done, or the session is over, or has
             lost its process.
@@ -27,6 +29,7 @@ class RecoveryRecord:
         self.settled_after = 0
         self.is_rebuilding = False
         self.is_alone = False
+        self.is_unproven = False
         self.suspended_at = float("-inf")
         self.on_rebuild_over: Callable[[], None] | None = None
 
@@ -38,7 +41,7 @@ class RecoveryRecord:
 
     def settle(self) -> None:
         """The session has its former state."""
-        self.is_rebuilding = self.is_alone = False
+        self.is_rebuilding = self.is_alone = self.is_unproven = False
         self.end_rebuild()
 
     def end_rebuild(self) -> None:
