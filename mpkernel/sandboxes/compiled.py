@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sysconfig
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +23,8 @@ __all__ = ["link_compiled"]
 logger = logging.getLogger(__name__)
 
 _CACHE = "__pycache__"
+_NAMES = ("site-packages", "dist-packages")
+"""Of folders with packages; the latter is Debian's."""
 
 
 def link_compiled(environment: Path, others: Iterable[Path]) -> None:
@@ -33,8 +35,9 @@ def link_compiled(environment: Path, others: Iterable[Path]) -> None:
         environment: its folder.
         others: the folders of other environments.
     """
-    of_server = [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")]
-    places = dict.fromkeys([*(place for other in others for place in _packages(other)), *of_server])
+    of_others = (place for other in others for place in _packages(other))
+    of_server = (Path(place) for place in sys.path if os.path.basename(place) in _NAMES)
+    places = dict.fromkeys([*of_others, *of_server])
     for packages in _packages(environment):
         for place in places:
             # The folder above has the name of the version of Python, such as python3.11.

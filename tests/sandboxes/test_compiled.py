@@ -79,6 +79,14 @@ def test_nothing_is_linked_but_whole_files_of_sources_that_are_the_same(places: 
     assert compiled(places[1]) == ["same.cpython-399.pyc"]
 
 
+def test_what_the_servers_own_python_has_compiled_is_linked(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", ["", str(places[0])])
+    link_compiled(places[1].parents[2], [])
+    assert compiled(places[1]) == ["same.cpython-399.pyc"]
+
+
 def test_nothing_is_linked_of_another_python(places: list[Path]) -> None:
     moved = places[0].parent.rename(places[0].parents[1] / "python3.98")
     link_compiled(places[1].parents[2], [moved.parents[1]])
