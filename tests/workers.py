@@ -1,7 +1,8 @@
 """Tests side by side, in the worker processes of pytest-xdist: `pytest -n 3`.
 
 All tests of a file run in one worker, so that they share what is made once for the file. Files of
-end-to-end tests, which compute most of the time, take turns with others, which mostly wait.
+end-to-end tests, which compute most of the time, take turns with others, which mostly wait. Those
+that take longest are begun first, so that at the end no processor waits for the last file.
 
 A test looks for what it has left: in shared memory, among temporary files, among the servers that
 `mpkernel status` finds. So that no worker finds what another one makes, each has its own directory
@@ -32,6 +33,31 @@ __all__ = [
     "pytest_xdist_make_scheduler",
     "pytest_xdist_setupnodes",
 ]
+
+_LONGEST = (
+    "e2e/test_fidelity.py",
+    "e2e/test_chaos.py",
+    "e2e/test_workers.py",
+    "e2e/test_recovery.py",
+    "e2e/test_sandboxes.py",
+    "e2e/test_embedded_app.py",
+    "e2e/test_dashboard.py",
+    "e2e/test_gunicorn.py",
+    "e2e/test_torture.py",
+    "e2e/test_surroundings.py",
+    "e2e/test_soak.py",
+    "fuzz/test_fuzz.py",
+    "dask_backend/test_faults.py",
+    "dask_backend/test_placing.py",
+    "confinement/test_confined_apps.py",
+    "cli/test_run.py",
+    "faults/test_memory.py",
+    "faults/test_marimo_descriptors.py",
+    "faults/test_marimo_processes.py",
+    "faults/test_marimo_space.py",
+    "cli/test_doctor.py",
+)
+"""Files whose tests take half a minute or more."""
 
 _OWN = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
 
@@ -69,6 +95,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not hasattr(config, "workerinput"):
         return  # one process runs them all
     files = [list(tests) for _, tests in itertools.groupby(items, key=lambda item: item.path)]
+    files.sort(key=_how_late)
     end_to_end = [tests for tests in files if "e2e" in tests[0].path.parts]
     others = [tests for tests in files if "e2e" not in tests[0].path.parts]
     in_turn = sorted([*_spread(end_to_end), *_spread(others)], key=lambda one: one[0])
@@ -79,6 +106,12 @@ def _spread(files: list[list[pytest.Item]]) -> Iterator[tuple[float, list[pytest
     """Each file's place between 0, the beginning of the run, and 1, its end."""
     for number, tests in enumerate(files):
         yield number / len(files), tests
+
+
+def _how_late(tests: list[pytest.Item]) -> int:
+    """Lower for a file that is begun earlier."""
+    name = "/".join(tests[0].path.parts[-2:])
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
 
 
 @functools.cache

@@ -243,12 +243,14 @@ def without_marimo(directory: Path, version: str | None) -> dict[str, str]:
     return {"PYTHONPATH": str(directory)}
 
 
+@pytest.mark.any_marimo
 def test_help_is_shown_without_marimo_too(tmp_path: Path) -> None:
     shown = mpkernel("run", "--help", **without_marimo(tmp_path, None))
     assert "--memory-hard-bytes" in shown.stdout
     assert "pip install 'mpkernel[marimo]'" in shown.stderr
 
 
+@pytest.mark.any_marimo
 @pytest.mark.parametrize(
     ("command", "extra"), [(["run", EXAMPLE], "marimo"), (["dashboard"], "dashboard")]
 )
@@ -260,6 +262,7 @@ def test_a_missing_marimo_is_said_with_the_command_that_installs_it(
     assert f"pip install 'mpkernel[{extra}]'" in refused.stderr
 
 
+@pytest.mark.any_marimo
 def test_a_marimo_outside_the_range_is_said_with_the_range(tmp_path: Path) -> None:
     refused = mpkernel("run", EXAMPLE, **without_marimo(tmp_path, "0.22.0"))
     assert refused.returncode == 1

@@ -44,9 +44,14 @@ PATIENCE_MS = 90_000
 EXAMPLES = Path(__file__).parents[2] / "mpkernel" / "examples"
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 
+_ports: list[int] = []  # of servers that have ended
+
 
 class Server(marimo_server.Server):
     """A notebook server in a process of its own, for the length of a `with` block.
+
+    Once it has ended, the next one gets its port: a browser has the 300 files of marimo's page for
+    each port, and so has them already.
 
     Args:
         paths: notebooks and directories to serve (or an application, for another program).
@@ -65,4 +70,15 @@ class Server(marimo_server.Server):
         **others: Any,
     ) -> None:
         none = {} if standby else {"MPKERNEL_STANDBY": "0"}
+        self._gives_port_on = "program" not in others and "port" not in others
+        if self._gives_port_on and _ports:
+            others["port"] = _ports.pop()
         super().__init__(*paths, env={**none, **(env or {})}, **others)
+
+    def _end(self) -> list[str]:
+        try:
+            return super()._end()
+        finally:
+            if self._gives_port_on:
+                _ports.append(self.port)
+                self._gives_port_on = False
