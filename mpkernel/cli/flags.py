@@ -9,13 +9,14 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from mpkernel.cli.parsers import similar
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.sources import Sources
 from mpkernel.configuration.values import kind_of
 from mpkernel.errors import MPKernelError, SettingsError
 from mpkernel.settings import Settings
 
-__all__ = ["Taken", "paths_in", "take_settings"]
+__all__ = ["Taken", "no_such_option", "paths_in", "take_settings", "unknown_options"]
 
 _FILE = "--settings"
 _SANDBOX = "--sandbox"
@@ -123,4 +124,32 @@ def _folder_of(paths: Sequence[str]) -> str:
     real = [os.path.realpath(path) for path in paths]
     return os.path.commonpath(
         [path if os.path.isdir(path) else os.path.dirname(path) for path in real]
+    )
+
+
+def unknown_options(options: Sequence[str], others: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """The options that neither a setting nor `marimo run` has, each with what was probably meant,
+    as `similar` says it.
+
+    Args:
+        options: of `mpkernel run`, without the flags of settings.
+        others: the options of the command itself.
+    """
+    from mpkernel.marimo_backend.command_line import has_option, options_of_run
+
+    flags = [flag_of(name) for name in Settings.__struct_fields__]
+    known = [*flags, _FILE, "--examples", *others, *options_of_run()]
+    names = [option.partition("=")[0] for option in options]
+    return [
+        (name, similar(name, known))
+        for name in names
+        if name.startswith("--") and name not in known and not has_option(name)
+    ]
+
+
+def no_such_option(name: str, meant: str) -> MPKernelError:
+    """The error for such an option."""
+    return MPKernelError(
+        f"there is no option {name}{meant}",
+        remedy="`mpkernel run --help` shows all options, `mpkernel settings` all settings",
     )

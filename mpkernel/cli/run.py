@@ -7,22 +7,20 @@ them.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mpkernel.cli.flags import paths_in, take_settings
+from mpkernel.cli.flags import no_such_option, paths_in, take_settings, unknown_options
 from mpkernel.cli.greeting import greet
 from mpkernel.cli.listening import check_listening
 from mpkernel.cli.log_format import log_as_json, log_from
-from mpkernel.cli.parsers import similar
 from mpkernel.cli.paths import check_paths, check_readable
-from mpkernel.configuration.names import flag_of
-from mpkernel.errors import MPKernelError
+from mpkernel.errors import ClusterError, MPKernelError
 from mpkernel.json_lines import JsonFormatter
 from mpkernel.orphans import reap_orphans_if_first
-from mpkernel.settings import Settings
 
 __all__ = ["USAGE", "run"]
 
@@ -71,6 +69,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         MPKernelError: the command line asks for something that is not available.
         SettingsError: some setting is unknown or impossible.
         UnfitPython: the setting `python` names nothing that could be executed.
+        ClusterError: the setting `cluster` is set, and Dask is not installed.
     """
     from mpkernel.marimo_backend.versions import check_marimo
 
@@ -106,7 +105,9 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
     taken = take_settings(ours)
     ours = taken.others
-    _check_flags(ours)
+    for name, meant in unknown_options(ours):
+        if meant:  # of all others marimo says itself that it does not know them
+            raise no_such_option(name, meant)
     check_listening(ours)
 
     from mpkernel.marimo_backend import entrypoint
@@ -125,6 +126,11 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
     settings = pool_settings().settings
     if settings.sandbox and settings.cluster is None and find_uv() is None:
         raise no_uv("--sandbox is set")
+    if settings.cluster is not None and importlib.util.find_spec("distributed") is None:
+        raise ClusterError(
+            f"the setting cluster is {settings.cluster}, and Dask is not installed",
+            remedy="pip install 'mpkernel[dask]'",
+        )
     if settings.python is not None and settings.cluster is None:
         given_python(settings.python)
     if settings.log_format == "json":
@@ -175,22 +181,6 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
         return arguments, []
     position = arguments.index("--")
     return arguments[:position], arguments[position:]
-
-
-def _check_flags(options: Sequence[str]) -> None:
-    """Refuse an option that looks like another one. marimo would refuse it, too, but it does not
-    know our settings."""
-    from mpkernel.marimo_backend.command_line import has_option, options_of_run
-
-    flags = [flag_of(name) for name in Settings.__struct_fields__]
-    known = [*flags, "--settings", "--examples", *options_of_run()]
-    for option in options:
-        name = option.partition("=")[0]
-        if name.startswith("--") and not has_option(name) and (meant := similar(name, known)):
-            raise MPKernelError(
-                f"there is no option {name}{meant}",
-                remedy="`mpkernel run --help` shows all options, `mpkernel settings` all settings",
-            )
 
 
 def _marimo(arguments: list[str]) -> int:

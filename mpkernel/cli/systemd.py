@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from mpkernel.cli.flags import paths_in, take_settings
+from mpkernel.cli.flags import no_such_option, paths_in, take_settings, unknown_options
 from mpkernel.cli.paths import check_paths
 from mpkernel.cli.units import Unit, text_of
 from mpkernel.configuration.sources import gather
@@ -63,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     if rest[0] in ("-h", "--help"):
         print(USAGE, end="")
         return os.EX_OK
+    stop_s = _stop_s(_settings_of(rest))
     user = own["--unit-user"] or _own_user()
     if user in ("root", "0"):
         raise MPKernelError(
@@ -74,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         memory=own["--unit-memory"],
         folder=os.getcwd(),
         command=(sys.executable, "-m", "mpkernel", "run", *_headless(rest), *rest),
-        stop_s=_stop_s(_settings_of(rest)),
+        stop_s=stop_s,
     )
     print(text_of(unit), end="")
     return os.EX_OK
@@ -112,6 +113,8 @@ def _settings_of(arguments: Sequence[str]) -> Settings:
     check_marimo()
     taken = take_settings(_before_dashes(arguments))
     paths = paths_in(taken.others, options_with_value())
+    for name, meant in unknown_options(taken.others, [*_DEFAULTS]):
+        raise no_such_option(name, meant)
     check_paths(paths)
     if not paths and "--examples" not in taken.others:
         raise MPKernelError(

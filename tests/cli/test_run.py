@@ -61,6 +61,28 @@ def test_a_run_of_nothing_is_a_usage_error(options: list[str]) -> None:
 
 
 @pytest.mark.any_marimo
+def test_a_cluster_is_refused_at_once_where_dask_is_not_installed() -> None:
+    code = """
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: name != "distributed" and found(name, *rest) or None
+from mpkernel.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+    refused = subprocess.run(
+        [sys.executable, "-c", code, "run", EXAMPLE, "--headless", "--cluster", "local:2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = (
+        "the setting cluster is local:2, and Dask is not installed (pip install 'mpkernel[dask]')"
+    )
+    assert (refused.returncode, refused.stderr) == (1, f"mpkernel: {said}\n")
+
+
+@pytest.mark.any_marimo
 @pytest.mark.parametrize("name", ["nowhere.py", "nowhere"])
 def test_a_path_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     refused = mpkernel("run", EXAMPLE.parent, tmp_path / name, "--headless")

@@ -124,6 +124,9 @@ def test_the_environment_of_who_prints_it_is_not_the_services(
         (["--unit-memory", "much", "note books"], "--unit-memory is 'much'"),
         (["--unit-name", "a b", "note books"], "--unit-name is 'a b'"),
         (["--unit-user", "root", "note books"], "as root"),
+        (["--unit-usr", "daemon", "note books"], "no option --unit-usr: did you mean --unit-user"),
+        (["note books", "--prot", "2718"], "no option --prot: did you mean --port"),
+        (["note books", "--zzzz"], "there is no option --zzzz"),
     ],
 )
 def test_what_cannot_be_is_refused(folder: Path, arguments: list[str], says: str) -> None:

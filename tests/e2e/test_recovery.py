@@ -306,6 +306,21 @@ async def test_a_notebook_that_dies_at_its_start_is_given_up_and_new_tabs_are_to
             await other.wait_for("number 1 squared")
 
 
+async def test_a_notebook_that_dies_once_at_its_start_runs_once_more_and_says_so(
+    tmp_path: Path,
+) -> None:
+    notebook = tmp_path / "dies_once.py"
+    code = DIES_AT_ITS_START.format(log=str(tmp_path / "log"))
+    died = f"os.path.exists({str(tmp_path / 'died')!r}) or [os.mkdir({str(tmp_path / 'died')!r}), "
+    notebook.write_text(code.replace("os._exit(7)", f"{died}os._exit(7)]"))
+    async with Server(notebook) as server, Tab(server.url, str(notebook)) as tab:
+        await tab.wait_for(lambda tab: tab.received("banner"))
+        await tab.wait_until_run()
+        (banner,) = tab.received("banner")
+        assert banner["title"] == "This app was restarted"
+        assert "Its process ended while the cells ran. They run once more." in banner["description"]
+
+
 def inner_sliders(tab: Tab) -> list[Element]:
     return [element for element in tab.elements if element.label == "Inner"]
 

@@ -143,6 +143,18 @@ def test_a_rebuilding_that_ends_the_process_goes_back_to_what_ran_before(sender:
     assert restored(sender.rebuild(guilty=True)) == {"a-0": 1}
 
 
+def test_a_first_run_that_ends_the_process_is_known_not_to_be_left_out(sender: Sender) -> None:
+    sender.rebuild()
+    sender.begin()
+    sender.rebuild(guilty=True)
+    assert sender.journal.repeats_first_run
+    sender.done()
+    sender.set(a_0=99)
+    sender.begin()
+    sender.rebuild(guilty=True)
+    assert not sender.journal.repeats_first_run
+
+
 def test_the_elements_of_a_cell_that_ran_again_have_values_of_their_own(sender: Sender) -> None:
     sender.set(Hbol_0=1, Hbo_0=2, Hbol_10=3)
     sender.done()

@@ -362,6 +362,7 @@ def test_exec_says_what_a_python_lacks(app: Path, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "mpkernel", "exec", "--python", python, str(app)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert says in done.stderr
+        assert "Traceback" not in done.stderr
         assert done.returncode != 0
 
 

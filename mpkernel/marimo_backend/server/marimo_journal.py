@@ -80,6 +80,10 @@ class MarimoJournal(Journal):
         max_files_bytes: the same for long texts (such as uploaded files), which are kept apart.
             Default: none are kept.
         for_far: whether the app's processes run on other machines. Default False.
+
+    Attributes:
+        repeats_first_run: whether the last `rebuild` was to leave out the command that ran, and
+            that was the first run of the cells, which cannot be left out.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class MarimoJournal(Journal):
         self._unanswered: list[str] = []
         self._has_unkept = False
         self._has_lost_request = False
+        self.repeats_first_run = False
 
     def sent(self, channel: Channel, command: object) -> None:
         if channel is not Channel.CONTROL:
@@ -162,6 +167,8 @@ class MarimoJournal(Journal):
                 return "a command that was not kept"
 
     def rebuild(self, *, without_running: bool) -> Rebuilt:
+        is_first_run = self._is_instantiating and self._good.kept == self._state.kept
+        self.repeats_first_run = without_running and is_first_run
         if self._is_instantiating:
             state = (self._good if without_running else self._state).copy()
         else:

@@ -49,6 +49,8 @@ logger = get_logger(__name__)
 _SPARE_MESSAGES = 1024
 """How many messages more than the window allows may be on their way."""
 
+_LAST_ACTION = "The last action in this tab ended it, and was left out."
+_FIRST_RUN = "Its process ended while the cells ran. They run once more."
 _CLICK_LOST = "a click that may not have been done (look before you click again)"
 
 
@@ -284,8 +286,8 @@ class MarimoSession(BaseSession):
             session=self.session_id,
         )
         self.notices.unanswered(self._marimo_journal.unanswered())
-        why = "The last action in this tab ended it, and was left out." if guilty else ""
-        description = described(why, lost)
+        why = _FIRST_RUN if self._marimo_journal.repeats_first_run else _LAST_ACTION
+        description = described(why if guilty else "", lost)
         self._missed = _Missed(description, "danger" if guilty else None, time.monotonic())
         self._note_absence(self._missed)
         self._show_restarted(self._missed)

@@ -47,8 +47,10 @@ if sys.version_info < (3, 11):
     os._exit({code})
 try:
     __import__("msgspec")
-except ImportError:
+except ImportError as error:
     os.write({fd}, {no_msgspec!r})
+    if error.name == "msgspec" and isinstance(error, ModuleNotFoundError):
+        os._exit({code})
     raise
 sys.path.insert(0, {folder!a})
 import mpkernel, shm
