@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import psutil
 
 from mpkernel.cli.output import as_json
-from mpkernel.cli.parsers import CommandParser
+from mpkernel.cli.parsers import CommandParser, similar
 from mpkernel.errors import MPKernelError
 from mpkernel.plain_text import plain
 from mpkernel.server.operations.finding import PublishedServer, published_servers
@@ -54,10 +54,11 @@ def order_app(command: str, given: argparse.Namespace, order: Callable[[str], Or
         MPKernelError: no server, or more than one, has the app, or it does not answer.
     """
     deadline = time.monotonic() + _SNAPSHOT_AGE_S
-    while not (found := _having(given.app, _servers(given.server))):
+    while not (found := _having(given.app, servers := _servers(given.server))):
         if time.monotonic() > deadline:
+            known = {app.name for server in servers for app in server.snapshot.pool.apps}
             raise MPKernelError(
-                f"no server has an app {given.app}",
+                f"no server has an app {given.app}{similar(os.path.basename(given.app), known)}",
                 remedy="`mpkernel status` shows those that were opened",
             )
         time.sleep(_LOOK_AGAIN_S)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mpkernel.amounts import age, memory
 from mpkernel.cli.output import as_json, show, show_nothing
-from mpkernel.cli.parsers import CommandParser, orders_of
+from mpkernel.cli.parsers import CommandParser, orders_of, similar
 from mpkernel.cli.screen import Style, screen
 from mpkernel.cli.tables import Cell, columns, heads
 from mpkernel.errors import MPKernelError
@@ -91,6 +91,11 @@ def run(arguments: Sequence[str]) -> int:
         if not (given.sessions or given.app or given.all):
             orders_of(reader)["forget"].error("say which: SESSION, --app NAME or --all")
         chosen = _chosen(found, given.sessions, app=given.app, everything=given.all)
+        if given.app is not None and not any(one.is_of(given.app) for one in found):
+            meant = similar(
+                os.path.basename(given.app), {os.path.basename(one.app) for one in found}
+            )
+            print(f"no session is stored of an app {plain(given.app)}{meant}", file=sys.stderr)
         return _forget(chosen, is_json=is_json)
     if is_json:
         print(as_json("sessions list", sessions=[_public(one) for one in found]))

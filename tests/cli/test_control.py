@@ -56,7 +56,9 @@ def test_an_app_may_be_named_by_its_path_from_here(server: OperatedServer) -> No
 def test_an_app_that_no_server_has_is_said_to_be_none(server: OperatedServer) -> None:
     refused = mpkernel("restart", "other.py")
     assert refused.returncode == 1
-    assert "no server has an app other.py" in refused.stderr
+    assert "no server has an app other.py (" in refused.stderr
+    mistyped = mpkernel("restart", "sevred.py")
+    assert "no server has an app sevred.py: did you mean served.py?" in mistyped.stderr
 
 
 def test_of_several_servers_one_must_be_named(server: OperatedServer, user: Path) -> None:

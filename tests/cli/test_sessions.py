@@ -85,3 +85,7 @@ def test_what_a_server_has_stays(directory: Path, capsys: pytest.CaptureFixture[
 def test_what_is_not_there_cannot_be_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sessions", "forget", "0000x"]) == 1
     assert "no session is stored as 0000x" in capsys.readouterr().err
+    assert main(["sessions", "forget", "--app", "ap.py"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "0 forgotten\n"
+    assert shown.err == "no session is stored of an app ap.py: did you mean app.py?\n"
