@@ -6,9 +6,11 @@ them.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,6 +72,7 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         SettingsError: some setting is unknown or impossible.
         UnfitPython: the setting `python` names nothing that could be executed.
         ClusterError: the setting `cluster` is set, and Dask is not installed.
+        HostStartError: the setting `launch_wrapper` names a program that is not there.
     """
     from mpkernel.marimo_backend.versions import check_marimo
 
@@ -115,6 +118,7 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
     from mpkernel.sandboxes.uv import find_uv, no_uv
     from mpkernel.server.launching.descriptor_limit import raise_limit
     from mpkernel.server.launching.given_python import given_python
+    from mpkernel.server.launching.wrapping import wrapper_of
 
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
@@ -133,6 +137,9 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
         )
     if settings.python is not None and settings.cluster is None:
         given_python(settings.python)
+    wrapper = wrapper_of(settings)
+    if wrapper and settings.cluster is None and shutil.which(wrapper.command[0]) is None:
+        raise wrapper.error("any app", FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     if settings.log_format == "json":
         log_as_json()
     if settings.log_level != "warning":

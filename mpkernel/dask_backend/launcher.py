@@ -206,7 +206,7 @@ class DaskLauncher:
                     hold,
                     lease.ticket,
                     self._topic,
-                    key=f"{lease.name}-{lease.ticket[:12]}",
+                    key=f"mpkernel {lease.name}-{lease.ticket[:12]}",
                     pure=False,
                     retries=0,
                     resources=lease.resources,

@@ -61,6 +61,13 @@ def test_a_run_of_nothing_is_a_usage_error(options: list[str]) -> None:
 
 
 @pytest.mark.any_marimo
+def test_a_wrapper_that_is_not_there_is_refused_at_once() -> None:
+    refused = mpkernel("run", EXAMPLE, "--headless", "--launch-wrapper", "nicee -n 10")
+    assert refused.returncode == 1
+    assert "launch_wrapper is nicee -n 10, and nicee cannot be executed" in refused.stderr
+
+
+@pytest.mark.any_marimo
 def test_a_cluster_is_refused_at_once_where_dask_is_not_installed() -> None:
     code = """
 import importlib.util, sys

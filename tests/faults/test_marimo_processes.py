@@ -38,7 +38,7 @@ async def test_tabs_go_on_and_come_back_when_there_are_processes_again(
         with no_more_processes(server.pid), pytest.raises(TabClosed, match="KERNEL_STARTUP_ERROR"):
             await early.open()
         (told,) = early.received("kernel-startup-error")
-        assert "no process could be launched for mpkernel recovery.py" in told["error"]
+        assert "no process could be launched for recovery.py" in told["error"]
         assert "look at the limits on processes" in told["error"]
         await early.__aexit__()
         async with (

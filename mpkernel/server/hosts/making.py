@@ -125,7 +125,7 @@ class HostMaker:
             if env is None and is_local:
                 env = environment_for(app.settings)
             process = self._launcher.launch(
-                f"mpkernel {app.name}",
+                app.name,
                 env=env,
                 python=python,
                 wrapper=wrapper_of(app.settings),

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
 from mpkernel.private_files import session_directory
+from mpkernel.reaching import in_words
 from mpkernel.server.store.owners import Folders
 from mpkernel.server.store.records import UnknownVersion, content_of
 from mpkernel.server.store.session_file import read_file
@@ -285,7 +286,7 @@ class SessionStore:
             logger.warning(
                 "sessions are not stored for now, and would not come back after the end of this"
                 " server: %s directory=%s",
-                error,
+                in_words(error),
                 self._directory,
             )
 
