@@ -1,4 +1,5 @@
-"""Sizes and times as people read them. Others say how much; so any number must do."""
+"""Sizes and times as people read them. The numbers come from files and messages of other processes,
+so every number must give a text."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ _MANY_SECONDS = 1e12
 
 
 def memory(size: float | None) -> str:
-    """A size in bytes, in about three digits; "-" for None, and for what is no size."""
-    if size is None or not abs(size) < _MANY_BYTES:  # so it is for NaN, too
+    """A size in bytes, in about three digits; "-" for None and for numbers that are no size."""
+    if size is None or not abs(size) < _MANY_BYTES:  # true for NaN, too
         return "-"
     amount, units = float(size), ["TiB", "GiB", "MiB", "KiB", "B"]
     while amount >= 1000 and len(units) > 1:
@@ -22,7 +23,7 @@ def memory(size: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """A span of time, in its two largest units; "-" for what is none."""
+    """A span of time in seconds, in its two largest units; "-" for numbers that are no span."""
     if not seconds < _MANY_SECONDS:
         return "-"
     left = int(max(0.0, seconds))
@@ -36,7 +37,7 @@ def age(seconds: float) -> str:
 
 
 def calendar(at: float) -> str:
-    """A date and a time of this machine's zone; "-" for what is none.
+    """A date and a time in this machine's time zone; "-" for numbers that are no date.
 
     Args:
         at: seconds since the epoch.

@@ -1,4 +1,4 @@
-"""A function of ours that takes the place of a built-in one and looks like it in every way.
+"""Makes a function of ours that replaces a built-in one, and looks like it in every way.
 
 A built-in function is pickled by its name, and has no code to inspect. Programs recognize it by its
 type: `inspect.isbuiltin`, caches and libraries look at that. So the function that replaces it is a

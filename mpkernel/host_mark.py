@@ -1,4 +1,5 @@
-"""`HostMark`: says of any process from which app host it descends, whatever it has done since.
+"""`HostMark`: tells for any process which app host it descends from, whatever the process has done
+since then.
 
 Every child inherits the resource limits of its parent, and `exec` keeps them. So a process still
 has them when it has cleared its environment, left its process session, lost its parent and closed

@@ -1,4 +1,5 @@
-"""`JsonFormatter`: a log as lines of JSON; and lines of JSON for what processes print.
+"""`JsonFormatter`: formats a log as lines of JSON. `printed_lines` does the same with text that
+processes print.
 
     {"time":"2026-01-31T12:00:00.123Z","level":"WARNING","logger":"mpkernel.server.apps.app",
      "message":"…","pid":123,"app":"/srv/sales.py","session":"s_1","exception":"Traceback …"}

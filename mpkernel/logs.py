@@ -1,4 +1,4 @@
-"""`get_logger`: a logger whose records say which app, session and process they are about.
+"""`get_logger`: makes a logger whose records say which app, session and process they are about.
 
     logger.info("host started", app=path, pid=pid)
 

@@ -1,4 +1,5 @@
-"""The folders of its own that a confined process on another machine gets from who starts it there.
+"""The private folders of a confined process on another machine: the process that starts it there
+names them.
 
 The server tells a process on its own machine where these folders are. On another machine it cannot
 make them, and does not know their paths: so these come in the variable `OWN_FOLDERS`, which the
@@ -18,11 +19,11 @@ OWN_FOLDERS = "MPKERNEL_OWN_FOLDERS"
 
 
 class OwnFolders(msgspec.Struct, frozen=True):
-    """The folders.
+    """The private folders of a process.
 
     Attributes:
         home: see `Confinement`.
-        files: for virtual files, where no folder is handed over as a descriptor.
+        files: folders for virtual files; empty where one is handed over as a descriptor.
     """
 
     home: str

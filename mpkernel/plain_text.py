@@ -1,4 +1,4 @@
-"""Texts of others, before they are shown in a terminal or written into a log."""
+"""Makes texts of apps and other users safe to show in a terminal or to write into a log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["plain"]
 
 
 def plain(text: str) -> str:
-    """A text on one line, without control characters that a terminal would carry out."""
+    """The text on one line, with control characters escaped: a terminal would obey them."""
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
         for one in text

@@ -1,4 +1,4 @@
-"""Where a server keeps what operators read: directories and files that only its user can read."""
+"""The directories and files that a server keeps for its operators, which only its user can read."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def remove_leftovers(directory: Path) -> None:
             os.unlink(directory / name)
         except FileNotFoundError:  # another server has removed it meanwhile
             continue
-        except OSError as error:  # it is a directory; what else is there matters more
+        except OSError as error:  # a directory has this name; the files are still removed
             logger.debug("what a dead server left stays: %s", error)
             continue
         logger.info("removed what a dead server left file=%s", name, pid=owner.pid)

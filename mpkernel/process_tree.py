@@ -69,7 +69,7 @@ class Stat(NamedTuple):
 
 
 class Killed(NamedTuple):
-    """The result of a search for processes to kill.
+    """The processes that a call has killed, and those that it has spared.
 
     Attributes:
         processes: those that were killed, or had ended by themselves and were not reaped yet.

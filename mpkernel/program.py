@@ -1,4 +1,4 @@
-"""What a spawned process runs: a function that is named as "package.module:function"."""
+"""Runs, in a spawned process, the function that "package.module:function" names."""
 
 from __future__ import annotations
 

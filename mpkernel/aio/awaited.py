@@ -53,7 +53,7 @@ class _Awaitable(Coroutine[Any, Any, T]):
         return self._coroutine.__await__()
 
     def send(self, *values: Any) -> Any:
-        if len(values) != 1:  # of the session, the user thinks
+        if len(values) != 1:  # the user means `Session.send`
             raise TypeError(self._says())
         return self._coroutine.send(values[0])
 
@@ -87,5 +87,5 @@ class _Awaitable(Coroutine[Any, Any, T]):
 
     def _says(self) -> str:
         if inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CREATED:
-            self._coroutine.close()  # Python need not warn of it, too
+            self._coroutine.close()  # closed, so that Python does not warn of it, too
         return f"it is not open yet: `await` is missing, as in `{self._example}`"

@@ -1,6 +1,6 @@
 """Who is listening to a distributor: adding, removing, and handing an item to each.
 
-All distributors use this. Where the items come from is told in `distributors`.
+All distributors use this. `distributors` says where the items come from.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Recipe`: all that decides what is in an environment. Equal recipes share one environment.
+"""`Recipe`: everything that decides what is in an environment. Equal recipes share one environment.
 
     what the app says ──── its header, the lock file beside it ─┐
     what the server adds ─ overlay, packages that are left out ─┼─▶ the key
@@ -145,7 +145,7 @@ def recipe_for(
 
 
 def _base_python() -> str:
-    """The Python from which the server's own environment was made."""
+    """The Python with which the server's own virtual environment was made."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 

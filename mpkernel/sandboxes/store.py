@@ -147,7 +147,7 @@ class Store:
             if lock.try_alone():
                 if not _is_whole(self.folder_of(key)):
                     return lock
-                continue  # somebody else has made it in between
+                continue  # another process has made it in between
             if _facts_in(self.folder_of(key)) is not None and not _is_whole(self.folder_of(key)):
                 lock.close()
                 raise SandboxError(
@@ -179,7 +179,7 @@ class Store:
         return self._used(key, lock) if lock.try_shared() else None
 
     def remove(self, key: str) -> None:
-        """Remove an environment, whole or not. To be called by one who holds its lock alone."""
+        """Remove an environment, whole or not. The caller must hold its lock alone."""
         folder = self.folder_of(key)
         try:
             os.unlink(folder / _WHOLE)  # first: what is left of it is not whole
@@ -322,7 +322,7 @@ class Lock:
         return self._try(fcntl.LOCK_SH)
 
     def remove(self) -> None:
-        """Remove its file. To be called by one who holds it alone."""
+        """Remove the lock's file. The caller must hold the lock alone."""
         os.unlink(self._path)
 
     def close(self) -> None:
@@ -390,6 +390,6 @@ def _size_of(folder: Path) -> int:
         for name in names:
             try:
                 size += os.lstat(os.path.join(place, name)).st_size
-            except OSError:  # it is being removed
+            except OSError:  # the environment is being removed
                 continue
     return size

@@ -66,7 +66,7 @@ def version_of_uv(program: str) -> str | None:
 
 
 def no_uv(why: str) -> SandboxError:
-    """The error where there is no uv.
+    """The error if there is no uv.
 
     Args:
         why: what it is needed for.
@@ -75,8 +75,8 @@ def no_uv(why: str) -> SandboxError:
 
 
 def uv_environment(env: Mapping[str, str], of_app: Mapping[str, str]) -> dict[str, str]:
-    """The variables that uv gets: those of the app, and those that are for uv. A package that is
-    built runs code of its own, which shall not see more of the server than the app does.
+    """The variables that uv gets: those of the app, and those that are for uv. Building a package
+    runs code of that package, which must not see more of the server than the app does.
 
     Args:
         env: the server's variables.

@@ -1,5 +1,4 @@
-"""Which numbers and texts a message may hold. A message that goes beyond these bounds is
-refused."""
+"""Bounds on the numbers and texts of messages. A message beyond these bounds is refused."""
 
 from __future__ import annotations
 

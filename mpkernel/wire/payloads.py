@@ -1,4 +1,4 @@
-"""What a caller gives as the payload of a message, which may be the caller's mistake."""
+"""Checks what a caller passes as the payload and the channel of a message."""
 
 from __future__ import annotations
 

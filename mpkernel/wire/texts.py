@@ -13,7 +13,7 @@ PIECE_BYTES = LEAST_FRAME_BYTES - 4096
 
 
 def most_bytes(text: str) -> int:
-    """How many bytes the text has at the most, encoded. This reads none of it."""
+    """An upper bound on the bytes of the encoded text, from its length alone."""
     return len(text) if text.isascii() else 4 * len(text)
 
 
