@@ -1,3 +1,5 @@
+"""`BackgroundTask`: its start, its stop on the loop, and what becomes of an error of its work."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""`BackgroundTask.stop_sync`: from the loop's thread, from another one, and without a running loop."""
+
 from __future__ import annotations
 
 import asyncio

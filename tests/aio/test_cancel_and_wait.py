@@ -1,3 +1,5 @@
+"""`cancel_and_wait`: the task has ended when it returns, however the task answers."""
+
 from __future__ import annotations
 
 import asyncio

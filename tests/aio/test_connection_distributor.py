@@ -1,3 +1,5 @@
+"""`ConnectionDistributor`: frames of a Pipe reach every consumer, whole and in order."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""What ends a `ConnectionDistributor`: the peer, a broken frame, or `stop`."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""A `ConnectionDistributor` and the loop on which it was started."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""`FrameParser`: whole frames come out, wherever their bytes are cut."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""`Lifespans`: the order of several lifespans, and errors in each of them."""
+
 from __future__ import annotations
 
 import asyncio

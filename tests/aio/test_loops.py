@@ -1,3 +1,5 @@
+"""Event loops: which kind is made, how `run` uses it, and calls from other threads."""
+
 from __future__ import annotations
 
 import ast

@@ -1,3 +1,5 @@
+"""`QueueDistributor`: items of a queue reach every consumer, on a thread of its own."""
+
 from __future__ import annotations
 
 import logging

@@ -1,3 +1,5 @@
+"""`in_slices`: long work on the loop, between whose slices the loop does other work."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Supervised tasks: they are kept until they end, they have names, and their errors are logged."""
+
 from __future__ import annotations
 
 import asyncio
