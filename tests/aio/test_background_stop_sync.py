@@ -1,4 +1,4 @@
-"""`BackgroundTask.stop_sync`: from the loop's thread, from another one, and without a running loop."""
+"""`BackgroundTask.stop_sync`: on the loop's thread, on another, and without a running loop."""
 
 from __future__ import annotations
 
