@@ -16,12 +16,12 @@ import os
 import signal
 import sys
 from importlib.machinery import SourceFileLoader
-from importlib.util import decode_source
 from types import TracebackType
 from typing import Any
 
 from mpkernel.kernel import context
 from mpkernel.kernel.code.cells import future_flags, split
+from mpkernel.kernel.code.decoding import decoded
 from mpkernel.kernel.code.namespace import new_namespace
 from mpkernel.kernel.code.runner import awaited, compile_cell, of_user
 from mpkernel.process_tree import exists
@@ -105,7 +105,7 @@ def _place() -> context.Place:
 def _run(app: str, namespace: dict[str, Any]) -> None:
     filename = namespace["__file__"]
     with open(app, "rb") as file:
-        source = decode_source(file.read())
+        source = decoded(file.read(), filename)
     cells = split(source)
     flags = future_flags(cells)
     compiled = [compile_cell(cell, filename, flags=flags) for cell in cells]

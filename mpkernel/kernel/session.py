@@ -24,6 +24,7 @@ from mpkernel.interrupts.sending import Interrupts, later
 from mpkernel.kernel.cell_run import CellRun
 from mpkernel.kernel.code import forks
 from mpkernel.kernel.code.cells import Cell, future_flags, split, to_rerun
+from mpkernel.kernel.code.decoding import decoded
 from mpkernel.kernel.code.namespace import new_namespace
 from mpkernel.kernel.code.runner import (
     compile_cell,
@@ -231,7 +232,7 @@ class PythonSession:
     def _run_app(self) -> None:
         try:
             with open(self.kernel.app, "rb") as file:
-                source = _decoded(file.read())
+                source = decoded(file.read(), self.kernel.app)
         except (OSError, SyntaxError, UnicodeError) as error:
             self._fail("app", error, traceback_of(error))
             self.send(Done("app", 0.0, "error"))
@@ -333,10 +334,3 @@ class PythonSession:
             shortened(text, _TRACEBACK_BYTES),
         )
         self.send(failure)
-
-
-def _decoded(source: bytes) -> str:
-    """Source code as Python decodes it: by its encoding line, with all line ends as `\\n`."""
-    from importlib.util import decode_source
-
-    return decode_source(source)

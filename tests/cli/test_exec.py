@@ -141,6 +141,20 @@ def test_top_level_await_works_cell_by_cell(write: Write) -> None:
     ]
 
 
+@pytest.mark.parametrize("code", [b'print("\xe9")', b'a = 1\nb = 2\nc = 3\nprint("\xe9")'])
+def test_an_app_that_is_not_utf_8_is_named_with_the_remedy(tmp_path: Path, code: bytes) -> None:
+    app = tmp_path / "app.py"
+    app.write_bytes(code)
+    ended = execute(app)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(f"SyntaxError: {app} cannot be decoded: ")
+    assert "save it as UTF-8, or name its encoding" in last
+    assert "decode_source" not in ended.stderr
+    app.write_bytes(b"# -*- coding: latin-1 -*-\n" + code)
+    assert execute(app).stdout == "\u00e9\n"
+
+
 def test_nothing_runs_of_an_app_that_is_no_python(write: Write) -> None:
     ended = execute(write("print('never')\n# %%\nx = = 1\n"))
     assert (ended.returncode, ended.stdout) == (1, "")
