@@ -26,6 +26,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping
 from multiprocessing.connection import Connection as Connected
 
@@ -69,6 +70,7 @@ logger = logging.getLogger(__name__)
 GO_ON = b"G"
 """What a worker says that leaves while its outposts shall go on."""
 
+_PR_SET_PDEATHSIG = 1
 _ALIVE = b"."
 _ALIVE_EVERY_S = 2.0
 _FIRST_SILENCE_S = 30.0
@@ -91,6 +93,7 @@ def main(news_fd: int, control_fd: int, stream_fd: int, worker_fd: int, kept: st
     # Signals to the worker's process group or terminal are not meant for the host of a server.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    _go_on_at_end_of_worker()
     for fd in (news_fd, control_fd, stream_fd, worker_fd):
         os.set_inheritable(fd, False)
         os.set_blocking(fd, fd in (control_fd, stream_fd))
@@ -355,6 +358,15 @@ class _Outpost:
         except TimeoutError:
             logger.debug("the server does not close the connection")
         self._connection.close()
+
+
+def _go_on_at_end_of_worker() -> None:
+    """Have the system continue this process, if it is stopped, when its worker ends: a stopped
+    process would not notice that, and stay for ever. Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def _unfit(error: HostStartError) -> Unfit | None:

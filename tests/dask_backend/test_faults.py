@@ -120,6 +120,17 @@ async def test_a_session_comes_back_and_nothing_is_left(
         await until_async(place.is_gone, patience_s=PATIENCE_S)
 
 
+async def test_a_stopped_outpost_ends_with_its_worker(
+    client: Client, pool: HostPool, app: Path
+) -> None:
+    async with a_session(pool, app) as (kernel, place):
+        place.outpost.suspend()
+        for process in (place.nanny, place.worker):
+            process.kill()
+        await said(kernel, Restarted)
+        await until_async(place.is_gone, patience_s=PATIENCE_S)
+
+
 @pytest.mark.parametrize("victim", ["worker", "nanny"])
 async def test_an_app_goes_on_while_its_worker_is_stopped(
     pool: HostPool, app: Path, victim: str
