@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .measure import Measure, Spread, Target
-from .peers import LOWER_BOUNDS
+from .peers import LOWER_BOUNDS, OURS
 from .suite import Report
 
 __all__ = ["MARKERS", "lower_bounds", "table", "write"]
@@ -82,6 +82,8 @@ def lower_bounds(report: Report) -> str:
 
 
 def _row(name: str, measure: Measure, target: Target) -> str:
+    if target.who != OURS:
+        name += f" ({target.who})"
     own = f"{_number(measure.spread(target.who).median)} {measure.unit}"
     sign = "≤" if measure.better == "less" else "≥"
     ratio = measure.ratio(target.who, target.against) if target.against else None
