@@ -99,6 +99,7 @@ class Feature:
         project: more for `pyproject.toml`.
         unsupported: by backend's key, why it does not work there.
         since: the first version of marimo that has it.
+        fetches: whether it needs an index of packages.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Feature:
     project: str = ""
     unsupported: Mapping[str, str] = field(default_factory=dict)
     since: tuple[int, ...] = (0,)
+    fetches: bool = False
 
     @property
     def key(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from dask_backend.machines import machines
 from dask_backend.networks import network
@@ -19,8 +19,12 @@ def cluster(delay_s: float) -> Iterator[str]:
 
     Args:
         delay_s: how many seconds each packet takes between the server, the scheduler and the
-            workers. A round trip takes twice as long.
+            workers, which are in a network of their own then, without the internet. A round trip
+            takes twice as long. 0: there is no network between them.
     """
-    with network(1 + _WORKERS) as cables, machines(_WORKERS, cables) as processes:
-        cables.delay(delay_s)
+    with ExitStack() as stack:
+        cables = stack.enter_context(network(1 + _WORKERS)) if delay_s else None
+        processes = stack.enter_context(machines(_WORKERS, cables))
+        if cables is not None:
+            cables.delay(delay_s)
         yield processes.address
