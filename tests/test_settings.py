@@ -72,6 +72,7 @@ def test_text_stands_for_a_value(name: str, text: str, value: object) -> None:
         ("memory_hard_bytes", 1024, 1024),
         ("relay_console", False, False),
         ("standby_imports", ["numpy"], ("numpy",)),
+        ("standby_imports", "numpy, scipy", ("numpy", "scipy")),
     ],
 )
 def test_toml_stands_for_a_value(name: str, value: object, stands_for: object) -> None:
@@ -88,7 +89,7 @@ def test_toml_stands_for_a_value(name: str, value: object, stands_for: object) -
         ("memory_hard_bytes", "much"),
         ("relay_console", "no"),
         ("file_storage", "floppy"),
-        ("standby_imports", "numpy"),
+        ("standby_imports", 1),
         ("standby_imports", [1]),
     ],
 )

@@ -135,10 +135,15 @@ async def test_a_download_whose_worker_is_lost_is_broken_off_and_the_page_comes_
     site: Site,
 ) -> None:
     async with large_file(site) as (tab, url):
-        site.cut()
         try:
-            with pytest.raises(httpx.RemoteProtocolError):
-                await tab.get(url)
+            async with tab.stream(url) as response:
+                parts = response.aiter_bytes()
+                await anext(parts)
+                site.cut()
+                with pytest.raises(httpx.RemoteProtocolError, match="incomplete|peer closed"):
+                    async for _ in parts:
+                        continue
+                assert (await tab.get(url)).status_code == 404  # not a byte can be sent
         finally:
             site.join()
         await tab.wait_for(lambda tab: tab.received("banner"), 60)
