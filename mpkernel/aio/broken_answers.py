@@ -43,7 +43,10 @@ class BrokenAnswer(Exception):
 def leave_out_broken_answers() -> None:
     """Have servers of this process not log a `BrokenAnswer`. Idempotent."""
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_is_something_else)
+        logger = logging.getLogger(name)
+        logger.addFilter(_is_something_else)
+        for handler in logger.handlers:  # they have the records of loggers below this one, too
+            handler.addFilter(_is_something_else)
 
 
 def _is_something_else(record: logging.LogRecord) -> bool:

@@ -82,7 +82,6 @@ WAYS = {
     "uvicorn": Way(PROGRAM, ("uvicorn", "--port", "{port}")),
     "uvicorn, with middleware": Way(WITH_MIDDLEWARE, ("uvicorn", "--port", "{port}")),
     "uvicorn, compressing": Way(COMPRESSING, ("uvicorn", "--port", "{port}")),
-    "uvicorn, two processes": Way(PROGRAM, ("uvicorn", "--port", "{port}", "--workers", "2")),
     "hypercorn": Way(PROGRAM, ("hypercorn", "--bind", "127.0.0.1:{port}")),
     "granian": Way(
         PROGRAM, ("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}")
