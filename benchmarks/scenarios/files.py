@@ -62,7 +62,7 @@ async def our_files(_: Peer, name: str, size: int, count: int) -> Figures:
 
 
 async def copies_alone(_: Peer, name: str, size: int, count: int) -> Figures:
-    """Bytes a second, both ways, with no registry of files."""
+    """GB/s, both ways, with no registry of files."""
     return {f"{name}, again": rate_of_copies(size, count)}
 
 

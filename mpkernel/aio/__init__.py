@@ -15,6 +15,7 @@ Who does what:
 - ``signals``, ``loop_end``: what to do when a signal asks the program to end, and before a loop is
   closed.
 - ``broken_answers``: `BrokenAnswer`, which ends an ASGI answer half-way.
+- ``awaited``: `to_be_awaited`, a coroutine function whose error says that `await` was forgotten.
 - ``lifespans``: `Lifespans`, several async context managers around one application.
 - ``distributors``: one source, many consumers: `ConnectionDistributor` reads a Pipe on the loop,
   `QueueDistributor` drains a queue on a thread. They stand on ``consumers`` (who is listening),

@@ -83,8 +83,8 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
         print("All options of `marimo run`:\n")
         return _marimo(["run", "--help"])
     check_marimo()
-    # The imports make some hundred thousand objects that stay. To look for garbage among them would
-    # take a fifth of the time of the start, and later hold up the server now and then.
+    # The imports make many objects that stay. A search for garbage among them takes a fifth of the
+    # time of the start, and later stops the server for a moment now and then.
     gc.disable()
     try:
         options = _prepared(ours, greeting)
@@ -109,7 +109,7 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
     taken = take_settings(ours)
     ours = taken.others
     for name, meant in unknown_options(ours):
-        if meant:  # of all others marimo says itself that it does not know them
+        if meant:  # marimo itself refuses the others
             raise no_such_option(name, meant)
     check_listening(ours)
 

@@ -16,6 +16,7 @@
                                                     its Python
     lease          what runs in the worker
     outpost        what runs beside the worker, and has the host
+    host_launcher  launches that host
     file_answers   what it sends of the host's virtual files
     connection     moves bytes between server and outpost; parts, lanes, messages: what they are
     dialing        opens a connection to a worker, and unpickles nothing of what the worker says

@@ -50,8 +50,8 @@ class ClientSource(Protocol):
         """
 
     def call(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Run this function on the client's loop. From any thread; returns at once. False: the loop
-        is closed, and the function does not run."""
+        """Run this coroutine on the client's loop. From any thread; returns at once. False: the
+        loop is closed, and the coroutine does not run."""
 
     def close(self) -> None:
         """Close what this object has opened. Returns at once. From any thread. Idempotent."""

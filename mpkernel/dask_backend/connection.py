@@ -85,7 +85,7 @@ class Connection:
         self._sinks: dict[Lane, Sink] = {}
         self._kept: deque[bytes | memoryview] = deque()
         self._kept_bytes = 0
-        self._is_waiting = False  # what the connection does not take yet
+        self._is_waiting = False  # whether bytes wait until the connection takes more
         self._taken = asyncio.Event()  # set while nothing is kept
         self._taken.set()
         self._has_sent = self._has_heard = True

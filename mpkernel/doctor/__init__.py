@@ -4,9 +4,10 @@ little.
     the machine ─▶ gathering ─▶ Facts ─▶ checks.lines_of ─▶ Lines: OK, WARN, FAIL ─▶ cli.doctor
                    trial.converse ─▶ Trial ─────┘
 
-`gathering` collects facts and does not judge them; that something is missing is a fact too.
-`cgroups` is the part of it that reads control groups. `checks` and
-`software` judge from facts alone, each check one line. `trial` starts a real app, `echo`; `cluster`
-has a process started on each worker of a cluster of Dask, and judges that. Nothing
-here needs marimo, uvloop, `/proc` or `/dev/shm`.
+`gathering` collects facts and does not judge them; that something is missing is a fact, too.
+`cgroups` is the part of it that reads control groups. `checks` and `software` judge from facts
+alone, and give a `Line` (see `lines`) for each check. `abilities` does both for what only some apps
+need: uv, and confinement. `trial` starts a real app, `echo`. `cluster` asks each worker of a Dask
+cluster what it has, has a process started on it, and judges that. Nothing here needs marimo,
+uvloop, `/proc` or `/dev/shm`.
 """

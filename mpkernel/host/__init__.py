@@ -7,8 +7,12 @@ of every host slower.
     stream Pipe ◀══ StreamWriter ◀── created · output · files · exited ◀──────┘
 
     start         loads what a host needs, and calls `main`
+    preparing     before that, in some processes: makes the environment of the app
+    entering      the first function in a process with another Python, or behind a wrapper
     main          the main thread, which reads what the server sends
     control_pipe  reads what the server sends, on the main thread or on a kernel's own
+    unyielding    reads and writes a socket without giving up the interpreter's lock
+    setup_here    what the server says of the app, with the paths of this machine
     ending        how the process ends: in order, as Python does, or at once
     warming       what a standby imports before it is known which app it is for
     garbage       no search for garbage during large imports

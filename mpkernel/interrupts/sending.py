@@ -59,7 +59,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards all below
-        self._thread: int | None = None  # whether user code runs
+        self._thread: int | None = None  # its ident, while user code runs
         self._shields = 0
         self._pending = False
         self._thrown = False

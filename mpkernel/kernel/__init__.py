@@ -9,6 +9,7 @@ For clients and servers:
 messages    what crosses the Pipe
 main        the entry, and what it replaces in its process
 session     one session: its commands and where its messages go
+transport   its messages to its client, and the commands that came
 completer   answers requests for completions, while cells run
 cell_run    one run of one cell, shared by all its threads
 context     which session's code runs on this thread

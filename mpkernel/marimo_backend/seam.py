@@ -137,8 +137,8 @@ def replace_random_filename(function: Any) -> None:
 
 
 def replace_entry_points(function: Callable[[], Any]) -> None:
-    """Have marimo look for plugins among the entry points of packages by `function().select(group=
-    name)`, as it does by that of `importlib.metadata.entry_points()`."""
+    """Have marimo look for plugins by `function().select(group=…)`. marimo itself asks
+    `importlib.metadata.entry_points().select(group=…)`."""
     module: Any = importlib.import_module(HOST_NAMES["entry_points"])
     module.entry_points = function
 

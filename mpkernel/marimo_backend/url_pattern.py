@@ -34,7 +34,7 @@ class _Deputy(ModuleType):
         self.__spec__ = ModuleSpec(_NAME, loader=None)
 
     def is_url(self, value: str, *args: Any, **options: Any) -> Any:
-        """As marimo's. A text without these characters is none, which needs no pattern."""
+        """The same as marimo's function. A text without `://` is no URL; that needs no pattern."""
         return "://" in value and _real().is_url(value, *args, **options)
 
     def __getattr__(self, name: str) -> Any:

@@ -9,6 +9,7 @@
     recipe    what an environment is made of. Equal recipes share one environment
     uv        the program `uv`: where it is, what it is told, how it is ended
     making    how uv makes an environment
+    order     what the server hands to the process that makes one
     compiled  what Python has compiled for one environment, and need not for another
     store     the folder of environments: found, locked against other processes, listed, pruned
 

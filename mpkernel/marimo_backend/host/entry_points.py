@@ -27,7 +27,7 @@ def keep_entry_points() -> None:
 
 
 def read_entry_points() -> None:
-    """Read those of this process's import path, before somebody asks for them."""
+    """Read the entry points of this process's import path now, so that no tab waits for that."""
     _kept.read()
 
 
@@ -49,7 +49,7 @@ class _Package(NamedTuple):
 
 
 class KeptEntryPoints:
-    """Those of the import path."""
+    """The entry points of the packages in the import path."""
 
     def __init__(self) -> None:
         self._packages: dict[_Place, list[_Package]] = {}
@@ -60,7 +60,7 @@ class KeptEntryPoints:
         return EntryPoints(self.read().get(group, ()))
 
     def read(self) -> Mapping[str, Sequence[EntryPoint]]:
-        """All that there are now, by their group. From any thread."""
+        """All entry points that there are now, by their group. From any thread."""
         places = tuple(map(_place, sys.path))
         groups = self._groups
         if groups is None or groups[0] != places:
@@ -72,7 +72,7 @@ class KeptEntryPoints:
         self._packages = now = {
             place: before[place] if place in before else _packages_in(place) for place in places
         }
-        first: dict[str, tuple[EntryPoint, ...]] = {}  # of several by one name, it alone counts
+        first: dict[str, tuple[EntryPoint, ...]] = {}  # of packages of one name, the first counts
         for packages in now.values():
             for package in packages:
                 first.setdefault(package.name, package.entry_points)
@@ -99,5 +99,5 @@ def _packages_in(place: _Place) -> list[_Package]:
 
 
 def _name_of(package: importlib.metadata.Distribution) -> str:
-    # By this name `entry_points` compares them. The public one has to be read from a file.
+    # `importlib.metadata` compares packages by this name. The public one is read from a file.
     return getattr(package, "_normalized_name", None) or package.metadata["Name"]

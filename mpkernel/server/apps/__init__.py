@@ -9,6 +9,7 @@ app                one app: its sessions, and what becomes of them when a proces
 open_sessions      their names, and how many there may be
 processes          its processes: which one takes a session, when another is started
 placement          which process of an app gets a session
+process_facts      collects the facts about a process from which `placement` decides
 restart_policies   when its next process may be started after deaths
 rolling_restart    replaces its processes one after another
 upkeep             does the next thing whenever something has happened to it
@@ -18,4 +19,5 @@ stored_sessions    sessions that come back after the end of their server
 recovery_progress  tells sessions that wait how many of the app are back
 recovery_plan      after a death: whose fault it was, and in which order sessions come back
 closed_pool        the error of whoever uses a pool that is closed
+unclosed_pools     kills the processes of pools that nobody has closed
 """

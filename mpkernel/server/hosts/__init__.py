@@ -9,6 +9,7 @@
     Owner, the app: is told when the process ends
 
 host             the process from its launch to its end
+host_view        what others can see of it: its state, its sessions, what it uses
 health           whether the process is well; ends it if it is not
 departure        how a healthy process becomes ready, drains and ends in order; the time for each
 ending           notices the end of the process, cleans up, and tells the app

@@ -6,6 +6,7 @@
 
 process           what every process, and what launches one, offers to the server
 local_launcher    launches one on this machine
+chosen_launcher   uses it, or the launcher of a cluster, as an app's settings say
 local_process     that one: its Pipes, its status, its end
 launch            the spawn itself: command line, descriptors, environment
 wrapping          a command in front of the interpreter, and the host behind it

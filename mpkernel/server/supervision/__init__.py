@@ -10,6 +10,7 @@
 
 watchdog        samples and pings all hosts of a pool
 usage           what a host and all that it started use
+reading         reads from the system what one process uses
 descendants     which processes of the machine are a host's
 verdicts        what is to be done about a host, decided from its samples and its pongs
 exit_status     how a process ended, as the operating system tells it

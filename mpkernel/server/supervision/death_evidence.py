@@ -72,7 +72,7 @@ class DeathEvidence:
         """Nothing more comes from the process's descriptors. From any thread."""
         try:
             self._loop.call_soon_threadsafe(self._ended.set)
-        except RuntimeError as error:  # the loop is closed: no session waits for them
+        except RuntimeError as error:  # the loop is closed: no session waits for the last line
             logger.debug("%s", error, app=self._app)
 
     async def arrived(self) -> None:
