@@ -134,6 +134,8 @@ class Server:
     ) -> None:
         complaints = self._end()
         if error is not None:
+            while isinstance(error, BaseExceptionGroup):  # whose notes come before its exceptions
+                error = error.exceptions[-1]
             error.add_note("\n".join([*complaints, "The server's output:", self._last_output]))
         elif complaints:
             raise AssertionError("\n".join([*complaints, "Its output:", self._last_output]))

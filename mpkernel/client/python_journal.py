@@ -94,6 +94,9 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True, tag="mpkernel-python-jour
     has_dropped_more: bool
 
 
+_decoder = msgspec.msgpack.Decoder(_Kept)
+
+
 class PythonJournal(Journal):
     """The journal of a `PythonClient`.
 
@@ -197,7 +200,7 @@ class PythonJournal(Journal):
 
     def load(self, kept: bytes) -> None:
         try:
-            found = msgspec.msgpack.decode(kept, type=_Kept)
+            found = _decoder.decode(kept)
         except UNDECODABLE as error:
             raise ProtocolError(
                 f"the kept journal cannot be read by this version of mpkernel: {error}",

@@ -34,6 +34,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     wrapper: Sequence[str]
 
 
+_decoder = msgspec.json.Decoder(Order)
+
+
 def written(order: Order) -> IO[bytes]:
     """A file without a name that holds the order, for `read_order` in another process. Variables
     may be secret, and more than a pipe holds.
@@ -54,4 +57,4 @@ def written(order: Order) -> IO[bytes]:
 def read_order(fd: int) -> Order:
     """The order in the file of this descriptor, which is closed."""
     with open(fd, "rb") as file:
-        return msgspec.json.decode(file.read(), type=Order)
+        return _decoder.decode(file.read())

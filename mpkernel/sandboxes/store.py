@@ -50,6 +50,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     made_at: float
 
 
+_decoder = msgspec.json.Decoder(Facts)
+
+
 class Environment:
     """An environment that is whole. It is not removed as long as its lock is held.
 
@@ -371,7 +374,7 @@ def _is_whole(folder: Path) -> bool:
 
 def _facts_in(folder: Path) -> Facts | None:
     try:
-        return msgspec.json.decode((folder / _WHOLE).read_bytes(), type=Facts)
+        return _decoder.decode((folder / _WHOLE).read_bytes())
     except (OSError, msgspec.DecodeError):
         return None
 

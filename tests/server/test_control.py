@@ -21,6 +21,8 @@ from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied, MPKernelError, PoolClosed
 from mpkernel.kernel.messages import Console, Restarted
 from mpkernel.private_files import private_runtime_directory
+from mpkernel.server.hosts.lifecycle import State
+from mpkernel.server.operations import operations
 from mpkernel.server.operations.crashes import kept_reports
 from mpkernel.server.operations.finding import published_servers
 from mpkernel.server.operations.orders import (
@@ -225,7 +227,11 @@ async def test_an_order_of_any_text_is_logged_on_a_line_of_some_length(
     assert len(line) < 20_000
 
 
-async def test_a_loop_that_stands_still_is_said_to(server: HostPool) -> None:
+async def test_a_loop_that_stands_still_is_said_to(
+    server: HostPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "_LOOP_PATIENCE_S", 0.5)
+    host = (await server.open_session(APP, kernel=ECHO)).host
     answers: list[Answer] = []
     while not (found := published_servers()):
         await asyncio.sleep(0.02)
@@ -234,7 +240,11 @@ async def test_a_loop_that_stands_still_is_said_to(server: HostPool) -> None:
     )
     operator.start()
     operator.join()  # on the loop's thread
-    assert answers == [Answer(False, "its event loop has stood still for 3 s")]
+    assert answers == [Answer(False, "its event loop has stood still for 0.5 s")]
+    await asyncio.sleep(0)  # what was refused is not carried out later
+    assert server.hosts == [host]
+    assert host is not None
+    assert host.state is State.READY
 
 
 async def test_without_control_there_is_no_socket(user: Path) -> None:

@@ -84,6 +84,9 @@ class StoredPage(msgspec.Struct, frozen=True, tag="mpkernel-page-1"):
     journal: bytes
 
 
+_decoder = msgspec.msgpack.Decoder(StoredPage)
+
+
 class Arrival(NamedTuple):
     """A session that a page is about to open.
 
@@ -308,7 +311,7 @@ def _lasting_token(manager: Any) -> str:
 
 def _page_in(taken: Taken) -> StoredPage | None:
     try:
-        return msgspec.msgpack.decode(taken.content, type=StoredPage)
+        return _decoder.decode(taken.content)
     except UNDECODABLE as error:
         logger.info("a stored session is of another version: %s", error, app=taken.app)
         return None

@@ -69,6 +69,12 @@ class _Removed(msgspec.Struct, tag_field="op", tag="remove-ui-elements"):
     cell_id: str
 
 
+_notification_decoder: msgspec.json.Decoder[_Removed | WidgetShown] = msgspec.json.Decoder(
+    _Removed | WidgetShown
+)
+_kept_decoder = msgspec.msgpack.Decoder(KeptJournal)
+
+
 class MarimoJournal(Journal):
     """The journal of one session of a notebook.
 
@@ -142,7 +148,7 @@ class MarimoJournal(Journal):
         if not payload.startswith((_REMOVED, WIDGET_SHOWN)):
             return
         try:
-            message = msgspec.json.decode(payload, type=_Removed | WidgetShown)
+            message = _notification_decoder.decode(payload)
         except UNDECODABLE as error:  # user code can send anything
             logger.debug("a message of the kernel is not a notification: %s", error)
             return
@@ -205,7 +211,7 @@ class MarimoJournal(Journal):
 
     def load(self, kept: bytes) -> None:
         with refusing_others():
-            found = msgspec.msgpack.decode(kept, type=KeptJournal)
+            found = _kept_decoder.decode(kept)
             first = None if found.instantiation is None else found.instantiation.read()
             state = found.state.read(self._new_state())
             good = state if found.good is None else found.good.read(self._new_state())

@@ -48,14 +48,14 @@ class ControlSocket:
             .key.
         answer: called with each request, on a thread. It must return within a few seconds.
         patience_s: how long a client may take, from its connection until it has read the answer.
-            Default 5.
+            Default 12.
 
     Raises:
         OSError: nothing can listen there.
     """
 
     def __init__(
-        self, path: Path, answer: Callable[[Request], Reply], *, patience_s: float = 5.0
+        self, path: Path, answer: Callable[[Request], Reply], *, patience_s: float = 12.0
     ) -> None:
         self._answer = answer
         self._patience_s = patience_s

@@ -114,6 +114,9 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     pid_on_worker: int | None = None
 
 
+_decoder = msgspec.json.Decoder(CrashReport)
+
+
 def report_of(
     death: Death, sessions: Sequence[BaseSession], usages: Sequence[Usage]
 ) -> CrashReport:
@@ -210,7 +213,7 @@ def read_report(path: Path) -> CrashReport:
         OSError: it cannot be read, for example because it was removed for a later one.
         msgspec.DecodeError: it is not a report, or one of another version.
     """
-    return read_kept(path, CrashReport, max_bytes=_MAX_BYTES)
+    return read_kept(path, _decoder, max_bytes=_MAX_BYTES)
 
 
 def _session(session: BaseSession, now: float) -> SessionAtDeath:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _SUFFIX = ".json"
 _SOCKET = ".sock"
 _MAX_BYTES = 64 * 1024 * 1024
+_decoder = msgspec.json.Decoder(ServerSnapshot)
 
 
 class PublishedServer(NamedTuple):
@@ -74,7 +75,7 @@ def published_servers() -> list[PublishedServer]:
 
 def _server(path: Path) -> PublishedServer | None:
     try:
-        snapshot = read_kept(path, ServerSnapshot, max_bytes=_MAX_BYTES)
+        snapshot = read_kept(path, _decoder, max_bytes=_MAX_BYTES)
     except FileNotFoundError:  # it has left meanwhile
         return None
     except (OSError, msgspec.DecodeError) as error:

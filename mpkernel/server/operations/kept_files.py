@@ -15,12 +15,12 @@ __all__ = ["read_kept"]
 _T = TypeVar("_T")
 
 
-def read_kept(path: Path, kind: type[_T], *, max_bytes: int) -> _T:
+def read_kept(path: Path, decoder: msgspec.json.Decoder[_T], *, max_bytes: int) -> _T:
     """Read a JSON file.
 
     Args:
         path: the file.
-        kind: the type that its content must have.
+        decoder: of the type that its content must have.
         max_bytes: how large it may be.
 
     Raises:
@@ -29,6 +29,6 @@ def read_kept(path: Path, kind: type[_T], *, max_bytes: int) -> _T:
     """
     content = read_bounded(path, max_bytes)
     try:
-        return msgspec.json.decode(content, type=kind)
+        return decoder.decode(content)
     except (RecursionError, UnicodeDecodeError) as error:  # nested too deeply, or not UTF-8
         raise msgspec.DecodeError(str(error)) from error

@@ -56,7 +56,7 @@ __all__ = ["Operated", "Operations"]
 logger = get_logger(__name__)
 
 _INTERVAL_S = 1.0
-_LOOP_PATIENCE_S = 3.0
+_LOOP_PATIENCE_S = 8.0  # its clients wait for longer
 _WHO_CHARS = 100
 _TEXT_CHARS = 1000
 
@@ -222,27 +222,33 @@ class Operations:
 
     def _obey_on(self, loop: asyncio.AbstractEventLoop, order: Restart | Drain | Stop) -> Answer:
         """Carry out an order on the loop. Called on a thread of the control socket."""
+        answer = concurrent.futures.Future[Answer]()
 
-        async def obey() -> Answer:
-            answer = self._obey(order)
+        def obey() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # it was refused, because the loop has stood still
+            try:
+                answer.set_result(self._obey(order))
+            except BaseException as error:
+                answer.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
             self._awake.set()  # take a snapshot now: the operator will look at it next
-            return answer
 
-        obeying = obey()
         try:
-            future = asyncio.run_coroutine_threadsafe(obeying, loop)
+            loop.call_soon_threadsafe(obey)
         except RuntimeError:
             if not loop.is_closed():
                 raise
-            obeying.close()
             return Answer(False, "it has left already")
         try:
-            return future.result(_LOOP_PATIENCE_S)
+            return answer.result(_LOOP_PATIENCE_S)
         except concurrent.futures.TimeoutError:
-            future.cancel()
+            if not answer.cancel():
+                return answer.result()  # the loop carries it out just now
+            if loop.is_closed():
+                return Answer(False, "it has left already")
             return Answer(False, f"its event loop has stood still for {_LOOP_PATIENCE_S:g} s")
-        except concurrent.futures.CancelledError:
-            return Answer(False, "it is leaving already")
 
     def _obey(self, order: Restart | Drain | Stop) -> Answer:
         if self._pool.closed:

@@ -168,14 +168,18 @@ class Answer(msgspec.Struct, frozen=True):
     text: str
 
 
+_request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_answer_decoder = msgspec.msgpack.Decoder(Answer)
+_history_decoder = msgspec.msgpack.Decoder(HistoryPart)
+
+
 def decode_request(data: bytes) -> Request:
     """A request as it was sent.
 
     Raises:
         msgspec.DecodeError: it is none.
     """
-    request: Request = msgspec.msgpack.decode(data, type=Request)
-    return request
+    return _request_decoder.decode(data)
 
 
 @contextmanager
@@ -201,36 +205,40 @@ def cut_off(connection: Connection) -> None:
             logger.debug("the peer has ended the connection already: %s", error)
 
 
-def give_order(order: Order, snapshot: Path, *, patience_s: float = 10.0) -> Answer:
+def give_order(order: Order, snapshot: Path, *, patience_s: float = 15.0) -> Answer:
     """Give a server an order. Returns its answer.
 
     Args:
         order: the order.
         snapshot: the file of the server's snapshot. Its socket and its key lie beside it.
-        patience_s: how long the server may take.
+        patience_s: how long the server may take. Default 15.
 
     Raises:
         MPKernelError: it does not answer.
     """
-    return _ask(order, snapshot, Answer, MAX_MESSAGE_BYTES, patience_s)
+    return _ask(order, snapshot, _answer_decoder, MAX_MESSAGE_BYTES, patience_s)
 
 
-def read_history(snapshot: Path, *, since: int = 0, patience_s: float = 10.0) -> HistoryPart:
+def read_history(snapshot: Path, *, since: int = 0, patience_s: float = 15.0) -> HistoryPart:
     """What a server keeps of the last hour.
 
     Args:
         snapshot: as for `give_order`.
         since: see `ReadHistory`.
-        patience_s: how long the server may take.
+        patience_s: how long the server may take. Default 15.
 
     Raises:
         MPKernelError: it does not answer, or it is of a version that keeps no history.
     """
-    return _ask(ReadHistory(since), snapshot, HistoryPart, _MAX_HISTORY_BYTES, patience_s)
+    return _ask(ReadHistory(since), snapshot, _history_decoder, _MAX_HISTORY_BYTES, patience_s)
 
 
 def _ask(
-    request: Request, snapshot: Path, expected: type[_T], max_bytes: int, patience_s: float
+    request: Request,
+    snapshot: Path,
+    decoder: msgspec.msgpack.Decoder[_T],
+    max_bytes: int,
+    patience_s: float,
 ) -> _T:
     try:
         key = read_bounded(snapshot.with_suffix(".key"), _MAX_KEY_BYTES)
@@ -241,7 +249,7 @@ def _ask(
             answer_challenge(connection, key)
             deliver_challenge(connection, key)
             connection.send_bytes(msgspec.msgpack.encode(request))
-            return msgspec.msgpack.decode(connection.recv_bytes(max_bytes), type=expected)
+            return decoder.decode(connection.recv_bytes(max_bytes))
     except BROKEN as error:
         raise MPKernelError(
             f"the server did not answer within {patience_s:g} s: {error or type(error).__name__}",
