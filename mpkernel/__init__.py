@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mpkernel.client import PythonClient
     from mpkernel.configuration.apps import AppRule
     from mpkernel.dashboard.serving import create_dashboard_app
-    from mpkernel.dask_backend.launcher import DaskLauncher
+    from mpkernel.dask_backend.launcher import DaskLauncher as DaskLauncher
     from mpkernel.errors import MPKernelError
     from mpkernel.host.kernel import Kernel
     from mpkernel.json_lines import JsonFormatter
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Restarted,
         Status,
     )
-    from mpkernel.marimo_backend.asgi import create_asgi_app
+    from mpkernel.marimo_backend.asgi import create_asgi_app as create_asgi_app
     from mpkernel.server.pool import HostPool
     from mpkernel.server.sessions.journal import Journal, Rebuilt
     from mpkernel.server.sessions.session import Session
@@ -46,7 +46,6 @@ __all__ = [
     "Channel",
     "Completions",
     "Console",
-    "DaskLauncher",
     "Death",
     "Done",
     "Failure",
@@ -69,7 +68,6 @@ __all__ = [
     "Settings",
     "Status",
     "__version__",
-    "create_asgi_app",
     "create_dashboard_app",
 ]
 
@@ -105,8 +103,12 @@ _HOMES = {
     "create_dashboard_app": "mpkernel.dashboard.serving",
 }
 
-_OF_DASK = ("dask", "distributed")
-"""The packages of the extra `dask`, without which only one public name cannot be loaded."""
+_EXTRAS = {
+    "DaskLauncher": "Dask (pip install 'mpkernel[dask]')",
+    "create_asgi_app": "marimo (pip install 'mpkernel[marimo]')",
+}
+"""The public names that cannot be loaded without an extra, and what each of them needs. They are
+not in `__all__`, so that `from mpkernel import *` works in every installation."""
 
 
 def __getattr__(name: str) -> Any:
@@ -117,13 +119,12 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(home), name)
     except ModuleNotFoundError as error:
-        if error.name in _OF_DASK:
+        if name in _EXTRAS:
             raise ImportError(
-                f"mpkernel.{name} needs Dask (pip install 'mpkernel[dask]'): {error}",
-                name=error.name,
+                f"mpkernel.{name} needs {_EXTRAS[name]}: {error}", name=error.name
             ) from error
         raise
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_HOMES)

@@ -35,24 +35,41 @@ SHOWN = {
 """What a class that users hold, or derive theirs from, shows them."""
 
 
+NEEDING_AN_EXTRA = {
+    "DaskLauncher": "Dask (pip install 'mpkernel[dask]')",
+    "create_asgi_app": "marimo (pip install 'mpkernel[marimo]')",
+}
+
+
 def test_every_public_name_is_there() -> None:
-    for name in mpkernel.__all__:
+    for name in dir(mpkernel):
         assert getattr(mpkernel, name) is not None
+    assert set(dir(mpkernel)) == {*mpkernel.__all__, *NEEDING_AN_EXTRA}
 
 
-def test_what_needs_dask_says_how_to_install_it(tmp_path: Path) -> None:
-    (tmp_path / "dask.py").write_text("raise ModuleNotFoundError('not here', name='dask')\n")
-    ended = subprocess.run(
-        [sys.executable, "-c", "from mpkernel import DaskLauncher"],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+def without_extras(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in a Python that finds no package of the extras."""
+    for package in ("dask", "distributed", "marimo", "starlette"):
+        missing = f"raise ModuleNotFoundError('No module named {package}', name='{package}')\n"
+        (folder / f"{package}.py").write_text(missing)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (
-        "ImportError: mpkernel.DaskLauncher needs Dask (pip install 'mpkernel[dask]')"
-        in ended.stderr
-    )
+
+
+@pytest.mark.parametrize("name", NEEDING_AN_EXTRA)
+def test_what_needs_an_extra_says_how_to_install_it(name: str, tmp_path: Path) -> None:
+    ended = without_extras(f"from mpkernel import {name}", tmp_path)
+    assert f"ImportError: mpkernel.{name} needs {NEEDING_AN_EXTRA[name]}" in ended.stderr
+
+
+def test_all_names_but_those_can_be_imported_at_once_without_extras(tmp_path: Path) -> None:
+    ended = without_extras("from mpkernel import *; print(HostPool.__name__)", tmp_path)
+    assert (ended.stdout, ended.stderr) == ("HostPool\n", "")
 
 
 @pytest.mark.parametrize("name", SHOWN)
