@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 __all__ = [
     "HOST_NAMES",
     "LATE_MODULES",
@@ -26,8 +28,10 @@ __all__ = [
     "cells_of_file",
     "has_page",
     "host",
+    "keep_message_decoder",
     "keep_skew_token",
     "messages_waiting",
+    "parse_notebooks_once",
     "pass_zmq_checks",
     "passing_zmq_checks",
     "sandboxes_are_pixis",
@@ -54,12 +58,14 @@ SERVER_NAMES = {
     "ModelUpdateMessage": "marimo._runtime.commands",
     "SessionManager": "marimo._server.session_manager",
     "NotificationListenerExtension": "marimo._session.extensions.extensions",
+    "NotificationMessage": "marimo._messaging.notification",
     "QueueDistributor": "marimo._utils.distributor",
     "SessionMode": "marimo._session.model",
     "UpdateUIElementCommand": "marimo._runtime.commands",
     "UpdateUserConfigCommand": "marimo._runtime.commands",
     "_collect_marimo_files": "marimo._cli.cli",
     "create_asgi_app": "marimo._server.asgi",
+    "deserialize_kernel_message": "marimo._session.state.session_view",
     "print_shutdown": "marimo._server.api.lifespans",
     "print_startup": "marimo._server.api.lifespans",
     "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
@@ -87,6 +93,7 @@ HOST_NAMES = {
     "UpdateUIElementCommand": "marimo._runtime.commands",
     "VirtualFileStorageManager": "marimo._runtime.virtual_file.storage",
     "_batch_base": "marimo._plugins.ui._impl.batch",
+    "_build_source_position_map": "marimo._ast.compiler",
     "anywidget": "marimo._plugins.ui._impl.from_anywidget",
     "array": "marimo._plugins.ui._impl.array",
     "button": "marimo._plugins.ui._impl.input",
@@ -194,6 +201,29 @@ def replace_queue_distributor(make_class: Callable[[Any], Any]) -> None:
     original = server("QueueDistributor")
     if module.QueueDistributor is original:
         module.QueueDistributor = make_class(original)
+
+
+def keep_message_decoder() -> None:
+    """Have sessions of this process read their kernels' messages with one decoder. marimo prepares
+    one for each message, which takes far longer than to decode it. Idempotent."""
+    module: Any = importlib.import_module(SERVER_NAMES["deserialize_kernel_message"])
+    decoder = msgspec.json.Decoder(server("NotificationMessage"))
+    module.deserialize_kernel_message = decoder.decode
+
+
+def parse_notebooks_once() -> None:
+    """Have kernels of this process that start together parse their notebook once. marimo keeps what
+    it has found, but kernels that look for it at the same time would all begin to parse. To be
+    called once."""
+    module: Any = importlib.import_module(HOST_NAMES["_build_source_position_map"])
+    parse = module._build_source_position_map
+    lock = threading.Lock()  # held while one kernel parses
+
+    def parse_once(filename: str) -> Any:
+        with lock:
+            return parse(filename)
+
+    module._build_source_position_map = parse_once
 
 
 def as_starlette(app: Any) -> Any:
