@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -12,18 +13,19 @@ from typing import Self
 
 from mpkernel.aio.awaited import to_be_awaited
 from mpkernel.aio.ends import end_within
-from mpkernel.aio.loop_end import LoopEnd
 from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.argument_checks import check_argument
 from mpkernel.configuration.apps import AppRule
 from mpkernel.errors import PoolClosed
 from mpkernel.server.apps.app import App
 from mpkernel.server.apps.app_table import AppTable
-from mpkernel.server.apps.closed_pool import closed_pool
+from mpkernel.server.apps.pool_home import PoolHome
 from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.apps.unclosed_pools import UnclosedPools
 from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.making import HostMaker
+from mpkernel.server.hosts.waiting import wait_over
 from mpkernel.server.launching.process import Launcher
 from mpkernel.server.operations.operations import Operations
 from mpkernel.server.sessions.journal import Journal
@@ -51,8 +53,9 @@ class HostPool:
     thread that launched them. Leaving `async with` ends every process. If nobody closes a pool, it
     is closed when its loop is shut down (`asyncio.run` does that, as do servers and test clients).
     If the loop was closed without being shut down, the pool is killed as soon as another pool
-    begins. A server that exits without closing its pool kills the remaining processes at its exit.
-    When a server is killed, its hosts notice that, and end.
+    begins, or when it is closed on another loop. A server that exits without closing its pool kills
+    the remaining processes at its exit. When a server is killed, its hosts notice that, and end.
+    A fork of the server can neither use the pool nor end it.
 
     Args:
         settings: see `Settings`. Default: its defaults.
@@ -93,9 +96,7 @@ class HostPool:
         self._closed = False
         self._closing = asyncio.Event()
         self._operations = Operations(self)
-        self._owner_pid = os.getpid()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_end: LoopEnd | None = None
+        self._home = PoolHome()
         self._kill_lock = threading.Lock()  # two threads may find the same closed loop
         _unclosed.add(self)
 
@@ -170,7 +171,9 @@ class HostPool:
                 authority. Default: it comes back for whoever knows its `session_id`.
 
         Raises:
-            PoolClosed: the pool is closed, or was closed while the app waited for its process.
+            PoolClosed: the pool is closed, or was closed while the app waited for its process; or
+                this is a fork of the pool's process.
+            RuntimeError: the pool belongs to another event loop.
             AppNotFound: there is no such file.
             SettingsError: as `settings_of`; or `session_id` cannot be written in UTF-8.
             SessionNameTaken: another session of the app has this name, and is still open.
@@ -185,7 +188,9 @@ class HostPool:
         if journal is not None:
             check_argument("journal", journal, Journal, "a Journal, the object and not its class")
         while left := (found := self.app(app, kernel)).wait_s():
-            await self._wait_open(left)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._closing.wait()
         name = session_id if session_id is not None else uuid.uuid4().hex
         queued = QueuedSession(found, name, journal)
         if journal is None or session_id is None:
@@ -204,11 +209,10 @@ class HostPool:
         once.
 
         Raises:
-            PoolClosed, AppNotFound: as `open_session`.
+            PoolClosed, RuntimeError, AppNotFound: as `open_session`.
             SettingsError: as `settings_of`.
         """
-        if self._closed:
-            raise closed_pool(self._loop)
+        self._home.check(closed=self._closed)
         return self._table.app(app)
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
@@ -236,19 +240,10 @@ class HostPool:
         self, last: Callable[[], Awaitable[None]] | None = None
     ) -> asyncio.AbstractEventLoop:
         """Begin to use the pool, if that was not done before. Returns the running loop."""
-        if self._loop is None:
+        self._home.check()
+        if self._home.loop is None:
             _unclosed.kill_those_of_closed_loops()
-            self._loop = asyncio.get_running_loop()
-            self._loop_end = LoopEnd(last if last is not None else self.close)
-        return self._loop
-
-    async def _wait_open(self, seconds: float) -> None:
-        """Wait for `seconds`, or until the pool is closed."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            return
+        return self._home.begin(last if last is not None else self.close)
 
     def _take_no_more(self) -> None:
         self._closed = True
@@ -260,7 +255,12 @@ class HostPool:
         It ends in bounded time: a process has `Settings.stop_grace_s`, and 5 s once it is killed;
         each other part has 5 s. If closing one part fails, that is logged, and the others are
         closed all the same.
+
+        Raises:
+            RuntimeError: the pool belongs to another event loop, which is not closed.
         """
+        if await self._is_ended_elsewhere():
+            return
         self._take_no_more()
         run_each([app.close for app in self.apps], "an app could not be closed")
         ends = [self.standby.close(), *(host.close() for host in self.hosts)]
@@ -271,40 +271,43 @@ class HostPool:
         await end_within(_END_WITHIN_S, self._operations.close(), "what operators see")
         await self._maker.close_console()
         await end_within(_END_WITHIN_S, self.stored.close(), "the store of sessions")
-        if self._loop_end is not None:
-            self._loop_end.cancel()
+        self._home.cancel_end()
+
+    async def _is_ended_elsewhere(self) -> bool:
+        """Whether nothing can be ended in order: this is a fork, whose parent ends the pool, or the
+        pool's loop was closed. In that case all processes are killed here."""
+        if self._home.loop_is_closed:
+            await off_the_loop(self.kill)
+        self._home.check_loop()
+        return self._home.is_forked or self._home.loop_is_closed
 
     def _drain_soon(self) -> None:
         supervised_task(self.drain(), name="mpkernel.drain")
 
     async def drain(self, *, at_once: asyncio.Event | None = None) -> None:
         """Take no new sessions, let the commands that run come to their end, for
-        `Settings.drain_grace_s` at the longest, then `close`.
+        `Settings.drain_grace_s` at the longest, then `close`, which says what is raised.
 
         Args:
             at_once: when it is set, there is no more waiting. Default: only the time limit ends it.
         """
+        if await self._is_ended_elsewhere():
+            return
         self._take_no_more()
         self.standby.close_soon()
         run_each([app.drain for app in self.apps], "an app could not be told to drain")
         if running := sum(one.is_running for host in self.hosts for one in host.sessions):
             logger.warning("the server waits for commands that run: %d", running)
-        over = asyncio.create_task(_wait_over(self.hosts))
-        impatient = asyncio.create_task((at_once or asyncio.Event()).wait())
         try:
-            await asyncio.wait(
-                (over, impatient),
-                timeout=self.settings.drain_grace_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await wait_over(self.hosts, self.settings.drain_grace_s, at_once or asyncio.Event())
         finally:
-            impatient.cancel()
-            over.cancel()
             await self.close()
 
     def close_soon(self) -> None:
         """Ask every host to leave, without waiting. On the loop's thread. Hosts that have not left
         when the server exits are killed then."""
+        if self._home.is_forked:
+            return
         self._take_no_more()
         run_each([app.close for app in self.apps], "an app could not be closed")
         self._maker.close_soon()
@@ -312,8 +315,8 @@ class HostPool:
 
     def kill(self) -> None:
         """Kill every host, now, without a loop. From any thread."""
-        if os.getpid() != self._owner_pid:
-            return  # this is a fork of the server, to which the processes do not belong
+        if self._home.is_forked:
+            return
         self._closed = True
         ends: list[Callable[[], object]] = [host.kill_and_reap for host in self.hosts]
         ends += [self._operations.kill, self._maker.kill_and_reap, self._maker.end_console]
@@ -321,9 +324,4 @@ class HostPool:
             run_each(ends, "a part of the pool could not be ended")
 
 
-async def _wait_over(hosts: Sequence[AppHost]) -> None:
-    for host in hosts:
-        await host.wait_over()
-
-
-_unclosed = UnclosedPools[HostPool](lambda pool: pool._loop is not None and pool._loop.is_closed())
+_unclosed = UnclosedPools[HostPool](lambda pool: pool._home.loop_is_closed)

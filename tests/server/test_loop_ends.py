@@ -1,10 +1,13 @@
-"""Pools that nobody closes, in programs that run one loop after the other, or several at once."""
+"""Pools that nobody closes, or that are used on another loop, in programs that run one loop after
+the other, or several at once."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import psutil
@@ -13,10 +16,12 @@ import uvloop
 from server.conftest import pipes_and_threads
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
+from mpkernel.errors import PoolClosed
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+End = Callable[[HostPool], Coroutine[None, None, None]]
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -126,3 +131,51 @@ def test_pools_of_several_loops_live_side_by_side(loop_factory: LoopFactory) -> 
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_where_the_loop_is_just_closed_a_pool_can_be_closed_on_another(
+    loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    for end in (HostPool.close, HostPool.drain):
+        pool = with_a_standby()
+        loop = loop_factory()
+        session = loop.run_until_complete(open_echo(pool))
+        pid = session.pid
+        loop.close()
+
+        async def close(pool: HostPool, session: Session, end: End) -> None:
+            with pytest.raises(PoolClosed, match="event loop was closed"):
+                await open_echo(pool)
+            await session.close()
+            await end(pool)
+            await end(pool)
+
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(close(pool, session, end))
+        assert pid is not None
+        assert not psutil.pid_exists(pid)
+    assert not [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+def test_what_is_used_on_another_loop_says_so_and_goes_on(loop_factory: LoopFactory) -> None:
+    with asyncio.Runner(loop_factory=loop_factory) as first:
+        pool = with_a_standby()
+        session = first.run(open_echo(pool))
+
+        async def misuse() -> None:
+            calls = (pool.close, pool.drain, pool.__aenter__, session.close, session.__anext__)
+            for call in (*calls, functools.partial(open_echo, pool)):
+                with pytest.raises(RuntimeError, match="belongs to the event loop"):
+                    await call()
+
+        with asyncio.Runner(loop_factory=loop_factory) as other:
+            thread = threading.Thread(target=other.run, args=(misuse(),))
+            thread.start()
+            thread.join()
+
+        async def go_on() -> None:
+            session.send(Channel.CONTROL, b"still")
+            assert (await anext(session)).payload == b"still"
+            await pool.close()
+
+        first.run(go_on())

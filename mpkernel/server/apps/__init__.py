@@ -18,6 +18,7 @@ rebuilds           which sessions are being rebuilt, and by which processes
 stored_sessions    sessions that come back after the end of their server
 recovery_progress  tells sessions that wait how many of the app are back
 recovery_plan      after a death: whose fault it was, and in which order sessions come back
+pool_home          the process and event loop that a pool belongs to
 closed_pool        the error of whoever uses a pool that is closed
 unclosed_pools     kills the processes of pools that nobody has closed
 """

@@ -12,6 +12,7 @@ host             the process from its launch to its end
 host_view        what others can see of it: its state, its sessions, what it uses
 health           whether the process is well; ends it if it is not
 departure        how a healthy process becomes ready, drains and ends in order; the time for each
+waiting          waits for the end of several hosts, but not for ever
 ending           notices the end of the process, cleans up, and tells the app
 making           makes hosts, and has what all hosts of a pool share
 lifecycle        which state may follow which

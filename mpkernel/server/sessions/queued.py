@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Self
 
+from mpkernel.aio.loops import running_loop
 from mpkernel.aio.patience import patient_timeout
 from mpkernel.errors import MPKernelError, ProtocolError, SessionClosed
 from mpkernel.logs import get_logger
@@ -51,6 +52,7 @@ class QueuedSession(BaseSession):
         self._most_messages = self._most_messages_of_a_process
         self._taken_in_a_row = 0
         self._untold_bytes = 0
+        self._loop = running_loop()
         self._waiter: asyncio.Future[None] | None = None  # what the iteration waits for
         self._started = asyncio.Event()
         self._ended = asyncio.Event()
@@ -106,7 +108,14 @@ class QueuedSession(BaseSession):
 
     async def close(self) -> None:
         """End the kernel and wait for its end, for `Settings.stop_grace_s` at the longest: a kernel
-        that is busy for longer ends when it next looks. Idempotent."""
+        that is busy for longer ends when it next looks. Idempotent.
+
+        Raises:
+            RuntimeError: the session belongs to another event loop, which is not closed.
+        """
+        if self._loop is not None and self._loop.is_closed():
+            return  # whoever ends the pool ends the kernel
+        self._on_its_loop()
         if self._closed:
             return
         self._closed = True
@@ -164,8 +173,20 @@ class QueuedSession(BaseSession):
         small message, and costs half of what an `asyncio.Event` does."""
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError(f"another task waits for messages of session {self.session_id}")
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._on_its_loop().create_future()
         return self._waiter
+
+    def _on_its_loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop, which must be the one that the session was opened on: whoever waits on
+        another one would not be woken."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            raise RuntimeError(
+                f"session {self.session_id} of {self.app.name} belongs to the event loop on which"
+                " it was opened, and this is another one (asyncio.run_coroutine_threadsafe calls it"
+                " there)"
+            )
+        return loop
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

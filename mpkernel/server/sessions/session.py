@@ -8,9 +8,11 @@ other half, `QueuedSession`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable
 from typing import Self
 
+from mpkernel.errors import SessionClosed
 from mpkernel.server.sessions.app_and_host import HostOfClient
 from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.server.sessions.traffic import SessionTraffic
@@ -29,7 +31,8 @@ class Session:
 
     Only one task at a time may iterate. Messages that it has not taken count against the session's
     window (`Settings.window_bytes`): if a client does not read, its own kernel has to wait with its
-    output, and no other. Leaving `async with` closes the session.
+    output, and no other. Leaving `async with` closes the session. In a fork of the server, `stop`
+    and `close` do nothing: the session is its parent's.
 
     Args:
         queued: the session as its app and its host know it.
@@ -37,6 +40,7 @@ class Session:
 
     def __init__(self, queued: QueuedSession) -> None:
         self._queued = queued
+        self._pid = os.getpid()
 
     @property
     def app(self) -> str:
@@ -82,13 +86,18 @@ class Session:
             command: what the session's journal is told of it. Default: the payload.
 
         Raises:
-            SessionClosed: the session is over.
+            SessionClosed: the session is over, or this is a fork of its server.
             HostUnresponsive: so many bytes wait for the kernel that `Settings.window_bytes` and
                 `Settings.backlog_bytes` have no more room; or the session waits for a process, and
                 its journal has no more room.
             ProtocolError: the payload is too long.
             TypeError: the payload is not bytes, or there is no such channel.
         """
+        if os.getpid() != self._pid:
+            raise SessionClosed(
+                f"session {self.session_id} belongs to the process of which this one is a fork",
+                remedy="open a session in the fork, with a pool of its own",
+            )
         self._queued.send(checked_channel(channel), checked_payload(payload), command)
 
     def __aiter__(self) -> QueuedSession:
@@ -103,7 +112,8 @@ class Session:
             HostDied: its process ended, and the session cannot come back, or ended it again.
             AppUnavailable: its process ended, and the app has died too often to be started again.
             PoolClosed: the pool was closed.
-            RuntimeError: another task waits for the next message.
+            RuntimeError: another task waits for the next message, or the session belongs to another
+                event loop.
         """
         return self._queued.__anext__()
 
@@ -114,12 +124,18 @@ class Session:
         Args:
             patience_s: how many seconds its present command may go on before it is interrupted.
         """
-        self._queued.stop(patience_s=patience_s)
+        if os.getpid() == self._pid:
+            self._queued.stop(patience_s=patience_s)
 
     async def close(self) -> None:
         """End the kernel and wait for its end, for `Settings.stop_grace_s` at the longest: a kernel
-        that is busy for longer ends when it next looks. Nothing more can be read. Idempotent."""
-        await self._queued.close()
+        that is busy for longer ends when it next looks. Nothing more can be read. Idempotent.
+
+        Raises:
+            RuntimeError: the session belongs to another event loop, which is not closed.
+        """
+        if os.getpid() == self._pid:
+            await self._queued.close()
 
     async def __aenter__(self) -> Self:
         return self

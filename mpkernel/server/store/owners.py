@@ -234,26 +234,28 @@ def _folders(directory: Path) -> list[Path]:
     """The folders of servers. Whatever has a name of another kind, is a link or belongs to another
     user is not among them."""
     found: list[Path] = []
-    for entry in os.scandir(directory):
-        if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-            try:
-                check_private(Path(entry.path))
-            except OSError as error:
-                logger.debug("a folder in the session store is not used: %s", error)
-                continue
-            found.append(Path(entry.path))
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                try:
+                    check_private(Path(entry.path))
+                except OSError as error:
+                    logger.debug("a folder in the session store is not used: %s", error)
+                    continue
+                found.append(Path(entry.path))
     return found
 
 
 def _files_in(folder: Path, *, live: Set[str]) -> Iterator[FileInfo]:
-    for entry in os.scandir(folder):
-        if _FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-            try:
-                found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            path = Path(entry.path)
-            yield FileInfo(path, found.st_size, found.st_mtime, entry.name in live)
+    with os.scandir(folder) as entries:  # who reads may stop half-way
+        for entry in entries:
+            if _FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                path = Path(entry.path)
+                yield FileInfo(path, found.st_size, found.st_mtime, entry.name in live)
 
 
 def _touch(path: Path) -> None:

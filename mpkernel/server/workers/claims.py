@@ -175,10 +175,11 @@ class Claims:
 
     def _bury(self, name: str) -> None:
         """Remove the claims, the socket and the key of a worker. The caller holds the lock."""
-        for entry in os.scandir(self._links):
-            with suppress(FileNotFoundError):  # a living worker has released it meanwhile
-                if os.readlink(entry.path) == name:
-                    os.unlink(entry.path)
+        with os.scandir(self._links) as links:
+            for entry in links:
+                with suppress(FileNotFoundError):  # a living worker has released it meanwhile
+                    if os.readlink(entry.path) == name:
+                        os.unlink(entry.path)
         for suffix in (".sock", ".key"):
             self._path(name, suffix).unlink(missing_ok=True)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import stat
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -357,3 +359,14 @@ async def test_a_write_that_broke_off_leaves_the_content_before(
     taken = await store_in(directory).take(KEY)
     assert taken is not None
     assert taken.content == b"one"
+
+
+async def test_a_store_leaves_none_of_its_folders_open(directory: Path) -> None:
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        store = store_in(directory)
+        for number in range(3):
+            keep(store, key_of(APP, str(number), ""), b"one")
+        await store.close()
+        gc.collect()
+    assert not [str(one.message) for one in given if one.category is ResourceWarning]
