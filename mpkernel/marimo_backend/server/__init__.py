@@ -12,6 +12,7 @@ journal_entries   what the journal makes of each command
 kept_journal      the journal as bytes, for another server
 pending_commands  the commands that the kernel has not done yet, as the journal keeps them
 elements          the values that a page's elements were set to
+known_cells       which cells a notebook has, without parsing it again
 arrivals          pages that connect with a session that the server does not have
 among_workers     has requests served by the server process that has their session
 handed_scope      a request as bytes, for another server process

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.authority import authority_of
 from mpkernel.marimo_backend.server.browsers import browser_of
+from mpkernel.marimo_backend.server.known_cells import KnownCells
 from mpkernel.marimo_backend.versions import check_marimo
 from mpkernel.server.apps.stored_sessions import StoredSessions
 from mpkernel.server.store.session_store import Taken, key_of
@@ -97,6 +98,7 @@ class Arrival(NamedTuple):
         journal: what was stored of it; None for nothing.
         title, why: what to tell the page, when it is brought back.
         shared_key: the name in the store of what all sessions of its browser share; "" for none.
+        since: when the page connected; `time.time()`.
     """
 
     key: str
@@ -106,6 +108,7 @@ class Arrival(NamedTuple):
     title: str = RESTARTED
     why: str = ""
     shared_key: str = ""
+    since: float = 0.0
 
 
 class Arrivals:
@@ -124,7 +127,7 @@ class Arrivals:
         self._arrivals: dict[str, Arrival] = {}
         self._reloading: dict[str, str] = {}  # by key, with what to tell the page
         self._held: dict[str, tuple[str, Taken]] = {}  # by key, and what to tell the page
-        self._cells: dict[str, tuple[object, str]] = {}  # by path, with a digest of its cells
+        self._cells = KnownCells()
         if stored.are_kept or is_started_by_a_supervisor():
             seam.keep_skew_token(manager, _lasting_token(manager))
 
@@ -140,6 +143,7 @@ class Arrivals:
         """A page connects. Returns whether it must be loaded anew first. What it says to this class
         is taken out of the scope: the name of its former session, if it was loaded anew, and
         whether its reader wants to start afresh."""
+        since = time.time()
         former = _taken_out(scope, _FORMER)
         is_afresh = _taken_out(scope, _AFRESH) is not None
         if self._manager.get_session(session_id) is not None:
@@ -156,13 +160,13 @@ class Arrivals:
         shared_key = self._shared_key(scope, authority)
         page = None if taken is None else _page_in(taken)
         if taken is None or page is None:
-            new = Arrival(key, token, shared_key=shared_key)
+            new = Arrival(key, token, shared_key=shared_key, since=since)
             self._arrivals[session_id] = new if is_afresh else await self._as_last_time(new)
             return False
         is_loaded_anew = stored_as in self._reloading
         why = self._reloading.pop(stored_as, why or _why_it_comes_back(taken))
         self._arrivals[session_id] = Arrival(
-            key, token, taken.app, page.journal, why=why, shared_key=shared_key
+            key, token, taken.app, page.journal, why=why, shared_key=shared_key, since=since
         )
         has_reloaded = former is not None or is_loaded_anew
         if has_reloaded or not self._is_outdated(page, scope):
@@ -195,6 +199,16 @@ class Arrivals:
         _make_room(self._held)
         self._held[key] = (why, Taken(app, content, True))
 
+    def loaded(self, app: str, cells: str, since: float) -> None:
+        """marimo has loaded a notebook for a page that had connected before.
+
+        Args:
+            app: absolute path of the notebook.
+            cells: a digest of its cells, as in `StoredPage`.
+            since: as in `Arrival`.
+        """
+        self._cells.loaded(app, cells, since)
+
     def is_edited(self, session_id: str, app: str, cells: str) -> bool:
         """Whether a session's notebook has other cells now.
 
@@ -204,13 +218,9 @@ class Arrivals:
             cells: a digest of its cells, as in `StoredPage`.
         """
         try:
-            found = os.stat(app)
-            state = (found.st_ino, found.st_size, found.st_mtime_ns)
-            known, now = self._cells.get(app, (None, ""))
-            if known != state:
-                now = digest_of(seam.cells_of_file(self._manager, session_id).values())
-                _make_room(self._cells)
-                self._cells[app] = (state, now)
+            now = self._cells.now(
+                app, lambda: digest_of(seam.cells_of_file(self._manager, session_id).values())
+            )
         except Exception as error:  # noqa: BLE001 (the file is gone, or nothing that marimo reads)
             logger.debug("a notebook cannot be read: %s", error, app=app)
             return False

@@ -61,6 +61,10 @@ class Pages(Protocol):
         """What is stored of a session that a page is about to open."""
         ...
 
+    def loaded(self, app: str, cells: str, since: float) -> None:
+        """marimo has loaded a notebook, with cells of this digest, later than at `since`."""
+        ...
+
     def is_edited(self, session_id: str, app: str, cells: str) -> bool:
         """Whether a session's notebook has other cells than those of this digest."""
         ...
@@ -193,6 +197,7 @@ class MarimoSession(BaseSession):
             return command
         with self._lock:
             self._cells = digest_of(one.code for one in command.execution_requests)
+            self._pages.loaded(self.app.path, self._cells, self._arrival.since)
             is_coming_back, self._is_coming_back = self._is_coming_back, False
             if not is_coming_back:
                 return command

@@ -247,6 +247,11 @@ class PoolLease:
         """What is stored of one of the manager's sessions that a page is about to open."""
         return None if self.arrivals is None else self.arrivals.get(session_id)
 
+    def loaded(self, app: str, cells: str, since: float) -> None:
+        """See `Arrivals.loaded`."""
+        if self.arrivals is not None:
+            self.arrivals.loaded(app, cells, since)
+
     def is_edited(self, session_id: str, app: str, cells: str) -> bool:
         """See `Arrivals.is_edited`."""
         return self.arrivals is not None and self.arrivals.is_edited(session_id, app, cells)
