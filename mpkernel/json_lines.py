@@ -19,6 +19,7 @@ from collections.abc import Iterable
 import msgspec
 
 from mpkernel.logs import ABOUT, tail_of
+from mpkernel.plain_text import encodable
 
 __all__ = ["JsonFormatter", "printed_lines"]
 
@@ -111,9 +112,5 @@ def _encoded(line: msgspec.Struct) -> str:
         return msgspec.json.encode(line).decode()
     except UnicodeEncodeError:  # a path may hold bytes that are not text
         fields = msgspec.structs.asdict(line)
-        texts = {name: _as_utf8(text) for name, text in fields.items() if isinstance(text, str)}
+        texts = {name: encodable(text) for name, text in fields.items() if isinstance(text, str)}
         return msgspec.json.encode(msgspec.structs.replace(line, **texts)).decode()
-
-
-def _as_utf8(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,8 +1,13 @@
-"""Makes texts of apps and other users safe to show in a terminal or to write into a log."""
+"""Makes texts of apps and other users safe to show, to log or to send."""
 
 from __future__ import annotations
 
-__all__ = ["plain"]
+__all__ = ["encodable", "plain"]
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which no message can carry, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def plain(text: str) -> str:

@@ -279,10 +279,8 @@ class HostedKernel:
             entry(given)
         except SystemExit:
             pass  # `sys.exit` in a kernel is a normal end
-        except BaseException:  # noqa: BLE001 (the traceback goes to the client)
-            import traceback  # imported here: few kernels fail
-
-            error = traceback.format_exc()
+        except BaseException as failure:  # noqa: BLE001 (the traceback goes to the client)
+            error = _traceback_of(failure)
             logger.warning("kernel failed app=%s session=%s\n%s", self.app, self.session_id, error)
         finally:
             self._entered = False
@@ -322,3 +320,13 @@ class HostedKernel:
                 gone,
                 self.session_id,
             )
+
+
+def _traceback_of(failure: BaseException) -> str:
+    """The traceback, as a message can carry it."""
+    import traceback  # all of these are imported here: few kernels fail
+
+    from mpkernel.error_texts import traceback_by
+    from mpkernel.plain_text import encodable
+
+    return encodable(traceback_by(traceback.format_exc, failure, failure.__traceback__))

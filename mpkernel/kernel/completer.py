@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from mpkernel.errors import ProtocolError
 from mpkernel.kernel.code.completion import complete
 from mpkernel.kernel.messages import Complete, Completions
-from mpkernel.kernel.shown.display import encodable
 from mpkernel.late_logger import late_logger
+from mpkernel.plain_text import encodable
 
 __all__ = ["Completer"]
 

@@ -13,12 +13,12 @@ import os
 import queue
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import msgspec
 
+from mpkernel.error_texts import message_of
 from mpkernel.errors import ProtocolError
 from mpkernel.interrupts.sending import Interrupts, later
 from mpkernel.kernel.cell_run import CellRun
@@ -322,15 +322,11 @@ class PythonSession:
 
     def _fail(self, cell: str, error: BaseException, text: str) -> None:
         self.console.flush()
-        try:
-            message = str(error)
-        except Exception:  # noqa: BLE001 (a broken __str__ of the user's)
-            message = f"<unprintable {type(error).__name__}: {traceback.format_exc(limit=0)}>"
         name = type(error).__qualname__
         failure = Failure(
             cell,
             shortened(name, _NAME_BYTES),
-            shortened(message, _MESSAGE_BYTES),
+            shortened(message_of(error), _MESSAGE_BYTES),
             shortened(text, _TRACEBACK_BYTES),
         )
         self.send(failure)

@@ -219,6 +219,31 @@ async def test_exits_end_the_cell_and_not_the_session(client: Client) -> None:
     assert await client.text("print('here')") == "here\n"
 
 
+async def test_a_failure_that_cannot_be_written_ends_the_cell_and_not_the_session(
+    client: Client,
+) -> None:
+    for code, told in (
+        (r"exec(compile('1/0', '\ud800.py', 'exec'))", "ZeroDivisionError: division by zero\n(the"),
+        ("raise SyntaxError('no', ('a.py', 1, 2, 3))", "SyntaxError: no"),
+        ("raise Broken", "Broken: <"),
+    ):
+        messages = await client.run(f"{BROKEN}\n{code}")
+        (failure,) = of(messages, Failure)
+        assert told in failure.traceback
+        assert of(messages, Done)[0].outcome == "error"
+    messages = await client.run(f"{BROKEN}\nraise SystemExit(Broken())")
+    assert of(messages, Done)[0].outcome == "exit"
+    assert "unprintable SystemExit" in printed(messages, "stderr")
+    assert await client.text("print('here')") == "here\n"
+
+
+BROKEN = """
+class Broken(Exception):
+    def __str__(self):
+        raise SystemExit("not even this")
+"""
+
+
 async def test_standard_streams_are_a_sessions_own_to_set(open_app: OpenApp) -> None:
     first, second = await open_app(), await open_app()
     await first.run("import io, sys; before = sys.stdout; sys.stdout = io.StringIO()")

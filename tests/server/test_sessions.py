@@ -133,6 +133,22 @@ async def test_a_kernel_that_fails_says_so_with_its_traceback(open_kernel: Open)
         await anext(session)
 
 
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ("fail_without_utf8", r"RuntimeError: a lone \\ud800"),
+        ("fail_without_source", r'File "nowhere\.py", line 1[^:]*\nZeroDivisionError: division by'),
+    ],
+)
+async def test_a_kernel_whose_failure_cannot_be_written_says_so_too(
+    open_kernel: Open, entry: str, what: str
+) -> None:
+    session = await open_kernel(entry)
+    async with asyncio.timeout(30):
+        with pytest.raises(KernelFailed, match=what):
+            await anext(session)
+
+
 async def test_a_kernel_that_does_not_exist_fails_alone(open_kernel: Open) -> None:
     neighbour = await open_kernel("echo")
     session = await open_kernel("no_such_function")

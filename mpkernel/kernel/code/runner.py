@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
+from mpkernel.error_texts import message_of, traceback_by
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.kernel.code.cells import Cell
 from mpkernel.kernel.code.namespace import Namespace
@@ -152,19 +153,22 @@ def exit_code_of(error: SystemExit) -> tuple[int, str]:
             return 0, ""
         case int():
             return error.code & 0xFF, ""
-        case other:
-            return 1, f"{other}\n"
+        case _:
+            return 1, f"{message_of(error)}\n"
 
 
 def traceback_of(error: BaseException, filename: str | None = None) -> str:
     """The traceback as Python writes it, without the kernel's own frames; see `of_user`."""
-    formatted = traceback.TracebackException(
-        type(error), error, of_user(error.__traceback__, filename), compact=True
-    )
-    formatted.stack[:] = [
-        frame for frame in formatted.stack if not frame.filename.startswith(_KERNELS_FOLDERS)
-    ]
-    return "".join(formatted.format())
+    frames = of_user(error.__traceback__, filename)
+
+    def formatted() -> str:
+        whole = traceback.TracebackException(type(error), error, frames, compact=True)
+        whole.stack[:] = [
+            frame for frame in whole.stack if not frame.filename.startswith(_KERNELS_FOLDERS)
+        ]
+        return "".join(whole.format())
+
+    return traceback_by(formatted, error, frames)
 
 
 def of_user(frames: TracebackType | None, filename: str | None = None) -> TracebackType | None:

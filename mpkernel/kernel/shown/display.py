@@ -19,8 +19,9 @@ import msgspec
 
 from mpkernel.kernel.messages import Figure
 from mpkernel.late_logger import late_logger
+from mpkernel.plain_text import encodable
 
-__all__ = ["Store", "encodable", "figure_of", "shortened", "stacked", "text_figure_of"]
+__all__ = ["Store", "figure_of", "shortened", "stacked", "text_figure_of"]
 
 logger = late_logger(__name__)
 
@@ -66,11 +67,6 @@ def stacked(figures: Sequence[Figure]) -> Figure | None:
     if len(figures) < 2:
         return figures[0] if figures else None
     return Figure("text/html", "".join(f"<div>{_html_of(figure)}</div>" for figure in figures))
-
-
-def encodable(text: str) -> str:
-    """The text with lone surrogates, which no message can carry, written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def shortened(text: str, most_bytes: int) -> str:

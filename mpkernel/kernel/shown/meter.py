@@ -19,9 +19,9 @@ from collections.abc import Callable
 
 from mpkernel.kernel.context import current_place
 from mpkernel.kernel.messages import Progress
-from mpkernel.kernel.shown.display import encodable
 from mpkernel.kernel.shown.terminal import terminal
 from mpkernel.late_logger import late_logger
+from mpkernel.plain_text import encodable
 
 __all__ = ["Meter"]
 

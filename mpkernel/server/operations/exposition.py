@@ -18,6 +18,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
+from mpkernel.plain_text import encodable
 from mpkernel.server.supervision.tallies import BOUNDS_S, Latencies
 
 __all__ = ["Exposition", "Labels"]
@@ -93,4 +94,4 @@ class Exposition:
 def _escaped(text: str) -> str:
     """A label's value. Bytes of a path that are not UTF-8 are written with backslashes, as Python
     does."""
-    return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)
+    return encodable(text).translate(_ESCAPES)

@@ -29,6 +29,23 @@ def fail(kernel):
     raise RuntimeError("this kernel fails on purpose")
 
 
+def fail_without_utf8(kernel):
+    raise RuntimeError("a lone \ud800")
+
+
+class Unreadable:
+    """A loader that fails when the source of a module is asked for."""
+
+    def get_source(self, name):
+        raise RuntimeError("no source for anybody")
+
+
+def fail_without_source(kernel):
+    exec(
+        compile("1 / 0", "nowhere.py", "exec"), {"__name__": "nowhere", "__loader__": Unreadable()}
+    )
+
+
 def fail_at_length(kernel):
     raise RuntimeError("x" * int(kernel.args))
 
