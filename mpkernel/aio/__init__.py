@@ -11,6 +11,7 @@ Who does what:
 - ``patience``: `PatientTimer` and `patient_timeout`, time limits for another process that a pause
   of this one does not use up.
 - ``turns``: `Turn`, how much time of the loop's present turn its many readers may still use.
+- ``short_timer``: `ShortTimer`, for less than a millisecond.
 - ``threads``: `off_the_loop`, work that may block, on a thread of its own.
 - ``signals``, ``loop_end``: what to do when a signal asks the program to end, and before a loop is
   closed.

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
+import os
+import resource
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -22,8 +26,10 @@ COUNT = 10_000
 class Peer:
     """A host that has written frames, and a server that takes 1 ms for a hundred of them."""
 
-    def __init__(self, ours: Connection, theirs: Connection, stream: Connection) -> None:
+    def __init__(self, ours: Connection, theirs: Connection, stream: Connection, other: Connection) -> None:
         self.theirs = theirs
+        self.stream = stream
+        self.other = other
         self.frames: list[Frame] = []
         self.turns: list[int] = []  # which turn of the loop each handing over was in
         self.turn = 0
@@ -46,6 +52,20 @@ class Peer:
         with open(self.theirs.fileno(), "wb", buffering=0, closefd=False) as pipe:
             pipe.write(b"".join(frames) + tail)
 
+    def flood(self, count: int) -> threading.Thread:
+        """A thread that writes frame after frame to the stream Pipe, each with a call of its own."""
+        thread = threading.Thread(target=self._flood, args=(count,))
+        thread.start()
+        return thread
+
+    def _flood(self, count: int) -> None:
+        with contextlib.suppress(ConnectionError):  # the link's end is closed
+            self._write_each(count)
+
+    def _write_each(self, count: int) -> None:
+        for number in range(count):
+            os.write(self.other.fileno(), encode_header(Channel.STREAM, number, 0))
+
     def _take(self, frames: list[Frame]) -> None:
         self.frames += frames
         self.turns.append(self.turn)
@@ -64,7 +84,7 @@ class Peer:
 async def peer() -> Iterator[Peer]:
     ours, theirs = multiprocessing.Pipe()
     stream, other = multiprocessing.Pipe()
-    peer = Peer(ours, theirs, stream)
+    peer = Peer(ours, theirs, stream, other)
     yield peer
     peer.close()
     for end in (ours, theirs, stream, other):
@@ -134,3 +154,38 @@ async def test_nothing_is_taken_after_the_close(peer: Peer) -> None:
     for _ in range(20):
         await asyncio.sleep(0.001)
     assert len(peer.frames) == taken
+
+
+async def test_a_flood_is_read_in_few_reads_in_its_order(peer: Peer) -> None:
+    thread = peer.flood(COUNT)
+    await until(lambda: len(peer.frames) == COUNT)
+    thread.join()
+    assert [frame.session for frame in peer.frames] == list(range(COUNT))
+    assert len(peer.turns) < COUNT / 10
+
+
+async def test_a_flood_is_read_also_where_no_descriptor_is_left_for_a_timer(peer: Peer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        thread = peer.flood(COUNT)
+        await until(lambda: len(peer.frames) == COUNT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    thread.join()
+    assert [frame.session for frame in peer.frames] == list(range(COUNT))
+
+
+async def test_a_link_that_closes_in_a_flood_takes_nothing_more_and_keeps_no_descriptor(
+    peer: Peer,
+) -> None:
+    descriptors = set(os.listdir("/proc/self/fd"))
+    thread = peer.flood(COUNT)
+    await until(lambda: set(os.listdir("/proc/self/fd")) - descriptors)  # the timer of the pauses
+    peer.link.close()
+    taken = len(peer.frames)
+    peer.stream.close()
+    thread.join()
+    await asyncio.sleep(0.002)  # longer than a pause
+    assert len(peer.frames) == taken
+    assert set(os.listdir("/proc/self/fd")) < descriptors

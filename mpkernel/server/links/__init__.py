@@ -8,6 +8,7 @@
 link           what every connection to a process offers
 pipe_link      the one over two Pipes: reads on the loop, never blocks it
 pipe_sender    its sending half: from any thread, never blocks it
+collecting     how long a flood of small messages may collect before it is read
 backlog        what a Pipe has not taken yet
 console_relay  a thread that reads what processes write to their descriptors 1 and 2
 console_source  reads one of these descriptors, and writes its text to the log

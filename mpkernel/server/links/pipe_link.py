@@ -4,7 +4,8 @@ Nothing here blocks. How frames are sent is the matter of `pipe_sender`. When a 
 is read once, or as far as one part of a large frame, and as many frames are handed over as the
 loop's turn has time for (`aio.turns`). The Pipe is not watched until the rest has been handed over,
 a few milliseconds later, so a process that floods it has to wait. So no host takes the time of the
-others, neither with large frames nor with many small ones.
+others, neither with large frames nor with many small ones. A flood of small messages is let collect
+for up to a millisecond before it is read (`collecting`).
 
 The descriptors are read with `readv` into the frame decoder's own buffer, never through
 `Connection.recv*`: uvloop sets O_NONBLOCK on what it watches, and `recv_bytes` then loses what it
@@ -18,10 +19,13 @@ import asyncio
 import functools
 import logging
 import os
+import time
 from multiprocessing.connection import Connection
 
+from mpkernel.aio.short_timer import ShortTimer
 from mpkernel.aio.turns import turn_of
 from mpkernel.errors import ProtocolError
+from mpkernel.server.links.collecting import Collecting
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.server.links.pipe_sender import PipeSender
 from mpkernel.server.links.sockets import waiting_in
@@ -72,6 +76,12 @@ class PipeLink:
         self._turn = turn_of(loop)
         self._left_bytes: dict[int, int] | None = None  # by descriptor, what a dead host left
         self._received_bytes = 0
+        self._received_frames = 0
+        self._stream_fd = stream.fileno()
+        self._collecting = Collecting()
+        self._timer: ShortTimer | None = None  # made for the first pause
+        self._has_timers = True
+        self._watched: set[int] = set()
         self._sender = PipeSender(
             name,
             control.fileno(),
@@ -86,7 +96,7 @@ class PipeLink:
         try:
             for fd in self._readers:
                 os.set_blocking(fd, False)
-                loop.add_reader(fd, self._on_readable, fd)
+                self._watch(fd)
         except BaseException:
             self.close()
             raise
@@ -149,28 +159,61 @@ class PipeLink:
         self._sender.close()
         for fd in list(self._readers):
             self._stop_reading(fd)
+        if self._timer is not None:
+            self._timer.close()
 
     def _on_readable(self, fd: int) -> None:
-        if not self._turn.is_over:
-            self._read(fd)
-            decoder = self._readers.get(fd)
-            if decoder is None or not decoder.has_frames_left:
-                return
-        self._loop.remove_reader(fd)
-        self._turn.later(functools.partial(self._read_on, fd))
+        if self._turn.is_over:
+            self._unwatch(fd)
+            self._turn.later(functools.partial(self._read_on, fd))
+        else:
+            self._read_on(fd)
 
     def _read_on(self, fd: int) -> None:
-        """Called in a later turn that has time: hand over what was read, then watch again."""
+        """Hand over what was read, and read. Then hand over the rest in a later turn that has time,
+        let more collect, or watch the descriptor."""
+        read_at = time.monotonic()
+        self._read(fd)
         decoder = self._readers.get(fd)
         if decoder is None:
             return
-        self._read(fd)
-        if fd not in self._readers:
-            return
         if decoder.has_frames_left:
+            self._unwatch(fd)
             self._turn.later(functools.partial(self._read_on, fd))
-        else:
+        elif fd != self._stream_fd or not self._lets_collect(read_at):
+            self._watch(fd)
+
+    def _lets_collect(self, read_at: float) -> bool:
+        """Whether the stream Pipe is read next when a pause is over, and not before."""
+        pause_s = self._collecting.pause_s(
+            read_at, self._received_frames, self._received_bytes, self._sender.sent_count
+        )
+        if not (pause_s and self._has_timers):
+            return False
+        if self._timer is None:
+            try:
+                self._timer = ShortTimer(self._loop, self._on_collected)
+            except OSError as error:
+                logger.debug("messages of %s are read as they come: %s", self._name, error)
+                self._has_timers = False
+                return False
+        self._unwatch(self._stream_fd)
+        self._timer.start(pause_s)
+        return True
+
+    def _on_collected(self) -> None:
+        if self._stream_fd in self._readers:
+            self._on_readable(self._stream_fd)
+
+    def _watch(self, fd: int) -> None:
+        if fd not in self._watched:
             self._loop.add_reader(fd, self._on_readable, fd)
+            self._watched.add(fd)
+
+    def _unwatch(self, fd: int) -> None:
+        if fd in self._watched:
+            self._watched.remove(fd)
+            self._loop.remove_reader(fd)
 
     def _read(self, fd: int) -> bool:
         """Hand over whole frames, as long as the loop's turn has time: first those that were read
@@ -204,11 +247,14 @@ class PipeLink:
         not read any more."""
         try:
             frames = decoder.received(count, most_frames=_FRAMES_AT_ONCE)
+            self._received_frames += len(frames)
             self._on_frames(frames)
             if len(frames) > 1:
                 self._sender.hold()
             while decoder.has_frames_left and fd in self._readers and self._turn.has_time_left():
-                self._on_frames(decoder.received(0, most_frames=_FRAMES_AT_ONCE))
+                frames = decoder.received(0, most_frames=_FRAMES_AT_ONCE)
+                self._received_frames += len(frames)
+                self._on_frames(frames)
         except FrameLost as lost:
             self._on_lost(lost)
         except ProtocolError as error:
@@ -228,4 +274,4 @@ class PipeLink:
 
     def _stop_reading(self, fd: int) -> None:
         if self._readers.pop(fd, None) is not None:
-            self._loop.remove_reader(fd)
+            self._unwatch(fd)
