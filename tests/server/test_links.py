@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import multiprocessing
 import os
 import resource
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -22,11 +22,27 @@ from mpkernel.wire.frames import Channel, Frame, encode_header
 
 COUNT = 10_000
 
+FLOOD = """
+import os, sys, time
+from mpkernel.wire.frames import Channel, encode_header
+fd, count = map(int, sys.argv[1:])
+try:
+    for number in range(count):
+        os.write(fd, encode_header(Channel.STREAM, number, 0))
+        next_at = time.monotonic() + 100e-6
+        while time.monotonic() < next_at:
+            pass
+except ConnectionError:
+    pass  # the link's end is closed
+"""
+
 
 class Peer:
     """A host that has written frames, and a server that takes 1 ms for a hundred of them."""
 
-    def __init__(self, ours: Connection, theirs: Connection, stream: Connection, other: Connection) -> None:
+    def __init__(
+        self, ours: Connection, theirs: Connection, stream: Connection, other: Connection
+    ) -> None:
         self.theirs = theirs
         self.stream = stream
         self.other = other
@@ -52,19 +68,10 @@ class Peer:
         with open(self.theirs.fileno(), "wb", buffering=0, closefd=False) as pipe:
             pipe.write(b"".join(frames) + tail)
 
-    def flood(self, count: int) -> threading.Thread:
-        """A thread that writes frame after frame to the stream Pipe, each with a call of its own."""
-        thread = threading.Thread(target=self._flood, args=(count,))
-        thread.start()
-        return thread
-
-    def _flood(self, count: int) -> None:
-        with contextlib.suppress(ConnectionError):  # the link's end is closed
-            self._write_each(count)
-
-    def _write_each(self, count: int) -> None:
-        for number in range(count):
-            os.write(self.other.fileno(), encode_header(Channel.STREAM, number, 0))
+    def flood(self, count: int) -> subprocess.Popen[bytes]:
+        """A process that writes frame after frame to the stream Pipe, each with its own call."""
+        fd = self.other.fileno()
+        return subprocess.Popen([sys.executable, "-c", FLOOD, str(fd), str(count)], pass_fds=[fd])
 
     def _take(self, frames: list[Frame]) -> None:
         self.frames += frames
@@ -156,36 +163,38 @@ async def test_nothing_is_taken_after_the_close(peer: Peer) -> None:
     assert len(peer.frames) == taken
 
 
-async def test_a_flood_is_read_in_few_reads_in_its_order(peer: Peer) -> None:
-    thread = peer.flood(COUNT)
-    await until(lambda: len(peer.frames) == COUNT)
-    thread.join()
-    assert [frame.session for frame in peer.frames] == list(range(COUNT))
-    assert len(peer.turns) < COUNT / 10
+async def test_a_flood_is_read_whole_and_in_its_order(peer: Peer) -> None:
+    count = 3_000
+    process = peer.flood(count)
+    await until(lambda: len(peer.frames) == count)
+    assert process.wait(20) == 0
+    assert [frame.session for frame in peer.frames] == list(range(count))
 
 
 async def test_a_flood_is_read_also_where_no_descriptor_is_left_for_a_timer(peer: Peer) -> None:
+    count = 3_000
+    process = peer.flood(count)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        thread = peer.flood(COUNT)
-        await until(lambda: len(peer.frames) == COUNT)
+        await until(lambda: len(peer.frames) == count)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    thread.join()
-    assert [frame.session for frame in peer.frames] == list(range(COUNT))
+    assert process.wait(20) == 0
+    assert [frame.session for frame in peer.frames] == list(range(count))
 
 
 async def test_a_link_that_closes_in_a_flood_takes_nothing_more_and_keeps_no_descriptor(
     peer: Peer,
 ) -> None:
+    process = peer.flood(COUNT)
+    await until(lambda: peer.frames)
     descriptors = set(os.listdir("/proc/self/fd"))
-    thread = peer.flood(COUNT)
     await until(lambda: set(os.listdir("/proc/self/fd")) - descriptors)  # the timer of the pauses
     peer.link.close()
     taken = len(peer.frames)
     peer.stream.close()
-    thread.join()
+    assert process.wait(20) == 0
     await asyncio.sleep(0.002)  # longer than a pause
     assert len(peer.frames) == taken
     assert set(os.listdir("/proc/self/fd")) < descriptors

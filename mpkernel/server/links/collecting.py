@@ -4,7 +4,7 @@ A server that reads faster than a process writes would be woken for each message
 costs several times as much as the message. So when a process sends message after message, and is
 sent nothing meanwhile, the server reads the Pipe only from time to time, and finds many messages:
 
-    few messages, or an exchange ─ 16 reads in a row, nothing was sent ─▶ flood: pause, read, pause …
+    few messages, or an exchange ─ 16 reads in a row, nothing was sent ─▶ pause, read, pause …
                        ▲                                                    │
                        └── something was sent, or messages have become few ─┘
 
