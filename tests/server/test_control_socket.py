@@ -56,6 +56,31 @@ def serves(control: ControlSocket, path: Path) -> Iterator[Path]:
     until(lambda: clients() == 0)
 
 
+@pytest.mark.parametrize("removed", [(".key",), (".sock",), (".sock", ".key")])
+def test_files_that_were_removed_are_made_anew(
+    serves: Path, control: ControlSocket, removed: tuple[str, ...]
+) -> None:
+    for _ in range(2):
+        for suffix in removed:
+            serves.with_suffix(suffix).unlink()
+        control.restore()
+        assert until(lambda: heard(serves.with_suffix(".json"))) == Answer(
+            True, repr(Restart("app"))
+        )
+    assert stat.S_IMODE(serves.stat().st_mode) == 0o600
+
+
+def test_a_socket_whose_files_were_removed_closes_at_once(path: Path) -> None:
+    before = pipes_and_threads()
+    control = ControlSocket(path, lambda order: Answer(True, repr(order)), patience_s=0.5)
+    for suffix in (".key", ".sock"):
+        path.with_suffix(suffix).unlink()
+    control.close()
+    control.restore()
+    assert not pipes_and_threads() - before
+    assert list(path.parent.iterdir()) == []
+
+
 def test_socket_and_key_are_their_users_alone(serves: Path) -> None:
     for path in (serves, serves.with_suffix(".key")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -187,6 +212,5 @@ def test_a_server_whose_socket_was_removed_leaves_all_the_same(user: Path) -> No
     moved = path.with_name("moved")
     os.rename(path.with_suffix(".sock"), moved)
     control.close()
-    with connect(str(moved)):  # so that its thread, which nobody could wake, ends with this test
-        until(lambda: all(one.name != "mpkernel-control" for one in threading.enumerate()))
+    assert all(one.name != "mpkernel-control" for one in threading.enumerate())
     moved.unlink()

@@ -20,9 +20,11 @@ from server.snapshots import pool_of
 from waiting import until
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
+from mpkernel.errors import MPKernelError
 from mpkernel.private_files import make_private, private_runtime_directory
 from mpkernel.server.operations.finding import PublishedServer, published_servers
 from mpkernel.server.operations.observing import Rates
+from mpkernel.server.operations.orders import Restart, give_order
 from mpkernel.server.operations.snapshot import HostSnapshot
 from mpkernel.server.operations.snapshot_file import SnapshotFile
 from shm.names import next_name, own_tag
@@ -214,12 +216,14 @@ class TestTheFile:
     ) -> None:
         file = SnapshotFile(path, has_control=False)
         shutil.rmtree(path.parent)
+        path.parent.write_text("a file in the folder's place")
         for _ in range(3):
             file.write(EMPTY)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "no snapshot can be kept" in caplog.text
-        make_private(path.parent)
+        path.parent.unlink()
         file.write(EMPTY)
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert path.exists()
 
     def test_is_not_written_any_more_once_it_was_removed(self, path: Path) -> None:
@@ -336,3 +340,22 @@ def test_every_field_of_a_process_is_told() -> None:
     """So that scripts that read `status --json` find what the page of operating promises."""
     promised = {"pid", "state", "rss_bytes", "cpu", "threads", "sessions"}
     assert promised | {"messages_per_s", "sent_per_s"} <= set(HostSnapshot.__struct_fields__)
+
+
+async def test_a_server_whose_files_were_removed_is_found_and_heard_again(user: Path) -> None:
+    settings = Settings(snapshot=True, control=True)
+    async with HostPool(settings) as pool, await pool.open_session(APP, kernel=ECHO):
+        await asyncio.to_thread(until, published_servers)
+        shutil.rmtree(user / "run" / "mpkernel")
+        await asyncio.to_thread(until, published_servers)
+
+        def answered() -> bool:
+            return give_order(Restart(str(APP)), published_servers()[0].path).done
+
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    assert await asyncio.to_thread(answered)
+                    break
+                except MPKernelError:  # the socket follows the snapshot
+                    await asyncio.sleep(0.05)

@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from pathlib import Path
 
 import msgspec
@@ -64,32 +64,47 @@ class ControlSocket:
         self._path = path.with_suffix(".sock")
         write_private(self._key_path, self._key)
         try:
-            # Between these two lines the socket may be open to all; but others cannot enter its
-            # folder.
-            self._listener = Listener(str(self._path), "AF_UNIX", backlog=_MAX_CLIENTS)
-            os.chmod(self._path, 0o600)
+            self._socket = self._listening()
         except OSError:
             self._key_path.unlink()
             raise
         self._closed = threading.Event()
-        self._lock = threading.Lock()  # guards _clients
+        self._lock = threading.Lock()  # guards _clients, _socket and the files
         self._clients: dict[threading.Thread, Connection] = {}
         self._thread = threading.Thread(target=self._run, name="mpkernel-control", daemon=True)
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._listener.close()
+            self._socket.close()
+            self._path.unlink()
             self._key_path.unlink()
             raise OSError(errno.EAGAIN, str(error)) from error
 
     def close_soon(self) -> None:
         """Take no orders any more, without waiting. From any thread. Idempotent."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        self._wake()
-        for path in (self._path, self._key_path):
-            path.unlink(missing_ok=True)
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            _wake(self._socket, self._path)
+            for path in (self._path, self._key_path):
+                path.unlink(missing_ok=True)
+
+    def restore(self) -> None:
+        """Make the files anew if they are gone: a server may run for longer than those who clean
+        up temporary files leave what lies there. From any thread.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        with self._lock:
+            if self._closed.is_set():
+                return
+            if not self._key_path.exists():
+                write_private(self._key_path, self._key)
+            if not self._path.exists():
+                replaced, self._socket = self._socket, self._listening()
+                _wake(replaced, self._path)
 
     def close(self) -> None:
         """Take no orders any more, disconnect the clients, and wait a moment for the threads to
@@ -103,18 +118,36 @@ class ControlSocket:
             thread.join(_JOIN_S)
 
     def _run(self) -> None:
+        listening = self._socket
         while not self._closed.is_set():
+            if listening is not self._socket:  # its file was removed
+                listening.close()
+                listening = self._socket
             try:
-                connection = self._listener.accept()
+                client, _ = listening.accept()
             except OSError as error:  # no descriptor is left, or the client has ended already
-                logger.debug("an operator could not be heard: %s", error)
-                self._closed.wait(_RETRY_S)
+                if listening is self._socket:
+                    logger.debug("an operator could not be heard: %s", error)
+                    self._closed.wait(_RETRY_S)
                 continue
-            self._accepted(connection)
+            client.setblocking(True)  # whatever the program's default time-out is
+            self._accepted(Connection(client.detach()))
+        for one in {listening, self._socket}:
+            one.close()
+
+    def _listening(self) -> socket.socket:
+        listening = socket.socket(socket.AF_UNIX)
         try:
-            self._listener.close()
-        except FileNotFoundError:  # `close` removes the socket's file
-            logger.debug("the control socket was removed before path=%s", self._path)
+            listening.setblocking(True)
+            # Between these two lines the socket may be open to all; but others cannot enter its
+            # folder.
+            listening.bind(str(self._path))
+            os.chmod(self._path, 0o600)
+            listening.listen(_MAX_CLIENTS)
+        except BaseException:
+            listening.close()
+            raise
+        return listening
 
     def _accepted(self, connection: Connection) -> None:
         thread = threading.Thread(
@@ -148,11 +181,18 @@ class ControlSocket:
             del self._clients[thread]
         connection.close()
 
-    def _wake(self) -> None:
-        """Connect to the socket: that wakes the thread that accepts connections, and it ends."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.setblocking(False)
-            try:
-                client.connect(str(self._path))
-            except OSError as error:  # it has others to accept, or its file is gone
-                logger.debug("the control socket is not woken: %s", error)
+
+def _wake(listening: socket.socket, path: Path) -> None:
+    """Wake the thread that accepts connections at this socket, whose file may be gone. Where a
+    socket that listens cannot be shut down (other systems than Linux), a connection wakes it."""
+    try:
+        listening.shutdown(socket.SHUT_RDWR)
+        return
+    except OSError as error:
+        logger.debug("the control socket is not shut down: %s", error)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        try:
+            client.connect(str(path))
+        except OSError as error:  # it has others to accept, or its file is gone
+            logger.debug("the control socket is not woken: %s", error)

@@ -190,6 +190,11 @@ class Operations:
             self._history.add(picture, time.monotonic())
         if self._snapshot is not None:
             self._snapshot.write(picture)
+        if self._control is not None:
+            try:
+                self._control.restore()
+            except OSError as error:  # the snapshot says so, in a warning
+                logger.debug("the control socket cannot be restored for now: %s", error)
         if self._metrics is not None:
             self._metrics.write(picture)
         if self._crashes is not None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from mpkernel.private_files import write_private
+from mpkernel.private_files import make_private, write_private
 from mpkernel.server.operations.snapshot import PoolSnapshot, ServerSnapshot
 from mpkernel.server.supervision.tallies import AppTotals
 from mpkernel.version import __version__
@@ -69,6 +69,8 @@ class SnapshotFile:
                 return
             server = msgspec.structs.replace(self._template, pool=pool, taken_at=time.monotonic())
             try:
+                if not self._path.parent.exists():  # somebody has cleaned up
+                    make_private(self._path.parent)
                 write_private(self._path, msgspec.json.encode(server))
             except OSError as error:
                 if not self._is_failing:
