@@ -88,7 +88,13 @@ async def test_no_tab_is_lost_and_nothing_is_left(
             await app.close()
         await settled(lambda: what_is_left(server, descriptors))
     left = [path for path in places.rglob("*") if not path.is_dir() or path.parent.name == "tmp"]
-    assert left == []
+    assert [path for path in left if not is_trial_of_tempfile(path)] == []
+
+
+def is_trial_of_tempfile(path: Path) -> bool:
+    """Whether this is the file with which Python's `tempfile` tries whether it can write into a
+    directory. It has no prefix, and a process that is killed at that moment leaves it."""
+    return len(path.name) == 8 and path.is_file() and path.read_bytes() in (b"", b"blat")
 
 
 async def settled(look: Callable[[], list[object]]) -> None:
