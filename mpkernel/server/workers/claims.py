@@ -63,6 +63,7 @@ class Claims:
         self._links = self._directory / "claims"
         self.name = next_name()
         self.key = secrets.token_bytes(KEY_BYTES)
+        self._listens = True
         with _made_and_locked(self._directory):
             make_private(self._links)
             for name in self._names():
@@ -77,6 +78,7 @@ class Claims:
         Raises:
             OSError: no link can be made.
         """
+        self._stay_reachable()
         link = self._link(session)
         while True:
             try:
@@ -140,6 +142,7 @@ class Claims:
 
     def stop_listening(self) -> None:
         """No other worker can connect to this one from now on; it keeps its claims. Idempotent."""
+        self._listens = False
         for suffix in (".sock", ".key"):
             self._path(self.name, suffix).unlink(missing_ok=True)
 
@@ -155,6 +158,17 @@ class Claims:
             logger.debug("the directory of this server's workers is gone")
         except OSError as error:
             logger.warning("what this worker leaves is removed by the next one: %s", error)
+
+    def _stay_reachable(self) -> None:
+        """Keep the file of the key young: what cleans up temporary files removes old ones, and the
+        session that is about to be claimed must be found here."""
+        if not self._listens:
+            return
+        key = self._path(self.name, ".key")
+        try:
+            os.utime(key)
+        except FileNotFoundError:
+            write_private(key, self.key)
 
     def _publish(self) -> None:
         path = self._path(self.name, ".sock")
@@ -225,7 +239,7 @@ def _remove_abandoned(runtime: Path) -> None:
     for directory in runtime.glob(f"{_PREFIX}*"):
         try:
             with _locked(directory) as fd:
-                names = [path.stem for path in directory.glob("mpk-*.key")]
+                names = [path.stem for path in directory.glob("mpk-*")]  # a key may be gone
                 is_young = time.time() - os.fstat(fd).st_mtime < _LEFT_EMPTY_S
                 if not any(map(_may_live, names)) and (names or not is_young):
                     shutil.rmtree(directory)
