@@ -71,13 +71,14 @@ def test_a_pause_that_brought_little_is_the_last_one() -> None:
 def test_a_pause_ends_before_the_pipe_is_full() -> None:
     reads = Reads()
     reads.flood()
-    pause_s = reads.read(0.0001, frames=10, frame_bytes=4096)
+    pause_s = reads.read(0.0001, frames=20, frame_bytes=1024)
     assert 0 < pause_s < 0.001
-    assert pause_s / 0.00001 * 4096 < 128 * 1024  # at the rate of one frame in 10 µs
+    assert pause_s / 0.000005 * 1024 < 128 * 1024  # at the rate of one frame in 5 µs
 
 
 def test_large_messages_are_read_as_they_come() -> None:
     reads = Reads()
+    assert not any(reads.read(20e-6, frame_bytes=4096) for _ in range(100))
     assert not any(reads.read(50e-6, frame_bytes=1024 * 1024) for _ in range(100))
 
 

@@ -25,6 +25,7 @@ _APART_S = 0.000_25
 _MOST_S = 0.001
 _LEAST_S = 0.000_1  # a shorter pause costs more than it saves
 _MOST_BYTES = 128 * 1024
+_SMALL_BYTES = 1024  # a server needs about as long for a larger message as a process does
 _BYTES_BESIDE_A_FRAME = 1024  # what the system counts for each write, beside the bytes written
 
 
@@ -39,8 +40,8 @@ class Collecting:
         self._sent = 0
 
     def pause_s(self, read_at: float, frames: int, byte_count: int, sent: int) -> float:
-        """To be called after each read. Returns how many seconds to wait before the next one; 0:
-        read as soon as something comes.
+        """To be called after each read. Returns how many seconds after the beginning of this read
+        the next one is due; 0: read as soon as something comes.
 
         Args:
             read_at: when the read began, in seconds of a monotonic clock.
@@ -55,7 +56,7 @@ class Collecting:
             self._reads_in_a_row = 0
             return 0.0
         self._reads_in_a_row += 1
-        if self._reads_in_a_row < _READS_IN_A_ROW:
+        if self._reads_in_a_row < _READS_IN_A_ROW or new_bytes > new_frames * _SMALL_BYTES:
             return 0.0
         in_the_pipe = new_bytes + new_frames * _BYTES_BESIDE_A_FRAME
         pause_s = min(_MOST_S, took_s * _MOST_BYTES / in_the_pipe)

@@ -188,7 +188,8 @@ class PipeLink:
         pause_s = self._collecting.pause_s(
             read_at, self._received_frames, self._received_bytes, self._sender.sent_count
         )
-        if not (pause_s and self._has_timers):
+        left_s = read_at + pause_s - time.monotonic()  # to hand messages over has taken time
+        if left_s <= 0 or not self._has_timers:
             return False
         if self._timer is None:
             try:
@@ -198,7 +199,7 @@ class PipeLink:
                 self._has_timers = False
                 return False
         self._unwatch(self._stream_fd)
-        self._timer.start(pause_s)
+        self._timer.start(left_s)
         return True
 
     def _on_collected(self) -> None:
