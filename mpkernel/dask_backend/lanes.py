@@ -142,11 +142,6 @@ class Sink(_LocalEnd):
         self._unpaid = 0
         self._has_ended = False
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything that came was written."""
-        return not self._kept
-
     def write(self, data: memoryview) -> None:
         """Write these bytes, or keep them until the descriptor takes them.
 

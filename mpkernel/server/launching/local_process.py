@@ -208,7 +208,7 @@ class LocalProcess:
         Args:
             within_s: if it has not ended after so long, it is left as it is, and a warning is
                 logged: a process that waits for a broken disk, or that a debugger holds, cannot be
-                    ended.
+                ended.
         """
         with self._lock:
             if self._is_reaped:
