@@ -12,22 +12,20 @@ the same time as the other apps have theirs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import random
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from e2e.chaos import PATIENCE_S, ChaoticApp
+from e2e.chaos import ChaoticApp
+from e2e.chaos_runs import NOTEBOOK, SEED, settled, what_is_left
 from e2e.harness import Server
 
-NOTEBOOK = Path(__file__).with_name("notebooks") / "chaos.py"
 APPS = 5
 SPREAD = """
 [[tool.mpkernel.apps]]
@@ -36,9 +34,6 @@ processes_max = 3
 sessions_per_process = 2
 """
 SECONDS = float(os.environ.get("MPKERNEL_TEST_CHAOS_S", "60"))
-SEED = int(os.environ.get("MPKERNEL_TEST_CHAOS_SEED", "0")) or random.SystemRandom().randrange(
-    1, 2**32
-)
 
 
 @pytest.fixture
@@ -95,26 +90,3 @@ def is_trial_of_tempfile(path: Path) -> bool:
     """Whether this is the file with which Python's `tempfile` tries whether it can write into a
     directory. It has no prefix, and a process that is killed at that moment leaves it."""
     return len(path.name) == 8 and path.is_file() and path.read_bytes() in (b"", b"blat")
-
-
-async def settled(look: Callable[[], list[object]]) -> None:
-    """Wait until a look finds nothing that is left."""
-    left: list[object] = []
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_S):
-            while left := await asyncio.to_thread(look):
-                await asyncio.sleep(0.1)
-    assert left == []
-
-
-def what_is_left(server: Server, descriptors: int) -> list[object]:
-    """What a server has more than before its first tab, in words. One app host may be a standby."""
-    commands = []
-    for process in server.descendants():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            commands.append(" ".join(process.cmdline()))
-    hosts = [command for command in commands if "spawn_main" in command]
-    left = [*hosts[1:], *(command for command in commands if command.startswith("sleep"))]
-    if (now := psutil.Process(server.pid).num_fds()) > descriptors + 16:
-        left.append(f"{now} descriptors, where there were {descriptors}")
-    return left

@@ -26,9 +26,9 @@ import pytest
 from dask_backend.apart import shared_folder
 from dask_backend.machines import left_on, machines
 from e2e.chaos import ChaoticApp
+from e2e.chaos_runs import NOTEBOOK, SEED, settled, what_is_left
 from e2e.cluster_chaos import ChaoticCluster
 from e2e.harness import Server
-from e2e.test_chaos import NOTEBOOK, SEED, settled, what_is_left
 
 WORKERS = 3
 APPS = 3
