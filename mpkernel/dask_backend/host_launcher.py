@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 
 import msgspec
@@ -120,14 +121,14 @@ class _Launcher(LocalLauncher):
         self._ends = control, stream
 
     def _pipes(
-        self, ours: list[Connection | int], theirs: list[Connection | int]
+        self, ours: ExitStack, theirs: ExitStack
     ) -> tuple[tuple[Connection, Connection], tuple[Connection, Connection]]:
         """The same connections on both sides: this process keeps copies of those that the host
         gets."""
         made = []
         for end in self._ends:
             copy = Connection(os.dup(end.fileno()))
-            ours.append(copy)
-            theirs.append(end)
+            ours.callback(copy.close)
+            theirs.callback(end.close)
             made.append((copy, end))
         return made[0], made[1]

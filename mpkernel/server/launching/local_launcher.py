@@ -11,6 +11,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack
 from multiprocessing import context
 from multiprocessing.connection import Connection
 from typing import Any, cast
@@ -20,8 +21,8 @@ from mpkernel.server.launching.descriptor_limit import limit_of_apps
 from mpkernel.server.launching.handshake import name_in
 from mpkernel.server.launching.interpreter import other_start_error, start_error
 from mpkernel.server.launching.launch import launch, launch_other
-from mpkernel.server.launching.local_process import LocalProcess, close_all
-from mpkernel.server.launching.other_python import Call, PythonOfApp
+from mpkernel.server.launching.local_process import LocalProcess
+from mpkernel.server.launching.other_python import Call, OtherPython, PythonOfApp
 from mpkernel.server.launching.process import AppToLaunch
 from mpkernel.server.launching.wrapping import HandedFolder, Wrapper, handed_folder
 from mpkernel.server.links.sockets import socket_of
@@ -66,92 +67,68 @@ class LocalLauncher:
             HostStartError: the operating system refused (out of processes, memory, descriptors), or
                 there is no Python to launch.
         """
-        ours: list[Connection | int] = []
-        theirs: list[Connection | int] = []
-        other = None
-        folder: HandedFolder | None = None
-        try:
-            if wrapper is not None:
-                folder = handed_folder(wrapper)
-            mark = new_mark()
-            (control, host_control), (stream, host_stream) = self._pipes(ours, theirs)
-            console: list[int] = []
-            for _ in range(4):
-                read_end, write_end = os.pipe()
-                console.append(read_end)
-                ours.append(read_end)
-                theirs.append(write_end)
-            stdout, stderr, faults, sentinel = cast(list[int], theirs[2:])
-            pipes = (host_control.fileno(), host_stream.fileno(), faults, sentinel)
-            # Behind a wrapper, the process may have another number for its server, or none.
-            server_pid = os.getpid() if wrapper is None else None
-            folder_fd = folder.fd if folder is not None else None
-            arguments = (*pipes, server_pid, limit_of_apps(), folder_fd)
-            descriptors = pipes if folder is None else (*pipes, folder.fd)
-            command = wrapper.command if wrapper is not None else ()
-            stdio = (subprocess.DEVNULL, stdout, stderr)
-            env = {**(os.environ if env is None else env), MARK: mark}
-            if python is None:
-                entry_args: tuple[Any, ...] = (_HOST_ENTRY, *arguments)
-                if wrapper is not None:
-                    entry_args = (_SAYING_HELLO, _HOST_ENTRY, arguments, host_stream.fileno(), ())
-                child = launch(
-                    name,
-                    _program(name, entry_args),
-                    descriptors=descriptors,
-                    stdio=stdio,
-                    env=env,
-                    preparation={"name": name, "authkey": os.urandom(32)},
-                    wrapper=command,
-                    folder=self.current_folder,
-                )
-            else:
-                other = python.python(host_stream.fileno())
-                child = launch_other(
-                    other,
-                    Call(
-                        _HOST_ENTRY,
-                        arguments,
-                        host_stream.fileno(),
-                        tuple(map(name_in, python.requirements)),
-                    ),
-                    descriptors=descriptors,
-                    stdio=stdio,
-                    env=env,
-                    wrapper=command,
-                    folder=self.current_folder,
-                )
-            if folder is not None:
-                folder.belong_to(child.pid)
-        except OSError as error:
-            close_all(ours)
-            if folder is not None:
-                folder.remove()
-            if wrapper is not None and error.filename == wrapper.command[0]:
-                raise wrapper.error(name, error) from error
-            if other is not None:
-                raise other_start_error(name, error, other.path) from error
-            raise start_error(name, error) from error
-        except BaseException:
-            close_all(ours)
-            if folder is not None:
-                folder.remove()
-            raise
-        finally:
-            close_all(theirs)
-            if folder is not None:
-                folder.close()
+        command = wrapper.command if wrapper is not None else ()
+        other: OtherPython | None = None
+        # The host's ends are closed here in any case, the server's only if there is no host.
+        with ExitStack() as theirs, ExitStack() as ours:
+            try:
+                mark = new_mark()
+                folder = _folder_behind(wrapper, ours, theirs)
+                (control, host_control), (stream, host_stream) = self._pipes(ours, theirs)
+                reads, writes = _reports(ours, theirs)
+                stdout, stderr, faults, sentinel = writes
+                pipes = (host_control.fileno(), host_stream.fileno(), faults, sentinel)
+                descriptors = pipes if folder is None else (*pipes, folder.fd)
+                stdio = (subprocess.DEVNULL, stdout, stderr)
+                env = {**(os.environ if env is None else env), MARK: mark}
+                # Behind a wrapper, the process may have another number for its server, or none.
+                server_pid = os.getpid() if wrapper is None else None
+                folder_fd = folder.fd if folder is not None else None
+                arguments = (*pipes, server_pid, limit_of_apps(), folder_fd)
+                if python is None:
+                    entry_args: tuple[Any, ...] = (_HOST_ENTRY, *arguments)
+                    if wrapper is not None:
+                        hello_fd = host_stream.fileno()
+                        entry_args = (_SAYING_HELLO, _HOST_ENTRY, arguments, hello_fd, ())
+                    child = launch(
+                        name,
+                        _program(name, entry_args),
+                        descriptors=descriptors,
+                        stdio=stdio,
+                        env=env,
+                        preparation={"name": name, "authkey": os.urandom(32)},
+                        wrapper=command,
+                        folder=self.current_folder,
+                    )
+                else:
+                    other = python.python(host_stream.fileno())
+                    required = tuple(map(name_in, python.requirements))
+                    child = launch_other(
+                        other,
+                        Call(_HOST_ENTRY, arguments, host_stream.fileno(), required),
+                        descriptors=descriptors,
+                        stdio=stdio,
+                        env=env,
+                        wrapper=command,
+                        folder=self.current_folder,
+                    )
+                if folder is not None:
+                    folder.belong_to(child.pid)
+            except OSError as error:
+                if wrapper is not None and error.filename == wrapper.command[0]:
+                    raise wrapper.error(name, error) from error
+                if other is not None:
+                    raise other_start_error(name, error, other.path) from error
+                raise start_error(name, error) from error
+            ours.pop_all()
         launched = other.path if other is not None else cast(list[str], child.args)[len(command)]
-        if wrapper is not None:
-            launched = shlex.join((*wrapper.command, launched))
-        requirements = python.requirements if python is not None else None
         return LocalProcess(
             child,
-            launched,
-            requirements,
+            launched if wrapper is None else shlex.join((*command, launched)),
+            python.requirements if python is not None else None,
             control,
             stream,
-            console,
+            reads,
             mark,
             folder=folder,
             is_known=python is None and wrapper is None,
@@ -159,23 +136,49 @@ class LocalLauncher:
         )
 
     def _pipes(
-        self, ours: list[Connection | int], theirs: list[Connection | int]
+        self, ours: ExitStack, theirs: ExitStack
     ) -> tuple[tuple[Connection, Connection], tuple[Connection, Connection]]:
         """The control and the stream Pipe, with our end of each before the host's.
 
         Args:
-            ours, theirs: each end is added as soon as it is made, so that an error leaves none
-                open.
+            ours, theirs: what closes our ends, and what closes the host's.
         """
         control = multiprocessing.Pipe(duplex=True)
-        ours.append(control[0])
-        theirs.append(control[1])
+        _close_with(ours, theirs, *control)
         # Used one way only, but a duplex Pipe moves large frames two to three times as fast.
         stream = multiprocessing.Pipe(duplex=True)
-        ours.append(stream[0])
-        theirs.append(stream[1])
+        _close_with(ours, theirs, *stream)
         _enlarge(control[0], stream[1])
         return control, stream
+
+
+def _close_with(ours: ExitStack, theirs: ExitStack, our_end: Connection, end: Connection) -> None:
+    ours.callback(our_end.close)
+    theirs.callback(end.close)
+
+
+def _folder_behind(
+    wrapper: Wrapper | None, ours: ExitStack, theirs: ExitStack
+) -> HandedFolder | None:
+    """The folder that a process behind a wrapper gets; None if it gets none."""
+    folder = handed_folder(wrapper) if wrapper is not None else None
+    if folder is not None:
+        ours.callback(folder.remove)
+        theirs.callback(folder.close)
+    return folder
+
+
+def _reports(ours: ExitStack, theirs: ExitStack) -> tuple[list[int], list[int]]:
+    """Pipes for what the host writes to its standard output, to its standard error and through
+    `faulthandler`, and one that shows its end: their read ends, and the write ends."""
+    reads, writes = [], []
+    for _ in range(4):
+        read_end, write_end = os.pipe()
+        ours.callback(os.close, read_end)
+        theirs.callback(os.close, write_end)
+        reads.append(read_end)
+        writes.append(write_end)
+    return reads, writes
 
 
 def _program(name: str, entry_args: tuple[Any, ...]) -> context.SpawnProcess:

@@ -30,7 +30,7 @@ from mpkernel.server.supervision.strays import end_strays, see_out
 from mpkernel.wire.before_host import Hello
 from shm.names import tag_of
 
-__all__ = ["LocalProcess", "close_all"]
+__all__ = ["LocalProcess"]
 
 logger = get_logger(__name__)
 
@@ -235,7 +235,7 @@ class LocalProcess:
             self._closed = True
         if self._pidfd is not None:
             os.close(self._pidfd)
-        close_all([self.control, self.stream, self._sentinel])
+        _close_all([self.control, self.stream, self._sentinel])
 
     def _kill_with_descendants(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)  # stopped, it starts nothing meanwhile
@@ -248,7 +248,7 @@ class LocalProcess:
 
     def close_console(self) -> None:
         """Close the read ends of the console pipes. To be called when their reader is done."""
-        close_all([self.stdout, self.stderr, self.faults])
+        _close_all([self.stdout, self.stderr, self.faults])
 
 
 def _open_pidfd(pid: int) -> int | None:
@@ -261,7 +261,7 @@ def _open_pidfd(pid: int) -> int | None:
         return None
 
 
-def close_all(descriptors: Iterable[Connection | int]) -> None:
+def _close_all(descriptors: Iterable[Connection | int]) -> None:
     """Close descriptors, be they numbers or ends of Pipes."""
     for descriptor in descriptors:
         if isinstance(descriptor, int):
