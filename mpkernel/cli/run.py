@@ -20,6 +20,7 @@ from mpkernel.cli.greeting import greet
 from mpkernel.cli.listening import check_listening
 from mpkernel.cli.log_format import log_as_json, log_from
 from mpkernel.cli.paths import check_paths, check_readable
+from mpkernel.configuration.sources import Sources, check_given
 from mpkernel.errors import ClusterError, MPKernelError
 from mpkernel.json_lines import JsonFormatter
 from mpkernel.orphans import reap_orphans_if_first
@@ -99,19 +100,22 @@ def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None =
 
 def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> list[str] | None:
     """Prepare marimo's server. Returns its options and paths; None if no path is named."""
+    if "--examples" in ours:
+        ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
+    taken = take_settings(ours)
+    ours = taken.others
+    # Before marimo is imported, which takes a second or two.
+    check_given(Sources(os.environ, flags=taken.flags))
+    check_listening(ours)
+
     from mpkernel.marimo_backend.command_line import greet_with, options_with_value
     from mpkernel.marimo_backend.seam import pass_zmq_checks
     from mpkernel.marimo_backend.url_pattern import compile_url_pattern_late
 
     compile_url_pattern_late()
-    if "--examples" in ours:
-        ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
-    taken = take_settings(ours)
-    ours = taken.others
     for name, meant in unknown_options(ours):
         if meant:  # marimo itself refuses the others
             raise no_such_option(name, meant)
-    check_listening(ours)
 
     from mpkernel.marimo_backend import entrypoint
     from mpkernel.marimo_backend.server.shared_pool import pool_settings, use_sources

@@ -22,7 +22,7 @@ from mpkernel.configuration.values import expected, from_text, is_setting
 from mpkernel.errors import SettingsError
 from mpkernel.settings import Settings
 
-__all__ = ["Gathered", "Kind", "Origin", "Sources", "gather"]
+__all__ = ["Gathered", "Kind", "Origin", "Sources", "check_given", "gather"]
 
 Kind: TypeAlias = Literal["flag", "environment", "file", "app", "default"]
 
@@ -101,6 +101,29 @@ def gather(sources: Sources, defaults: Settings | None = None) -> Gathered:
     if file is not None:
         values |= file.values
         origins |= dict.fromkeys(file.values, Origin("file", file.path))
+    given, given_by = _given(sources)
+    values |= given
+    origins |= given_by
+    rules = file.rules if file is not None else ()
+    found = Gathered(_made(base, values, origins), origins, rules, file.path if file else None)
+    for rule in rules:
+        _check_rule(found, rule)
+    return found
+
+
+def check_given(sources: Sources) -> None:
+    """Refuse what `gather` would refuse in the environment or in a flag, whatever the file says.
+
+    Raises:
+        SettingsError: a name is unknown, or a text is none that its setting takes.
+    """
+    _given(sources)
+
+
+def _given(sources: Sources) -> tuple[dict[str, Any], dict[str, Origin]]:
+    """The values of the environment and the flags, and where each comes from."""
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
     for variable, text in sources.environ.items():
         name = named_by(variable)
         if name is not None:
@@ -109,11 +132,7 @@ def gather(sources: Sources, defaults: Settings | None = None) -> Gathered:
     for name, text in sources.flags.items():
         values[name] = _read(name, text, flag_of(name))
         origins[name] = Origin("flag", flag_of(name))
-    rules = file.rules if file is not None else ()
-    found = Gathered(_made(base, values, origins), origins, rules, file.path if file else None)
-    for rule in rules:
-        _check_rule(found, rule)
-    return found
+    return values, origins
 
 
 def _file(sources: Sources) -> SettingsFile | None:
