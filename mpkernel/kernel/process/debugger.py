@@ -19,9 +19,9 @@ __all__ = ["install_debugger", "leave_debugger"]
 
 _Stack: TypeAlias = list[tuple[FrameType, int]]
 
-_OWN = ("mpkernel/kernel", "mpkernel/interrupts", "mpkernel/host", "mpkernel/wire", "shm")
 _PACKAGES = __file__.removesuffix("mpkernel/kernel/process/debugger.py")
-_KERNELS = tuple(f"{_PACKAGES}{part}/" for part in _OWN)
+_OURS = (f"{_PACKAGES}mpkernel/", f"{_PACKAGES}shm/")
+_EXAMPLES = f"{_PACKAGES}mpkernel/examples/"  # apps, as the user's are
 _LIBRARY = os.__file__.removesuffix("os.py")
 _PYTHONS = (_LIBRARY, "<frozen ")
 _INSTALLED = f"{_LIBRARY}site-packages/"
@@ -83,7 +83,7 @@ def _is_of_kernel(frame: FrameType | None) -> bool:
     """Whether the code is the kernel's, or the standard library's and called by the kernel."""
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith(_KERNELS):
+        if _is_ours(filename):
             return True
         if not _is_pythons(filename):
             return False
@@ -95,10 +95,14 @@ def _of_user(stack: _Stack, current: int) -> tuple[_Stack, int]:
     first = 0
     while first < current:
         filename = stack[first][0].f_code.co_filename
-        if not filename.startswith(_KERNELS) and not _is_pythons(filename):
+        if not _is_ours(filename) and not _is_pythons(filename):
             break
         first += 1
     return stack[first:], current - first
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(_OURS) and not filename.startswith(_EXAMPLES)
 
 
 def _is_pythons(filename: str) -> bool:
