@@ -205,10 +205,12 @@ def replace_queue_distributor(make_class: Callable[[Any], Any]) -> None:
 
 def keep_message_decoder() -> None:
     """Have sessions of this process read their kernels' messages with one decoder. marimo prepares
-    one for each message, which takes far longer than to decode it. Idempotent."""
+    one for each message, which takes far longer than to decode it. From any thread: servers may
+    start on several loops at once. Idempotent."""
     module: Any = importlib.import_module(SERVER_NAMES["deserialize_kernel_message"])
-    decoder = msgspec.json.Decoder(server("NotificationMessage"))
-    module.deserialize_kernel_message = decoder.decode
+    with _decoder_lock:
+        decoder = msgspec.json.Decoder(server("NotificationMessage"))
+        module.deserialize_kernel_message = decoder.decode
 
 
 def parse_notebooks_once() -> None:
@@ -336,6 +338,7 @@ def _wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:
     setattr(owner, name, lambda self, *args: function(original, self, *args))
 
 
+_decoder_lock = threading.Lock()  # held while one thread has msgspec look at marimo's classes
 _zmq_lock = threading.Lock()  # guards the replacement of marimo's record of zmq
 
 

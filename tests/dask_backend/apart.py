@@ -27,8 +27,9 @@ def shared_folder() -> Iterator[Path]:
 
 
 def on_machine(cluster: Machines, *command: str, number: int = 0) -> str:
-    """What a command prints that runs on the machine of a worker."""
-    inside = ["nsenter", "--mount", f"--target={cluster.nannies[number].pid}"]
+    """What a command prints that runs on the machine of a worker, in the worker's folder."""
+    # The root too: that of a mount namespace is not the one in which tests run after `chroot`.
+    inside = ["nsenter", "--mount", "--root", "--wd", f"--target={cluster.nannies[number].pid}"]
     return subprocess.run(
         [*inside, *command],
         check=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.apart import python_there, there
+from dask_backend.apart import on_machine, python_there, there
 from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
 from pythons import OTHERS, OWN, name_of
@@ -63,7 +63,7 @@ async def refused(
 async def test_a_process_starts_in_the_servers_current_folder_if_its_machine_has_that(
     cluster: Machines, app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workers_own = cluster.nannies[0].cwd()
+    workers_own = on_machine(cluster, "pwd")
     for folder, current in ((app.parent, str(app.parent)), (tmp_path, workers_own)):
         monkeypatch.chdir(folder)
         async with (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from loop_factories import LOOP_FACTORIES, LoopFactory
 
-from mpkernel import HostPool, KernelSpec, Session, Settings
+from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 
 # A test may start the tracker of this process, which then stays, with its pipe.
 resource_tracker.ensure_running()
@@ -22,6 +22,12 @@ resource_tracker.ensure_running()
 APPS = Path(__file__).parent / "apps"
 
 Open = Callable[..., Awaitable[Session]]
+
+
+async def ask(session: Session, payload: bytes) -> bytes:
+    """Send this to the session's kernel. Returns the next message."""
+    session.send(Channel.CONTROL, payload)
+    return (await anext(session)).payload
 
 
 @pytest.hookimpl(optionalhook=True)

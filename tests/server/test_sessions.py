@@ -12,25 +12,19 @@ from pathlib import Path
 import psutil
 import pytest
 from halves import host_of, queued_of
-from server.conftest import APPS, Open
+from server.conftest import APPS, Open, ask
 
-from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
+from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import (
     AppNotFound,
     HostDied,
     HostUnresponsive,
-    KernelFailed,
     PoolClosed,
     ProtocolError,
     SessionClosed,
 )
 from mpkernel.server.sessions.queued import QueuedSession
 from mpkernel.wire.frames import MESSAGE_COST_BYTES
-
-
-async def ask(session: Session, payload: bytes) -> bytes:
-    session.send(Channel.CONTROL, payload)
-    return (await anext(session)).payload
 
 
 async def test_a_kernel_answers_its_client(open_kernel: Open) -> None:
@@ -125,43 +119,6 @@ async def test_what_a_kernel_sent_before_it_returned_is_read_to_the_end(open_ker
     assert [message.payload async for message in session] == [b"last words"]
     with pytest.raises(SessionClosed, match="open a new session"):
         session.send(Channel.CONTROL, b"too late")
-
-
-async def test_a_kernel_that_fails_says_so_with_its_traceback(open_kernel: Open) -> None:
-    session = await open_kernel("fail")
-    with pytest.raises(KernelFailed, match="this kernel fails on purpose"):
-        await anext(session)
-
-
-@pytest.mark.parametrize(
-    ("entry", "what"),
-    [
-        ("fail_without_utf8", r"RuntimeError: a lone \\ud800"),
-        ("fail_without_source", r'File "nowhere\.py", line 1[^:]*\nZeroDivisionError: division by'),
-    ],
-)
-async def test_a_kernel_whose_failure_cannot_be_written_says_so_too(
-    open_kernel: Open, entry: str, what: str
-) -> None:
-    session = await open_kernel(entry)
-    async with asyncio.timeout(30):
-        with pytest.raises(KernelFailed, match=what):
-            await anext(session)
-
-
-async def test_a_kernel_that_does_not_exist_fails_alone(open_kernel: Open) -> None:
-    neighbour = await open_kernel("echo")
-    session = await open_kernel("no_such_function")
-    with pytest.raises(KernelFailed, match="no_such_function"):
-        await anext(session)
-    assert await ask(neighbour, b"fine") == b"fine"
-
-
-async def test_sys_exit_in_a_kernel_ends_its_session_alone(open_kernel: Open) -> None:
-    neighbour = await open_kernel("echo")
-    session = await open_kernel("exit_by_system_exit")
-    assert [message async for message in session] == []
-    assert await ask(neighbour, b"fine") == b"fine"
 
 
 async def test_a_closed_session_ends_its_iteration_and_its_kernel(open_kernel: Open) -> None:

@@ -191,15 +191,15 @@ class PipeLink:
         left_s = read_at + pause_s - time.monotonic()  # to hand messages over has taken time
         if left_s <= 0 or not self._has_timers:
             return False
-        if self._timer is None:
-            try:
+        try:
+            if self._timer is None:
                 self._timer = ShortTimer(self._loop, self._on_collected)
-            except OSError as error:
-                logger.debug("messages of %s are read as they come: %s", self._name, error)
-                self._has_timers = False
-                return False
+            self._timer.start(left_s)
+        except OSError as error:
+            logger.debug("messages of %s are read as they come: %s", self._name, error)
+            self._has_timers = False
+            return False
         self._unwatch(self._stream_fd)
-        self._timer.start(left_s)
         return True
 
     def _on_collected(self) -> None:

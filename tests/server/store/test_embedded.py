@@ -104,7 +104,9 @@ def set_mark(folder: Path, server: EmbeddedServer, mark: str) -> None:
     server.send(["values", {"mark": mark}])
     until(
         lambda: any(
-            mark.encode() in path.read_bytes() for path in (folder / "sessions").glob("*-*/*")
+            mark.encode() in path.read_bytes()
+            for path in (folder / "sessions").glob("*-*/*")
+            if path.suffix != ".new"  # it gets another name while it is read
         )
     )
 

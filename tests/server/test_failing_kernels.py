@@ -1,0 +1,47 @@
+"""A kernel that fails, or ends by itself: its client is told, and its neighbours go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from server.conftest import Open, ask
+
+from mpkernel.errors import KernelFailed
+
+
+async def test_a_kernel_that_fails_says_so_with_its_traceback(open_kernel: Open) -> None:
+    session = await open_kernel("fail")
+    with pytest.raises(KernelFailed, match="this kernel fails on purpose"):
+        await anext(session)
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ("fail_without_utf8", r"RuntimeError: a lone \\ud800"),
+        ("fail_without_source", r'File "nowhere\.py", line 1[^:]*\nZeroDivisionError: division by'),
+    ],
+)
+async def test_a_kernel_whose_failure_cannot_be_written_says_so_too(
+    open_kernel: Open, entry: str, what: str
+) -> None:
+    session = await open_kernel(entry)
+    async with asyncio.timeout(30):
+        with pytest.raises(KernelFailed, match=what):
+            await anext(session)
+
+
+async def test_a_kernel_that_does_not_exist_fails_alone(open_kernel: Open) -> None:
+    neighbour = await open_kernel("echo")
+    session = await open_kernel("no_such_function")
+    with pytest.raises(KernelFailed, match="no_such_function"):
+        await anext(session)
+    assert await ask(neighbour, b"fine") == b"fine"
+
+
+async def test_sys_exit_in_a_kernel_ends_its_session_alone(open_kernel: Open) -> None:
+    neighbour = await open_kernel("echo")
+    session = await open_kernel("exit_by_system_exit")
+    assert [message async for message in session] == []
+    assert await ask(neighbour, b"fine") == b"fine"
