@@ -169,6 +169,11 @@ class HostMaker:
             if self._watchdog is not None:
                 self._watchdog.kill()
 
+    async def watched_no_more(self) -> None:
+        """Return when no thread watches any more, after `kill_and_reap`. On any loop."""
+        if self._watchdog is not None:
+            await self._watchdog.thread_ended()
+
     def end_console(self) -> None:
         """The same as `close_console`, on the calling thread."""
         self._relay.close()

@@ -143,7 +143,11 @@ class Watchdog(Generic[HostT]):
         Idempotent."""
         self.close_soon()
         await self._task.stop()
-        # The thread may still be taking a sample, whose result nobody needs any more.
+        await self.thread_ended()
+
+    async def thread_ended(self) -> None:
+        """Return when the thread has ended, after `close_soon` or `kill`. On any loop. It may still
+        be taking a sample, whose result nobody needs any more."""
         await off_the_loop(self._thread.shutdown)
 
     async def _run(self) -> None:

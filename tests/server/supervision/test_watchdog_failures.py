@@ -78,6 +78,23 @@ async def test_closing_waits_for_the_sample_that_is_under_way(
     assert THREAD not in "".join(thread.name for thread in threading.enumerate())
 
 
+async def test_another_loop_can_wait_for_it_where_the_watchdog_was_killed(
+    held: HeldSampler, watchdog: Watchdog[Host], watch: Watch
+) -> None:
+    watch("stay()")
+    await until_async(lambda: held.entered.acquire(blocking=False))
+    watchdog.kill()
+
+    async def ended() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(watchdog.thread_ended(), 0.05)
+        held.let_go.set()
+        await watchdog.thread_ended()
+        assert THREAD not in "".join(thread.name for thread in threading.enumerate())
+
+    await asyncio.to_thread(asyncio.run, ended())
+
+
 async def test_what_was_sampled_for_a_closed_watchdog_is_dropped(
     held: HeldSampler, watchdog: Watchdog[Host], watch: Watch
 ) -> None:
