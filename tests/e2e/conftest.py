@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from e2e.fidelity_table import Table
 from e2e.harness import NOTEBOOKS, PATIENCE_MS
+from e2e.page_record import PageRecord
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 pytest.register_assert_rewrite(
@@ -117,7 +118,9 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(context: BrowserContext) -> AsyncIterator[Page]:
-    """A new tab, and so a session of its own."""
+    """A new tab, and so a session of its own. What it did is shown if its test fails."""
     page = await context.new_page()
+    record = PageRecord(page)
     yield page
+    print(await record.text())
     await page.close()

@@ -3,6 +3,7 @@ server, as on other machines. `test_fidelity.py` compares all that notebooks do,
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ from e2e.harness import NOTEBOOKS, Server, Tab
 from e2e.test_serving import hosts_of
 from e2e.test_uploads import FILE
 from e2e.test_virtual_files import answers_as_http_says, file_in, picture
-from playwright.async_api import BrowserContext
+from playwright.async_api import BrowserContext, Page, expect
 
 ROOT = NOTEBOOKS.parents[2]
 
@@ -87,3 +88,27 @@ async def test_a_notebook_that_the_workers_do_not_have_is_an_error_that_names_it
         with Server(folder, env={"MPKERNEL_CLUSTER": cluster.address}) as server:
             async with Tab(server.url, notebook) as tab:
                 await tab.wait_for(lambda tab: notebook in str(tab.received("banner")))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_pages_say_that_they_wait_for_a_worker_until_there_is_one(page: Page) -> None:
+    banner = page.locator("#mpkernel-banner")
+    says = "This app runs on another machine: waits for a worker of the cluster"
+    with (
+        machines(0) as cluster,
+        Server(NOTEBOOKS / "slider.py", env={"MPKERNEL_CLUSTER": cluster.address}) as server,
+    ):
+        await page.goto(server.url, wait_until="commit")
+        await expect(banner).to_contain_text(says)
+        async with Tab(server.url) as later:
+            await later.wait_for(lambda tab: len(tab.received("banner")) == 1)
+            await later.drop()
+            await later.open()
+            await later.wait_for(lambda tab: len(tab.received("banner")) == 2)
+            said = [f"{one['title']} {one['description']}" for one in later.received("banner")]
+            assert said == [says, says]
+            await asyncio.to_thread(cluster.add_worker)
+            await later.wait_until_run()
+        await expect(page.get_by_text("number 1 squared is 1")).to_be_visible()
+        await expect(banner).to_have_count(0)
+        await page.goto("about:blank")

@@ -216,6 +216,9 @@ class AppHostAdapter:
                 session.notices.failure("This app cannot run", said)
             else:
                 session.notices.refusal("Not sent to the app", said)
+        finally:
+            if isinstance(payload, seam.server("CreateNotebookCommand")):
+                session.notices.again()  # this is the first that is sent for a page
 
     def _refused(self, what: str, error: Exception, session_id: str) -> str:
         """Log why something was refused. Returns what to tell the page."""

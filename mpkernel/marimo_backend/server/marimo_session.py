@@ -323,6 +323,8 @@ class MarimoSession(BaseSession):
             self._pages.show_again(self.session_id)
         if missed is not None:
             self._show_restarted(missed)
+        else:
+            self.notices.again()
 
     def _note_absence(self, missed: _Missed) -> None:
         missed.was_away = missed.was_away or not self._pages.has_page(self.session_id)

@@ -1,5 +1,9 @@
 """Messages to the page of a session: banners, which stay, and alerts, which stay for some
-seconds."""
+seconds.
+
+marimo drops what is sent to a page that is not connected, or not completely. So a banner that says
+what the session waits for, or why it does not run, is sent once more to a page that has connected.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ class Notices:
     def __init__(self, stream: PageStream | None) -> None:
         self.stream = stream
         self._latest = ""  # the title of the latest banner
+        self._standing: dict[str, Any] | None = None  # the latest banner, if it is sent once more
 
     def banner(self, title: str, description: str, variant: str | None) -> None:
         """Show a banner until the user dismisses it.
@@ -38,8 +43,15 @@ class Notices:
             description: HTML, as `described` gives it.
             variant: "danger" for one that is conspicuous.
         """
+        self._standing = None
         self._latest = title
         self._notify("BannerNotification", title=title, description=description, variant=variant)
+
+    def again(self) -> None:
+        """A page has connected. If the latest banner says what the session waits for, or why it
+        does not run, show it there, too."""
+        if self._standing is not None:
+            self._notify("BannerNotification", **self._standing)
 
     def failure(self, title: str, description: str) -> None:
         """Say in a banner that the app does not run, with a button that reloads the page.
@@ -47,14 +59,7 @@ class Notices:
         Args:
             title, description: text.
         """
-        self._latest = title
-        self._notify(
-            "BannerNotification",
-            title=title,
-            description=html.escape(description),
-            variant="danger",
-            action="restart",
-        )
+        self._stand(title, html.escape(description), variant="danger", action="restart")
 
     def refusal(self, title: str, description: str) -> None:
         """Say in an alert that one thing was not done.
@@ -75,7 +80,7 @@ class Notices:
         title = "The packages of this app are being installed:"
         if not is_placed:
             title = "This app runs on another machine:"
-        self.banner(title, html.escape(text), variant=None)
+        self._stand(title, html.escape(text), variant=None)
 
     def prepared(self) -> None:
         """Take away the banner of `preparing`."""
@@ -86,7 +91,7 @@ class Notices:
         description = "another process is started soon."
         if all_of_them > 1:
             description = f"{back} of {all_of_them} tabs are back, this one waits for its turn."
-        self.banner("This app is being restarted:", description, None)
+        self._stand("This app is being restarted:", description, variant=None)
 
     def unanswered(self, calls: Iterable[str]) -> None:
         """Answer these calls of functions, whose process ended: the page waits for answers."""
@@ -111,6 +116,11 @@ class Notices:
             self.banner(_UPLOADING, text, None)
         elif self._latest == _UPLOADING:
             self.banner("", "", None)
+
+    def _stand(self, title: str, description: str, **more: Any) -> None:
+        self._latest = title
+        self._standing = {"title": title, "description": description, **more}
+        self.again()
 
     def _notify(self, notification: str, **fields: Any) -> None:
         stream = self.stream

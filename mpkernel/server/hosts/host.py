@@ -135,6 +135,7 @@ class AppHost(HostView):
             self._table.remove(session)
             raise
         session.host = self
+        self._table.joined(session)
 
     def send(
         self, channel: Channel, session: int, payload: bytes, *, refusable: bool = True

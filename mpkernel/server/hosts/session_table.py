@@ -49,6 +49,7 @@ class SessionTable:
         self._last_number = 0
         self._sessions: dict[int, BaseSession] = {}  # single dict operations, each one atomic
         self._lock = threading.Lock()  # guards _last_number
+        self._preparation: tuple[str, bool] | None = None  # what `tell_of_preparation` told last
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -143,6 +144,7 @@ class SessionTable:
             text: a line for people.
             is_placed: whether the process was launched on its machine.
         """
+        self._preparation = None if text is None else (text, is_placed)
         for session in self.sessions:
             try:
                 if text is None:
@@ -151,6 +153,16 @@ class SessionTable:
                     session.on_preparing(text, is_placed=is_placed)
             except Exception as error:  # noqa: BLE001 (`_fail` logs it)
                 self._fail(session, error)
+
+    def joined(self, session: BaseSession) -> None:
+        """The host was told of this session: it is told what those before it were told."""
+        if self._preparation is None:
+            return
+        text, is_placed = self._preparation
+        try:
+            session.on_preparing(text, is_placed=is_placed)
+        except Exception as error:  # noqa: BLE001 (`_fail` logs it)
+            self._fail(session, error)
 
     def _hand_over(self, number: int, messages: Sequence[Frame]) -> None:
         session = self._sessions.get(number)
