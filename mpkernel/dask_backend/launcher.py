@@ -44,6 +44,7 @@ __all__ = ["DaskLauncher", "launcher_of"]
 logger = get_logger(__name__)
 
 _DIAL_S = 10.0
+_TELL_S = 10.0
 _PATIENCE_S = 5.0
 _LONGEST_PATIENCE_S = 60.0
 _MOST_TRIES = 3
@@ -238,7 +239,8 @@ class DaskLauncher:
 
     async def _tell_scheduler(self, client: Client) -> None:
         try:
-            await client.register_plugin(AppTasks())
+            async with asyncio.timeout(_TELL_S):
+                await client.register_plugin(AppTasks())
         except Exception as error:  # noqa: BLE001 (of the scheduler: what it lacks, or forbids)
             logger.warning(
                 "the scheduler %s takes no plugin of mpkernel, so an adaptive cluster may grow late"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from benchmarks import marimo_server
@@ -36,6 +39,7 @@ __all__ = [
     "http_client",
     "mapped_files",
     "open_tabs",
+    "said_by_status",
 ]
 
 PATIENCE_MS = 90_000
@@ -75,6 +79,16 @@ class Server(marimo_server.Server):
             others["port"] = _ports.pop()
         super().__init__(*paths, env={**none, **(env or {})}, **others)
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            error.add_note(f"mpkernel status then said:\n{_said_by_status_or_error()}")
+        super().__exit__(kind, error, traceback)
+
     def _end(self) -> list[str]:
         try:
             return super()._end()
@@ -82,3 +96,16 @@ class Server(marimo_server.Server):
             if self._gives_port_on:
                 _ports.append(self.port)
                 self._gives_port_on = False
+
+
+def said_by_status() -> str:
+    """What `mpkernel status` says of the servers that run."""
+    command = [sys.executable, "-m", "mpkernel", "status"]
+    return subprocess.check_output(command, text=True, timeout=60)
+
+
+def _said_by_status_or_error() -> str:
+    try:
+        return said_by_status()
+    except (OSError, subprocess.SubprocessError) as error:
+        return repr(error)

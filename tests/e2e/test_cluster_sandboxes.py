@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 from dask_backend.apart import python_there, shared_folder
 from dask_backend.machines import TEMPORARY, Machines, machines
-from e2e.harness import Server
-from e2e.test_sandboxes import FRONT_MATTER, HEADER, IN_MARKDOWN, NOTEBOOK, opened, said_by_status
+from e2e.harness import Server, said_by_status
+from e2e.test_sandboxes import FRONT_MATTER, HEADER, IN_MARKDOWN, NOTEBOOK, opened
 from e2e.test_sandboxes import shown as value_of
 from playwright.async_api import Page, expect
 from sandboxes.programs import downloads_of_uv

@@ -11,8 +11,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from e2e.harness import Server
-from e2e.test_sandboxes import NOTEBOOK, opened, said_by_status, shown
+from e2e.harness import Server, said_by_status
+from e2e.test_sandboxes import NOTEBOOK, opened, shown
 from playwright.async_api import Page, expect
 from pythons import OWN, make_environment
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e.harness import PATIENCE_MS, Server, Tab
+from e2e.harness import PATIENCE_MS, Server, Tab, said_by_status
 from playwright.async_api import BrowserContext, Page, expect
 from sandboxes.programs import Halted, downloads_of_uv
 from sandboxes.wheels import write_c_wheel, write_wheel
@@ -159,11 +158,6 @@ async def test_notebooks_with_two_versions_of_packages_run_beside_each_other(
         for name, first in (("one", before[0]), ("two", before[1])):
             async with opened(server, folder / f"{name}.py") as tab:
                 assert shown(tab, "in") == first["in"]
-
-
-def said_by_status() -> str:
-    command = [sys.executable, "-m", "mpkernel", "status"]
-    return subprocess.check_output(command, text=True, timeout=60)
 
 
 async def seen(page: Page, number: int, but: str = "nobody") -> dict[str, str]:
