@@ -7,6 +7,8 @@ show it separately.
 
 from __future__ import annotations
 
+from mpkernel.plain_text import encodable
+
 __all__ = [
     "AppNotFound",
     "AppUnavailable",
@@ -29,7 +31,8 @@ __all__ = [
 
 
 class MPKernelError(Exception):
-    """The root of mpkernel's exceptions.
+    """The root of mpkernel's exceptions. Their texts can always be encoded, to be logged or sent to
+    a page: bytes of a path that are no UTF-8 are written as escapes.
 
     Args:
         what: what happened, naming the thing it happened to.
@@ -37,9 +40,9 @@ class MPKernelError(Exception):
     """
 
     def __init__(self, what: str, *, remedy: str = "") -> None:
-        super().__init__(f"{what} ({remedy})" if remedy else what)
-        self.what = what
-        self.remedy = remedy
+        self.what = encodable(what)
+        self.remedy = encodable(remedy)
+        super().__init__(f"{self.what} ({self.remedy})" if remedy else self.what)
 
 
 class ProtocolError(MPKernelError):

@@ -27,7 +27,7 @@ from mpkernel.dask_backend.clients import ClientOf, ClientSource, GivenClient
 from mpkernel.dask_backend.dialing import dial
 from mpkernel.dask_backend.far_process import FarProcess
 from mpkernel.dask_backend.lease import HANDLER, ROLES, check_versions, hold
-from mpkernel.dask_backend.messages import Confined, Launch, too_large
+from mpkernel.dask_backend.messages import Confined, Launch, fault_of
 from mpkernel.dask_backend.pending_lease import PendingLease
 from mpkernel.dask_backend.pumping import pump_to_end
 from mpkernel.dask_backend.scheduling import LEASE, AppTasks
@@ -100,7 +100,7 @@ class DaskLauncher:
 
         Raises:
             HostStartError: no descriptor is left.
-            ClusterError: `python` was given, or there are too many variables.
+            ClusterError: `python` was given, or what it needs cannot be sent.
         """
         if python is not None:
             raise ClusterError(
@@ -127,12 +127,12 @@ class DaskLauncher:
                 f"no process could be launched for {name}: {error}",
                 remedy="raise the limit on open descriptors of this server",
             ) from error
-        if too_large(lease.process.order):
+        if fault := fault_of(lease.process.order):
             lease.process.close()
             lease.process.close_console()
             raise ClusterError(
-                f"the environment variables of {name} are too many to be sent to a worker",
-                remedy="give fewer in KernelSpec.env",
+                f"{name} cannot be sent to a worker: {fault}",
+                remedy="look at KernelSpec.env, and at the folder in which the server was started",
             )
         lease.process.waits("waits for a worker of the cluster")
         if upload is None:

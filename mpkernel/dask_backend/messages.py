@@ -13,6 +13,7 @@ from mpkernel.server.launching.wanted_python import WantedPython
 from mpkernel.server.launching.wrapping import Wrapper
 from mpkernel.settings import Settings
 from mpkernel.wire.before_host import Hello
+from mpkernel.wire.for_people import ForPeople
 
 __all__ = [
     "Alive",
@@ -34,7 +35,7 @@ __all__ = [
     "decode_down_news",
     "decode_up_news",
     "encode_news",
-    "too_large",
+    "fault_of",
 ]
 
 
@@ -170,7 +171,7 @@ class Unfit(enum.Enum):
     """The app's own environment cannot be made, or its header is wrong."""
 
 
-class NotLaunched(msgspec.Struct, tag="not_launched", frozen=True):
+class NotLaunched(ForPeople, tag="not_launched", frozen=True):
     """Up: no host was started, and the outpost ends; or what a wrapper has started cannot be a
     host.
 
@@ -196,7 +197,7 @@ class Used(msgspec.Struct, tag="used", frozen=True, kw_only=True):
     processes: int
 
 
-class FileRead(msgspec.Struct, tag="file_read", frozen=True):
+class FileRead(ForPeople, tag="file_read", frozen=True):
     """Up: the bytes of a request were sent.
 
     Attributes:
@@ -239,9 +240,16 @@ def encode_news(news: DownNews | UpNews) -> bytes:
     return _encoder.encode(news)
 
 
-def too_large(order: Launch) -> bool:
-    """Whether a host's variables are too many for a message."""
-    return sum(map(len, [*(order.env or {}), *(order.env or {}).values()])) > MAX_PART_BYTES // 2
+def fault_of(order: Launch) -> str | None:
+    """Why an order cannot be sent; None if it can."""
+    variables = order.env or {}
+    if sum(map(len, [*variables, *variables.values()])) > MAX_PART_BYTES // 2:
+        return "it has too many environment variables"
+    try:
+        encode_news(order)
+    except UnicodeEncodeError as error:
+        return f"{error.object!r} is not UTF-8"
+    return None
 
 
 def decode_down_news(data: memoryview) -> DownNews:

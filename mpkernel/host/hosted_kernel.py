@@ -323,10 +323,8 @@ class HostedKernel:
 
 
 def _traceback_of(failure: BaseException) -> str:
-    """The traceback, as a message can carry it."""
     import traceback  # all of these are imported here: few kernels fail
 
     from mpkernel.error_texts import traceback_by
-    from mpkernel.plain_text import encodable
 
-    return encodable(traceback_by(traceback.format_exc, failure, failure.__traceback__))
+    return traceback_by(traceback.format_exc, failure, failure.__traceback__)

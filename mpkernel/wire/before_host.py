@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from mpkernel.wire.for_people import ForPeople
+
 __all__ = [
     "PROTOCOL",
     "Hello",
@@ -23,7 +25,7 @@ PROTOCOL = 4
 would not understand."""
 
 
-class Preparing(msgspec.Struct, tag="preparing", frozen=True):
+class Preparing(ForPeople, tag="preparing", frozen=True):
     """The process waits for a machine, or makes the environment in which the app shall run, and is
     not a host yet.
 
@@ -38,7 +40,7 @@ class Prepared(msgspec.Struct, tag="prepared", frozen=True):
     """The machine was found, or the environment is whole: the process becomes a host there."""
 
 
-class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
+class NotPrepared(ForPeople, tag="not_prepared", frozen=True):
     """The environment could not be made. The process ends.
 
     Attributes:
@@ -50,7 +52,7 @@ class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
     remedy: str
 
 
-class UnfitForHost(msgspec.Struct, tag="unfit_for_host", frozen=True):
+class UnfitForHost(ForPeople, tag="unfit_for_host", frozen=True):
     """The Python of this process cannot run a host. The process ends.
 
     Attributes:
@@ -62,7 +64,7 @@ class UnfitForHost(msgspec.Struct, tag="unfit_for_host", frozen=True):
     remedy: str
 
 
-class NotPlaced(msgspec.Struct, tag="not_placed", frozen=True):
+class NotPlaced(ForPeople, tag="not_placed", frozen=True):
     """No machine was found for the process, or it could not be launched there. The server's end
     says this for it.
 
@@ -75,7 +77,7 @@ class NotPlaced(msgspec.Struct, tag="not_placed", frozen=True):
     remedy: str
 
 
-class NotConfined(msgspec.Struct, tag="not_confined", frozen=True):
+class NotConfined(ForPeople, tag="not_confined", frozen=True):
     """The process could not give up what its app must not do. It reads nothing of the app, and
     waits for its end.
 

@@ -28,6 +28,7 @@ from mpkernel.wire.before_host import (
 )
 from mpkernel.wire.bounds import Count, Duration, FileSize, FrameSize, Key, Room
 from mpkernel.wire.confinement import Confinement
+from mpkernel.wire.for_people import ForPeople
 
 __all__ = [
     "ConsoleText",
@@ -226,7 +227,7 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     done: Count
 
 
-class KernelExited(msgspec.Struct, tag="exited", frozen=True):
+class KernelExited(ForPeople, tag="exited", frozen=True):
     """The kernel's thread ended. Nothing more of the session follows.
 
     Attributes:
@@ -270,7 +271,7 @@ class WantConsole(msgspec.Struct, tag="want_console", frozen=True):
     `ConsoleText`."""
 
 
-class WantDrain(msgspec.Struct, tag="want_drain", frozen=True):
+class WantDrain(ForPeople, tag="want_drain", frozen=True):
     """Asks the server to open no more sessions here: something slows the process down or takes its
     memory, and only the end of the process will end that.
 

@@ -107,6 +107,20 @@ async def test_however_often_no_worker_fits_each_try_has_the_same_error(workers:
         assert not app.is_failed
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        pytest.param("x" * 10_000_000, "too many environment variables", id="too long"),
+        pytest.param(os.fsdecode(b"\xff"), r"'\\udcff' is not UTF-8", id="no UTF-8"),
+    ],
+)
+async def test_an_order_that_cannot_be_sent_is_refused_at_once(
+    workers: Workers, value: str, says: str
+) -> None:
+    with pytest.raises(ClusterError, match=says):
+        DaskLauncher(workers.client).launch("app.py", env={"NAME": value})
+
+
 def test_doctor_ends_its_processes_before_their_workers() -> None:
     asked = [sys.executable, "-m", "mpkernel", "doctor", "--cluster", "local:2"]
     told = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE_S)

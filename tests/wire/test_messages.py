@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -11,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpkernel.errors import ProtocolError
+from mpkernel.wire import before_host as b
 from mpkernel.wire import messages as m
 
+NO_UTF8 = "é, " + os.fsdecode(b"\xff.py")
+"""A text that names a path which is no UTF-8."""
 EXAMPLES_DOWN = [
     m.Warm(["package.module"], True),
     m.Setup(
@@ -56,6 +60,23 @@ def test_every_message_down_comes_back_as_it_went(message: m.DownMessage) -> Non
 @pytest.mark.parametrize("message", EXAMPLES_UP, ids=repr)
 def test_every_message_up_comes_back_as_it_went(message: m.UpMessage) -> None:
     assert m.decode_up(m.encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (b.Preparing(NO_UTF8), "text"),
+        (b.NotPrepared(NO_UTF8, NO_UTF8), "remedy"),
+        (b.UnfitForHost(NO_UTF8, ""), "what"),
+        (b.NotPlaced(NO_UTF8, ""), "what"),
+        (b.NotConfined(NO_UTF8, ""), "what"),
+        (m.WantDrain(NO_UTF8), "reason"),
+        (m.KernelExited(NO_UTF8), "error"),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_a_text_for_people_arrives_whatever_it_names(message: m.UpMessage, field: str) -> None:
+    assert getattr(m.decode_up(m.encode(message)), field) == "é, \\udcff.py"
 
 
 @given(st.binary(max_size=200))

@@ -113,6 +113,12 @@ def told_as_start_error(name: str) -> Iterator[None]:
             f"the process of {name} was started, but not connected: {error}",
             remedy="look at the limits on descriptors and threads of this server",
         ) from error
+    except UnicodeEncodeError as error:
+        raise HostStartError(
+            f"the process of {name} was started, but not told what it is for: the path"
+            f" {error.object!r} is not UTF-8",
+            remedy="rename it",
+        ) from error
     except ProtocolError as error:
         raise HostStartError(
             f"the process of {name} was started, but not told what it is for: {error}",

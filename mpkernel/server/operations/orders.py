@@ -30,6 +30,7 @@ from mpkernel.errors import MPKernelError
 from mpkernel.private_files import read_bounded
 from mpkernel.server.links.sockets import socket_of
 from mpkernel.server.operations.history import HistoryPart
+from mpkernel.wire.for_people import ForPeople
 from mpkernel.wire.messages import UNDECODABLE
 
 __all__ = [
@@ -156,7 +157,7 @@ def _what(app: str, process: int | None) -> str:
     return app if process is None else f"process {process} of {app}"
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(ForPeople, frozen=True):
     """What became of an order.
 
     Attributes:

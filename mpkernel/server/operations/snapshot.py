@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from mpkernel.server.supervision.tallies import AppTotals
+from mpkernel.wire.for_people import ForPeople
 
 __all__ = [
     "AppSnapshot",
@@ -48,7 +49,7 @@ class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     running_since: float | None = None
 
 
-class HostSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+class HostSnapshot(ForPeople, frozen=True, kw_only=True):
     """One process of an app.
 
     Attributes:
@@ -183,7 +184,7 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     files_limit_bytes: int | None = None
 
 
-class ServerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+class ServerSnapshot(ForPeople, frozen=True, kw_only=True):
     """A server, as its snapshot's file describes it.
 
     Attributes:

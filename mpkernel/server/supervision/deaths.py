@@ -5,9 +5,8 @@ from __future__ import annotations
 import enum
 import signal
 
-import msgspec
-
 from mpkernel.server.supervision.exit_status import ExitStatus
+from mpkernel.wire.for_people import ForPeople
 
 __all__ = ["Cause", "Death", "Reason", "reason_of"]
 
@@ -55,7 +54,7 @@ class Cause(enum.Enum):
     """The cluster's: no worker could run it, or it was lost with its worker or the network."""
 
 
-class Death(msgspec.Struct, frozen=True, kw_only=True):
+class Death(ForPeople, frozen=True, kw_only=True):
     """How a process ended.
 
     Attributes:
