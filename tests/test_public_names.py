@@ -105,7 +105,12 @@ def test_only_what_is_used_is_loaded() -> None:
         " print(*(name for name in sys.modules if name.startswith('mpkernel.')))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert set(loaded.split()) == {"mpkernel.errors", "mpkernel.wire", "mpkernel.wire.frames"}
+    assert set(loaded.split()) == {
+        "mpkernel.errors",
+        "mpkernel.plain_text",
+        "mpkernel.wire",
+        "mpkernel.wire.frames",
+    }
 
 
 def test_every_exception_is_among_the_errors() -> None:
