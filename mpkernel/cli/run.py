@@ -24,6 +24,7 @@ from mpkernel.configuration.sources import Sources, check_given
 from mpkernel.errors import ClusterError, MPKernelError
 from mpkernel.json_lines import JsonFormatter
 from mpkernel.orphans import reap_orphans_if_first
+from mpkernel.server.links.server_output import output_of, write_without_waiting
 
 __all__ = ["USAGE", "run"]
 
@@ -57,6 +58,10 @@ _EXAMPLES = Path(__file__).parent.parent / "examples"
 
 _MARIMOS_DESCRIPTORS = 4096
 """marimo's own server raises its soft limit on descriptors to this; its notebooks inherit it."""
+
+
+_LAST_LINES_S = 0.5
+"""How long the end of the server waits until its last lines are read."""
 
 
 def run(arguments: Sequence[str], greeting: Callable[[str, bool], None] | None = None) -> int:
@@ -107,6 +112,7 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
     # Before marimo is imported, which takes a second or two.
     check_given(Sources(os.environ, flags=taken.flags))
     check_listening(ours)
+    write_without_waiting()
 
     from mpkernel.marimo_backend.command_line import greet_with, options_with_value
     from mpkernel.marimo_backend.seam import pass_zmq_checks
@@ -208,4 +214,12 @@ def _marimo(arguments: list[str]) -> int:
         # quarter of a second of the ten that `docker stop` waits, and seconds on a busy machine.
         gc.collect()
         gc.freeze()
+        _end_output()
     return os.EX_OK
+
+
+def _end_output() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        output = output_of(stream) if stream is not None else None
+        if output is not None:
+            output.give_up(_LAST_LINES_S)

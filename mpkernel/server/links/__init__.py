@@ -12,6 +12,7 @@ collecting     how long a flood of small messages may collect before it is read
 backlog        what a Pipe has not taken yet
 console_relay  a thread that reads what processes write to their descriptors 1 and 2
 console_source  reads one of these descriptors, and writes its text to the log
+server_output  the server's own descriptors 1 and 2, written without waiting
 console_tail   the last lines of a process, for the report of its death
 host_console   sends a process the text that it has written, for its sessions
 sockets        a socket object for a connection of multiprocessing

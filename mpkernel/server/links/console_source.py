@@ -19,6 +19,7 @@ from typing import Literal, TextIO, TypeAlias
 
 from mpkernel.json_lines import printed_lines
 from mpkernel.server.links.console_tail import ConsoleTail
+from mpkernel.server.links.server_output import output_of
 
 __all__ = ["ConsoleSource", "StreamName"]
 
@@ -123,6 +124,8 @@ class ConsoleSource:
         target = sys.__stdout__ if self._stream == "stdout" else sys.__stderr__
         if target is None:
             return
+        if (output := output_of(target)) is not None:
+            output.wait_until_taken()
         try:
             if self._as_json:
                 _write_json(target, self._stream, self._tail, lines)
