@@ -18,11 +18,12 @@ from typing import NamedTuple
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
 from mpkernel.private_files import session_directory
-from mpkernel.reaching import in_words
+from mpkernel.server.store.failing import Failing
 from mpkernel.server.store.owners import Folders
 from mpkernel.server.store.records import UnknownVersion, content_of
 from mpkernel.server.store.session_file import read_file
 from mpkernel.server.store.stored_session import StoredSession
+from mpkernel.server.store.unwritten import Unwritten
 from mpkernel.settings import Settings
 
 __all__ = ["SessionStore", "Taken", "key_of"]
@@ -30,7 +31,6 @@ __all__ = ["SessionStore", "Taken", "key_of"]
 logger = get_logger(__name__)
 
 _SWEEP_INTERVAL_S = 60.0
-_RETRY_AFTER_S = 30.0
 _CLOSE_WITHIN_S = 4.0
 _WORK_S = 0.002
 _PAUSE_S = 0.002
@@ -98,13 +98,13 @@ class SessionStore:
         # A session that changes must not wait for the store's thread: with a lock that both use, it
         # would wait whenever the other has the lock and not the interpreter. A deque needs none.
         self._changed: deque[StoredSession] = deque()
+        self._unwritten = Unwritten()
+        self._failing = Failing(self._directory)
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()  # guards all below
         self._sessions: dict[str, StoredSession] = {}
         self._thread: threading.Thread | None = None
-        self._retry_at = 0.0
-        self._is_failing = False
 
     @classmethod
     def of(cls, settings: Settings) -> SessionStore | None:
@@ -130,7 +130,8 @@ class SessionStore:
         """
         with self._lock:
             is_known = key in self._sessions
-        if is_known or self._closing.is_set() or self._is_pausing:
+        is_out = self._failing.is_pausing and self._folders is None
+        if is_known or is_out or self._closing.is_set():
             return None
         return await off_the_loop(lambda: self._take(key))
 
@@ -169,28 +170,41 @@ class SessionStore:
     def note(self, session: StoredSession) -> None:
         """A session has changed."""
         self._changed.append(session)
+        self._awake()
+
+    def write(
+        self, session: StoredSession, content: bytes | None, *, after: int | None = None
+    ) -> None:
+        """Write the content of a session now. If that fails, or the store failed a short time ago,
+        the session is written later.
+
+        Args:
+            session, content: which, and what.
+            after: see `StoredSession.write_into`.
+        """
+        if self._failing.is_pausing or not self._is_written(session, content, after):
+            self._unwritten.add(session)
+            self._awake()
+        if session.is_over:
+            with self._lock:
+                if self._sessions.get(session.key) is session:
+                    del self._sessions[session.key]
+
+    def _is_written(self, session: StoredSession, content: bytes | None, after: int | None) -> bool:
+        try:
+            folders = self._opened()
+            session.write_into(folders.own, content, durable=self.delay_s == 0, after=after)
+        except OSError as error:
+            self._failed(error)
+            return False
+        self._failing.worked()
+        return True
+
+    def _awake(self) -> None:
         if not self._wake.is_set():
             self._wake.set()
         if self._thread is None:
             self._start()
-
-    def write(self, session: StoredSession, content: bytes | None) -> None:
-        """Write the content of a session now, unless the store failed a short time ago."""
-        if not self._is_pausing:
-            try:
-                folders = self._opened()
-                session.write_into(folders.own, content, durable=self.delay_s == 0)
-            except OSError as error:
-                self._failed(error)
-            else:
-                self._worked()
-        if session.is_over:
-            with self._lock:
-                self._sessions.pop(session.key, None)
-
-    @property
-    def _is_pausing(self) -> bool:
-        return time.monotonic() < self._retry_at
 
     def _start(self) -> None:
         with self._lock:
@@ -209,10 +223,15 @@ class SessionStore:
         sweep_at = 0.0
         is_last = False
         while not is_last:
-            if self._wake.wait(max(0.0, sweep_at - time.monotonic())):
+            due_at = min(sweep_at, self._failing.retry_at) if self._unwritten else sweep_at
+            if self._wake.wait(max(0.0, due_at - time.monotonic())):
                 self._closing.wait(self.delay_s)
             self._wake.clear()
             is_last = self._closing.is_set()
+            if is_last:
+                self._failing.retry_now()
+            if not self._failing.is_pausing:
+                self._changed.extend(self._still_theirs(self._unwritten.take()))
             self._write_changed()
             if not is_last and time.monotonic() >= sweep_at:
                 self._sweep()
@@ -222,10 +241,16 @@ class SessionStore:
         pause_at = time.monotonic() + _WORK_S
         for _ in range(len(self._changed)):
             session = self._changed.popleft()
-            self.write(session, session.content())
+            after = session.times_written
+            self.write(session, session.content(), after=after)
             if time.monotonic() >= pause_at:
                 self._closing.wait(_PAUSE_S)  # the loop's thread has the interpreter meanwhile
                 pause_at = time.monotonic() + _WORK_S
+
+    def _still_theirs(self, sessions: list[StoredSession]) -> list[StoredSession]:
+        """Those of them whose key no later session has."""
+        with self._lock:
+            return [one for one in sessions if self._sessions.get(one.key, one) is one]
 
     def _opened(self) -> Folders:
         found = self._folders
@@ -279,20 +304,25 @@ class SessionStore:
             logger.info("stored sessions were removed count=%d", len(removed))
 
     def _failed(self, error: OSError) -> None:
-        with self._lock:
-            self._retry_at = time.monotonic() + _RETRY_AFTER_S
-            is_known, self._is_failing = self._is_failing, True
-        if not is_known:
-            logger.warning(
-                "sessions are not stored for now, and would not come back after the end of this"
-                " server: %s directory=%s",
-                in_words(error),
-                self._directory,
-            )
-
-    def _worked(self) -> None:
-        if not self._is_failing:
+        if self._is_begun_anew():
             return
+        self._failing.failed(error)
+
+    def _is_begun_anew(self) -> bool:
+        """If somebody has removed this server's folder, have a new one made, and its sessions
+        written into it. Returns whether that was so."""
+        with self._opening:
+            if self._folders is None or self._folders.own.is_dir():
+                return False
+            self._folders.close()
+            self._folders = None
+        logger.warning(
+            "the folder of stored sessions was removed: it is made anew directory=%s",
+            self._directory,
+        )
         with self._lock:
-            self._is_failing = False
-        logger.info("sessions are stored again directory=%s", self._directory)
+            live = [session for session in self._sessions.values() if session.times_written]
+        for session in live:
+            self._unwritten.add(session)
+        self._awake()
+        return True

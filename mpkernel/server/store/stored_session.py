@@ -39,6 +39,7 @@ class StoredSession:
     Attributes:
         key, app: as given to `keep`.
         is_over: whether the session is over.
+        times_written: how often the copy was written.
     """
 
     def __init__(
@@ -47,13 +48,14 @@ class StoredSession:
         self.key = key
         self.app = app
         self.is_over = False
+        self.times_written = 0
         self._writer = writer
         self._content = content
         self._began_at = time.time()
         self._last: bytes | None = None
         self._is_unwanted = False
         self._is_noted = False
-        self._writing = threading.Lock()  # guards _file
+        self._writing = threading.Lock()  # guards _file and times_written
         self._file: SessionFile | None = None
 
     def changed(self, *, by_client: bool) -> None:
@@ -87,18 +89,33 @@ class StoredSession:
         self.is_over = True
         self._writer.note(self)
 
+    @property
+    def left_bytes(self) -> int:
+        """The size of the last content of a session that is over."""
+        return len(self._last or b"")
+
     def content(self) -> bytes | None:
         """Called by the store: what to write now."""
         self._is_noted = False  # what changes from here on is written next time
         return self._last if self.is_over else self._content()
 
-    def write_into(self, folder: Path, content: bytes | None, *, durable: bool) -> None:
+    def write_into(
+        self, folder: Path, content: bytes | None, *, durable: bool, after: int | None = None
+    ) -> None:
         """Called by the store: write the copy, or remove it.
+
+        Args:
+            folder, content: where, and what.
+            durable: see `SessionFile.write`.
+            after: what `times_written` was before the content was asked for. If the copy was
+                written since, that was a later content, and nothing is done.
 
         Raises:
             OSError: that was not possible.
         """
         with self._writing:
+            if after is not None and after != self.times_written:
+                return
             if self._file is None or self._file.path.parent != folder:
                 self._file = SessionFile(
                     folder / self.key, About(self.key, self.app, self._began_at)
@@ -107,3 +124,4 @@ class StoredSession:
                 self._file.remove()
             elif content is not None:
                 self._file.write(content, durable=durable)
+            self.times_written += 1

@@ -49,8 +49,9 @@ def store_in(
 
 
 def files_in(directory: Path) -> list[Path]:
-    """The files of sessions, of all servers."""
-    return sorted(path for path in directory.glob("*-*/*") if path.name != "owner")
+    """The files of sessions, of all servers, without those that are being written."""
+    files = (path for path in directory.glob("*-*/*") if path.name != "owner")
+    return sorted(path for path in files if path.suffix != ".new")
 
 
 class OtherServer:
