@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from multiprocessing.connection import Listener
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 from halves import host_of
 from kernel.conftest import Client
+from loop_factories import LOOP_FACTORIES
 from server.conftest import pipes_and_threads
 from server.operators import OperatedServer, user_directories
 
@@ -21,6 +23,7 @@ from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied, MPKernelError, PoolClosed
 from mpkernel.kernel.messages import Console, Restarted
 from mpkernel.private_files import private_runtime_directory
+from mpkernel.server.hosts.host import AppHost
 from mpkernel.server.hosts.lifecycle import State
 from mpkernel.server.operations import operations
 from mpkernel.server.operations.crashes import kept_reports
@@ -245,6 +248,41 @@ async def test_a_loop_that_stands_still_is_said_to(
     assert server.hosts == [host]
     assert host is not None
     assert host.state is State.READY
+
+
+@pytest.mark.parametrize("kind", LOOP_FACTORIES)
+def test_a_loop_that_does_not_run_is_said_to_and_obeys_when_it_runs_soon(
+    user: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    order = Restart(str(APP))
+    with asyncio.Runner(loop_factory=LOOP_FACTORIES[kind]) as runner:
+        pool = HostPool(settings)
+        host = runner.run(opened_in(pool))
+        path = published_servers()[0].path
+        monkeypatch.setattr(operations, "_NO_RUN_PATIENCE_S", 0.1)
+        answer = give_order(order, path)
+        assert answer == Answer(False, "its event loop does not run: its program runs other code")
+        runner.run(asyncio.sleep(0))  # what was refused is not carried out later
+        assert pool.hosts == [host]
+        monkeypatch.setattr(operations, "_NO_RUN_PATIENCE_S", 60)
+        with ThreadPoolExecutor(1) as operator:
+            given = operator.submit(give_order, order, path)
+            wait([given], timeout=0.1)  # it most likely waits by now
+            assert runner.run(answer_of(given)).done
+        runner.run(pool.close())
+
+
+async def answer_of(given: Future[Answer]) -> Answer:
+    return await asyncio.wrap_future(given)
+
+
+async def opened_in(pool: HostPool) -> AppHost | None:
+    """The process of a session that was opened. The pool's snapshot is there, too."""
+    pool.start(stop=lambda: None)
+    session = await pool.open_session(APP, kernel=ECHO)
+    while not published_servers():
+        await asyncio.sleep(0.02)
+    return host_of(session)
 
 
 async def test_without_control_there_is_no_socket(user: Path) -> None:

@@ -57,6 +57,7 @@ logger = get_logger(__name__)
 
 _INTERVAL_S = 1.0
 _LOOP_PATIENCE_S = 8.0  # its clients wait for longer
+_NO_RUN_PATIENCE_S = 1.0
 _WHO_CHARS = 100
 _TEXT_CHARS = 1000
 
@@ -247,12 +248,14 @@ class Operations:
                 raise
             return Answer(False, "it has left already")
         try:
-            return answer.result(_LOOP_PATIENCE_S)
+            return _awaited(answer, loop)
         except concurrent.futures.TimeoutError:
             if not answer.cancel():
                 return answer.result()  # the loop carries it out just now
             if loop.is_closed():
                 return Answer(False, "it has left already")
+            if not loop.is_running():
+                return Answer(False, "its event loop does not run: its program runs other code")
             return Answer(False, f"its event loop has stood still for {_LOOP_PATIENCE_S:g} s")
 
     def _obey(self, order: Restart | Drain | Stop) -> Answer:
@@ -272,3 +275,19 @@ class Operations:
                 return restart(app, pid, rolling=order.rolling)
             case Drain():
                 return drain(app, pid)
+
+
+def _awaited(answer: concurrent.futures.Future[Answer], loop: asyncio.AbstractEventLoop) -> Answer:
+    """The answer, once the loop has given it. A loop that does not run may be between two runs, or
+    nobody may run it again.
+
+    Raises:
+        TimeoutError: the loop stands still, or does not run.
+    """
+    if not loop.is_running():
+        try:
+            return answer.result(_NO_RUN_PATIENCE_S)
+        except concurrent.futures.TimeoutError:
+            if not loop.is_running():
+                raise
+    return answer.result(_LOOP_PATIENCE_S)
