@@ -75,6 +75,19 @@ async def answers_as_http_says(tab: Tab, content: bytes) -> None:
         assert (unchanged.status_code, unchanged.content) == (304, b"")
         assert unchanged.headers["ETag"] == tag
     assert (await tab.get(url, {"If-None-Match": '"another file"'})).content == content
+    for meant in ("bytes=0-0,5-9", "bytes=0x1-5", f"bytes=0-{'9' * 5000}", "lines=1-2", ""):
+        assert (await tab.get(url, {"Range": meant})).content == content
+    weak = await tab.get(url, {"Range": "bytes=5-9", "If-Range": f"W/{tag}"})
+    assert (weak.status_code, weak.content) == (200, content)
+    unchanged = await tab.get(url, {"Range": f"bytes={length}-", "If-None-Match": tag})
+    assert unchanged.status_code == 304
+    for others in ('"another file"', f"W/{tag}"):
+        changed = await tab.get(url, {"Range": "bytes=5-9", "If-Match": others})
+        assert (changed.status_code, changed.content) == (412, b"")
+    for same in (f'"another, file", {tag}', "*"):
+        assert (await tab.get(url, {"Range": "bytes=5-9", "If-Match": same})).status_code == 206
+    empty = await tab.get("./@file/0-empty.txt")
+    assert (empty.status_code, empty.content) == (200, b"")
     saved = await tab.get(f"{url}?download=1&filename=plot.png")
     assert "plot.png" in saved.headers["Content-Disposition"]
 

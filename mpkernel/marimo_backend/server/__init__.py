@@ -26,6 +26,7 @@ events            pages that are connected by server-sent events
 banner            the script with which marimo's page shows banners
 registered_files  virtual files: reading them from the pool's registry
 file_answers      answers requests for virtual files
+conditions        which part of a file a request wants, and under which conditions
 overlay           the packages that marimo's kernels need in an environment of an app
 leaving           how a pool ends with its server
 loggers           the format in which the loggers of marimo's server write

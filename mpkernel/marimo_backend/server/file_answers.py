@@ -38,6 +38,7 @@ from mpkernel.aio.threads import off_the_loop
 from mpkernel.amounts import memory
 from mpkernel.logs import get_logger
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.server.conditions import Conditions
 from mpkernel.marimo_backend.server.registered_files import EMPTY_FILE, FILE_ROUTE
 from mpkernel.server.hosts.announced_files import app_of
 from shm import Entry, Reader, Registry, ShmError, Unavailable
@@ -67,7 +68,11 @@ async def serve_file(app: _App, files: Registry, scope: Any, receive: Any, send:
     """
     head, _, requested = scope["path"].rpartition(FILE_ROUTE)
     name = requested.partition("-")[2]
-    if name == EMPTY_FILE or scope["method"] not in ("GET", "HEAD"):
+    if name == EMPTY_FILE:  # marimo has it, but not by the name that its own pages ask for
+        path = f"{head}{FILE_ROUTE}{EMPTY_FILE}"
+        await app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+        return
+    if scope["method"] not in ("GET", "HEAD"):
         await app(scope, receive, send)
         return
     with ExitStack() as held:
@@ -85,8 +90,9 @@ async def serve_file(app: _App, files: Registry, scope: Any, receive: Any, send:
             registered = f"{entry.size}-{name}"
             scope = {**scope, "path": f"{head}{FILE_ROUTE}{registered}"}
             scope["raw_path"] = scope["path"].encode()
+            wanted = Conditions(scope, _tag_of(entry)).without_idle_range(scope)
             try:
-                response = _marimos_response(_with_valid_range(scope, entry), registered)
+                response = _marimos_response(wanted, registered)
             except HTTPException:
                 await app(scope, receive, send)
                 return
@@ -126,7 +132,6 @@ class _Answer:
 
     def __init__(self, scope: Any, receive: Any, send: Any, entry: Entry, reader: Reader) -> None:
         self._is_head = scope["method"] == "HEAD"
-        self._known = _values(scope, b"if-none-match")
         self._has_left = False
         self._scope = scope
         self._receive = receive
@@ -141,14 +146,18 @@ class _Answer:
             BrokenAnswer: the bytes came to an end before they should.
         """
         status, headers = response.status_code, list(response.raw_headers)
-        if status not in (200, 206):
+        if status not in (200, 206, 416):
             await self._nothing(status, headers)
             return
         tag = _tag_of(self._entry)
         headers.append((b"etag", tag))
-        if tag in self._known or b"*" in self._known:
+        conditions = Conditions(self._scope, tag)
+        if conditions.is_other_file or conditions.is_known:
             kept = [(name, value) for name, value in headers if name not in _OF_BODIES]
-            await self._nothing(304, kept)
+            await self._nothing(412 if conditions.is_other_file else 304, kept)
+            return
+        if status == 416:
+            await self._nothing(status, headers)
             return
         first, end = _range_of(response, self._entry.size)
         if b"content-length" not in dict(headers):
@@ -237,25 +246,7 @@ def _range_of(response: Response, size: int) -> tuple[int, int]:
     return int(first), int(last) + 1
 
 
-def _with_valid_range(scope: Any, entry: Entry) -> Any:
-    """The request, without its range if the range was meant for an earlier file of this name."""
-    condition = _values(scope, b"if-range")
-    if not condition or _tag_of(entry) in condition:
-        return scope
-    headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
-    return {**scope, "headers": headers}
-
-
 def _tag_of(entry: Entry) -> bytes:
     """The entity tag. A file that is stored under the key of an earlier one gets another tag."""
     identity = f"{entry.key} {entry.size} {entry.registered_at}".encode()
     return b'"%s"' % hashlib.blake2b(identity, digest_size=12).hexdigest().encode()
-
-
-def _values(scope: Any, name: bytes) -> list[bytes]:
-    return [
-        value.strip().removeprefix(b"W/")
-        for header, values in scope["headers"]
-        if header == name
-        for value in values.split(b",")
-    ]
