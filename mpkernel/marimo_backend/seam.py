@@ -216,14 +216,20 @@ def keep_message_decoder() -> None:
 def parse_notebooks_once() -> None:
     """Have kernels of this process that start together parse their notebook once. marimo keeps what
     it has found, but kernels that look for it at the same time would all begin to parse. To be
-    called once."""
+    called once.
+
+    marimo looks for the lines of the cells. If the file has gone, it finds none, and the cells run
+    without: they come from the server, and belong to a page that was open before."""
     module: Any = importlib.import_module(HOST_NAMES["_build_source_position_map"])
     parse = module._build_source_position_map
     lock = threading.Lock()  # held while one kernel parses
 
     def parse_once(filename: str) -> Any:
         with lock:
-            return parse(filename)
+            try:
+                return parse(filename)
+            except OSError:
+                return ()
 
     module._build_source_position_map = parse_once
 
