@@ -17,7 +17,7 @@ from e2e.harness import Server, said_by_status
 from e2e.test_sandboxes import FRONT_MATTER, HEADER, IN_MARKDOWN, NOTEBOOK, opened
 from e2e.test_sandboxes import shown as value_of
 from playwright.async_api import Page, expect
-from sandboxes.programs import downloads_of_uv
+from sandboxes.programs import uv_with_marimo
 from sandboxes.wheels import write_wheel
 
 INSTALLING = "The packages of this app are being installed:"
@@ -68,7 +68,8 @@ def place() -> Iterator[Place]:
             f'[[tool.mpkernel.apps]]\npath = "{unshared}/**"\ncluster_upload = true\n'
         )
         patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
-        patch.setenv("UV_CACHE_DIR", downloads_of_uv())
+        for name, value in uv_with_marimo().items():
+            patch.setenv(name, value)
         patch.setenv("UV_FIND_LINKS", str(shared / "wheels"))
         with machines(1) as cluster:
             patch.undo()  # what the worker has, the server has not

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from e2e.harness import EXAMPLES, Server
 from playwright.async_api import BrowserContext, Page, expect
-from sandboxes.programs import downloads_of_uv
+from sandboxes.programs import uv_with_marimo
 from sandboxes.wheels import write_wheel
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         write_wheel(folder / "wheels", "humanize", version)
     env = {
         "XDG_CACHE_HOME": str(folder / "cache"),
-        "UV_CACHE_DIR": downloads_of_uv(),
+        **uv_with_marimo(),
         "UV_FIND_LINKS": str(folder / "wheels"),
     }
     with Server(EXAMPLES, options=["--sandbox"], env=env) as server:

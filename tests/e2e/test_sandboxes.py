@@ -16,7 +16,7 @@ import psutil
 import pytest
 from e2e.harness import PATIENCE_MS, Server, Tab, said_by_status
 from playwright.async_api import BrowserContext, Page, expect
-from sandboxes.programs import Halted, downloads_of_uv
+from sandboxes.programs import Halted, uv_with_marimo
 from sandboxes.wheels import write_c_wheel, write_wheel
 
 CODE = """\
@@ -94,7 +94,7 @@ def folder(tmp_path: Path) -> Path:
 def env(kept: Path) -> dict[str, str]:
     return {
         "XDG_CACHE_HOME": str(kept / "cache"),
-        "UV_CACHE_DIR": downloads_of_uv(),
+        **uv_with_marimo(),
         "UV_FIND_LINKS": str(kept / "wheels"),
     }
 

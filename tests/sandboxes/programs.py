@@ -1,26 +1,41 @@
-"""uv: where it keeps what it has downloaded, and a program in its place."""
+"""uv: variables for it, and a program in its place."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.metadata
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 
-__all__ = ["Halted", "downloads_of_uv", "replaced_uv"]
+__all__ = ["Halted", "replaced_uv", "uv_with_marimo"]
 
 _UV = os.path.join(os.path.dirname(sys.executable), "uv")
+_AT_START = os.environ.copy()  # before a test has another folder for what is downloaded
 
 
 @functools.cache
-def downloads_of_uv() -> str:
-    """The folder in which this user's uv keeps what it has downloaded. Tests for which marimo is
-    installed use it, whatever else they have to themselves: marimo is large."""
-    return subprocess.check_output([_UV, "cache", "dir"], text=True).strip()
+def uv_with_marimo() -> dict[str, str]:
+    """Variables with which uv makes environments that have marimo, out of what this user's uv has
+    downloaded: marimo is large. What is missing is downloaded here. Afterwards no network is used,
+    so that no test waits for a slow one."""
+    downloads = subprocess.check_output([_UV, "cache", "dir"], env=_AT_START, text=True)
+    online = {"UV_CACHE_DIR": downloads.strip()}
+    offline = {**online, "UV_OFFLINE": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "needs.py")
+        needed = f"marimo=={importlib.metadata.version('marimo')}"
+        script.write_text(f'# /// script\n# dependencies = ["{needed}"]\n# ///\n')
+        command = [_UV, "sync", "--active", "--script", script, "--python", sys.executable]
+        env = {**_AT_START, "VIRTUAL_ENV": f"{folder}/environment"}
+        if subprocess.run(command, env=env | offline, capture_output=True).returncode != 0:
+            subprocess.run(command, env=env | online, check=True)
+    return offline
 
 
 class Halted:
