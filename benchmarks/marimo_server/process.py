@@ -181,16 +181,19 @@ class Server:
         self._seen |= {process for process in found if process.pid != self.pid}
         return [process for process in self._seen if _lives(process)]
 
-    def stop(self, signal_number: int = signal.SIGINT, timeout_s: float = 15.0) -> int:
-        """Asks the server to end and returns its exit code (negative for a signal)."""
+    def stop(self, signal_number: int = signal.SIGINT, timeout_s: float = 60.0) -> int:
+        """Asks the server to end and returns its exit code (negative for a signal). The time is for
+        a machine that does much else: it shows that the server hangs, not how fast it ends."""
         self.descendants()
         self._process.send_signal(signal_number)
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             name = signal.Signals(signal_number).name
+            running = "\n".join(_describe(process) for process in self.descendants())
             raise AssertionError(
-                f"server pid={self.pid} still runs {timeout_s} s after {name}:\n{self.output()}"
+                f"server pid={self.pid} still runs {timeout_s} s after {name},"
+                f" and of its processes:\n{running}\n{self.output()}"
             ) from None
 
     def kill(self) -> None:
@@ -301,7 +304,10 @@ def _lives(process: psutil.Process) -> bool:
 
 def _describe(process: psutil.Process) -> str:
     try:
-        return f"pid={process.pid} {shlex.join(process.cmdline())}"
+        with process.oneshot():
+            cpu_s = sum(process.cpu_times()[:2])
+            state = f"{process.status()}, {cpu_s:.1f} s of CPU"
+            return f"pid={process.pid} ({state}) {shlex.join(process.cmdline())}"
     except psutil.Error:
         return f"pid={process.pid}"
 
