@@ -218,8 +218,10 @@ def parse_notebooks_once() -> None:
     it has found, but kernels that look for it at the same time would all begin to parse. To be
     called once.
 
-    marimo looks for the lines of the cells. If the file has gone, it finds none, and the cells run
-    without: they come from the server, and belong to a page that was open before."""
+    marimo looks for the lines of the cells. If the file has gone, or is no Python now, it finds
+    none, and the cells run without: they come from the server, and belong to a page that was open
+    before.
+    """
     module: Any = importlib.import_module(HOST_NAMES["_build_source_position_map"])
     parse = module._build_source_position_map
     lock = threading.Lock()  # held while one kernel parses
@@ -228,7 +230,7 @@ def parse_notebooks_once() -> None:
         with lock:
             try:
                 return parse(filename)
-            except OSError:
+            except Exception:  # noqa: BLE001 (whatever parsing raises for a file of any content)
                 return ()
 
     module._build_source_position_map = parse_once

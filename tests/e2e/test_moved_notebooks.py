@@ -1,5 +1,5 @@
-"""The file of a notebook goes away while tabs are open, and then their process dies: they come back
-with the cells that they have."""
+"""The file of a notebook goes away, or is broken, while tabs are open, and then their process dies:
+they come back with the cells that they have."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ def turned_to_nothing(path: Path) -> None:
     path.symlink_to("nothing.py")
 
 
+def half_written(path: Path) -> None:
+    """Its author is about to edit it."""
+    path.write_text("import marimo\napp = marimo.App()\n\n@app.cell((\n")
+
+
 def process_of(tab: Tab) -> int:
     found = re.search(r"in process (\d+) end", tab.text)
     assert found is not None, tab.text
     return int(found[1])
 
 
-@pytest.mark.parametrize("goes", [Path.unlink, renamed, turned_to_nothing])
+@pytest.mark.parametrize("goes", [Path.unlink, renamed, turned_to_nothing, half_written])
 async def test_its_tabs_come_back_with_their_values(
     goes: Callable[[Path], object], tmp_path: Path
 ) -> None:
