@@ -58,3 +58,22 @@ async def test_tabs_go_on_and_come_back_when_there_are_processes_again(
             for tab in (one, two):
                 await tab.comes_back_from(died)
                 await tab.use()
+
+
+async def test_a_page_is_told_in_one_sentence_that_its_kernel_could_not_start(
+    notebook: Path, tmp_path: Path
+) -> None:
+    program = (*as_somebody(), *PROGRAM)
+    with Server(notebook, program=program) as server:
+        async with Used(server.url, tmp_path / "one") as one:
+            await one.use()
+            second = Tab(server.url, query={"name": "second"})
+            with no_more_processes(one.process):
+                await second.open()
+                await second.wait_for(lambda tab: tab.received("banner"))
+            told = second.received("banner")[0]
+            kernel = f"the kernel of session {second.session_id} of recovery.py"
+            assert told["title"] == "This app stopped"
+            assert told["description"] == f"{kernel} failed: reload the page to start it again."
+            await second.__aexit__()
+            await one.use()

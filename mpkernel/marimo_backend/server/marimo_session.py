@@ -347,7 +347,8 @@ class MarimoSession(BaseSession):
             return
         reload = "reload the page to start it again"
         remedy = error.remedy if isinstance(error, AppUnavailable) else reload
-        self.notices.failure("This app stopped", f"{error.what.splitlines()[0]}: {remedy}.")
+        what = error.what.splitlines()[0].removesuffix(":")  # lines of a traceback may follow
+        self.notices.failure("This app stopped", f"{what}: {remedy}.")
 
     def on_preparing(self, text: str, *, is_placed: bool) -> None:
         self.notices.preparing(text, is_placed=is_placed)
