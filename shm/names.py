@@ -5,12 +5,14 @@ from what a living process uses.
 
 All numbers are in base 36. A name has 30 characters at most: with the slash before it, it is within
 the 31 that macOS allows. The system uses a pid again for another process; a pid together with the
-time when its process started stays unique. The name has the pid namespace in it because containers
-can share `/dev/shm` and still have pids of their own.
+time when its process started stays unique: the time since the boot of the machine, also for a
+process in a time namespace. The name has the pid namespace in it because containers can share
+`/dev/shm` and still have pids of their own.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -113,7 +115,20 @@ def _start_of(pid: int) -> int | None:
     state, threads, start = fields[0], int(fields[17]), int(fields[19])
     if state in b"ZX" and threads <= 1:
         return None
-    return start % _START_TICKS_WRAP
+    return (start - _boot_offset_ticks(os.getpid())) % _START_TICKS_WRAP
+
+
+@functools.lru_cache(maxsize=1)
+def _boot_offset_ticks(_own_pid: int) -> int:
+    """What the time namespace of the calling process adds to the starts of all processes. Asked
+    anew after a fork: the child may be in another one."""
+    try:
+        with open("/proc/self/timens_offsets") as file:
+            offsets = {clock: (int(s), int(ns)) for clock, s, ns in map(str.split, file)}
+    except OSError:  # a kernel without such namespaces
+        return 0
+    seconds, nanoseconds = offsets["boottime"]
+    return (seconds * 10**9 + nanoseconds) * os.sysconf("SC_CLK_TCK") // 10**9
 
 
 def _start_by_psutil(pid: int) -> int | None:

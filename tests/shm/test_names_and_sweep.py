@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,6 +78,40 @@ def killed(start: Callable[..., subprocess.Popen[str]], temp: Path) -> subproces
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     return process
+
+
+@pytest.fixture(scope="module")
+def other_time() -> tuple[str, ...]:
+    """The beginning of a command that runs in a time namespace whose machine has been up for a day
+    longer."""
+    failures = []
+    for options in ([], ["--map-root-user"]):
+        command = ("unshare", "--time", "--boottime", "86400", "--fork", *options)
+        probe = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+        if not probe.returncode:
+            return command
+        failures.append(probe.stderr)
+    pytest.fail(f"no time namespace can be had here: {failures}")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/time"), reason="there are no time namespaces")
+def test_processes_of_several_time_namespaces_have_the_same_tags_for_one_another(
+    other_time: tuple[str, ...],
+) -> None:
+    code = (
+        "import sys; from shm.names import own_tag, tag_of;"
+        f" print(*own_tag(), *tag_of({os.getpid()}), flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [*other_time, sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as there:
+        assert there.stdout is not None
+        told = tuple(map(int, there.stdout.readline().split()))
+        assert told == (*tag_of(told[1]), *own_tag())
+        assert ProcessTag(*told[:3]).may_live
 
 
 @given(tag=tags, number=st.from_regex(r"[0-9a-z]{1,4}", fullmatch=True))
