@@ -19,6 +19,7 @@ from mpkernel.own_folders import OWN_FOLDERS, OwnFolders
 from mpkernel.server.hosts.private_folders import PrivateFolders
 from mpkernel.server.launching.local_launcher import LocalLauncher
 from mpkernel.server.launching.local_process import LocalProcess
+from mpkernel.server.launching.process import ProcessToLaunch
 from mpkernel.server.launching.python_of_app import python_on_this_machine
 
 __all__ = ["HostLauncher"]
@@ -71,7 +72,7 @@ class HostLauncher:
             env = {**env, OWN_FOLDERS: msgspec.json.encode(own).decode()}
         try:
             process = self._launcher.launch(
-                order.name, env=env, python=python, wrapper=order.wrapper
+                ProcessToLaunch(order.name, env=env, python=python, wrapper=order.wrapper)
             )
         except BaseException:
             self.remove_folders()

@@ -15,7 +15,7 @@ import functools
 import os
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dask
@@ -34,9 +34,7 @@ from mpkernel.dask_backend.scheduling import LEASE, AppTasks
 from mpkernel.dask_backend.uploads import Upload, Uploads
 from mpkernel.errors import ClusterError, HostStartError, ProtocolError
 from mpkernel.logs import get_logger
-from mpkernel.server.launching.other_python import PythonOfApp
-from mpkernel.server.launching.process import AppToLaunch
-from mpkernel.server.launching.wrapping import Wrapper
+from mpkernel.server.launching.process import ProcessToLaunch
 from mpkernel.settings import Settings
 
 __all__ = ["DaskLauncher", "launcher_of"]
@@ -87,22 +85,15 @@ class DaskLauncher:
         """Never."""
         return False
 
-    def launch(
-        self,
-        name: str,
-        *,
-        env: Mapping[str, str] | None = None,
-        python: PythonOfApp | None = None,
-        wrapper: Wrapper | None = None,
-        app: AppToLaunch | None = None,
-    ) -> FarProcess:
+    def launch(self, order: ProcessToLaunch) -> FarProcess:
         """See `Launcher.launch`.
 
         Raises:
             HostStartError: no descriptor is left.
-            ClusterError: `python` was given, or what it needs cannot be sent.
+            ClusterError: a Python of this machine was given, or what it needs cannot be sent.
         """
-        if python is not None:
+        name, app = order.name, order.app
+        if order.python is not None:
             raise ClusterError(
                 f"{name} cannot have a Python of this machine on a cluster",
                 remedy="name in AppToLaunch the Python that the workers have",
@@ -117,7 +108,7 @@ class DaskLauncher:
             upload = self._uploads.of(app.path, settings.cluster_upload_bytes)
         try:
             lease.process = FarProcess(
-                self._order(name, env, wrapper, app, settings),
+                self._order(order, settings),
                 loop=loop,
                 cancel=functools.partial(self._cancel, lease),
                 upload=upload,
@@ -147,23 +138,17 @@ class DaskLauncher:
         self._uploads.close()
         self._source.close()
 
-    def _order(
-        self,
-        name: str,
-        env: Mapping[str, str] | None,
-        wrapper: Wrapper | None,
-        app: AppToLaunch | None,
-        settings: Settings,
-    ) -> Launch:
+    def _order(self, order: ProcessToLaunch, settings: Settings) -> Launch:
+        env, app = order.env, order.app
         silence_s = settings.cluster_silence_s if self._silence_s is None else self._silence_s
         return Launch(
-            name=name,
+            name=order.name,
             app=app.path if app is not None else None,
             env=dict(env) if env is not None else None,
             silence_s=silence_s,
             sample_s=settings.watch_interval_s,
             python=app.python if app is not None else None,
-            wrapper=wrapper,
+            wrapper=order.wrapper,
             confined=Confined.of(settings),
             current_folder=_current_folder(),
         )

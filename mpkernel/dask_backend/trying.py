@@ -19,7 +19,7 @@ from mpkernel.dask_backend.lease import check_versions, versions
 from mpkernel.doctor.abilities import Abilities, abilities_of_worker
 from mpkernel.doctor.cluster import TriedCluster, TriedWorker
 from mpkernel.errors import ClusterError, HostStartError, ProtocolError
-from mpkernel.server.launching.process import Process
+from mpkernel.server.launching.process import Process, ProcessToLaunch
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.settings import Settings
 from mpkernel.wire.before_host import NotPlaced, Prepared
@@ -99,7 +99,7 @@ class _Trial:
             HostStartError: there was no answer, and why.
         """
         started = time.monotonic()
-        process = DaskLauncher(source, workers=(address,)).launch(_NAME)
+        process = DaskLauncher(source, workers=(address,)).launch(ProcessToLaunch(_NAME))
         try:
             await self._answered(process)
         except TimeoutError as error:

@@ -23,6 +23,7 @@ from mpkernel.cli.doctor import run
 from mpkernel.dask_backend import lease
 from mpkernel.dask_backend.launcher import DaskLauncher
 from mpkernel.errors import ClusterError, MPKernelError
+from mpkernel.server.launching.process import ProcessToLaunch
 
 PATIENCE_S = 60
 
@@ -118,7 +119,7 @@ async def test_an_order_that_cannot_be_sent_is_refused_at_once(
     workers: Workers, value: str, says: str
 ) -> None:
     with pytest.raises(ClusterError, match=says):
-        DaskLauncher(workers.client).launch("app.py", env={"NAME": value})
+        DaskLauncher(workers.client).launch(ProcessToLaunch("app.py", env={"NAME": value}))
 
 
 def test_doctor_ends_its_processes_before_their_workers() -> None:

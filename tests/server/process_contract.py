@@ -17,7 +17,7 @@ import pytest
 
 from mpkernel.errors import HostUnresponsive, ProtocolError
 from mpkernel.server.launching.death_watch import DeathWatch
-from mpkernel.server.launching.process import Launcher, Process
+from mpkernel.server.launching.process import Launcher, Process, ProcessToLaunch
 from mpkernel.server.links.link import Link, LinkEvents
 from mpkernel.settings import Settings
 from mpkernel.wire.before_host import Prepared, Preparing
@@ -161,7 +161,7 @@ class ProcessContract:
         launched = []
 
         def launch(env: Mapping[str, str] | None = None) -> Launched:
-            launched.append(Launched(launcher.launch("app.py", env=env)))
+            launched.append(Launched(launcher.launch(ProcessToLaunch("app.py", env=env))))
             return launched[-1]
 
         yield launch
@@ -329,11 +329,11 @@ class ProcessContract:
         self, launcher: Launcher, write: Write
     ) -> None:
         write("stays", "")
-        first = Launched(launcher.launch("app.py"))  # what is opened once a program is open now
+        first = Launched(launcher.launch(ProcessToLaunch("app.py")))
         await first.imported("stays")
         first.close()
-        before = open_descriptors()
-        launched = Launched(launcher.launch("app.py"))
+        before = open_descriptors()  # with those that a program opens once
+        launched = Launched(launcher.launch(ProcessToLaunch("app.py")))
         await launched.imported("stays")
         launched.close()
         launched.process.close()

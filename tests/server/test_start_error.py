@@ -8,6 +8,7 @@ import pytest
 
 from mpkernel.errors import HostStartError
 from mpkernel.server.launching.local_launcher import LocalLauncher
+from mpkernel.server.launching.process import ProcessToLaunch
 
 
 def test_a_start_without_descriptors_names_the_app_and_the_limit() -> None:
@@ -15,7 +16,7 @@ def test_a_start_without_descriptors_names_the_app_and_the_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
         with pytest.raises(HostStartError) as refused:
-            LocalLauncher().launch("mpkernel sales.py")
+            LocalLauncher().launch(ProcessToLaunch("mpkernel sales.py"))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert "mpkernel sales.py" in str(refused.value)

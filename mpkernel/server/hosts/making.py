@@ -21,7 +21,7 @@ from mpkernel.server.hosts.owner import Owner
 from mpkernel.server.launching.chosen_launcher import ChosenLauncher
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.local_launcher import LocalLauncher
-from mpkernel.server.launching.process import AppToLaunch, Launcher
+from mpkernel.server.launching.process import AppToLaunch, Launcher, ProcessToLaunch
 from mpkernel.server.launching.python_of_app import python_of_app
 from mpkernel.server.launching.standbys import Standbys
 from mpkernel.server.launching.wanted_python import wanted_python
@@ -125,11 +125,13 @@ class HostMaker:
             if env is None and is_local:
                 env = environment_for(app.settings)
             process = self._launcher.launch(
-                app.name,
-                env=env,
-                python=python,
-                wrapper=wrapper_of(app.settings),
-                app=AppToLaunch(app.path, app.settings, wanted_python(app.settings, kernel)),
+                ProcessToLaunch(
+                    app.name,
+                    env=env,
+                    python=python,
+                    wrapper=wrapper_of(app.settings),
+                    app=AppToLaunch(app.path, app.settings, wanted_python(app.settings, kernel)),
+                )
             )
         loop = asyncio.get_running_loop()
         return AppHost(

@@ -9,14 +9,10 @@ imported unless an app is to run on a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from mpkernel.errors import ClusterError
 from mpkernel.program import resolve
 from mpkernel.server.launching.local_launcher import LocalLauncher
-from mpkernel.server.launching.other_python import PythonOfApp
-from mpkernel.server.launching.process import AppToLaunch, Launcher, Process
-from mpkernel.server.launching.wrapping import Wrapper
+from mpkernel.server.launching.process import Launcher, Process, ProcessToLaunch
 from mpkernel.settings import Settings
 
 __all__ = ["ChosenLauncher"]
@@ -35,24 +31,16 @@ class ChosenLauncher:
         """See `Launcher.is_local`."""
         return settings.cluster is None
 
-    def launch(
-        self,
-        name: str,
-        *,
-        env: Mapping[str, str] | None = None,
-        python: PythonOfApp | None = None,
-        wrapper: Wrapper | None = None,
-        app: AppToLaunch | None = None,
-    ) -> Process:
+    def launch(self, order: ProcessToLaunch) -> Process:
         """See `Launcher.launch`.
 
         Raises:
             HostStartError: it was refused, and why.
             ClusterError: Dask is not installed.
         """
-        address = app.settings.cluster if app is not None else None
+        address = order.app.settings.cluster if order.app is not None else None
         launcher = self._here if address is None else self._of_cluster(address)
-        return launcher.launch(name, env=env, python=python, wrapper=wrapper, app=app)
+        return launcher.launch(order)
 
     def close(self) -> None:
         """See `Launcher.close`."""

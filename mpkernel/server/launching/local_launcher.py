@@ -10,20 +10,19 @@ import os
 import shlex
 import socket
 import subprocess
-from collections.abc import Mapping
 from contextlib import ExitStack
 from multiprocessing import context
 from multiprocessing.connection import Connection
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from mpkernel.program import enter
 from mpkernel.server.launching.descriptor_limit import limit_of_apps
 from mpkernel.server.launching.handshake import name_in
 from mpkernel.server.launching.interpreter import other_start_error, start_error
-from mpkernel.server.launching.launch import launch, launch_other
+from mpkernel.server.launching.launch import Stdio, launch, launch_other
 from mpkernel.server.launching.local_process import LocalProcess
-from mpkernel.server.launching.other_python import Call, OtherPython, PythonOfApp
-from mpkernel.server.launching.process import AppToLaunch
+from mpkernel.server.launching.other_python import Call
+from mpkernel.server.launching.process import ProcessToLaunch
 from mpkernel.server.launching.wrapping import HandedFolder, Wrapper, handed_folder
 from mpkernel.server.links.sockets import socket_of
 from mpkernel.server.supervision.strays import MARK, new_mark
@@ -34,6 +33,29 @@ __all__ = ["LocalLauncher"]
 _HOST_ENTRY = "mpkernel.host.start:start"
 _SAYING_HELLO = "mpkernel.host.entering:enter"
 _SOCKET_BYTES = 512 * 1024
+
+
+class _HostEnds(NamedTuple):
+    """The descriptors that a host gets; `folder` is None if it gets no folder."""
+
+    control: int
+    stream: int
+    stdout: int
+    stderr: int
+    faults: int
+    sentinel: int
+    folder: int | None
+
+    @property
+    def stdio(self) -> Stdio:
+        """Its standard descriptors."""
+        return subprocess.DEVNULL, self.stdout, self.stderr
+
+    @property
+    def handed_over(self) -> tuple[int, ...]:
+        """The others."""
+        pipes = (self.control, self.stream, self.faults, self.sentinel)
+        return pipes if self.folder is None else (*pipes, self.folder)
 
 
 class LocalLauncher:
@@ -52,79 +74,39 @@ class LocalLauncher:
     def close(self) -> None:
         """Nothing is open."""
 
-    def launch(
-        self,
-        name: str,
-        *,
-        env: Mapping[str, str] | None = None,
-        python: PythonOfApp | None = None,
-        wrapper: Wrapper | None = None,
-        app: AppToLaunch | None = None,
-    ) -> LocalProcess:
+    def launch(self, order: ProcessToLaunch) -> LocalProcess:
         """See `Launcher.launch`. Takes about a millisecond.
 
         Raises:
             HostStartError: the operating system refused (out of processes, memory, descriptors), or
                 there is no Python to launch.
         """
-        command = wrapper.command if wrapper is not None else ()
-        other: OtherPython | None = None
+        python, wrapper = order.python, order.wrapper
         # The host's ends are closed here in any case, the server's only if there is no host.
         with ExitStack() as theirs, ExitStack() as ours:
             try:
                 mark = new_mark()
                 folder = _folder_behind(wrapper, ours, theirs)
                 (control, host_control), (stream, host_stream) = self._pipes(ours, theirs)
-                reads, writes = _reports(ours, theirs)
-                stdout, stderr, faults, sentinel = writes
-                pipes = (host_control.fileno(), host_stream.fileno(), faults, sentinel)
-                descriptors = pipes if folder is None else (*pipes, folder.fd)
-                stdio = (subprocess.DEVNULL, stdout, stderr)
-                env = {**(os.environ if env is None else env), MARK: mark}
-                # Behind a wrapper, the process may have another number for its server, or none.
-                server_pid = os.getpid() if wrapper is None else None
-                folder_fd = folder.fd if folder is not None else None
-                arguments = (*pipes, server_pid, limit_of_apps(), folder_fd)
-                if python is None:
-                    entry_args: tuple[Any, ...] = (_HOST_ENTRY, *arguments)
-                    if wrapper is not None:
-                        hello_fd = host_stream.fileno()
-                        entry_args = (_SAYING_HELLO, _HOST_ENTRY, arguments, hello_fd, ())
-                    child = launch(
-                        name,
-                        _program(name, entry_args),
-                        descriptors=descriptors,
-                        stdio=stdio,
-                        env=env,
-                        preparation={"name": name, "authkey": os.urandom(32)},
-                        wrapper=command,
-                        folder=self.current_folder,
-                    )
-                else:
-                    other = python.python(host_stream.fileno())
-                    required = tuple(map(name_in, python.requirements))
-                    child = launch_other(
-                        other,
-                        Call(_HOST_ENTRY, arguments, host_stream.fileno(), required),
-                        descriptors=descriptors,
-                        stdio=stdio,
-                        env=env,
-                        wrapper=command,
-                        folder=self.current_folder,
-                    )
+                reads, (stdout, stderr, faults, sentinel) = _reports(ours, theirs)
+                ends = _HostEnds(
+                    host_control.fileno(),
+                    host_stream.fileno(),
+                    stdout,
+                    stderr,
+                    faults,
+                    sentinel,
+                    folder.fd if folder is not None else None,
+                )
+                child, program = self._child(order, ends, mark)
                 if folder is not None:
                     folder.belong_to(child.pid)
             except OSError as error:
-                if wrapper is not None and error.filename == wrapper.command[0]:
-                    raise wrapper.error(name, error) from error
-                if other is not None:
-                    raise other_start_error(name, error, other.path) from error
-                raise start_error(name, error) from error
+                raise start_error(order.name, error) from error
             ours.pop_all()
-        launched = other.path if other is not None else cast(list[str], child.args)[len(command)]
         return LocalProcess(
             child,
-            launched if wrapper is None else shlex.join((*command, launched)),
+            program,
             python.requirements if python is not None else None,
             control,
             stream,
@@ -134,6 +116,66 @@ class LocalLauncher:
             is_known=python is None and wrapper is None,
             environment=python.folder if python is not None else None,
         )
+
+    def _child(
+        self, order: ProcessToLaunch, ends: _HostEnds, mark: str
+    ) -> tuple[subprocess.Popen[bytes], str]:
+        """Start the process.
+
+        Args:
+            order: what is launched.
+            ends: its descriptors.
+            mark: see `strays`.
+
+        Returns:
+            The process, and its Python with the command that has started it.
+
+        Raises:
+            OSError: the operating system refused.
+            HostStartError: the wrapper or another Python cannot be executed.
+        """
+        name, python, wrapper = order.name, order.python, order.wrapper
+        command = wrapper.command if wrapper is not None else ()
+        env = {**(os.environ if order.env is None else order.env), MARK: mark}
+        # Behind a wrapper, the process may have another number for its server, or none.
+        server_pid = os.getpid() if wrapper is None else None
+        pipes = (ends.control, ends.stream, ends.faults, ends.sentinel)
+        arguments = (*pipes, server_pid, limit_of_apps(), ends.folder)
+        other = python.python(ends.stream) if python is not None else None
+        try:
+            if python is None or other is None:
+                entry_args: tuple[Any, ...] = (_HOST_ENTRY, *arguments)
+                if wrapper is not None:
+                    entry_args = (_SAYING_HELLO, _HOST_ENTRY, arguments, ends.stream, ())
+                child = launch(
+                    name,
+                    _program(name, entry_args),
+                    descriptors=ends.handed_over,
+                    stdio=ends.stdio,
+                    env=env,
+                    preparation={"name": name, "authkey": os.urandom(32)},
+                    wrapper=command,
+                    folder=self.current_folder,
+                )
+            else:
+                required = tuple(map(name_in, python.requirements))
+                child = launch_other(
+                    other,
+                    Call(_HOST_ENTRY, arguments, ends.stream, required),
+                    descriptors=ends.handed_over,
+                    stdio=ends.stdio,
+                    env=env,
+                    wrapper=command,
+                    folder=self.current_folder,
+                )
+        except OSError as error:
+            if wrapper is not None and error.filename == wrapper.command[0]:
+                raise wrapper.error(name, error) from error
+            if other is not None:
+                raise other_start_error(name, error, other.path) from error
+            raise
+        program = other.path if other is not None else cast(list[str], child.args)[len(command)]
+        return child, program if wrapper is None else shlex.join((*command, program))
 
     def _pipes(
         self, ours: ExitStack, theirs: ExitStack

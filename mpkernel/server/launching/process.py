@@ -32,7 +32,15 @@ from mpkernel.wire.before_host import Hello
 from shm.names import ProcessTag
 from shm.sources import Reader, SourceKind
 
-__all__ = ["KILLED_WITHIN_S", "AppToLaunch", "Elsewhere", "Launcher", "Process", "launched_as"]
+__all__ = [
+    "KILLED_WITHIN_S",
+    "AppToLaunch",
+    "Elsewhere",
+    "Launcher",
+    "Process",
+    "ProcessToLaunch",
+    "launched_as",
+]
 
 KILLED_WITHIN_S = 5.0
 """How long to wait for the end of a process that was killed."""
@@ -208,31 +216,34 @@ class AppToLaunch(NamedTuple):
     python: WantedPython | None = None
 
 
+class ProcessToLaunch(NamedTuple):
+    """What a launcher is asked for.
+
+    Attributes:
+        name: the process's name, for logs and messages.
+        env: its variables, to which marks of our own may be added. Default: the server's.
+        python: with what it runs on this machine. If that must be made first, the process says so,
+            and is the longer not ready. Default: the server's Python. See also `AppToLaunch`.
+        wrapper: what starts that Python. Default: the server itself.
+        app: the app that it is for. Default: that is not known yet.
+    """
+
+    name: str
+    env: Mapping[str, str] | None = None
+    python: PythonOfApp | None = None
+    wrapper: Wrapper | None = None
+    app: AppToLaunch | None = None
+
+
 class Launcher(Protocol):
     """Starts processes of apps."""
 
     def is_local(self, settings: Settings) -> bool:
         """Whether the process of an app with these settings will run on this machine."""
 
-    def launch(
-        self,
-        name: str,
-        *,
-        env: Mapping[str, str] | None = None,
-        python: PythonOfApp | None = None,
-        wrapper: Wrapper | None = None,
-        app: AppToLaunch | None = None,
-    ) -> Process:
+    def launch(self, order: ProcessToLaunch) -> Process:
         """Start a process that waits to be told what it is for. Returns at once, long before the
         process is ready.
-
-        Args:
-            name: the process's name, for logs and messages.
-            env: its variables, to which marks of our own may be added. Default: the server's.
-            python: with what it runs on this machine. If that must be made first, it says so, and
-                is the longer not ready. Default: the server's Python. See also `AppToLaunch`.
-            wrapper: what starts that Python. Default: the server itself.
-            app: the app that it is for. Default: that is not known yet.
 
         Raises:
             HostStartError: it was refused, and why.

@@ -8,14 +8,13 @@ Python, the second standby is ended and replaced.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from mpkernel.aio.tasks import supervised_task
 from mpkernel.errors import HostStartError
 from mpkernel.server.launching.other_python import PythonOfApp
-from mpkernel.server.launching.process import AppToLaunch, Launcher, Process
+from mpkernel.server.launching.process import Launcher, Process, ProcessToLaunch
 from mpkernel.server.launching.standby import Standby
-from mpkernel.server.launching.wrapping import Wrapper
 from mpkernel.settings import Settings
 
 __all__ = ["Standbys"]
@@ -130,15 +129,7 @@ class _LauncherOfPython:
     def close(self) -> None:
         """Nothing of its own is open."""
 
-    def launch(
-        self,
-        name: str,
-        *,
-        env: Mapping[str, str] | None = None,
-        python: PythonOfApp | None = None,
-        wrapper: Wrapper | None = None,
-        app: AppToLaunch | None = None,
-    ) -> Process:
+    def launch(self, order: ProcessToLaunch) -> Process:
         """See `Launcher.launch`.
 
         Raises:
@@ -148,4 +139,4 @@ class _LauncherOfPython:
             raise HostStartError(
                 f"the environment {self._python.folder} is not made yet", remedy="wait"
             )
-        return self._launcher.launch(name, env=env, python=self._python, wrapper=wrapper, app=app)
+        return self._launcher.launch(order._replace(python=self._python))

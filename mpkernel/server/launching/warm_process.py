@@ -21,7 +21,7 @@ from mpkernel.logs import get_logger
 from mpkernel.server.launching.death_watch import DeathWatch
 from mpkernel.server.launching.environments import environment_for
 from mpkernel.server.launching.interpreter import never_ready
-from mpkernel.server.launching.process import KILLED_WITHIN_S, Launcher, Process
+from mpkernel.server.launching.process import KILLED_WITHIN_S, Launcher, Process, ProcessToLaunch
 from mpkernel.server.launching.wrapping import Wrapper, wrapper_of
 from mpkernel.server.links.link import LinkEvents
 from mpkernel.settings import Settings
@@ -113,7 +113,9 @@ class WarmProcess:
         self._warmed: Warmed | None = None
         payload = encode(warm)
         self._process = launcher.launch(
-            "mpkernel standby", env=inherited.environment, wrapper=inherited.wrapper
+            ProcessToLaunch(
+                "mpkernel standby", env=inherited.environment, wrapper=inherited.wrapper
+            )
         )
         try:
             self._connect(len(payload))
