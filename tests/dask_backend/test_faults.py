@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -56,13 +56,21 @@ async def pool(client: Client) -> AsyncIterator[HostPool]:
         yield pool
 
 
-@pytest.fixture
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """In a folder that the workers have, too."""
-    path = Path(__file__).parent / f"app_of_{os.getpid()}.py"
+@contextmanager
+def an_app(name: str) -> Iterator[Path]:
+    """An app in a folder that the workers have, too."""
+    path = Path(__file__).parent / f"{name}_of_{os.getpid()}.py"
     path.write_text("x = 1\n")
-    yield path
-    path.unlink()
+    try:
+        yield path
+    finally:
+        path.unlink()
+
+
+@pytest.fixture
+def app() -> Iterator[Path]:
+    with an_app("app") as path:
+        yield path
 
 
 class Place:
@@ -131,18 +139,24 @@ async def test_a_stopped_outpost_ends_with_its_worker(
         await until_async(place.is_gone, patience_s=PATIENCE_S)
 
 
+@contextmanager
+def stopped(process: psutil.Process) -> Iterator[None]:
+    """In this `with`, the process does not run."""
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
 @pytest.mark.parametrize("victim", ["worker", "nanny"])
 async def test_an_app_goes_on_while_its_worker_is_stopped(
     pool: HostPool, app: Path, victim: str
 ) -> None:
     async with a_session(pool, app) as (kernel, place):
-        stopped: psutil.Process = getattr(place, victim)
-        stopped.suspend()
-        try:
+        with stopped(getattr(place, victim)):
             await asyncio.sleep(2 * SILENCE_S)  # long enough to be lost, if it were
             assert await printed(kernel, "print(x)") == "7\n"
-        finally:
-            stopped.resume()
         assert await printed(kernel, "print(os.getpid())") == f"{place.host.pid}\n"
 
 
@@ -189,32 +203,48 @@ async def opened_in_the_end(pool: HostPool, app: Path) -> PythonClient:
                 await asyncio.sleep(3)  # a connection that failed is not tried again for 10 s
 
 
-async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(app: Path) -> None:
-    with machines(1) as cluster:
-        [nanny] = cluster.nannies
-        async with HostPool(SETTINGS, launcher=launcher_of(cluster.address)) as pool:
-            async with a_session(pool, app) as (kernel, place):
-                cluster.scheduler.kill()
-                await until_async(lambda: not is_there(nanny), patience_s=PATIENCE_S)
-                assert await printed(kernel, "print(x)") == "7\n"
-                assert is_there(place.host)
-                others = [app.with_name(f"other_{number}_{app.name}") for number in (1, 2)]
-                for one in others:
-                    one.write_text("x = 1\n")
-                try:
-                    async with asyncio.timeout(PATIENCE_S):
-                        with pytest.raises(MPKernelError, match=cluster.address):
-                            async with await PythonClient.open(pool, others[0]) as unserved:
-                                await printed(unserved, "print(1)")
-                    await asyncio.to_thread(cluster.restart_scheduler)
-                    cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
-                    async with await opened_in_the_end(pool, others[1]) as served:
-                        assert await printed(served, "print(2)") == "2\n"
-                    assert await printed(kernel, "print(x)") == "7\n"
-                finally:
-                    for one in others:
-                        one.unlink()
-            await until_async(place.is_gone, patience_s=PATIENCE_S)
+@pytest.fixture
+def alone() -> Iterator[Machines]:
+    """A cluster of one worker, which a test may end."""
+    with machines(1) as made:
+        yield made
+
+
+async def lose_scheduler(cluster: Machines) -> None:
+    """End the scheduler, and with it its only worker. The worker's hosts go on."""
+    [nanny] = cluster.nannies
+    cluster.scheduler.kill()
+    await until_async(lambda: not is_there(nanny), patience_s=PATIENCE_S)
+
+
+async def bring_scheduler_back(cluster: Machines) -> None:
+    """Start a scheduler at the same address, and a worker."""
+    await asyncio.to_thread(cluster.restart_scheduler)
+    cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
+
+
+async def answer_of(pool: HostPool, app: Path) -> str:
+    """What a new session of an app prints when it is asked, within a time."""
+    async with asyncio.timeout(PATIENCE_S), await PythonClient.open(pool, app) as kernel:
+        return await printed(kernel, "print(2)")
+
+
+async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(
+    alone: Machines, app: Path
+) -> None:
+    async with HostPool(SETTINGS, launcher=launcher_of(alone.address)) as pool:
+        async with a_session(pool, app) as (kernel, place):
+            await lose_scheduler(alone)
+            assert await printed(kernel, "print(x)") == "7\n"
+            assert is_there(place.host)
+            with an_app("unserved") as unserved, pytest.raises(MPKernelError, match=alone.address):
+                await answer_of(pool, unserved)
+            await bring_scheduler_back(alone)
+            with an_app("served") as path:
+                async with await opened_in_the_end(pool, path) as served:
+                    assert await printed(served, "print(2)") == "2\n"
+            assert await printed(kernel, "print(x)") == "7\n"
+        await until_async(place.is_gone, patience_s=PATIENCE_S)
 
 
 async def test_a_lease_that_nobody_claims_ends(client: Client) -> None:
