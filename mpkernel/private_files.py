@@ -146,12 +146,15 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
         OSError: it cannot be read, it is a link or no file, or it has more than `max_bytes`.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is not a file", path)
-        content = file.read(max_bytes + 1)
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(max_bytes + 1)
+    finally:
+        os.close(fd)
     if len(content) > max_bytes:
-        raise OSError(errno.EFBIG, f"it has more than {max_bytes} bytes", path)
+        raise OSError(errno.EFBIG, f"it has more than {max_bytes} bytes", str(path))
     return content
 
 

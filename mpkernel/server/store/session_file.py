@@ -104,17 +104,20 @@ def read_file(path: Path, most_bytes: int) -> bytes:
             it belongs to another user, or is open to others.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise PermissionError(errno.EACCES, "it is not a file of one name", path)
+            raise PermissionError(errno.EACCES, "it is not a file of one name", str(path))
         if found.st_uid != os.geteuid():
-            raise PermissionError(errno.EACCES, "it belongs to another user", path)
+            raise PermissionError(errno.EACCES, "it belongs to another user", str(path))
         if found.st_mode & 0o077:
-            raise PermissionError(errno.EACCES, "it is open to others (chmod 600)", path)
+            raise PermissionError(errno.EACCES, "it is open to others (chmod 600)", str(path))
         if found.st_size > most_bytes:
-            raise OSError(errno.EFBIG, "it is too large", path)
-        return file.read()
+            raise OSError(errno.EFBIG, "it is too large", str(path))
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)
 
 
 def _write(fd: int, content: bytes, position: int) -> None:

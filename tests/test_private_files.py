@@ -1,0 +1,37 @@
+"""Files that a server reads, and that somebody may have replaced: the errors name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mpkernel.private_files import read_bounded
+from mpkernel.server.store.session_file import read_file
+
+
+@pytest.mark.parametrize("read", [read_bounded, read_file])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_named(
+    read: Callable[[Path, int], bytes], make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "snapshot.json"
+    make(path)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="it is not a file") as caught:
+        read(path, 100)
+    assert caught.value.filename == str(path)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.mark.parametrize("read", [read_bounded, read_file])
+def test_what_is_too_large_is_named(read: Callable[[Path, int], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    path.write_bytes(b"x" * 100)
+    path.chmod(0o600)
+    assert read(path, 100) == b"x" * 100
+    with pytest.raises(OSError) as caught:
+        read(path, 99)
+    assert caught.value.filename == str(path)
