@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from clocks import Clock
 
 from mpkernel.marimo_backend.server.notices import Notices
 from mpkernel.marimo_backend.server.page_stream import PageStream
@@ -18,10 +19,12 @@ class Told:
 
     def __init__(self) -> None:
         self._messages: queue.Queue[bytes | None] = queue.Queue()
-        self.notices = Notices(PageStream(self._messages, asyncio.get_running_loop()))
+        self.clock = Clock()
+        stream = PageStream(self._messages, asyncio.get_running_loop())
+        self.notices = Notices(stream, self.clock)
 
     def banners(self) -> list[str]:
-        """The banners since the last call."""
+        """The banners and alerts since the last call."""
         said: list[str] = []
         while not self._messages.empty():
             message: Any = msgspec.json.decode(self._messages.get_nowait() or b"")
@@ -75,3 +78,13 @@ async def test_what_a_reader_may_dismiss_is_told_once(told: Told) -> None:
     assert len(told.banners()) == 2
     told.notices.again()
     assert told.banners() == []
+
+
+async def test_a_page_is_told_of_refused_files_as_often_as_its_alert_goes_away(told: Told) -> None:
+    alert = "A file of this app cannot be shown there are too many"
+    for _ in range(1000):
+        told.notices.file_refused("there are too many")
+    assert told.banners() == [alert]
+    told.clock.now_s += 5
+    told.notices.file_refused("there are too many")
+    assert told.banners() == [alert]

@@ -357,7 +357,7 @@ class MarimoSession(BaseSession):
         self.notices.prepared()
 
     def on_file_refused(self, error: Exception) -> None:
-        self.notices.refusal("A file of this app cannot be shown", str(error))
+        self.notices.file_refused(str(error))
 
     def _waiting_messages(self) -> int:
         stream = self.notices.stream

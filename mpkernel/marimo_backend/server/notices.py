@@ -8,7 +8,8 @@ what the session waits for, or why it does not run, is sent once more to a page 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mpkernel.marimo_backend import seam
@@ -18,6 +19,8 @@ __all__ = ["Notices", "described"]
 
 
 _UPLOADING = "This tab uploads:"
+_ALERT_S = 5.0
+"""For how long marimo's page shows an alert."""
 
 
 class Notices:
@@ -25,13 +28,18 @@ class Notices:
 
     Args:
         stream: leads to marimo's session; None when there is none. Then nothing is said.
+        now: the clock, in seconds.
 
     Attributes:
         stream: as given. To be set to None when marimo's session is gone.
     """
 
-    def __init__(self, stream: PageStream | None) -> None:
+    def __init__(
+        self, stream: PageStream | None, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.stream = stream
+        self._now = now
+        self._file_refused_at = float("-inf")
         self._latest = ""  # the title of the latest banner
         self._standing: dict[str, Any] | None = None  # the latest banner, if it is sent once more
 
@@ -73,6 +81,18 @@ class Notices:
             description=html.escape(description),
             variant="danger",
         )
+
+    def file_refused(self, why: str) -> None:
+        """Say in an alert that a file cannot be shown. While the page shows such an alert, this does
+        nothing: one cell may make thousands of files.
+
+        Args:
+            why: text.
+        """
+        now = self._now()
+        if now - self._file_refused_at >= _ALERT_S:
+            self._file_refused_at = now
+            self.refusal("A file of this app cannot be shown", why)
 
     def preparing(self, text: str, *, is_placed: bool) -> None:
         """Say in a banner how far the installation of the app's packages is; or, on a cluster, that
