@@ -83,8 +83,8 @@ class Notices:
         )
 
     def file_refused(self, why: str) -> None:
-        """Say in an alert that a file cannot be shown. While the page shows such an alert, this does
-        nothing: one cell may make thousands of files.
+        """Say in an alert that a file cannot be shown. While the page shows such an alert, this
+        does nothing: one cell may make thousands of files.
 
         Args:
             why: text.
