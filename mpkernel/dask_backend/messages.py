@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -38,6 +38,8 @@ __all__ = [
     "fault_of",
 ]
 
+
+_T = TypeVar("_T")
 
 FileName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.\.?$)[^/\0]+$")]
 
@@ -226,8 +228,8 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
 DownNews: TypeAlias = Alive | Launch | EndHost | Hello | ReadFile
 UpNews: TypeAlias = Alive | SendFolder | Launched | Found | NotLaunched | Used | FileRead | Ended
 
-_down = msgspec.msgpack.Decoder(DownNews)
-_up = msgspec.msgpack.Decoder(UpNews)
+_down: msgspec.msgpack.Decoder[DownNews] = msgspec.msgpack.Decoder(DownNews)
+_up: msgspec.msgpack.Decoder[UpNews] = msgspec.msgpack.Decoder(UpNews)
 _encoder = msgspec.msgpack.Encoder()
 
 _NOT_UNDERSTOOD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -258,11 +260,7 @@ def decode_down_news(data: memoryview) -> DownNews:
     Raises:
         ProtocolError: this is not such a message.
     """
-    try:
-        news: DownNews = _down.decode(data)
-    except _NOT_UNDERSTOOD as error:
-        raise _not_understood(error) from error
-    return news
+    return _decoded(_down, data)
 
 
 def decode_up_news(data: memoryview) -> UpNews:
@@ -271,12 +269,11 @@ def decode_up_news(data: memoryview) -> UpNews:
     Raises:
         ProtocolError: this is not such a message.
     """
+    return _decoded(_up, data)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: memoryview) -> _T:
     try:
-        news: UpNews = _up.decode(data)
+        return decoder.decode(data)
     except _NOT_UNDERSTOOD as error:
-        raise _not_understood(error) from error
-    return news
-
-
-def _not_understood(error: Exception) -> ProtocolError:
-    return ProtocolError(f"a message cannot be understood: {error}")
+        raise ProtocolError(f"a message cannot be understood: {error}") from error

@@ -40,8 +40,8 @@ class Prepared(msgspec.Struct, tag="prepared", frozen=True):
     """The machine was found, or the environment is whole: the process becomes a host there."""
 
 
-class NotPrepared(ForPeople, tag="not_prepared", frozen=True):
-    """The environment could not be made. The process ends.
+class _NoHost(ForPeople, frozen=True):
+    """The process does not become a host. Each class of it is a reason.
 
     Attributes:
         what: why.
@@ -52,42 +52,22 @@ class NotPrepared(ForPeople, tag="not_prepared", frozen=True):
     remedy: str
 
 
-class UnfitForHost(ForPeople, tag="unfit_for_host", frozen=True):
-    """The Python of this process cannot run a host. The process ends.
-
-    Attributes:
-        what: why.
-        remedy: what the reader can do about it.
-    """
-
-    what: str
-    remedy: str
+class NotPrepared(_NoHost, tag="not_prepared", frozen=True):
+    """The environment could not be made. The process ends."""
 
 
-class NotPlaced(ForPeople, tag="not_placed", frozen=True):
+class UnfitForHost(_NoHost, tag="unfit_for_host", frozen=True):
+    """The Python of this process cannot run a host. The process ends."""
+
+
+class NotPlaced(_NoHost, tag="not_placed", frozen=True):
     """No machine was found for the process, or it could not be launched there. The server's end
-    says this for it.
-
-    Attributes:
-        what: why.
-        remedy: what the reader can do about it.
-    """
-
-    what: str
-    remedy: str
+    says this for it."""
 
 
-class NotConfined(ForPeople, tag="not_confined", frozen=True):
+class NotConfined(_NoHost, tag="not_confined", frozen=True):
     """The process could not give up what its app must not do. It reads nothing of the app, and
-    waits for its end.
-
-    Attributes:
-        what: why.
-        remedy: what the reader can do about it.
-    """
-
-    what: str
-    remedy: str
+    waits for its end."""
 
 
 class Hello(msgspec.Struct, tag="hello", frozen=True, kw_only=True):
