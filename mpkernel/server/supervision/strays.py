@@ -70,7 +70,8 @@ def end_strays(host: int, mark: str, host_mark: HostMark, seen: Iterable[Identit
     def is_stray(stat: Stat) -> bool:
         if stat.session == host or stat.identity in known:
             return True
-        if HostMark.on(stat.identity.pid) == host_mark:
+        found = HostMark.on(stat.identity.pid)
+        if found is not None and found == host_mark:
             return True
         return marked in _environment_of(stat.identity.pid)
 
