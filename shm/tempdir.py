@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 
+from shm.aging import KeptFolder
 from shm.blocks import OUT_OF_SPACE
 from shm.errors import NoSpace, Unavailable
 from shm.locks import fork_safe_rlock
@@ -31,7 +32,8 @@ class TempDirectory:
         self._path = path
         self._is_given = path is not None
         self._maker_pid = os.getpid()
-        self._lock = fork_safe_rlock()  # guards `_path`, `_maker_pid` and `_closed`
+        self._lock = fork_safe_rlock()  # guards `_path`, `_kept`, `_maker_pid` and `_closed`
+        self._kept: KeptFolder | None = None
         self._closed = False
         self._numbers = itertools.count()
 
@@ -66,6 +68,7 @@ class TempDirectory:
         with self._lock:
             self._closed = True
             path, self._path = self._path, None
+            self._keep(None)
         if path is not None and not self._is_given and os.getpid() == self._maker_pid:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -80,7 +83,15 @@ class TempDirectory:
             if self._path is None or foreign or not os.path.isdir(self._path):
                 self._path = tempfile.mkdtemp(prefix=own_tag().prefix, dir=self._parent)
                 self._maker_pid = os.getpid()
+                self._keep(self._path)
             return self._path
+
+    def _keep(self, path: str | None) -> None:
+        """Keep this directory from programs that clean up, and the one before no longer. In a fork,
+        the maker goes on to keep the one before."""
+        if self._kept is not None:
+            self._kept.end()
+        self._kept = None if path is None else KeptFolder(path)
 
     def _fill(self, fd: int, data: memoryview) -> None:
         try:

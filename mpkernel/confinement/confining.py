@@ -18,6 +18,7 @@ from mpkernel.confinement.surroundings import move_in, offer_managers
 from mpkernel.confinement.system_calls import Filter, filter_is_known, install_filter
 from mpkernel.errors import ConfinementError
 from mpkernel.wire.confinement import Confinement
+from shm.aging import KeptFolder
 
 __all__ = ["Missing", "confine", "missing"]
 
@@ -111,6 +112,9 @@ def confine(confinement: Confinement) -> str:
             give_up_capabilities(before)
             rules.restrict()
         install_filter(Filter(only_tcp=is_strict))
+        # Opened only now, these descriptors give no right that the process has not.
+        for folder in (confinement.home, *confinement.files):
+            KeptFolder(folder)  # until the process ends
         offer_managers()
         explain_refusals(confinement.level, has_own_memory=own.memory)
     except (OSError, ValueError) as error:

@@ -6,15 +6,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from cleaners import Cleaner, needs_a_cleaner
 from server.conversing_server import said, told
 
 from mpkernel import Failure, HostPool, PythonClient, Restarted, Settings
 from mpkernel.confinement.landlock import version
 
 pytestmark = pytest.mark.skipif(version() < 6, reason="this kernel cannot confine an app wholly")
+
+STORE = """
+from mpkernel.kernel.context import current_place
+file = current_place().session.kernel.files.create(b"content", media_type="text/plain")
+print(file.key)
+"""
+"""A cell that makes a virtual file, and prints its key."""
 
 ABOUT = "import os, tempfile; print(os.getpid(), tempfile.gettempdir())"
 
@@ -90,3 +100,25 @@ async def test_each_visitor_has_a_warm_process_and_a_temporary_folder_of_its_own
         await said(clients[0], "kept = S('of-one-visitor', create=True, size=10)")
         assert "of-one-visitor" not in await said(clients[1], "print(os.listdir('/dev/shm'))")
         await said(clients[0], "kept.close(); kept.unlink()")
+
+
+@needs_a_cleaner
+@pytest.mark.parametrize("level", ["files", "strict"])
+async def test_its_folders_are_not_cleaned_up_while_it_lives(
+    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: Literal["files", "strict"]
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    cleaner = Cleaner(tmp_path / "tmp", tmp_path / "tmp.conf")
+    async with HostPool(Settings(confine=level, file_storage="temp_file")) as pool:
+        client = await PythonClient.open(pool, app)
+        _, folder = await about(client)
+        cleaner.clean()
+        assert Path(folder).is_relative_to(cleaner.folder)
+        made = "tempfile.NamedTemporaryFile().close(); print('made')"
+        assert await said(client, f"import tempfile; {made}") == "made"
+        key = (await said(client, STORE)).strip()
+        with pool.files.lease(key) as file:
+            assert b"".join(file.chunks()) == b"content"
+    assert cleaner.clean() == []
