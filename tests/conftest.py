@@ -40,6 +40,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Servers of the tests store their sessions here, and not where those of this user are.
 _STATE = tempfile.TemporaryDirectory(prefix="mpkernel-state-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
+# What Dask's processes look at up to fifty times a second, which takes a tenth of a processor with
+# each cluster, they look at once a second: no test is about it.
+for _what in ("ADMIN__TICK__INTERVAL", "ADMIN__SYSTEM_MONITOR__INTERVAL"):
+    os.environ[f"DASK_DISTRIBUTED__{_what}"] = "1s"
+os.environ["DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL"] = "1s"
+os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"
 # What apps print has to reach the server's log without it.
 os.environ.pop("PYTHONUNBUFFERED", None)
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 from e2e.fidelity_table import Table
 from e2e.harness import NOTEBOOKS, PATIENCE_MS
 from e2e.page_record import PageRecord
+from e2e.profiles import profile
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 pytest.register_assert_rewrite(
@@ -110,8 +111,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """One profile for a module: the 300 files of marimo's page are fetched cold only once."""
-    context = await browser.new_context(viewport={"width": 1200, "height": 1400})
-    context.set_default_timeout(PATIENCE_MS)
+    context = await profile(browser, viewport={"width": 1200, "height": 1400})
     yield context
     await context.close()
 

@@ -22,7 +22,8 @@ from dask_backend.apart import shared_folder
 from dask_backend.machines import TEMPORARY
 from e2e.fidelity_backends import ALONE, Backend
 from e2e.fidelity_cluster import cluster
-from e2e.harness import NOTEBOOKS, PATIENCE_MS, Server
+from e2e.harness import NOTEBOOKS, Server
+from e2e.profiles import profile
 from e2e.test_serving import hosts_of
 from playwright.async_api import Browser, BrowserContext, Page
 
@@ -77,8 +78,7 @@ class Visit:
     async def stranger(self) -> BrowserContext:
         """Another profile: no cookies, no storage."""
         assert self._context.browser is not None
-        context = await self._context.browser.new_context()
-        context.set_default_timeout(PATIENCE_MS)
+        context = await profile(self._context.browser)
         self._stack.push_async_callback(context.close)
         return context
 
@@ -216,8 +216,7 @@ class Outcomes:
             standby=True,
         )
         await stack.enter_async_context(server)
-        context = await self._browser.new_context(viewport={"width": 1200, "height": 1400})
-        context.set_default_timeout(PATIENCE_MS)
+        context = await profile(self._browser, viewport={"width": 1200, "height": 1400})
         stack.push_async_callback(context.close)
         return server, folder, context
 
