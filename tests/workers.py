@@ -37,6 +37,8 @@ __all__ = [
 _LONGEST = (
     "e2e/test_fidelity.py",
     "e2e/test_chaos.py",
+    "e2e/test_cluster_sandboxes.py",
+    "e2e/test_cluster_chaos.py",
     "e2e/test_workers.py",
     "e2e/test_recovery.py",
     "e2e/test_sandboxes.py",
@@ -46,6 +48,7 @@ _LONGEST = (
     "e2e/test_torture.py",
     "e2e/test_surroundings.py",
     "e2e/test_soak.py",
+    "e2e/test_leaving_imports.py",
     "fuzz/test_fuzz.py",
     "dask_backend/test_faults.py",
     "dask_backend/test_placing.py",
