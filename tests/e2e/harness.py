@@ -39,6 +39,7 @@ __all__ = [
     "http_client",
     "mapped_files",
     "open_tabs",
+    "restarts_of",
     "said_by_status",
 ]
 
@@ -96,6 +97,13 @@ class Server(marimo_server.Server):
             if self._gives_port_on:
                 _ports.append(self.port)
                 self._gives_port_on = False
+
+
+def restarts_of(tab: Tab) -> list[str]:
+    """What a tab was told each time when it had come back. On a busy machine it may be told before
+    that it waits for its turn."""
+    banners = tab.received("banner")
+    return [one["description"] for one in banners if one["title"] == "This app was restarted"]
 
 
 def said_by_status() -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from playwright.async_api import Error, Page, WebSocket
+from playwright.async_api import Error, Page, Request, WebSocket
 
 __all__ = ["PageRecord"]
 
@@ -14,8 +13,8 @@ _TEXT_CHARACTERS = 600
 
 
 class PageRecord:
-    """Notes what a page says on its console, the requests that fail or are not answered, and the
-    first messages of its WebSockets.
+    """Notes what a page says on its console, the requests that fail, and the first messages of its
+    WebSockets. Not each request: a page of marimo has three hundred.
 
     Args:
         page: the page, before it is at any address.
@@ -25,18 +24,15 @@ class PageRecord:
         self._page = page
         self._begun_at = time.monotonic()
         self._lines: list[str] = []
-        self._asked: dict[Any, float] = {}
         page.on("console", lambda one: self._note(f"console {one.type}: {one.text}"))
         page.on("pageerror", lambda error: self._note(f"error: {error}"))
-        page.on("request", self._request)
-        page.on("requestfinished", lambda request: self._asked.pop(request, None))
         page.on("requestfailed", self._request_failed)
+        page.on("framenavigated", lambda frame: self._note(f"is at {frame.url}"))
         page.on("websocket", self._websocket)
 
     async def text(self) -> str:
         """All of it, with what the page shows now."""
         lines = [f"The page is at {self._page.url}", *self._lines]
-        lines += [f"{at:6.1f} s no answer yet: {one.url}" for one, at in self._asked.items()]
         try:
             shown = await self._page.locator("body").inner_text(timeout=2000)
         except Error as error:
@@ -50,13 +46,7 @@ class PageRecord:
     def _now(self) -> float:
         return time.monotonic() - self._begun_at
 
-    def _request(self, request: Any) -> None:
-        self._asked[request] = self._now()
-        if request.is_navigation_request():
-            self._note(f"goes to {request.url}")
-
-    def _request_failed(self, request: Any) -> None:
-        self._asked.pop(request, None)
+    def _request_failed(self, request: Request) -> None:
         self._note(f"failed: {request.url}: {request.failure}")
 
     def _websocket(self, socket: WebSocket) -> None:

@@ -12,7 +12,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from e2e.harness import EXAMPLES, NOTEBOOKS, Element, Server, Tab, TabClosed, http_client
+from e2e.harness import (
+    EXAMPLES,
+    NOTEBOOKS,
+    Element,
+    Server,
+    Tab,
+    TabClosed,
+    http_client,
+    restarts_of,
+)
 
 RECOVERY = NOTEBOOKS / "recovery.py"
 WEATHER = str(EXAMPLES / "weather" / "stations.py")
@@ -175,7 +184,7 @@ async def test_a_tab_that_ends_the_app_again_and_again_is_closed_alone(
             died = process_of(guilty)
             await guilty.set_ui("Number", 99)
             await wait_until_back(tabs, died)
-            assert GUILTY in guilty.received("banner")[time - 1]["description"]
+            assert GUILTY in restarts_of(guilty)[time - 1]
         died = process_of(guilty)
         await guilty.set_ui("Number", 99)
         await guilty.wait_closed()
@@ -341,12 +350,12 @@ async def test_what_was_set_in_embedded_apps_comes_back(tmp_path: Path) -> None:
         await tab.wait_for("inner product 10 end")
         died = process_of(tab)
         os.kill(died, signal.SIGKILL)
-        await tab.wait_for(lambda tab: tab.received("banner"))
+        await tab.wait_for(restarts_of)
         await tab.wait_for(lambda tab: process_of(tab) != died)
         await tab.wait_for(lambda tab: [one.value for one in inner_sliders(tab)] == [4, 5])
         await tab.wait_for("inner product 10 end")
         assert "outer sees 8 in process" in tab.text
-        assert "Lost" not in tab.received("banner")[0]["description"]
+        assert "Lost" not in restarts_of(tab)[0]
 
 
 async def test_a_widget_that_a_cell_shows_comes_back_and_what_does_not_is_named() -> None:
@@ -362,9 +371,9 @@ async def test_a_widget_that_a_cell_shows_comes_back_and_what_does_not_is_named(
         await tab.wait_for("1: 7 and 7 in process")
         died = process_of(tab)
         os.kill(died, signal.SIGKILL)
-        await tab.wait_for(lambda tab: tab.received("banner"))
+        await tab.wait_for(restarts_of)
         lost = "Lost: the state of widgets that are parts of others."
-        assert lost in tab.received("banner")[0]["description"]
+        assert lost in restarts_of(tab)[0]
         await tab.wait_for(lambda tab: process_of(tab) != died)
         await click(tab, "Look")
         await tab.wait_for("1: 7 and 0 in process")

@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from e2e.harness import NOTEBOOKS, Server, Tab
+from e2e.harness import NOTEBOOKS, Server, Tab, restarts_of
 
 UPLOAD = str(NOTEBOOKS / "upload.py")
 FILE = [["sales.csv", "QUFB" * 1_000_000]]  # three million times "A"
@@ -18,8 +18,8 @@ FILE = [["sales.csv", "QUFB" * 1_000_000]]  # three million times "A"
 async def kill_its_process(tab: Tab) -> str:
     """The banner that follows."""
     os.kill(int(re.findall(r"in process (\d+)", tab.text)[0]), signal.SIGKILL)
-    await tab.wait_for(lambda tab: tab.received("banner"))
-    return str(tab.received("banner")[-1]["description"])
+    await tab.wait_for(restarts_of)
+    return restarts_of(tab)[-1]
 
 
 async def test_an_uploaded_file_comes_back_after_a_death() -> None:

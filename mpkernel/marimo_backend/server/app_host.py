@@ -204,6 +204,8 @@ class AppHostAdapter:
                 "a command was dropped: there is no such session", app=self._app, session=session_id
             )
             return
+        if isinstance(payload, seam.server("CreateNotebookCommand")):
+            session.notices.again()  # from this command on, the page gets what it is sent
         try:
             command = with_uploads(with_carried_requests(payload))
             payload_sent = pickled(session.beginning(command), for_far=session.is_far)
@@ -216,9 +218,6 @@ class AppHostAdapter:
                 session.notices.failure("This app cannot run", said)
             else:
                 session.notices.refusal("Not sent to the app", said)
-        finally:
-            if isinstance(payload, seam.server("CreateNotebookCommand")):
-                session.notices.again()  # this is the first that is sent for a page
 
     def _refused(self, what: str, error: Exception, session_id: str) -> str:
         """Log why something was refused. Returns what to tell the page."""
