@@ -123,15 +123,22 @@ class TestTestClients:
         together = threading.Barrier(2, timeout=PATIENCE_S)
 
         def one(session: str) -> int:
-            with TestClient(app) as client:
-                pid = visit(client, session)
-                together.wait()  # both loops serve
-                assert visit(client, f"{session}2") == pid
-                together.wait()
-                return pid
+            try:
+                with TestClient(app) as client:
+                    pid = visit(client, session)
+                    together.wait()  # both loops serve
+                    assert visit(client, f"{session}2") == pid
+                    together.wait()
+                    return pid
+            except BaseException:
+                together.abort()
+                raise
 
         with ThreadPoolExecutor(2) as threads:
-            first, second = threads.map(one, ("s_one000", "s_two000"))
+            both = [threads.submit(one, session) for session in ("s_one000", "s_two000")]
+        if errors := [error for one in both if isinstance(error := one.exception(), Exception)]:
+            raise ExceptionGroup("the clients failed", errors)
+        first, second = (one.result() for one in both)
         assert first != second
 
 
