@@ -7,15 +7,19 @@ needs one half of the names, a host the other, and neither may import anything t
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from mpkernel.parsing import again_if_disturbed
 
 __all__ = [
     "HOST_NAMES",
@@ -31,6 +35,7 @@ __all__ = [
     "keep_message_decoder",
     "keep_skew_token",
     "messages_waiting",
+    "parse_again_if_disturbed",
     "parse_notebooks_once",
     "pass_zmq_checks",
     "passing_zmq_checks",
@@ -64,6 +69,7 @@ SERVER_NAMES = {
     "UpdateUIElementCommand": "marimo._runtime.commands",
     "UpdateUserConfigCommand": "marimo._runtime.commands",
     "_collect_marimo_files": "marimo._cli.cli",
+    "ast_parse": "marimo._ast.parse",
     "create_asgi_app": "marimo._server.asgi",
     "deserialize_kernel_message": "marimo._session.state.session_view",
     "print_shutdown": "marimo._server.api.lifespans",
@@ -96,6 +102,7 @@ HOST_NAMES = {
     "_build_source_position_map": "marimo._ast.compiler",
     "anywidget": "marimo._plugins.ui._impl.from_anywidget",
     "array": "marimo._plugins.ui._impl.array",
+    "ast_parse": "marimo._ast.parse",
     "button": "marimo._plugins.ui._impl.input",
     "launch_kernel": "marimo._runtime.runtime",
     "random_filename": "marimo._runtime.virtual_file.virtual_file",
@@ -211,6 +218,18 @@ def keep_message_decoder() -> None:
     with _decoder_lock:
         decoder = msgspec.json.Decoder(server("NotificationMessage"))
         module.deserialize_kernel_message = decoder.decode
+
+
+def parse_again_if_disturbed() -> None:
+    """Have marimo parse notebooks and cells in this process as `mpkernel.parsing` does: on several
+    threads at once. All parse with `ast_parse`, whose module gets an `ast` of its own. From any
+    thread. Idempotent."""
+    module: Any = importlib.import_module(HOST_NAMES["ast_parse"])
+    if module.ast is ast:
+        own: Any = types.ModuleType("ast", ast.__doc__)
+        vars(own).update(vars(ast))
+        own.parse = again_if_disturbed(ast.parse)
+        module.ast = own
 
 
 def parse_notebooks_once() -> None:

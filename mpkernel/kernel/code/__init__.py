@@ -2,7 +2,6 @@
 
 decoding     the bytes of an app's file as text
 cells        an app's file as cells
-parsing      the syntax tree of code, also while other threads parse
 names        which names a cell reads and defines
 runner       compiling and running a cell; tracebacks without the kernel's own frames
 namespace    a `__main__` for each session

@@ -15,7 +15,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from mpkernel.kernel.code.parsing import parse
+from mpkernel.parsing import parse
 
 __all__ = ["Names", "all_names", "names"]
 

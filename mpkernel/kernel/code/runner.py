@@ -17,7 +17,7 @@ from mpkernel.error_texts import message_of, traceback_by
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.kernel.code.cells import Cell
 from mpkernel.kernel.code.namespace import Namespace
-from mpkernel.kernel.code.parsing import parse
+from mpkernel.parsing import parse
 
 __all__ = [
     "Compiled",

@@ -104,6 +104,7 @@ def _prepare_process() -> None:
         restoring.restore_elements()
         name_embedded_apps()
         keep_entry_points()
+        seam.parse_again_if_disturbed()
         seam.parse_notebooks_once()
         interrupts.interrupt_commands()
         seam.host("ThreadSafeStream").write = _write_in_order

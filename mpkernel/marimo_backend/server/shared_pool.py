@@ -53,6 +53,7 @@ class SharedPool:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         distribute_on_the_loop()
         seam.keep_message_decoder()
+        seam.parse_again_if_disturbed()
         self.loop = loop
         gathered = pool_settings()
         self.hosts = HostPool(gathered.settings, rules=gathered.rules)

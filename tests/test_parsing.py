@@ -7,11 +7,15 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import pytest
 
-from mpkernel.kernel.code.parsing import parse
+from mpkernel.marimo_backend import seam
+from mpkernel.parsing import parse
+
+Parse: TypeAlias = Callable[[str], ast.Module]
 
 CODE = "\n".join(f"x{i} = [a for a in range({i}) if a + (1 * 2)]" for i in range(50))
 
@@ -37,15 +41,25 @@ def often() -> Iterator[None]:
     gc.set_threshold(*thresholds)
 
 
+@pytest.fixture(params=["ours", "marimo's"])
+def parsing(request: pytest.FixtureRequest) -> Parse:
+    if request.param == "ours":
+        return parse
+    seam.parse_again_if_disturbed()
+    seam.parse_again_if_disturbed()
+    marimos: Parse = seam.host("ast_parse")
+    return marimos
+
+
 @pytest.mark.usefixtures("often")
-def test_threads_that_parse_at_once_get_the_tree_each() -> None:
+def test_threads_that_parse_at_once_get_the_tree_each(parsing: Parse) -> None:
     wanted = ast.dump(ast.parse(CODE))
     found: list[str] = []
 
     def work() -> None:
         for _ in range(50):
             Cycle()
-            found.append(ast.dump(parse(CODE)))
+            found.append(ast.dump(parsing(CODE)))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
