@@ -8,15 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
+__all__ = ["Cleaner"]
 
-__all__ = ["Cleaner", "needs_a_cleaner"]
-
-_PROGRAM = shutil.which("systemd-tmpfiles")
-
-needs_a_cleaner = pytest.mark.skipif(
-    _PROGRAM is None or os.geteuid() != 0, reason="it needs systemd-tmpfiles, and the superuser"
-)
+_PROGRAM = "systemd-tmpfiles"
 
 
 class Cleaner:
@@ -25,9 +19,14 @@ class Cleaner:
     Args:
         folder: which.
         settings: where its settings are written.
+
+    Raises:
+        AssertionError: this needs systemd, and the superuser.
     """
 
     def __init__(self, folder: Path, settings: Path) -> None:
+        assert shutil.which(_PROGRAM) is not None, f"{_PROGRAM} is missing: install systemd"
+        assert os.geteuid() == 0, f"{_PROGRAM} removes folders for the superuser only"
         self.folder = folder
         self._settings = settings
         settings.write_text(f"q {folder} 0700 - - 1us\n")
@@ -38,7 +37,6 @@ class Cleaner:
         probe.touch()
         while time.time() - probe.stat().st_ctime < 0.01:  # the file system's clock is coarse
             continue
-        assert _PROGRAM is not None
         subprocess.run([_PROGRAM, "--clean", str(self._settings)], check=True)
         assert not probe.exists()
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))

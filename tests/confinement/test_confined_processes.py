@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from cleaners import Cleaner, needs_a_cleaner
+from cleaners import Cleaner
 from server.conversing_server import said, told
 
 from mpkernel import Failure, HostPool, PythonClient, Restarted, Settings
@@ -102,7 +102,6 @@ async def test_each_visitor_has_a_warm_process_and_a_temporary_folder_of_its_own
         await said(clients[0], "kept.close(); kept.unlink()")
 
 
-@needs_a_cleaner
 @pytest.mark.parametrize("level", ["files", "strict"])
 async def test_its_folders_are_not_cleaned_up_while_it_lives(
     app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: Literal["files", "strict"]

@@ -18,6 +18,7 @@ from kernel.conftest import Client
 from loop_factories import LOOP_FACTORIES
 from server.conftest import pipes_and_threads
 from server.operators import OperatedServer, user_directories
+from waiting import until_async
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied, MPKernelError, PoolClosed
@@ -280,8 +281,7 @@ async def opened_in(pool: HostPool) -> AppHost | None:
     """The process of a session that was opened. The pool's snapshot is there, too."""
     pool.start(stop=lambda: None)
     session = await pool.open_session(APP, kernel=ECHO)
-    while not published_servers():
-        await asyncio.sleep(0.02)
+    await until_async(published_servers)
     return host_of(session)
 
 

@@ -8,12 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cleaners import Cleaner, needs_a_cleaner
+from cleaners import Cleaner
 
 from shm.aging import KeptFolder
 from shm.tempdir import TempDirectory
-
-pytestmark = needs_a_cleaner
 
 
 @pytest.fixture

@@ -94,7 +94,6 @@ def other_time() -> tuple[str, ...]:
     pytest.fail(f"no time namespace can be had here: {failures}")
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/ns/time"), reason="there are no time namespaces")
 def test_processes_of_several_time_namespaces_have_the_same_tags_for_one_another(
     other_time: tuple[str, ...],
 ) -> None:

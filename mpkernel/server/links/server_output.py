@@ -76,7 +76,7 @@ class ServerOutput(io.RawIOBase):
 
     Args:
         fd: which. It stays open.
-        most_waiting_bytes: how much may wait until the reader takes it.
+        most_waiting_bytes: how much may wait until the reader takes it. Default: 1 MiB.
     """
 
     def __init__(self, fd: int, *, most_waiting_bytes: int = _MOST_WAITING_BYTES) -> None:

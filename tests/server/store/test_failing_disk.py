@@ -3,14 +3,13 @@ written as soon as it can be, though no session changes again."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from server.store.stored import APP, KEY, files_in, store_in
+from waiting import until_async
 
 from mpkernel.server.store.records import content_of
 from mpkernel.server.store.session_store import SessionStore, key_of
@@ -64,19 +63,13 @@ def contents(directory: Path) -> list[bytes]:
     return sorted(content for _, content in filter(None, found))
 
 
-async def wait_for(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def failing(store: SessionStore, session: Session, directory: Path) -> Fault:
     """Let the disk fail with the session's next content, which is `two`."""
     session.set(b"one")
-    await wait_for(lambda: contents(directory) == [b"one"])
+    await until_async(lambda: contents(directory) == [b"one"])
     fault = Fault(*files_in(directory))
     session.set(b"two")
-    await wait_for(lambda: store._failing.is_pausing)
+    await until_async(lambda: store._failing.is_pausing)
     return fault
 
 
@@ -96,7 +89,7 @@ async def test_what_changed_meanwhile_is_written_without_another_change(
     session.set(b"three")
     fault.ends()
     retry(store)
-    await wait_for(lambda: contents(directory) == [b"three"])
+    await until_async(lambda: contents(directory) == [b"three"])
     assert caplog.text.count("sessions are not stored for now") == 1
     await store.close()
 
@@ -116,10 +109,10 @@ async def test_a_session_that_left_meanwhile_is_written(directory: Path, delay_s
     session = Session(store)
     fault = await failing(store, session, directory)
     session.stored.leave(b"last")
-    await wait_for(lambda: KEY not in store._sessions)
+    await until_async(lambda: KEY not in store._sessions)
     fault.ends()
     retry(store)
-    await wait_for(lambda: contents(directory) == [b"last"])
+    await until_async(lambda: contents(directory) == [b"last"])
     await store.close()
 
 
@@ -129,10 +122,10 @@ async def test_a_session_that_was_forgotten_meanwhile_does_not_come_back(directo
     session.set(b"one")
     store._failing.failed(OSError(28, "No space left on device"))
     session.stored.forget()
-    await wait_for(lambda: KEY not in store._sessions)
+    await until_async(lambda: KEY not in store._sessions)
     assert contents(directory) == [b"one"]
     retry(store)
-    await wait_for(lambda: contents(directory) == [])
+    await until_async(lambda: contents(directory) == [])
     await store.close()
 
 
@@ -141,7 +134,7 @@ async def test_a_session_that_left_writes_nothing_over_the_one_after_it(director
     session = Session(store)
     fault = await failing(store, session, directory)
     session.stored.leave(b"last")
-    await wait_for(lambda: KEY not in store._sessions)
+    await until_async(lambda: KEY not in store._sessions)
     fault.ends()
     store._failing.retry_now()
     after = Session(store)
@@ -156,7 +149,7 @@ async def test_what_was_stored_is_found_meanwhile(directory: Path) -> None:
     session = Session(store)
     session.set(b"one")
     session.stored.leave(b"last")
-    await wait_for(lambda: KEY not in store._sessions)
+    await until_async(lambda: KEY not in store._sessions)
     store._failing.failed(OSError(28, "No space left on device"))
     taken = await store.take(KEY)
     assert taken is not None
@@ -172,11 +165,11 @@ async def test_a_folder_that_was_removed_is_made_anew_with_all_sessions(
     first, second = Session(store), Session(store, OTHER)
     first.set(b"first")
     second.set(b"second")
-    await wait_for(lambda: contents(directory) == [b"first", b"second"])
+    await until_async(lambda: contents(directory) == [b"first", b"second"])
     shutil.rmtree(directory.parent)
     with caplog.at_level(logging.WARNING):
         first.set(b"first again")
-        await wait_for(lambda: contents(directory) == [b"first again", b"second"])
+        await until_async(lambda: contents(directory) == [b"first again", b"second"])
     assert caplog.text.count("the folder of stored sessions was removed") == 1
     assert "not stored for now" not in caplog.text
     await store.close()
