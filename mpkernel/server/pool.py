@@ -278,7 +278,7 @@ class HostPool:
         pool's loop was closed. In that case all processes are killed here."""
         if self._home.loop_is_closed:
             await off_the_loop(self.kill)
-            await end_within(_END_WITHIN_S, self._maker.watched_no_more(), "the watchdog")
+            await end_within(_END_WITHIN_S, self._maker.watching_ended(), "the watchdog")
         self._home.check_loop()
         return self._home.is_forked or self._home.loop_is_closed
 

@@ -171,7 +171,7 @@ class HostMaker:
             if self._watchdog is not None:
                 self._watchdog.kill()
 
-    async def watched_no_more(self) -> None:
+    async def watching_ended(self) -> None:
         """Return when no thread watches any more, after `kill_and_reap`. On any loop."""
         if self._watchdog is not None:
             await self._watchdog.thread_ended()

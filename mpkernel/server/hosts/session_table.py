@@ -155,7 +155,8 @@ class SessionTable:
                 self._fail(session, error)
 
     def joined(self, session: BaseSession) -> None:
-        """The host was told of this session: it is told what those before it were told."""
+        """The host was told of this session. Tell the session what the process does before it is a
+        host, if it does that now; see `tell_of_preparation`."""
         if self._preparation is None:
             return
         text, is_placed = self._preparation

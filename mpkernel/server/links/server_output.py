@@ -57,7 +57,7 @@ def write_without_waiting() -> None:
 
 
 def output_of(stream: TextIO) -> ServerOutput | None:
-    """What a stream writes to, if it never waits."""
+    """The `ServerOutput` that a stream writes to; None for any other stream."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return raw if isinstance(raw, ServerOutput) else None
 

@@ -17,7 +17,7 @@ _RETRY_AFTER_S = 30.0
 
 
 class Failing:
-    """From any thread.
+    """What a store knows of its disk. From any thread.
 
     Args:
         directory: that of the store, for the log.
@@ -38,7 +38,7 @@ class Failing:
         return time.monotonic() < self.retry_at
 
     def failed(self, error: OSError) -> None:
-        """The disk could not be used. The first time, the log says so."""
+        """The disk could not be used. The log says so when this follows a success."""
         with self._lock:
             self.retry_at = time.monotonic() + _RETRY_AFTER_S
             was_known, self._is_known = self._is_known, True
@@ -51,7 +51,7 @@ class Failing:
             )
 
     def retry_now(self) -> None:
-        """Wait no longer."""
+        """Let the store try the disk at once."""
         with self._lock:
             self.retry_at = 0.0
 

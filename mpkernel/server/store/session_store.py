@@ -248,7 +248,7 @@ class SessionStore:
                 pause_at = time.monotonic() + _WORK_S
 
     def _still_theirs(self, sessions: list[StoredSession]) -> list[StoredSession]:
-        """Those of them whose key no later session has."""
+        """Those of the sessions whose key was not given to a later session."""
         with self._lock:
             return [one for one in sessions if self._sessions.get(one.key, one) is one]
 

@@ -12,7 +12,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 
 class Unwritten:
-    """Sessions that the store has to try again. From any thread.
+    """Sessions that the store has to write later. From any thread.
 
     A session that lives is asked for its content then. One that is over has left its content here.
 
@@ -40,7 +40,7 @@ class Unwritten:
                 self._lose_oldest()
 
     def take(self) -> list[StoredSession]:
-        """All of them, which are none any more."""
+        """Give all of them, and forget them here."""
         with self._lock:
             sessions, self._sessions, self._bytes = list(self._sessions), {}, 0
         return sessions
