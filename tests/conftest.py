@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from descendants import descendants
+from descendants import descendants, still_alive
 from hypothesis import settings
 from shared_children import SHARED
 from workers import (
@@ -95,7 +95,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
         return result
     children_before, blocks_before = item.stash[_BEFORE]
     children = [child for child in children if child not in children_before]
-    _, alive = psutil.wait_procs(children, timeout=_PATIENCE_S)
+    alive = still_alive(children, _PATIENCE_S)
     for child in alive:
         child.kill()
     assert not alive, f"processes left behind: {alive}"

@@ -7,11 +7,15 @@ each of thousands of tests.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
-__all__ = ["descendants"]
+__all__ = ["descendants", "has_ended", "still_alive"]
+
+_PAUSE_S = 0.005
 
 
 def descendants() -> list[psutil.Process]:
@@ -29,6 +33,28 @@ def descendants() -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, even if its parent has not asked for its exit status yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def still_alive(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Wait until these have ended, and return those that have not.
+
+    Unlike `psutil.wait_procs` it takes no child's exit status, for which the child's starter waits:
+    `multiprocessing` believes for ever that a child lives whose status somebody else has taken.
+    """
+    deadline = time.monotonic() + patience_s
+    while alive := [one for one in processes if not has_ended(one)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_PAUSE_S)
+    return alive
 
 
 def _pids_below(pid: int) -> set[int]:

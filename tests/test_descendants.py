@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
-from descendants import descendants
+from descendants import descendants, still_alive
 
 SHELL = ("sh", "-c", "sleep 60 & echo begun; wait")
 
@@ -49,3 +51,17 @@ def test_what_has_ended_and_was_reaped_is_not_found() -> None:
     with shell() as ended:
         pass
     assert not ended & set(descendants())
+
+
+def test_who_started_a_process_has_its_exit_status_when_another_has_waited_for_its_end() -> None:
+    child = multiprocessing.get_context("spawn").Process(target=sys.exit, args=(3,))
+    child.start()
+    assert child.pid is not None
+    assert still_alive([psutil.Process(child.pid)], patience_s=30) == []
+    assert child not in multiprocessing.active_children()
+    assert child.exitcode == 3
+
+
+def test_a_process_that_goes_on_is_still_alive() -> None:
+    with shell() as both:
+        assert set(still_alive(both, patience_s=0)) == both

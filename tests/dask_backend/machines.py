@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 from dask_backend.networks import Machine, Network
+from descendants import has_ended
 from distributed import Client
 from shared_children import SHARED
 
@@ -25,7 +26,6 @@ __all__ = [
     "TEMPORARY",
     "Machines",
     "client_of",
-    "is_there",
     "left_on",
     "machines",
     "outposts_of",
@@ -132,20 +132,12 @@ def machines(
         yield Machines(stack, workers, network, options)
 
 
-def is_there(process: psutil.Process) -> bool:
-    """Whether it has not ended."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def outposts_of(nanny: psutil.Process) -> list[psutil.Process]:
     """The processes by which this nanny's worker watches processes of apps."""
     found = []
     with contextlib.suppress(psutil.NoSuchProcess):  # a worker ends meanwhile
         for worker in nanny.children():
-            found += [one for one in worker.children() if is_there(one) and _is_outpost(one)]
+            found += [one for one in worker.children() if not has_ended(one) and _is_outpost(one)]
     return found
 
 
@@ -177,12 +169,12 @@ async def client_of(cluster: Machines, workers: int = 2) -> AsyncIterator[Client
         workers: how many it shall have.
     """
     async with Client(cluster.address, asynchronous=True, set_as_default=False) as client:
-        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
+        cluster.nannies = [one for one in cluster.nannies if not has_ended(one)]
         while len(cluster.nannies) < workers:
             cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
         await client.wait_for_workers(workers, timeout=_PATIENCE_S)
         yield client
-        cluster.nannies = [one for one in cluster.nannies if is_there(one)]
+        cluster.nannies = [one for one in cluster.nannies if not has_ended(one)]
         for nanny in cluster.nannies:  # which may have started another worker
             SHARED.update(nanny.children())
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, client_of, is_there, machines
+from dask_backend.machines import TEMPORARY, Machines, client_of, machines
 from dask_backend.talking import PATIENCE_S, printed, said
+from descendants import has_ended
 from distributed import Client
 from waiting import until_async
 
@@ -61,7 +62,7 @@ def on_machines(cluster: Machines, pattern: str) -> list[Path]:
     """What matches in the temporary folders of the workers' machines."""
     found = []
     for nanny in cluster.nannies:
-        if is_there(nanny):
+        if not has_ended(nanny):
             found += Path(f"/proc/{nanny.pid}/root{TEMPORARY}").glob(pattern)
     return found
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
-from dask_backend.machines import TEMPORARY, Machines, is_there, machines
+from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed
+from descendants import has_ended
 from distributed import Client
 from waiting import until_async
 
@@ -158,7 +159,7 @@ async def test_a_worker_without_room_is_named(
         assert refused.value.remedy.startswith(f"make room in {TEMPORARY} there")
         await until_async(lambda: not copies_on(nanny), patience_s=PATIENCE_S)
     nanny.terminate()
-    await until_async(lambda: not is_there(nanny), patience_s=PATIENCE_S)
+    await until_async(lambda: has_ended(nanny), patience_s=PATIENCE_S)
 
 
 async def test_a_worker_that_dies_half_way_through_an_upload_is_replaced_by_another(
@@ -198,7 +199,7 @@ async def test_an_outpost_that_is_stopped_half_way_through_an_upload_is_lost_soo
     assert "nothing came from it for 2 s" in caplog.text
     with contextlib.suppress(psutil.NoSuchProcess):  # its worker may have ended it meanwhile
         outpost.send_signal(signal.SIGCONT)
-    await until_async(lambda: not is_there(outpost), patience_s=PATIENCE_S)
+    await until_async(lambda: has_ended(outpost), patience_s=PATIENCE_S)
 
 
 async def test_nothing_is_left_of_an_upload_that_is_given_up(
@@ -217,7 +218,7 @@ async def test_nothing_is_left_of_an_upload_that_is_given_up(
             await opening
     outpost.send_signal(signal.SIGCONT)
     await until_async(
-        lambda: not unfinished_on(nanny) and not copies_on(nanny) and not is_there(outpost),
+        lambda: not unfinished_on(nanny) and not copies_on(nanny) and has_ended(outpost),
         patience_s=PATIENCE_S,
     )
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from dask_backend.clusters import a_cluster, share
 from dask_backend.talking import PATIENCE_S, printed, said
+from descendants import has_ended
 from distributed import Client
 
 from mpkernel import HostPool, Settings
@@ -71,7 +72,7 @@ async def test_what_an_app_started_is_gone_when_the_pool_is_closed(
     ):
         code = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
         child = psutil.Process(int(await printed(kernel, code)))
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert has_ended(child)
 
 
 async def test_a_session_comes_back_on_another_worker_when_its_own_is_killed(

@@ -17,6 +17,7 @@ import pytest
 from dask_backend.apart import python_there, there
 from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
+from descendants import has_ended
 from server.obedient import FILES, bytes_of, obeying_in
 from waiting import until, until_async
 
@@ -212,14 +213,7 @@ async def test_a_host_behind_a_wrapper_ends_with_its_outpost(
         above = host.parents()  # perhaps a wrapper; the outpost, the worker, the nanny
         above[above.index(cluster.nannies[0]) - 2].kill()
         await said(client, Restarted)
-        await until_async(lambda: has_gone(host), patience_s=PATIENCE_S)
-
-
-def has_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+        await until_async(lambda: has_ended(host), patience_s=PATIENCE_S)
 
 
 async def test_another_python_and_a_wrapper_go_together(cluster: Machines, app: Path) -> None:

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import pytest
 from dask_backend.apart import on_machine, shared_folder, there
 from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
+from descendants import has_ended
 from sandboxes.programs import Halted
 from sandboxes.wheels import write_app, write_installed, write_wheel
 from waiting import until, until_async
@@ -168,12 +168,12 @@ async def test_uv_is_ended_with_those_who_wait_and_with_the_pool(place: Place) -
             async with await PythonClient.open(pool, plain) as client:
                 assert await printed(client, "print(1)") == "1\n"
             opening.cancel()
-            await until_async(lambda: has_gone(uv), patience_s=PATIENCE_S)
+            await until_async(lambda: has_ended(uv), patience_s=PATIENCE_S)
             opening = asyncio.create_task(PythonClient.open(pool, app))
             uv = await place.halted.reached()
         with pytest.raises(Exception, match="closed"):
             await opening
-        until(lambda: has_gone(uv), patience_s=PATIENCE_S)
+        until(lambda: has_ended(uv), patience_s=PATIENCE_S)
     finally:
         (place.shared / "halt").unlink()
     async with (
@@ -181,13 +181,6 @@ async def test_uv_is_ended_with_those_who_wait_and_with_the_pool(place: Place) -
         await PythonClient.open(pool, app) as client,
     ):
         assert (await printed(client, ABOUT)).startswith("1.0 ")
-
-
-def has_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 async def test_what_uv_says_of_a_failure_names_the_worker_and_is_tried_again(

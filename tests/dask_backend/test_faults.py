@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from dask_backend.machines import Machines, client_of, is_there, left_on, machines
+from dask_backend.machines import Machines, client_of, left_on, machines
 from dask_backend.talking import PATIENCE_S, printed, said
+from descendants import has_ended
 from distributed import Client
 from waiting import until_async
 
@@ -46,7 +47,7 @@ async def client(cluster: Machines) -> AsyncIterator[Client]:
     """With two workers, and after the test with nothing left on their machines."""
     async with client_of(cluster) as client:
         yield client
-        living = [one for one in cluster.nannies if is_there(one)]
+        living = [one for one in cluster.nannies if not has_ended(one)]
         await until_async(lambda: not left_on(living), patience_s=PATIENCE_S)
 
 
@@ -85,7 +86,7 @@ class Place:
 
     def is_gone(self) -> bool:
         """Whether nothing of the host is left."""
-        return not any(is_there(one) for one in (self.host, self.outpost, *self.below))
+        return all(has_ended(one) for one in (self.host, self.outpost, *self.below))
 
 
 def parent_of(process: psutil.Process) -> psutil.Process:
@@ -214,7 +215,7 @@ async def lose_scheduler(cluster: Machines) -> None:
     """End the scheduler, and with it its only worker. The worker's hosts go on."""
     [nanny] = cluster.nannies
     cluster.scheduler.kill()
-    await until_async(lambda: not is_there(nanny), patience_s=PATIENCE_S)
+    await until_async(lambda: has_ended(nanny), patience_s=PATIENCE_S)
 
 
 async def bring_scheduler_back(cluster: Machines) -> None:
@@ -236,7 +237,7 @@ async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(
         async with a_session(pool, app) as (kernel, place):
             await lose_scheduler(alone)
             assert await printed(kernel, "print(x)") == "7\n"
-            assert is_there(place.host)
+            assert not has_ended(place.host)
             with an_app("unserved") as unserved, pytest.raises(MPKernelError, match=alone.address):
                 await answer_of(pool, unserved)
             await bring_scheduler_back(alone)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from dask_backend.machines import Machines, is_there, left_on, machines
+from dask_backend.machines import Machines, left_on, machines
 from dask_backend.networks import Machine, Network, network
 from dask_backend.talking import PATIENCE_S, printed, said
 from dask_backend.test_faults import Place, a_session, app
+from descendants import has_ended
 from distributed import Client
 from waiting import until_async
 
@@ -98,9 +99,9 @@ async def test_a_cut_that_is_longer_than_the_silence_costs_the_process_and_not_t
         await until_async(place.is_gone, patience_s=PATIENCE_S)
         assert left_on([place.nanny]) == []
         cluster.network.join(machine)
-        assert is_there(place.nanny)
+        assert not has_ended(place.nanny)
         assert await printed(kernel, "print(x)") == "7\n"
-        assert is_there(other.host)
+        assert not has_ended(other.host)
 
 
 async def test_large_messages_both_ways_arrive_whole_after_a_cut(

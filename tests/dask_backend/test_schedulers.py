@@ -13,9 +13,10 @@ import dask
 import psutil
 import pytest
 from dask_backend.certificates import certified
-from dask_backend.machines import Machines, is_there, left_on, machines, outposts_of
+from dask_backend.machines import Machines, left_on, machines, outposts_of
 from dask_backend.talking import PATIENCE_S, printed, said
 from dask_backend.test_faults import SETTINGS, a_session, app
+from descendants import has_ended
 from distributed import Client
 from waiting import until, until_async
 
@@ -83,7 +84,7 @@ async def test_encrypted_apps_end_with_their_scheduler_and_come_back_with_the_ne
         ):
             assert cluster.address.startswith("tls://")
             cluster.scheduler.kill()
-            await until_async(lambda: not is_there(nanny), patience_s=PATIENCE_S)
+            await until_async(lambda: has_ended(nanny), patience_s=PATIENCE_S)
             await until_async(place.is_gone, patience_s=PATIENCE_S)
             await asyncio.to_thread(cluster.restart_scheduler)
             cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))

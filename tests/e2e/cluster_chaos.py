@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 import psutil
-from dask_backend.machines import Machines, is_there, outposts_of
+from dask_backend.machines import Machines, outposts_of
+from descendants import has_ended
 from e2e.chaos import PATIENCE_S
 
 __all__ = ["ChaoticCluster"]
@@ -85,7 +86,7 @@ class ChaoticCluster:
         for nanny in self._cluster.nannies:
             await self._worker(nanny)
         async with asyncio.timeout(PATIENCE_S):
-            while any(map(is_there, self._stopped)):
+            while not all(map(has_ended, self._stopped)):
                 await asyncio.sleep(0.1)
 
     async def _stop_for_a_moment(self, process: psutil.Process) -> None:
@@ -99,7 +100,7 @@ class ChaoticCluster:
         """A nanny (default: one by chance) and its worker, waited for."""
         nanny = nanny or self._random.choice(self._cluster.nannies)
         async with asyncio.timeout(PATIENCE_S):
-            while not (workers := [one for one in nanny.children() if is_there(one)]):
+            while not (workers := [one for one in nanny.children() if not has_ended(one)]):
                 await asyncio.sleep(0.1)
         return nanny, workers[0]
 

@@ -86,8 +86,3 @@ class Program:
                 stray.kill()
         with self._popen:
             pass
-
-
-def has_ended(process: psutil.Process) -> bool:
-    """Whether a process has ended, even if its parent has not asked for its exit status yet."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

@@ -107,8 +107,9 @@ async def test_no_process_listens_on_a_network_socket(open_kernel: Open) -> None
 
 
 async def test_the_servers_own_use_of_multiprocessing_goes_on(open_kernel: Open) -> None:
+    before = multiprocessing.active_children()
     await open_kernel("echo")
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= set(before)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(os.getppid) == os.getpid()
 

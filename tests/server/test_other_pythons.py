@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from descendants import has_ended
 from pythons import OTHERS, OWN, make_environment, name_of
 from sandboxes.wheels import write_app
 from server.conversing_server import ABOUT, restarted, said
-from server.processes import has_ended
 
 from mpkernel import HostPool, KernelSpec, PythonClient, Settings
 from mpkernel.errors import HostStartError, SettingsError, UnfitPython

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from descendants import has_ended
 from sandboxes.programs import Halted, replaced_uv
 from sandboxes.wheels import write_app, write_c_wheel, write_installed, write_wheel
-from server.processes import has_ended
 
 from mpkernel import Console, Done, Failure, HostPool, PythonClient, Restarted, Settings
 from mpkernel.confinement import landlock

@@ -16,10 +16,10 @@ from typing import Literal
 
 import psutil
 import pytest
+from descendants import has_ended
 from pythons import OWN, make_environment
 from server.conversing_server import interrupted, said, told
 from server.obedient import FILES, bytes_of, obeying_in
-from server.processes import has_ended
 
 from mpkernel import HostPool, PythonClient, Restarted, Settings
 from mpkernel.errors import HostStartError, MPKernelError, SettingsError, UnfitPython
