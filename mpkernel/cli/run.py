@@ -15,16 +15,20 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mpkernel.cli.flags import no_such_option, paths_in, take_settings, unknown_options
+from mpkernel.cli.flags import Taken, no_such_option, paths_in, take_settings, unknown_options
 from mpkernel.cli.greeting import greet
 from mpkernel.cli.listening import check_listening
 from mpkernel.cli.log_format import log_as_json, log_from
 from mpkernel.cli.paths import check_paths, check_readable
-from mpkernel.configuration.sources import Sources, check_given
+from mpkernel.configuration.sources import Sources, check_given, gather
 from mpkernel.errors import ClusterError, MPKernelError
 from mpkernel.json_lines import JsonFormatter
+from mpkernel.marimo_backend.defaults import DEFAULTS
+from mpkernel.marimo_backend.disabling import check_enabled
+from mpkernel.marimo_backend.run_options import paths_if_known
 from mpkernel.orphans import reap_orphans_if_first
 from mpkernel.server.links.server_output import output_of, write_without_waiting
+from mpkernel.settings import Settings
 
 __all__ = ["USAGE", "run"]
 
@@ -109,9 +113,15 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
         ours = [option for option in ours if option != "--examples"] + [str(_EXAMPLES)]
     taken = take_settings(ours)
     ours = taken.others
-    # Before marimo is imported, which takes a second or two.
+    # What can be refused without marimo is refused before it is imported, which takes a second.
     check_given(Sources(os.environ, flags=taken.flags))
     check_listening(ours)
+    check_enabled(instead="marimo run")
+    paths = paths_if_known(ours)
+    if paths is not None:
+        if not paths:
+            return None
+        _check_available(taken, paths)
     write_without_waiting()
 
     from mpkernel.marimo_backend.command_line import greet_with, options_with_value
@@ -124,11 +134,8 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
             raise no_such_option(name, meant)
 
     from mpkernel.marimo_backend import entrypoint
-    from mpkernel.marimo_backend.server.shared_pool import pool_settings, use_sources
-    from mpkernel.sandboxes.uv import find_uv, no_uv
+    from mpkernel.marimo_backend.server.shared_pool import use_sources
     from mpkernel.server.launching.descriptor_limit import raise_limit
-    from mpkernel.server.launching.given_python import given_python
-    from mpkernel.server.launching.wrapping import wrapper_of
 
     entrypoint.install(instead="marimo run")
     entrypoint.isolate_single_notebooks()
@@ -136,20 +143,7 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
     if not paths:
         return None
     use_sources(taken.sources(os.environ, paths))
-    # Errors in the settings are reported here, and not in the middle of marimo's start.
-    settings = pool_settings().settings
-    if settings.sandbox and settings.cluster is None and find_uv() is None:
-        raise no_uv("--sandbox is set")
-    if settings.cluster is not None and importlib.util.find_spec("distributed") is None:
-        raise ClusterError(
-            f"the setting cluster is {settings.cluster}, and Dask is not installed",
-            remedy="pip install 'mpkernel[dask]'",
-        )
-    if settings.python is not None and settings.cluster is None:
-        given_python(settings.python)
-    wrapper = wrapper_of(settings)
-    if wrapper and settings.cluster is None and shutil.which(wrapper.command[0]) is None:
-        raise wrapper.error("any app", FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    settings = _check_available(taken, paths)
     if settings.log_format == "json":
         log_as_json()
     if settings.log_level != "warning":
@@ -163,16 +157,44 @@ def _prepared(ours: list[str], greeting: Callable[[str, bool], None] | None) -> 
     return ["--no-sandbox", *ours]
 
 
+def _check_available(taken: Taken, paths: Sequence[str]) -> Settings:
+    """Refuse paths that are missing, and settings that ask for what this machine does not have.
+    Returns the settings.
+
+    Raises:
+        MPKernelError: a path is missing, or this user cannot reach it.
+        SettingsError, SandboxError, ClusterError, UnfitPython, HostStartError: see `run`.
+    """
+    from mpkernel.sandboxes.uv import find_uv, no_uv
+    from mpkernel.server.launching.given_python import given_python
+    from mpkernel.server.launching.wrapping import wrapper_of
+
+    settings = gather(taken.sources(os.environ, paths), DEFAULTS).settings
+    if settings.sandbox and settings.cluster is None and find_uv() is None:
+        raise no_uv("--sandbox is set")
+    if settings.cluster is not None and importlib.util.find_spec("distributed") is None:
+        raise ClusterError(
+            f"the setting cluster is {settings.cluster}, and Dask is not installed",
+            remedy="pip install 'mpkernel[dask]'",
+        )
+    if settings.python is not None and settings.cluster is None:
+        given_python(settings.python)
+    wrapper = wrapper_of(settings)
+    if wrapper and settings.cluster is None and shutil.which(wrapper.command[0]) is None:
+        raise wrapper.error("any app", FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    check_paths(path for path in paths if "://" not in path)
+    return settings
+
+
 def _notebooks_in(paths: Sequence[str], *, may_come: bool) -> int:
     """How many notebooks are served. marimo itself reports errors in the content of a single file.
 
     Raises:
-        MPKernelError: a path is missing, or this user cannot reach or read it; or there is no
-            notebook, and `may_come` does not say that one may come.
+        MPKernelError: this user cannot read a folder; or there is no notebook, and `may_come` does
+            not say that one may come.
     """
     from mpkernel.marimo_backend.command_line import notebooks_in
 
-    check_paths(path for path in paths if "://" not in path)
     if not paths or not all(os.path.isdir(path) for path in paths):
         return len(paths)
     check_readable(paths)

@@ -22,5 +22,7 @@ defaults      the settings of pools for marimo where nothing else is set
 seam          every name of marimo that is used
 url_pattern   marimo's pattern for URLs, compiled when it is needed
 versions      the versions of marimo for which these names were checked
+disabling     whether the environment forbids all of this
 command_line  marimo's command line, as far as `mpkernel run` uses it
+run_options   those of its options that are known before it is imported
 """

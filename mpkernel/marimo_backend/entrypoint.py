@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from starlette.middleware import Middleware
 from mpkernel.aio.broken_answers import leave_out_broken_answers
 from mpkernel.errors import MPKernelError, UnsupportedMarimo
 from mpkernel.marimo_backend import seam
+from mpkernel.marimo_backend.disabling import check_enabled, is_disabled
 from mpkernel.marimo_backend.false_warning import leave_out_false_warning
 from mpkernel.marimo_backend.server.arrivals import tell_to_reload
 from mpkernel.marimo_backend.server.banner import showing_banners
@@ -47,7 +47,6 @@ from mpkernel.marimo_backend.versions import check_marimo
 __all__ = [
     "IsolationMiddleware",
     "install",
-    "is_disabled",
     "isolate_single_notebooks",
     "middleware",
 ]
@@ -65,11 +64,6 @@ def isolate_single_notebooks() -> None:
     _single_notebooks = True
 
 
-def is_disabled() -> bool:
-    """Whether the environment says that mpkernel must not change marimo."""
-    return os.environ.get("MPKERNEL_DISABLE", "") not in ("", "0")
-
-
 def install(*, instead: str) -> None:
     """Have applications that marimo makes from now on load the middleware, whether the package is
     installed or only on `sys.path`.
@@ -80,11 +74,7 @@ def install(*, instead: str) -> None:
     Raises:
         MPKernelError: the environment says not to load it.
     """
-    if is_disabled():
-        raise MPKernelError(
-            "MPKERNEL_DISABLE is set, so that mpkernel must leave marimo alone",
-            remedy=f"unset it, or use {instead}",
-        )
+    check_enabled(instead=instead)
     registry = seam.server("MIDDLEWARE_REGISTRY")
     registry.register(_NAME, middleware)
     if _NAME not in registry.names():

@@ -234,6 +234,27 @@ def test_the_greeting_says_what_is_served_and_where(paths: list[Path], served: s
 
 
 @pytest.mark.any_marimo
+def test_what_can_be_refused_without_marimo_is_refused_before_it_is_imported() -> None:
+    program = """
+import sys
+from mpkernel.cli.main import main
+example = sys.argv[1]
+for refused in (
+    [],
+    [example + "/nowhere"],
+    ["--headless", example, "--port", "2718", "--launch-wrapper", "nicee -n 10"],
+    [example, "--python", example + "/python"],
+):
+    assert main(["run", *refused]) != 0
+print("marimo" in sys.modules)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program, EXAMPLE], capture_output=True, text=True, timeout=60
+    )
+    assert said.stdout == "False\n"
+
+
+@pytest.mark.any_marimo
 def test_a_disabled_mpkernel_does_not_serve() -> None:
     refused = mpkernel("run", EXAMPLE, MPKERNEL_DISABLE="1")
     assert refused.returncode == 1
