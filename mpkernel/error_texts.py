@@ -1,8 +1,8 @@
 """What is said of an exception of user code, whatever that code has made of it.
 
 Python looks for the source of a traceback through the loader of its module, and asks the exception
-for its text, its cause and its notes. Each of these may be the user's, and fail itself. The failure
-is still told then.
+for its text, its cause and its notes, and its class for its name. Each of these may be the user's,
+and fail itself. The failure is still told then.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ["message_of", "traceback_by"]
+__all__ = ["frames_of", "message_of", "name_of", "traceback_by"]
+
+_frames_of = BaseException.__dict__["__traceback__"].__get__
+_name_of = type.__dict__["__qualname__"].__get__
 
 
 def traceback_by(
@@ -40,8 +43,19 @@ def message_of(error: BaseException) -> str:
     try:
         return str(error)
     except BaseException as failure:  # noqa: BLE001 (a broken __str__ of the user's)
-        return f"<unprintable {type(error).__name__}: {type(failure).__name__}>"
+        return f"<unprintable {name_of(error)}: {name_of(failure)}>"
+
+
+def name_of(error: BaseException) -> str:
+    """The name of the exception's class. No metaclass of the user's is asked for it."""
+    return str(_name_of(type(error)))
+
+
+def frames_of(error: BaseException) -> TracebackType | None:
+    """The exception's traceback. No property of the user's is asked for it."""
+    frames: TracebackType | None = _frames_of(error)
+    return frames
 
 
 def _told(error: BaseException) -> str:
-    return f"{type(error).__qualname__}: {message_of(error)}"
+    return f"{name_of(error)}: {message_of(error)}"

@@ -123,7 +123,7 @@ def _boot_offset_ticks(_own_pid: int) -> int:
     """What the time namespace of the calling process adds to the starts of all processes. Asked
     anew after a fork: the child may be in another one."""
     try:
-        with open("/proc/self/timens_offsets") as file:
+        with open("/proc/self/timens_offsets", encoding="ascii") as file:
             offsets = {clock: (int(s), int(ns)) for clock, s, ns in map(str.split, file)}
     except OSError:  # a kernel without such namespaces
         return 0

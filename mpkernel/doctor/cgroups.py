@@ -7,6 +7,8 @@ import os
 
 import msgspec
 
+from mpkernel.system_files import lines_of
+
 __all__ = ["CgroupLimits", "cgroup_limits"]
 
 _NO_LIMIT = 2**62
@@ -102,7 +104,6 @@ def _number(path: str) -> int | None:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path) as file:
-            return file.read().splitlines()
+        return lines_of(path)
     except OSError:  # the file is missing, or this user may not read it
         return []

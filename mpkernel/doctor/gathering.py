@@ -32,6 +32,7 @@ from mpkernel.marimo_backend.versions import check_marimo, is_supported
 from mpkernel.private_files import crash_directory
 from mpkernel.server.launching.interpreter import interpreter
 from mpkernel.settings import Settings
+from mpkernel.system_files import lines_of
 from shm.names import next_name
 
 __all__ = ["gather", "wanted_on_cluster"]
@@ -254,8 +255,8 @@ def _proc() -> Proc:
     try:
         psutil.Process().memory_info()
         count = len(psutil.pids())
-        with open("/proc/self/mounts") as mounts:
-            options = [line.split(" ")[3] for line in mounts if line.split(" ")[1] == "/proc"]
+        mounts = [line.split(" ") for line in lines_of("/proc/self/mounts")]
+        options = [mount[3] for mount in mounts if mount[1] == "/proc"]
     except (OSError, psutil.Error) as error:
         return Proc(error=str(error))
     hidepid = "0"

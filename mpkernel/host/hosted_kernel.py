@@ -262,6 +262,11 @@ class HostedKernel:
         self._end(error)
         self._watch(self)
 
+    def never_ran(self, error: str) -> None:
+        """Called by the dispatcher: the thread ended before it called `run`."""
+        self._end(error)
+        self._ended = True
+
     def run(self, given: object) -> None:
         """The kernel's thread: run the entry, and tell the server how it ended.
 
@@ -325,6 +330,6 @@ class HostedKernel:
 def _traceback_of(failure: BaseException) -> str:
     import traceback  # all of these are imported here: few kernels fail
 
-    from mpkernel.error_texts import traceback_by
+    from mpkernel.error_texts import frames_of, traceback_by
 
-    return traceback_by(traceback.format_exc, failure, failure.__traceback__)
+    return traceback_by(traceback.format_exc, failure, frames_of(failure))

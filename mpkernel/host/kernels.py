@@ -43,6 +43,7 @@ class Kernels:
         self._writer = writer
         self._host_window = HostWindow(host_window_bytes)
         self._kernels: dict[int, HostedKernel] = {}  # changed by dict operations, each one atomic
+        self._threads_to_begin: dict[int, threading.Thread] = {}  # likewise
         self.stopper = Stopper(
             grace_s=stopping.interrupt_grace_s,
             max_abandoned=stopping.max_abandoned,
@@ -71,12 +72,27 @@ class Kernels:
         )
         self._kernels[number] = kernel
         try:
-            threading.Thread(
+            thread = self._threads_to_begin[number] = threading.Thread(
                 target=self._run, args=(kernel,), name=f"session-{number}", daemon=True
-            ).start()
+            )
+            thread.start()
         except RuntimeError as error:  # no thread is left
+            self._threads_to_begin.pop(number, None)
             self._kernels.pop(number, None)
             kernel.announce(KernelExited(f"no thread could be started: {error}"))
+
+    def end_those_that_never_ran(self) -> None:
+        """Tell the server of each kernel whose thread ended before `_run` was called: Python calls
+        `threading.settrace`'s function in a new thread before all else, and if that function fails,
+        the thread ends."""
+        for number, thread in list(self._threads_to_begin.items()):
+            if thread.is_alive() or self._threads_to_begin.pop(number, None) is None:
+                continue
+            kernel = self._kernels.pop(number)
+            kernel.never_ran(
+                "its thread ended before the kernel ran; the app's output says why: a function that"
+                " the app gave to threading.settrace or threading.setprofile may have failed"
+            )
 
     def deliver(self, frame: Frame) -> None:
         """Hand a client's frame to its kernel; drop it when there is no kernel of its number."""
@@ -131,6 +147,7 @@ class Kernels:
         self._writer.send(WantDrain(reason))
 
     def _run(self, kernel: HostedKernel) -> None:
+        self._threads_to_begin.pop(kernel.number, None)
         try:
             kernel.run(Kernel(kernel))
         finally:

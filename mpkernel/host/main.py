@@ -190,6 +190,8 @@ class Dispatcher:
             case Ping():
                 self._answer(Pong(message.number))
                 reap_orphans()
+                if self._kernels is not None:
+                    self._kernels.end_those_that_never_ran()
             case Warm():
                 self._warm(message)
             case Setup():

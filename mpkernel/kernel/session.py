@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import msgspec
 
-from mpkernel.error_texts import message_of
+from mpkernel.error_texts import message_of, name_of
 from mpkernel.errors import ProtocolError
 from mpkernel.interrupts.sending import Interrupts, later
 from mpkernel.kernel.cell_run import CellRun
@@ -322,10 +322,9 @@ class PythonSession:
 
     def _fail(self, cell: str, error: BaseException, text: str) -> None:
         self.console.flush()
-        name = type(error).__qualname__
         failure = Failure(
             cell,
-            shortened(name, _NAME_BYTES),
+            shortened(name_of(error), _NAME_BYTES),
             shortened(message_of(error), _MESSAGE_BYTES),
             shortened(text, _TRACEBACK_BYTES),
         )

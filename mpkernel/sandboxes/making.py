@@ -135,7 +135,7 @@ class Making:
         if recipe.overlay:
             link_compiled(self._folder, self._store.last_used(_OTHERS))
             overrides = self._folder / _OVERRIDES
-            overrides.write_text("\n".join(_overrides_of(recipe)) + "\n")
+            overrides.write_text("\n".join(_overrides_of(recipe)) + "\n", encoding="utf-8")
             # uv ignores its variable where the option is given.
             of_operator = self._env.get("UV_OVERRIDE", "").split()
             self._uv(
@@ -194,5 +194,5 @@ def _name_of(requirement: str) -> str:
 
 
 def _version_in(folder: Path) -> str:
-    found = _VERSION.search((folder / "pyvenv.cfg").read_text())
+    found = _VERSION.search((folder / "pyvenv.cfg").read_text("utf-8", "replace"))
     return found[1] if found else "unknown"

@@ -57,7 +57,11 @@ def version_of_uv(program: str) -> str | None:
     """The version that this uv says it is; None if it does not run."""
     try:
         said = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=_VERSION_WITHIN_S
+            [program, "--version"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_VERSION_WITHIN_S,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -120,6 +120,10 @@ class HostPool:
             stop: called for `mpkernel stop`. It must return at once. Default: `drain`.
             last: awaited when the loop is shut down and nobody has closed the pool. It must close
                 the pool. Default: `close`.
+
+        Raises:
+            PoolClosed: as `open_session`.
+            RuntimeError: as `close_soon`.
         """
         self._belong_to_this_loop(last)
         self.standby.start()
@@ -306,9 +310,14 @@ class HostPool:
 
     def close_soon(self) -> None:
         """Ask every host to leave, without waiting. On the loop's thread. Hosts that have not left
-        when the server exits are killed then."""
+        when the server exits are killed then.
+
+        Raises:
+            RuntimeError: this is another thread, or another event loop runs here.
+        """
         if self._home.is_forked:
             return
+        self._home.check_loop()
         self._take_no_more()
         run_each([app.close for app in self.apps], "an app could not be closed")
         self._maker.close_soon()

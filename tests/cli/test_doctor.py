@@ -82,6 +82,12 @@ CRIPPLINGS = {
         'mount -t proc -o hidepid=2 proc /proc && exec "$@"',
         ("--mount", "--pid", "--fork"),
     ),
+    "a mount whose name is no UTF-8": Crippling(
+        {"/proc": ("OK", "shows ")},
+        'mount -t tmpfs tmpfs /mnt && place="/mnt/$(printf "caf\\351\\205")" && mkdir "$place"'
+        ' && mount -t tmpfs tmpfs "$place" && exec "$@"',
+        ("--mount",),
+    ),
     "no pidfd": Crippling(
         {"pidfd": ("WARN", "cannot be had (Function not implemented)")},
         before=(sys.executable, str(WITHOUT_CALL), PIDFD_OPEN),

@@ -226,6 +226,8 @@ async def test_a_failure_that_cannot_be_written_ends_the_cell_and_not_the_sessio
         (r"exec(compile('1/0', '\ud800.py', 'exec'))", "ZeroDivisionError: division by zero\n(the"),
         ("raise SyntaxError('no', ('a.py', 1, 2, 3))", "SyntaxError: no"),
         ("raise Broken", "Broken: <"),
+        ("raise Nameless", "Nameless: \n"),
+        ("raise Frameless", "raise Frameless\nFrameless\n"),
     ):
         messages = await client.run(f"{BROKEN}\n{code}")
         (failure,) = of(messages, Failure)
@@ -234,6 +236,9 @@ async def test_a_failure_that_cannot_be_written_ends_the_cell_and_not_the_sessio
     messages = await client.run(f"{BROKEN}\nraise SystemExit(Broken())")
     assert of(messages, Done)[0].outcome == "exit"
     assert "unprintable SystemExit" in printed(messages, "stderr")
+    messages = await client.run(f"{BROKEN}\nraise Codeless")
+    assert of(messages, Done)[0].outcome == "exit"
+    assert "Codeless without its exit code: not even" in printed(messages, "stderr")
     assert await client.text("print('here')") == "here\n"
 
 
@@ -241,6 +246,27 @@ BROKEN = """
 class Broken(Exception):
     def __str__(self):
         raise SystemExit("not even this")
+
+class Class(type):
+    def __getattribute__(self, name):
+        raise SystemExit("not even its name")
+
+class Nameless(Exception, metaclass=Class):
+    pass
+
+class Frameless(Exception):
+    @property
+    def __traceback__(self):
+        raise SystemExit("not even where it was")
+
+    @__traceback__.setter
+    def __traceback__(self, frames):
+        pass
+
+class Codeless(SystemExit):
+    @property
+    def code(self):
+        raise SystemExit("not even its exit code")
 """
 
 

@@ -45,3 +45,17 @@ async def test_sys_exit_in_a_kernel_ends_its_session_alone(open_kernel: Open) ->
     session = await open_kernel("exit_by_system_exit")
     assert [message async for message in session] == []
     assert await ask(neighbour, b"fine") == b"fine"
+
+
+@pytest.mark.parametrize("name", ["settrace", "setprofile"])
+async def test_a_kernel_whose_thread_ends_before_it_runs_is_told_to_have_failed(
+    open_kernel: Open, name: str
+) -> None:
+    neighbour = await open_kernel(f"fail_each_thread_by_{name}")
+    await anext(neighbour)
+    async with asyncio.timeout(30):
+        with pytest.raises(KernelFailed, match="ended before the kernel ran"):
+            await open_kernel("echo")
+    assert await ask(neighbour, b"stop failing") == b"echoed"
+    session = await open_kernel("echo")
+    assert await ask(session, b"fine") == b"fine"

@@ -179,3 +179,29 @@ def test_what_is_used_on_another_loop_says_so_and_goes_on(loop_factory: LoopFact
             await pool.close()
 
         first.run(go_on())
+
+
+def test_what_is_for_the_loops_thread_is_refused_in_another(loop_factory: LoopFactory) -> None:
+    async def main() -> None:
+        async with with_a_standby() as pool:
+            session = await open_echo(pool)
+            open_app = functools.partial(pool.app, APP, KernelSpec(entry="kernels:echo"))
+            for call in (pool.close_soon, pool.start, open_app):
+                with pytest.raises(RuntimeError, match="runs in another thread"):
+                    await asyncio.to_thread(call)
+            assert not pool.closed
+            session.send(Channel.CONTROL, b"still")
+            assert (await anext(session)).payload == b"still"
+
+    with asyncio.Runner(loop_factory=loop_factory, debug=True) as runner:
+        runner.run(main())
+
+
+def test_between_two_runs_of_its_loop_a_pool_can_be_asked_to_leave(
+    loop_factory: LoopFactory,
+) -> None:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        pool = with_a_standby()
+        runner.run(open_echo(pool))
+        pool.close_soon()
+        runner.run(pool.close())

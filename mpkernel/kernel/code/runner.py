@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
-from mpkernel.error_texts import message_of, traceback_by
+from mpkernel.error_texts import frames_of, message_of, name_of, traceback_by
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.kernel.code.cells import Cell
 from mpkernel.kernel.code.namespace import Namespace
@@ -148,18 +148,20 @@ def _await(coroutine: Coroutine[Any, Any, Any], interrupts: Interrupts) -> Any:
 
 def exit_code_of(error: SystemExit) -> tuple[int, str]:
     """The exit code with which a process would end, and what it would write to stderr."""
-    match error.code:
-        case None:
+    try:
+        code = error.code
+        if code is None:
             return 0, ""
-        case int():
-            return error.code & 0xFF, ""
-        case _:
-            return 1, f"{message_of(error)}\n"
+        if isinstance(code, int):
+            return int.__and__(code, 0xFF), ""
+    except BaseException as failure:  # noqa: BLE001 (the user's; it is told)
+        return 1, f"{name_of(error)} without its exit code: {message_of(failure)}\n"
+    return 1, f"{message_of(error)}\n"
 
 
 def traceback_of(error: BaseException, filename: str | None = None) -> str:
     """The traceback as Python writes it, without the kernel's own frames; see `of_user`."""
-    frames = of_user(error.__traceback__, filename)
+    frames = of_user(frames_of(error), filename)
 
     def formatted() -> str:
         whole = traceback.TracebackException(type(error), error, frames, compact=True)

@@ -64,7 +64,7 @@ class PoolHome:
 
         Raises:
             PoolClosed: it is closed, this is a fork of its process, or its loop was closed.
-            RuntimeError: another event loop runs here.
+            RuntimeError: as `check_loop`.
         """
         if self.is_forked:
             raise PoolClosed(
@@ -76,15 +76,24 @@ class PoolHome:
         self.check_loop()
 
     def check_loop(self) -> None:
-        """Check that no other event loop runs here while the pool's is not closed.
+        """Check that this is the thread of the pool's loop, and that no other loop runs here. Once
+        the loop is closed, every thread will do.
 
         Raises:
-            RuntimeError: another one runs here.
+            RuntimeError: another loop runs here, or the pool's runs in another thread.
         """
         if self.loop_is_closed or self.is_forked:
             return
-        if self.loop is not None and running_loop() not in (None, self.loop):
+        if self.loop is None:
+            return
+        running = running_loop()
+        if running not in (None, self.loop):
             raise RuntimeError(
                 "the pool belongs to the event loop that used it first, and this is another one"
                 " (asyncio.run_coroutine_threadsafe calls it there; or make a pool for each loop)"
+            )
+        if running is None and self.loop.is_running():
+            raise RuntimeError(
+                "the pool belongs to the event loop that used it first, which runs in another"
+                " thread (its call_soon_threadsafe calls a function there)"
             )

@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+from mpkernel.system_files import lines_of
+
 __all__ = ["ExitStatus", "OutOfMemory"]
 
 logger = logging.getLogger(__name__)
@@ -94,8 +96,8 @@ def _memory_groups(root: Path = Path("/")) -> list[Path]:
     """The directories of this process's memory group, for both versions of control groups. A
     container sees only a part of the tree; its mount tells which part."""
     try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-        mounts = (root / "proc/self/mountinfo").read_text().splitlines()
+        groups = lines_of(root / "proc/self/cgroup")
+        mounts = lines_of(root / "proc/self/mountinfo")
     except OSError as error:
         logger.debug("no control groups: %s", error)
         return []
@@ -105,7 +107,7 @@ def _memory_groups(root: Path = Path("/")) -> list[Path]:
             continue
         for mount in mounts:
             fields, _, kind = mount.partition(" - ")
-            top, place = fields.split()[3:5]
+            top, place = fields.split(" ")[3:5]
             system, _, options = kind.split(" ")[:3]
             is_memory = system == "cgroup" and "memory" in options.split(",")
             if (is_memory if controllers else system == "cgroup2") and _is_below(group, top):

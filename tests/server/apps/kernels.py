@@ -29,6 +29,25 @@ def fail(kernel):
     raise RuntimeError("this kernel fails on purpose")
 
 
+def fail_each_thread_by_settrace(kernel):
+    _fail_each_thread(kernel, threading.settrace)
+
+
+def fail_each_thread_by_setprofile(kernel):
+    _fail_each_thread(kernel, threading.setprofile)
+
+
+def _fail_each_thread(kernel, at_each_call):
+    def failing(*_):
+        raise RuntimeError("this function of the app fails in each new thread")
+
+    at_each_call(failing)
+    kernel.send(b"failing")
+    for _ in kernel:
+        at_each_call(None)
+        kernel.send(b"echoed")
+
+
 def fail_without_utf8(kernel):
     raise RuntimeError("a lone \ud800")
 
