@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import psutil
 
 from mpkernel.cli.output import as_json
-from mpkernel.cli.parsers import CommandParser, similar
+from mpkernel.cli.parsers import CommandParser, similar, some_text
 from mpkernel.errors import MPKernelError
 from mpkernel.plain_text import plain
 from mpkernel.server.operations.finding import PublishedServer, published_servers
@@ -34,7 +34,9 @@ def app_parser(name: str, does: str, examples: Mapping[str, str]) -> CommandPars
         examples: command lines, and what each does.
     """
     made = CommandParser(prog=f"mpkernel {name}", description=does, examples=examples)
-    made.add_argument("app", metavar="APP", help="its file: a path, or its name alone")
+    made.add_argument(
+        "app", type=some_text, metavar="APP", help="its file: a path, or its name alone"
+    )
     made.add_argument(
         "--server", type=int, metavar="PID", help="which server, if several have the app"
     )

@@ -11,7 +11,7 @@ import msgspec
 
 from mpkernel.amounts import calendar, memory
 from mpkernel.cli.output import as_json, show, show_nothing
-from mpkernel.cli.parsers import CommandParser
+from mpkernel.cli.parsers import CommandParser, some_text
 from mpkernel.cli.screen import Screen, screen
 from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.errors import MPKernelError
@@ -46,7 +46,7 @@ def parser() -> CommandParser:
     made.add_argument(
         "report", nargs="?", metavar="REPORT", help="its number in the list; 1 is the latest"
     )
-    made.add_argument("--app", metavar="NAME", help="only the reports of this app")
+    made.add_argument("--app", type=some_text, metavar="NAME", help="only the reports of this app")
     made.add_argument("--json", action="store_true", help="for programs (mpkernel docs commands)")
     return made
 

@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     given = parser().parse_args(arguments)
     options = ["--headless"] if given.headless else []
-    if not (given.no_token or given.token_password or given.token_password_file):
+    if not (given.no_token or given.token_password or given.token_password_file is not None):
         # marimo's own would be a hash of the notebook, which anybody can compute where
         # PYTHONHASHSEED is set.
         given.token_password = secrets.token_urlsafe(16)

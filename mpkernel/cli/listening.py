@@ -33,7 +33,13 @@ def check_listening(options: Sequence[str]) -> None:
         raise MPKernelError(
             f"{given} is not a port", remedy="choose one from 1 to 65535 with --port"
         )
-    host = (_value(options, "--host") or _OF_THIS_MACHINE).strip("[]")
+    host = _value(options, "--host")
+    if host == "":  # the server would listen on every address
+        raise MPKernelError(
+            "--host is empty",
+            remedy="leave --host out for this machine alone, or name 0.0.0.0 for all others",
+        )
+    host = (host or _OF_THIS_MACHINE).strip("[]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
@@ -41,11 +47,13 @@ def check_listening(options: Sequence[str]) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise _refused(host, port, error) from error
 
 
-def _refused(host: str, port: int, error: OSError) -> MPKernelError:
+def _refused(host: str, port: int, error: OSError | UnicodeError) -> MPKernelError:
+    if not isinstance(error, OSError):  # no name of a machine can be so
+        return MPKernelError(f"{host} is not an address: {error}", remedy="choose one with --host")
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return MPKernelError(
             f"{host} is not an address of this machine: {error.strerror}",

@@ -11,7 +11,14 @@ from typing import Any, NoReturn
 from mpkernel.cli.screen import screen
 from mpkernel.cli.tables import columns
 
-__all__ = ["CommandParser", "examples_in_lines", "options_of", "orders_of", "similar"]
+__all__ = [
+    "CommandParser",
+    "examples_in_lines",
+    "options_of",
+    "orders_of",
+    "similar",
+    "some_text",
+]
 
 _QUOTED = re.compile(r"invalid choice: '([^']*)'")
 
@@ -44,6 +51,18 @@ def examples_in_lines(examples: Mapping[str, str]) -> str:
         return ""
     lines = columns(list(examples.items()), flexible={1}, screen=screen().without(2))
     return "\nexamples:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def some_text(text: str) -> str:
+    """For `type` of an argument that may not be empty. A shell gives an empty one for a variable
+    that is not set.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty (a shell variable that is not set?)")
+    return text
 
 
 def similar(word: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mpkernel.amounts import age, memory
 from mpkernel.cli.output import as_json, show, show_nothing
-from mpkernel.cli.parsers import CommandParser, orders_of, similar
+from mpkernel.cli.parsers import CommandParser, orders_of, similar, some_text
 from mpkernel.cli.screen import Style, screen
 from mpkernel.cli.tables import Cell, columns, heads
 from mpkernel.errors import MPKernelError
@@ -42,9 +42,13 @@ def parser() -> CommandParser:
     listing = orders.add_parser("list", help="show them; the default")
     forgetting = orders.add_parser("forget", help="remove some: they cannot come back")
     forgetting.add_argument(
-        "sessions", nargs="*", metavar="SESSION", help="as in the list; the beginning is enough"
+        "sessions",
+        nargs="*",
+        type=some_text,
+        metavar="SESSION",
+        help="as in the list; the beginning is enough",
     )
-    forgetting.add_argument("--app", metavar="NAME", help="all of this app")
+    forgetting.add_argument("--app", type=some_text, metavar="NAME", help="all of this app")
     forgetting.add_argument("--all", action="store_true", help="all")
     for order in (listing, forgetting):
         _add_common(order, directory=argparse.SUPPRESS, json=argparse.SUPPRESS)
@@ -61,7 +65,7 @@ def _add_common(to: argparse.ArgumentParser, *, directory: Path | str, json: boo
     """
     to.add_argument(
         "--directory",
-        type=Path,
+        type=_directory,
         default=directory,
         help="where they are (setting session_store_directory);"
         f" default: {str(session_directory()).replace('%', '%%')}",
@@ -72,6 +76,10 @@ def _add_common(to: argparse.ArgumentParser, *, directory: Path | str, json: boo
         default=json,
         help="for programs (mpkernel docs commands)",
     )
+
+
+def _directory(text: str) -> Path:
+    return Path(some_text(text))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -192,6 +192,19 @@ def test_an_address_that_this_machine_does_not_have_is_refused(host: str, port: 
     assert refused.returncode == 1
     assert f"{host} is not an address of this machine" in refused.stderr
     assert "--host" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("", "--host is empty"), (64 * "a", "is not an address")]
+)
+@pytest.mark.parametrize("command", [["run", EXAMPLE], ["dashboard"]], ids=["run", "dashboard"])
+def test_an_address_that_cannot_be_is_refused(
+    command: Sequence[str | Path], host: str, said: str
+) -> None:
+    refused = mpkernel(*command, "--headless", "--host", host)
+    assert refused.returncode == 1
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.any_marimo

@@ -89,3 +89,17 @@ def test_what_is_not_there_cannot_be_forgotten(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr()
     assert shown.out == "0 forgotten\n"
     assert shown.err == "no session is stored of an app ap.py: did you mean app.py?\n"
+
+
+@pytest.mark.usefixtures("left")
+@pytest.mark.parametrize(
+    "words", [["forget", ""], ["forget", "--app", ""], ["forget", "--all", "--directory", ""]]
+)
+def test_what_is_empty_names_nothing(
+    directory: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sessions", *words])
+    assert ended.value.code == 2
+    assert "it is empty (a shell variable that is not set?)" in capsys.readouterr().err
+    assert len(files_in(directory)) == 1
