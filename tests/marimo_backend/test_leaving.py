@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+from starlette.applications import Starlette
+
 from mpkernel import HostPool
-from mpkernel.marimo_backend.server.leaving import Leaving
+from mpkernel.marimo_backend.server.leaving import Leaving, leave_in_order
 
 
 async def disconnects(page: asyncio.Event, leaving: Leaving) -> None:
@@ -55,3 +58,28 @@ async def test_a_lifespans_end_waits_for_no_page() -> None:
         assert pool.closed
         page.set()
         await task
+
+
+async def test_a_lifespan_that_is_cancelled_tells_the_server_no_traceback() -> None:
+    said: list[str] = []
+    began = asyncio.Event()
+    requests = ["lifespan.startup"]
+
+    async def receive() -> dict[str, str]:
+        if requests:
+            return {"type": requests.pop()}
+        began.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody asks the lifespan to end")
+
+    async def send(message: dict[str, str]) -> None:
+        said.append(message["type"])
+
+    lifespan = asyncio.create_task(
+        leave_in_order([], Starlette(), {"type": "lifespan"}, receive, send)
+    )
+    await began.wait()
+    lifespan.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await lifespan
+    assert said == ["lifespan.startup.complete"]

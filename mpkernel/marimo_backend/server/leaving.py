@@ -122,11 +122,19 @@ class _Lease(Protocol):
 async def leave_in_order(
     leases: Sequence[_Lease], app: Callable[..., Any], scope: Any, receive: Any, send: Any
 ) -> None:
-    """Run a lifespan of `app`. Its end waits for the commands that run in the leased pools."""
+    """Run a lifespan of `app`. Its end waits for the commands that run in the leased pools.
+
+    A server that is told twice to end (Ctrl-C, Ctrl-C) cancels its lifespan instead of ending it.
+    Starlette reports that as a failure, with the traceback of the cancellation. That is not passed
+    on: whoever ended the server knows why.
+    """
+    was_asked = False
 
     async def heard() -> Any:
+        nonlocal was_asked
         message = await receive()
         if message["type"] == "lifespan.shutdown":
+            was_asked = True
             for lease in leases:
                 lease.begin_shutdown()
         return message
@@ -135,6 +143,7 @@ async def leave_in_order(
         if message["type"].startswith("lifespan.shutdown."):
             for lease in leases:
                 await lease.drained()
-        await send(message)
+        if was_asked or message["type"] != "lifespan.shutdown.failed":
+            await send(message)
 
     await app(scope, heard, said)
