@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.excepthook = _show_nothing
         raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not _is_somewhere():
+            print("mpkernel: the current folder was removed (change to another)", file=sys.stderr)
+            return 1
         if given[:1] in ([command] for command in SERVE):
             raise
         if isinstance(error, BrokenPipeError):
@@ -89,6 +92,15 @@ def _code_of(given: Sequence[str]) -> int:
     print(f"mpkernel: there is no {kind} {command}{meant}", file=sys.stderr)
     print("→ mpkernel --help shows all commands", file=sys.stderr)
     return 2
+
+
+def _is_somewhere() -> bool:
+    """Whether this process has a current folder."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _show_nothing(*_: object) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from waiting import until
+
+from benchmarks.marimo_server.process import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "mpkernel" / "examples" / "sales" / "dashboard.py"
 
@@ -265,6 +268,50 @@ print("marimo" in sys.modules)
         [sys.executable, "-c", program, EXAMPLE], capture_output=True, text=True, timeout=60
     )
     assert said.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "x.py"], ["run", EXAMPLE, "--headless"], ["settings"], ["restart", "x.py"]],
+)
+def test_a_current_folder_that_was_removed_is_said_to_be(
+    tmp_path: Path, arguments: Sequence[str | Path]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd {gone} && rmdir {gone} && exec "$@"'
+    ended = subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-m", "mpkernel", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == "mpkernel: the current folder was removed (change to another)\n"
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10):
+            return True
+    except OSError:
+        return False
+
+
+def test_it_serves_where_its_output_has_no_room() -> None:
+    port = free_port()
+    with open("/dev/full", "w") as full:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mpkernel", "run", EXAMPLE, "--headless", "--port", str(port)],
+            stdout=full,
+            stderr=full,
+        )
+    try:
+        until(lambda: answers(port) or server.poll() is not None, patience_s=60)
+        assert server.poll() is None
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 @pytest.mark.any_marimo

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pty
+import resource
 import select
 import socket
 import sys
@@ -113,6 +114,29 @@ def test_a_file_is_written_where_others_append_to_it(tmp_path: os.PathLike[str])
     os.close(fd)
     with open(path, "rb") as file:
         assert file.read() == b"two\n"
+
+
+def test_what_a_full_disk_does_not_take_is_counted(
+    tmp_path: os.PathLike[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bound on the size of files stands for the disk: the system refuses to write more."""
+    path = os.path.join(tmp_path, "log")
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    output = ServerOutput(fd)
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6, bounds[1]))
+    try:
+        for line in (b"first\n", b"second\n", b"third\nfourth\n"):
+            assert output.write(line) == len(line)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+    with caplog.at_level(logging.WARNING):
+        output.write(b"fifth\n")
+        until(lambda: "3 lines of the output of this server are missing" in caplog.text)
+    with open(path) as written:
+        assert written.read() == "first\nfifth\n"
+    until(lambda: output._thread is None)
+    os.close(fd)
 
 
 def test_a_reader_that_has_gone_is_an_error_until_the_server_ends() -> None:

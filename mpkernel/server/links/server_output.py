@@ -9,7 +9,8 @@ apps.
                           └────▶ waiting text ─▶ a thread ─▶ the descriptor
 
 At most `_MOST_WAITING_BYTES` wait. More text is left out, and when the reader has taken all the
-rest, the log says how many lines are missing.
+rest, the log says how many lines are missing. The same holds for a file whose disk is full: no
+server ends because its log cannot be written.
 
 `ConsoleRelay` writes the text of apps here, too. It calls `wait_until_taken` before: so its thread
 waits for the reader, and an app that prints more than the reader takes waits as well.
@@ -17,6 +18,7 @@ waits for the reader, and an app that prints more than the reader takes waits as
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -42,6 +44,9 @@ _MOST_WAITING_BYTES = 1024 * 1024
 _PIECE_BYTES = 512
 """How much is written at once where a write may wait: the smallest size of which POSIX says that a
 pipe takes it whole."""
+
+_TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""The errors of a full disk, of a bound on files, and of a terminal that has gone."""
 
 
 def write_without_waiting() -> None:
@@ -104,18 +109,23 @@ class ServerOutput(io.RawIOBase):
         """Write all of it, now or later.
 
         Raises:
-            OSError: the descriptor can never take it: its disk is full, or nobody reads the pipe.
+            OSError: nobody reads the pipe any more.
         """
         given = bytes(data)
         with self._taken:
             try:
                 rest = given if self._waiting else given[self._write_now(given) :]
-            except OSError:
+            except OSError as error:
                 if self._is_given_up:  # otherwise Python would try it again at its end, and fail
                     return len(given)
-                raise
+                if error.errno not in _TAKES_NOTHING:
+                    raise
+                self._miss(given)
+                return len(given)
             if rest:
                 self._keep(rest)
+            elif self._missing_lines and not self._is_given_up:
+                self._start()
         return len(given)
 
     def wait_until_taken(self, timeout_s: float | None = None) -> None:
@@ -142,19 +152,26 @@ class ServerOutput(io.RawIOBase):
     def _keep(self, text: bytes) -> None:
         if self._is_given_up:
             return
-        if self._waiting_bytes + len(text) > self._most_waiting_bytes:
-            self._missing_lines += max(1, text.count(b"\n"))
+        if self._waiting_bytes + len(text) > self._most_waiting_bytes or not self._start():
+            self._miss(text)
             return
+        self._waiting.append(text)
+        self._waiting_bytes += len(text)
+
+    def _miss(self, text: bytes) -> None:
+        self._missing_lines += max(1, text.count(b"\n"))
+
+    def _start(self) -> bool:
+        """Have the thread write what waits, and then tell what is missing. Returns False when no
+        thread can be had: the next text tries again."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="mpkernel-output", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no thread can be had: the next text tries again
-                self._missing_lines += max(1, text.count(b"\n"))
-                return
+            except RuntimeError:
+                return False
             self._thread = thread
-        self._waiting.append(text)
-        self._waiting_bytes += len(text)
+        return True
 
     def _run(self) -> None:
         while True:
@@ -168,7 +185,8 @@ class ServerOutput(io.RawIOBase):
                 self._taken.notify_all()
             if missing:
                 logger.warning(
-                    "%d lines of the output of this server are missing: nobody read it for a while",
+                    "%d lines of the output of this server are missing: for a while, nobody read it"
+                    " or its disk was full",
                     missing,
                 )
             return
@@ -181,7 +199,7 @@ class ServerOutput(io.RawIOBase):
                 written = self._write_now(text)
             except OSError:  # nobody reads the pipe any more, or the disk is full
                 written = len(text)
-                self._missing_lines += max(1, text.count(b"\n"))
+                self._miss(text)
             self._waiting_bytes -= written
             if written < len(text):
                 self._waiting[0] = text[written:]
