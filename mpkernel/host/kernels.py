@@ -84,11 +84,14 @@ class Kernels:
     def end_those_that_never_ran(self) -> None:
         """Tell the server of each kernel whose thread ended before `_run` was called: Python calls
         `threading.settrace`'s function in a new thread before all else, and if that function fails,
-        the thread ends."""
+        the thread ends. As this could happen to each new kernel, the next ones go elsewhere."""
         for number, thread in list(self._threads_to_begin.items()):
             if thread.is_alive() or self._threads_to_begin.pop(number, None) is None:
                 continue
             kernel = self._kernels.pop(number)
+            self._want_drain(
+                f"the thread of session {kernel.session_id} ended before its kernel ran"
+            )
             kernel.never_ran(
                 "its thread ended before the kernel ran; the app's output says why: a function that"
                 " the app gave to threading.settrace or threading.setprofile may have failed"

@@ -44,8 +44,7 @@ def _fail_each_thread(kernel, at_each_call):
     at_each_call(failing)
     kernel.send(b"failing")
     for _ in kernel:
-        at_each_call(None)
-        kernel.send(b"echoed")
+        kernel.send(b"here")
 
 
 def fail_without_utf8(kernel):
