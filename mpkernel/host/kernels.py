@@ -20,6 +20,9 @@ __all__ = ["Kernels"]
 
 logger = late_logger(__name__)
 
+_NO_THREAD_IS_LEFT = "can't start new thread"
+"""What Python says then. Another process of the app would not get one either."""
+
 
 class Kernels:
     """The dispatcher's table of kernels, by session number.
@@ -76,9 +79,11 @@ class Kernels:
                 target=self._run, args=(kernel,), name=f"session-{number}", daemon=True
             )
             thread.start()
-        except RuntimeError as error:  # no thread is left
+        except Exception as error:  # noqa: BLE001 (no thread is left, or the app broke `threading`)
             self._threads_to_begin.pop(number, None)
             self._kernels.pop(number, None)
+            if str(error) != _NO_THREAD_IS_LEFT:
+                self._want_drain(f"this app keeps threads from being started: {error}")
             kernel.announce(KernelExited(f"no thread could be started: {error}"))
 
     def end_those_that_never_ran(self) -> None:

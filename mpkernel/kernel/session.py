@@ -317,7 +317,7 @@ class PythonSession:
     def _write_to_stderr(self, text: str) -> None:
         try:
             sys.stderr.write(text)
-        except Exception:  # noqa: BLE001 (what the user set it to is closed, or None)
+        except BaseException:  # noqa: BLE001 (what the user set it to is closed, None, or fails)
             self._write_past("stderr", text)
 
     def _fail(self, cell: str, error: BaseException, text: str) -> None:

@@ -239,10 +239,19 @@ async def test_a_failure_that_cannot_be_written_ends_the_cell_and_not_the_sessio
     messages = await client.run(f"{BROKEN}\nraise Codeless")
     assert of(messages, Done)[0].outcome == "exit"
     assert "Codeless without its exit code: not even" in printed(messages, "stderr")
+    messages = await client.run(f"{BROKEN}\nsys.stderr = Deaf()\nraise SystemExit('bye')")
+    assert of(messages, Done)[0].outcome == "exit"
+    assert printed(messages, "stderr") == "bye\n"
     assert await client.text("print('here')") == "here\n"
 
 
 BROKEN = """
+import sys
+
+class Deaf:
+    def write(self, text):
+        raise SystemExit("not even what it was told")
+
 class Broken(Exception):
     def __str__(self):
         raise SystemExit("not even this")

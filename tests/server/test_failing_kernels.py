@@ -60,3 +60,17 @@ async def test_a_kernel_whose_thread_ends_before_it_runs_fails_and_the_next_goes
     assert await ask(session, b"fine") == b"fine"
     assert session.pid != neighbour.pid
     assert await ask(neighbour, b"still here?") == b"here"
+
+
+@pytest.mark.parametrize("name", ["set_threading_excepthook_to_none", "delete_sys_excepthook"])
+async def test_where_an_app_keeps_threads_from_starting_the_next_but_one_goes_elsewhere(
+    open_kernel: Open, name: str
+) -> None:
+    neighbour = await open_kernel(name)
+    await anext(neighbour)
+    with pytest.raises(KernelFailed, match="no thread could be started"):
+        await open_kernel("echo")
+    session = await open_kernel("echo")
+    assert await ask(session, b"fine") == b"fine"
+    assert session.pid != neighbour.pid
+    assert await ask(neighbour, b"still here") == b"still here"

@@ -37,6 +37,18 @@ def fail_each_thread_by_setprofile(kernel):
     _fail_each_thread(kernel, threading.setprofile)
 
 
+def set_threading_excepthook_to_none(kernel):
+    threading.excepthook = None
+    kernel.send(b"set")
+    echo(kernel)
+
+
+def delete_sys_excepthook(kernel):
+    del sys.excepthook
+    kernel.send(b"deleted")
+    echo(kernel)
+
+
 def _fail_each_thread(kernel, at_each_call):
     def failing(*_):
         raise RuntimeError("this function of the app fails in each new thread")
