@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name. Default: `sys.argv`.
     """
     open_closed_streams()
+    _have_exit_statuses_kept()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # its encoding may lack a character of ours
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -92,6 +93,14 @@ def _code_of(given: Sequence[str]) -> int:
     print(f"mpkernel: there is no {kind} {command}{meant}", file=sys.stderr)
     print("→ mpkernel --help shows all commands", file=sys.stderr)
     return 2
+
+
+def _have_exit_statuses_kept() -> None:
+    """Have the system keep the exit status of each child until it is asked for. If the program that
+    starts this one ignores SIGCHLD, as some daemons do, so does this one, and the system tells
+    it of no child's end."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _is_somewhere() -> bool:

@@ -43,6 +43,21 @@ def test_who_is_killed_is_told_how_large_it_was(write: Write) -> None:
     assert "MiB" in ended.stderr
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_it_ends_with_its_app_where_its_starter_ignores_the_ends_of_children(
+    write: Write, code: int
+) -> None:
+    app = write(f"import sys\nprint('here')\nsys.exit({code})")
+    ended = subprocess.run(
+        ["sh", "-c", 'trap "" CHLD && exec "$@"', "sh", *EXEC, app],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "here\n", "")
+
+
 def test_memory_that_cannot_be_had_is_an_exception_as_in_python(write: Write) -> None:
     app = write(
         """
