@@ -129,6 +129,17 @@ async def test_virtual_files_come_from_behind_a_wrapper(
     assert not [name for name in os.listdir("/dev/shm") if name.startswith("mpk-")]
 
 
+async def test_the_folder_of_a_standby_is_gone_when_its_pool_is_closed(app: Path) -> None:
+    settings = Settings(launch_wrapper=seeing(app, "nice -n 3"), standby=1)
+    async with HostPool(settings) as pool:
+        assert await pool.standby.wait_ready()
+        [standby] = pool.standby.pids
+        [folder] = Path("/dev/shm").glob(f"{tag_of(standby).prefix}*")
+        for number in range(10_000):  # to remove them takes longer than to end a process
+            (folder / str(number)).touch()
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("code", ["pass", "sum(range(10**12))"])
 async def test_a_host_behind_a_wrapper_ends_with_its_server(

@@ -99,11 +99,11 @@ class Standbys:
             standby.close_soon()
         self._of_other, self._key = standby, key
         if before is not None:
+            self._ending.add(before)
             supervised_task(self._end(before), name="mpkernel.standby.end")
         return standby
 
     async def _end(self, standby: Standby) -> None:
-        self._ending.add(standby)
         try:
             await standby.close()
         finally:

@@ -76,7 +76,7 @@ class WarmProcess:
         inherited: what it gets from the server.
         timeout_s: how long its imports may take. After that it is killed, and `on_death` is called.
         on_warmed: called when it is ready.
-        on_death: called when it is gone and reaped, with how it ended and its last output.
+        on_death: called when it is `over`, with how it ended and its last output.
 
     Attributes:
         inherited: as given.
@@ -84,7 +84,7 @@ class WarmProcess:
         names: the top-level modules that were imported.
         slowed: whether it has threads of a low priority, which are too slow for an app.
         threaded: whether it has threads already, which cannot be confined any more.
-        over: set when it is gone and reaped.
+        over: set when it is gone, and all that it left: processes, and its folder of virtual files.
 
     Raises:
         HostStartError: the operating system refused to start it, or to watch its descriptors.
@@ -110,6 +110,7 @@ class WarmProcess:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._is_too_slow = False
+        self._is_closed = False
         self._warmed: Warmed | None = None
         payload = encode(warm)
         self._process = launcher.launch(
@@ -150,12 +151,13 @@ class WarmProcess:
         self._process.kill()
 
     async def gone(self) -> None:
-        """Wait until it is gone, after `kill`. After 5 s it is given up."""
+        """Wait until it is gone, and all that it left, after `kill`. After 5 s it is given up."""
         try:
             async with patient_timeout(KILLED_WITHIN_S):
                 await self.over.wait()
         except TimeoutError:
             self._end(within_s=0.0)
+            await self.over.wait()
 
     def kill_and_reap(self) -> None:
         """Kill it and wait for it, without a loop, for 5 s at the longest. From any thread. The
@@ -169,7 +171,8 @@ class WarmProcess:
             return
         self._process.close()
         self._process.end_strays()
-        self._process.close_console()
+        if not self._is_closed:
+            self._process.close_console()
         self.over.set()
 
     def _connect(self, backlog_bytes: int) -> None:
@@ -238,18 +241,17 @@ class WarmProcess:
         self._end()
 
     def _end(self, *, within_s: float = KILLED_WITHIN_S) -> None:
-        if self.over.is_set():
+        if self._is_closed:
             return
+        self._is_closed = True
         status = self._process.status()
         self._timer.cancel()
         self._death_watch.close()
         self._link.close()
         self._process.close(within_s=within_s)
-        supervised_task(off_the_loop(self._process.end_strays), name="mpkernel.strays.standby")
         self._output.close()
         self._output.read_rest((self._process.stdout, self._process.stderr, self._process.faults))
         self._process.close_console()
-        self.over.set()
         if status is None:
             what = "does not end, although it was killed"
         elif self._is_too_slow:
@@ -259,7 +261,15 @@ class WarmProcess:
                 None if self.is_ready else never_ready("a standby", status, self._process.python)
             )
             what = str(status if error is None else error)
-        self._on_end(self, f"{what}\n{self._output.text}".rstrip())
+        supervised_task(self._see_out(what), name="mpkernel.strays.standby")
+
+    async def _see_out(self, what: str) -> None:
+        """End what the process left, then tell the caller how it ended."""
+        try:
+            await off_the_loop(self._process.end_strays)
+        finally:
+            self.over.set()
+            self._on_end(self, f"{what}\n{self._output.text}".rstrip())
 
 
 class _Output:
