@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -28,6 +29,8 @@ from mpkernel.errors import SandboxError
 from mpkernel.private_files import make_private, sandbox_directory
 
 __all__ = ["Environment", "Facts", "Kept", "Lock", "Store"]
+
+logger = logging.getLogger(__name__)
 
 _WHOLE = "mpkernel.json"
 _LOCK_SUFFIX = ".lock"
@@ -234,7 +237,10 @@ class Store:
                 if lock.try_alone():
                     self.remove(key)
                     lock.remove()
-                    removed.append(one)
+                    if os.path.lexists(folder := self.folder_of(key)):
+                        logger.warning("an environment could not be removed whole: %s", folder)
+                    else:
+                        removed.append(one)
             finally:
                 lock.close()
         return removed
@@ -273,11 +279,13 @@ class Store:
         return Environment(folder, lock)
 
     def _keys(self) -> Iterator[str]:
+        """Of all folders here. Whatever else lies here, such as the locks, is no environment."""
         try:
-            names = sorted(os.listdir(self.directory))
+            with os.scandir(self.directory) as entries:
+                names = [one.name for one in entries if one.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return
-        yield from (name for name in names if not name.endswith(_LOCK_SUFFIX))
+        yield from sorted(names)
 
     def _kept(self, key: str) -> Kept:
         folder = self.folder_of(key)

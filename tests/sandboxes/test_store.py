@@ -69,6 +69,18 @@ def test_what_is_left_of_broken_environments_is_pruned_whatever_its_age(
     assert removed.facts is None
 
 
+def test_what_is_no_folder_is_no_environment(maker: Maker, tmp_path: Path) -> None:
+    maker.make(write_app(tmp_path / "app.py", "dependencies = []")).close()
+    places = [maker.store.directory / name for name in ("fifo", "file", "link")]
+    os.mkfifo(places[0])
+    places[1].write_text("a file of somebody")
+    places[2].symlink_to(tmp_path)
+    assert len(maker.store.kept()) == 1
+    assert len(maker.store.prune(older_than_s=0)) == 1
+    assert sorted(maker.store.directory.iterdir()) == sorted(places)
+    assert (tmp_path / "app.py").exists()
+
+
 def test_a_removed_environment_is_made_anew(maker: Maker, tmp_path: Path) -> None:
     app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
     maker.make(app).close()
