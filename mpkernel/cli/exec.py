@@ -15,7 +15,7 @@ import msgspec
 from mpkernel.cli.parsers import similar
 from mpkernel.configuration.names import flag_of
 from mpkernel.configuration.values import expected, from_text
-from mpkernel.errors import AppNotFound, MPKernelError, SettingsError
+from mpkernel.errors import AppNotFound, ConfinementError, MPKernelError, SettingsError
 from mpkernel.reaching import HOW_TO_REACH, why_unreachable
 from mpkernel.server.hosts.private_folders import PrivateFolders, confinement_of
 from mpkernel.server.launching.foreground import ForegroundApp
@@ -71,6 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         SettingsError: an option has an impossible value.
         SandboxError: the environment of the app could not be made.
         UnfitPython: what is named is not a Python.
+        ConfinementError: a path that the app may use cannot be told to its process.
         HostStartError: the operating system refused the process.
     """
     settings, given = _options(list(arguments))
@@ -158,7 +159,14 @@ def _confined(app: str, settings: Settings) -> Iterator[str | None]:
     )
     try:
         confinement = confinement_of(settings, os.path.abspath(app), (), folders.home, ())
-        yield msgspec.json.encode(confinement).decode()
+        try:
+            written = msgspec.json.encode(confinement).decode()
+        except UnicodeEncodeError as error:
+            raise ConfinementError(
+                f"{app} cannot be confined: the path {error.object!r} is not UTF-8",
+                remedy="rename it",
+            ) from error
+        yield written
     finally:
         folders.remove()
 

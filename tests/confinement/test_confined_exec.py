@@ -58,6 +58,18 @@ def test_an_impossible_option_is_refused(tmp_path: Path, secret: Path) -> None:
     assert "it takes off or files or strict" in ended.stderr
 
 
+def test_an_app_whose_path_is_no_utf8_cannot_be_confined_and_that_is_said(
+    tmp_path: Path, secret: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"folder\xff")
+    folder.mkdir()
+    refused = execute(folder, "--confine=files", str(secret))
+    assert refused.returncode == 1
+    assert "folder\\udcff" in refused.stderr
+    assert refused.stderr.endswith(" is not UTF-8 (rename it)\n")
+    assert "Traceback" not in refused.stderr
+
+
 def test_what_may_not_be_written_is_refused_with_the_help_too(tmp_path: Path) -> None:
     """As a file system that is read-only, where the process has a mount namespace."""
     app = tmp_path / "app.py"
