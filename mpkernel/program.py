@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from mpkernel.quick_imports import quick_imports
+
 __all__ = ["ENDED", "MainProgram", "enter", "resolve"]
 
 ENDED = b"\0"
@@ -59,7 +61,9 @@ class MainProgram:
         """Called by `spawn`, on the main thread; what is returned is the exit code."""
         os.close(parent_sentinel)
         _forget_command()
-        return int(resolve(self.entry)(*self.args))
+        with quick_imports():
+            main = resolve(self.entry)
+        return int(main(*self.args))
 
 
 def _forget_command() -> None:

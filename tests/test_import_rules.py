@@ -75,6 +75,18 @@ def test_mpkernel_status_pays_for_little_of_the_server() -> None:
     assert len([name for name in loaded if name.startswith("mpkernel.server")]) <= 9
 
 
+def test_commands_and_what_exec_runs_load_msgspec_alone(tmp_path: Path) -> None:
+    """Without `typing_extensions`, which takes as long."""
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import sys; print('msgspec' in sys.modules, 'typing_extensions' in sys.modules)"
+    )
+    ran = f"import sys; from mpkernel.cli.main import main; main(['exec', {str(app)!r}])"
+    for program in (f"{ran}; {app.read_text()}", ran):
+        said = subprocess.check_output([sys.executable, "-c", program], text=True).splitlines()
+        assert set(said) == {"True False"}
+
+
 def test_the_servers_half_of_marimos_backend_loads_nothing_of_a_host() -> None:
     load = (
         "import importlib, pkgutil, sys\n"

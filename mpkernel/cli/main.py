@@ -14,6 +14,7 @@ from mpkernel.cli.screen import screen
 from mpkernel.cli.standard_streams import drop_output, is_full, open_closed_streams
 from mpkernel.cli.tables import columns
 from mpkernel.errors import MPKernelError
+from mpkernel.quick_imports import quick_imports
 from mpkernel.version import __version__
 
 __all__ = ["main"]
@@ -83,7 +84,9 @@ def _code_of(given: Sequence[str]) -> int:
         print(f"mpkernel {__version__}")
         return os.EX_OK
     if command in COMMANDS:
-        return int(module_of(command).run(rest))
+        with quick_imports():
+            module = module_of(command)
+        return int(module.run(rest))
     kind, known = "command", [*COMMANDS]
     if command.startswith("-"):
         kind, known = "option", ["--help", "--version"]

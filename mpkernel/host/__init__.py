@@ -15,7 +15,6 @@ of every host slower.
     setup_here    what the server says of the app, with the paths of this machine
     ending        how the process ends: in order, as Python does, or at once
     warming       what a standby imports before it is known which app it is for
-    garbage       no search for garbage during large imports
     kernels       the table of the host's kernels
     kernel        what a session's entry function is given
     hosted_kernel one session: its queue and its thread

@@ -4,12 +4,9 @@ that costs least, and runs `main`.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
-from mpkernel.host.garbage import no_garbage_collection
+from mpkernel.quick_imports import quick_imports
 
 __all__ = ["start"]
 
@@ -29,25 +26,6 @@ def start(
         control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit, folder_fd: see
             `main.main`.
     """
-    with no_garbage_collection():
-        with _hidden("typing_extensions"):
-            import msgspec  # noqa: F401
+    with quick_imports():
         from mpkernel.host.main import main
     main(control_fd, stream_fd, faults_fd, sentinel_fd, server_pid, descriptor_limit, folder_fd)
-
-
-@contextmanager
-def _hidden(name: str) -> Iterator[None]:
-    """Make imports of this module fail in this `with`, unless it is loaded already.
-
-    msgspec asks `typing_extensions` for names that `typing` has, too, and takes them from there if
-    it is not installed. They are the same objects, and to load them takes as long as msgspec.
-    """
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[name]

@@ -17,8 +17,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from mpkernel.host.garbage import no_garbage_collection
 from mpkernel.late_logger import late_logger
+from mpkernel.quick_imports import no_garbage_collection
 from mpkernel.wire.messages import Warm, Warmed
 
 __all__ = ["Warming"]

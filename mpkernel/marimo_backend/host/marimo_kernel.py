@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from mpkernel.app_copy import path_here
 from mpkernel.confinement.surroundings import own_cache
 from mpkernel.host import console
-from mpkernel.host.garbage import no_garbage_collection
 from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.host.kernel import Kernel, hosted_half
 from mpkernel.interrupts.sending import Interrupts
@@ -29,6 +28,7 @@ from mpkernel.marimo_backend.host.console_proxy import make_proxy
 from mpkernel.marimo_backend.host.embedded_apps import name_embedded_apps
 from mpkernel.marimo_backend.host.entry_points import keep_entry_points
 from mpkernel.marimo_backend.url_pattern import compile_url_pattern_late
+from mpkernel.quick_imports import no_garbage_collection
 from mpkernel.wire.frames import Channel, Message
 
 __all__ = ["ControlQueue", "MergeQueue", "Pickled", "run"]
