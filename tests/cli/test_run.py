@@ -271,8 +271,7 @@ print("marimo" in sys.modules)
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["run", "x.py"], ["run", EXAMPLE, "--headless"], ["settings"], ["restart", "x.py"]],
+    "arguments", [["run", "x.py"], ["run", EXAMPLE, "--headless"], ["settings"]]
 )
 def test_a_current_folder_that_was_removed_is_said_to_be(
     tmp_path: Path, arguments: Sequence[str | Path]
