@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import threading
@@ -69,8 +70,7 @@ class HostPool:
         files: the virtual files of all its hosts. `pool.files.lease(key)` gives one to read.
         standby: the processes that wait for an app.
         stored: the sessions that come back after the end of the server.
-        one_of: the name of the server that this process forms together with others; None where it
-            is a server of its own. Operators see it; see `PoolSnapshot`.
+        one_of: the server that this process forms together with others, for operators, or None.
     """
 
     def __init__(
@@ -122,8 +122,7 @@ class HostPool:
                 the pool. Default: `close`.
 
         Raises:
-            PoolClosed: as `open_session`.
-            RuntimeError: as `close_soon`.
+            PoolClosed, RuntimeError: as `open_session`.
         """
         self._belong_to_this_loop(last)
         self.standby.start()
@@ -131,8 +130,7 @@ class HostPool:
 
     @property
     def closed(self) -> bool:
-        """Whether the pool takes no more sessions: `close`, `close_soon`, `drain` or `kill` was
-        called."""
+        """Whether the pool takes no more sessions, because it was closed, drained or killed."""
         return self._closed
 
     @property
@@ -175,9 +173,8 @@ class HostPool:
                 authority. Default: it comes back for whoever knows its `session_id`.
 
         Raises:
-            PoolClosed: the pool is closed, or was closed while the app waited for its process; or
-                this is a fork of the pool's process.
-            RuntimeError: the pool belongs to another event loop.
+            PoolClosed: it is closed, or was while the app waited; or this is a fork of its process.
+            RuntimeError: the pool belongs to another event loop, or to that of another thread.
             AppNotFound: there is no such file.
             SettingsError: as `settings_of`; or `session_id` cannot be written in UTF-8.
             SessionNameTaken: another session of the app has this name, and is still open.
@@ -209,8 +206,7 @@ class HostPool:
         return Session(queued)
 
     def app(self, app: str | os.PathLike[str], kernel: KernelSpec) -> App:
-        """The app of this file, for a session with this kernel. On the loop's thread; returns at
-        once.
+        """The app of this file, for a session with this kernel. On the loop's thread.
 
         Raises:
             PoolClosed, RuntimeError, AppNotFound: as `open_session`.
@@ -220,8 +216,7 @@ class HostPool:
         return self._table.app(app)
 
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
-        """The settings that hold for an app: the pool's, with the changes of the first rule that
-        matches.
+        """The settings of an app: the pool's, with the changes of the first rule that matches.
 
         Args:
             app: the app's file.
@@ -249,24 +244,23 @@ class HostPool:
             _unclosed.kill_those_of_closed_loops()
         return self._home.begin(last if last is not None else self.close)
 
-    def _take_no_more(self) -> None:
+    def _take_no_more(self, tell: Callable[[App], object]) -> None:
         self._closed = True
         self._closing.set()
+        run_each([functools.partial(tell, app) for app in self.apps], "an app could not be closed")
 
     async def close(self) -> None:
         """End every host, and wait until all have ended. Idempotent, and safe to cancel.
 
         It ends in bounded time: a process has `Settings.stop_grace_s`, and 5 s once it is killed;
-        each other part has 5 s. If closing one part fails, that is logged, and the others are
-        closed all the same.
+        each other part has 5 s. What fails is logged, and the rest is closed all the same.
 
         Raises:
             RuntimeError: the pool belongs to another event loop, which is not closed.
         """
         if await self._is_ended_elsewhere():
             return
-        self._take_no_more()
-        run_each([app.close for app in self.apps], "an app could not be closed")
+        self._take_no_more(App.close)
         ends = [self.standby.close(), *(host.close() for host in self.hosts)]
         for failure in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(failure, Exception):
@@ -278,8 +272,8 @@ class HostPool:
         self._home.cancel_end()
 
     async def _is_ended_elsewhere(self) -> bool:
-        """Whether nothing can be ended in order: this is a fork, whose parent ends the pool, or the
-        pool's loop was closed. In that case all processes are killed here."""
+        """Whether this is a fork, whose parent ends the pool, or the pool's loop was closed. In
+        that case nothing can be ended in order, and all processes are killed here."""
         if self._home.loop_is_closed:
             await off_the_loop(self.kill)
             await end_within(_END_WITHIN_S, self._maker.watching_ended(), "the watchdog")
@@ -298,9 +292,8 @@ class HostPool:
         """
         if await self._is_ended_elsewhere():
             return
-        self._take_no_more()
+        self._take_no_more(App.drain)
         self.standby.close_soon()
-        run_each([app.drain for app in self.apps], "an app could not be told to drain")
         if running := sum(one.is_running for host in self.hosts for one in host.sessions):
             logger.warning("the server waits for commands that run: %d", running)
         try:
@@ -318,8 +311,7 @@ class HostPool:
         if self._home.is_forked:
             return
         self._home.check_loop()
-        self._take_no_more()
-        run_each([app.close for app in self.apps], "an app could not be closed")
+        self._take_no_more(App.close)
         self._maker.close_soon()
         self._operations.close_soon()
 
