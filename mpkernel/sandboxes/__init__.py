@@ -12,6 +12,7 @@
     order     what the server hands to the process that makes one
     compiled  what Python has compiled for one environment, and need not for another
     store     the folder of environments: found, locked against other processes, listed, pruned
+    lock      the lock of one environment
 
 An environment lies in a folder that is named by its key, and is made in that folder, because the
 programs of packages name their interpreter by its path. It is *whole* when the file that says so

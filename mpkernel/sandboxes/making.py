@@ -23,8 +23,9 @@ from pathlib import Path
 from mpkernel.errors import SandboxError
 from mpkernel.sandboxes.compiled import link_compiled
 from mpkernel.sandboxes.header import read_header
+from mpkernel.sandboxes.lock import Lock
 from mpkernel.sandboxes.recipe import Recipe
-from mpkernel.sandboxes.store import Environment, Facts, Lock, Store
+from mpkernel.sandboxes.store import Environment, Facts, Store
 from mpkernel.sandboxes.uv import run_uv
 
 __all__ = ["Making"]

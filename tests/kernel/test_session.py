@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from kernel.broken_exceptions import BROKEN
 from kernel.conftest import Client, OpenApp, of, printed
 
 from mpkernel import HostPool
@@ -243,40 +244,6 @@ async def test_a_failure_that_cannot_be_written_ends_the_cell_and_not_the_sessio
     assert of(messages, Done)[0].outcome == "exit"
     assert printed(messages, "stderr") == "bye\n"
     assert await client.text("print('here')") == "here\n"
-
-
-BROKEN = """
-import sys
-
-class Deaf:
-    def write(self, text):
-        raise SystemExit("not even what it was told")
-
-class Broken(Exception):
-    def __str__(self):
-        raise SystemExit("not even this")
-
-class Class(type):
-    def __getattribute__(self, name):
-        raise SystemExit("not even its name")
-
-class Nameless(Exception, metaclass=Class):
-    pass
-
-class Frameless(Exception):
-    @property
-    def __traceback__(self):
-        raise SystemExit("not even where it was")
-
-    @__traceback__.setter
-    def __traceback__(self, frames):
-        pass
-
-class Codeless(SystemExit):
-    @property
-    def code(self):
-        raise SystemExit("not even its exit code")
-"""
 
 
 async def test_standard_streams_are_a_sessions_own_to_set(open_app: OpenApp) -> None:

@@ -87,9 +87,10 @@ def pipes_and_threads() -> Counter[str]:
 
 @pytest.fixture
 def open_kernel(pool: HostPool) -> Open:
-    """Opens a session with one of the test kernels, by name."""
+    """Opens a session with one of the test kernels, by name, or by module and name."""
 
     async def opened(name: str, *, app: str | Path = APPS / "kernels.py", **spec: Any) -> Session:
-        return await pool.open_session(app, kernel=KernelSpec(entry=f"kernels:{name}", **spec))
+        entry = name if ":" in name else f"kernels:{name}"
+        return await pool.open_session(app, kernel=KernelSpec(entry=entry, **spec))
 
     return opened

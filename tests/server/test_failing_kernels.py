@@ -51,7 +51,7 @@ async def test_sys_exit_in_a_kernel_ends_its_session_alone(open_kernel: Open) ->
 async def test_a_kernel_whose_thread_ends_before_it_runs_fails_and_the_next_goes_elsewhere(
     open_kernel: Open, name: str
 ) -> None:
-    neighbour = await open_kernel(f"fail_each_thread_by_{name}")
+    neighbour = await open_kernel(f"thread_breakers:fail_each_thread_by_{name}")
     await anext(neighbour)
     async with asyncio.timeout(30):
         with pytest.raises(KernelFailed, match="ended before the kernel ran"):
@@ -66,7 +66,7 @@ async def test_a_kernel_whose_thread_ends_before_it_runs_fails_and_the_next_goes
 async def test_where_an_app_keeps_threads_from_starting_the_next_but_one_goes_elsewhere(
     open_kernel: Open, name: str
 ) -> None:
-    neighbour = await open_kernel(name)
+    neighbour = await open_kernel(f"thread_breakers:{name}")
     await anext(neighbour)
     with pytest.raises(KernelFailed, match="no thread could be started"):
         await open_kernel("echo")
