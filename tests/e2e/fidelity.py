@@ -23,6 +23,7 @@ from dask_backend.machines import TEMPORARY
 from e2e.fidelity_backends import ALONE, Backend
 from e2e.fidelity_cluster import cluster
 from e2e.harness import NOTEBOOKS, Server
+from e2e.page_record import PageRecord
 from e2e.profiles import profile
 from e2e.test_serving import hosts_of
 from playwright.async_api import Browser, BrowserContext, Page
@@ -51,11 +52,15 @@ class Visit:
         self.path = folder / f"{notebook}.py"
         self._context = context
         self._stack = contextlib.AsyncExitStack()
+        self._records: list[PageRecord] = []
 
     async def __aenter__(self) -> Visit:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is not None:
+            for record in self._records:
+                print(await record.text())
         await self._stack.aclose()
 
     def url(self, base: str = "/", **query: str | Sequence[str]) -> str:
@@ -67,6 +72,7 @@ class Visit:
         """An empty tab of the shared profile."""
         page = await self._context.new_page()
         self._stack.push_async_callback(page.close)
+        self._records.append(PageRecord(page))
         return page
 
     async def open(self, **query: str | Sequence[str]) -> Page:
