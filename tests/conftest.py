@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from descendants import descendants, still_alive
+from descendants import command_of, descendants, still_alive
 from hypothesis import settings
 from shared_children import SHARED
 from workers import (
@@ -105,17 +105,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 
 def _our_children() -> list[psutil.Process]:
-    children = []
-    for child in descendants():
-        if child in SHARED:
-            continue
-        try:
-            command = " ".join(child.cmdline())
-        except psutil.Error:  # it has ended meanwhile
-            continue
-        if any(part in command for part in _OF_OURS):
-            children.append(child)
-    return children
+    return [
+        child
+        for child in descendants()
+        if child not in SHARED and any(part in command_of(child) for part in _OF_OURS)
+    ]
 
 
 def _answers_for_itself(child: psutil.Process) -> bool:

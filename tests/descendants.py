@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["descendants", "has_ended", "still_alive"]
+__all__ = ["command_of", "descendants", "has_ended", "still_alive"]
 
 _PAUSE_S = 0.005
 
@@ -33,6 +33,14 @@ def descendants() -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def command_of(process: psutil.Process) -> str:
+    """The words of its command line, with spaces between; empty if it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def has_ended(process: psutil.Process) -> bool:

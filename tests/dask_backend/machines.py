@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 from dask_backend.networks import Machine, Network
-from descendants import has_ended
+from descendants import command_of, has_ended
 from distributed import Client
 from shared_children import SHARED
 
@@ -137,15 +137,8 @@ def outposts_of(nanny: psutil.Process) -> list[psutil.Process]:
     found = []
     with contextlib.suppress(psutil.NoSuchProcess):  # a worker ends meanwhile
         for worker in nanny.children():
-            found += [one for one in worker.children() if not has_ended(one) and _is_outpost(one)]
+            found += [one for one in worker.children() if "spawn_main" in command_of(one)]
     return found
-
-
-def _is_outpost(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return False
 
 
 def left_on(nannies: Sequence[psutil.Process]) -> list[object]:

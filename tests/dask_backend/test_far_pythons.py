@@ -15,6 +15,7 @@ import pytest
 from dask_backend.apart import on_machine, python_there, there
 from dask_backend.machines import TEMPORARY, Machines, machines
 from dask_backend.talking import PATIENCE_S, printed, said
+from descendants import command_of
 from pythons import OTHERS, OWN, name_of
 from server.obedient import FILES, bytes_of
 
@@ -178,7 +179,7 @@ async def test_nothing_of_the_apps_is_left_on_the_workers_machine(cluster: Machi
         while [
             one
             for one in psutil.Process(cluster.nannies[0].pid).children(recursive=True)
-            if one.is_running() and TEMPORARY in " ".join(one.cmdline())
+            if TEMPORARY in command_of(one)
         ]:
             await asyncio.sleep(0.05)
     left = "import os; print([one for one in os.listdir('/dev/shm') if one.startswith('mpk')])"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from descendants import command_of
 from e2e.chaos import PATIENCE_S
 from e2e.harness import Server
 
@@ -34,10 +35,7 @@ async def settled(look: Callable[[], list[object]]) -> None:
 
 def what_is_left(server: Server, descriptors: int) -> list[object]:
     """What a server has more than before its first tab, in words. One app host may be a standby."""
-    commands = []
-    for process in server.descendants():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            commands.append(" ".join(process.cmdline()))
+    commands = [command_of(process) for process in server.descendants()]
     hosts = [command for command in commands if "spawn_main" in command]
     left = [*hosts[1:], *(command for command in commands if command.startswith("sleep"))]
     if (now := psutil.Process(server.pid).num_fds()) > descriptors + 16:

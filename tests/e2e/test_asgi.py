@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from descendants import command_of
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client
 
 SLIDER = str(NOTEBOOKS / "slider.py")
@@ -218,7 +219,7 @@ def two(directory: Path) -> Server:
 
 
 def hosts_of(server: Server) -> list[psutil.Process]:
-    return [p for p in server.descendants() if "tracker_fd=None" in " ".join(p.cmdline())]
+    return [p for p in server.descendants() if "tracker_fd=None" in command_of(p)]
 
 
 class TestShared:

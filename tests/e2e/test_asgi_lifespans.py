@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import uvicorn
+from descendants import command_of
 from e2e.harness import NOTEBOOKS, Tab, TabClosed, free_port
 from starlette.applications import Starlette
 from waiting import until
@@ -77,7 +78,7 @@ def served_by_a_thread(app: Any) -> Iterator[str]:
 
 def hosts() -> list[psutil.Process]:
     children = psutil.Process().children()
-    return [child for child in children if "tracker_fd=None" in " ".join(child.cmdline())]
+    return [child for child in children if "tracker_fd=None" in command_of(child)]
 
 
 async def hosts_are(count: int) -> None:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
+from descendants import command_of
 from e2e.harness import NOTEBOOKS, PROGRAM, Server, Tab
 from e2e.test_stopping import Log
 
@@ -86,7 +87,7 @@ async def test_processes_that_have_retired_leave_it_no_zombies() -> None:
             async with Tab(server.url) as tab:
                 await tab.wait_for("1048576 bytes")
                 assert "@file/" in tab.html
-                hosts = [one for one in first.children() if "spawn_main" in " ".join(one.cmdline())]
+                hosts = [one for one in first.children() if "spawn_main" in command_of(one)]
             _, alive = await asyncio.to_thread(psutil.wait_procs, hosts, 30)
             assert hosts
             assert not alive

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from descendants import command_of
 from e2e.harness import NOTEBOOKS
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -68,7 +69,7 @@ def left() -> tuple[Counter[str], int, Counter[str]]:
 def children() -> list[psutil.Process]:
     """Of this process; but for multiprocessing's resource tracker, which other tests may start."""
     found = psutil.Process().children()
-    return [child for child in found if "resource_tracker" not in " ".join(child.cmdline())]
+    return [child for child in found if "resource_tracker" not in command_of(child)]
 
 
 @pytest.fixture(scope="module")

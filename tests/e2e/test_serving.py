@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from descendants import command_of
 from e2e.harness import EXAMPLES, NOTEBOOKS, Server, Tab, http_client, open_tabs
 
 SALES = str(EXAMPLES / "sales" / "dashboard.py")
@@ -42,7 +43,7 @@ def children_of(server: Server) -> dict[str, psutil.Process]:
     children = {}
     for process in server.descendants():
         try:
-            command = " ".join(process.cmdline())
+            command = command_of(process)
             if process.ppid() == server.pid and "spawn_main" in command:
                 children[f"{process.pid} {command}"] = process
         except psutil.NoSuchProcess:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import time
@@ -97,7 +98,11 @@ async def sessions_of(server: Server) -> int:
 
 
 def threads_of(server: Server) -> dict[int, int]:
-    return {p.pid: p.num_threads() for p in [psutil.Process(server.pid), *server.descendants()]}
+    threads = {}
+    for process in [psutil.Process(server.pid), *server.descendants()]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            threads[process.pid] = process.num_threads()
+    return threads
 
 
 async def until_sessions(server: Server, count: int) -> None:

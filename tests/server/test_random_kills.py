@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from descendants import command_of
 from server.conftest import APPS
 
 from shm.names import owner_of
@@ -57,14 +58,7 @@ class FileServer:
             return []
 
     def hosts(self) -> list[psutil.Process]:
-        hosts = []
-        for process in self.descendants():
-            try:
-                if "spawn_main" in " ".join(process.cmdline()):
-                    hosts.append(process)
-            except psutil.Error:
-                continue
-        return hosts
+        return [one for one in self.descendants() if "spawn_main" in command_of(one)]
 
     def close_a_session(self, app: str) -> None:
         assert self.process.stdin is not None
