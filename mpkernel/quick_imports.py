@@ -12,8 +12,7 @@ __all__ = ["no_garbage_collection", "quick_imports"]
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import modules of mpkernel in this `with`, and no others that are not loaded by them: a
-    seventh of the time is saved.
+    """For imports of mpkernel's modules alone: in this `with`, they take a seventh less time.
 
     msgspec asks `typing_extensions` for names that `typing` has, too, and takes them from there if
     it is not installed. They are the same objects, and to load them takes as long as msgspec. So

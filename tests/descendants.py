@@ -54,8 +54,8 @@ def has_ended(process: psutil.Process) -> bool:
 def still_alive(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
     """Wait until these have ended, and return those that have not.
 
-    Unlike `psutil.wait_procs` it takes no child's exit status, for which the child's starter waits:
-    `multiprocessing` believes for ever that a child lives whose status somebody else has taken.
+    `psutil.wait_procs` would take the exit status of a child. If `multiprocessing` has started that
+    child, it waits for the status itself, and without it believes for ever that the child lives.
     """
     deadline = time.monotonic() + patience_s
     while alive := [one for one in processes if not has_ended(one)]:

@@ -21,7 +21,8 @@ __all__ = ["Kernels"]
 logger = late_logger(__name__)
 
 _NO_THREAD_IS_LEFT = "can't start new thread"
-"""What Python says then. Another process of the app would not get one either."""
+"""What Python says when the system gives no more threads. Another process of the app would not get
+one either."""
 
 
 class Kernels:

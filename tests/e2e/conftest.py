@@ -20,9 +20,9 @@ pytest.register_assert_rewrite(
 
 _CHROMIUM_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
 # The first three are pages of Chromium's address bar, which every new window would load: a quarter
-# of what a page of marimo takes. The next parses each script in another thread while it is fetched,
-# also those that another tab has compiled: a fifth of a page. The others are Playwright's own list,
-# which this one replaces.
+# of what a page of marimo takes. `ScriptStreaming` parses each script while it is fetched, even if
+# another tab has compiled it: without it, a page takes a fifth less. The others are Playwright's
+# own list, which this one replaces.
 _CHROMIUM_FEATURES_OFF = (
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",

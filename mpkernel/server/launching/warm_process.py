@@ -136,7 +136,7 @@ class WarmProcess:
     @property
     def can_be_taken(self) -> bool:
         """Whether it is ready, and has not died."""
-        return self.is_ready and self._process.status() is None
+        return self.is_ready and not self._is_closed and self._process.status() is None
 
     def release(self) -> Process:
         """Give the process away. Both Pipes are at the end of a frame: nothing follows `Warmed`."""
