@@ -27,11 +27,7 @@ def python_line(facts: Facts) -> Line:
     if software.python[:2] < _FIRST_PYTHON or software.platform == "win32":
         return fail("python", says, "use Python 3.11 or later, on Linux")
     if software.python[:2] >= _FIRST_UNTESTED_PYTHON or software.implementation != "CPython":
-        return warn(
-            "python",
-            says,
-            "mpkernel is tested with CPython 3.11 to 3.13, and in part with 3.14 and 3.15",
-        )
+        return warn("python", says, "mpkernel is tested with CPython 3.11 to 3.15")
     if software.platform != "linux":
         return warn("python", says, "mpkernel is tested on Linux only")
     return ok("python", says)
