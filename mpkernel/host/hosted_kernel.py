@@ -263,8 +263,9 @@ class HostedKernel:
         self._watch(self)
 
     def never_ran(self, error: str) -> None:
-        """Called by the dispatcher: the thread ended before it called `run`."""
-        self._end(error)
+        """Called by the dispatcher: the thread could not be started, or ended before it called
+        `run`."""
+        self._end(error, never_ran=True)
         self._ended = True
 
     def run(self, given: object) -> None:
@@ -292,14 +293,14 @@ class HostedKernel:
             self._end(error)
             self._ended = True
 
-    def _end(self, error: str | None) -> None:
+    def _end(self, error: str | None, *, never_ran: bool = False) -> None:
         with self._lock:
             if self._over:
                 return
             self._over = True
         self._window.close()
         self._release_files()
-        self._announce_exit(error)
+        self._announce_exit(error, never_ran=never_ran)
 
     def _release_files(self) -> None:
         try:
@@ -311,12 +312,12 @@ class HostedKernel:
                 self.session_id,
             )
 
-    def _announce_exit(self, error: str | None) -> None:
+    def _announce_exit(self, error: str | None, *, never_ran: bool) -> None:
         if self._writer.forgotten:
             return
         try:
             try:
-                self.announce(KernelExited(error))
+                self.announce(KernelExited(error, never_ran))
             except ProtocolError as too_large:
                 self.announce(KernelExited(f"its traceback is in the log only: {too_large}"))
         except OSError as gone:  # the main thread is about to end the host

@@ -14,7 +14,7 @@ from mpkernel.host.streams import StreamWriter
 from mpkernel.host.windows import HostWindow
 from mpkernel.late_logger import late_logger
 from mpkernel.wire.frames import Channel, Frame, FrameLost, Message
-from mpkernel.wire.messages import CreateKernel, KernelExited, Stopping, WantDrain
+from mpkernel.wire.messages import CreateKernel, Stopping, WantDrain
 
 __all__ = ["Kernels"]
 
@@ -85,7 +85,7 @@ class Kernels:
             self._kernels.pop(number, None)
             if str(error) != _NO_THREAD_IS_LEFT:
                 self._want_drain(f"this app keeps threads from being started: {error}")
-            kernel.announce(KernelExited(f"no thread could be started: {error}"))
+            kernel.never_ran(f"no thread could be started: {error}")
 
     def end_those_that_never_ran(self) -> None:
         """Tell the server of each kernel whose thread ended before `_run` was called: Python calls

@@ -232,9 +232,11 @@ class KernelExited(ForPeople, tag="exited", frozen=True):
 
     Attributes:
         error: the traceback, when an exception ended it; else None.
+        never_ran: whether the thread could not be started, or ended before the kernel ran.
     """
 
     error: str | None = None
+    never_ran: bool = False
 
 
 class FileStored(msgspec.Struct, tag="file_stored", frozen=True):

@@ -67,6 +67,23 @@ def test_a_session_for_which_its_app_gets_no_thread_is_refused_alone(folder: Pat
         assert server.ask("hosts", app="one.py") == [host]
 
 
+def test_a_session_that_comes_back_waits_for_a_thread(folder: Path) -> None:
+    settings = {"processes_max": 2, "sessions_per_process": 2}
+    with Served(folder, before=as_somebody(), **settings) as server, server.steadily():
+        for size, name in enumerate(("one", "two", "three")):
+            server.ask("open", name=name)
+            server.ask("assign", name=name, size=size)
+            server.says(name, "pass")
+        first, second = server.ask("hosts", app="one.py")
+        with no_more_processes(second):
+            os.kill(first, signal.SIGKILL)
+            until(lambda: "no thread could be started" in server.log)
+        for name in ("one", "two"):
+            assert "was killed by SIGKILL" in server.ask("restarted", name=name)
+        for size, name in enumerate(("one", "two", "three")):
+            assert server.says(name, "print(len(blob))") == f"{size}\n"
+
+
 def test_a_session_whose_app_gets_no_thread_goes_on_without_what_needs_one(folder: Path) -> None:
     with Served(folder, before=as_somebody()) as server, server.steadily():
         server.ask("open", name="one")

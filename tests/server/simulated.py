@@ -193,7 +193,9 @@ class SimulatedHost:
         self._owner = owner
         self._clock = clock
         self._life = Lifecycle()
-        self._table = SessionTable(owner.path, clock, self._on_exit)
+        self._table = SessionTable(
+            owner.path, clock, self._on_exit, lambda session, error: owner.left([session], error)
+        )
         self.kernels: dict[int, _Kernel] = {}
         self._ended_for: tuple[Reason, MPKernelError] | None = None
 
@@ -297,6 +299,11 @@ class SimulatedHost:
 
     def end_kernel(self, session: BaseSession, error: str | None = None) -> None:
         self._table.news(session.number, KernelExited(error))
+
+    def fail_start(self, session: BaseSession) -> None:
+        if session.thread is None:
+            exited = KernelExited("no thread could be started", never_ran=True)
+            self._table.news(session.number, exited)
 
     def die(self, reason: Reason = Reason.KILLED, thread: int | None = None) -> None:
         if not self.is_alive:

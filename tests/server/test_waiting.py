@@ -77,7 +77,7 @@ class Waiting(RuleBasedStateMachine):
         self._host(data).is_ready()
 
     @precondition(lambda self: self.placed)
-    @rule(data=st.data(), step=st.sampled_from(["begin", "finish", "end_kernel"]))
+    @rule(data=st.data(), step=st.sampled_from(["begin", "finish", "end_kernel", "fail_start"]))
     def a_kernel_goes_on(self, data: st.DataObject, step: str) -> None:
         client = data.draw(st.sampled_from(self.placed))
         if client.host.state.value in ("ready", "draining"):
@@ -135,10 +135,7 @@ class Waiting(RuleBasedStateMachine):
         for client in self.living:
             if client in self.placed:
                 continue
-            waits = any(
-                one.session is client for one in (*app._waiting._together, *app._waiting._suspects)
-            )
-            if waits:
+            if client in app._waiting.sessions:
                 next_look = app._upkeep._next_look
                 look = next_look is not None and not next_look.cancelled()
                 due = any(not trial.cancelled() for trial in app._waiting._trials.values())

@@ -296,8 +296,8 @@ class App:
         self._upkeep.look_soon()
 
     def left(self, sessions: list[BaseSession], error: MPKernelError) -> None:
-        """Called by a host: its process left in order, with these still on it. Those with a
-        journal come back, unless the app was closed; the others are told this."""
+        """Called by a host: these have no process any more, though it did not die; see `Owner`.
+        Those with a journal come back, unless the app was closed; the others are told this."""
         coming_back, ending = self._sorted_out(sessions)
         end_all(ending, error)
         for session in coming_back:

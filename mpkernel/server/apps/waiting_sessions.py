@@ -13,6 +13,9 @@ What a session of a living pool may wait for, and what ends each wait:
     a process that may be started      together,       the time that `RestartPolicy` says; sooner
                                        suspects        with a process that another session starts,
                                                        or with a restart by the operator
+    the next try to start its kernel,  later           1 s
+    after one for which no thread was
+    left
     the event loop's time              together        the loop's next turn
     the rebuilds of other sessions     together        one of them has its values again, is over,
                                                        has lost its process, or has had 0.2 s; or
@@ -53,6 +56,7 @@ logger = get_logger(__name__)
 Host: TypeAlias = HostOfSession[BaseSession]
 
 _TRIAL_PATIENCE_S = 10.0
+_NEXT_START_S = 1.0
 _SLICE_S = 0.005
 
 
@@ -100,17 +104,27 @@ class WaitingSessions:
         self._host_for_suspect = host_for_suspect
         self._together: deque[_Waiting] = deque()
         self._suspects: deque[_Waiting] = deque()
+        self._later: deque[tuple[float, _Waiting]] = deque()  # with the time, the earliest first
         self._rebuilds = Rebuilds(loop.time)
         self._trials: dict[BaseSession, PatientTimer] = {}  # with its end at the latest
         self._progress = RecoveryProgress(loop, self._that_lost_their_process)
 
     def __len__(self) -> int:
-        return len(self._together) + len(self._suspects)
+        return len(self._together) + len(self._suspects) + len(self._later)
+
+    @property
+    def sessions(self) -> list[BaseSession]:
+        """The sessions that wait."""
+        later = [one for _, one in self._later]
+        return [one.session for one in (*self._together, *self._suspects, *later)]
 
     def add(self, session: BaseSession, death: Death | None = None) -> None:
         """This session waits for a process, and has ended none. Its client is told of `death`, if
-        there was one."""
-        self._together.append(_Waiting(session, death))
+        there was one. If its kernel could not be started, it waits for 1 s first."""
+        if session.record.failed_starts:
+            self._later.append((self._loop.time() + _NEXT_START_S, _Waiting(session, death)))
+        else:
+            self._together.append(_Waiting(session, death))
         if death is not None:
             self._progress.begin()
 
@@ -157,6 +171,20 @@ class WaitingSessions:
         Raises:
             PoolClosed, HostStartError: as `host`. Sessions that have not come back go on waiting.
         """
+        later_s = self._end_delays()
+        left_s = self._bring_back()
+        return min((wait for wait in (later_s, left_s) if wait is not None), default=None)
+
+    def _end_delays(self) -> float | None:
+        """Sessions that have waited for the next try to start their kernel wait for a process now.
+        Returns after how many seconds the next one does."""
+        now = self._loop.time()
+        while self._later and self._later[0][0] <= now:
+            _, one = self._later.popleft()
+            (self._suspects if one.session.record.is_alone else self._together).append(one)
+        return self._later[0][0] - now if self._later else None
+
+    def _bring_back(self) -> float | None:
         until = self._loop.time() + _SLICE_S
         while self._together:
             left_s = self._rebuilds.left_s()  # computed before the sessions below take time
@@ -178,13 +206,15 @@ class WaitingSessions:
         """This session was closed: it waits no more."""
         self._together = deque(one for one in self._together if one.session is not session)
         self._suspects = deque(one for one in self._suspects if one.session is not session)
+        self._later = deque(entry for entry in self._later if entry[1].session is not session)
         session.end(None)
 
     def take_all(self) -> list[BaseSession]:
         """The sessions that wait. From now on none waits, and no trial is under way."""
-        waiting = [one.session for one in (*self._together, *self._suspects)]
+        waiting = self.sessions
         self._together.clear()
         self._suspects.clear()
+        self._later.clear()
         for session in list(self._trials):
             self._end_trial(session)
         return waiting

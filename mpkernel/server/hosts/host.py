@@ -92,7 +92,9 @@ class AppHost(HostView):
         self._loop = loop
         self._incoming: Incoming
         self._life = Lifecycle()
-        self._table = SessionTable(owner.path, loop, self._on_exit)
+        self._table = SessionTable(
+            owner.path, loop, self._on_exit, lambda session, error: owner.left([session], error)
+        )
         self._evidence = DeathEvidence(owner.path, owner.name, loop)
         self._ending: Ending[AppHost]
         self._departure = Departure(

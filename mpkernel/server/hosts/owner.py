@@ -68,7 +68,8 @@ class Owner(AppOfSession[BaseSession], Protocol[HostT]):
         """
 
     def left(self, sessions: list[BaseSession], error: MPKernelError) -> None:
-        """The process left in order, with these sessions still on it."""
+        """These sessions have no process any more: theirs left in order, or could not start their
+        kernel."""
 
     def host_over(self, host: HostT) -> None:
         """The process has ended, whatever the reason, and all is cleaned up."""

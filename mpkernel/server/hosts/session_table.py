@@ -31,6 +31,8 @@ class SessionTable:
         loop: the running loop.
         on_exit: called with a session's number when its kernel has ended and the session was
             removed, before the session is told.
+        on_failed_start: called with a session whose kernel could not be started, and the reason, if
+            the session had run elsewhere before and can be started again. It was removed.
 
     Attributes:
         load: how many of the sessions compute.
@@ -39,11 +41,16 @@ class SessionTable:
     """
 
     def __init__(
-        self, app: str, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int], None]
+        self,
+        app: str,
+        loop: asyncio.AbstractEventLoop,
+        on_exit: Callable[[int], None],
+        on_failed_start: Callable[[BaseSession, KernelFailed], None],
     ) -> None:
         self._app = app
         self._loop = loop
         self._on_exit = on_exit
+        self._on_failed_start = on_failed_start
         self.load = Load(loop.time)
         self.forgiven_bytes = 0
         self._last_number = 0
@@ -130,7 +137,7 @@ class SessionTable:
                     session.progressed(message.begun, message.done)
                     self.load.progressed(number, message.begun, message.done)
                 case KernelExited():
-                    self._exited(session, message.error)
+                    self._exited(session, message)
         except ProtocolError:  # the host's fault
             raise
         except Exception as error:  # noqa: BLE001 (`_fail` logs it)
@@ -177,14 +184,25 @@ class SessionTable:
         except Exception as error:  # noqa: BLE001 (`_fail` logs it)
             self._fail(session, error)
 
-    def _exited(self, session: BaseSession, error: str | None) -> None:
+    def _exited(self, session: BaseSession, exited: KernelExited) -> None:
         del self._sessions[session.number]
         self.load.ended(session.number)
         self.forgiven_bytes += session.unread_bytes
         try:
             self._on_exit(session.number)
         finally:
-            session.end(None if error is None else _failure(session, error))
+            failure = None if exited.error is None else _failure(session, exited.error)
+            if (
+                failure is not None
+                and exited.never_ran
+                and session.can_be_rebuilt
+                and session.record.start_failed()
+            ):
+                logger.warning("%s", failure, app=self._app)
+                session.suspend()
+                self._on_failed_start(session, failure)
+            else:
+                session.end(failure)
 
     def _fail(self, session: BaseSession, error: Exception) -> None:
         """The server itself failed on a message for this session: end this session alone."""

@@ -221,6 +221,7 @@ class BaseSession(SessionEvents):
     def created(self, thread: int) -> None:
         """Called by the host: the kernel's thread runs. `thread` is its ident there."""
         self.thread = thread
+        self.record.failed_starts = 0
         if not self.record.has_run:
             self.record.has_run = True
             self.app.tallies.session_start.observe(time.monotonic() - self._opened_at)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 __all__ = ["RecoveryRecord"]
 
+_MOST_STARTS = 60
+
 
 class RecoveryRecord:
     """What is remembered of the recoveries of one session. On the loop's thread.
 
     Attributes:
         has_run: whether its kernel has run, on whichever process.
+        failed_starts: how often, one after the other, a process has failed to start its kernel.
         strikes: how often the session has ended its process.
         settled_after: how many commands its kernel must do until it has its former state.
         is_rebuilding: whether these commands are not all done yet.
@@ -25,6 +28,7 @@ class RecoveryRecord:
 
     def __init__(self) -> None:
         self.has_run = False
+        self.failed_starts = 0
         self.strikes = 0
         self.settled_after = 0
         self.is_rebuilding = False
@@ -32,6 +36,12 @@ class RecoveryRecord:
         self.is_unproven = False
         self.suspended_at = float("-inf")
         self.on_rebuild_over: Callable[[], None] | None = None
+
+    def start_failed(self) -> bool:
+        """A process has failed to start the session's kernel. Returns whether to try it again: the
+        session has values to bring back, and was not tried 60 times already."""
+        self.failed_starts += 1
+        return self.has_run and self.failed_starts <= _MOST_STARTS
 
     def rebuilding(self, commands: int, *, alone: bool) -> None:
         """The session is being brought back, with this number of commands."""
