@@ -3,17 +3,19 @@ servers.
 
 Each notebook is served under its stem; `/health` answers, `/fork` leaves a forked helper of the
 server behind, `/zmq` tells whether libzmq can be had. Which framework and whose builder is said by
-`ASGI_FRAMEWORK` (starlette, fastapi, or bare: the builder's own application) and `ASGI_BUILDER`
-(marimo or mpkernel); `ASGI_TOKEN` is the pages' token; with `ASGI_SANDBOX` notebooks have
-environments of their own.
+`ASGI_FRAMEWORK` (starlette, fastapi, lifespan: FastAPI that runs the lifespan of what it mounts, or
+bare: the builder's own application) and `ASGI_BUILDER` (marimo or mpkernel); `ASGI_TOKEN` is the
+pages' token; with `ASGI_SANDBOX` notebooks have environments of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +57,15 @@ def make(*notebooks: str) -> Any:
 
 
 def _mounted(framework: str, notebooks: Any) -> Any:
-    if framework == "fastapi":
+    if framework in ("fastapi", "lifespan"):
         from fastapi import FastAPI
 
-        app: Any = FastAPI()
+        @contextlib.asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            async with notebooks.router.lifespan_context(notebooks):
+                yield
+
+        app: Any = FastAPI(lifespan=lifespan if framework == "lifespan" else None)
     else:
         app = Starlette()
     for route in (health, fork, zmq):

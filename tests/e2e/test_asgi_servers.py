@@ -83,7 +83,9 @@ async def test_notebooks_work_and_the_servers_end_leaves_nothing(
         ("hypercorn", "fastapi"),
         ("hypercorn", "bare"),
         ("granian", "bare"),
-        # granian closes its loop without a word: what is mounted learns nothing of its end.
+        # granian closes its loop without a word: what is mounted learns nothing of its end, unless
+        # the application that it is mounted in runs its lifespan.
+        ("granian", "lifespan"),
     ],
 )
 async def test_the_servers_end_waits_for_a_cell_that_runs(
