@@ -111,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         restart_limit: after how many deaths within `restart_window_s` a process is still started
             again. After one more, it is not started for `restart_cool_down_s`. Deaths are counted
             for each of the app's processes on its own. Default 5.
-        restart_window_s: see `restart_limit`. Default 60.
+        restart_window_s: see `restart_limit`. 0: no earlier death counts. Default 60.
         restart_cool_down_s: see `restart_limit`. Default 60.
         restart_backoff_s: how long the second restart within `restart_window_s` waits (the first
             does not wait). Each further restart waits twice as long as the one before. A random

@@ -36,6 +36,14 @@ class TestRestarts:
             policy.died(0.0)
         assert policy.wait_s(0.0) == 8.0
 
+    def test_without_a_window_no_earlier_death_counts(self) -> None:
+        policy = RestartPolicy(Settings(restart_window_s=0, restart_limit=1))
+        for now in range(10):
+            policy.died(float(now))
+            assert policy.wait_s(now) == 0.0
+        assert not policy.failed
+        assert policy.is_calm(10.0)
+
     def test_one_death_too_many_is_a_failure_until_it_has_cooled_down(self) -> None:
         policy = RestartPolicy(Settings(restart_limit=2, restart_cool_down_s=60))
         for now in (0.0, 1.0, 2.0):

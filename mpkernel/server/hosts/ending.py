@@ -190,7 +190,8 @@ class Ending(Generic[HostT]):
                 "a session could not be taken off its process",
             )
         if not was_asked:
-            self._owner.fell(self._host, self._evidence.cause(status))
+            fell = functools.partial(self._owner.fell, self._host, self._evidence.cause(status))
+            run_each([fell], f"the end of a process of {self._name} could not be counted")
         supervised_task(
             self._tell_of_closing() if was_asked else self._tell_of_death(),
             name=f"mpkernel.death.{self._name}",

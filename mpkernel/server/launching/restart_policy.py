@@ -47,9 +47,9 @@ class RestartPolicy:
             now: seconds of a monotonic clock.
         """
         settings = self._settings
-        self._deaths.append(now)
-        while self._deaths[0] <= now - settings.restart_window_s:
+        while self._deaths and self._deaths[0] <= now - settings.restart_window_s:
             self._deaths.popleft()
+        self._deaths.append(now)
         if len(self._deaths) > settings.restart_limit:
             self.failed = True
             self._deaths.clear()
