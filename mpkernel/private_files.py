@@ -12,6 +12,7 @@ from mpkernel.logs import get_logger
 from shm.names import next_name, owner_of
 
 __all__ = [
+    "absolute",
     "check_private",
     "crash_directory",
     "make_private",
@@ -67,10 +68,21 @@ def crash_directory() -> Path:
     return _state_directory() / "crashes"
 
 
-def session_directory() -> Path:
-    """Where sessions are stored unless a setting says so: `$XDG_STATE_HOME/mpkernel/sessions`, by
-    default under `~/.local/state`. It may not exist."""
-    return _state_directory() / "sessions"
+def session_directory(named: str | None = None) -> Path:
+    """Where sessions are stored. It may not exist.
+
+    Args:
+        named: the setting `session_store_directory`; "~" is the user's home. Default:
+            `$XDG_STATE_HOME/mpkernel/sessions`, by default under `~/.local/state`.
+    """
+    return _state_directory() / "sessions" if named is None else absolute(named)
+
+
+def absolute(named: str) -> Path:
+    """The path that a setting names, as an absolute one. "~" is the user's home; if the user has
+    none, the path stays as it is, and `make_private` says so."""
+    path = os.path.expanduser(named)
+    return Path(path) if path.startswith("~") else Path(path).absolute()
 
 
 def _state_directory() -> Path:

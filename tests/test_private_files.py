@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mpkernel.private_files import read_bounded
+from mpkernel.private_files import absolute, make_private, read_bounded, session_directory
 from mpkernel.server.store.session_file import read_file
 
 
@@ -35,3 +35,14 @@ def test_what_is_too_large_is_named(read: Callable[[Path, int], bytes], tmp_path
     with pytest.raises(OSError) as caught:
         read(path, 99)
     assert caught.value.filename == str(path)
+
+
+def test_a_path_that_a_setting_names_may_begin_at_the_home_or_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert absolute("~/kept") == session_directory("~/kept") == tmp_path / "kept"
+    assert absolute("kept") == Path.cwd() / "kept"
+    nobodys = session_directory("~nobody_of_this_name/kept")
+    with pytest.raises(FileNotFoundError, match="no home directory"):
+        make_private(nobodys)

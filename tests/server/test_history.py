@@ -143,14 +143,15 @@ def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def test_an_operator_reads_the_history_with_the_orders_that_were_given(
-    user: Path, caplog: pytest.LogCaptureFixture
+    user: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HOME", str(user))
     served = user / "served.py"
     served.write_text("")
     kept = user / "kept"
     with other_server(kept) as dead:
         dead.change(b"one")
-    settings = Settings(snapshot=True, control=True, session_store_directory=str(kept))
+    settings = Settings(snapshot=True, control=True, session_store_directory="~/kept")
     async with HostPool(settings) as pool:
         client = await PythonClient.open(pool, str(served), session_id="visitor")
         while not (found := published_servers()):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mpkernel.private_files import session_directory
 from mpkernel.server.apps.app import App
 from mpkernel.server.operations.orders import Answer
 from mpkernel.server.store.listing import forget as forget_stored
 from mpkernel.server.store.listing import stored_in
-from mpkernel.settings import Settings
 
 __all__ = ["drain", "forget", "no_such_process", "restart"]
 
@@ -46,15 +44,13 @@ def no_such_process(app: App, pid: int) -> str:
     return what
 
 
-def forget(settings: Settings, app: str) -> Answer:
+def forget(directory: Path, app: str) -> Answer:
     """Remove what is stored of an app's sessions; see `Forget`. Blocks: not on the loop's thread.
 
     Args:
-        settings: the server's.
+        directory: where the server stores sessions.
         app: absolute path of the app's file.
     """
-    given = settings.session_store_directory
-    directory = session_directory() if given is None else Path(given)
     try:
         gone, live = forget_stored(one for one in stored_in(directory) if one.app == app)
     except OSError as error:

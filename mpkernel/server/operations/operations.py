@@ -26,8 +26,10 @@ from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
 from mpkernel.plain_text import plain
 from mpkernel.private_files import (
+    absolute,
     private_runtime_directory,
     remove_leftovers,
+    session_directory,
 )
 from mpkernel.server.operations.control import ControlSocket
 from mpkernel.server.operations.crashes import CrashReports, report_of
@@ -82,6 +84,7 @@ class Operations:
         self._metrics: MetricsFile | None = None
         self._control: ControlSocket | None = None
         self._history: History | None = None  # can only be read through the control socket
+        self._stored_in = session_directory(pool.settings.session_store_directory)
         kept = pool.settings.crash_reports
         self._crashes = CrashReports(kept) if kept else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mpkernel-operations")
@@ -105,7 +108,7 @@ class Operations:
             logger.warning("operators cannot see this server: %s", error)
             return
         if settings.metrics_file is not None:
-            path = Path(settings.metrics_file).absolute()
+            path = absolute(settings.metrics_file)
             self._metrics = MetricsFile(path, settings.metrics_interval_s)
         if settings.snapshot:
             self._publish()
@@ -215,7 +218,7 @@ class Operations:
             history = self._history if self._history is not None else History()
             return history.since(request.since)
         if isinstance(request, Forget):
-            answer = forget(self._pool.settings, request.app)
+            answer = forget(self._stored_in, request.app)
         else:
             answer = self._obey_on(loop, request)
         who = plain(request.who[:_WHO_CHARS]) or "an operator"

@@ -6,6 +6,7 @@
 session_store    SessionStore: keeps the copies of sessions, and finds those that dead servers left
 stored_session   StoredSession: one of these copies, as the session itself sees it
 shared_copies    SharedCopies: copies that several sessions share, of the one that changed last
+keys             the names of sessions there
 unwritten        the sessions that could not be written, and are written later
 failing          whether the disk fails, and when it is tried again
 owners           the directory: a folder for each server, with a lock that says whether it lives

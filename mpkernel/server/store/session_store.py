@@ -7,7 +7,6 @@ time only the last is written.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
 from mpkernel.private_files import session_directory
 from mpkernel.server.store.failing import Failing
+from mpkernel.server.store.keys import key_of
 from mpkernel.server.store.owners import Folders
 from mpkernel.server.store.records import UnknownVersion, content_of
 from mpkernel.server.store.session_file import read_file
@@ -49,22 +49,6 @@ class Taken(NamedTuple):
     app: str
     content: bytes
     is_of_this_server: bool
-
-
-def key_of(place: str, session_id: str, authority: str = "") -> str:
-    """The name of a session in the store. Whoever reads it learns none of these.
-
-    Args:
-        place: where no two sessions have the same name: the absolute path of the app's file, for
-            example.
-        session_id: the client's name for the session.
-        authority: who may have it back. Default: whoever knows the other two.
-    """
-    digest = hashlib.sha256()
-    for part in (place, session_id, authority):
-        encoded = part.encode(errors="surrogateescape")
-        digest.update(b"%d:" % len(encoded) + encoded)
-    return digest.hexdigest()[:40]
 
 
 class SessionStore:
@@ -111,9 +95,8 @@ class SessionStore:
         """The store that these settings ask for."""
         if not settings.session_store:
             return None
-        given = settings.session_store_directory
         return cls(
-            Path(given).expanduser().absolute() if given is not None else None,
+            session_directory(settings.session_store_directory),
             delay_s=settings.session_store_delay_s,
             ttl_s=settings.session_store_ttl_s,
             most_sessions=settings.session_store_sessions,
@@ -163,6 +146,8 @@ class SessionStore:
             thread = self._thread
         if thread is not None:
             thread.join(_CLOSE_WITHIN_S)
+        elif self._unwritten:  # no thread could be started
+            self._run()
         with self._opening:
             if self._folders is not None:
                 self._folders.close()
@@ -213,11 +198,18 @@ class SessionStore:
             thread = threading.Thread(target=self._run, name="mpkernel.store", daemon=True)
             try:
                 thread.start()
-            except RuntimeError as error:  # the next change tries again
-                self._changed.clear()
+            except RuntimeError as error:  # the next change tries again, and `close_now`
                 logger.debug("the session store could not start its thread: %s", error)
+                self._put_off()
             else:
                 self._thread = thread
+
+    def _put_off(self) -> None:
+        """Have the sessions that have changed written later, as if the disk had failed."""
+        for _ in range(len(self._changed)):
+            session = self._changed.popleft()
+            session.put_off()
+            self._unwritten.add(session)
 
     def _run(self) -> None:
         sweep_at = 0.0

@@ -99,6 +99,11 @@ class StoredSession:
         self._is_noted = False  # what changes from here on is written next time
         return self._last if self.is_over else self._content()
 
+    def put_off(self) -> None:
+        """Called by the store: its content was not asked for, so the next change tells the store
+        again."""
+        self._is_noted = False
+
     def write_into(
         self, folder: Path, content: bytes | None, *, durable: bool, after: int | None = None
     ) -> None:

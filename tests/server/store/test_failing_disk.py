@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,51 @@ async def test_what_left_meanwhile_is_bounded(directory: Path) -> None:
     assert unwritten.take() == [living, left[3], left[2]]
     assert not unwritten
     await store.close()
+
+
+class NoThreads:
+    """The system gives no threads."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patched = monkeypatch
+
+    def begin(self) -> None:
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self._patched.setattr(threading.Thread, "start", start)
+
+    def end(self) -> None:
+        self._patched.undo()
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> NoThreads:
+    return NoThreads(monkeypatch)
+
+
+async def test_what_changed_while_there_were_no_threads_is_written_with_the_next_change(
+    directory: Path, no_threads: NoThreads
+) -> None:
+    store = store_in(directory, delay_s=0.001)
+    session, other = Session(store), Session(store, OTHER)
+    no_threads.begin()
+    session.set(b"one")
+    other.set(b"other's")
+    no_threads.end()
+    session.set(b"two")
+    await until_async(lambda: contents(directory) == [b"other's", b"two"])
+    await store.close()
+
+
+async def test_what_changed_while_there_were_no_threads_is_written_at_the_end(
+    directory: Path, no_threads: NoThreads
+) -> None:
+    store = store_in(directory, delay_s=60)
+    session, over = Session(store), Session(store, OTHER)
+    no_threads.begin()
+    session.set(b"one")
+    over.stored.leave(b"left")
+    store.close_now()
+    no_threads.end()
+    assert contents(directory) == [b"left", b"one"]
