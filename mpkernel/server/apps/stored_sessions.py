@@ -54,7 +54,7 @@ class StoredSessions:
         """
         if self._store is None:
             return
-        copy = self._store.keep(key, session.app.path, session.kept)
+        copy = self._store.keep(key, session.app.path, session.copies.content)
         if copy is not None:
             session.copies.keep(copy)
 
@@ -76,7 +76,7 @@ class StoredSessions:
         """
         if self._shared is None:
             return
-        copy = self._shared.join(key, session.app.path, session.kept)
+        copy = self._shared.join(key, session.app.path, session.copies.content)
         if copy is not None:
             session.copies.keep(copy)
 

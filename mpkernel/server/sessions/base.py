@@ -17,6 +17,7 @@ from mpkernel.errors import (
     SettingsError,
 )
 from mpkernel.logs import get_logger
+from mpkernel.plain_text import encodable
 from mpkernel.server.sessions.app_and_host import AppOfSession, HostOfSession
 from mpkernel.server.sessions.copies import Copies
 from mpkernel.server.sessions.events import SessionEvents
@@ -83,7 +84,7 @@ class BaseSession(SessionEvents):
         self.thread: int | None = None
         self.acted_at = self._opened_at = time.monotonic()
         self.record = RecoveryRecord()
-        self.copies = Copies(self.kept)
+        self.copies = Copies(self.kept, app.path, session_id)
         self._journal = journal
         self._max_frame_bytes = app.settings.max_frame_bytes
         self._lock = threading.RLock()  # guards all below, the journal and the host
@@ -120,7 +121,7 @@ class BaseSession(SessionEvents):
     def traffic(self) -> SessionTraffic:
         """The commands and bytes that are under way. From any thread."""
         with self._lock:
-            running = self._journal.running() if self._journal is not None else ""
+            running = encodable(self._journal.running()) if self._journal is not None else ""
             outbox = self._outbox
             return SessionTraffic(
                 self._progress.done, running, outbox.outstanding_bytes, outbox.waiting_bytes

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mpkernel.errors import AppUnavailable, MPKernelError, PoolClosed
+from mpkernel.logs import get_logger
 
 __all__ = ["Copies", "SessionCopy"]
+
+logger = get_logger(__name__)
 
 
 class SessionCopy(Protocol):
@@ -28,15 +31,39 @@ class SessionCopy(Protocol):
 
 
 class Copies:
-    """The copies of one session, if it has any. Called under the session's lock.
+    """The copies of one session, if it has any. Called under the session's lock, except `content`.
 
     Args:
-        content: returns what is to be kept of the session now, or None if nothing can be kept.
+        kept: returns what is to be kept of the session now, or None if nothing can be kept.
+        app: absolute path of its app's file, for logs.
+        session_id: the client's name for it, for logs.
     """
 
-    def __init__(self, content: Callable[[], bytes | None]) -> None:
-        self._content = content
+    def __init__(self, kept: Callable[[], bytes | None], app: str, session_id: str) -> None:
+        self._kept = kept
+        self._app = app
+        self._session_id = session_id
         self._copies: list[SessionCopy] = []
+        self._is_failing = False
+
+    def content(self) -> bytes | None:
+        """What is to be kept of the session now; None if nothing can be kept. From any thread.
+
+        A journal of a user's own may fail. The log says so once, and this session alone is not
+        stored until the journal works again."""
+        try:
+            content = self._kept()
+        except Exception:
+            if not self._is_failing:
+                logger.exception(
+                    "a session is not stored for now: its journal has failed",
+                    app=self._app,
+                    session=self._session_id,
+                )
+            self._is_failing = True
+            return None
+        self._is_failing = False
+        return content
 
     def keep(self, copy: SessionCopy) -> None:
         """Keep this copy up to date from now on, too."""
@@ -50,7 +77,7 @@ class Copies:
     def end(self, *, may_come_back: bool) -> None:
         """The session is over: its copies stay for sessions after it, or are removed."""
         copies, self._copies = self._copies, []
-        content = self._content() if copies and may_come_back else None
+        content = self.content() if copies and may_come_back else None
         for copy in copies:
             if may_come_back:
                 copy.leave(content)
