@@ -156,6 +156,20 @@ def test_an_example_of_an_asgi_application_serves(
     assert output_of(ask, tmp_path) == f"{[200] * len(paths)}\n"
 
 
+def test_the_example_of_kernels_in_an_application_works(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(EXAMPLE)
+    (code,) = (code for code in code_in(FOLDER / "library.md", "python") if "WebSocket" in code)
+    talk = (
+        "with client, client.websocket_connect('/kernel') as page:\n"
+        "    page.send_text('print(n + 40)')\n"
+        "    shown = ''\n"
+        "    while '42' not in shown:\n"
+        "        shown += page.receive_text()\n"
+        "print(shown, end='')"
+    )
+    assert output_of(f"{code}\n{ASK}{talk}", tmp_path) == "n is 2\n42\n"
+
+
 def output_of(code: str, folder: Path) -> str:
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60
