@@ -97,8 +97,12 @@ def test_every_command_that_is_shown_exists(page: Path, capsys: pytest.CaptureFi
 
 def test_what_troubleshooting_looks_for_is_what_mpkernel_says() -> None:
     said = "\n".join(texts_of_the_source())
-    heads = re.findall(r"^### (`.*)$", (FOLDER / "troubleshooting.md").read_text(), re.MULTILINE)
-    symptoms = [symptom for head in heads for symptom in re.findall(r"`([^`]+)`", head)]
+    page = (FOLDER / "troubleshooting.md").read_text()
+    heads = re.findall(r"^### (`.*)$", page, re.MULTILINE)
+    others = page.partition("\n### Other lines of the log\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]*`) \|", others, re.MULTILINE)
+    assert len(rows) > 10
+    symptoms = [symptom for told in (*heads, *rows) for symptom in re.findall(r"`([^`]+)`", told)]
     assert set(symptoms) > OF_OTHERS
     for symptom in set(symptoms) - OF_OTHERS:
         for part in symptom.split("…"):
