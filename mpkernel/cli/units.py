@@ -45,7 +45,10 @@ def text_of(unit: Unit) -> str:
 def _unit_lines() -> _Lines:
     return (
         ("what `systemctl status` calls it", "Description=Notebooks, served by mpkernel"),
-        ("stop before the network does: pages are told", "After=network.target"),
+        (
+            "started after the network, and stopped before it, so that pages learn of the stop",
+            "After=network.target",
+        ),
         ("where it cannot start, give up after this many starts", "StartLimitBurst=5"),
         ("within this many seconds", "StartLimitIntervalSec=60"),
     )
@@ -63,22 +66,25 @@ def _service_lines(unit: Unit) -> _Lines:
 def _running_lines(unit: Unit) -> _Lines:
     command = " ".join(_quoted(word) for word in unit.command)
     return (
-        ("it is started when its program runs: one that is missing is told at once", "Type=exec"),
-        ("apps run as this user too: one who owns nothing else is best", f"User={unit.user}"),
+        ("if the program is missing, `systemctl start` says so", "Type=exec"),
+        ("apps run as this user too: best one that owns nothing else", f"User={unit.user}"),
         ("where relative paths begin", f"WorkingDirectory={unit.folder.replace('%', '%%')}"),
         ("the server; words are quoted as systemd wants it", f"ExecStart={command}"),
-        ("logs as they come, not by the block", "Environment=PYTHONUNBUFFERED=1"),
+        ("lines of the log appear at once", "Environment=PYTHONUNBUFFERED=1"),
         (
             "`mpkernel status` finds it with the same XDG_RUNTIME_DIR, as the same user",
             f"RuntimeDirectory={unit.name}",
         ),
-        ("for that user's eyes alone", "RuntimeDirectoryMode=0700"),
+        ("only that user can read it", "RuntimeDirectoryMode=0700"),
         (
             "PrivateTmp below would hide the usual place",
             f"Environment=XDG_RUNTIME_DIR=%t/{unit.name}",
         ),
-        ("reports of crashes, which stay when it ends", f"StateDirectory={unit.name}"),
-        ("for that user's eyes alone", "StateDirectoryMode=0700"),
+        (
+            "reports of crashes and stored sessions, which stay when it ends",
+            f"StateDirectory={unit.name}",
+        ),
+        ("only that user can read them", "StateDirectoryMode=0700"),
         (
             "`mpkernel crashes` finds them with the same XDG_STATE_HOME",
             f"Environment=XDG_STATE_HOME=%S/{unit.name}",
@@ -91,33 +97,35 @@ def _stopping_lines(unit: Unit) -> _Lines:
         ("start it again when it crashed, not when it was stopped", "Restart=on-failure"),
         ("after a second", "RestartSec=1"),
         (
-            "SIGTERM goes to the server alone, which has its apps finish; what is left at the end"
-            " is killed",
+            "SIGTERM goes to the server only, which ends its apps in order; what is left is killed",
             "KillMode=mixed",
         ),
         (
-            "drain_grace_s and stop_grace_s, and a little: cells that run may come to their end",
+            "how long a stop may take: drain_grace_s (for cells that run), stop_grace_s, and 5 s",
             f"TimeoutStopSec={unit.stop_s}",
         ),
-        ("an app that is killed for its memory is the server's to replace", "OOMPolicy=continue"),
+        (
+            "if an app is killed for its memory, the server goes on and replaces it",
+            "OOMPolicy=continue",
+        ),
     )
 
 
 def _bounding_lines(unit: Unit) -> _Lines:
     return (
         (
-            "of server, apps and their /dev/shm together; set memory_hard_bytes too, and one app"
-            " gives way before all are short",
+            "memory of server, apps and their /dev/shm together; with memory_hard_bytes, one app is"
+            " ended before all lack memory",
             f"MemoryMax={unit.memory}",
         ),
         ("processes and threads: no app can take all of the machine's", "TasksMax=4096"),
-        ("seven for an app, one for a page", "LimitNOFILE=65536"),
+        ("descriptors: seven for an app, one for a page", "LimitNOFILE=65536"),
     )
 
 
 def _hardening_lines() -> _Lines:
     return (
-        ("nothing it starts gains rights: sudo and the like do not work", "NoNewPrivileges=yes"),
+        ("nothing that it starts gains rights: sudo does not work", "NoNewPrivileges=yes"),
         (
             "no capability of root; to serve on a port under 1024, CAP_NET_BIND_SERVICE here and in"
             " AmbientCapabilities=",
@@ -132,13 +140,17 @@ def _hardening_lines() -> _Lines:
         ("control groups cannot be changed", "ProtectControlGroups=yes"),
         ("the clock cannot be set", "ProtectClock=yes"),
         ("the host's name cannot be changed", "ProtectHostname=yes"),
-        ("no files that run as somebody else", "RestrictSUIDSGID=yes"),
-        ("no priority over all others", "RestrictRealtime=yes"),
-        ("no sandboxes in the sandbox: most ways out begin there", "RestrictNamespaces=yes"),
-        ("no other kind of program than it began as", "LockPersonality=yes"),
+        ("no file can be made a program that runs as its owner", "RestrictSUIDSGID=yes"),
+        ("no real-time priority", "RestrictRealtime=yes"),
+        (
+            "no namespaces; remove this for a launch_wrapper that makes some (bwrap), or if apps"
+            " with `confine` need locks of multiprocessing",
+            "RestrictNamespaces=yes",
+        ),
+        ("no change to the rules of another system for programs", "LockPersonality=yes"),
         ("no system calls of other architectures", "SystemCallArchitectures=native"),
         (
-            "pages and databases, local sockets, the names of interfaces; nothing rarer",
+            "sockets: of the Internet, of this machine, and for the names of interfaces; no others",
             "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
         ),
         ("what apps write is theirs alone", "UMask=0077"),
