@@ -197,7 +197,8 @@ class HostPool:
         if journal is None or session_id is None:
             found.open(queued, kernel)
         else:
-            await self.stored.open(found, queued, kernel, journal, authority)
+            with self._table.holding(found):
+                await self.stored.open(found, queued, kernel, journal, authority)
         try:
             await queued.started()
         except BaseException:

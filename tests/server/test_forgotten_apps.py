@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 from server.simulated import SETTINGS, World
 
-from mpkernel import HostPool, KernelSpec, Settings
-from mpkernel.errors import HostDied
+from mpkernel import HostPool, KernelSpec, PythonClient, Settings
+from mpkernel.errors import HostDied, SessionNameTaken
 from mpkernel.server.apps import app_table
 from mpkernel.server.operations.observing import Rates, snapshot_of
 
@@ -78,3 +79,24 @@ def test_an_app_is_idle_when_nothing_of_it_matters_any_more() -> None:
     assert not world.app.is_idle  # it died a moment ago
     world.clock.advance(SETTINGS.restart_window_s)
     assert world.app.is_idle
+
+
+async def test_an_app_whose_session_is_looked_for_on_the_disk_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_table, "_KEPT_APPS", 2)
+    settings = Settings(session_store=True, session_store_directory=str(tmp_path / "kept"))
+    async with HostPool(settings) as pool:
+        pool._table._most_apps = 2
+        paths = [tmp_path / f"app{number}.py" for number in range(4)]
+        for path in paths:
+            path.write_text("")
+        opening = asyncio.create_task(PythonClient.open(pool, paths[0], session_id="visitor"))
+        await asyncio.sleep(0)  # it looks on the disk now
+        for path in paths[1:]:
+            pool.app(path, KERNEL)
+        await opening
+        assert [host.app for host in pool.hosts] == [str(paths[0])]
+        with pytest.raises(SessionNameTaken):
+            await PythonClient.open(pool, paths[0], session_id="visitor")
+    assert pool.hosts == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from mpkernel.configuration.apps import AppRule, settings_for
 from mpkernel.errors import AppNotFound
@@ -40,6 +42,7 @@ class AppTable:
         self._rules = tuple(rules)
         self._make = make
         self._apps: dict[str, App] = {}
+        self._held: Counter[App] = Counter()  # how many hold each of them
         self._most_apps = _KEPT_APPS  # with more, those that are idle are forgotten
         self.forgotten = AppTotals.sum(())
 
@@ -70,6 +73,17 @@ class AppTable:
             found = self._apps[path] = self._make(path, self.settings_of(path))
         return found
 
+    @contextmanager
+    def holding(self, app: App) -> Iterator[None]:
+        """In this `with`, the app is not forgotten: a session of it is about to be opened."""
+        self._held[app] += 1
+        try:
+            yield
+        finally:
+            self._held[app] -= 1
+            if not self._held[app]:
+                del self._held[app]
+
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
         """The settings of an app.
 
@@ -82,7 +96,7 @@ class AppTable:
         """A server to which new notebooks are added for years must not keep them all in memory."""
         if len(self._apps) < self._most_apps:
             return
-        idle = [app for app in self._apps.values() if app.is_idle]
+        idle = [app for app in self._apps.values() if app.is_idle and app not in self._held]
         totals = (app.tallies.totals((), outstanding_bytes=0) for app in idle)
         self.forgotten = AppTotals.sum((self.forgotten, *totals))
         for app in idle:
