@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeAlias
 
@@ -75,6 +75,9 @@ class _Waiting(NamedTuple):
     guilty: bool = False
 
 
+_InOrder: TypeAlias = "OrderedDict[BaseSession, _Waiting]"
+
+
 class WaitingSessions:
     """One app's. On the loop's thread.
 
@@ -102,9 +105,10 @@ class WaitingSessions:
         self._look = look
         self._host = host
         self._host_for_suspect = host_for_suspect
-        self._together: deque[_Waiting] = deque()
-        self._suspects: deque[_Waiting] = deque()
-        self._later: deque[tuple[float, _Waiting]] = deque()  # with the time, the earliest first
+        # By session: one of ten thousand may be closed without a look at all the others.
+        self._together: _InOrder = OrderedDict()
+        self._suspects: _InOrder = OrderedDict()
+        self._later: OrderedDict[BaseSession, tuple[float, _Waiting]] = OrderedDict()  # with times
         self._rebuilds = Rebuilds(loop.time)
         self._trials: dict[BaseSession, PatientTimer] = {}  # with its end at the latest
         self._progress = RecoveryProgress(loop, self._that_lost_their_process)
@@ -115,16 +119,16 @@ class WaitingSessions:
     @property
     def sessions(self) -> list[BaseSession]:
         """The sessions that wait."""
-        later = [one for _, one in self._later]
-        return [one.session for one in (*self._together, *self._suspects, *later)]
+        return [*self._together, *self._suspects, *self._later]
 
     def add(self, session: BaseSession, death: Death | None = None) -> None:
         """This session waits for a process, and has ended none. Its client is told of `death`, if
         there was one. If its kernel could not be started, it waits for 1 s first."""
         if session.record.failed_starts:
-            self._later.append((self._loop.time() + _NEXT_START_S, _Waiting(session, death)))
+            until = self._loop.time() + _NEXT_START_S
+            self._later[session] = (until, _Waiting(session, death))
         else:
-            self._together.append(_Waiting(session, death))
+            self._together[session] = _Waiting(session, death)
         if death is not None:
             self._progress.begin()
 
@@ -151,10 +155,11 @@ class WaitingSessions:
                 session=plan.culprit.session_id,
                 pid=death.pid,
             )
-        self._together += [_Waiting(session, death, False) for session in plan.together]
-        self._suspects.extend(
-            _Waiting(session, death, session is plan.culprit) for session in plan.one_by_one
-        )
+        self._together |= {session: _Waiting(session, death, False) for session in plan.together}
+        self._suspects |= {
+            session: _Waiting(session, death, session is plan.culprit)
+            for session in plan.one_by_one
+        }
         if plan.closed and plan.culprit is not None:
             plan.culprit.end(
                 HostDied(
@@ -179,10 +184,13 @@ class WaitingSessions:
         """Sessions that have waited for the next try to start their kernel wait for a process now.
         Returns after how many seconds the next one does."""
         now = self._loop.time()
-        while self._later and self._later[0][0] <= now:
-            _, one = self._later.popleft()
-            (self._suspects if one.session.record.is_alone else self._together).append(one)
-        return self._later[0][0] - now if self._later else None
+        while self._later:
+            session, (until, one) = next(iter(self._later.items()))
+            if until > now:
+                return until - now
+            del self._later[session]
+            (self._suspects if session.record.is_alone else self._together)[session] = one
+        return None
 
     def _bring_back(self) -> float | None:
         until = self._loop.time() + _SLICE_S
@@ -191,7 +199,7 @@ class WaitingSessions:
             host = self._host(self._rebuilds)
             if host is None:
                 return left_s
-            self._rebuild(self._together.popleft(), host)
+            self._rebuild(self._together.popitem(last=False)[1], host)
             if self._loop.time() >= until:
                 return 0.0
         if not self._suspects:
@@ -199,14 +207,14 @@ class WaitingSessions:
         host = self._host_for_suspect({session.host for session in self._trials})
         if host is None:
             return None
-        self._try(self._suspects.popleft(), host)
+        self._try(self._suspects.popitem(last=False)[1], host)
         return 0.0
 
     def forget(self, session: BaseSession) -> None:
         """This session was closed: it waits no more."""
-        self._together = deque(one for one in self._together if one.session is not session)
-        self._suspects = deque(one for one in self._suspects if one.session is not session)
-        self._later = deque(entry for entry in self._later if entry[1].session is not session)
+        self._together.pop(session, None)
+        self._suspects.pop(session, None)
+        self._later.pop(session, None)
         session.end(None)
 
     def take_all(self) -> list[BaseSession]:
@@ -247,7 +255,7 @@ class WaitingSessions:
         _resume(one, host, alone=alone)
 
     def _that_lost_their_process(self) -> list[BaseSession]:
-        waiting = (*self._together, *self._suspects)
+        waiting = (*self._together.values(), *self._suspects.values())
         return [one.session for one in waiting if one.death is not None]
 
     def _trial_passed(self, session: BaseSession) -> None:

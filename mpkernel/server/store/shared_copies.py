@@ -40,7 +40,10 @@ class SharedCopies:
         self._store = store
         self._ttl_s = ttl_s
         self._lock = threading.Lock()  # guards all below
-        self._copies: dict[str, _Copy] = {}  # by key, the one that was joined last at the end
+        self._copies: dict[str, _Copy] = {}  # by key
+        # Those without a session, the one that was left last at the end. Single operations, each
+        # one atomic: a session that leaves does not wait for the lock.
+        self._idle: dict[str, _Copy] = {}
 
     async def take(self, key: str) -> Taken | None:
         """What a new session can begin with; None for nothing.
@@ -68,9 +71,9 @@ class SharedCopies:
         """
         with self._lock:
             self._drop_idle(most=_MOST_IDLE)
-            copy = self._copies.pop(key, None)
+            copy = self._copies.get(key)
             if copy is None:
-                copy = _Copy(app)
+                copy = _Copy(key, app, self._idle)
                 stored = self._store.keep(key, app, copy.content)
                 if stored is None:
                     return None
@@ -81,36 +84,37 @@ class SharedCopies:
     def _drop_idle(self, *, most: int) -> None:
         """Forget copies without a session that are too old or too many. The caller holds the
         lock."""
-        idle = [(key, copy) for key, copy in self._copies.items() if copy.is_idle]
         oldest = time.monotonic() - self._ttl_s
-        for place, (key, copy) in enumerate(reversed(idle)):
+        for place, (key, copy) in enumerate(reversed(list(self._idle.items()))):
             if place >= most or copy.left_at < oldest:
-                del self._copies[key]
+                del self._copies[key], self._idle[key]
                 copy.stored.leave(copy.content())
 
 
 class _Copy:
     """One copy, with the sessions that share it.
 
-    Attributes:
+    Args:
+        key: its name in the store.
         app: absolute path of the file of its app.
+        idle: where it is, by its key, while no living session shares it.
+
+    Attributes:
+        app: as given.
         stored: the copy in the store.
         left_at: when its last session was over, by `time.monotonic()`.
     """
 
     stored: StoredSession
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, key: str, app: str, idle: dict[str, _Copy]) -> None:
+        self._key = key
+        self._idle = idle
         self.app = app
         self.left_at = 0.0
         self._lock = threading.Lock()  # guards all below; who holds it waits for no session's lock
         self._members: dict[Membership, None] = {}  # last: whose client sent last
         self._last: Callable[[], bytes | None] = _nothing
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no living session shares it."""
-        return not self._members
 
     def content(self) -> bytes | None:
         """What to write now."""
@@ -121,6 +125,7 @@ class _Copy:
         member = Membership(self, content)
         with self._lock:
             self._members = {member: None, **self._members}
+            self._idle.pop(self._key, None)
         return member
 
     def changed(self, member: Membership, *, by_client: bool) -> None:
@@ -137,8 +142,7 @@ class _Copy:
     def leave(self, member: Membership, content: bytes | None) -> None:
         """See `SessionCopy.leave`."""
         with self._lock:
-            self._members.pop(member, None)
-            self.left_at = time.monotonic()
+            self._left(member)
             if self._last != member.content:
                 return
             self._last = lambda: content
@@ -147,13 +151,20 @@ class _Copy:
     def forget(self, member: Membership) -> None:
         """See `SessionCopy.forget`."""
         with self._lock:
-            self._members.pop(member, None)
-            self.left_at = time.monotonic()
+            self._left(member)
             if self._last != member.content:
                 return
             others = list(self._members)
             self._last = others[-1].content if others else lambda: _FORGOTTEN
         self.stored.changed(by_client=False)
+
+    def _left(self, member: Membership) -> None:
+        """A session shares it no more. The caller holds the lock."""
+        self._members.pop(member, None)
+        self.left_at = time.monotonic()
+        if not self._members:
+            self._idle.pop(self._key, None)
+            self._idle[self._key] = self
 
 
 class Membership:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from server.store.stored import APP, KEY, files_in, store_in
+from server.test_history import Searched
 
 from mpkernel.server.store.session_store import SessionStore
 from mpkernel.server.store.shared_copies import Membership, SharedCopies
@@ -110,3 +111,21 @@ async def test_of_a_store_that_is_closed_nothing_is_shared(directory: Path) -> N
     await store.close()
     assert copies.join(KEY, APP, lambda: b"") is None
     assert await begun(copies) is None
+
+
+async def test_of_those_without_a_session_the_latest_are_kept_and_no_other_is_looked_at(
+    directory: Path,
+) -> None:
+    copies = SharedCopies(store_in(directory, delay_s=60), 60)
+    members = [copies.join(str(number), APP, lambda: b"") for number in range(500)]
+    copies._copies = searched = Searched(copies._copies)
+    for member in members[100:]:
+        assert member is not None
+        member.leave(b"")
+    assert copies.join("0", APP, lambda: b"") is not None
+    assert list(copies._copies) == [str(n) for n in (*range(100), *range(300, 500))]
+    searched.times = 0
+    assert copies.join("499", APP, lambda: b"") is not None
+    assert copies.join("0", APP, lambda: b"") is not None
+    assert searched.times == 0
+    assert list(copies._idle) == [str(number) for number in range(300, 499)]
