@@ -32,7 +32,7 @@ from mpkernel.dask_backend.parts import (
 )
 from mpkernel.errors import ProtocolError
 
-__all__ = ["Connection"]
+__all__ = ["FIRST_SILENCE_S", "Connection"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ _MOST_IN_ONE_CALL = 64
 _BEATS = 4
 """How often, in the time after which silence means loss, an end looks whether it has sent and heard
 something."""
+FIRST_SILENCE_S = 30.0
+"""After so much silence, an end counts as lost that has not heard yet what the server's setting is.
+No end is silent for longer, whatever the setting."""
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
 
 
@@ -114,6 +117,10 @@ class Connection:
         if not self._is_closed:
             self._timer.cancel()
             self._beat_later()
+
+    @property
+    def _beat_s(self) -> float:
+        return min(self._silence_s, FIRST_SILENCE_S) / _BEATS
 
     @property
     def is_full(self) -> bool:
@@ -295,13 +302,13 @@ class Connection:
             self.tell(Alive())
         self._silent_beats = 0 if self._has_heard else self._silent_beats + 1
         self._has_sent = self._has_heard = False
-        if self._silent_beats > _BEATS:
+        if self._silent_beats * self._beat_s > self._silence_s:
             self._end(f"nothing came from it for {self._silence_s:g} s")
         if not self._is_closed:
             self._beat_later()
 
     def _beat_later(self) -> None:
-        self._timer = self._loop.call_later(self._silence_s / _BEATS, self._beat)
+        self._timer = self._loop.call_later(self._beat_s, self._beat)
 
     def _end_soon(self, why: str) -> None:
         """End the connection in the loop's next turn, so that a caller of `put` is not called back

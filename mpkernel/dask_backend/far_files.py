@@ -177,16 +177,13 @@ class FarFile:
             BlockNotFound: the file cannot be read any more.
             Unavailable: this is the thread of the server's loop, which would wait for itself.
         """
-        if running_loop() is self._loop:
-            raise Unavailable(
-                "this file lies on another machine, and cannot be read on the loop's thread:"
-                " read it in a thread, as with asyncio.to_thread"
-            )
+        self._check_thread()
         end = min(end, self._size)
         size = max(chunk_bytes, _ASKED_BYTES)
         parts = ((at, min(at + size, end)) for at in range(start, end, size))
         coming = deque(self._ask(*part) for part in itertools.islice(parts, _MOST_ASKED))
         while coming:
+            self._check_thread()  # whoever reads on may have got no thread for it
             data = coming.popleft().result()
             coming.extend(self._ask(*part) for part in itertools.islice(parts, 1))
             for at in range(0, len(data), chunk_bytes):
@@ -194,6 +191,13 @@ class FarFile:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _check_thread(self) -> None:
+        if running_loop() is self._loop:
+            raise Unavailable(
+                "this file lies on another machine, and cannot be read on the loop's thread:"
+                " read it in a thread, as with asyncio.to_thread"
+            )
 
     def _ask(self, start: int, end: int) -> concurrent.futures.Future[bytes]:
         return asyncio.run_coroutine_threadsafe(

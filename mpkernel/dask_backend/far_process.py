@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection as Connected
 
 from mpkernel.aio.loops import running_loop
-from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.connection import FIRST_SILENCE_S, Connection
 from mpkernel.dask_backend.far_console import FarConsole
 from mpkernel.dask_backend.far_files import FarFile, FileRequests
 from mpkernel.dask_backend.far_link import FarLink
@@ -64,8 +64,6 @@ _MOST_PID = 2**22
 """No process of Linux has a larger id."""
 _numbers = itertools.count(_MOST_PID + 1)
 _FAREWELL_S = 10.0
-_FIRST_WORD_WITHIN_S = 30.0
-"""How long an outpost may take to say its first word: it is a process that must start."""
 
 
 class FarProcess(FarPython):
@@ -182,7 +180,7 @@ class FarProcess(FarPython):
             self._connection = Connection(
                 news,
                 self.loop,
-                silence_s=max(self._silence_s, _FIRST_WORD_WITHIN_S),
+                silence_s=max(self._silence_s, FIRST_SILENCE_S),  # it is a process that must start
                 on_news=self._on_news,
                 takers={Lane.FILES: self._requests.arrived},
                 on_lost=self._on_lost,
@@ -268,11 +266,11 @@ class FarProcess(FarPython):
     def _on_news(self, data: memoryview) -> None:
         news = decode_up_news(data)
         assert self._connection is not None
-        if self._connection.silence_s != self._silence_s:  # its first word: it has started
+        if isinstance(news, Alive):
+            return
+        if self._connection.silence_s != self._silence_s:  # it answers, so it has the order
             self._connection.silence_s = self._silence_s
         match news:
-            case Alive():
-                return
             case SendFolder() if self._upload is not None and not self._was_answered:
                 self._upload.send(self._connection, self.waits)
             case Launched() if not self._was_answered:

@@ -123,7 +123,8 @@ class DaskLauncher:
             lease.process.close_console()
             raise ClusterError(
                 f"{name} cannot be sent to a worker: {fault}",
-                remedy="look at KernelSpec.env, and at the folder in which the server was started",
+                remedy="look at KernelSpec.env, KernelSpec.requirements and the folder in which the"
+                " server was started",
             )
         lease.process.waits("waits for a worker of the cluster")
         if upload is None:
@@ -178,12 +179,12 @@ class DaskLauncher:
             return
         try:
             client = await self._source.client()
-            if lease.over.is_set():  # meanwhile
-                return
             if self._subscribed is not client:
                 self._subscribed = client
                 client.subscribe_topic(self._topic, self._on_event)
                 await self._tell_scheduler(client)
+            if lease.over.is_set():  # meanwhile
+                return
             lease.ticket = uuid.uuid4().hex
             lease.is_claimed = False
             self._leases[lease.ticket] = lease

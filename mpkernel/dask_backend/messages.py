@@ -232,6 +232,9 @@ _down: msgspec.msgpack.Decoder[DownNews] = msgspec.msgpack.Decoder(DownNews)
 _up: msgspec.msgpack.Decoder[UpNews] = msgspec.msgpack.Decoder(UpNews)
 _encoder = msgspec.msgpack.Encoder()
 
+_MOST_OF_A_FOLDER = 1024
+"""A `Folder` has no more bytes: two names of 255, a hash and a number."""
+
 _NOT_UNDERSTOOD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises: the second where a text is no UTF-8, the third where lists lie in lists
 too deep."""
@@ -243,15 +246,17 @@ def encode_news(news: DownNews | UpNews) -> bytes:
 
 
 def fault_of(order: Launch) -> str | None:
-    """Why an order cannot be sent; None if it can."""
-    variables = order.env or {}
-    if sum(map(len, [*variables, *variables.values()])) > MAX_PART_BYTES // 2:
-        return "it has too many environment variables"
+    """Why an order cannot be sent, with whatever folder; None if it can."""
     try:
-        encode_news(order)
+        size = len(encode_news(order))
+        of_variables = len(_encoder.encode(order.env))
     except UnicodeEncodeError as error:
         return f"{error.object!r} is not UTF-8"
-    return None
+    if size <= MAX_PART_BYTES - _MOST_OF_A_FOLDER:
+        return None
+    if of_variables > size // 2:
+        return "it has too many environment variables"
+    return f"its requirements and paths take {size:,} bytes, at most {MAX_PART_BYTES:,} can be sent"
 
 
 def decode_down_news(data: memoryview) -> DownNews:

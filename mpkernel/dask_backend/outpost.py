@@ -34,7 +34,7 @@ import uvloop
 
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.app_copy import APP_COPY
-from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.connection import FIRST_SILENCE_S, Connection
 from mpkernel.dask_backend.file_answers import FileAnswers
 from mpkernel.dask_backend.folder_copy import FolderCopy
 from mpkernel.dask_backend.host_launcher import HostLauncher
@@ -73,7 +73,6 @@ GO_ON = b"G"
 _PR_SET_PDEATHSIG = 1
 _ALIVE = b"."
 _ALIVE_EVERY_S = 2.0
-_FIRST_SILENCE_S = 30.0
 _CONSOLE_PATIENCE_S = 5.0
 _FAREWELL_S = 5.0
 _SEEN_OUT_S = 2.0
@@ -133,7 +132,7 @@ class _Outpost:
         self._connection = Connection(
             sock,
             self._loop,
-            silence_s=_FIRST_SILENCE_S,
+            silence_s=FIRST_SILENCE_S,
             on_news=self._on_news,
             on_lost=self._on_lost,
             takers={Lane.FOLDER: self._copy.take},

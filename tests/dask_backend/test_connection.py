@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import until_async
 
-from mpkernel.dask_backend.connection import Connection
+from mpkernel.dask_backend.connection import FIRST_SILENCE_S, Connection
 from mpkernel.dask_backend.far_process import FarProcess
 from mpkernel.dask_backend.messages import (
     Alive,
@@ -266,6 +266,13 @@ async def test_a_shorter_silence_counts_at_once() -> None:
     end.close()
 
 
+async def test_who_waits_long_for_its_peer_says_often_enough_that_it_lives() -> None:
+    end = End(silence_s=3600)
+    left_s = end.connection._timer.when() - asyncio.get_running_loop().time()
+    assert left_s <= FIRST_SILENCE_S / 4
+    end.close()
+
+
 class Outpost:
     """A process whose outpost the test is.
 
@@ -274,9 +281,9 @@ class Outpost:
         peer: the outpost's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, silence_s: float = 60.0) -> None:
         self.process = FarProcess(
-            Launch(name="app", app=None, env=None, silence_s=60, sample_s=None),
+            Launch(name="app", app=None, env=None, silence_s=silence_s, sample_s=None),
             loop=asyncio.get_running_loop(),
             cancel=lambda: None,
         )
@@ -373,3 +380,15 @@ async def test_a_process_that_is_closed_before_it_was_launched_takes_no_launch(
     outpost.process.close()
     outpost.process._on_news(memoryview(encode_news(Launched(pid=1))))
     assert outpost.process.far_pid == 1
+
+
+async def test_what_was_agreed_upon_counts_only_when_the_outpost_knows_it() -> None:
+    outpost = Outpost(silence_s=1.0)
+    connection = outpost.process._connection
+    assert connection is not None
+    outpost.process._on_news(memoryview(encode_news(Alive())))
+    assert connection.silence_s == FIRST_SILENCE_S
+    await outpost.peer.say(LAUNCHED)
+    await until_async(lambda: outpost.process.far_pid == 1)
+    assert connection.silence_s == 1.0
+    outpost.close()

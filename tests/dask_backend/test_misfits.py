@@ -112,6 +112,7 @@ async def test_however_often_no_worker_fits_each_try_has_the_same_error(workers:
     ("value", "says"),
     [
         pytest.param("x" * 10_000_000, "too many environment variables", id="too long"),
+        pytest.param("\N{EURO SIGN}" * 22_000, "too many environment variables", id="in UTF-8"),
         pytest.param(os.fsdecode(b"\xff"), r"'\\udcff' is not UTF-8", id="no UTF-8"),
     ],
 )

@@ -16,6 +16,7 @@ from waiting import until_async
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
 from mpkernel.dask_backend.launcher import DaskLauncher
+from mpkernel.server.launching.process import Process, ProcessToLaunch
 
 
 def apps_in(folder: Path, count: int) -> list[Path]:
@@ -58,6 +59,49 @@ async def test_an_app_waits_for_a_worker_that_has_what_it_needs() -> None:
             await asyncio.to_thread(cluster.add_worker, "--resources", "GPU=2 MEMORY=1e6")
             async with await opening as kernel:
                 assert await printed(kernel, "print(6 * 7)") == "42\n"
+
+
+class Slow(Client):  # type: ignore[misc]
+    """A client whose scheduler takes long to take a plugin.
+
+    Attributes:
+        is_asked: set when it was asked to.
+        may_take: to be set when it is to take it.
+        has_taken: set when it has.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_asked, self.may_take, self.has_taken = (asyncio.Event() for _ in range(3))
+
+    async def register_plugin(self, plugin: Any) -> None:
+        self.is_asked.set()
+        await self.may_take.wait()
+        await super().register_plugin(plugin)
+        self.has_taken.set()
+
+
+async def test_what_is_not_needed_any_more_before_the_scheduler_was_told_is_not_submitted() -> None:
+    async with (
+        LocalCluster(n_workers=0, dashboard_address=None, asynchronous=True) as cluster,
+        Slow(cluster, asynchronous=True, set_as_default=False) as client,
+    ):
+        launcher = DaskLauncher(client)
+        given_up = launcher.launch(ProcessToLaunch("given_up.py"))
+        await client.is_asked.wait()
+        end(given_up)
+        client.may_take.set()
+        await client.has_taken.wait()
+        wanted = launcher.launch(ProcessToLaunch("wanted.py"))
+        await until_async(lambda: cluster.scheduler.tasks, patience_s=PATIENCE_S)
+        assert ["wanted" in task for task in cluster.scheduler.tasks] == [True]
+        end(wanted)
+        await until_async(lambda: not cluster.scheduler.tasks, patience_s=PATIENCE_S)
+
+
+def end(process: Process) -> None:
+    process.close()
+    process.close_console()
 
 
 async def test_an_adaptive_cluster_grows_by_apps_and_shrinks_without_ending_one(
