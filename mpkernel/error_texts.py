@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ["frames_of", "message_of", "name_of", "traceback_by"]
+__all__ = ["class_of", "frames_of", "message_of", "name_of", "traceback_by"]
 
 _frames_of = BaseException.__dict__["__traceback__"].__get__
 _name_of = type.__dict__["__qualname__"].__get__
+_short_name_of = type.__dict__["__name__"].__get__
 
 
 def traceback_by(
@@ -49,6 +50,11 @@ def message_of(error: BaseException) -> str:
 def name_of(error: BaseException) -> str:
     """The name of the exception's class. No metaclass of the user's is asked for it."""
     return str(_name_of(type(error)))
+
+
+def class_of(value: object) -> str:
+    """The short name of any value's class. No metaclass of the user's is asked for it."""
+    return str(_short_name_of(type(value)))
 
 
 def frames_of(error: BaseException) -> TracebackType | None:

@@ -12,15 +12,34 @@ from typing import NamedTuple
 from shm.blocks import CHUNK_BYTES
 from shm.sources import Reader, Source
 
-__all__ = ["Entry", "FileInfo", "Owner", "new_key"]
+__all__ = ["Entry", "FileInfo", "Owner", "check_media_type", "new_key"]
 
 _KEY_BYTES = 16
+_MOST_CHARS = 255
 
 
 def new_key(extension: str = "") -> str:
     """An unguessable key: 128 random bits in 22 characters, then `.extension` if there is one."""
     token = base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).rstrip(b"=").decode()
     return f"{token}.{extension}" if extension else token
+
+
+def check_media_type(media_type: object) -> None:
+    """Refuse what no other process, and no browser, would take for a media type.
+
+    Raises:
+        TypeError: it is not a str.
+        ValueError: it is too long, or has other characters than those of ASCII that are printed.
+    """
+    if not isinstance(media_type, str):
+        raise TypeError(
+            f"the media type of a virtual file must be a str, as 'image/png', not {media_type!r}"
+        )
+    is_printed = media_type.isascii() and media_type.isprintable()
+    if not is_printed or len(media_type) > _MOST_CHARS:
+        raise ValueError(
+            f"{media_type[:40]!r} is not a media type: at most {_MOST_CHARS} characters of ASCII"
+        )
 
 
 class Owner(NamedTuple):

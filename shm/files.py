@@ -6,7 +6,7 @@ import base64
 import weakref
 from typing import TYPE_CHECKING
 
-from shm.entries import Owner, new_key
+from shm.entries import Owner, check_media_type, new_key
 from shm.storage import DEFAULT_MEDIA_TYPE, RegisteredStorage, view_of
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class VirtualFile:
         Raises:
             As `RegisteredStorage.store`.
         """
+        check_media_type(media_type)
         with view_of(buffer) as data:
             size = len(data)
             if storage is None or not size:

@@ -104,9 +104,10 @@ class Registry:
 
     def check(self, key: str, size: int, owner: Owner) -> None:
         """Raise what `register` would raise. To be called before the bytes are written."""
-        if not key or len(key) > MAX_KEY_CHARS or "/" in key or "\0" in key:
+        if not key or len(key) > MAX_KEY_CHARS or "/" in key or "\0" in key or not _is_utf8(key):
             raise ValueError(
-                f"{key[:40]!r} is not a key: 1 to {MAX_KEY_CHARS} characters, none of them a slash"
+                f"{key[:40]!r} is not a key: 1 to {MAX_KEY_CHARS} characters that UTF-8 has, none"
+                " of them a slash"
             )
         if size < 0:
             raise ValueError(f"the size of a file must be 0 bytes or more, not {size}")
@@ -287,6 +288,16 @@ class Registry:
             self._bytes_of[entry.owner] = held
         else:
             self._bytes_of.pop(entry.owner, None)
+
+
+def _is_utf8(key: str) -> bool:
+    if key.isascii():
+        return True
+    try:
+        key.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def _drop(index: dict[Group, dict[str, Entry]], group: Group, key: str) -> None:

@@ -19,7 +19,7 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from shm.blocks import CHUNK_BYTES
-from shm.entries import Owner
+from shm.entries import Owner, check_media_type
 from shm.errors import Unavailable
 from shm.recycler import Recycler
 from shm.registry import Registry
@@ -181,8 +181,10 @@ class RegisteredStorage:
             KeyTaken, QuotaExceeded, ValueError: see `Registry.register`.
             NoSpace: no place has space for it.
             Unavailable: the storage is closed, or cannot be used here.
-            TypeError: `buffer` is not an object with bytes.
+            TypeError: `buffer` is not an object with bytes, or the media type is not a str.
+            ValueError: the media type could not be one; see `check_media_type`.
         """
+        check_media_type(media_type)
         if self._closed:
             raise Unavailable("the storage is closed")
         owner = owner if owner is not None else Owner(os.getpid())

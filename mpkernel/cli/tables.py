@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
 from mpkernel.cli.screen import PLAIN, Screen, Style
 from mpkernel.plain_text import plain
+from mpkernel.text_width import beginning
+from mpkernel.text_width import width as width_of
 
 __all__ = ["Cell", "columns", "cut", "heads", "wrapped"]
 
@@ -44,7 +45,7 @@ def columns(
         screen: what the lines are for.
     """
     cells = [[_plain(cell) for cell in row] for row in rows]
-    widths = [max(_width(cell.text) for cell in column) for column in zip(*cells, strict=True)]
+    widths = [max(width_of(cell.text) for cell in column) for column in zip(*cells, strict=True)]
     kept = dict(enumerate(widths))
     if screen.width is not None:
         _fit(kept, screen.width, flexible, omit)
@@ -84,7 +85,7 @@ def wrapped(text: str, screen: Screen, *, indent: str = "", first: str | None = 
     lines = []
     for word in text.split(" "):
         longer = line + word if begin else f"{line} {word}"
-        if not begin and _width(longer) > screen.width:
+        if not begin and width_of(longer) > screen.width:
             lines.append(line)
             longer = indent + word
         line, begin = cut(longer, screen.width), False
@@ -93,11 +94,9 @@ def wrapped(text: str, screen: Screen, *, indent: str = "", first: str | None = 
 
 def cut(text: str, width: int) -> str:
     """The beginning of a text, where all of it is wider than this."""
-    if _width(text) <= width:
+    if width_of(text) <= width:
         return text
-    while text and _width(text) > width - 1:
-        text = text[:-1]
-    return text + _CUT
+    return beginning(text, width - 1) + _CUT
 
 
 def _fit(kept: dict[int, int], room: int, flexible: Collection[int], omit: Sequence[int]) -> None:
@@ -133,18 +132,8 @@ def _fit(kept: dict[int, int], room: int, flexible: Collection[int], omit: Seque
 def _set(cell: Cell, width: int, screen: Screen, *, is_right: bool, is_last: bool) -> str:
     """A cell in its column; in color where the screen has colors."""
     text = cut(cell.text, width)
-    blanks = " " * (width - _width(text))
+    blanks = " " * (width - width_of(text))
     painted = screen.paint(text, cell.style)
     if is_right:
         return blanks + painted
     return painted if is_last else painted + blanks
-
-
-def _width(text: str) -> int:
-    """How many columns of a terminal a text takes: an ideograph takes two, an accent none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF")
-        for one in text
-    )

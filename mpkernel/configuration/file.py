@@ -111,7 +111,7 @@ def _table_of(path: str) -> Any:
     try:
         with open(path, "rb") as file:
             tool = tomllib.load(file).get("tool")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, or more than Python reads
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(f"{path} cannot be read: {reason}", remedy=_REMEDY) from error
     return tool.get("mpkernel") if isinstance(tool, dict) else None

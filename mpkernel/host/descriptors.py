@@ -14,13 +14,13 @@ import os
 import sys
 import termios
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpkernel.late_logger import late_logger
+from mpkernel.own_clock import monotonic, sleep
 from mpkernel.wire.messages import ConsoleText, WantConsole
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def deliver(message: ConsoleText) -> None:
 
 
 def _wait_until_read(within_s: float) -> bool:
-    deadline_s = time.monotonic() + within_s
+    deadline_s = monotonic() + within_s
     while unread := _unread_bytes(1) or _unread_bytes(2):
-        if time.monotonic() > deadline_s:
+        if monotonic() > deadline_s:
             break
-        time.sleep(_LOOK_AGAIN_S)
+        sleep(_LOOK_AGAIN_S)
     return not unread
 
 
@@ -115,7 +115,7 @@ class Runs:
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         wait_until_read: Callable[[float], bool] = _wait_until_read,
     ) -> None:
         self._clock = clock

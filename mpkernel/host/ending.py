@@ -27,13 +27,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 from mpkernel.host.tracker import end_resource_tracker
 from mpkernel.late_logger import late_logger
+from mpkernel.own_clock import monotonic, sleep
 from mpkernel.process_tree import Identity, kill_descendants, stat_of
 
 __all__ = ["Endable", "at_leave", "leave_at_once", "leave_in_order"]
@@ -79,11 +79,11 @@ def leave_in_order(kernels: Endable | None, grace_s: float) -> NoReturn:
     Raises:
         SystemExit: for the interpreter's own end, which is the last step.
     """
-    began_s = time.monotonic()
+    began_s = monotonic()
     _run_leave_hooks()
     is_alone = kernels is None or _end_kernels(kernels, grace_s / 3)
     is_alone = _end_threads(grace_s / 3) and is_alone
-    left_s = began_s + grace_s - time.monotonic()
+    left_s = began_s + grace_s - monotonic()
     signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.0) + _ALARM_AFTER_S)
     atexit._run_exitfuncs()
     _reap(kill_descendants(os.getpid()).processes)
@@ -119,12 +119,12 @@ def _run_leave_hooks() -> None:
 
 
 def _end_kernels(kernels: Endable, within_s: float) -> bool:
-    deadline_s = time.monotonic() + within_s
+    deadline_s = monotonic() + within_s
     kernels.end_all()
     while kernels.run_due():
-        if time.monotonic() > deadline_s:
+        if monotonic() > deadline_s:
             return False
-        time.sleep(_LOOK_S)
+        sleep(_LOOK_S)
     return True
 
 
@@ -157,11 +157,11 @@ def _raising_after(seconds: float) -> Iterator[None]:
 def _reap(killed: set[Identity]) -> None:
     """Take the exit statuses of all children that have ended. Their next parent may never do it:
     the first process of a container often does not."""
-    deadline_s = time.monotonic() + _REAPED_WITHIN_S
+    deadline_s = monotonic() + _REAPED_WITHIN_S
     try:
-        while any(stat_of(one.pid) for one in killed) and time.monotonic() < deadline_s:
+        while any(stat_of(one.pid) for one in killed) and monotonic() < deadline_s:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(_LOOK_S)
+                sleep(_LOOK_S)
         while os.waitpid(-1, os.WNOHANG)[0] != 0:
             continue
     except ChildProcessError:  # there are no children
@@ -175,5 +175,5 @@ def _flush_files() -> None:
             continue
         try:
             one.flush()
-        except (OSError, ValueError):  # its disk is full, its reader is gone, or it is closed
-            continue
+        except Exception as error:  # noqa: BLE001 (a full disk, a closed file, a class of the app)
+            logger.debug("a file was not flushed: %r", error)

@@ -4,14 +4,19 @@ client, and what the session is called. What the host does with the session is `
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 
 from mpkernel.host.hosted_kernel import HostedKernel
 from mpkernel.host.session_files import SessionFiles
+from mpkernel.late_logger import late_logger
+from mpkernel.wire.bounds import MOST_COUNTED
 from mpkernel.wire.frames import Channel, Message
 from mpkernel.wire.payloads import checked_channel, checked_payload
 
 __all__ = ["Kernel", "hosted_half"]
+
+logger = late_logger(__name__)
 
 
 class Kernel:
@@ -109,8 +114,10 @@ class Kernel:
 
         Raises:
             OSError: the server is gone.
+            TypeError: one of them is not a whole number.
+            ValueError: one of them is negative, or larger than any count can be.
         """
-        self._hosted.progressed(begun, done)
+        self._hosted.progressed(_counted("begun", begun), _counted("done", done))
 
     def interruptible_by(self, interrupt: Callable[[], bool]) -> None:
         """Set how the function is interrupted when its session is closed and it goes on. Default:
@@ -122,8 +129,44 @@ class Kernel:
                 where that does no harm, and nothing else. It returns False when the function needs
                 more time, five times `Settings.interrupt_grace_s` in all: no such code runs, or it
                 imports a module.
+                When it raises something, that is logged, and it is not called again.
+
+        Raises:
+            TypeError: it cannot be called.
         """
-        self._hosted.interruptible_by(interrupt)
+        if not callable(interrupt):
+            raise TypeError(f"interruptible_by takes a function, not {interrupt!r}")
+        self._hosted.interruptible_by(_without_failures(interrupt, self.session_id))
+
+
+def _without_failures(interrupt: Callable[[], bool], session_id: str) -> Callable[[], bool]:
+    """The function until it raises something: the main thread calls it, and the process with all
+    its sessions would end."""
+    has_failed = False
+
+    def called() -> bool:
+        nonlocal has_failed
+        if has_failed:
+            return False
+        try:
+            return interrupt()
+        except BaseException:
+            has_failed = True
+            logger.exception("a kernel's own interrupt failed session=%s", session_id)
+            return False
+
+    return called
+
+
+def _counted(name: str, count: int) -> int:
+    """A number of commands. The server ends the process of an app that sends it anything else."""
+    try:
+        whole = operator.index(count)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a number of commands, not {count!r}") from error
+    if not 0 <= whole <= MOST_COUNTED:
+        raise ValueError(f"{name} must be a number of commands, from 0 to 2**53, not {whole}")
+    return whole
 
 
 def hosted_half(kernel: Kernel) -> HostedKernel:

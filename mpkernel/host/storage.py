@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Sequence
 
 from mpkernel.host.streams import StreamWriter
+from mpkernel.own_clock import monotonic, sleep
 from mpkernel.wire.messages import FileRemoved, FileStorage, FileStored, ShortOfMemory
 from shm import Entry, NoSpace, Owner, Recycler, RegisteredStorage, Registry, Source
 from shm.sources import BlockSource, Reader, SourceKind
@@ -120,14 +120,14 @@ class _SharedBlocks(BlockPlace):
         try:
             return super().put(data)
         except NoSpace:
-            now = time.monotonic()
+            now = monotonic()
             if now - self._asked_at < _ASK_EVERY_S:
                 raise
             self._asked_at = now
         self._writer.post(ShortOfMemory())
         self._writer.flush()
         for pause_s in _PAUSES_S:
-            time.sleep(pause_s)
+            sleep(pause_s)
             try:
                 return super().put(data)
             except NoSpace:

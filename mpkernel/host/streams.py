@@ -37,6 +37,9 @@ Why each rule is there:
 - A garbage collection can run a `__del__` on the very thread that has the lock, and the `__del__`
   may write. It must not wait for the lock, which would be for ever: it finds the lock taken and
   leaves its frame (`is_inside` makes rule 4 leave it, too). `post` only ever leaves.
+- User code may call `print` so deep in a recursion that Python has no room for the calls that a
+  write makes. The RecursionError belongs to that code, but the frames that wait may be those of
+  other sessions: they go back to `_waiting`.
 - `settle` promises that what was written before is on the Pipe, for a command that may end the
   process. It puts a locked lock among the waiting frames, as a mark. Whoever has written what is
   before the mark opens it, even if that write failed. A thread that floods may get `_lock` again
@@ -59,10 +62,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import get_ident
-from time import monotonic
 from typing import TypeAlias
 
 from mpkernel.host.unyielding import send_now
+from mpkernel.own_clock import monotonic
 from mpkernel.wire.frames import HEADER_BYTES, Channel, encode_header
 from mpkernel.wire.messages import UpMessage, encode
 
@@ -218,6 +221,12 @@ class StreamWriter:
             try:
                 if frames:
                     self._write([part for frame in frames for part in frame], _size_of(frames))
+            except RecursionError:  # the calling code is nested too deeply: nothing was written
+                if mark is not None:
+                    self._waiting.appendleft(mark)
+                    mark = None
+                self._waiting.extendleft(reversed(frames))
+                raise
             finally:
                 if mark is not None:
                     mark.release()

@@ -29,7 +29,10 @@ _DO_NOT_WAIT = int(socket.MSG_DONTWAIT)
 
 def send_now(fd: int, data: bytes) -> int:
     """Send what the socket takes at once. Returns how many bytes that were."""
-    sent: int = _send(fd, data, len(data), _DO_NOT_WAIT)
+    try:
+        sent: int = _send(fd, data, len(data), _DO_NOT_WAIT)
+    except ctypes.ArgumentError:  # by ctypes, in place of a RecursionError
+        return -1
     return sent
 
 

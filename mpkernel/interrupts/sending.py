@@ -19,7 +19,6 @@ import os
 import queue
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
@@ -29,6 +28,7 @@ from mpkernel.interrupts.landing import at_any_place
 from mpkernel.interrupts.safe_points import is_ending, is_importing, raise_in, throw
 from mpkernel.interrupts.thread_starts import make_thread_starts_safe
 from mpkernel.interrupts.waits import make_waits_interruptible
+from mpkernel.own_clock import monotonic
 
 __all__ = ["Interrupts", "install_waits"]
 
@@ -262,12 +262,12 @@ class _Later:
         threading.Thread(target=self._run, name="mpkernel-later", daemon=True).start()
 
     def call(self, delay_s: float, function: Callable[[], None]) -> None:
-        self._added.put((time.monotonic() + delay_s, next(self._numbers), function))
+        self._added.put((monotonic() + delay_s, next(self._numbers), function))
 
     def _run(self) -> None:
         due: list[tuple[float, int, Callable[[], None]]] = []
         while True:
-            wait_s = max(0.0, due[0][0] - time.monotonic()) if due else None
+            wait_s = max(0.0, due[0][0] - monotonic()) if due else None
             try:
                 heapq.heappush(due, self._added.get(timeout=wait_s))
             except queue.Empty:

@@ -17,6 +17,7 @@ from typing import Any
 
 from mpkernel.builtins_like import builtin_like
 from mpkernel.interrupts.safe_points import WAITING_CODE
+from mpkernel.own_clock import monotonic
 
 __all__ = ["make_waits_interruptible"]
 
@@ -61,11 +62,11 @@ def _seconds(value: Any) -> float | None:
 
 
 def _sleep_in_slices(sleep: Callable[[float], None], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = monotonic() + seconds
     left = seconds
     while left > _SLICE_S:
         sleep(_SLICE_S)
-        left = deadline - time.monotonic()
+        left = deadline - monotonic()
     sleep(max(left, 0))
 
 
@@ -92,8 +93,8 @@ class _Waiter:
             return True
         if timeout > threading.TIMEOUT_MAX:
             return self._lock.acquire(blocking, timeout)  # which raises its own error
-        deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > _SLICE_S:
+        deadline = monotonic() + timeout
+        while (left := deadline - monotonic()) > _SLICE_S:
             if self._lock.acquire(timeout=_SLICE_S):
                 return True
         return self._lock.acquire(timeout=max(0.0, left))

@@ -55,9 +55,16 @@ class Completer:
 
     def _run(self) -> None:
         while (question := self._questions.get()) is not None:
-            start, matches = complete(question.code, question.cursor, self._namespace)
+            start, matches = self._found(question)
             try:
                 self._send(Completions(question.request, start, [encodable(m) for m in matches]))
             except ProtocolError as error:  # the names are too many for a message
                 logger.warning("no completions: %s", error)
                 self._send(Completions(question.request, start, []))
+
+    def _found(self, question: Complete) -> tuple[int, list[str]]:
+        try:
+            return complete(question.code, question.cursor, self._namespace)
+        except Exception as error:  # noqa: BLE001 (of what the app has put into `sys` or a class)
+            logger.warning("no completions: %r", error)
+            return question.cursor, []

@@ -130,7 +130,9 @@ def _checked_total(iterable: Iterable[object] | None, total: int | None) -> int 
 def _length_of(iterable: Iterable[object]) -> int | None:
     try:
         return len(cast(Sized, iterable))
-    except TypeError:  # some objects have a __len__ that raises it when the length is unknown
+    except (TypeError, OverflowError):
+        # Some objects have a __len__ that raises a TypeError when the length is unknown. And `len`
+        # cannot say more than 2**63 - 1.
         return None
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import queue
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
@@ -57,6 +56,7 @@ from mpkernel.kernel.shown.display import shortened
 from mpkernel.kernel.shown.session_console import SessionConsole
 from mpkernel.kernel.transport import Immediate, Transport
 from mpkernel.late_logger import late_logger
+from mpkernel.own_clock import monotonic
 
 if TYPE_CHECKING:
     from mpkernel.host.hosted_kernel import HostedKernel
@@ -207,7 +207,7 @@ class PythonSession:
                 self._complete(command)
 
     def _interrupt(self) -> None:
-        now = time.monotonic()
+        now = monotonic()
         again = now - self._interrupted_at < _ENDS_SESSION_WITHIN_S
         self._interrupted_at = now
         if not self.interrupts.interrupt():
@@ -264,7 +264,7 @@ class PythonSession:
             cell_run.outputs.clear()
         self._running = cell.name
         self._interrupted_at = float("-inf")
-        began = time.monotonic()
+        began = monotonic()
         outcome: list[Done] = []
 
         def body() -> None:
@@ -286,7 +286,7 @@ class PythonSession:
 
     def _outcome_of(self, cell: Cell, filename: str, cell_run: CellRun, began: float) -> Done:
         def done(outcome: Any, exit_code: int = 0) -> Done:
-            return Done(cell.name, time.monotonic() - began, outcome, exit_code)
+            return Done(cell.name, monotonic() - began, outcome, exit_code)
 
         try:
             with self.interrupts.guarded():

@@ -8,6 +8,7 @@ import msgspec
 
 __all__ = [
     "LEAST_FRAME_BYTES",
+    "MOST_COUNTED",
     "MOST_FRAME_BYTES",
     "Count",
     "Duration",
@@ -21,7 +22,9 @@ LEAST_FRAME_BYTES, MOST_FRAME_BYTES = 64 * 1024, 0x7FFF_FFFF
 """Between which two numbers `max_frame_bytes` may lie. Into the smaller one, every management
 message and what starts a kernel must fit."""
 
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+MOST_COUNTED = 2**53
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)]
 
 FileSize: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**46)]
 """The size of one file. It is bounded so that the sum of all files' sizes has 64 bits at most."""

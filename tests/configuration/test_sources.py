@@ -179,6 +179,16 @@ def test_variables_that_are_no_settings_are_left_alone(variable: str) -> None:
         ("[tool.mpkernel]\nstandby = 'many'\n", r"standby is 'many' \(it takes a whole number"),
         ("[tool.mpkernel]\nstandby = -1\n", "standby is -1.*set by: file .*pyproject.toml"),
         ("[tool.mpkernel]\nstandby = \n", r"pyproject.toml cannot be read: .*line 2"),
+        pytest.param(
+            f"[tool.mpkernel]\nstandby = {'9' * 5000}\n",
+            "pyproject.toml cannot be read: .*digits",
+            id="a number that is too long for Python",
+        ),
+        pytest.param(
+            f"[tool.mpkernel]\nstandby = {'[' * 5000}\n",
+            "pyproject.toml cannot be read: .*recursion",
+            id="a value that is nested too deeply for Python",
+        ),
         ("[tool]\nmpkernel = 3\n", "tool.mpkernel is not a table"),
         ("[tool.mpkernel]\napps = 3\n", "apps is not an array of tables"),
         ("[[tool.mpkernel.apps]]\nmax_threads = 3\n", "number 1 does not say for which apps"),

@@ -17,7 +17,7 @@ from mpkernel.kernel.messages import Console, Restarted
 from mpkernel.server.apps.app import App
 
 HELPERS = """
-import atexit, concurrent.futures, logging, logging.handlers, pathlib, select, tempfile
+import atexit, concurrent.futures, io, logging, logging.handlers, pathlib, select, tempfile
 import threading
 
 here = pathlib.Path(__file__).parent
@@ -133,11 +133,17 @@ async def test_a_thread_that_does_not_end_keeps_nothing_else_from_being_done(
         concurrent.futures.ThreadPoolExecutor().submit(threading.Event().wait)
         helpers_of_end.open_file = open(here / "buffered", "w")
         helpers_of_end.open_file.write("flushed")
+        class Broken(io.TextIOWrapper):
+            def flush(self):
+                say("flush was called")
+                raise RuntimeError("this file is never flushed")
+        helpers_of_end.broken = Broken(io.BytesIO())
         atexit.register(say, "atexit ran")
         """
         await run(pool, tmp_path, code)
         await pool.close()
     assert (tmp_path / "atexit ran").exists()
+    assert (tmp_path / "flush was called").exists()
     assert (tmp_path / "buffered").read_text() == "flushed"
 
 

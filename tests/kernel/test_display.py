@@ -248,6 +248,39 @@ def test_a_figure_is_shown_as_it_is() -> None:
     assert figure_of(figure, store=None) is figure
 
 
+def test_a_figure_that_no_message_can_carry_is_escaped() -> None:
+    figure = figure_of(Figure("text/plain", "a\ud800"), store=None)
+    assert figure == Figure("text/plain", "a\\ud800")
+    assert decode_message(encode(Outputs("cell", [figure]))) == Outputs("cell", [figure])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(5, "data"), ("text/plain", b"data"), ("text/plain", None), ("text/plain", "data", "yes")],
+)
+def test_a_figure_of_wrong_types_is_refused(given: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match=r"Figure\.\w+ must be"):
+        figure_of(Figure(*given), store=None)
+
+
+class _Nameless(type):
+    @property
+    def __name__(cls) -> str:
+        raise RuntimeError("this class tells nobody its name")
+
+
+def test_a_class_that_does_not_tell_its_name_is_named() -> None:
+    class Value(metaclass=_Nameless):
+        def _repr_html_(self) -> str:
+            raise ValueError("no HTML")
+
+        def __repr__(self) -> str:
+            raise ValueError("no repr")
+
+    figure = figure_of(Value(), store=None)
+    assert figure.data == "<Value object whose repr failed with ValueError: no repr>"
+
+
 @pytest.mark.parametrize("size", [MIB, MIB + 1])
 @pytest.mark.parametrize(
     ("method", "media_type", "byte"),

@@ -105,3 +105,22 @@ async def test_completions_that_are_too_many_are_none(open_app: OpenApp) -> None
     await client.text("name_of_mine = 1")
     client.complete(2, "name_of", 7)
     assert "name_of_mine" in (await client.wait_for(Completions)).matches
+
+
+async def test_completions_go_on_after_one_that_could_not_be_found(open_app: OpenApp) -> None:
+    client = await open_app()
+    await client.text(
+        """
+        class Slotted:
+            __slots__ = ("place",)
+
+        class Borrows:
+            place = Slotted.place  # which is for objects of the other class only
+
+        borrows, name_of_mine = Borrows(), 1
+        """
+    )
+    client.complete(1, "borrows.place.", 14)
+    assert (await client.wait_for(Completions, request=1)).matches == []
+    client.complete(2, "name_of", 7)
+    assert (await client.wait_for(Completions, request=2)).matches == ["name_of_mine"]

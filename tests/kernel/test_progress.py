@@ -227,6 +227,23 @@ def test_a_given_total_goes_before_the_length(place: ProgressPlace) -> None:
     assert place.sent[-1].total == 5
 
 
+def test_numbers_that_no_message_can_carry_are_the_largest_that_one_can(
+    place: ProgressPlace, clock: Clock
+) -> None:
+    with progress_bar(total=10**400, clock=clock) as bar:
+        clock.now_s += 1
+        bar.update(10**399)
+    assert decode_message(encode(place.sent[-1])) == place.sent[-1]
+    assert (place.sent[-1].current, place.sent[-1].total) == (2**63 - 1, 2**63 - 1)
+
+
+def test_what_has_more_items_than_a_length_can_say_is_only_counted(place: ProgressPlace) -> None:
+    for number in progress_bar(range(10**30)):
+        if number == 2:
+            break
+    assert [sent.total for sent in place.sent] == [None] * len(place.sent)
+
+
 @pytest.mark.usefixtures("place")
 def test_nonsense_is_refused_with_its_reason() -> None:
     refused: list[tuple[type[Exception], str, Callable[[], object]]] = [

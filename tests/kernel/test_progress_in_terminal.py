@@ -132,6 +132,45 @@ def test_without_a_terminal_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) ->
     assert text.getvalue() == ""
 
 
+class _Teed:
+    """What apps put in the place of `sys.stderr`: it can write, and little else."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        self.text = ""
+        if is_terminal:
+            self.isatty = lambda: True
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_stream_that_lacks_methods_ends_no_loop(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys, "stderr", _Teed(is_terminal=is_terminal))
+    assert list(progress_bar([1, 2])) == [1, 2]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_terminal_that_cannot_go_back_in_a_line_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with terminal.as_stderr():
+        assert list(progress_bar([1, 2])) == [1, 2]
+    assert terminal.drawn() == ""
+
+
+def test_a_line_of_wide_characters_takes_no_more_columns_than_there_are() -> None:
+    message = Progress("1", "cell", "読み込み中", "", 0, None, None, None, 0, done=False)
+    assert progress_line(message, 10) == "読み込み中"
+    assert progress_line(message, 9) == "読み込み"
+    assert progress_line(message, 0) == ""
+
+
 def test_a_line_is_made_of_what_is_known() -> None:
     message = Progress("1", "cell", "", "", 7, None, 3.5, None, 3700, done=True)
     assert progress_line(message, 80) == "7  3.5/s  in 1:01:40"

@@ -48,6 +48,39 @@ async def test_sys_exit_in_a_kernel_ends_its_session_alone(open_kernel: Open) ->
     assert await ask(neighbour, b"fine") == b"fine"
 
 
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("kernel.progressed(1.5, 0)", b"TypeError('begun must be a number of commands"),
+        ("kernel.progressed(1, None)", b"TypeError('done must be a number of commands"),
+        ("kernel.progressed(1, -1)", b"ValueError('done must be a number of commands"),
+        ("kernel.progressed(2**70, 0)", b"ValueError('begun must be a number of commands"),
+        ("kernel.progressed(True, False)", b"done"),
+        ("kernel.interruptible_by(None)", b"TypeError('interruptible_by takes a function"),
+        ("kernel.files.create(b'x', media_type=None)", b'TypeError("the media type of a virtual'),
+        ("kernel.files.create(b'x', extension='\\ud800')", b"ValueError("),
+    ],
+)
+async def test_a_kernels_mistake_is_its_own_error_and_no_end_of_the_process(
+    open_kernel: Open, call: str, says: bytes
+) -> None:
+    neighbour = await open_kernel("echo")
+    session = await open_kernel("make_mistakes")
+    answer = await ask(session, call.encode())
+    assert answer.startswith(says), answer
+    assert await ask(session, b"kernel.progressed(0, 0)") == b"done"
+    assert await ask(neighbour, b"fine") == b"fine"
+
+
+async def test_an_interrupt_of_a_kernel_that_fails_ends_no_other_session(open_kernel: Open) -> None:
+    neighbour = await open_kernel("echo")
+    session = await open_kernel("wait_and_fail_to_interrupt")
+    assert (await anext(session)).payload == b"begun"
+    await session.close()
+    assert await ask(neighbour, b"fine") == b"fine"
+    assert (await ask(await open_kernel("pid"), b"")).isdigit()
+
+
 @pytest.mark.parametrize("name", ["settrace", "setprofile"])
 async def test_a_kernel_whose_thread_ends_before_it_runs_fails_and_the_next_goes_elsewhere(
     open_kernel: Open, name: str

@@ -6,6 +6,7 @@ import gc
 import re
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,33 @@ def test_a_file_is_made_of_any_buffer(
 def test_a_str_is_refused(storage: RegisteredStorage, stored: bool) -> None:
     with pytest.raises(TypeError, match="encode"):
         VirtualFile.create_and_register("text", storage=storage if stored else None)  # type: ignore[arg-type]
+    assert len(storage.registry) == 0
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize(
+    ("media_type", "error"),
+    [
+        (None, TypeError),  # what `mimetypes.guess_type` says of a name that it does not know
+        (b"image/png", TypeError),
+        ("text/\ud800", ValueError),
+        ("text/plain\r\nSet-Cookie: a=b", ValueError),
+        ("text/" + "x" * 300, ValueError),
+    ],
+)
+def test_what_is_no_media_type_is_refused(
+    storage: RegisteredStorage, media_type: Any, error: type[Exception], stored: bool
+) -> None:
+    with pytest.raises(error, match="media type"):
+        VirtualFile.create_and_register(
+            b"bytes", storage=storage if stored else None, media_type=media_type
+        )
+    assert len(storage.registry) == 0
+
+
+def test_a_key_that_no_message_can_carry_is_refused(storage: RegisteredStorage) -> None:
+    with pytest.raises(ValueError, match="is not a key"):
+        VirtualFile.create_and_register(b"bytes", storage=storage, extension="\udcff")
     assert len(storage.registry) == 0
 
 

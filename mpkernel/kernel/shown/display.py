@@ -17,6 +17,8 @@ from typing import NamedTuple, Protocol, TypeAlias, cast
 
 import msgspec
 
+from mpkernel.argument_checks import check_argument
+from mpkernel.error_texts import class_of
 from mpkernel.kernel.messages import Figure
 from mpkernel.late_logger import late_logger
 from mpkernel.plain_text import encodable
@@ -34,7 +36,7 @@ _TEXT_MEDIA = re.compile(r"text/|[^;]*[/+](json|xml|javascript)\s*(;|$)")
 
 
 def figure_of(value: object, *, store: Store | None) -> Figure:
-    """How to show a value. A `Figure` is shown as it is.
+    """How to show a value. A `Figure` is shown as it is, with lone surrogates as escapes.
 
     Args:
         value: any object. An `Exception` that one of its representations raises is logged, and the
@@ -43,10 +45,11 @@ def figure_of(value: object, *, store: Store | None) -> Figure:
             data is in the figure itself.
 
     Raises:
+        TypeError: an attribute of a `Figure` has a wrong type.
         What `store` raises.
     """
     if type(value) is Figure:
-        return value
+        return _checked(value)
     shape = _shape_of(value)
     if store is not None and len(shape.data) > _MAX_INLINE_BYTES:
         return Figure(shape.media_type, store(shape.data, shape.media_type), is_url=True)
@@ -82,6 +85,16 @@ def shortened(text: str, most_bytes: int) -> str:
     return f"{beginning}\n… {cut:,} characters were cut here …\n{end}"
 
 
+def _checked(figure: Figure) -> Figure:
+    """A figure that code of the app has made, as every client can read it."""
+    check_argument("Figure.media_type", figure.media_type, str, 'a str, as in "text/plain"')
+    check_argument("Figure.data", figure.data, str, "a str; base64 of it for bytes")
+    check_argument("Figure.is_url", figure.is_url, bool, "a bool")
+    if figure.media_type.isascii() and figure.data.isascii():
+        return figure
+    return Figure(encodable(figure.media_type), encodable(figure.data), figure.is_url)
+
+
 class _Shape(NamedTuple):
     """What a representation returned; text is encoded as UTF-8."""
 
@@ -99,7 +112,7 @@ def _shape_of(value: object) -> _Shape:
             if (shape := read(value)) is not None:
                 return shape
         except Exception as error:  # noqa: BLE001 (user code; the next representation may work)
-            logger.debug("%s of a %s cannot be used: %s", name, type(value).__name__, _words(error))
+            logger.debug("%s of a %s cannot be used: %s", name, class_of(value), _words(error))
     return _text_shape(_safe_repr(value))
 
 
@@ -107,15 +120,15 @@ def _safe_repr(value: object) -> str:
     try:
         return repr(value)
     except Exception as error:  # noqa: BLE001 (user code; its error is what is shown)
-        return f"<{type(value).__name__} object whose repr failed with {_words(error)}>"
+        return f"<{class_of(value)} object whose repr failed with {_words(error)}>"
 
 
 def _words(error: Exception) -> str:
-    name = type(error).__name__
+    name = class_of(error)
     try:
         return f"{name}: {error}"
     except Exception as second:  # noqa: BLE001 (user code; only its class can be named)
-        return f"{name}, which cannot be printed ({type(second).__name__})"
+        return f"{name}, which cannot be printed ({class_of(second)})"
 
 
 def _text_shape(text: str) -> _Shape:
@@ -139,7 +152,7 @@ def _from_mime(value: object) -> _Shape | None:
     if answer is None:
         return None
     if not isinstance(answer, tuple) or len(answer) != 2:
-        raise _Unusable(f"it returned a {type(answer).__name__} instead of (media type, data)")
+        raise _Unusable(f"it returned a {class_of(answer)} instead of (media type, data)")
     media_type, data = answer
     if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
         raise _Unusable(f"{media_type!r} is not a media type")
@@ -178,7 +191,7 @@ def _bytes_of(media_type: str, data: object) -> bytes:
             return encodable(data).encode()
         return base64.b64decode("".join(data.split()), validate=True)
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise _Unusable(f"its data is a {type(data).__name__}, and neither str nor bytes")
+        raise _Unusable(f"its data is a {class_of(data)}, and neither str nor bytes")
     content = bytes(data)
     if _is_text(media_type):
         content.decode()  # raises if it is not UTF-8: then the next representation is tried

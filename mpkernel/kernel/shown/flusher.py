@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from typing import Protocol
+
+from mpkernel.own_clock import sleep
 
 __all__ = ["flush_soon", "start_flusher"]
 
@@ -42,10 +43,10 @@ class _Flusher:
     def _run(self) -> None:
         while True:
             buffer = self._dirty.get()
-            time.sleep(_FLUSH_AFTER_S)
+            sleep(_FLUSH_AFTER_S)
             buffer.is_waiting = False
             if not buffer.try_flush():
-                time.sleep(_FLUSH_AFTER_S)
+                sleep(_FLUSH_AFTER_S)
                 self._again(buffer)
 
     def _again(self, buffer: Buffer) -> None:

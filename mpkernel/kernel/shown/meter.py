@@ -28,6 +28,8 @@ __all__ = ["Meter"]
 logger = late_logger(__name__)
 
 _INTERVAL_S = 0.1
+_MOST = 2**63 - 1
+"""The largest number that every client can read from a message."""
 
 
 class Meter:
@@ -126,17 +128,19 @@ class Meter:
     def _progress(self) -> Progress:
         now_s = self._clock()
         elapsed_s = now_s - (now_s if self._began_s is None else self._began_s)
-        rate_per_s = self._current / elapsed_s if self._current and elapsed_s > 0 else None
+        current = min(self._current, _MOST)
+        total = None if self._total is None else min(self._total, _MOST)
+        rate_per_s = current / elapsed_s if current and elapsed_s > 0 else None
         eta_s = None
-        if self._total is not None and rate_per_s is not None and not self._done:
-            eta_s = max(0, self._total - self._current) / rate_per_s
+        if total is not None and rate_per_s is not None and not self._done:
+            eta_s = max(0, total - current) / rate_per_s
         return Progress(
             id=self._id,
             cell=self._cell,
             title=self._title,
             subtitle=self._subtitle,
-            current=self._current,
-            total=self._total,
+            current=current,
+            total=total,
             rate_per_s=rate_per_s if self._show_rate else None,
             eta_s=eta_s if self._show_eta else None,
             elapsed_s=elapsed_s,

@@ -13,6 +13,7 @@ from mpkernel.kernel.messages import Figure, Message, Progress
 from mpkernel.kernel.shown.display import text_figure_of
 from mpkernel.kernel.shown.output_list import CellOutputList
 from mpkernel.late_logger import late_logger
+from mpkernel.text_width import beginning
 
 __all__ = ["TerminalPlace", "progress_line", "terminal"]
 
@@ -27,16 +28,18 @@ def progress_line(progress: Progress, columns: int) -> str:
     """A message as one line of a terminal; an empty line for a spinner that is removed."""
     parts = [progress.title, *_numbers_of(progress), progress.subtitle]
     line = "  ".join(part for part in parts if part)
-    return "".join(c if c.isprintable() else " " for c in line)[:columns]
+    return beginning("".join(c if c.isprintable() else " " for c in line), columns)
 
 
 def terminal() -> Callable[[Progress], None] | None:
-    """What draws progress outside of a session; None where there is no terminal."""
+    """What draws progress outside of a session; None where there is no terminal, or one that
+    cannot draw a line anew."""
     stream = sys.stderr
     try:
-        return _Terminal(stream) if stream is not None and stream.isatty() else None
-    except ValueError:  # it is closed
+        is_terminal = stream is not None and stream.isatty()
+    except (AttributeError, ValueError):  # an object of the user's without this method; closed
         return None
+    return _Terminal(stream) if is_terminal and os.environ.get("TERM") != "dumb" else None
 
 
 class TerminalPlace:
@@ -80,11 +83,11 @@ class _Terminal:
         try:
             self._stream.write(f"{_ERASE_LINE}{line}{end}")
             self._stream.flush()
-        except (OSError, ValueError) as gone:  # no reason to end the loop whose progress it is
+        except (AttributeError, OSError, ValueError) as gone:  # no reason to end the loop
             logger.debug("the progress of %s cannot be drawn: %s", progress.id, gone)
 
     def _columns(self) -> int:
-        with contextlib.suppress(OSError, ValueError):  # it is closed, or not a real terminal
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed; no real terminal
             return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
         return _COLUMNS
 

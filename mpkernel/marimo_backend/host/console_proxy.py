@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from typing import Any, Literal, Protocol, TextIO, cast
 
 from mpkernel.host.console import ConsoleProxy
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.host.printing import Prints
+from mpkernel.own_clock import sleep
 
 __all__ = ["CellStream", "CellWatch", "make_proxy", "watch_cells"]
 
@@ -120,7 +120,7 @@ class CellStream:
 
     def write(self, text: str) -> int:
         while self._prints.is_ahead(self.inner) and not self.closed:
-            time.sleep(_LOOK_AGAIN_S)
+            sleep(_LOOK_AGAIN_S)
         if not self._prints.add(self, self.inner, text):
             self._prints.queue(self, self.inner, self._name, text)
         return len(text)

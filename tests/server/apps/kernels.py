@@ -50,6 +50,32 @@ def fail_at_length(kernel):
     raise RuntimeError("x" * int(kernel.args))
 
 
+def make_mistakes(kernel):
+    """Call what it is given with wrong arguments, and answer with the errors."""
+    for message in kernel:
+        try:
+            eval(message.payload, {"kernel": kernel})
+        except (TypeError, ValueError) as error:
+            kernel.send(repr(error).encode())
+        else:
+            kernel.send(b"done")
+
+
+def wait_and_fail_to_interrupt(kernel):
+    """Ask for an interrupt that fails, and wait until a second one would have been called."""
+    asked = threading.Event()
+
+    def interrupt():
+        asked.set()
+        raise RuntimeError("this interrupt fails on purpose")
+
+    kernel.interruptible_by(interrupt)
+    kernel.send(b"begun")
+    asked.wait()
+    while kernel.receive() is not None:
+        pass
+
+
 def leave_at_once(kernel):
     kernel.send(b"last words")
 
