@@ -59,7 +59,7 @@ def main(
     faulthandler.enable(file=faults_fd, all_threads=True)
     os.set_inheritable(faults_fd, False)
     _die_with(launcher_pid)
-    atexit.register(_tell_end, faults_fd, os.getpid())
+    atexit.register(_tell_end, faults_fd, os.fstat(faults_fd), os.getpid())
     if confinement is not None and not _confine(confinement):
         return os.EX_UNAVAILABLE
     sys.argv = [app, *argv]
@@ -140,8 +140,16 @@ def _leave_us_out(error: BaseException, frames: TracebackType | None) -> None:
     sys.excepthook = tell
 
 
-def _tell_end(faults_fd: int, pid: int) -> None:
-    if os.getpid() == pid:  # the end of a fork is not the end of this program
+def _tell_end(faults_fd: int, file: os.stat_result, pid: int) -> None:
+    """Write `ENDED`, unless the app has closed the descriptor: its number may be that of a file of
+    the app's then."""
+    if os.getpid() != pid:  # the end of a fork is not the end of this program
+        return
+    try:
+        is_ours = os.path.samestat(os.fstat(faults_fd), file)
+    except OSError:
+        return
+    if is_ours:
         os.write(faults_fd, ENDED)
 
 

@@ -70,6 +70,10 @@ def read_header(app: str | os.PathLike[str]) -> Header | None:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except UnicodeDecodeError as error:
+        if not in_markdown and _blocks_in(_read_without_others(path)) == []:
+            return (
+                None  # Python may read it all the same, by the encoding that its first line names
+            )
         raise SandboxError(f"{path} is not written in UTF-8: {error}", remedy=_ASK) from error
     if not in_markdown:
         return _header_in(text, path)
@@ -81,8 +85,18 @@ def read_header(app: str | os.PathLike[str]) -> Header | None:
     return msgspec.structs.replace(header, script=written.script) if header is not None else None
 
 
+def _read_without_others(path: str) -> str:
+    """The text of a file, without the bytes that are not UTF-8."""
+    with open(path, encoding="utf-8", errors="ignore") as file:
+        return file.read()
+
+
+def _blocks_in(text: str) -> list[re.Match[str]]:
+    return [found for found in _BLOCK.finditer(text) if found["type"] == _TYPE]
+
+
 def _header_in(text: str, path: str, lines_before: int = 0) -> Header | None:
-    blocks = [found for found in _BLOCK.finditer(text) if found["type"] == _TYPE]
+    blocks = _blocks_in(text)
     if not blocks:
         return None
     lines = [1 + lines_before + text.count("\n", 0, block.start()) for block in blocks]
@@ -97,7 +111,7 @@ def _header_in(text: str, path: str, lines_before: int = 0) -> Header | None:
     )
     try:
         table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or more than Python reads
         place = _PLACE.search(str(error))
         # What ends in the middle is said to be at the end, for which there is no line.
         line = lines[0] + (int(place[1]) if place else content.count("\n"))

@@ -175,9 +175,10 @@ def _has_settings_of_uv(project: Path) -> bool:
     if content is None:
         return False
     try:
-        return "uv" in tomllib.loads(content.decode()).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        tool = tomllib.loads(content.decode()).get("tool", {})
+    except (ValueError, RecursionError):
         return True  # uv will say what is wrong with it
+    return isinstance(tool, dict) and "uv" in tool
 
 
 def _content(path: Path) -> bytes | None:

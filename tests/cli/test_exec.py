@@ -188,6 +188,26 @@ def test_an_app_has_its_standard_descriptors_and_passes_no_other_on(write: Write
     assert execute(app).stdout == "[]\n"
 
 
+def test_an_app_that_closes_all_descriptors_finds_nothing_of_ours_in_its_own_files(
+    write: Write, tmp_path: Path
+) -> None:
+    app = write(
+        f"""
+        import os
+        os.closerange(3, 256)
+        kept = [open(f"{tmp_path}/{{number}}.txt", "w") for number in range(20)]
+        """
+    )
+    ended = execute(app)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert {file.read_bytes() for file in tmp_path.glob("*.txt")} == {b""}
+
+
+def test_an_app_that_closes_all_descriptors_ends_without_a_word_of_ours(write: Write) -> None:
+    ended = execute(write("import os\nos.closerange(3, 256)"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_files_of_the_current_folder_do_not_stand_in_for_the_library(
     write: Write, tmp_path: Path
 ) -> None:

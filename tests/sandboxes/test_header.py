@@ -57,6 +57,14 @@ def test_a_header_may_stand_after_code_and_have_lines_of_windows(tmp_path: Path)
         ("# /// script\n# requires-python = 3\n# ///\n", "app.py, line 1: requires-python"),
         ("# /// script\n# ///\n#\n", None),
         (
+            f"# /// script\n# a = {'9' * 5000}\n# ///\n",
+            r"app\.py, line \d+: the header is not TOML: .*digits",
+        ),
+        (
+            f"# /// script\n# a = {'[' * 5000}\n# ///\n",
+            r"app\.py, line \d+: the header is not TOML: .*recursion",
+        ),
+        (
             "# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 2\n# ///\n",
             "several headers, in the lines 1, 5",
         ),
@@ -74,10 +82,15 @@ def test_what_is_wrong_with_a_header_is_said_with_its_line(
         read_header(app)
 
 
-def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_bytes(b"# \xff\n")
+def test_a_file_with_a_header_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_bytes(b"# /// script\n# dependencies = []\n# ///\n# \xff\n")
     with pytest.raises(SandboxError, match=r"app\.py is not written in UTF-8"):
         read_header(tmp_path / "app.py")
+
+
+def test_a_file_in_another_encoding_has_no_header(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_bytes("# -*- coding: latin-1 -*-\nprint('é')\n".encode("latin-1"))
+    assert read_header(tmp_path / "app.py") is None
 
 
 MARKDOWN = """\

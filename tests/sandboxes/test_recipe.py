@@ -89,3 +89,12 @@ def test_the_content_of_files_that_uv_reads_counts(maker: Maker, tmp_path: Path,
     after = maker.recipe(app).key
     (tmp_path / name).write_text("[tool.uv]\nno-index = false\n")
     assert maker.recipe(app).key not in (before, after)
+
+
+@pytest.mark.parametrize("content", ["tool = 5\n", f"n = {'9' * 5000}\n", f"n = {'[' * 5000}\n"])
+def test_an_odd_file_of_a_project_beside_the_app_is_left_to_uv(
+    maker: Maker, tmp_path: Path, content: str
+) -> None:
+    app = write_app(tmp_path / "app.py", HEADER)
+    (tmp_path / "pyproject.toml").write_text(content)
+    assert maker.recipe(app).header.dependencies == ("tiny==1.0",)
