@@ -16,6 +16,7 @@ from multiprocessing.connection import Client as connect
 from pathlib import Path
 
 import pytest
+from faults.limits import starved
 from server.conftest import pipes_and_threads
 from server.operators import user_directories
 from waiting import until
@@ -214,3 +215,15 @@ def test_a_server_whose_socket_was_removed_leaves_all_the_same(user: Path) -> No
     control.close()
     assert all(one.name != "mpkernel-control" for one in threading.enumerate())
     moved.unlink()
+
+
+def test_a_silent_client_is_cut_off_also_when_no_descriptor_is_left(
+    control: ControlSocket, path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(path.with_suffix(".sock")))
+        assert client.recv(1)  # the challenge: from now on, the time of the client is measured
+        with starved(os.getpid()):
+            while client.recv(1000):
+                continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import socket
 import sys
 import termios
@@ -16,14 +15,18 @@ __all__ = ["socket_of", "unsent_in", "waiting_in"]
 
 @contextmanager
 def socket_of(connection: Connection) -> Iterator[socket.socket]:
-    """A socket object for the same end as `connection`, which stays open and blocking.
+    """A socket object for the same end as `connection`, which stays open and blocking. It needs no
+    descriptor of its own. Nobody may close the connection inside the `with`.
 
     Use it only for ends that are to block. If the program has called `socket.setdefaulttimeout`,
     making the object switches the end to non-blocking, for everybody who has it.
     """
-    with socket.socket(fileno=os.dup(connection.fileno())) as end:
+    end = socket.socket(fileno=connection.fileno())
+    try:
         end.setblocking(True)
         yield end
+    finally:
+        end.detach()
 
 
 def waiting_in(fd: int) -> int:
