@@ -120,7 +120,8 @@ def named_tuple(name: str, fields: Iterable[str], values: Iterable[Any]) -> tupl
 @functools.cache
 def _named(fields: tuple[str, ...]) -> type[Any]:
     make: Any = namedtuple
-    return make("named_tuple", fields)  # type: ignore[no-any-return]
+    # Fields may be named as `rename` has named them: "_2", where a column's name comes twice.
+    return make("named_tuple", fields, rename=True)  # type: ignore[no-any-return]
 
 
 def _reduced(value: Any) -> tuple[object, ...]:

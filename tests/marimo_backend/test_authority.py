@@ -26,6 +26,8 @@ class Odd(BaseUser):
         ({"id": 7, "seen": 1}, {"id": 7, "seen": 2}, {"id": 8, "seen": 1}),
         (SimpleNamespace(email="a@x"), SimpleNamespace(email="a@x"), SimpleNamespace(email="b@x")),
         ("ann", "ann", "eve"),
+        ("ann\udce9", "ann\udce9", "ann\\udce9"),  # a byte that is no UTF-8
+        (SimpleUser("ann\udce9"), SimpleUser("ann\udce9"), SimpleUser("ann\udcea")),
         (None, None, "ann"),
     ],
 )

@@ -19,6 +19,7 @@ from mpkernel.marimo_backend.carried import Carried, NotCarried, Written
 from mpkernel.marimo_backend.server.carrying import carried
 
 Pair = namedtuple("Pair", "left right")
+Row = namedtuple("Row", "id name name", rename=True)  # as of a query with two columns of one name
 
 
 class Text(str):
@@ -79,8 +80,9 @@ def test_plain_values_and_those_of_the_standard_library_are_as_they_were(value: 
 
 
 def test_subclasses_of_built_in_types_are_these_types() -> None:
-    made = arrived([Text("a"), Pair(1, 2)])
+    made = arrived([Text("a"), Pair(1, 2), Row(1, "a", "b")])
     assert type(made[0]) is str
+    assert made[2]._asdict() == {"id": 1, "name": "a", "_2": "b"}
     assert pickle.loads(pickle.dumps(made[1])).right == 2
     assert __name__.encode() not in pickle.dumps(carried([Text("a"), Pair(1, 2)], "value"))
 

@@ -64,6 +64,7 @@ def test_what_is_asgis_and_plain_data_arrive_as_they_are() -> None:
         "pair": (1, "2", None),
         "set": {1.5},
         "large": 2**70,
+        "no UTF-8": "caf\udce9",
         "by number": {1: b"x"},
     }
     assert handed(meta=meta) == {**SCOPE, "meta": meta, "extensions": {}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,10 @@ def authority_of(scope: Mapping[str, Any], token: str) -> str | None:
         return None
     # A notebook that is mounted twice is two, each with its own names of sessions.
     parts = (str(scope.get("root_path", "")), token, user)
-    return msgspec.json.encode(parts).decode()
+    try:
+        return msgspec.json.encode(parts).decode()
+    except UnicodeEncodeError:  # middleware has decoded bytes that are no UTF-8
+        return json.dumps(parts)
 
 
 def _user_of(user: object) -> str | None:

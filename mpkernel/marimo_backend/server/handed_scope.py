@@ -54,6 +54,7 @@ _BY_NAME: dict[str, Callable[[Any], object]] = {
     **{kind.__name__: read for kind, read in _TEXTS.items()},
     **{kind.__name__: read for kind, read in _SEQUENCES.items()},
     "int": int,
+    "surrogates": lambda content: content.decode(errors="surrogatepass"),
     "carried": lambda content: _as_carried(*content),
     "not carried": lambda content: NotCarried(*map(str, content)),
 }
@@ -102,8 +103,10 @@ class _Writer:
 
     def _plain(self, value: Any) -> _Written:
         kind = type(value)
-        if value is None or kind in (bool, float, str, bytes):
+        if value is None or kind in (bool, float, bytes):
             return value
+        if kind is str:
+            return value if value.isascii() or _is_utf8(value) else _surrogates(value)
         if kind is int:
             # msgpack's integers have 64 bits.
             return value if -(2**63) <= value < 2**64 else _ext("int", str(value))
@@ -151,6 +154,19 @@ def _base_of(value: object) -> object:
         case dict() if type(value) is not dict:
             return dict(dict.items(value))
     return None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _surrogates(text: str) -> msgspec.msgpack.Ext:
+    """A text that was made of bytes that are no UTF-8."""
+    return _ext("surrogates", text.encode(errors="surrogatepass"))
 
 
 def _not_carried(value: object, reason: str) -> msgspec.msgpack.Ext:
