@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from mpkernel.aio.loops import new_event_loop
-from mpkernel.errors import ClusterError
+from mpkernel.errors import ClusterError, HostStartError
 
 __all__ = ["ClientOf", "ClientSource", "GivenClient"]
 
@@ -103,6 +103,9 @@ class ClientOf:
 
     Attributes:
         address: as given.
+
+    Raises:
+        HostStartError: the system gives no thread.
     """
 
     def __init__(self, address: str) -> None:
@@ -116,7 +119,14 @@ class ClientOf:
         self._refusal: ClusterError | None = None  # why the last attempt to connect has failed
         self._refused_until = 0.0
         self._thread = threading.Thread(target=self._run, name="mpkernel-cluster", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise HostStartError(
+                f"the cluster {address} cannot be used: {error}",
+                remedy="look at the limits on threads of this server's user",
+            ) from error
         atexit.register(self.end)  # at a program's end, a daemon thread would stop in the middle
 
     async def client(self) -> Client:
