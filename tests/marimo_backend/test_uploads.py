@@ -194,6 +194,25 @@ def test_what_a_page_sends_back_of_what_marimo_told_it_is_the_file() -> None:
         with_uploads(UpdateUIElementCommand(["b-0"], [placeholder]))
 
 
+async def test_a_file_arrives_also_when_the_system_gives_no_threads(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    content = "x" * 3_000_000
+    body = msgspec.json.encode({"values": {"upload": content}})
+    receive = taking_out_long_texts(SCOPE, receiving(body), max_bytes=len(body))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        values = msgspec.json.decode(await body_of(receive))["values"]
+    command = with_uploads(UpdateUIElementCommand(list(values), list(values.values())))
+    assert pickle.loads(pickle.dumps(command)).values == [content]
+    caplog.clear()  # its records have the errors, whose tracebacks have the file
+    del command, receive
+    gc.collect()
+
+
 def test_what_is_over_the_bound_is_counted_and_not_kept() -> None:
     (value,) = uploaded({"a-0": FILE}, max_bytes=1_500_000).values
     assert value.size_apart == 2_000_000

@@ -14,13 +14,14 @@ from the page. `with_uploads` puts the `Spooled` into the command that marimo ma
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import MPKernelError
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.spooled import Apart, Spooled, is_placeholder, spooled_of
@@ -178,7 +179,7 @@ class _Spooler:
         """Write the collected bytes, if there are enough."""
         ready, self._ready = self._ready, []
         if ready:
-            await asyncio.to_thread(_write, ready)
+            await off_the_loop(functools.partial(_write, ready))
 
 
 def _write(pieces: list[tuple[Spooled, bytes]]) -> None:
