@@ -29,10 +29,14 @@ async def off_the_loop(work: Callable[[], T]) -> T:
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
     def run() -> None:
+        nonlocal work
         try:
-            future.set_result(work())
+            result = work()
         except BaseException as error:  # noqa: BLE001 (it is raised where the result is awaited)
             future.set_exception(error)
+        else:
+            del work  # whoever has the result may count on it that nothing else keeps what it needs
+            future.set_result(result)
 
     try:
         threading.Thread(target=run, name="off-the-loop").start()
