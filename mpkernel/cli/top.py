@@ -24,6 +24,8 @@ __all__ = ["parser", "run"]
 _ALTERNATE, _ORDINARY = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 _HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
+_LONGEST_S = 86_400.0
+
 _ORDER_KEYS = {
     "t": "trouble",
     "m": "memory",
@@ -72,8 +74,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     reader = parser()
     given = reader.parse_args(arguments)
-    if not given.interval > 0:
-        reader.error("--interval must be over 0")
+    if not 0 < given.interval <= _LONGEST_S:
+        reader.error("--interval must be over 0, and at most a day")
     view = View(given.sort, given.filter, given.sessions)
     try:
         if given.json:

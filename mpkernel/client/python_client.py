@@ -24,6 +24,7 @@ from mpkernel.kernel.messages import (
     Message,
     RunApp,
     SetValues,
+    decode_command,
     decode_message,
     encode,
 )
@@ -159,10 +160,13 @@ class PythonClient:
         Raises:
             TypeError, OverflowError, UnicodeEncodeError: msgpack cannot carry one of them, or
                 a name is not a string. Nothing is sent then.
+            ProtocolError: they are nested too deeply, or too large for a message.
         """
         for name in values:
             _expect(str, name=name)
-        self._send(Channel.UI_ELEMENT, SetValues(values))
+        payload = encode(SetValues(values))
+        # The journal gets values of its own: the caller may change these, and send them again.
+        self.session.send(Channel.UI_ELEMENT, payload, decode_command(payload))
 
     def complete(self, request: int, code: str, cursor: int) -> None:
         """Ask how a name could go on. `Completions` with the same number answers, also while a cell

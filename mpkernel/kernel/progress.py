@@ -130,9 +130,7 @@ def _checked_total(iterable: Iterable[object] | None, total: int | None) -> int 
 def _length_of(iterable: Iterable[object]) -> int | None:
     try:
         return len(cast(Sized, iterable))
-    except (TypeError, OverflowError):
-        # Some objects have a __len__ that raises a TypeError when the length is unknown. And `len`
-        # cannot say more than 2**63 - 1.
+    except Exception:  # noqa: BLE001 (user code, which says so that the length is not known)
         return None
 
 

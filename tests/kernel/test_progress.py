@@ -210,15 +210,25 @@ def test_what_has_no_length_is_only_counted(place: ProgressPlace, clock: Clock) 
     assert place.sent[-1].current == 3
 
 
-def test_a_length_that_fails_is_none(place: ProgressPlace) -> None:
+@pytest.mark.parametrize("error", [TypeError, NotImplementedError, OSError])
+def test_a_length_that_fails_is_none(place: ProgressPlace, error: type[Exception]) -> None:
     class Stream:
         def __len__(self) -> int:
-            raise TypeError("endless")
+            raise error("endless")
 
         def __getitem__(self, index: int) -> int:
             return [1, 2, 3][index]
 
     assert list(progress_bar(Stream())) == [1, 2, 3]  # type: ignore[call-overload]
+    assert place.sent[-1].total is None
+
+
+def test_a_length_that_is_none_is_none(place: ProgressPlace) -> None:
+    class Stream(list[int]):
+        def __len__(self) -> int:
+            return -1
+
+    assert list(progress_bar(Stream([1, 2]))) == [1, 2]
     assert place.sent[-1].total is None
 
 

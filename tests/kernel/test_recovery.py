@@ -12,7 +12,7 @@ from halves import host_of
 from kernel.conftest import Client, OpenApp, of
 
 from mpkernel import HostPool, Settings
-from mpkernel.errors import AppUnavailable, HostDied
+from mpkernel.errors import AppUnavailable, HostDied, ProtocolError
 from mpkernel.kernel.messages import Console, Failure, Message, Restarted, Status
 
 APP = """\
@@ -216,3 +216,29 @@ async def test_an_app_that_dies_at_its_start_is_given_up_and_everybody_is_told(
                 assert "SIGABRT" in told.reason
                 await client.close()
     assert len((tmp_path / "starts").read_text()) <= 6
+
+
+async def test_values_come_back_as_they_were_sent_though_the_caller_changes_them(
+    client: Client,
+) -> None:
+    rows = [1]
+    values: dict[str, object] = {"rows": rows}
+    client.set_values(values)
+    await client.wait_idle()
+    rows.append(2)
+    values["rows"] = object()
+    pid = client.session.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert (await client.wait_for(Restarted)).lost == []
+    client.execute("print(rows)", cell="cell")
+    await at(client, "[1]\n")
+
+
+async def test_values_that_no_kernel_can_read_are_refused(client: Client) -> None:
+    nested: list[object] = []
+    for _ in range(5000):
+        nested = [nested]
+    with pytest.raises((ProtocolError, RecursionError)):
+        client.set_values({"nested": nested})
+    assert await client.text("print('alive')") == "alive\n"
