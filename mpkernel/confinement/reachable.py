@@ -7,15 +7,16 @@ may change its own temporary folders, and what `confine_write` names.
 
 from __future__ import annotations
 
+import codecs
 import os
 import site
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mpkernel.confinement.landlock import Access, Ruleset
 from mpkernel.wire.confinement import Confinement
 
-__all__ = ["allow_files"]
+__all__ = ["allow_files", "linked_from"]
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/cache/fontconfig")
 _OF_ETC = (
@@ -64,6 +65,9 @@ _OF_PROC = (
 )
 _OF_SYS = ("devices/system", "fs/cgroup")
 _DEVICES = ("full", "null", "random", "urandom", "zero")
+_NO_FOLDERS = (b"#", b"import ", b"import\t")
+"""How those lines of a `.pth` file begin that name no folder."""
+
 _WRITABLE = Access.READ_FILE | Access.WRITE_FILE | Access.TRUNCATE | Access.IOCTL_DEV
 
 
@@ -97,7 +101,7 @@ def _of_python() -> Iterator[str]:
     yield os.path.dirname(os.path.realpath(sys.executable))
     folders = [*site.getsitepackages(), *([site.getusersitepackages()] if _has_user_site() else [])]
     yield from folders
-    yield from _linked_from(folders)
+    yield from linked_from(folders)
     yield from filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
 
 
@@ -105,7 +109,7 @@ def _has_user_site() -> bool:
     return bool(site.ENABLE_USER_SITE)
 
 
-def _linked_from(folders: list[str]) -> Iterator[str]:
+def linked_from(folders: Iterable[str]) -> Iterator[str]:
     """The folders that `.pth` files add to the import path: packages that are being developed."""
     for folder in folders:
         try:
@@ -113,8 +117,15 @@ def _linked_from(folders: list[str]) -> Iterator[str]:
         except OSError:
             continue
         for name in names:
-            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                yield from (line for line in file.read().splitlines() if os.path.isabs(line))
+            try:
+                with open(os.path.join(folder, name), "rb") as file:
+                    lines = file.read().removeprefix(codecs.BOM_UTF8).splitlines()
+            except OSError:  # a broken link, for example: Python passes over it, too
+                continue
+            for line in map(bytes.rstrip, lines):
+                path = os.path.join(folder, os.fsdecode(line))
+                if line and not line.startswith(_NO_FOLDERS) and os.path.exists(path):
+                    yield os.path.normpath(path)
 
 
 def _own_packages() -> list[str]:
