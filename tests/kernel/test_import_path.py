@@ -64,7 +64,7 @@ async def test_it_is_where_a_script_is(folder: Path, app: str, standby: int) -> 
 async def test_what_lies_beside_an_app_is_not_taken_for_a_part_of_the_kernel(
     folder: Path, standby: int
 ) -> None:
-    for name in ("msgspec", "mpkernel", "codeop", "queue", "linecache"):
+    for name in ("msgspec", "mpkernel", "codeop", "getpass", "queue", "linecache"):
         (folder / "real" / f"{name}.py").write_text(f"raise RuntimeError('{name} beside the app')")
     async with HostPool(Settings(standby=standby)) as pool:
         if standby:

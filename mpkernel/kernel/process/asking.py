@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import getpass
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,6 @@ def install_input(find: Callable[[], CellRun | None]) -> None:
         find: gives the calling thread's run of a cell. Where it gives None there is no client to
             ask, and Python's own function is called.
     """
-    import getpass
-
     plain_input, plain_getpass = builtins.input, getpass.getpass
 
     def asked_input(*args: Any, **options: Any) -> str:
