@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["PLAIN", "Screen", "Style", "screen"]
+__all__ = ["PLAIN", "Screen", "Style", "can_be_redrawn", "screen"]
 
 Style: TypeAlias = Literal["", "head", "good", "attention", "bad", "quiet"]
 
@@ -51,5 +51,11 @@ def screen() -> Screen:
     (no-color.org)."""
     if not sys.stdout.isatty():
         return PLAIN
-    has_color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    has_color = can_be_redrawn() and not os.environ.get("NO_COLOR")
     return Screen(shutil.get_terminal_size().columns, has_color)
+
+
+def can_be_redrawn() -> bool:
+    """Whether standard output is a terminal that obeys what moves its cursor: in the shell of an
+    editor it is often one that does not."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -14,7 +14,7 @@ from mpkernel.cli import status
 from mpkernel.cli.keys import Keyboard
 from mpkernel.cli.output import as_json
 from mpkernel.cli.parsers import CommandParser
-from mpkernel.cli.screen import Screen, screen
+from mpkernel.cli.screen import Screen, can_be_redrawn, screen
 from mpkernel.cli.server_table import ORDERS, View, report
 from mpkernel.cli.tables import cut
 from mpkernel.server.operations.finding import published_servers
@@ -47,7 +47,7 @@ def parser() -> CommandParser:
         " arrows, Page Up, Page Down, Home and End scroll; t sorts by trouble, m by memory, c by"
         " CPU, s by sessions, d by deaths, n by name; / filters by app, state or process id (Enter"
         " keeps the filter, Escape removes it); v shows each session. Where standard output is no"
-        " terminal, the servers are shown once.",
+        " terminal, or one with TERM=dumb, the servers are shown once.",
         examples={
             "mpkernel top": "until q is typed",
             "mpkernel top --sort memory --filter sales": "the largest first, of these apps alone",
@@ -67,7 +67,7 @@ def parser() -> CommandParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Show the servers until q or Ctrl-C; where standard output is not a terminal, once.
+    """Show the servers until q or Ctrl-C; where standard output cannot be drawn anew, once.
 
     Args:
         arguments: what follows `mpkernel top`.
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if given.json:
             return _print_json(given.interval)
-        if not sys.stdout.isatty():
+        if not can_be_redrawn():
             return status.show_once(view)
         with _screen(), Keyboard.open(_leave_screen, _enter_screen) as keyboard:
             return _Top(view, keyboard).run(given.interval)

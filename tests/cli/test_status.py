@@ -156,6 +156,16 @@ def test_top_shows_what_changes_until_it_is_ended(
         assert terminal.shown.endswith("\x1b[?25h\x1b[?1049l")
 
 
+def test_top_shows_once_what_a_terminal_without_a_cursor_can_show(
+    server: OperatedServer, user: Path
+) -> None:
+    command = ["env", "TERM=dumb", sys.executable, "-m", "mpkernel", "top"]
+    with Terminal(command, user, color=True) as terminal:
+        assert terminal.end() == 0
+        assert f"server {server.pid} · " in terminal.shown
+        assert "\x1b" not in terminal.shown
+
+
 def test_keys_sort_and_filter_the_apps_of_top(user: Path) -> None:
     command = [sys.executable, "-m", "mpkernel", "top", "--interval", "0.1"]
 

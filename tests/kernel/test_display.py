@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure as Plot
 
 from mpkernel.kernel.messages import Figure, Outputs, decode_message, encode
-from mpkernel.kernel.shown.display import figure_of, stacked
+from mpkernel.kernel.shown.display import figure_of, stacked, text_figure_of
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 MIB = 1 << 20
@@ -279,6 +279,19 @@ def test_a_class_that_does_not_tell_its_name_is_named() -> None:
 
     figure = figure_of(Value(), store=None)
     assert figure.data == "<Value object whose repr failed with ValueError: no repr>"
+
+
+def test_a_proxy_of_nothing_is_shown_as_its_repr_where_there_is_only_text() -> None:
+    class Proxy:
+        @property
+        def __class__(self) -> type:
+            raise RuntimeError("there is nothing behind this proxy")
+
+        def __repr__(self) -> str:
+            return "<unbound proxy>"
+
+    assert text_figure_of(Proxy()).data == "<unbound proxy>"
+    assert figure_of(Proxy(), store=None).data == "<unbound proxy>"
 
 
 @pytest.mark.parametrize("size", [MIB, MIB + 1])

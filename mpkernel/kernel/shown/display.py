@@ -60,7 +60,8 @@ def figure_of(value: object, *, store: Store | None) -> Figure:
 
 def text_figure_of(value: object) -> Figure:
     """How to show a value where there is only text: a string as it is, else its `repr`."""
-    shape = _text_shape(value if isinstance(value, str) else _safe_repr(value))
+    is_text = issubclass(type(value), str)  # no property `__class__` of the user's is asked
+    shape = _text_shape(str.__str__(cast(str, value)) if is_text else _safe_repr(value))
     return Figure(shape.media_type, shape.data.decode())
 
 
