@@ -82,7 +82,7 @@ class Kernel:
         Raises:
             ProtocolError: the payload is too long.
             OSError: the server is gone.
-            TypeError: the payload is not bytes, or there is no such channel.
+            TypeError: the payload is not bytes, or there is no such channel for users.
         """
         self._hosted.send(checked_payload(payload), checked_channel(channel))
 

@@ -29,13 +29,19 @@ def checked_channel(channel: object) -> Channel:
     """The channel of a message, which may be given as its number.
 
     Raises:
-        TypeError: there is no such channel.
+        TypeError: there is no such channel, or it is not for users: the other side would end the
+            process with all its sessions.
     """
-    if type(channel) is Channel:
-        return channel
+    found = channel if type(channel) is Channel else _channel_of(channel)
+    if found is Channel.MANAGEMENT:
+        raise TypeError("Channel.MANAGEMENT is mpkernel's own: choose another channel")
+    return found
+
+
+def _channel_of(number: object) -> Channel:
     try:
-        return Channel(channel)  # type: ignore[arg-type]
+        return Channel(number)  # type: ignore[arg-type]
     except ValueError as error:
         raise TypeError(
-            f"the channel of a message must be a member of mpkernel.Channel, not {channel!r}"
+            f"the channel of a message must be a member of mpkernel.Channel, not {number!r}"
         ) from error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from server.conftest import Open, ask
 
-from mpkernel import Session
+from mpkernel import Channel, Session
 from mpkernel.errors import KernelFailed
 
 
@@ -56,6 +57,8 @@ async def test_sys_exit_in_a_kernel_ends_its_session_alone(open_kernel: Open) ->
         ("kernel.progressed(1, -1)", b"ValueError('done must be a number of commands"),
         ("kernel.progressed(2**70, 0)", b"ValueError('begun must be a number of commands"),
         ("kernel.progressed(True, False)", b"done"),
+        ("kernel.send(b'x', 0)", b"TypeError(\"Channel.MANAGEMENT is mpkernel's own"),
+        ("kernel.send(b'x', [])", b"TypeError('the channel of a message must be a member"),
         ("kernel.interruptible_by(None)", b"TypeError('interruptible_by takes a function"),
         ("kernel.files.create(b'x', media_type=None)", b'TypeError("the media type of a virtual'),
         ("kernel.files.create(b'x', extension='\\ud800')", b"ValueError("),
@@ -70,6 +73,16 @@ async def test_a_kernels_mistake_is_its_own_error_and_no_end_of_the_process(
     assert answer.startswith(says), answer
     assert await ask(session, b"kernel.progressed(0, 0)") == b"done"
     assert await ask(neighbour, b"fine") == b"fine"
+
+
+@pytest.mark.parametrize("channel", [0, Channel.MANAGEMENT])
+async def test_what_a_client_sends_on_mpkernels_own_channel_is_refused(
+    open_kernel: Open, channel: Any
+) -> None:
+    session = await open_kernel("echo")
+    with pytest.raises(TypeError, match="mpkernel's own"):
+        session.send(channel, b"hello")
+    assert await ask(session, b"fine") == b"fine"
 
 
 async def test_an_interrupt_of_a_kernel_that_fails_ends_no_other_session(open_kernel: Open) -> None:

@@ -91,7 +91,7 @@ class Session:
                 `Settings.backlog_bytes` have no more room; or the session waits for a process, and
                 its journal has no more room.
             ProtocolError: the payload is too long.
-            TypeError: the payload is not bytes, or there is no such channel.
+            TypeError: the payload is not bytes, or there is no such channel for users.
         """
         if os.getpid() != self._pid:
             raise SessionClosed(
