@@ -39,7 +39,8 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Raises:
         SettingsError: a text in it cannot be handed to a process.
-        TypeError: `entry` is not a string, `args` is not bytes, or `argv` is a single string.
+        TypeError: `entry` is not a string, `args` is not bytes, or `argv` is a single string, or
+            has anything but strings in it.
     """
 
     entry: str
@@ -60,6 +61,8 @@ class KernelSpec(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 f"KernelSpec.executable is {self.executable!r}; it must be the path of a Python"
             )
+        for one in self.argv:
+            check_argument("each of KernelSpec.argv", one, str, "a string")
         for name, text in (("entry", self.entry), *(("argv", one) for one in self.argv)):
             try:
                 text.encode()

@@ -49,6 +49,8 @@ async def test_an_argument_of_a_wrong_type_is_named_with_what_to_pass(app: Path)
         KernelSpec(entry="counter:main", args="a text")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"KernelSpec\.argv must be a tuple of strings, not '-v'"):
         KernelSpec(entry="counter:main", argv="-v")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"each of KernelSpec\.argv must be a string, not 7"):
+        KernelSpec(entry="counter:main", argv=("-v", 7))  # type: ignore[arg-type]
     async with HostPool() as pool:
         with pytest.raises(TypeError, match=r"kernel must be a KernelSpec, .*, not 'counter:main'"):
             await pool.open_session(app, kernel="counter:main")  # type: ignore[arg-type]
@@ -60,6 +62,28 @@ async def test_an_argument_of_a_wrong_type_is_named_with_what_to_pass(app: Path)
             await pool.open_session(app, kernel=KERNEL, authority=7)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="pool must be a HostPool; the app's path follows it"):
             await PythonClient.open(app, pool)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("patience_s", [-1.5, float("nan"), float("inf"), 10**400, 3])
+async def test_a_session_is_stopped_with_any_number_and_no_other_ends(
+    app: Path, patience_s: float
+) -> None:
+    async with HostPool() as pool:
+        other = await pool.open_session(app, kernel=KERNEL)
+        session = await pool.open_session(app, kernel=KERNEL)
+        session.stop(patience_s=patience_s)
+        assert [message async for message in session] == []
+        assert not other.over
+        assert other.pid == (await pool.open_session(app, kernel=KERNEL)).pid
+
+
+async def test_a_session_is_not_stopped_with_what_is_no_number(app: Path) -> None:
+    async with HostPool() as pool:
+        session = await pool.open_session(app, kernel=KERNEL)
+        for wrong in ("5", None):
+            with pytest.raises(TypeError, match="patience_s must be a number of seconds"):
+                session.stop(patience_s=wrong)  # type: ignore[arg-type]
+        assert not session.over
 
 
 async def test_a_forgotten_await_is_named_whatever_is_done_without_it(app: Path) -> None:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Awaitable
 from typing import Self
 
+from mpkernel.argument_checks import check_argument
 from mpkernel.errors import SessionClosed
 from mpkernel.server.sessions.app_and_host import HostOfClient
 from mpkernel.server.sessions.queued import QueuedSession
@@ -20,6 +21,8 @@ from mpkernel.wire.frames import Channel, Message
 from mpkernel.wire.payloads import checked_channel, checked_payload
 
 __all__ = ["Session"]
+
+_LONGEST_S = 1e9
 
 
 class Session:
@@ -123,9 +126,15 @@ class Session:
 
         Args:
             patience_s: how many seconds its present command may go on before it is interrupted.
+                Less than 0, such as what is left of a time that is over, counts as 0.
+
+        Raises:
+            TypeError: it is not a number.
         """
+        check_argument("patience_s", patience_s, (int, float), "a number of seconds")
         if os.getpid() == self._pid:
-            self._queued.stop(patience_s=patience_s)
+            # A host that is sent any other number, NaN for example, ends with all its sessions.
+            self._queued.stop(patience_s=float(min(max(0.0, patience_s), _LONGEST_S)))
 
     async def close(self) -> None:
         """End the kernel and wait for its end, for `Settings.stop_grace_s` at the longest: a kernel
