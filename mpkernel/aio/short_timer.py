@@ -9,6 +9,8 @@ import os
 import struct
 from collections.abc import Callable
 
+from mpkernel.aio.forks import release, withhold_from_forks
+
 __all__ = ["ShortTimer"]
 
 _NS_PER_S = 1_000_000_000
@@ -45,6 +47,7 @@ class ShortTimer:
         except BaseException:
             os.close(self._fd)
             raise
+        withhold_from_forks(self._fd)
 
     def start(self, delay_s: float) -> None:
         """Make the call after this time, once. What was started before does not count any more."""
@@ -58,6 +61,7 @@ class ShortTimer:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._loop.remove_reader(fd)
+            release(fd)
             os.close(fd)
 
     def _on_time(self) -> None:

@@ -21,6 +21,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from mpkernel.aio.forks import release, withhold_from_forks
 from mpkernel.dask_backend.lanes import Sink, Source
 from mpkernel.dask_backend.messages import Alive, DownNews, UpNews, encode_news
 from mpkernel.dask_backend.parts import (
@@ -97,6 +98,7 @@ class Connection:
         sock.setblocking(False)
         _tune(sock)
         loop.add_reader(self._fd, self._on_readable)
+        withhold_from_forks(self._fd)
         self._beat_later()
 
     @property
@@ -208,6 +210,7 @@ class Connection:
         self._timer.cancel()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
+        release(self._fd)
         self._kept.clear()
         self._kept_bytes = 0
         self._taken.set()
@@ -225,6 +228,7 @@ class Connection:
     def drop(self) -> None:
         """The loop is closed: end the connection without it."""
         self._is_closed = True
+        release(self._fd)
         self._sock.close()
 
     def _on_readable(self) -> None:

@@ -71,3 +71,43 @@ def test_sessions_go_on_when_a_fork_of_their_server(what: str, status: int, tmp_
     assert ran.stdout.splitlines() == [f"the fork {status}", "still", "1"], ran.stderr
     assert not ran.stderr
     assert ran.returncode == 0
+
+
+READ_BY_NOBODY = """
+import asyncio, atexit, os, signal, sys, time
+from mpkernel import Channel, HostPool, KernelSpec
+
+async def fork_and_stop_reading(app, sent):
+    parent = os.getpid()
+    async with HostPool() as pool:
+        spec = KernelSpec(entry="counting:count")
+        async with await pool.open_session(app, kernel=spec) as session:
+            session.send(Channel.CONTROL, sent.encode())
+            if not os.fork():
+                os.kill(parent, signal.SIGSTOP)
+                atexit.register(os.kill, parent, signal.SIGCONT)
+                while not os.path.exists(sent):
+                    time.sleep(0.01)
+                raise SystemExit(3)
+            print([int((await anext(session)).payload) for _ in range(100)] == list(range(100)))
+            session.send(Channel.CONTROL, sent.encode() + b".2")
+            print(int((await anext(session)).payload))
+            print(len(pool.hosts))
+    print(os.wait()[1])
+
+asyncio.run(fork_and_stop_reading(*sys.argv[1:]))
+"""
+
+
+def test_a_fork_that_leaves_takes_no_messages_of_its_parent(tmp_path: Path) -> None:
+    program = tmp_path / "server.py"
+    program.write_text(READ_BY_NOBODY)
+    ran = subprocess.run(
+        [sys.executable, str(program), str(APPS / "counting.py"), str(tmp_path / "sent")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.stdout.splitlines() == ["True", "0", "1", str(3 << 8)], ran.stderr
+    assert not ran.stderr
+    assert ran.returncode == 0

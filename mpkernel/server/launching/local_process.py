@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
+from mpkernel.aio.forks import release, withhold_from_forks
 from mpkernel.errors import ProtocolError, UnfitPython
 from mpkernel.host_mark import HostMark
 from mpkernel.logs import get_logger
@@ -85,6 +86,7 @@ class LocalProcess:
         self.elsewhere = None
         self.is_known = is_known
         self._pidfd = _open_pidfd(self.pid)
+        self._server_pid = os.getpid()
         self._mark = mark
         self._host_mark = HostMark.of(self.host_tag)
         self._lock = threading.RLock()  # guards all below: no thread reaps while another one kills
@@ -92,6 +94,15 @@ class LocalProcess:
         self._killed: Killed | None = None  # what it had started, where that was killed with it
         self._is_reaped = False
         self._closed = False
+        withhold_from_forks(*self._ends, *self._console)
+
+    @property
+    def _ends(self) -> list[int]:
+        return [self.control.fileno(), self.stream.fileno(), self.death_fd]
+
+    @property
+    def _console(self) -> list[int]:
+        return [self.stdout, self.stderr, self.faults]
 
     @property
     def death_fd(self) -> int:
@@ -167,10 +178,10 @@ class LocalProcess:
         return self._status
 
     def kill(self) -> None:
-        """SIGKILL the host and all that it started. From any thread. Does nothing when it is
-        gone."""
+        """SIGKILL the host and all that it started. From any thread. Does nothing when it is gone,
+        and in a fork of the server: the host is not the fork's."""
         with self._lock:
-            if self._is_reaped:
+            if self._is_reaped or os.getpid() != self._server_pid:
                 return
             status = self.status()
             if status is not None and status.code is None and exists(self.pid):
@@ -192,6 +203,8 @@ class LocalProcess:
         Args:
             seen: what is known to be the process's.
         """
+        if os.getpid() != self._server_pid:
+            return
         if self.folder is not None:
             self.folder.remove()
         if self._killed is not None:
@@ -233,6 +246,7 @@ class LocalProcess:
             if self._closed:
                 return
             self._closed = True
+        release(*self._ends)
         if self._pidfd is not None:
             os.close(self._pidfd)
         _close_all([self.control, self.stream, self._sentinel])
@@ -248,7 +262,8 @@ class LocalProcess:
 
     def close_console(self) -> None:
         """Close the read ends of the console pipes. To be called when their reader is done."""
-        _close_all([self.stdout, self.stderr, self.faults])
+        release(*self._console)
+        _close_all(self._console)
 
 
 def _open_pidfd(pid: int) -> int | None:

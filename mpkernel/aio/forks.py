@@ -1,0 +1,53 @@
+"""Descriptors that lead nowhere in a fork of this process: `withhold_from_forks`.
+
+A fork has copies of all descriptors of its parent. If it leaves with an exception inside of
+`asyncio.run`, the event loop goes on in it until all tasks have ended. The epoll of that loop is
+the parent's, too. So the fork's loop calls back for what has arrived for the parent, and reads it:
+the parent never gets it. And when the fork's loop stops watching a descriptor, the parent's loop
+stops, too.
+
+So at the beginning of each fork (by `os.fork`; a spawned process has none of the descriptors),
+those that are named here are replaced by one end of a socket pair. Nobody reads what is written
+there, or writes anything to it, and no loop watches it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+__all__ = ["release", "withhold_from_forks"]
+
+_withheld: set[int] = set()
+_pairs: list[tuple[socket.socket, socket.socket]] = []  # in a fork: open until it ends
+
+
+def withhold_from_forks(*descriptors: int) -> None:
+    """Have these descriptors lead nowhere in forks of this process from now on. `release` them
+    before they are closed: the system gives their numbers to other files. From any thread."""
+    _withheld.update(descriptors)
+
+
+def release(*descriptors: int) -> None:
+    """Have forks get these descriptors again. Idempotent; from any thread."""
+    _withheld.difference_update(descriptors)
+
+
+def _replace_in_fork() -> None:
+    if not _withheld:
+        return
+    try:
+        pair = socket.socketpair()
+    except OSError:  # no more may be open: two of them make room
+        for descriptor in list(_withheld)[:2]:
+            os.close(descriptor)
+        pair = socket.socketpair()
+    _pairs.append(pair)
+    for end in pair:
+        end.setblocking(False)
+    for descriptor in _withheld.difference(end.fileno() for end in pair):
+        os.dup2(pair[0].fileno(), descriptor, inheritable=False)
+    _withheld.clear()
+
+
+os.register_at_fork(after_in_child=_replace_in_fork)

@@ -1,0 +1,46 @@
+"""Descriptors that lead nowhere in forks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+FORK = """
+import os, resource, sys
+from mpkernel.aio.forks import release, withhold_from_forks
+
+def read(end):
+    try:
+        return os.read(end, 9)
+    except BlockingIOError:
+        return None
+
+pipes = [os.pipe() for _ in range(5)]
+for reading, writing in pipes:
+    os.set_blocking(reading, False)
+    os.write(writing, b"x")
+    withhold_from_forks(reading, writing)
+release(*pipes[-1])
+if sys.argv[1:] == ["full"]:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (pipes[-1][1] + 1,) * 2)
+if not os.fork():
+    print([read(reading) for reading, _ in pipes], flush=True)
+    for _, writing in pipes[2:-1]:
+        os.write(writing, b"lost")
+    os._exit(0)
+os.wait()
+print([read(reading) for reading, _ in pipes])
+"""
+
+
+@pytest.mark.parametrize("argument", ["", "full"])
+def test_a_fork_neither_reads_nor_writes_what_is_withheld(argument: str) -> None:
+    """Also where no more descriptors may be open."""
+    command = [sys.executable, "-c", FORK, argument]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    in_fork, in_parent = ran.stdout.splitlines()
+    assert in_fork == str([None] * 4 + [b"x"])
+    assert in_parent == str([b"x"] * 4 + [None])
+    assert not ran.stderr
