@@ -18,6 +18,7 @@ import functools
 import glob
 import logging
 import os
+import stat
 import tomllib
 from typing import Any
 
@@ -37,6 +38,9 @@ _NAME = "pyproject.toml"
 _TABLE = "[tool.mpkernel]"
 _APPS = "apps"
 _REMEDY = "correct the file, or name another with --settings or MPKERNEL_SETTINGS"
+
+_pipes: dict[tuple[int, int] | None, bytes] = {}
+"""What was read from each pipe, by the numbers of its device and inode."""
 
 
 class SettingsFile(msgspec.Struct, frozen=True):
@@ -79,8 +83,9 @@ def read_settings_file(path: str) -> SettingsFile:
     Raises:
         SettingsError: it cannot be read, has no `[tool.mpkernel]`, or what it sets is wrong.
     """
-    path = os.path.realpath(path)
-    table = _table_of(path)
+    given, path = path, os.path.realpath(path)
+    # A pipe, such as /dev/stdin or what <(…) of a shell gives, has no other path than the given.
+    table = _table_of(path, at=given)
     if table is None:
         raise SettingsError(f"{path} has no {_TABLE}", remedy=f"begin its settings with {_TABLE}")
     return _checked(path, table)
@@ -107,14 +112,27 @@ def _warn_of(path: str, owner: int) -> None:
     )
 
 
-def _table_of(path: str) -> Any:
+def _table_of(path: str, *, at: str | None = None) -> Any:
     try:
-        with open(path, "rb") as file:
-            tool = tomllib.load(file).get("tool")
+        tool = tomllib.loads(_content_of(path if at is None else at).decode()).get("tool")
     except (OSError, ValueError, RecursionError) as error:  # no TOML, or more than Python reads
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(f"{path} cannot be read: {reason}", remedy=_REMEDY) from error
     return tool.get("mpkernel") if isinstance(tool, dict) else None
+
+
+def _content_of(path: str) -> bytes:
+    """The content of a file. That of a pipe can be read once, and the settings are read twice: by
+    the command, and by the server that it starts. So it is kept."""
+    found = os.stat(path)
+    pipe = (found.st_dev, found.st_ino) if stat.S_ISFIFO(found.st_mode) else None
+    if pipe in _pipes:
+        return _pipes[pipe]
+    with open(path, "rb") as file:
+        content = file.read()
+    if pipe is not None:
+        _pipes[pipe] = content
+    return content
 
 
 def _checked(path: str, table: Any) -> SettingsFile:

@@ -241,3 +241,14 @@ def test_a_named_file_without_settings_is_refused(project: Path) -> None:
     other.write_text("standby = 1\n")
     with pytest.raises(SettingsError, match=r"begin its settings with \[tool.mpkernel\]"):
         gathered(project, file=str(other))
+
+
+def test_settings_may_come_through_a_pipe() -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"[tool.mpkernel]\nstandby = 7\n")
+        os.close(writing)
+        found = [gather(Sources(file=f"/dev/fd/{reading}")) for _ in range(2)]
+    finally:
+        os.close(reading)
+    assert [one.settings.standby for one in found] == [7, 7]
