@@ -115,7 +115,8 @@ class KeptArchives:
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    is_silent = os.fstat(fd).st_mtime < time.time() - _SILENCE_S
+                    # The time of the last progress is in the future if the calendar was set back.
+                    is_silent = abs(time.time() - os.fstat(fd).st_mtime) > _SILENCE_S
                     _close(held)
                     return [] if is_silent else None
                 os.utime(fd)

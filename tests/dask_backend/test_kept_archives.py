@@ -127,8 +127,9 @@ def test_of_the_workers_of_a_machine_one_receives_an_archive(workers: list[KeptA
     unlock(workers[1].lock(DIGEST))
 
 
+@pytest.mark.parametrize("began", [0, 2**32])  # long ago; or the calendar was set back since
 def test_a_process_that_receives_nothing_for_a_while_is_not_waited_for(
-    workers: list[KeptArchives], tmp_path: Path
+    workers: list[KeptArchives], began: int, tmp_path: Path
 ) -> None:
     slow, other, third = workers
     for one in workers:
@@ -138,7 +139,7 @@ def test_a_process_that_receives_nothing_for_a_while_is_not_waited_for(
     assert locks is not None
     with slow.receive(DIGEST, len(CONTENT), locks) as receiving:
         for fd in locks:
-            os.utime(fd, (0, 0))  # as if it had begun long ago
+            os.utime(fd, (began, began))
         assert (other.lock(DIGEST), third.lock(DIGEST)) == ([], [])
         receiving.write(memoryview(CONTENT[:300]))
         assert (other.lock(DIGEST), third.lock(DIGEST)) == (None, None)
