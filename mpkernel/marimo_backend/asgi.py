@@ -165,7 +165,8 @@ class AsgiAppBuilder:
 
 class KeptPool:
     """A lifespan around another one. It keeps the pool open until its end, and its end waits for
-    cells that run.
+    cells that run. If several servers of one loop serve the application, each runs the lifespan;
+    notebooks end with the last.
 
     Args:
         lifespan: the other one.
@@ -173,8 +174,7 @@ class KeptPool:
 
     def __init__(self, lifespan: Lifespan[Starlette]) -> None:
         self._lifespan = lifespan
-        # By loop, the leases of the lifespan that runs on it.
-        self._leases: dict[asyncio.AbstractEventLoop, list[PoolLease]] = {}
+        self._on_loops: dict[asyncio.AbstractEventLoop, _Lifespans] = {}
 
     def __call__(self, app: Starlette) -> AbstractAsyncContextManager[object]:
         return self._around(app)
@@ -182,25 +182,62 @@ class KeptPool:
     def leases(self) -> list[PoolLease] | None:
         """The list to which notebooks add their leases; None if the running loop runs no
         lifespan."""
-        return self._leases.get(asyncio.get_running_loop())
+        lifespans = self._on_loops.get(asyncio.get_running_loop())
+        return None if lifespans is None else lifespans.leases
 
     @asynccontextmanager
     async def _around(self, app: Starlette) -> AsyncIterator[object]:
         loop = asyncio.get_running_loop()
-        leases = self._leases[loop] = [PoolLease(shared_pool())]
+        own = PoolLease(shared_pool(anew=True))
+        lifespans = self._on_loops.get(loop)
+        if lifespans is None or not lifespans.running:
+            lifespans = self._on_loops[loop] = _Lifespans()
+        lifespans.begin(own)
+        ending: list[PoolLease] | None = None
         try:
             async with self._lifespan(app) as state:
                 try:
                     yield state
                 finally:
-                    for lease in leases:
+                    ending = lifespans.end(own)
+                    for lease in ending:
                         lease.begin_shutdown()
-            for lease in leases:
+            for lease in ending:
                 await lease.drained()
         finally:
-            for lease in leases:
+            if ending is None:  # it could not begin
+                ending = lifespans.end(own)
+            for lease in ending:
                 lease.shutdown()
-            del self._leases[loop]
+            if not lifespans.running and self._on_loops.get(loop) is lifespans:
+                del self._on_loops[loop]
+
+
+class _Lifespans:
+    """The lifespans of an application that run on one loop at the same time.
+
+    Attributes:
+        running: how many there are.
+        leases: one for each, and those of notebooks.
+    """
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.leases: list[PoolLease] = []
+
+    def begin(self, own: PoolLease) -> None:
+        """A lifespan begins, with a lease of its own."""
+        self.running += 1
+        self.leases.append(own)
+
+    def end(self, own: PoolLease) -> list[PoolLease]:
+        """A lifespan ends. Returns the leases that end with it: its own, and with the last lifespan
+        those of notebooks."""
+        self.running -= 1
+        if not self.running:
+            return self.leases
+        self.leases.remove(own)
+        return [own]
 
 
 class _Telling:

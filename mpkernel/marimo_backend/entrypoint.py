@@ -155,7 +155,8 @@ class IsolationMiddleware:
 
     def _lease_for(self, scope: Any) -> PoolLease | None:
         """The lease on the pool of the running loop; None if the application is not isolated.
-        Several loops may serve one application, at once or one after the other."""
+        Several loops may serve one application, at once or one after the other, and so may several
+        lifespans on one loop."""
         if self._is_isolated is False:
             return None
         state = scope["app"].state
@@ -167,7 +168,11 @@ class IsolationMiddleware:
         if not self._is_isolated:
             return None
         lease = self._lease
-        if lease is None or lease.shared.loop is not asyncio.get_running_loop():
+        if (
+            lease is None
+            or lease.shared.loop is not asyncio.get_running_loop()
+            or lease not in scope.get(LEASES, [lease])  # that of an earlier lifespan
+        ):
             lease = self._lease = self._take_lease(manager, scope)
         return lease
 

@@ -150,3 +150,23 @@ async def test_one_application_is_served_by_one_loop_after_another() -> None:
             async with Tab(url) as tab:
                 await works(tab, number)
     assert not hosts()
+
+
+async def test_one_application_is_served_by_one_lifespan_after_another_on_one_loop() -> None:
+    app = notebooks("slider")
+    async with served(app) as url:
+        for number in (3, 4):
+            async with lifespan_of(app), Tab(url) as tab:
+                await works(tab, number)
+            assert not hosts()
+
+
+async def test_of_two_lifespans_on_one_loop_the_first_to_end_leaves_the_other() -> None:
+    app = notebooks("slider")
+    async with served(app) as url:
+        async with lifespan_of(app):
+            async with lifespan_of(app), Tab(url) as tab:
+                pid = await works(tab, 3)
+            async with Tab(url) as tab:
+                assert await works(tab, 4) == pid
+        assert not hosts()

@@ -133,14 +133,22 @@ def pool_settings() -> Gathered:
     return gather(_sources or Sources(os.environ, os.getcwd()), DEFAULTS)
 
 
-def shared_pool() -> SharedPool:
-    """The pool of the running loop."""
+def shared_pool(*, anew: bool = False) -> SharedPool:
+    """The pool of the running loop.
+
+    Args:
+        anew: a lifespan begins. A pool that the end of an earlier lifespan has closed is replaced.
+            Default: it is not, as the server ends; a pool that was closed otherwise is.
+    """
     loop = asyncio.get_running_loop()
     with _lock:
         for closed in [other for other in _shared if other.is_closed()]:
             del _shared[closed]
         shared = _shared.get(loop)
-    if shared is None or _is_over(shared):
+    if shared is not None and shared.hosts.closed and (anew or not shared.leaving.begun):
+        shared.leaving.unwatch_signals()
+        shared = None
+    if shared is None:
         shared = SharedPool(loop)
         with _lock:
             _shared[loop] = shared
@@ -150,11 +158,6 @@ def shared_pool() -> SharedPool:
 def _end_server() -> None:
     """Ask the server to end, as its supervisor would: all that is mounted in it ends in order."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _is_over(shared: SharedPool) -> bool:
-    """Whether the pool is closed although the server goes on: the next request needs a new one."""
-    return shared.hosts.closed and not shared.leaving.begun
 
 
 class PoolLease:
