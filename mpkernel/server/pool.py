@@ -219,11 +219,9 @@ class HostPool:
     def settings_of(self, app: str | os.PathLike[str]) -> Settings:
         """The settings of an app: the pool's, with the changes of the first rule that matches.
 
-        Args:
-            app: the app's file.
-
         Raises:
-            SettingsError: a rule for it names a setting that no app has, or an impossible value.
+            AppNotFound: no file can have this path.
+            SettingsError: a rule for it names what no app can set, or an impossible value.
         """
         return self._table.settings_of(app)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 from array import array
 from pathlib import Path
 
 import pytest
 
-from mpkernel import Channel, HostPool, Journal, KernelSpec, PythonClient
+from mpkernel import AppRule, Channel, HostPool, Journal, KernelSpec, PythonClient
 from mpkernel.aio.awaited import to_be_awaited
 from mpkernel.errors import AppNotFound, PoolClosed
 
@@ -32,6 +33,21 @@ async def test_a_path_that_is_no_file_is_told_with_what_was_meant(app: Path) -> 
             await pool.open_session(app.parent, kernel=KERNEL)
         with pytest.raises(AppNotFound, match="there is no folder"):
             await pool.open_session(app.parent / "apps" / "counter.py", kernel=KERNEL)
+
+
+async def test_a_path_that_no_file_can_have_is_an_app_that_is_not_found(app: Path) -> None:
+    async with HostPool(rules=[AppRule("reports/**", {})]) as pool:
+        for path in (f"{app}\0.py", b"\xff.py", "\ud800.py"):
+            with pytest.raises(AppNotFound, match="the path .* (NUL|UTF-8)"):
+                await pool.open_session(path, kernel=KERNEL)  # type: ignore[arg-type]
+            with pytest.raises(AppNotFound, match="the path .* (NUL|UTF-8)"):
+                await PythonClient.open(pool, path)  # type: ignore[arg-type]
+
+
+async def test_a_path_may_be_bytes(app: Path) -> None:
+    async with HostPool() as pool:
+        session = await pool.open_session(os.fsencode(app), kernel=KERNEL)  # type: ignore[arg-type]
+        assert session.app == str(app)
 
 
 async def test_an_argument_of_a_wrong_type_is_named_with_what_to_pass(app: Path) -> None:

@@ -58,11 +58,7 @@ class AppTable:
             AppNotFound: there is no such file, and the app has no process.
             SettingsError: as `settings_of`.
         """
-        path = os.path.abspath(app)
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise AppNotFound(f"the path {path!r} is not UTF-8", remedy="rename it") from None
+        path = _path_of(app)
         found = self._apps.get(path)
         if found is not None and found.hosts:
             return found
@@ -88,9 +84,10 @@ class AppTable:
         """The settings of an app.
 
         Raises:
+            AppNotFound: no file can have this path.
             SettingsError: a rule for it names a setting that no app has, or an impossible value.
         """
-        return settings_for(os.fspath(app), self._settings, self._rules)
+        return settings_for(_path_of(app), self._settings, self._rules)
 
     def _forget_idle_apps(self) -> None:
         """A server to which new notebooks are added for years must not keep them all in memory."""
@@ -102,6 +99,22 @@ class AppTable:
         for app in idle:
             del self._apps[app.path]
         self._most_apps = max(_KEPT_APPS, 2 * len(self._apps))
+
+
+def _path_of(app: str | os.PathLike[str]) -> str:
+    """The absolute path of a file, which may also be given as bytes.
+
+    Raises:
+        AppNotFound: no file can have it, or no message can carry it.
+    """
+    path = os.path.abspath(os.fsdecode(app))
+    if "\0" in path:
+        raise AppNotFound(f"the path {path!r} has a NUL in it", remedy="check the path")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise AppNotFound(f"the path {path!r} is not UTF-8", remedy="rename it") from None
+    return path
 
 
 def _not_found(path: str) -> AppNotFound:
