@@ -6,11 +6,12 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from mpkernel.quick_imports import quick_imports
 
-__all__ = ["ENDED", "MainProgram", "enter", "resolve"]
+__all__ = ["ENDED", "MainProgram", "check_has_run", "enter", "resolve"]
 
 ENDED = b"\0"
 """What a `MainProgram` writes last, when it has come to the end of its interpreter."""
@@ -73,3 +74,23 @@ def _forget_command() -> None:
     if lines is not None:
         lines.cache.pop("<string>", None)
         getattr(lines, "_interactive_cache", {}).clear()  # from 3.14 on
+
+
+def check_has_run(entry: str, returned: object) -> None:
+    """Check what a function has returned: that of an `async def`, or of a function with `yield`, is
+    an object, and nothing of the function has run.
+
+    Args:
+        entry: "package.module:function".
+        returned: what it has returned.
+
+    Raises:
+        TypeError: nothing of it has run.
+    """
+    if isinstance(returned, CoroutineType | GeneratorType | AsyncGeneratorType):
+        if isinstance(returned, CoroutineType):
+            returned.close()  # else Python warns that it was never awaited
+        raise TypeError(
+            f"{entry} is an async function or a generator: nothing of it has run (make it a plain"
+            " function, which may call asyncio.run)"
+        )

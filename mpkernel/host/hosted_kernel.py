@@ -25,7 +25,7 @@ from mpkernel.host.stopping import thread_clock
 from mpkernel.host.streams import StreamWriter
 from mpkernel.host.windows import HostWindow, Window
 from mpkernel.late_logger import late_logger
-from mpkernel.program import resolve
+from mpkernel.program import check_has_run, resolve
 from mpkernel.wire.frames import MESSAGE_COST_BYTES, Channel, Message
 from mpkernel.wire.messages import (
     CreateKernel,
@@ -282,7 +282,7 @@ class HostedKernel:
                 put_first(os.path.dirname(self.app))
             entry = resolve(self._entry)
             self._entered = True
-            entry(given)
+            check_has_run(self._entry, entry(given))
         except SystemExit:
             pass  # `sys.exit` in a kernel is a normal end
         except BaseException as failure:  # noqa: BLE001 (the traceback goes to the client)

@@ -18,6 +18,15 @@ async def test_a_kernel_that_fails_says_so_with_its_traceback(open_kernel: Open)
         await anext(session)
 
 
+@pytest.mark.parametrize("entry", ["wait_for_nothing", "yield_something"])
+async def test_a_kernel_that_only_an_event_loop_or_a_loop_would_run_says_so(
+    open_kernel: Open, entry: str
+) -> None:
+    session = await open_kernel(entry)
+    with pytest.raises(KernelFailed, match=f"kernels:{entry} is an async function or a generator"):
+        await anext(session)
+
+
 @pytest.mark.parametrize(
     ("entry", "what"),
     [

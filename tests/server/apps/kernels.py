@@ -33,6 +33,14 @@ def fail_without_utf8(kernel):
     raise RuntimeError("a lone \ud800")
 
 
+async def wait_for_nothing(kernel):
+    kernel.send(b"never sent")
+
+
+def yield_something(kernel):
+    yield kernel.send(b"never sent")
+
+
 class Unreadable:
     """A loader that fails when the source of a module is asked for."""
 
