@@ -210,8 +210,7 @@ class HostPool:
         """The app of this file, for a session with this kernel. On the loop's thread.
 
         Raises:
-            PoolClosed, RuntimeError, AppNotFound: as `open_session`.
-            SettingsError: as `settings_of`.
+            PoolClosed, RuntimeError, AppNotFound, SettingsError: as `open_session`.
         """
         self._home.check(closed=self._closed)
         return self._table.app(app)

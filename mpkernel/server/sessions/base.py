@@ -10,12 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from mpkernel.errors import (
-    HostUnresponsive,
-    MPKernelError,
-    SessionClosed,
-    SettingsError,
-)
+from mpkernel.errors import HostUnresponsive, MPKernelError, SessionClosed, SettingsError
 from mpkernel.logs import get_logger
 from mpkernel.plain_text import encodable
 from mpkernel.server.sessions.app_and_host import AppOfSession, HostOfSession
