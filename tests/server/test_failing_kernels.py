@@ -13,25 +13,25 @@ from mpkernel.errors import KernelFailed
 
 
 async def test_a_kernel_that_fails_says_so_with_its_traceback(open_kernel: Open) -> None:
-    session = await open_kernel("fail")
+    session = await open_kernel("failing:fail")
     with pytest.raises(KernelFailed, match="this kernel fails on purpose"):
         await anext(session)
 
 
-@pytest.mark.parametrize("entry", ["wait_for_nothing", "yield_something"])
+@pytest.mark.parametrize("entry", ["failing:wait_for_nothing", "failing:yield_something"])
 async def test_a_kernel_that_only_an_event_loop_or_a_loop_would_run_says_so(
     open_kernel: Open, entry: str
 ) -> None:
     session = await open_kernel(entry)
-    with pytest.raises(KernelFailed, match=f"kernels:{entry} is an async function or a generator"):
+    with pytest.raises(KernelFailed, match=f"{entry} is an async function or a generator"):
         await anext(session)
 
 
 @pytest.mark.parametrize(
     ("entry", "what"),
     [
-        ("fail_without_utf8", r"RuntimeError: a lone \\ud800"),
-        ("fail_without_source", r'File "nowhere\.py", line 1[^:]*\nZeroDivisionError: division by'),
+        ("failing:fail_without_utf8", r"RuntimeError: a lone \\ud800"),
+        ("failing:fail_without_source", r'File "nowhere\.py", line 1[^:]*\nZeroDivisionError'),
     ],
 )
 async def test_a_kernel_whose_failure_cannot_be_written_says_so_too(
@@ -77,7 +77,7 @@ async def test_a_kernels_mistake_is_its_own_error_and_no_end_of_the_process(
     open_kernel: Open, call: str, says: bytes
 ) -> None:
     neighbour = await open_kernel("echo")
-    session = await open_kernel("make_mistakes")
+    session = await open_kernel("failing:make_mistakes")
     answer = await ask(session, call.encode())
     assert answer.startswith(says), answer
     assert await ask(session, b"kernel.progressed(0, 0)") == b"done"
@@ -96,7 +96,7 @@ async def test_what_a_client_sends_on_mpkernels_own_channel_is_refused(
 
 async def test_an_interrupt_of_a_kernel_that_fails_ends_no_other_session(open_kernel: Open) -> None:
     neighbour = await open_kernel("echo")
-    session = await open_kernel("wait_and_fail_to_interrupt")
+    session = await open_kernel("failing:wait_and_fail_to_interrupt")
     assert (await anext(session)).payload == b"begun"
     await session.close()
     assert await ask(neighbour, b"fine") == b"fine"

@@ -22,7 +22,7 @@ def settings() -> Settings:
 async def test_a_kernel_whose_traceback_is_over_the_limit_ends_all_the_same(
     open_kernel: Open,
 ) -> None:
-    session = await open_kernel("fail_at_length", args=b"%d" % (2 * LIMIT))
+    session = await open_kernel("failing:fail_at_length", args=b"%d" % (2 * LIMIT))
     with pytest.raises(KernelFailed, match="its traceback is in the log only"):
         await anext(session)
 
