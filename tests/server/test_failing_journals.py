@@ -27,13 +27,18 @@ ESCAPED = "reads caf\\udce9.csv"
 
 
 class Own(Smallest):
-    """A journal that keeps this content; an exception is raised."""
+    """A journal that keeps this content, and says that this runs; an exception is raised."""
 
-    def __init__(self, content: bytes | Exception) -> None:
+    def __init__(
+        self, content: bytes | Exception, running: str | Exception = NAMED_IN_LATIN_1
+    ) -> None:
         self.content = content
+        self.says = running
 
     def running(self) -> str:
-        return NAMED_IN_LATIN_1
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
 
     def kept(self) -> bytes:
         if isinstance(self.content, Exception):
@@ -90,8 +95,14 @@ async def test_the_others_are_stored(
     failing.content = OverflowError("again")
 
 
-async def test_operators_see_what_it_runs_and_how_it_died(pool: HostPool) -> None:
-    session = await pool.open_session(APP, kernel=ECHO, session_id="visitor", journal=Own(b""))
+@pytest.mark.parametrize(
+    ("says", "seen"), [(NAMED_IN_LATIN_1, ESCAPED), (LookupError("it runs what?"), "")]
+)
+async def test_operators_see_what_it_runs_and_how_it_died(
+    pool: HostPool, says: str | Exception, seen: str
+) -> None:
+    journal = Own(b"", running=says)
+    session = await pool.open_session(APP, kernel=ECHO, session_id="visitor", journal=journal)
 
     def shown() -> list[str]:
         return [
@@ -102,11 +113,11 @@ async def test_operators_see_what_it_runs_and_how_it_died(pool: HostPool) -> Non
             for one in host.sessions
         ]
 
-    await until_async(lambda: shown() == [ESCAPED])
+    await until_async(lambda: shown() == [seen])
     pool.hosts[0].kill()
     with pytest.raises(MPKernelError):
         await anext(session)
     await until_async(lambda: len(kept_reports()) == 1)
     (report,) = map(read_report, kept_reports())
-    assert [one.running for one in report.sessions] == [ESCAPED]
+    assert [one.running for one in report.sessions] == [seen]
     await until_async(lambda: shown() == [])

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 from mpkernel.errors import HostUnresponsive, MPKernelError, SessionClosed, SettingsError
 from mpkernel.logs import get_logger
-from mpkernel.plain_text import encodable
 from mpkernel.server.sessions.app_and_host import AppOfSession, HostOfSession
 from mpkernel.server.sessions.copies import Copies
 from mpkernel.server.sessions.events import SessionEvents
-from mpkernel.server.sessions.journal import Journal
+from mpkernel.server.sessions.journal import Journal, running_of
 from mpkernel.server.sessions.outbox import Outbox
 from mpkernel.server.sessions.progress import CommandProgress
 from mpkernel.server.sessions.recovery_record import RecoveryRecord
@@ -116,7 +115,7 @@ class BaseSession(SessionEvents):
     def traffic(self) -> SessionTraffic:
         """The commands and bytes that are under way. From any thread."""
         with self._lock:
-            running = encodable(self._journal.running()) if self._journal is not None else ""
+            running = running_of(self._journal)
             outbox = self._outbox
             return SessionTraffic(
                 self._progress.done, running, outbox.outstanding_bytes, outbox.waiting_bytes

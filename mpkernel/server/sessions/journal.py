@@ -42,11 +42,15 @@ import abc
 from typing import NamedTuple
 
 from mpkernel.errors import ProtocolError
+from mpkernel.logs import get_logger
+from mpkernel.plain_text import encodable
 from mpkernel.server.supervision.deaths import Death
 from mpkernel.spec import KernelSpec
 from mpkernel.wire.frames import Channel, Message
 
-__all__ = ["Journal", "Rebuilt"]
+__all__ = ["Journal", "Rebuilt", "running_of"]
+
+logger = get_logger(__name__)
 
 
 class Rebuilt(NamedTuple):
@@ -147,3 +151,15 @@ class Journal(abc.ABC):
             f"a {type(self).__name__} cannot take over what another one kept",
             remedy="open the session as a new one",
         )
+
+
+def running_of(journal: Journal | None) -> str:
+    """What a journal says that the kernel runs; empty if it says nothing. One of a user's own may
+    fail: operators then see the session all the same."""
+    if journal is None:
+        return ""
+    try:
+        return encodable(journal.running())
+    except Exception:
+        logger.debug("a journal cannot say what its kernel runs", exc_info=True)
+        return ""
