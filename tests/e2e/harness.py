@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +42,7 @@ __all__ = [
     "mapped_files",
     "open_tabs",
     "restarts_of",
-    "said_by_status",
+    "status_says",
 ]
 
 PATIENCE_MS = 90_000
@@ -106,7 +108,17 @@ def restarts_of(tab: Tab) -> list[str]:
     return [one["description"] for one in banners if one["title"] == "This app was restarted"]
 
 
-def said_by_status() -> str:
+async def status_says(*texts: str) -> None:
+    """Wait until `mpkernel status` says all of this. A server tells it what there is once a
+    second."""
+    said = await asyncio.to_thread(_said_by_status)
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not all(text in said for text in texts):
+        assert time.monotonic() < deadline, f"{texts} are not all said: {said}"
+        said = await asyncio.to_thread(_said_by_status)
+
+
+def _said_by_status() -> str:
     """What `mpkernel status` says of the servers that run."""
     command = [sys.executable, "-m", "mpkernel", "status"]
     return subprocess.check_output(command, text=True, timeout=60)
@@ -114,6 +126,6 @@ def said_by_status() -> str:
 
 def _said_by_status_or_error() -> str:
     try:
-        return said_by_status()
+        return _said_by_status()
     except (OSError, subprocess.SubprocessError) as error:
         return repr(error)

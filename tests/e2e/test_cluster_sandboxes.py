@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import tempfile
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from dask_backend.apart import python_there, shared_folder
 from dask_backend.machines import TEMPORARY, Machines, machines
-from e2e.harness import Server, said_by_status
+from e2e.harness import Server, status_says
 from e2e.test_sandboxes import FRONT_MATTER, HEADER, IN_MARKDOWN, NOTEBOOK, opened
 from e2e.test_sandboxes import shown as value_of
 from playwright.async_api import Page, expect
@@ -99,7 +98,7 @@ async def test_notebooks_have_their_packages_on_the_worker_and_come_back_with_th
         assert INSTALLING in str(one.received("banner"))
         environment = value_of(one, "in")
         assert environment.startswith(str(place.cache))
-        assert f"runs in the environment {environment}" in await asyncio.to_thread(said_by_status)
+        await status_says(f"runs in the environment {environment}")
         died = value_of(one, "pid")
         await one.set_ui("Number", 4)
         await one.wait_for("number 4 pid")

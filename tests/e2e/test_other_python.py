@@ -3,7 +3,6 @@ refused on the page where marimo is missing."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -11,7 +10,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from e2e.harness import Server, said_by_status
+from e2e.harness import Server, status_says
 from e2e.test_sandboxes import NOTEBOOK, opened, shown
 from playwright.async_api import Page, expect
 from pythons import OWN, make_environment
@@ -56,7 +55,7 @@ async def test_a_notebook_runs_with_the_python_that_is_named_and_comes_back_with
         opened(server, notebook) as tab,
     ):
         assert (shown(tab, "tiny"), shown(tab, "in")) == ("3.0", str(python))
-        assert f"Python: {named}" in await asyncio.to_thread(said_by_status)
+        await status_says(f"Python: {named}")
         died = shown(tab, "pid")
         await tab.set_ui("Number", 4)
         await tab.wait_for("number 4 pid")

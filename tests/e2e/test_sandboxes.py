@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e.harness import PATIENCE_MS, Server, Tab, said_by_status
+from e2e.harness import PATIENCE_MS, Server, Tab, status_says
 from playwright.async_api import BrowserContext, Page, expect
 from sandboxes.programs import Halted, uv_with_marimo
 from sandboxes.wheels import write_c_wheel, write_wheel
@@ -139,9 +139,7 @@ async def test_notebooks_with_two_versions_of_packages_run_beside_each_other(
         assert [(one["tiny"], one["c"]) for one in before] == versions
         assert len({one["in"] for one in before}) == 3
         assert before[2]["in"] == sys.prefix
-        status = await asyncio.to_thread(said_by_status)
-        for one in before[:2]:
-            assert f"runs in the environment {one['in']}" in status
+        await status_says(*(f"runs in the environment {one['in']}" for one in before[:2]))
         for number, page in enumerate(pages, 1):
             for _ in range(number):
                 await page.get_by_role("slider").press("ArrowRight")
