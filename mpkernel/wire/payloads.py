@@ -6,6 +6,8 @@ from mpkernel.wire.frames import Channel
 
 __all__ = ["checked_channel", "checked_payload"]
 
+_MANAGEMENT = Channel.MANAGEMENT  # to look it up for each message would take longer than the rest
+
 
 def checked_payload(payload: object) -> bytes:
     """The bytes of a payload. Other than bytes it is copied: a `memoryview` may have items of
@@ -32,8 +34,10 @@ def checked_channel(channel: object) -> Channel:
         TypeError: there is no such channel, or it is not for users: the other side would end the
             process with all its sessions.
     """
-    found = channel if type(channel) is Channel else _channel_of(channel)
-    if found is Channel.MANAGEMENT:
+    if type(channel) is Channel and channel is not _MANAGEMENT:
+        return channel
+    found = _channel_of(channel)
+    if found is _MANAGEMENT:
         raise TypeError("Channel.MANAGEMENT is mpkernel's own: choose another channel")
     return found
 
