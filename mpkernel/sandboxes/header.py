@@ -70,10 +70,9 @@ def read_header(app: str | os.PathLike[str]) -> Header | None:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except UnicodeDecodeError as error:
-        if not in_markdown and _blocks_in(_read_without_others(path)) == []:
-            return (
-                None  # Python may read it all the same, by the encoding that its first line names
-            )
+        # Python may read the app all the same, by the encoding that its first line names.
+        if not in_markdown and not _blocks_in(_read_without_others(path)):
+            return None
         raise SandboxError(f"{path} is not written in UTF-8: {error}", remedy=_ASK) from error
     if not in_markdown:
         return _header_in(text, path)
