@@ -81,6 +81,7 @@ def mount(targets: Targets) -> None:
     into = tempfile.mkdtemp().encode()
     if libc.mount(targets["folder"].encode(), into, None, 4096, None) != 0:
         raise PermissionError(ctypes.get_errno(), "mount")
+    libc.umount2(into, 2)  # MNT_DETACH
 
 
 def mount_in_own_namespace(targets: Targets) -> None:

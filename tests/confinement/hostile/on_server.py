@@ -24,11 +24,11 @@ def descriptor_of_server(targets: Targets) -> None:
         os.readlink(f"{folder}/{name}")
 
 
-def ptrace(targets: Targets) -> None:
+def debug(targets: Targets) -> None:
+    """In a fork, with whose end the debugging ends: meanwhile each signal would stop the server."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ptrace(0x4206, targets["server"], None, None) != 0:  # PTRACE_SEIZE
         raise PermissionError(ctypes.get_errno(), "ptrace")
-    libc.ptrace(17, targets["server"], None, None)
 
 
 def read_memory(targets: Targets) -> None:
