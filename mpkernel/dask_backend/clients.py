@@ -66,12 +66,13 @@ class GivenClient:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._address = "whose address is not known yet"
+        self._look()
 
     @property
     def address(self) -> str:
-        """See `ClientSource.address`."""
-        scheduler = self._client.scheduler
-        return str(scheduler.address) if scheduler is not None else "of the cluster"
+        """See `ClientSource.address`. The last one that was known: a closed client has none."""
+        return self._address
 
     async def client(self) -> Client:
         """See `ClientSource.client`.
@@ -79,12 +80,18 @@ class GivenClient:
         Raises:
             ClusterError: the client was closed, or has given up.
         """
+        self._look()
         if self._client.status != "running":
             raise ClusterError(
                 f"the client of the scheduler {self.address} is {self._client.status}",
                 remedy="look whether the scheduler runs, and make another pool with a new client",
             )
         return self._client
+
+    def _look(self) -> None:
+        scheduler = self._client.scheduler
+        if scheduler is not None:
+            self._address = str(scheduler.address)
 
     def call(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """See `ClientSource.call`."""

@@ -345,7 +345,7 @@ class DaskLauncher:
         self._refuse(
             lease,
             ClusterError(
-                f"no worker of {self._source.address} runs {lease.name}: {what}",
+                f"no worker of the scheduler {self._source.address} runs {lease.name}: {what}",
                 remedy="install mpkernel[dask] on every worker, in the version of the server, and"
                 " look whether the scheduler runs",
             ),

@@ -56,6 +56,25 @@ async def test_apps_go_on_without_the_client_and_no_other_is_launched(
         await until_async(lambda: not left_on(nannies), patience_s=PATIENCE_S)
 
 
+@pytest.mark.parametrize("ending", ["close", "close in a thread", "no scheduler"])
+async def test_an_app_that_waits_for_a_worker_is_told_that_its_client_is_gone(
+    other: Path, ending: str
+) -> None:
+    with machines(0) as cluster, dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        client = Client(
+            cluster.address, asynchronous=ending != "close in a thread", set_as_default=False
+        )
+        if client.asynchronous:
+            await client
+        async with HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool:
+            opening = asyncio.create_task(PythonClient.open(pool, other))
+            await until_async(lambda: bool(client.futures), patience_s=PATIENCE_S)
+            await end(client, cluster, ending)
+            async with asyncio.timeout(PATIENCE_S):
+                with pytest.raises(ClusterError, match=f"the scheduler {cluster.address} "):
+                    await opening
+
+
 async def end(client: Client, cluster: Machines, ending: str) -> None:
     """Have the client close in one of the ways."""
     if ending == "close":
