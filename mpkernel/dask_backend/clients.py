@@ -75,11 +75,18 @@ class GivenClient:
         return self._address
 
     async def client(self) -> Client:
-        """See `ClientSource.client`.
+        """See `ClientSource.client`. A client that connects for the first time is waited for.
 
         Raises:
-            ClusterError: the client was closed, or has given up.
+            ClusterError: the client could not connect, was closed, or has given up.
         """
+        try:
+            await asyncio.shield(asyncio.ensure_future(self._client))
+        except OSError as error:
+            raise ClusterError(
+                f"the client of the cluster could not connect: {error}",
+                remedy="look whether the scheduler runs, and make another pool with a new client",
+            ) from error
         self._look()
         if self._client.status != "running":
             raise ClusterError(

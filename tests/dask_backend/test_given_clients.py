@@ -75,6 +75,25 @@ async def test_an_app_that_waits_for_a_worker_is_told_that_its_client_is_gone(
                     await opening
 
 
+async def test_a_client_that_still_connects_is_waited_for(app: Path) -> None:
+    with machines(1) as cluster:
+        client = Client(cluster.address, asynchronous=True, set_as_default=False)
+        assert client.status != "running"
+        async with (
+            HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool,
+            a_session(pool, app) as (kernel, _),
+        ):
+            assert await printed(kernel, "print(x)") == "7\n"
+        await client.close()
+
+
+async def test_a_client_that_cannot_connect_is_refused(other: Path) -> None:
+    client = Client("tcp://127.0.0.1:9", asynchronous=True, set_as_default=False, timeout="1s")
+    async with HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool:
+        with pytest.raises(ClusterError, match="connect.*127.0.0.1:9.*new client"):
+            await PythonClient.open(pool, other)
+
+
 async def end(client: Client, cluster: Machines, ending: str) -> None:
     """Have the client close in one of the ways."""
     if ending == "close":
