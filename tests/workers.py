@@ -8,10 +8,6 @@ A test looks for what it has left: in shared memory, among temporary files, amon
 `mpkernel status` finds. So that no worker finds what another one makes, each has its own directory
 for temporary files, in which servers are registered too, and, where the system allows it, its own
 `/dev/shm`.
-
-Some tests add a network to this machine. When they do, Chromium breaks off what the pages of other
-tests are loading (`ERR_NETWORK_CHANGED`). So each worker has a network of its own, too, where the
-system allows it. Only this machine can be reached in it.
 """
 
 from __future__ import annotations
@@ -66,8 +62,7 @@ _LONGEST = (
 )
 """Files whose tests take half a minute or more."""
 
-_OWN_SHARED_MEMORY = "mount -t tmpfs tmpfs /dev/shm"
-_OWN_NETWORK = "ip link set lo up"
+_OWN = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
 
 
 class _Worker(Protocol):
@@ -87,7 +82,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[_Worker]) -> 
         config.add_cleanup(directory.cleanup)  # when the workers have ended
         os.chmod(directory.name, 0o1777)
         environment = ["env", "-u", "XDG_RUNTIME_DIR", f"TMPDIR={directory.name}"]
-        worker.python = shlex.join([*environment, *_own_machine(), sys.executable])
+        worker.python = shlex.join([*environment, *_own_shared_memory(), sys.executable])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -123,20 +118,15 @@ def _how_late(tests: list[pytest.Item]) -> int:
 
 
 @functools.cache
-def _own_machine() -> tuple[str, ...]:
-    """The beginning of a command that runs with a `/dev/shm` and a network of its own, or with the
-    first alone; empty where there can be none."""
-    for namespaces, script in (
-        (("--mount", "--net"), f"{_OWN_SHARED_MEMORY} && {_OWN_NETWORK}"),
-        (("--mount",), _OWN_SHARED_MEMORY),
-    ):
-        for rights in ((), ("--map-root-user",)):
-            shell = ("sh", "-c", f'{script} && exec "$@"', "sh")
-            command = ("unshare", *namespaces, *rights, *shell)
-            try:
-                tried = subprocess.run((*command, "true"), capture_output=True)
-            except FileNotFoundError:  # this is not Linux
-                return ()
-            if tried.returncode == 0:
-                return command
+def _own_shared_memory() -> tuple[str, ...]:
+    """The beginning of a command that runs with a `/dev/shm` of its own; empty where there can be
+    none."""
+    for rights in ((), ("--map-root-user",)):
+        command = ("unshare", "--mount", *rights, "sh", "-c", _OWN, "sh")
+        try:
+            tried = subprocess.run((*command, "true"), capture_output=True)
+        except FileNotFoundError:  # this is not Linux
+            break
+        if tried.returncode == 0:
+            return command
     return ()

@@ -1,9 +1,13 @@
 """Networks for tests: machines with addresses of their own, and cables that can be cut and can
 delay.
 
-    this process ─ TUN ─┐                ┌─ TUN ─ a network namespace: the machine 198.18.N.2
-                        ├── forwarder ───┤
-                        ┘                └─ TUN ─ another one: 198.18.N.3
+    this thread ─ TUN ─┐                ┌─ TUN ─ a network namespace: the machine 198.18.0.2
+                       ├── forwarder ───┤
+                       ┘                └─ TUN ─ another one: 198.18.0.3
+
+The thread that makes a network is in a namespace of its own meanwhile, and so are the threads and
+the programs that it starts. If a device were added to the network that other tests use, Chromium
+would break off what their pages are loading (`ERR_NETWORK_CHANGED`).
 
 A namespace has no name. It lives as long as the program that was started in it to keep it, which
 ends with its standard input, as the forwarder does: so nothing is left if the test itself is
@@ -15,8 +19,8 @@ Needed: root, iproute2, util-linux, /dev/net/tun.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
-import itertools
 import json
 import os
 import struct
@@ -31,8 +35,10 @@ __all__ = ["Machine", "Network", "network"]
 _FORWARDER = Path(__file__).with_name("forwarder.py")
 _TUNSETIFF = 0x400454CA
 _TUN_WITHOUT_HEAD = 0x0001 | 0x1000
+_CLONE_NEWNET = 0x40000000
 _MTU = 1500
-_numbers = itertools.count()
+_PREFIX = "198.18.0"
+"""The first three numbers of the addresses. RFC 2544 keeps these for tests."""
 
 
 class Machine(NamedTuple):
@@ -40,8 +46,9 @@ class Machine(NamedTuple):
 
     Attributes:
         address: its address.
-        inside: what stands before a command that is to run there. Default: nothing, for this one.
-        keeper: the process that keeps its namespace; None for this machine.
+        inside: what stands before a command that is to run there. Default: nothing,
+            for the machine of the calling thread.
+        keeper: the process that keeps its namespace; None for the machine of the calling thread.
     """
 
     address: str
@@ -50,16 +57,16 @@ class Machine(NamedTuple):
 
 
 class Network:
-    """A network of this process and of some machines.
+    """A network of the calling thread, and what it starts, and of some machines.
 
     Attributes:
-        here: this process's machine.
+        here: the machine of the calling thread.
         machines: the others.
     """
 
     def __init__(self, stack: contextlib.ExitStack, count: int) -> None:
-        prefix = _free_prefix()
-        self.here = Machine(f"{prefix}.1")
+        stack.enter_context(_namespace_of_own())
+        self.here = Machine(f"{_PREFIX}.1")
         self.machines: list[Machine] = []
         for number in range(2, count + 2):
             keeper = _program(stack, "unshare", "--net", "sh", "-c", "echo kept; exec cat")
@@ -67,7 +74,7 @@ class Network:
             assert keeper.stdout.readline() == "kept\n"
             inside = ("nsenter", f"--net=/proc/{keeper.pid}/ns/net")
             _run(*inside, "ip", "link", "set", "lo", "up")
-            self.machines.append(Machine(f"{prefix}.{number}", inside, keeper.pid))
+            self.machines.append(Machine(f"{_PREFIX}.{number}", inside, keeper.pid))
         devices = {one.address: _device(stack, one) for one in (self.here, *self.machines)}
         arguments = [f"{address}={fd}" for address, fd in devices.items()]
         self._forwarder = _program(
@@ -101,25 +108,33 @@ class Network:
 
 @contextlib.contextmanager
 def network(machines: int) -> Iterator[Network]:
-    """A network of this process and of so many machines."""
+    """A network of the calling thread and of so many machines. What has been started before, on
+    this thread or another one, is not in it."""
     with contextlib.ExitStack() as stack:
         yield Network(stack, machines)
 
 
-def _free_prefix() -> str:
-    """The first three numbers of addresses that nothing on this machine has. RFC 2544 keeps these
-    for tests."""
-    used = _run("ip", "-4", "-oneline", "address")
-    for _ in range(256):
-        prefix = f"198.18.{(os.getpid() + next(_numbers)) % 256}"
-        if f" {prefix}." not in used:
-            return prefix
-    raise AssertionError("every network for tests is used")
+@contextlib.contextmanager
+def _namespace_of_own() -> Iterator[None]:
+    """A network namespace for the calling thread, in which it reaches itself."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        if libc.unshare(_CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "no network namespace can be made")
+        try:
+            _run("ip", "link", "set", "lo", "up")
+            yield
+        finally:
+            if libc.setns(before, _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "the network namespace cannot be left")
+    finally:
+        os.close(before)
 
 
 def _device(stack: contextlib.ExitStack, machine: Machine) -> int:
     """Make the TUN device of a machine. Returns its descriptor."""
-    name = f"mpk{machine.address[7:].replace('.', 'm')}"
+    name = f"mpk{machine.address.rpartition('.')[2]}"
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     stack.callback(os.close, fd)
     fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TUN_WITHOUT_HEAD))
