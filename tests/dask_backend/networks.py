@@ -64,8 +64,9 @@ class Network:
         machines: the others.
     """
 
-    def __init__(self, stack: contextlib.ExitStack, count: int) -> None:
-        stack.enter_context(_namespace_of_own())
+    def __init__(self, stack: contextlib.ExitStack, count: int, *, is_apart: bool) -> None:
+        if is_apart:
+            stack.enter_context(_namespace_of_own())
         self.here = Machine(f"{_PREFIX}.1")
         self.machines: list[Machine] = []
         for number in range(2, count + 2):
@@ -107,11 +108,16 @@ class Network:
 
 
 @contextlib.contextmanager
-def network(machines: int) -> Iterator[Network]:
-    """A network of the calling thread and of so many machines. What has been started before, on
-    this thread or another one, is not in it."""
+def network(machines: int, *, is_apart: bool = True) -> Iterator[Network]:
+    """A network.
+
+    Args:
+        machines: how many there are beside that of the calling thread.
+        is_apart: False: the whole machine is in this network, in the place of the calling thread
+            and what it starts. Then no other test may load a page.
+    """
     with contextlib.ExitStack() as stack:
-        yield Network(stack, machines)
+        yield Network(stack, machines, is_apart=is_apart)
 
 
 @contextlib.contextmanager

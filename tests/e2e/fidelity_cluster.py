@@ -20,10 +20,11 @@ def cluster(delay_s: float) -> Iterator[str]:
     Args:
         delay_s: how many seconds each packet takes between the server, the scheduler and the
             workers, which are in a network of their own then, without the internet. A round trip
-            takes twice as long. 0: there is no network between them.
+            takes twice as long. 0: there is no network between them. Otherwise this machine has
+            one more network device meanwhile.
     """
     with ExitStack() as stack:
-        cables = stack.enter_context(network(1 + _WORKERS)) if delay_s else None
+        cables = stack.enter_context(network(1 + _WORKERS, is_apart=False)) if delay_s else None
         processes = stack.enter_context(machines(_WORKERS, cables))
         if cables is not None:
             cables.delay(delay_s)
