@@ -3,6 +3,7 @@ everything by which code could tell what a session replaces in its process."""
 
 import bdb
 import builtins
+import copy
 import getpass
 import importlib
 import inspect
@@ -13,6 +14,7 @@ import pickle
 import sys
 import threading
 import time
+import types
 from multiprocessing import spawn
 
 import cloudpickle
@@ -106,6 +108,21 @@ def of_stream(stream):
     }
 
 
+def of_class_of_modules(kind):
+    class Derived(kind):
+        pass
+
+    made, derived = kind("made", "for a test"), Derived("derived")
+    made.stdout = derived.stdout = 5
+    return {
+        "class": [repr(kind), kind.__doc__, outcome(pickle.dumps, kind)],
+        "equal": [kind == types.ModuleType, types.ModuleType == kind, {types.ModuleType: 5}[kind]],
+        "asked": [isinstance(json, kind), isinstance(5, kind), issubclass(int, kind)],
+        "made": [repr(made), made.__doc__, made.stdout, type(made) is types.ModuleType],
+        "derived": [repr(derived), derived.stdout, repr(Derived.__bases__), repr(type(Derived))],
+    }
+
+
 def of_module(module):
     def uses_it():
         return module.__name__
@@ -113,8 +130,11 @@ def of_module(module):
     return {
         "repr": repr(module),
         "is a module": inspect.ismodule(module),
-        "type": [type(module).__name__ == "module" or module.__name__ == "__main__"],
+        "class": of_class_of_modules(type(module)),
         "missing": outcome(getattr, module, "nothing_like_it"),
+        "methods": [module.__repr__(), "__name__" in module.__dir__()],
+        "pickled": outcome(pickle.dumps, module),
+        "copied": outcome(copy.deepcopy, module),
         "name": module.__name__,
         "by cloudpickle": outcome(lambda: cloudpickle.loads(cloudpickle.dumps(module)) is module),
         "a function that uses it": outcome(lambda: cloudpickle.loads(cloudpickle.dumps(uses_it))()),

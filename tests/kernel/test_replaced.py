@@ -74,3 +74,22 @@ async def test_processes_are_given_what_is_replaced(open_app: OpenApp) -> None:
         "spawn [None] [2, 4]\nfork [None] [2, 4]\nforkserver [None] [2, 4]\nexecutor [None]\n"
         "exit code 0\n"
     )
+
+
+async def test_a_module_that_a_session_imports_is_a_plain_one(
+    open_app: OpenApp, tmp_path: Path
+) -> None:
+    """Also one with a name of its own that `sys` has, too."""
+    (tmp_path / "beside.py").write_text("stdout = 5")
+    client = await open_app(
+        """\
+        import importlib.util, sys, types
+        import beside, cloudpickle
+
+        print(beside.stdout, type(beside) is types.ModuleType, isinstance(beside, type(sys)))
+        print(cloudpickle.loads(cloudpickle.dumps(lambda: beside.__name__))())
+        print(type(importlib.util.module_from_spec(beside.__spec__)) is types.ModuleType)
+        """
+    )
+    client.run_app()
+    assert printed(await client.wait_idle()) == "5 True True\nbeside\nTrue\n"

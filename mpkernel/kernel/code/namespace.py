@@ -9,11 +9,12 @@ all of which look names up there, find those of the calling session. Threads of 
 from __future__ import annotations
 
 import builtins
-import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias
+
+from mpkernel.module_class import ModuleClass
 
 __all__ = ["Namespace", "install_main", "new_namespace"]
 
@@ -45,24 +46,20 @@ def install_main(find: Callable[[], Namespace | None]) -> None:
     `__main__` shows now."""
     before = sys.modules[_NAME].__dict__
 
-    class Main(ModuleType):
-        """The main module, which shows each session its own namespace.
-
-        What pickles functions by value (cloudpickle) pickles modules by name, but only those whose
-        class is exactly `ModuleType`. Therefore `__reduce_ex__`.
-        """
+    class Main(ModuleType, metaclass=ModuleClass):
+        # Shows each session its own namespace. (Its `__doc__` is that of `ModuleType`.)
 
         def __getattribute__(self, name: str) -> Any:
             if name == "__class__":
                 return ModuleType
-            if name == "__reduce_ex__":
-                return lambda protocol: (importlib.import_module, (_NAME,))
             names = _names()
             if name == "__dict__":
                 return names
-            try:
+            if name in names:
                 return names[name]
-            except KeyError:
+            try:
+                return super().__getattribute__(name)  # a method of all modules
+            except AttributeError:
                 raise AttributeError(f"module {_NAME!r} has no attribute {name!r}") from None
 
         def __setattr__(self, name: str, value: Any) -> None:
@@ -72,7 +69,7 @@ def install_main(find: Callable[[], Namespace | None]) -> None:
             try:
                 del _names()[name]
             except KeyError:
-                raise AttributeError(name) from None
+                raise AttributeError(f"'module' object has no attribute {name!r}") from None
 
         def __dir__(self) -> list[str]:
             return sorted(_names())
@@ -84,4 +81,7 @@ def install_main(find: Callable[[], Namespace | None]) -> None:
         names = find()
         return before if names is None else names
 
-    sys.modules[_NAME] = Main(_NAME)
+    module: Any = ModuleType(_NAME)
+    vars(module).clear()
+    module.__class__ = Main
+    sys.modules[_NAME] = module

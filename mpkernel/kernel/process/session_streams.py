@@ -12,11 +12,12 @@ access".
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
+
+from mpkernel.module_class import ModuleClass
 
 __all__ = ["StreamOfSession", "install_sys_streams"]
 
@@ -36,17 +37,10 @@ def install_sys_streams(find: Callable[[str], StreamOfSession | None]) -> None:
             a thread of no session.
     """
 
-    class Sys(ModuleType):
+    class Sys(ModuleType, metaclass=ModuleClass):
         stdout = _property("stdout", find)
         stderr = _property("stderr", find)
 
-        def __reduce_ex__(self, protocol: Any) -> Any:
-            # What pickles functions by value (cloudpickle) pickles modules by name, but only
-            # those whose class is exactly `ModuleType`.
-            return importlib.import_module, ("sys",)
-
-    Sys.__name__ = Sys.__qualname__ = ModuleType.__name__
-    Sys.__module__ = ModuleType.__module__
     sys.__class__ = Sys
 
 
