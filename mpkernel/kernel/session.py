@@ -13,7 +13,7 @@ import os
 import queue
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
@@ -25,13 +25,8 @@ from mpkernel.kernel.code import forks
 from mpkernel.kernel.code.cells import Cell, future_flags, split, to_rerun
 from mpkernel.kernel.code.decoding import decoded
 from mpkernel.kernel.code.namespace import new_namespace
-from mpkernel.kernel.code.runner import (
-    compile_cell,
-    exit_code_of,
-    remember_source,
-    run,
-    traceback_of,
-)
+from mpkernel.kernel.code.runner import compile_cell, exit_code_of, run, traceback_of
+from mpkernel.kernel.code.sources import Sources
 from mpkernel.kernel.completer import Completer
 from mpkernel.kernel.context import current_place
 from mpkernel.kernel.messages import (
@@ -51,7 +46,7 @@ from mpkernel.kernel.messages import (
     encode,
 )
 from mpkernel.kernel.process.debugger import leave_debugger
-from mpkernel.kernel.shown.console_files import SessionStream
+from mpkernel.kernel.shown.console_files import StandardStream
 from mpkernel.kernel.shown.display import shortened
 from mpkernel.kernel.shown.session_console import SessionConsole
 from mpkernel.kernel.transport import Immediate, Transport
@@ -72,23 +67,6 @@ _ENDS_SESSION_WITHIN_S = 1.0
 _NAME_BYTES = 1_000
 _MESSAGE_BYTES = 16_000
 _TRACEBACK_BYTES = 40_000
-
-
-class _StandardStream:
-    """`sys.stdout` or `sys.stderr` of a session.
-
-    Attributes:
-        own: the stream until the code sets another one.
-        replacement: a list whose one item is what the code has set; empty if it has set nothing.
-    """
-
-    def __init__(
-        self,
-        name: Literal["stdout", "stderr"],
-        write: Callable[[Literal["stdout", "stderr"], str], int],
-    ) -> None:
-        self.own = cast(TextIO, SessionStream(name, lambda text: write(name, text)))
-        self.replacement: list[TextIO | None] = []
 
 
 class PythonSession:
@@ -114,12 +92,13 @@ class PythonSession:
         self.interrupts = Interrupts()
         self.console = SessionConsole(self)
         self.standard_streams = {
-            "stdout": _StandardStream("stdout", self._write_past),
-            "stderr": _StandardStream("stderr", self._write_past),
+            "stdout": StandardStream("stdout", self._write_past),
+            "stderr": StandardStream("stderr", self._write_past),
         }
         self._transport = Transport(kernel, self.interrupts, self._act_now)
         self._answers: queue.Queue[Answer | None] = queue.Queue()
         self._completer = Completer(self.namespace, self.send)
+        self._sources = Sources()
         self._cells: list[Cell] = []
         self._flags = 0
         self._runs: dict[str, CellRun] = {}
@@ -148,6 +127,7 @@ class PythonSession:
         for cell_run in list(self._runs.values()):
             cell_run.over.set()
         self._completer.close()
+        self._sources.close()
 
     def _write_past(self, name: Literal["stdout", "stderr"], text: str) -> int:
         if self._is_fork:
@@ -244,9 +224,7 @@ class PythonSession:
                 break
 
     def _execute(self, cell: Cell) -> None:
-        filename = f"<cell {cell.name}>"
-        remember_source(filename, cell.code)
-        self._run_cell(cell, filename)
+        self._run_cell(cell, self._sources.add(cell.name, cell.code))
 
     def _set_values(self, values: dict[str, Any]) -> None:
         self.namespace.update(values)
@@ -291,6 +269,7 @@ class PythonSession:
         try:
             with self.interrupts.guarded():
                 compiled = compile_cell(cell, filename, flags=self._flags)
+                self._sources.compiled(filename, compiled.codes)
                 scope = forks.ending_children(filename)
                 value = run(compiled, self.namespace, self.interrupts, scope)
                 if value is not None:

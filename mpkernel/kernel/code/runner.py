@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import linecache
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
@@ -25,7 +24,6 @@ __all__ = [
     "compile_cell",
     "exit_code_of",
     "of_user",
-    "remember_source",
     "run",
     "traceback_of",
 ]
@@ -73,11 +71,6 @@ def compile_cell(cell: Cell, filename: str, *, flags: int = 0) -> Compiled:
         value = compile(last, filename, "eval", flags | _TOP_LEVEL_AWAIT, dont_inherit=True)
     body = compile(tree, filename, "exec", flags | _TOP_LEVEL_AWAIT, dont_inherit=True)
     return Compiled(body, value)
-
-
-def remember_source(filename: str, code: str) -> None:
-    """Let tracebacks and `inspect` show the source of code that is in no file."""
-    linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
 
 
 def run(

@@ -7,11 +7,11 @@ import codecs
 import io
 import threading
 from collections.abc import Callable
-from typing import Any, SupportsIndex, TextIO
+from typing import Any, SupportsIndex, TextIO, cast
 
 from mpkernel.kernel.shown.session_console import SessionConsole, StreamName
 
-__all__ = ["CellStream", "SessionStream"]
+__all__ = ["CellStream", "SessionStream", "StandardStream"]
 
 
 class _ConsoleFile(io.TextIOBase):
@@ -156,6 +156,23 @@ class SessionStream(_ConsoleFile):
 
     def close(self) -> None:
         """Does nothing: the console is closed with its session."""
+
+
+class StandardStream:
+    """`sys.stdout` or `sys.stderr` of a session.
+
+    Attributes:
+        own: the stream until the code sets another one.
+        replacement: a list whose one item is what the code has set; empty if it has set nothing.
+    """
+
+    def __init__(
+        self,
+        name: StreamName,
+        write: Callable[[StreamName, str], int],
+    ) -> None:
+        self.own = cast(TextIO, SessionStream(name, lambda text: write(name, text)))
+        self.replacement: list[TextIO | None] = []
 
 
 class _SessionBuffer(io.BufferedIOBase):
