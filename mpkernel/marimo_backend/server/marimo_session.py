@@ -188,7 +188,7 @@ class MarimoSession(BaseSession):
 
     def come_back(self) -> None:
         """Begin with the values that were stored, which the journal has taken over."""
-        self._is_coming_back = True
+        self._is_coming_back = self.record.was_stored = True
 
     def beginning(self, command: Any) -> Any:
         """What to send for a command: of a session that comes back, the first run of the cells has

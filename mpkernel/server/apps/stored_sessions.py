@@ -99,6 +99,7 @@ class StoredSessions:
             what = f"the server of {app.name} was restarted"
             if taken.is_of_this_server:
                 what = f"the session {session.session_id} of {app.name} had ended"
+            session.record.was_stored = True
             app.open_again(
                 session, kernel, Death(app=app.path, pid=0, reason=Reason.UNKNOWN, what=what)
             )

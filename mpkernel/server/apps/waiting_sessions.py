@@ -164,7 +164,8 @@ class WaitingSessions:
             plan.culprit.end(
                 HostDied(
                     f"{death.what}, and it was this session again", remedy="open the session again"
-                )
+                ),
+                is_at_fault=True,
             )
         self._progress.begin()
 

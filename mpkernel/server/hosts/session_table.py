@@ -202,7 +202,7 @@ class SessionTable:
                 session.suspend()
                 self._on_failed_start(session, failure)
             else:
-                session.end(failure)
+                session.end(failure, is_at_fault=failure is not None and not exited.never_ran)
 
     def _fail(self, session: BaseSession, error: Exception) -> None:
         """The server itself failed on a message for this session: end this session alone."""

@@ -278,16 +278,21 @@ class BaseSession(SessionEvents):
                 self._outbox.send(host, self.number, channel, payload, refusable=False)
             return rebuilt.lost
 
-    def end(self, error: MPKernelError | None) -> None:
-        """Called by the app: the session is over. `error` says why; None means that the kernel
-        returned."""
+    def end(self, error: MPKernelError | None, *, is_at_fault: bool = False) -> None:
+        """Called by the app: the session is over.
+
+        Args:
+            error: why it ended; None means that the kernel returned.
+            is_at_fault: whether the session was the cause. Default: it may come back later.
+        """
         with self._lock:
             if self._over:
                 return
             self._over = True
             self.app.session_closed(self)
             self._outbox.clear()
-            self.copies.end_with(error)
+            has_values = self.record.has_values
+            self.copies.end_with(error, is_at_fault=is_at_fault, has_values=has_values)
         try:
             self.on_end(error)
         except Exception:  # other sessions must still be ended after this one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from mpkernel.errors import AppUnavailable, MPKernelError, PoolClosed
+from mpkernel.errors import HostDied, HostStartError, KernelFailed, MPKernelError
 from mpkernel.logs import get_logger
 
 __all__ = ["Copies", "SessionCopy"]
@@ -84,7 +84,15 @@ class Copies:
             else:
                 copy.forget()
 
-    def end_with(self, error: MPKernelError | None) -> None:
-        """The session has ended with this error. If the session itself was the cause, its copies
-        are removed: they would end the next process, too."""
-        self.end(may_come_back=error is None or isinstance(error, PoolClosed | AppUnavailable))
+    def end_with(self, error: MPKernelError | None, *, is_at_fault: bool, has_values: bool) -> None:
+        """The session has ended with this error.
+
+        Args:
+            error: see `BaseSession.end`.
+            is_at_fault: whether the session itself was the cause. Its copies are removed then: they
+                would end the next process, too.
+            has_values: see `RecoveryRecord.has_values`. A session without values whose kernel could
+                not run has nothing to come back with.
+        """
+        is_in_vain = isinstance(error, HostStartError | HostDied | KernelFailed) and not has_values
+        self.end(may_come_back=not (is_at_fault or is_in_vain))

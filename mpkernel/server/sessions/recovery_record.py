@@ -14,6 +14,7 @@ class RecoveryRecord:
 
     Attributes:
         has_run: whether its kernel has run, on whichever process.
+        was_stored: whether it began with the values that an earlier session had stored.
         failed_starts: how often, one after the other, a process has failed to start its kernel.
         strikes: how often the session has ended its process.
         settled_after: how many commands its kernel must do until it has its former state.
@@ -28,6 +29,7 @@ class RecoveryRecord:
 
     def __init__(self) -> None:
         self.has_run = False
+        self.was_stored = False
         self.failed_starts = 0
         self.strikes = 0
         self.settled_after = 0
@@ -36,6 +38,11 @@ class RecoveryRecord:
         self.is_unproven = False
         self.suspended_at = float("-inf")
         self.on_rebuild_over: Callable[[], None] | None = None
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the session may have values that the next process, or server, must bring back."""
+        return self.has_run or self.was_stored
 
     def start_failed(self) -> bool:
         """A process has failed to start the session's kernel. Returns whether to try it again: the
