@@ -9,14 +9,19 @@ stops, too.
 So at the beginning of each fork (by `os.fork`; a spawned process has none of the descriptors),
 those that are named here are replaced by one end of a socket pair. Nobody reads what is written
 there, or writes anything to it, and no loop watches it.
+
+A fork also keeps the locks that its parent holds on files (`flock`), as long as it has their
+descriptors open, even when its parent has ended. So a lock that is held for long is named here,
+too, and one that is held for a moment is freed with `unlocked`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 
-__all__ = ["release", "withhold_from_forks"]
+__all__ = ["release", "unlocked", "withhold_from_forks"]
 
 _withheld: set[int] = set()
 _pairs: list[tuple[socket.socket, socket.socket]] = []  # in a fork: open until it ends
@@ -31,6 +36,15 @@ def withhold_from_forks(*descriptors: int) -> None:
 def release(*descriptors: int) -> None:
     """Have forks get these descriptors again. Idempotent; from any thread."""
     _withheld.difference_update(descriptors)
+
+
+def unlocked(descriptor: int) -> None:
+    """Free a lock that was taken with `flock`, and close its descriptor. To close it is not enough:
+    a fork that another thread has made meanwhile would keep the lock as long as it lives."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 def _replace_in_fork() -> None:

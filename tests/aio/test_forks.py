@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,28 @@ def test_a_fork_neither_reads_nor_writes_what_is_withheld(argument: str) -> None
     assert in_fork == str([None] * 4 + [b"x"])
     assert in_parent == str([b"x"] * 4 + [None])
     assert not ran.stderr
+
+
+LOCKED = """
+import fcntl, os, sys
+from mpkernel.aio.forks import unlocked
+
+lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(lock, fcntl.LOCK_EX)
+end, other = os.pipe()
+fork = os.fork()
+if not fork:
+    os.close(other)
+    os.read(end, 1)
+    os._exit(0)
+unlocked(lock)
+again = os.open(sys.argv[1], os.O_RDWR)
+fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("free while the fork lives:", os.waitpid(fork, os.WNOHANG) == (0, 0))
+"""
+
+
+def test_a_lock_that_is_freed_is_not_kept_by_a_fork(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LOCKED, str(tmp_path / "lock")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "free while the fork lives: True\n", ran.stderr

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from server.conftest import APPS
@@ -29,9 +30,7 @@ ESCAPED = "reads caf\\udce9.csv"
 class Own(Smallest):
     """A journal that keeps this content, and says that this runs; an exception is raised."""
 
-    def __init__(
-        self, content: bytes | Exception, running: str | Exception = NAMED_IN_LATIN_1
-    ) -> None:
+    def __init__(self, content: Any, running: str | Exception = NAMED_IN_LATIN_1) -> None:
         self.content = content
         self.says = running
 
@@ -40,7 +39,7 @@ class Own(Smallest):
             raise self.says
         return self.says
 
-    def kept(self) -> bytes:
+    def kept(self) -> Any:
         if isinstance(self.content, Exception):
             raise self.content
         return self.content
@@ -75,10 +74,11 @@ def contents(directory: Path) -> list[bytes]:
     return sorted(content for _, content in filter(None, found))
 
 
+@pytest.mark.parametrize("wrong", [OverflowError("too large for this journal"), {"x": 1}, 5])
 async def test_the_others_are_stored(
-    pool: HostPool, directory: Path, caplog: pytest.LogCaptureFixture
+    pool: HostPool, directory: Path, caplog: pytest.LogCaptureFixture, wrong: Any
 ) -> None:
-    failing, well = Own(OverflowError("too large for this journal")), Own(b"well")
+    failing, well = Own(wrong), Own(b"well")
     first = await pool.open_session(APP, kernel=ECHO, session_id="first", journal=failing)
     second = await pool.open_session(APP, kernel=ECHO, session_id="second", journal=well)
     with caplog.at_level(logging.ERROR):
@@ -92,7 +92,7 @@ async def test_the_others_are_stored(
     failing.content = b"works again"
     first.send(Channel.CONTROL, b"3")
     await until_async(lambda: contents(directory) == [b"well", b"works again"])
-    failing.content = OverflowError("again")
+    failing.content = wrong
 
 
 @pytest.mark.parametrize(

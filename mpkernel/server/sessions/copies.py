@@ -52,7 +52,7 @@ class Copies:
         A journal of a user's own may fail. The log says so once, and this session alone is not
         stored until the journal works again."""
         try:
-            content = self._kept()
+            content = _checked(self._kept())
         except Exception:
             if not self._is_failing:
                 logger.exception(
@@ -96,3 +96,16 @@ class Copies:
         """
         is_in_vain = isinstance(error, HostStartError | HostDied | KernelFailed) and not has_values
         self.end(may_come_back=not (is_at_fault or is_in_vain))
+
+
+def _checked(kept: object) -> bytes | None:
+    """What a journal has kept, as bytes that do not change.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if kept is None or type(kept) is bytes:
+        return kept
+    if isinstance(kept, bytes | bytearray | memoryview):
+        return bytes(kept)
+    raise TypeError(f"Journal.kept() must return bytes or None, not {type(kept).__name__}")

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from mpkernel.aio.forks import release, unlocked, withhold_from_forks
 from mpkernel.logs import get_logger
 from mpkernel.private_files import check_private, make_private
 
@@ -77,6 +78,7 @@ class Folders:
             self._lock = _locked(self.own / _OWNER)
             if self._lock is None:
                 raise BlockingIOError(f"{self.own / _OWNER} is locked by another process")
+            withhold_from_forks(self._lock)  # a fork that lives for longer would keep the lock
 
     @contextmanager
     def found(self, key: str) -> Iterator[Path | None]:
@@ -154,6 +156,7 @@ class Folders:
         except OSError as error:  # the next server removes the folder
             logger.debug("the folder of this server could not be removed: %s", error)
         finally:
+            release(lock)
             os.close(lock)
 
 
@@ -202,7 +205,7 @@ def locked(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(fd)
+        unlocked(fd)
 
 
 def _locked(path: Path) -> int | None:
@@ -221,13 +224,18 @@ def _locked(path: Path) -> int | None:
 
 @contextmanager
 def _dead(folder: Path) -> Iterator[bool]:
-    """Whether the server of this folder is dead."""
-    fd = _locked(folder / _OWNER)
+    """Whether the server of this folder is dead. A folder whose lock cannot be tried, because it is
+    damaged, counts as that of a server that lives: nothing in it is used, and nothing removed."""
+    fd = None
+    try:
+        fd = _locked(folder / _OWNER)
+    except OSError as error:
+        logger.debug("a folder in the session store is not used: %s", error)
     try:
         yield fd is not None
     finally:
         if fd is not None:
-            os.close(fd)
+            unlocked(fd)
 
 
 def _folders(directory: Path) -> list[Path]:

@@ -111,10 +111,14 @@ class SessionStore:
         Args:
             key: see `key_of`.
         """
+        if self._closing.is_set():
+            return None
         with self._lock:
-            is_known = key in self._sessions
-        is_out = self._failing.is_pausing and self._folders is None
-        if is_known or is_out or self._closing.is_set():
+            before = self._before(key)
+        if before is not None:
+            left = before.left(self._ttl_s)
+            return None if left is None else Taken(before.app, left, True)
+        if self._failing.is_pausing and self._folders is None:
             return None
         return await off_the_loop(lambda: self._take(key))
 
@@ -128,11 +132,16 @@ class SessionStore:
             content: what to write, when it is asked for, on the store's thread; None: nothing.
         """
         with self._lock:
-            if self._closing.is_set() or key in self._sessions:
+            before = self._before(key)
+            if self._closing.is_set() or (before is not None and not before.is_over):
                 return None
-            stored = StoredSession(self, key, app, content)
+            stored = StoredSession(self, key, app, content, before)
             self._sessions[key] = stored
             return stored
+
+    def _before(self, key: str) -> StoredSession | None:
+        """The last session of this key that lives, or is still to be written. Under the lock."""
+        return self._sessions.get(key) or self._unwritten.last_of(key)
 
     async def close(self) -> None:
         """Write what has changed, and leave the files to the next server. Idempotent."""
@@ -182,6 +191,9 @@ class SessionStore:
         except OSError as error:
             self._failed(error)
             return False
+        except Exception:  # the next change tries it again; the others are still written
+            logger.exception("a session could not be stored app=%s", session.app)
+            return True
         self._failing.worked()
         return True
 
@@ -223,7 +235,7 @@ class SessionStore:
             if is_last:
                 self._failing.retry_now()
             if not self._failing.is_pausing:
-                self._changed.extend(self._still_theirs(self._unwritten.take()))
+                self._changed.extend(self._unwritten.take())
             self._write_changed()
             if not is_last and time.monotonic() >= sweep_at:
                 self._sweep()
@@ -238,11 +250,6 @@ class SessionStore:
             if time.monotonic() >= pause_at:
                 self._closing.wait(_PAUSE_S)  # the loop's thread has the interpreter meanwhile
                 pause_at = time.monotonic() + _WORK_S
-
-    def _still_theirs(self, sessions: list[StoredSession]) -> list[StoredSession]:
-        """Those of the sessions whose key was not given to a later session."""
-        with self._lock:
-            return [one for one in sessions if self._sessions.get(one.key, one) is one]
 
     def _opened(self) -> Folders:
         found = self._folders
@@ -289,6 +296,9 @@ class SessionStore:
                 most_files=self._most_sessions,
                 most_bytes=self._most_bytes,
             )
+        except TimeoutError as error:  # what is written needs no lock
+            logger.warning("stored sessions that are too old are removed later: %s", error)
+            return
         except OSError as error:
             self._failed(error)
             return

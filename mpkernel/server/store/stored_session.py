@@ -36,6 +36,12 @@ class StoredSession:
     """One session that is stored; `SessionStore.keep` makes it. Its methods return at once, unless
     the store's delay is 0.
 
+    Args:
+        writer: the store.
+        key, app, content: see `SessionStore.keep`.
+        before: a session of the same key that is over, and may still have to be written. Default:
+            there is none.
+
     Attributes:
         key, app: as given to `keep`.
         is_over: whether the session is over.
@@ -43,7 +49,12 @@ class StoredSession:
     """
 
     def __init__(
-        self, writer: Writer, key: str, app: str, content: Callable[[], bytes | None]
+        self,
+        writer: Writer,
+        key: str,
+        app: str,
+        content: Callable[[], bytes | None],
+        before: StoredSession | None = None,
     ) -> None:
         self.key = key
         self.app = app
@@ -53,9 +64,12 @@ class StoredSession:
         self._content = content
         self._began_at = time.time()
         self._last: bytes | None = None
+        self._ended_at = 0.0
         self._is_unwanted = False
         self._is_noted = False
-        self._writing = threading.Lock()  # guards _file and times_written
+        self._before = before
+        self._is_replaced = False
+        self._writing = threading.Lock()  # guards _file, times_written, _before and _is_replaced
         self._file: SessionFile | None = None
 
     def changed(self, *, by_client: bool) -> None:
@@ -86,8 +100,18 @@ class StoredSession:
         self._end()
 
     def _end(self) -> None:
+        self._ended_at = time.monotonic()
         self.is_over = True
         self._writer.note(self)
+
+    def left(self, ttl_s: float) -> bytes | None:
+        """The last content of a session that is over and may come back; None for any other.
+
+        Args:
+            ttl_s: how long it may come back.
+        """
+        is_left = self.is_over and not self._is_unwanted
+        return self._last if is_left and time.monotonic() < self._ended_at + ttl_s else None
 
     @property
     def left_bytes(self) -> int:
@@ -119,8 +143,11 @@ class StoredSession:
             OSError: that was not possible.
         """
         with self._writing:
-            if after is not None and after != self.times_written:
+            if self._is_replaced or (after is not None and after != self.times_written):
                 return
+            if self._before is not None and (self._is_unwanted or content is not None):
+                self._before.replaced()
+                self._before = None
             if self._file is None or self._file.path.parent != folder:
                 self._file = SessionFile(
                     folder / self.key, About(self.key, self.app, self._began_at)
@@ -130,3 +157,12 @@ class StoredSession:
             elif content is not None:
                 self._file.write(content, durable=durable)
             self.times_written += 1
+
+    def replaced(self) -> None:
+        """Called by the next session of the same key before it is written: nothing of this one is
+        written any more. If it is being written, this waits for that."""
+        with self._writing:
+            self._is_replaced = True
+            before, self._before = self._before, None
+        if before is not None:
+            before.replaced()

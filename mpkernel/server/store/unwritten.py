@@ -39,6 +39,11 @@ class Unwritten:
             if self._bytes > self._most_bytes:
                 self._lose_oldest()
 
+    def last_of(self, key: str) -> StoredSession | None:
+        """The last session of this key that could not be written; None for none."""
+        with self._lock:
+            return next((one for one in reversed(self._sessions) if one.key == key), None)
+
     def take(self) -> list[StoredSession]:
         """Give all of them, and forget them here."""
         with self._lock:

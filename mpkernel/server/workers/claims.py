@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mpkernel.aio.forks import unlocked
 from mpkernel.logs import get_logger
 from mpkernel.private_files import make_private, private_runtime_directory, write_private
 from shm.names import next_name, owner_of
@@ -231,7 +232,7 @@ def _locked(directory: Path) -> Iterator[int]:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield fd
     finally:
-        os.close(fd)
+        unlocked(fd)
 
 
 def _remove_abandoned(runtime: Path) -> None:
