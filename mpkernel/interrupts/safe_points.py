@@ -235,14 +235,20 @@ def _is_short_step(frame: FrameType) -> bool:
 def _sleeps_in_its_loop(top: FrameType) -> bool:
     """Whether the thread waits in the `select` of its event loop, and no other loop runs within
     that one, which nobody would wake."""
-    if _module_of(top) != "selectors":
+    loop: FrameType | None = top
+    while loop is not None and (loop.f_code in WAITING_CODE or _module_of(loop) == "selectors"):
+        loop = loop.f_back
+    if loop is None or loop is top or not _is_turn(loop):
         return False
-    turns = 0
-    frame: FrameType | None = top
-    while frame is not None:
-        turns += frame.f_code.co_name == "_run_once"
-        frame = frame.f_back
-    return turns == 1
+    outer = loop.f_back
+    while outer is not None and not _is_turn(outer):
+        outer = outer.f_back
+    return outer is None
+
+
+def _is_turn(frame: FrameType) -> bool:
+    """Whether this is a turn of an event loop of asyncio."""
+    return frame.f_code.co_name == "_run_once"
 
 
 def _is_shared(frame: FrameType) -> bool:

@@ -1,15 +1,24 @@
 """Waits that an asynchronous exception can stop. They are made of slices, with bytecode between two
 of them, where the interpreter can raise the exception.
 
-`time.sleep` is replaced. The waits of `threading`, and with them those of `queue.Queue`, futures
-and all others that use `threading.Condition`, are not: each wait of a condition makes a lock and
-waits until somebody releases it, and these locks wait in slices. The module `threading` makes them
-through its private name `_allocate_lock`, and only that name is replaced.
+`time.sleep` is replaced, and so are `os.waitpid` (the end of a child process) and the `select` of
+all selectors: in the latter wait event loops, such as that of `asyncio.run`, `subprocess` while it
+reads what a program writes, and Pipes and queues of `multiprocessing`.
+
+The waits of `threading`, and with them those of `queue.Queue`, futures and all others that use
+`threading.Condition`, are not replaced: each wait of a condition makes a lock and waits until
+somebody releases it, and these locks wait in slices. The module `threading` makes them through its
+private name `_allocate_lock`, and only that name is replaced.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
+import os
+import select
+import selectors
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +42,15 @@ def make_waits_interruptible(is_interruptible: Callable[[], bool]) -> None:
     changed_threading: Any = threading
     changed_time.sleep = builtin_like(time.sleep, _sliced_sleep(time.sleep, is_interruptible))
     changed_threading._allocate_lock = _allocating_waiters(is_interruptible)
-    WAITING_CODE.add(_Waiter.acquire.__code__)
-    WAITING_CODE.add(_sleep_in_slices.__code__)
+    waitpid = builtin_like(os.waitpid, _sliced_waitpid(os.waitpid, is_interruptible))
+    for module in (os, sys.modules[os.waitpid.__module__]):  # pickle looks it up in the latter
+        setattr(module, "waitpid", waitpid)  # noqa: B010 (a type checker forbids the assignment)
+    for kind in _kinds_of_selectors():
+        kind.select = _sliced_select(kind.select, is_interruptible)
+    WAITING_CODE.update(
+        waiting.__code__
+        for waiting in (_Waiter.acquire, _sleep_in_slices, _select_in_slices, _wait_until_ended)
+    )
 
 
 def _sliced_sleep(
@@ -68,6 +84,67 @@ def _sleep_in_slices(sleep: Callable[[float], None], seconds: float) -> None:
         sleep(_SLICE_S)
         left = deadline - monotonic()
     sleep(max(left, 0))
+
+
+def _sliced_waitpid(
+    waitpid: Callable[[int, int], tuple[int, int]], is_interruptible: Callable[[], bool]
+) -> Callable[..., tuple[int, int]]:
+    def waitpid_unless_interrupted(*args: Any) -> tuple[int, int]:
+        if args[1:] != (0,) or type(args[0]) is not int or args[0] <= 0 or not is_interruptible():
+            return waitpid(*args)
+        pid: int = args[0]
+        found = waitpid(pid, os.WNOHANG)  # which raises its own error, if this is no child
+        if found[0] == pid:
+            return found
+        try:
+            pidfd = os.pidfd_open(pid)
+        except (AttributeError, OSError):  # the system has none, or no descriptor is left
+            return waitpid(pid, 0)
+        # An exception comes in `_wait_until_ended` only: the other steps belong together.
+        try:
+            _wait_until_ended(pidfd)
+        finally:
+            os.close(pidfd)
+        return waitpid(pid, 0)
+
+    return waitpid_unless_interrupted
+
+
+def _wait_until_ended(pidfd: int) -> None:
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    while not ended.poll(_SLICE_S * 1000):
+        pass
+
+
+def _kinds_of_selectors() -> set[Any]:
+    kinds = {kind for kind in vars(selectors).values() if isinstance(kind, type)}
+    return {kind for kind in kinds if "select" in vars(kind)} - {selectors.BaseSelector}
+
+
+def _sliced_select(
+    select_once: Callable[..., list[Any]], is_interruptible: Callable[[], bool]
+) -> Callable[..., list[Any]]:
+    def select_unless_interrupted(self: Any, timeout: float | None = None) -> list[Any]:
+        is_long = timeout is None or (
+            isinstance(timeout, float | int) and _SLICE_S < timeout < _LONGEST_S
+        )
+        if is_long and is_interruptible():
+            return _select_in_slices(select_once, self, timeout)
+        return select_once(self, timeout)
+
+    WAITING_CODE.add(select_unless_interrupted.__code__)
+    return functools.wraps(select_once)(select_unless_interrupted)
+
+
+def _select_in_slices(
+    select_once: Callable[..., list[Any]], selector: Any, timeout: float | None
+) -> list[Any]:
+    deadline = None if timeout is None else monotonic() + timeout
+    while deadline is None or deadline - monotonic() > _SLICE_S:
+        if ready := select_once(selector, _SLICE_S):
+            return ready
+    return select_once(selector, max(0.0, deadline - monotonic()))
 
 
 def _allocating_waiters(is_interruptible: Callable[[], bool]) -> Callable[[], threading.Lock]:

@@ -10,7 +10,9 @@ import inspect
 import io
 import json
 import multiprocessing
+import os
 import pickle
+import selectors
 import sys
 import threading
 import time
@@ -25,6 +27,12 @@ FUNCTIONS = {
         time.sleep,
         [(float("nan"),), (float("inf"),), (-0.5,), (1e10,), (10**30,), (0,), (0.0,), (True * 0,)],
     ),
+    "os.waitpid": (os.waitpid, [(), (1,), ("1", 0), (2**22 + 1, 0), (2**22 + 1, 0, 0), (1.5, 0)]),
+    "selectors.DefaultSelector.select": (
+        selectors.DefaultSelector.select,
+        [(), (selectors.DefaultSelector(), "1"), (selectors.DefaultSelector(), float("nan"))],
+    ),
+    "selectors.SelectSelector.select": (selectors.SelectSelector.select, [()]),
     "threading.Condition.wait": (threading.Condition.wait, [(), (threading.Condition(),)]),
     "threading.Event.wait": (threading.Event.wait, [(), (1,)]),
     "threading.Thread.start": (threading.Thread.start, [(), (5,)]),

@@ -24,6 +24,12 @@ WAITS = {
     "t.start()\nwhile t.is_alive(): t.join(0.1)",
     "generator": "def forever():\n    while True: yield\nfor _ in forever(): pass",
     "await": "import asyncio; await asyncio.sleep(60)",
+    "loop": "import asyncio; asyncio.run(asyncio.sleep(60))",
+    "child": "import subprocess; subprocess.run(['sleep', '60'])",
+    "text of a child": "import subprocess; subprocess.run(['sleep', '60'], capture_output=True)",
+    "pipe": "import multiprocessing\nends = multiprocessing.Pipe()\nends[0].poll(60)",
+    "process": "import multiprocessing, time\n"
+    "p = multiprocessing.Process(target=time.sleep, args=(60,))\np.start(); p.join()",
     "input": "input()",
     "prints": "while True: print('x' * 1000)",
 }
@@ -84,6 +90,74 @@ with condition:
     async with asyncio.timeout(20):
         assert (await client.wait_for(Done)).outcome == "ok"
     assert printed(client.messages) == "notified True False False\n"
+
+
+async def test_a_loop_of_the_cells_own_ends_in_order(client: Client) -> None:
+    client.execute(
+        """\
+import asyncio
+async def main():
+    try:
+        print("begun", flush=True)
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.1)
+        print("in order")
+asyncio.run(main())
+""",
+        cell="loop",
+    )
+    await client.wait_for(Console)
+    client.interrupt()
+    assert (await client.wait_for(Done)).outcome == "interrupted"
+    assert printed(client.messages) == "begun\nin order\n"
+
+
+async def test_waits_for_children_and_descriptors_end_as_they_do_in_any_program(
+    client: Client,
+) -> None:
+    """Also if they last longer than a slice, and if another thread has taken the exit status."""
+    text = await client.text(
+        """\
+        import os, selectors, signal, subprocess, sys, threading, time
+        def run(code):
+            return subprocess.Popen([sys.executable, "-c", f"import os, time; {code}"])
+        def outcome(*args):
+            try:
+                return os.waitpid(*args)
+            except OSError as error:
+                return type(error).__name__
+        child = run("time.sleep(0.3); os._exit(3)")
+        print(outcome(child.pid, os.WNOHANG), outcome(child.pid, 0) == (child.pid, 768))
+        print(outcome(child.pid, 0), outcome(os.getppid(), 0))
+        print(run("time.sleep(0.2); os.kill(os.getpid(), 9)").wait(), run("").wait())
+        child = run("time.sleep(0.3)")
+        while child.pid != os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT).si_pid: pass
+        print(outcome(-1, 0)[1], outcome(child.pid, 0))
+
+        pipe = os.pipe()
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe[0], selectors.EVENT_READ)
+            begun = time.monotonic()
+            print(selector.select(0.2), time.monotonic() - begun >= 0.2)
+            print(selector.select(0), selector.select(-1), selector.select(0.01))
+            timer = threading.Timer(0.2, os.write, (pipe[1], b"x"))
+            timer.start()
+            print([(key.fd == pipe[0], events) for key, events in selector.select()])
+            print(len(selector.select(60)), len(selector.select(timeout=0)))
+            timer.join()
+        """
+    )
+    assert text == (
+        "(0, 0) True\n"
+        "ChildProcessError ChildProcessError\n"
+        "-9 0\n"
+        "0 ChildProcessError\n"
+        "[] True\n"
+        "[] [] []\n"
+        "[(True, 1)]\n"
+        "1 1\n"
+    )
 
 
 async def test_where_no_interrupt_reaches_the_client_is_told(client: Client) -> None:
