@@ -83,8 +83,8 @@ class CellRun:
         self.session.send(message)
 
     def _stream(self, name: Literal["stdout", "stderr"]) -> CellStream:
-        replacement = self.session.standard_streams[name].replacement
-        return CellStream(self, name, self.cell, self.session.console, replacement)
+        standard = self.session.standard_streams[name]
+        return CellStream(self, name, self.cell, self.session.console, standard)
 
     def _show(self, figures: list[Figure]) -> None:
         self.session.send(Outputs(self.cell, figures))

@@ -80,3 +80,46 @@ async def test_print_has_the_arguments_and_the_errors_of_pythons_own(client: Cli
         f"{unknown.value}\n"
     )
     assert printed(messages, "stderr") == "a b\n"
+
+
+async def test_reconfigured_streams_print_what_utf_8_cannot_express(client: Client) -> None:
+    text = await client.text(
+        """\
+        import sys
+        for errors in ("replace", "backslashreplace", "ignore", "namereplace"):
+            sys.stdout.reconfigure(errors=errors)
+            print(sys.stdout.errors, "a\\ud800b", "é")
+            sys.stdout.write("a\\ud800b\\n")
+        for errors in ("surrogateescape", "surrogatepass"):
+            sys.stdout.reconfigure(errors=errors)
+            print(errors)
+            print("\\udc80" if errors == "surrogateescape" else "\\ud800")
+        """
+    )
+    assert text == (
+        "replace a?b é\na?b\n"
+        "backslashreplace a\\ud800b é\na\\ud800b\n"
+        "ignore ab é\nab\n"
+        "namereplace a\\ud800b é\na\\ud800b\n"
+        "surrogateescape\n\ufffd\n"
+        "surrogatepass\n\ufffd\ufffd\ufffd\n"
+    )
+    messages = await client.run("sys.stdout.reconfigure(errors='strict')\nprint('\\ud800')")
+    assert of(messages, Failure)[0].error == "UnicodeEncodeError"
+
+
+async def test_text_files_can_be_put_around_the_binary_file(client: Client) -> None:
+    text = await client.text(
+        """\
+        import codecs, io, sys
+        before = sys.stdout
+        for binary in (sys.stdout.detach(), sys.stdout.buffer):
+            sys.stdout = codecs.getwriter("utf-8")(binary)
+            print("é")
+            sys.stdout = io.TextIOWrapper(binary, encoding="utf-8", line_buffering=True)
+            print("é")
+            sys.stdout = before
+            print("è")
+        """
+    )
+    assert text == "é\né\nè\n" * 2

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, SupportsIndex, TextIO, cast
 
+from mpkernel.kernel.process.session_streams import StreamOfSession
 from mpkernel.kernel.shown.session_console import SessionConsole, StreamName
 
 __all__ = ["CellStream", "SessionStream", "StandardStream"]
@@ -25,10 +26,6 @@ class _ConsoleFile(io.TextIOBase):
         return "utf-8"
 
     @property
-    def errors(self) -> str:  # type: ignore[override]
-        return "strict" if self._name == "stdout" else "backslashreplace"
-
-    @property
     def name(self) -> str:
         return f"<{self._name}>"
 
@@ -41,9 +38,6 @@ class CellStream(_ConsoleFile):
 
     Attributes:
         place: the run of the cell.
-        replacement: a list that all streams of the session share. When the code has set
-            `sys.stdout` (or `stderr`), its one item is what the code has set it to; else the list
-            is empty.
     """
 
     def __init__(
@@ -52,36 +46,42 @@ class CellStream(_ConsoleFile):
         name: StreamName,
         cell: str,
         console: SessionConsole,
-        replacement: list[TextIO | None],
+        standard: StreamOfSession,
     ) -> None:
         super().__init__(name)
         self.place = place
-        self.replacement = replacement
+        self._standard = standard
         self._cell = cell
         self._console = console
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return self._standard.own.errors or "strict"
 
     def for_thread(self) -> CellStream:
         """This stream: what a thread prints belongs to the cell that started it."""
         return self
 
     def write(self, text: str) -> int:
-        if self.replacement:
-            if self.replacement[0] is None:
+        replacement = self._standard.replacement
+        if replacement:
+            if replacement[0] is None:
                 return len(text)  # `sys.stdout = None`: print does nothing
-            return self.replacement[0].write(text)
+            return replacement[0].write(text)
         return self.write_past(text)
 
     def write_past(self, text: str) -> int:
         """Write to the console, whatever `sys.stdout` (or `stderr`) is set to."""
         written = text
         if not text.isascii():  # a lone surrogate cannot be sent
-            written = text.encode(self.encoding, self.errors).decode(self.encoding)
+            written = text.encode(self.encoding, self.errors).decode(self.encoding, "replace")
         self._console.write(self._name, self._cell, written)
         return len(text)
 
     def flush(self) -> None:
-        if self.replacement and self.replacement[0] is not None:
-            self.replacement[0].flush()
+        replacement = self._standard.replacement
+        if replacement and replacement[0] is not None:
+            replacement[0].flush()
 
 
 class SessionStream(_ConsoleFile):
@@ -95,7 +95,7 @@ class SessionStream(_ConsoleFile):
 
     def __init__(self, name: StreamName, write: Callable[[str], int]) -> None:
         super().__init__(name)
-        self._errors = super().errors
+        self._errors = "strict" if name == "stdout" else "backslashreplace"
         self._line_buffering = self._name == "stderr"
         self._write_through = False
         self._write = write
@@ -143,6 +143,11 @@ class SessionStream(_ConsoleFile):
 
     @property
     def buffer(self) -> io.BufferedIOBase:
+        return self._binary
+
+    def detach(self) -> io.BufferedIOBase:  # type: ignore[override]
+        """The binary file, to be wrapped in another text file. This one stays as it is: other code
+        of the session may have it."""
         return self._binary
 
     def write(self, text: str) -> int:
