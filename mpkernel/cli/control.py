@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
+from mpkernel.cli.named_apps import of_app
 from mpkernel.cli.output import as_json
 from mpkernel.cli.parsers import CommandParser, similar, some_text
 from mpkernel.errors import MPKernelError
@@ -112,11 +113,8 @@ def _servers(pid: int | None) -> list[PublishedServer]:
 
 def _having(name: str, servers: Sequence[PublishedServer]) -> list[tuple[PublishedServer, str]]:
     """The servers that have the app of this path, or else of this name, with the app's path."""
-    apps = [(server, app) for server in servers for app in server.snapshot.pool.apps]
-    path = os.path.abspath(name)
-    return [(server, app.path) for server, app in apps if app.path == path] or [
-        (server, app.path) for server, app in apps if app.name == name
-    ]
+    apps = [(server, app.path) for server in servers for app in server.snapshot.pool.apps]
+    return of_app(name, apps, lambda one: one[1])
 
 
 def _only(servers: Sequence[PublishedServer], remedy: str) -> PublishedServer:

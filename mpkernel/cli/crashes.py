@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from mpkernel.amounts import calendar, memory
+from mpkernel.cli.named_apps import as_argument, of_app
 from mpkernel.cli.output import as_json, show, show_nothing
-from mpkernel.cli.parsers import CommandParser, some_text
+from mpkernel.cli.parsers import CommandParser, similar, some_text
 from mpkernel.cli.screen import Screen, screen
 from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.errors import MPKernelError
@@ -46,7 +47,12 @@ def parser() -> CommandParser:
     made.add_argument(
         "report", nargs="?", metavar="REPORT", help="its number in the list; 1 is the latest"
     )
-    made.add_argument("--app", type=some_text, metavar="NAME", help="only the reports of this app")
+    made.add_argument(
+        "--app",
+        type=some_text,
+        metavar="APP",
+        help="only the reports of this app: a path, or its name alone",
+    )
     made.add_argument("--json", action="store_true", help="for programs (mpkernel docs commands)")
     return made
 
@@ -61,8 +67,15 @@ def run(arguments: Sequence[str]) -> int:
         MPKernelError: the reports cannot be read, or there is no such report.
     """
     given = parser().parse_args(arguments)
-    reports = [report for report in _reports() if given.app in (None, os.path.basename(report.app))]
+    everything = _reports()
+    reports, of = everything, ""
+    if given.app is not None:
+        reports = of_app(given.app, everything, lambda one: one.app)
+        of = f" of {plain(given.app)}"
+    meant = _meant(given.app, everything)
     if given.report is not None:
+        if not reports:
+            raise MPKernelError(f"there are no reports of deaths{of}{meant}")
         report = _chosen(given.report, reports)
         if given.json:
             print(as_json("crashes", reports=[report]))
@@ -71,15 +84,20 @@ def run(arguments: Sequence[str]) -> int:
     elif given.json:
         print(as_json("crashes", reports=reports))
     elif reports:
-        only = f" --app {plain(given.app)}" if given.app else ""
+        only = f" --app {as_argument(given.app)}" if given.app else ""
         show(
             _listed(reports, screen()),
             then=f"mpkernel crashes{only} 1 shows all that is known of the latest",
         )
     else:
-        which = "" if given.app is None else f" of {plain(given.app)}"
-        show_nothing(f"no reports of deaths{which} in {crash_directory()}")
+        show_nothing(f"no reports of deaths{of} in {crash_directory()}{meant}")
     return os.EX_OK
+
+
+def _meant(app: str | None, reports: Sequence[CrashReport]) -> str:
+    """Which app of the reports was probably meant, as the end of a sentence."""
+    known = {plain(os.path.basename(one.app)) for one in reports}
+    return "" if app is None else similar(os.path.basename(app), known)
 
 
 def _reports() -> list[CrashReport]:
@@ -106,8 +124,6 @@ def _read(path: Path) -> CrashReport | None:
 def _chosen(number: str, reports: Sequence[CrashReport]) -> CrashReport:
     if number.isdecimal() and 1 <= int(number) <= len(reports):
         return reports[int(number) - 1]
-    if not reports:
-        raise MPKernelError("there are no reports of deaths: no app's process has died")
     raise MPKernelError(
         f"there is no report {number}: they are numbered from 1 to {len(reports)}",
         remedy="`mpkernel crashes` lists them",
@@ -157,7 +173,7 @@ def _section(title: str, lines: Sequence[str], to: Screen) -> Iterator[str]:
 
 
 def _after(report: CrashReport) -> str:
-    name = plain(os.path.basename(report.app))
+    name = as_argument(os.path.basename(report.app))
     return f"mpkernel crashes --app {name} lists all of this app; mpkernel docs troubleshooting"
 
 

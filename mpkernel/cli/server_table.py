@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import psutil
 
 from mpkernel.amounts import age, memory
+from mpkernel.cli.named_apps import as_argument
 from mpkernel.cli.screen import PLAIN, Screen, Style
 from mpkernel.cli.tables import Cell, columns, heads, wrapped
 from mpkernel.plain_text import plain
@@ -19,6 +21,7 @@ from mpkernel.server.operations.snapshot import (
     SessionSnapshot,
     place_of,
 )
+from mpkernel.server.supervision.deaths import Reason
 
 __all__ = ["ALL", "ORDERS", "View", "next_step", "report"]
 
@@ -37,6 +40,7 @@ _OMIT = tuple(
 """On a narrow screen these are left out, in this order."""
 
 _STYLES: dict[str, Style] = {"ready": "good", "failed": "bad", "idle": "quiet"}
+_UNREPORTED = frozenset(reason.value for reason in Reason if not reason.has_report)
 _INDENT, _NOTE_INDENT = "  ", "      "
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -145,12 +149,19 @@ def next_step(servers: Sequence[PublishedServer]) -> str:
         if server.is_stopped:
             return f"kill -CONT {server.snapshot.pid} lets the stopped server go on"
     apps = [app for server in servers for app in server.snapshot.pool.apps]
-    for app in sorted(apps, key=lambda one: (not one.is_failed, -one.deaths)):
-        if app.is_failed or app.deaths:
-            return f"mpkernel crashes --app {plain(app.name)} shows why its processes ended"
+    for app in sorted(apps, key=lambda one: (not one.is_failed, -_reports_of(one))):
+        if _reports_of(app):
+            name = as_argument(os.path.basename(app.path))
+            return f"mpkernel crashes --app {name} shows why its processes ended"
     if apps:
         return "mpkernel top shows this again and again; mpkernel status --sessions each session"
     return "open a page of the server: its app is then shown here"
+
+
+def _reports_of(app: AppSnapshot) -> int:
+    """How many deaths of the app's processes were reported."""
+    deaths = app.totals.deaths
+    return sum(count for reason, count in deaths.items() if reason not in _UNREPORTED)
 
 
 def _together(servers: Sequence[PublishedServer]) -> list[PublishedServer]:

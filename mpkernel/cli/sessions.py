@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpkernel.amounts import age, memory
+from mpkernel.cli.named_apps import of_app
 from mpkernel.cli.output import as_json, show, show_nothing
 from mpkernel.cli.parsers import CommandParser, orders_of, similar, some_text
 from mpkernel.cli.screen import Style, screen
@@ -48,7 +49,9 @@ def parser() -> CommandParser:
         metavar="SESSION",
         help="as in the list; the beginning is enough",
     )
-    forgetting.add_argument("--app", type=some_text, metavar="NAME", help="all of this app")
+    forgetting.add_argument(
+        "--app", type=some_text, metavar="APP", help="all of this app: a path, or its name alone"
+    )
     forgetting.add_argument("--all", action="store_true", help="all")
     for order in (listing, forgetting):
         _add_common(order, directory=argparse.SUPPRESS, json=argparse.SUPPRESS)
@@ -98,8 +101,9 @@ def run(arguments: Sequence[str]) -> int:
     if given.order == "forget":
         if not (given.sessions or given.app or given.all):
             orders_of(reader)["forget"].error("say which: SESSION, --app NAME or --all")
-        chosen = _chosen(found, given.sessions, app=given.app, everything=given.all)
-        if given.app is not None and not any(one.is_of(given.app) for one in found):
+        of_it = [] if given.app is None else of_app(given.app, found, lambda one: one.app)
+        chosen = _chosen(found, given.sessions, also=found if given.all else of_it)
+        if given.app is not None and not of_it:
             meant = similar(
                 os.path.basename(given.app), {os.path.basename(one.app) for one in found}
             )
@@ -122,7 +126,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _chosen(
-    found: Sequence[StoredInfo], names: Sequence[str], *, app: str | None, everything: bool
+    found: Sequence[StoredInfo], names: Sequence[str], *, also: Sequence[StoredInfo]
 ) -> list[StoredInfo]:
     chosen: dict[Path, StoredInfo] = {}
     for name in names:
@@ -132,9 +136,7 @@ def _chosen(
                 f"no session is stored as {name}", remedy="`mpkernel sessions list` shows them"
             )
         chosen |= {one.info.path: one for one in matching}
-    chosen |= {
-        one.info.path: one for one in found if everything or (app is not None and one.is_of(app))
-    }
+    chosen |= {one.info.path: one for one in also}
     return list(chosen.values())
 
 

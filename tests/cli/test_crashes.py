@@ -130,6 +130,32 @@ def test_those_of_one_app_are_found() -> None:
 
 
 @pytest.mark.usefixtures("kept")
+def test_an_app_is_named_by_its_path_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    for path in ("/apps/stocks.py", "apps/stocks.py", "./apps/../apps/stocks.py"):
+        assert "process 2 of" in mpkernel("crashes", "--app", path, "1").stdout
+    assert (
+        "no reports of deaths of other/stocks.py"
+        in mpkernel("crashes", "--app", "other/stocks.py").stderr
+    )
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("number", [[], ["1"]], ids=["the list", "one"])
+def test_an_app_without_reports_gets_a_suggestion(number: list[str]) -> None:
+    shown = mpkernel("crashes", "--app", "sale.py", *number)
+    assert "no reports of deaths of sale.py" in shown.stderr
+    assert "did you mean sales.py?" in shown.stderr
+
+
+def test_what_is_to_be_typed_next_can_be_typed() -> None:
+    CrashReports(10).keep(report(1, "/apps/my sales.py"))
+    for words in (["--app", "my sales.py"], ["1"]):
+        *_, then = mpkernel("crashes", *words).stdout.splitlines()
+        assert "mpkernel crashes --app 'my sales.py' " in then
+
+
+@pytest.mark.usefixtures("kept")
 def test_programs_get_them_as_json() -> None:
     kept = json.loads(mpkernel("crashes", "--json").stdout)["reports"]
     assert [one["pid"] for one in kept] == [3, 2, 1]

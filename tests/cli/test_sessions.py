@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_the_directory_may_stand_before_and_after_the_order(
 
 
 @pytest.mark.usefixtures("left")
-@pytest.mark.parametrize("which", [[KEY[:12]], ["--app", "app.py"], ["--all"]])
+@pytest.mark.parametrize(
+    "which", [[KEY[:12]], ["--app", "app.py"], ["--app", os.path.relpath(APP)], ["--all"]]
+)
 def test_what_is_forgotten_is_gone(
     directory: Path, which: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,11 +22,12 @@ from server.snapshots import app_snapshot, host_snapshot, pool_of
 from waiting import until
 
 from mpkernel.amounts import age, memory
-from mpkernel.cli.server_table import View, report
+from mpkernel.cli.server_table import View, next_step, report
 from mpkernel.cli.tables import columns
 from mpkernel.plain_text import plain
 from mpkernel.server.operations.finding import PublishedServer
 from mpkernel.server.operations.snapshot import HostSnapshot, ServerSnapshot
+from mpkernel.server.supervision.deaths import Reason
 from mpkernel.server.supervision.tallies import Tallies
 
 
@@ -63,8 +64,10 @@ def test_a_server_is_shown_with_its_apps_processes_and_sessions(server: Operated
     assert then.startswith("→ mpkernel top ")
 
 
-def server_with(*hosts: HostSnapshot) -> PublishedServer:
-    """A server that there is not, with these processes of one app."""
+def server_with(*hosts: HostSnapshot, deaths: Sequence[Reason] = ()) -> PublishedServer:
+    """A server that there is not, with these processes of one app, and these earlier deaths."""
+    tallies = Tallies()
+    tallies.deaths.update(deaths)
     snapshot = ServerSnapshot(
         pid=4711,
         created_at=0.0,
@@ -74,7 +77,7 @@ def server_with(*hosts: HostSnapshot) -> PublishedServer:
         started_at=0.0,
         taken_at=0.0,
         has_control=True,
-        pool=pool_of(app_snapshot("/srv/app.py", Tallies(), *hosts)),
+        pool=pool_of(app_snapshot("/srv/app.py", tallies, *hosts)),
     )
     return PublishedServer(Path("snapshot"), snapshot, None)
 
@@ -88,6 +91,18 @@ def test_it_is_said_how_a_process_is_confined_and_what_started_it() -> None:
         "confined: strict",
         "launch_wrapper: nice -n 10 \\x1b[2J",
     ]
+
+
+@pytest.mark.parametrize(
+    ("deaths", "then"),
+    [
+        ([Reason.CRASH, Reason.OPERATOR], "mpkernel crashes --app app.py "),
+        ([Reason.OPERATOR, Reason.ENVIRONMENT], "mpkernel top "),
+    ],
+    ids=["a crash", "none that is reported"],
+)
+def test_reports_are_pointed_to_where_there_are_some(deaths: list[Reason], then: str) -> None:
+    assert next_step([server_with(host_snapshot(1), deaths=deaths)]).startswith(then)
 
 
 def test_it_is_said_on_which_worker_a_process_runs_and_which_waits_for_one() -> None:

@@ -49,7 +49,7 @@ from mpkernel.server.operations.orders import (
 from mpkernel.server.operations.snapshot import PoolSnapshot
 from mpkernel.server.operations.snapshot_file import SnapshotFile
 from mpkernel.server.sessions.base import BaseSession
-from mpkernel.server.supervision.deaths import Death, Reason
+from mpkernel.server.supervision.deaths import Death
 from mpkernel.server.supervision.usage import Usage
 from shm.names import next_name
 
@@ -120,7 +120,7 @@ class Operations:
         self._awake.set()  # an operator who looks is to see it at once
         if self._crashes is None or self._is_over:
             return
-        if death.reason not in (Reason.OPERATOR, Reason.ENVIRONMENT):
+        if death.reason.has_report:
             report = report_of(death, sessions, usages)
             try:
                 self._thread.submit(self._crashes.keep, report)

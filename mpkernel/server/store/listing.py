@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,10 +36,6 @@ class StoredInfo(NamedTuple):
     size_bytes: int
     state: str
     info: FileInfo
-
-    def is_of(self, app: str) -> bool:
-        """Whether it is a session of the app of this path, or of this name."""
-        return app in (self.app, os.path.basename(self.app))
 
 
 def stored_in(directory: Path) -> list[StoredInfo]:

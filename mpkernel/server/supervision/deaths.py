@@ -42,6 +42,12 @@ class Reason(enum.Enum):
     UNKNOWN = "unknown"
     """Another part of the program reaped the process, so that its exit status is lost."""
 
+    @property
+    def has_report(self) -> bool:
+        """Whether the death is reported. A restart by an operator is none, and what is wrong with
+        an environment is on the page of its app."""
+        return self not in (Reason.OPERATOR, Reason.ENVIRONMENT)
+
 
 class Cause(enum.Enum):
     """Who has caused the end of a process."""
