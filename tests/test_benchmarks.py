@@ -283,6 +283,17 @@ def test_mpkernel_bench_runs_the_suite(capsys: pytest.CaptureFixture[str]):
     assert "round-trip" in capsys.readouterr().out
 
 
+def test_mpkernel_bench_shows_its_help_and_list_without_its_extra():
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(('rich', 'matplotlib', 'httpx', 'zmq'))\n"
+        "from mpkernel.cli.main import main; sys.exit(main(['bench', sys.argv[1]]))"
+    )
+    for option, shown in (("--help", "mpkernel bench --quick "), ("--list", "round-trip ")):
+        ran = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert shown in ran.stdout
+
+
 def test_mpkernel_bench_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -290,7 +301,7 @@ def test_mpkernel_bench_says_what_to_install(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "rich" else find(name)
     )
-    assert bench.run([]) == 2
+    assert bench.run([]) == 1
     assert "needs rich (pip install 'mpkernel[bench]')" in capsys.readouterr().err
 
 

@@ -22,7 +22,7 @@ _NEEDED = ("rich", "matplotlib", "httpx", "websockets")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the suite; give the exit code: 2 where a package that it needs is missing.
+    """Run the suite; give the exit code: 1 where a package that it needs is missing.
 
     Args:
         arguments: what follows `mpkernel bench`.
@@ -34,10 +34,13 @@ def run(arguments: Sequence[str]) -> int:
         table = [heads("SCENARIO", "WHAT IT SHOWS"), *rows]
         show(columns(table, flexible={1}, screen=screen()), then="mpkernel bench SCENARIO measures")
         return 0
+    if place is not None and {"-h", "--help"} & set(arguments):
+        importlib.import_module(f"{place}.options").made_parser("mpkernel bench").print_help()
+        return 0
     absent = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if place is None or absent:
         what = f"needs {', '.join(absent)}" if absent else "is not part of this installation"
         print(f"mpkernel: the benchmark suite {what} ({_INSTALL})", file=sys.stderr)
-        return 2
+        return 1
     suite = importlib.import_module(f"{place}.__main__")
     return int(suite.main(list(arguments), program="mpkernel bench"))

@@ -223,7 +223,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _marimo(arguments: list[str]) -> int:
-    from mpkernel.marimo_backend.command_line import command_line
+    from mpkernel.marimo_backend.command_line import command_line, failure_of_url
 
     try:
         command_line()(arguments, prog_name="mpkernel")
@@ -231,6 +231,13 @@ def _marimo(arguments: list[str]) -> int:
         if leaving.code is None or isinstance(leaving.code, int):
             return leaving.code or os.EX_OK
         raise
+    except failure_of_url() as error:
+        urls = ", ".join(word for word in arguments if "://" in word)
+        why = getattr(error.__cause__, "reason", error)
+        raise MPKernelError(
+            f"the notebook at {urls} cannot be fetched: {why}",
+            remedy="check the address and the network, or download the file and name it",
+        ) from error
     finally:
         # Otherwise the interpreter examines all live objects again at its end: that takes a
         # quarter of a second of the ten that `docker stop` waits, and seconds on a busy machine.

@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     if not rest:
         print(f"{USAGE}\nmpkernel: no notebook and no folder is named", file=sys.stderr)
         return 2
-    if rest[0] in ("-h", "--help"):
+    if {"-h", "--help"} & set(_before_dashes(rest)):
         print(USAGE, end="")
         return os.EX_OK
     stop_s = _stop_s(_settings_of(rest))
@@ -82,20 +82,26 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Our own options, which stand before all others, and the rest."""
+    """Our own options, before or after the paths, and the rest."""
     own = dict(_DEFAULTS)
-    rest = list(arguments)
-    while rest and rest[0].partition("=")[0] in own:
-        option, separator, value = rest.pop(0).partition("=")
+    words = _before_dashes(arguments)
+    after = list(arguments[len(words) :])
+    rest = []
+    while words:
+        word = words.pop(0)
+        option, separator, value = word.partition("=")
+        if option not in own:
+            rest.append(word)
+            continue
         if not separator:
-            value = rest.pop(0) if rest else ""
+            value = words.pop(0) if words else ""
         if not _FORMS[option].fullmatch(value):
             raise MPKernelError(
                 f"{option} is {value!r}, which systemd would not take",
                 remedy="`mpkernel systemd --help` shows what it takes",
             )
         own[option] = value
-    return own, rest
+    return own, rest + after
 
 
 def _own_user() -> str:

@@ -10,6 +10,7 @@ from mpkernel.marimo_backend.seam import SERVER_NAMES, server
 
 __all__ = [
     "command_line",
+    "failure_of_url",
     "greet_with",
     "has_option",
     "notebooks_in",
@@ -21,6 +22,12 @@ __all__ = [
 def command_line() -> Any:
     """marimo's command line: a group of click."""
     return importlib.import_module("marimo._cli.cli").main
+
+
+def failure_of_url() -> type[Exception]:
+    """What marimo raises when it cannot fetch a notebook that is named by its URL."""
+    raised: type[Exception] = importlib.import_module("marimo._utils.requests").RequestError
+    return raised
 
 
 def options_with_value() -> frozenset[str]:

@@ -100,6 +100,14 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     assert f"there is nothing at {tmp_path / name} (check the path)" in refused.stderr
 
 
+def test_a_url_that_cannot_be_fetched_is_named() -> None:
+    url = f"http://127.0.0.1:{free_port()}/sales.py"
+    refused = mpkernel("run", url, "--headless")
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert f"the notebook at {url} cannot be fetched: [Errno 111] Connection" in refused.stderr
+
+
 def test_a_path_that_is_no_notebook_is_named(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("print('no notebook')\n")

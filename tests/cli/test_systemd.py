@@ -89,6 +89,16 @@ def test_it_runs_what_was_given_where_it_was_given(
     assert "User=daemon" in directives(text)
 
 
+def test_its_own_options_may_follow_the_paths(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = unit(capsys, "note books", "--unit-memory", "8G", "--", "--unit-name", "x")
+    assert "MemoryMax=8G" in directives(text)
+    assert text == unit(capsys, "--unit-memory=8G", "note books", "--", "--unit-name", "x")
+    (line,) = [line for line in directives(text) if line.startswith("ExecStart=")]
+    assert line.endswith('"note books" -- --unit-name x')
+
+
 def test_words_are_quoted_as_systemd_wants_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,4 +156,6 @@ def test_who_prints_it_runs_it_but_never_root(
 def test_no_arguments_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 2
     assert "Usage: mpkernel systemd" in capsys.readouterr().err
-    assert run(["--help"]) == 0
+    for asked in (["--help"], ["/tmp", "--help"]):
+        assert run(asked) == 0
+        assert capsys.readouterr().out.startswith("Usage: mpkernel systemd")
