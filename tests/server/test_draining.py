@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from kernel.conftest import Client
+from waiting import until_async
 
 from mpkernel import HostPool, Settings
-from mpkernel.errors import PoolClosed
+from mpkernel.errors import AppUnavailable, PoolClosed
 from mpkernel.kernel.messages import Console, Done
 
 
@@ -71,3 +72,21 @@ async def test_it_stops_waiting_when_told(tmp_path: Path) -> None:
     at_once.set()
     await draining
     assert pool.hosts == []
+
+
+async def test_a_process_that_drains_has_no_longer_to_start_than_others(tmp_path: Path) -> None:
+    """The sessions that were opened on it wait for its start."""
+    app, never = tmp_path / "app.py", tmp_path / "never"
+    app.write_text("")
+    never.write_text("#!/bin/sh\nexec sleep 600\n")
+    never.chmod(0o755)
+    settings = Settings(
+        launch_wrapper=str(never), start_timeout_s=0.2, ping_timeout_s=None, restart_limit=0
+    )
+    async with HostPool(settings) as pool:
+        opening = asyncio.create_task(Client.open(pool, app))
+        await until_async(lambda: pool.hosts)
+        pool.apps[0].replace()
+        with pytest.raises(AppUnavailable, match="not ready within"):
+            async with asyncio.timeout(60):
+                await opening

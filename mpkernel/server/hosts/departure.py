@@ -80,12 +80,13 @@ class Departure:
         self._timer: PatientTimer | None = None
         self._started_at = time.monotonic()
         self._on_start_timeout: Callable[[], None] = lambda: None
+        self._is_ready = False
         self.is_preparing = False
 
     def starting(self, on_timeout: Callable[[], None]) -> None:
         """The process was told which app to run: it has `start_timeout_s` to be ready."""
         self._on_start_timeout = on_timeout
-        self._start_timer(self._settings.start_timeout_s, on_timeout)
+        self._start_timer(self._settings.start_timeout_s, self._start_timed_out)
 
     def preparing(self, *, is_placed: bool) -> None:
         """The environment of the app is being made, or the app waits for a machine. This may take
@@ -110,12 +111,13 @@ class Departure:
         self.is_preparing = False
         if self._life.state in (State.STARTING, State.DRAINING):
             self._started_at = time.monotonic()
-            self._start_timer(self._settings.start_timeout_s, self._on_start_timeout)
+            self._start_timer(self._settings.start_timeout_s, self._start_timed_out)
 
     def became_ready(self) -> None:
         """The process is ready to take sessions."""
+        self._is_ready = True
         if self._life.state is not State.STARTING:
-            return  # it was asked to leave: the timer is for that
+            return  # it drains, or was asked to leave
         self._life.apply(Event.READY)
         self._tallies.host_start.observe(time.monotonic() - self._started_at)
         self.stop_timer()
@@ -181,6 +183,11 @@ class Departure:
     @property
     def _may_leave(self) -> bool:
         return not self._life.is_over and self._life.state is not State.LEAVING
+
+    def _start_timed_out(self) -> None:
+        """Sessions of a process that drains wait for its start, too."""
+        if not self._is_ready:
+            self._on_start_timeout()
 
     def _leave_if_drained(self) -> None:
         if not self._table and self._life.state is State.DRAINING:

@@ -171,7 +171,7 @@ class Health:
 
     def start_timed_out(self) -> None:
         """The process was not ready within `Settings.start_timeout_s`."""
-        if self._life.state is State.STARTING:
+        if self._life.state in (State.STARTING, State.DRAINING):
             self.end_for(
                 Reason.START,
                 HostStartError(
