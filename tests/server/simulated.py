@@ -345,11 +345,13 @@ class World:
 
     Attributes:
         refusals: how many of the next launches the system refuses.
+        failures: these are raised by the next launches, one after the other.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.clock = Clock()
         self.refusals = 0
+        self.failures: list[Exception] = []
         self.clients: list[Client] = []
         self.app = App("/app.py", settings, self.clock, self._launch, clock=self.clock.time)
 
@@ -386,4 +388,6 @@ class World:
         if self.refusals:
             self.refusals -= 1
             raise HostStartError("no process is left")
+        if self.failures:
+            raise self.failures.pop(0)
         return SimulatedHost(app, self.clock)

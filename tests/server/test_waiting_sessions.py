@@ -352,3 +352,15 @@ async def test_a_client_that_cannot_be_told_keeps_no_other_from_being_told(
         await asyncio.sleep(0)
     assert app.last_death is not None
     assert app.last_death.reason is Reason.KILLED
+
+
+def test_sessions_that_wait_are_looked_at_again_after_an_unexpected_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world, lost = on_two_processes()
+    world.failures = [MemoryError(), MemoryError()]
+    world.clock.advance(LAST_WORDS_S)
+    assert len(back(lost)) < len(lost)
+    world.go_on(5.0)
+    assert len(back(lost)) == len(lost)
+    assert caplog.text.count("what is due for an app cannot be done") == 1

@@ -25,6 +25,8 @@ __all__ = ["Upkeep", "end_all"]
 
 logger = get_logger(__name__)
 
+_AFTER_FAILURE_S = 1.0
+
 
 class Upkeep:
     """One app's. On the loop's thread.
@@ -58,6 +60,7 @@ class Upkeep:
         self._processes = processes
         self._next_look: asyncio.Handle | None = None
         self._look_at = 0.0  # when that is due, by the loop's time
+        self._is_failing = False  # whether the last look has failed: only the first one is logged
 
     def look_soon(self, delay_s: float = 0.0) -> None:
         """Look at the app once, after this delay. If several calls ask for a look, there is one, at
@@ -81,11 +84,23 @@ class Upkeep:
         self._next_look = None
         if self.is_closed:
             return
+        try:
+            again_s = self._do_what_is_due()
+            self._is_failing = False
+        except Exception:  # the sessions that wait count on the next look
+            if not self._is_failing:
+                logger.exception("what is due for an app cannot be done for now", app=self._path)
+            self._is_failing = True
+            again_s = _AFTER_FAILURE_S
+        if again_s is not None:
+            self.look_soon(again_s)
+
+    def _do_what_is_due(self) -> float | None:
+        """Returns in how many seconds to look again; None: not before something else happens."""
         again_s = [self._bring_back()]
         self._go_on_with_the_restart()
         again_s.append(self._keep_minimum())
-        if times := [seconds for seconds in again_s if seconds is not None]:
-            self.look_soon(min(times))
+        return min((seconds for seconds in again_s if seconds is not None), default=None)
 
     def _bring_back(self) -> float | None:
         """Bring back the next of the sessions that wait. Returns in how many seconds to look again;
