@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ pytestmark = pytest.mark.asyncio
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with runtime_directory(monkeypatch) as directory:
         yield directory
+
+
+async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"answered"})
 
 
 async def test_a_session_has_one_worker_however_many_claim_it_at_once() -> None:
@@ -189,3 +196,23 @@ async def test_a_server_of_one_process_has_no_name(monkeypatch: pytest.MonkeyPat
         with socket.create_server(("127.0.0.1", 0)) as other:
             assert server_name(other.getsockname()[1]) not in (None, name)
     assert server_name(port) is None
+
+
+@pytest.mark.parametrize("what", ["", "workers-of-tests", "workers-of-tests/claims"])
+async def test_workers_find_each_other_again_when_their_directory_was_removed(
+    runtime: Path, what: str
+) -> None:
+    async with worker(answering) as one, worker(answering) as two:
+        assert await one.page_opens("a") is None
+        assert await two.page_opens("b") is None
+        shutil.rmtree(runtime / what)
+        peer = await two.page_opens("a")  # at once: nobody has noticed yet
+        assert peer is not None
+        assert peer.name == one.name
+        assert (await one.page_opens("b")) is not None
+        browser = Browser(body())
+        await serve(two, "a", browser)
+        assert browser.body == b"answered"
+        assert await one.page_opens("c") is None
+        assert await two.page_opens("c") is not None
+    assert not (runtime / "workers-of-tests").exists()

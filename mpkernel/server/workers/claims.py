@@ -4,6 +4,7 @@ session.
     <runtime directory>/workers-<server>/     0700
         <worker>.sock, <worker>.key           0600, one pair for each worker
         claims/<digest of a session>          a symbolic link; its target is the worker's name
+        claims/<worker>                       the same: where it is gone, so are the worker's claims
 
 A link is made in one step, which fails if there is one already: of two workers that claim a session
 at once, one gets it, and the other one reads who has. Only the worker that a link names removes it,
@@ -14,6 +15,7 @@ it is, so that another process with the same id is not taken for it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -21,7 +23,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -72,12 +74,36 @@ class Claims:
                     self._bury(name)
             self._publish()
 
+    @property
+    def can_be_found(self) -> bool:
+        """Whether the others find this worker, or need not any more. Not if somebody has removed
+        the directory, or what is in it: then `restore` helps."""
+        files = (self._path(self.name, ".sock"), self._links / self.name)
+        return not self._listens or all(map(os.path.lexists, files))
+
+    def restore(self, sessions: Iterable[str]) -> None:
+        """Make the directory and the files of this worker anew, with a new `socket`, and claim
+        these sessions again, as far as no other worker has them. May wait for other workers.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        make_private(self._directory.parent)
+        with _made_and_locked(self._directory):
+            make_private(self._links)
+            for path in (self._path(self.name, ".sock"), self._links / self.name):
+                path.unlink(missing_ok=True)
+            self._publish()
+            for session in sessions:
+                with suppress(FileExistsError):
+                    os.symlink(self.name, self._link(session))
+
     def claim(self, session: str) -> str:
         """Claim a session for this worker. Returns the name of the worker that has it then: this
         one, or the one that had claimed it before, which may be dead.
 
         Raises:
-            OSError: no link can be made.
+            OSError: no link can be made, or the other workers cannot find this one.
         """
         self._stay_reachable()
         link = self._link(session)
@@ -88,6 +114,8 @@ class Claims:
                 owner = self.owner(session)
                 if owner is not None:
                     return owner
+                if os.path.lexists(link) and not os.path.islink(link):
+                    raise
             else:
                 return self.name
 
@@ -165,6 +193,8 @@ class Claims:
         session that is about to be claimed must be found here."""
         if not self._listens:
             return
+        if not self.can_be_found:
+            raise FileNotFoundError(errno.ENOENT, "it was removed", str(self._directory))
         key = self._path(self.name, ".key")
         try:
             os.utime(key)
@@ -180,6 +210,7 @@ class Claims:
             os.chmod(path, 0o600)
             self.socket.listen(_BACKLOG)
             self.socket.setblocking(False)
+            os.symlink(self.name, self._links / self.name)
         except BaseException:
             self.socket.close()
             self._bury(self.name)

@@ -70,7 +70,9 @@ class WorkerSocket:
         self._server: asyncio.Server | None = None
 
     async def listen(self, at: socket.socket) -> None:
-        """Take connections from now on."""
+        """Take connections from now on, at this socket instead of an earlier one."""
+        if self._server is not None:
+            self._server.close()
         self._server = await asyncio.start_unix_server(self._accepted, sock=at)
 
     def leave(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from mpkernel.aio.tasks import supervised_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.logs import get_logger
 from mpkernel.server.workers.claims import Claims
@@ -21,6 +22,8 @@ _OVERHEAD_BYTES = 1024 * 1024
 _STEP_S = 0.05
 _FORGET_AFTER_S = 60.0
 _MOST_ENDED = 10_000
+_LOOK_S = 0.5
+"""How often a worker looks whether the others can still find it."""
 
 
 class Worker:
@@ -64,6 +67,8 @@ class Worker:
         self._ended: dict[str, asyncio.TimerHandle] = {}  # claims to look at later, by session
         self._is_leaving = False
         self._is_over = False
+        self._next_look: asyncio.TimerHandle | None = None
+        self._restoring = asyncio.Lock()
 
     @property
     def name(self) -> str:
@@ -73,6 +78,7 @@ class Worker:
     async def start(self) -> None:
         """Serve other workers from now on."""
         await self._socket.listen(self._claims.socket)
+        self._look_soon()
 
     async def page_opens(self, session: str, group: str = "") -> Peer | None:
         """A page connects with a session: who has it? None: this worker, from now on, until
@@ -149,6 +155,8 @@ class Worker:
         """The server is about to end: serve no more requests of other workers. They wait for the
         end of this worker before they take a session of it. Idempotent."""
         self._is_leaving = True
+        if self._next_look is not None:
+            self._next_look.cancel()
         self._claims.stop_listening()
         self._socket.leave()
 
@@ -175,6 +183,9 @@ class Worker:
     async def _taken(self, session: str) -> Peer | None:
         """Who has a session, or a group; None: this worker, for one page more."""
         try:
+            if not self._claims.can_be_found:
+                await self._restore()
+                await asyncio.sleep(2 * _LOOK_S)  # the other workers claim their sessions again
             peer = await self._claimed(session)
         except OSError as error:
             peer = None
@@ -185,6 +196,42 @@ class Worker:
             if (timer := self._ended.pop(session, None)) is not None:
                 timer.cancel()
         return peer
+
+    def _look_soon(self) -> None:
+        if not self._is_leaving:
+            self._next_look = asyncio.get_running_loop().call_later(_LOOK_S, self._look_after_files)
+
+    def _look_after_files(self) -> None:
+        if self._claims.can_be_found:
+            self._look_soon()
+        else:
+            supervised_task(self._look_after_removal(), name="mpkernel.worker-restores")
+
+    async def _look_after_removal(self) -> None:
+        try:
+            await self._restore()
+        except OSError as error:
+            logger.debug("this worker cannot be found by the others: %s", error)
+        finally:
+            self._look_soon()
+
+    async def _restore(self) -> None:
+        """What the workers need to find each other was removed: make it anew.
+
+        Raises:
+            OSError: that is not possible for now.
+        """
+        async with self._restoring:
+            if self._claims.can_be_found:
+                return
+            sessions = [*self._pages, *self._ended]
+            await off_the_loop(partial(self._claims.restore, sessions))
+            if self._is_leaving:
+                self._claims.socket.close()
+                self._claims.stop_listening()
+                return
+            await self._socket.listen(self._claims.socket)
+        logger.warning("the directory of this server's workers was removed: it is made anew")
 
     def _left(self, session: str, *, is_group: bool = False) -> None:
         self._pages[session] -= 1
