@@ -29,10 +29,9 @@ async def test_a_function_keeps_its_lines_when_its_cell_is_executed_anew(client:
     messages = await client.run("print(inspect.getsource(failing), inspect.getsource(before))")
     assert printed(messages) == "def failing():\n    return 5\n " + FAILING[15:] + "\n\n"
     (failure,) = of(await client.run("1\nbefore()"), Failure)
-    assert failure.traceback.splitlines()[2:5:2] == [
-        "    before()",
-        "    raise ValueError('mine')",
-    ]
+    shown = failure.traceback.splitlines()
+    assert "    before()" in shown
+    assert "    raise ValueError('mine')" in shown
 
 
 def test_a_name_is_given_again_when_its_code_is_gone() -> None:
