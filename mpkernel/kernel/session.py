@@ -133,9 +133,9 @@ class PythonSession:
         if self._is_fork:
             return cast(int, vars(sys)[name].write(text))
         place = current_place()
-        mine = place if isinstance(place, CellRun) and place.session is self else self.last_run
-        assert mine is not None, "code runs in a cell"
-        return mine.streams[name == "stderr"].write_past(text)
+        cell_run = place if isinstance(place, CellRun) else self.last_run
+        assert cell_run is not None, "code runs in a cell"
+        return cell_run.streams[name == "stderr"].write_past(text)
 
     def send(self, message: Message) -> None:
         """Send to the client, from any thread. Waits while the client is far behind. The messages

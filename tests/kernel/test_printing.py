@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from kernel.conftest import Client, of, printed
+from kernel.conftest import Client, OpenApp, of, printed, until_ended
 
-from mpkernel.kernel.messages import Failure
+from mpkernel.kernel.messages import Console, Failure
 
 
 async def test_a_line_is_not_torn_by_what_prints_while_it_is_made(client: Client) -> None:
@@ -123,3 +123,25 @@ async def test_text_files_can_be_put_around_the_binary_file(client: Client) -> N
         """
     )
     assert text == "é\né\nè\n" * 2
+
+
+async def test_a_handler_of_logging_shows_each_client_what_its_own_code_logs(
+    open_app: OpenApp,
+) -> None:
+    """The process has one root logger. Its handler has the file of the session that made it."""
+    first, second = await open_app(), await open_app()
+    configure = (
+        "import logging, sys\n"
+        "logging.basicConfig(format='%(message)s', level=logging.INFO, stream=sys.stdout)\n"
+    )
+    assert await first.text(f"{configure}logging.info('of the first')") == "of the first\n"
+    assert await second.text(f"{configure}logging.info('of the second')") == "of the second\n"
+    in_thread = "threading.Thread(target=logging.info, args=('in a thread',))"
+    text = await second.text(
+        f"import threading\nthread = {in_thread}\nthread.start()\nthread.join()"
+    )
+    assert text == "in a thread\n"
+    await first.close()
+    await until_ended(second)
+    assert await second.text("logging.info('alone')") == "alone\n"
+    assert not [m for m in of(first.messages, Console) if "of the first" not in m.text]

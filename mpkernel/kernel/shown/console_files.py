@@ -86,7 +86,9 @@ class CellStream(_ConsoleFile):
 
 class SessionStream(_ConsoleFile):
     """The file that a session's code finds as `sys.stdout` or `sys.stderr`. The code may keep it:
-    it always writes to the session's console, whatever `sys.stdout` is set to.
+    it always writes to a console, whatever `sys.stdout` is set to. It is the console of the session
+    that writes: the first session that configures `logging` gives the process a handler with its
+    own file, and what others log is not for its client.
 
     Args:
         name: "stdout" or "stderr".
