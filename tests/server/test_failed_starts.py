@@ -52,3 +52,15 @@ def test_a_session_that_waits_for_a_thread_can_be_closed() -> None:
     world.clock.advance(0.0)
     assert client.over
     assert world.app.waiting_count == 0
+
+
+def test_a_stored_session_that_no_thread_is_left_for_is_started_again_in_the_next_server() -> None:
+    world = World(SETTINGS)
+    client = world.open(with_journal=True)
+    host = client.host
+    client.record.was_stored = True
+    host.fail_start(client)
+    assert not client.over
+    world.clock.advance(1.1)
+    host.is_ready()
+    assert client.record.has_run

@@ -48,7 +48,7 @@ class RecoveryRecord:
         """A process has failed to start the session's kernel. Returns whether to try it again: the
         session has values to bring back, and was not tried 60 times already."""
         self.failed_starts += 1
-        return self.has_run and self.failed_starts <= _MOST_STARTS
+        return self.has_values and self.failed_starts <= _MOST_STARTS
 
     def rebuilding(self, commands: int, *, alone: bool) -> None:
         """The session is being brought back, with this number of commands."""
