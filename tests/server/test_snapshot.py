@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import socket
@@ -27,6 +28,7 @@ from mpkernel.server.operations.observing import Rates
 from mpkernel.server.operations.orders import Restart, give_order
 from mpkernel.server.operations.snapshot import HostSnapshot
 from mpkernel.server.operations.snapshot_file import SnapshotFile
+from mpkernel.server.supervision.tallies import AppTotals
 from shm.names import next_name, own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
@@ -78,6 +80,25 @@ class TestAServer:
         assert host.messages >= 3
         assert host.sent >= 2
         assert [(one.session_id, one.is_running) for one in host.sessions] == [("visitor", False)]
+
+    async def test_is_seen_again_after_looks_for_which_there_was_no_memory(
+        self,
+        user: Path,
+        served: HostPool,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        looks = itertools.count()
+
+        def no_memory(_: HostPool) -> AppTotals:
+            if next(looks) < 2:
+                raise MemoryError
+            return AppTotals.sum(())
+
+        monkeypatch.setattr(HostPool, "forgotten", property(no_memory))
+        await served.open_session(APP, kernel=ECHO, session_id="visitor")
+        await seen_with("visitor", user)
+        assert caplog.text.count("operators see this server as it was before") == 1
 
     async def test_is_seen_by_its_user_alone(self, user: Path, served: HostPool) -> None:
         path = (await seen_with('"apps":[]', user)).path

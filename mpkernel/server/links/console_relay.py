@@ -141,7 +141,8 @@ class ConsoleRelay:
         self._give_up()
 
     def _read_what_comes(self) -> None:
-        assert self._selector is not None
+        if self._selector is None:
+            raise OSError("there is nothing to wait with")
         while self._waiting:
             self._register(self._waiting.popleft())
         for key, _ in self._selector.select():
@@ -164,9 +165,10 @@ class ConsoleRelay:
 
     def _wait_anew(self) -> None:
         """Replace a selector that fails. If that fails, too, the next turn tries it again."""
-        assert self._selector is not None
         time.sleep(_TRY_AGAIN_S)
-        self._close(self._selector)
+        if self._selector is not None:
+            self._close(self._selector)
+            self._selector = None  # also where no new one can be made: it is closed only once
         selector = None
         try:
             selector = selectors.DefaultSelector()
@@ -205,8 +207,8 @@ class ConsoleRelay:
             while source.read(wait=False):
                 pass
             source.end()
-        assert self._selector is not None
-        self._close(self._selector)
+        if self._selector is not None:
+            self._close(self._selector)
         with self._lock:
             os.close(self._wake_read)
             os.close(self._wake_write)

@@ -90,6 +90,7 @@ class Operations:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mpkernel-operations")
         self._task = BackgroundTask(self._run, name="mpkernel snapshot")
         self._awake = asyncio.Event()
+        self._is_failing = False  # whether the last look has failed: only the first one is logged
         self._is_over = False
 
     def start(self, stop: Callable[[], None]) -> None:
@@ -179,10 +180,16 @@ class Operations:
         )
         while True:
             self._awake.clear()
-            picture = await snapshot_of(self._pool, self._rates)
-            if self._is_over:  # the thread takes no more work
-                return
-            await loop.run_in_executor(self._thread, self._write, picture)
+            try:
+                picture = await snapshot_of(self._pool, self._rates)
+                if self._is_over:  # the thread takes no more work
+                    return
+                await loop.run_in_executor(self._thread, self._write, picture)
+                self._is_failing = False
+            except Exception:  # operators must see the server again once this works
+                if not self._is_failing and not self._is_over:
+                    logger.exception("operators see this server as it was before, for now")
+                self._is_failing = True
             try:
                 async with asyncio.timeout(interval_s):
                     await self._awake.wait()
