@@ -21,6 +21,10 @@ async def test_tracebacks_show_the_lines_of_ones_own_client(open_app: OpenApp) -
     assert "secret" not in failure.traceback
     assert await one.text("print(inspect.getsource(failing))") == FAILING[15:] + "\n\n"
     assert "of another client" in await other.text("print(inspect.getsource(secret))")
+    (failure,) = of(await other.run("1 / 0", cell="a (2)"), Failure)
+    assert 'File "<cell a (2)>", line 1, in <module>\n' in failure.traceback
+    (failure,) = of(await other.run("def f(): fail\nf()"), Failure)
+    assert failure.traceback.count('File "<cell cell>", line ') == 2
 
 
 async def test_a_function_keeps_its_lines_when_its_cell_is_executed_anew(client: Client) -> None:

@@ -16,6 +16,7 @@ from mpkernel.error_texts import frames_of, message_of, name_of, traceback_by
 from mpkernel.interrupts.sending import Interrupts
 from mpkernel.kernel.code.cells import Cell
 from mpkernel.kernel.code.namespace import Namespace
+from mpkernel.kernel.code.sources import of_cells
 from mpkernel.parsing import parse
 
 __all__ = [
@@ -153,7 +154,8 @@ def exit_code_of(error: SystemExit) -> tuple[int, str]:
 
 
 def traceback_of(error: BaseException, filename: str | None = None) -> str:
-    """The traceback as Python writes it, without the kernel's own frames; see `of_user`."""
+    """The traceback as Python writes it, without the kernel's own frames; see `of_user`. It has the
+    names of cells as the client gave them; see `of_cells`."""
     frames = of_user(frames_of(error), filename)
 
     def formatted() -> str:
@@ -163,7 +165,7 @@ def traceback_of(error: BaseException, filename: str | None = None) -> str:
         ]
         return "".join(whole.format())
 
-    return traceback_by(formatted, error, frames)
+    return of_cells(traceback_by(formatted, error, frames))
 
 
 def of_user(frames: TracebackType | None, filename: str | None = None) -> TracebackType | None:

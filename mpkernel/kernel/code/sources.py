@@ -4,6 +4,9 @@ them in `linecache`, by the name of a file.
 The process has one `linecache` for all sessions, and code may live for long: a function is called
 in a later cell, or in a thread. So a name that stands in any living code is given to no other
 source. Otherwise tracebacks would show lines of another cell, or of another client.
+
+The names are `<cell NAME>`, `<cell NAME (2)>`, and so on. Who reads a traceback need not see these
+numbers (`of_cells`): the lines in it are the right ones.
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ from __future__ import annotations
 import io
 import itertools
 import linecache
+import re
 import threading
 import weakref
 from collections.abc import Iterable
 from types import CodeType
 
-__all__ = ["Sources"]
+__all__ = ["Sources", "of_cells"]
 
 _MOST_UNUSED = 1000
+_FILE = re.compile(r'File "(<cell .*>)"')
 
 
 class _Source:
@@ -26,11 +31,13 @@ class _Source:
 
     Attributes:
         owner: the session's sources that gave the name; None when the session is closed.
+        cell: the cell's name.
         codes: the code compiled from it.
     """
 
-    def __init__(self, owner: Sources) -> None:
+    def __init__(self, owner: Sources, cell: str) -> None:
         self.owner: Sources | None = owner
+        self.cell = cell
         self.codes: list[weakref.ref[CodeType]] = []
 
     @property
@@ -52,11 +59,10 @@ class Sources:
         self._most = _MOST_UNUSED
 
     def add(self, cell: str, code: str) -> str:
-        """Keep the source of a cell. Returns the name of the file for its tracebacks: `<cell NAME>`
-        or, while older code has that name, `<cell NAME (2)>` and so on."""
+        """Keep the source of a cell. Returns the name of the file for its code."""
         with _lock:
             filename = next(name for name in _names_for(cell) if self._may_take(name))
-            _sources[filename] = _Source(self)
+            _sources[filename] = _Source(self, cell)
             lines = io.StringIO(f"{code}\n", newline=None).readlines()
             linecache.cache[filename] = (len(code), None, lines, filename)
             if len(self._names) > self._most:
@@ -82,6 +88,16 @@ class Sources:
     def _may_take(self, filename: str) -> bool:
         there = _sources.get(filename)
         return there is None or (there.owner in (None, self) and not there.is_used)
+
+
+def of_cells(traceback: str) -> str:
+    """The text of a traceback, with the names of the cells as they are, without numbers."""
+
+    def shown(found: re.Match[str]) -> str:
+        source = _sources.get(found[1])
+        return found[0] if source is None else f'File "<cell {source.cell}>"'
+
+    return _FILE.sub(shown, traceback)
 
 
 def _names_for(cell: str) -> Iterable[str]:
