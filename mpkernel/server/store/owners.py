@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -82,22 +82,22 @@ class Folders:
 
     @contextmanager
     def found(self, key: str) -> Iterator[Path | None]:
-        """The file of this key that this server has or a dead one has left; None for none. No
-        other server takes it meanwhile.
+        """The file of this key that this server has or a dead one has left; None for none. If there
+        are several, because the session was opened on several servers, it is the latest. No other
+        server takes it meanwhile.
 
         Raises:
             OSError: the directory cannot be used.
         """
         with locked(self._directory):
-            if os.path.lexists(self.own / key):
-                yield self.own / key
-                return
-            for folder in _folders(self._directory):
-                if folder != self.own and os.path.lexists(folder / key):
-                    with _dead(folder) as is_dead:
-                        if is_dead:
-                            yield folder / key
-                            return
+            for path in _latest_first(folder / key for folder in _folders(self._directory)):
+                if path.parent == self.own:
+                    yield path
+                    return
+                with _dead(path.parent) as is_dead:
+                    if is_dead:
+                        yield path
+                        return
             yield None
 
     def sweep(
@@ -252,6 +252,17 @@ def _folders(directory: Path) -> list[Path]:
                     continue
                 found.append(Path(entry.path))
     return found
+
+
+def _latest_first(paths: Iterable[Path]) -> list[Path]:
+    """Those of the paths at which there is something, the one that was written last first."""
+    found = []
+    for path in paths:
+        try:
+            found.append((path.lstat().st_mtime_ns, path))
+        except OSError:  # there is nothing, or its folder is damaged
+            continue
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _files_in(folder: Path, *, live: Set[str]) -> Iterator[FileInfo]:

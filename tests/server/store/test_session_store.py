@@ -18,7 +18,7 @@ from server.store.stored import APP, KEY, files_in, other_server, store_in
 
 from mpkernel.server.store.records import About, content_of
 from mpkernel.server.store.session_file import SessionFile
-from mpkernel.server.store.session_store import SessionStore, key_of
+from mpkernel.server.store.session_store import SessionStore, Taken, key_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -50,6 +50,27 @@ async def test_what_a_killed_server_stored_is_taken_once(directory: Path) -> Non
         taken = await asyncio.gather(first.take(KEY), second.take(KEY))
         contents = [one.content for one in taken if one is not None]
         assert contents == [b"two"]
+
+
+@pytest.mark.parametrize("latest", range(4))
+async def test_of_what_several_servers_stored_the_latest_is_taken(
+    directory: Path, latest: int
+) -> None:
+    """A page may have gone from one server to another while both lived."""
+    for number in range(4):
+        store = store_in(directory)
+        stored = store.keep(KEY, APP, lambda number=number: b"%d" % number)
+        assert stored is not None
+        stored.changed(by_client=True)
+        await store.close()
+    for path in files_in(directory):
+        read = content_of(path.read_bytes())
+        assert read is not None
+        at = time.time() - (1 if read[1] == b"%d" % latest else 4)
+        os.utime(path, (at, at))
+    store = store_in(directory)
+    assert await store.take(KEY) == Taken(APP, b"%d" % latest, False)
+    await store.close()
 
 
 async def test_what_a_living_server_has_is_not_taken(directory: Path) -> None:
