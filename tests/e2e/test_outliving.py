@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import Tab, TabClosed, http_client
@@ -86,6 +87,20 @@ async def test_a_tab_comes_back_however_the_server_ended(
         new = new_tab(server.url, query={"from": "the first"})
         tab = await tab_at_seven(served, server, new)
         os.kill(server.pid, sent)
+        await away(tab)
+        await asyncio.to_thread(server._process.wait)
+    async with served.server(), tab:
+        await tab.wait_for("number 7 squared")
+        await tab.wait_for(lambda tab: tab.received("banner"))
+
+
+async def test_a_tab_comes_back_where_all_processes_are_told_to_end_at_once(served: Served) -> None:
+    """systemd does so by default: the server and its apps' processes get SIGTERM."""
+    async with served.server() as server:
+        tab = await tab_at_seven(served, server, Tab(server.url))
+        one = psutil.Process(server.pid)
+        for process in [*one.children(recursive=True), one]:
+            process.terminate()
         await away(tab)
         await asyncio.to_thread(server._process.wait)
     async with served.server(), tab:
