@@ -6,12 +6,13 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, restarts_of
 
-UPLOAD = str(NOTEBOOKS / "upload.py")
+UPLOAD, INSIDE = (str(NOTEBOOKS / f"{name}.py") for name in ("upload", "upload_inside"))
 FILE = [["sales.csv", "QUFB" * 1_000_000]]  # three million times "A"
 
 
@@ -22,8 +23,15 @@ async def kill_its_process(tab: Tab) -> str:
     return restarts_of(tab)[-1]
 
 
-async def test_an_uploaded_file_comes_back_after_a_death() -> None:
-    async with Server(UPLOAD) as server, Tab(server.url) as tab:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server for tests that do not look at its memory."""
+    with Server(UPLOAD, INSIDE) as server:
+        yield server
+
+
+async def test_an_uploaded_file_comes_back_after_a_death(server: Server) -> None:
+    async with Tab(server.url, UPLOAD) as tab:
         await tab.wait_for("has []")
         await tab.set_ui("Upload", FILE)
         await tab.wait_for("has [('sales.csv', 3000000, b'AAA')]")
@@ -43,13 +51,13 @@ async def test_a_file_that_was_not_kept_is_named() -> None:
         await tab.wait_for("has []")
 
 
-async def test_files_inside_other_elements_come_back_after_a_death() -> None:
+async def test_files_inside_other_elements_come_back_after_a_death(server: Server) -> None:
     contents = FILE[0][1]
 
     def file(name: str) -> list[list[str]]:
         return [[f"{name}.csv", contents]]
 
-    async with Server(str(NOTEBOOKS / "upload_inside.py")) as server, Tab(server.url) as tab:
+    async with Tab(server.url, INSIDE) as tab:
         await tab.wait_for("has {}")
         values = {
             "Form": file("form"),
@@ -79,8 +87,8 @@ async def test_a_large_file_passes_the_server_without_filling_its_memory() -> No
         assert peak_bytes(server.pid) - before < 40_000_000
 
 
-async def test_a_page_is_told_how_much_of_a_slow_upload_has_come() -> None:
-    async with Server(UPLOAD) as server, Tab(server.url) as tab, asyncio.timeout(60):
+async def test_a_page_is_told_how_much_of_a_slow_upload_has_come(server: Server) -> None:
+    async with Tab(server.url, UPLOAD) as tab, asyncio.timeout(60):
         await tab.wait_for("has []")
 
         def banners() -> list[tuple[str, str]]:

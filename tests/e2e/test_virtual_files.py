@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -92,73 +93,77 @@ async def answers_as_http_says(tab: Tab, content: bytes) -> None:
     assert "plot.png" in saved.headers["Content-Disposition"]
 
 
-@pytest.mark.any_marimo
-async def test_dragging_a_slider_over_a_large_plot_costs_no_memory() -> None:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server for tests of the large plot, which has one process."""
     with Server(NOTEBOOKS) as server:
-        async with http_client() as client:
-            tab = Tab(server.url, str(NOTEBOOKS / "big_plot.py"), client=client)
-            await tab.open()
-            await tab.wait_for("frame 0 end")
-            (host,) = hosts_of(server)
-            processes = (psutil.Process(server.pid), host)
-            prefix = tag_of(host.pid).prefix
-            after: list[tuple[int, ...]] = []
-            blocks: list[int] = []
-            for frame in range(1, 501):
+        yield server
+
+
+@pytest.mark.any_marimo
+async def test_dragging_a_slider_over_a_large_plot_costs_no_memory(server: Server) -> None:
+    async with http_client() as client:
+        tab = Tab(server.url, str(NOTEBOOKS / "big_plot.py"), client=client)
+        await tab.open()
+        await tab.wait_for("frame 0 end")
+        (host,) = hosts_of(server)
+        processes = (psutil.Process(server.pid), host)
+        prefix = tag_of(host.pid).prefix
+        after: list[tuple[int, ...]] = []
+        blocks: list[int] = []
+        for frame in range(1, 501):
+            await tab.set_ui("Frame", frame)
+            await tab.wait_for(f"frame {frame} end")
+            if frame % 10 == 1:  # a browser skips what it is too slow for
+                image = await tab.get(file_in(tab))
+                assert image.content == picture(frame)
+            if frame in (50, 500):
+                after.append(tuple(map(private_bytes, processes)))
+            if frame >= 10:
+                blocks.append(sum(name.startswith(prefix) for name in os.listdir("/dev/shm")))
+        await tab.close()
+    for early, late in zip(*after, strict=True):
+        assert late - early < 8 * MIB, f"grew from {early / MIB:.0f} to {late / MIB:.0f} MiB"
+    assert max(blocks) <= 4
+
+
+async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole(server: Server) -> None:
+    async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
+        await tab.wait_for("frame 0 end")
+        await answers_as_http_says(tab, picture(0))
+        await tab.set_ui("Frame", 10_000)
+        await tab.wait_for("frame 10000 end")
+        url = file_in(tab)
+        async with tab.stream(url) as response:
+            chunks = response.aiter_bytes()
+            received = [await anext(chunks)]
+            for frame in range(1, 100):  # marimo drops a file some runs later
                 await tab.set_ui("Frame", frame)
                 await tab.wait_for(f"frame {frame} end")
-                if frame % 10 == 1:  # a browser skips what it is too slow for
-                    image = await tab.get(file_in(tab))
-                    assert image.content == picture(frame)
-                if frame in (50, 500):
-                    after.append(tuple(map(private_bytes, processes)))
-                if frame >= 10:
-                    blocks.append(sum(name.startswith(prefix) for name in os.listdir("/dev/shm")))
-            await tab.close()
-        for early, late in zip(*after, strict=True):
-            assert late - early < 8 * MIB, f"grew from {early / MIB:.0f} to {late / MIB:.0f} MiB"
-        assert max(blocks) <= 4
-
-
-async def test_a_file_that_is_replaced_while_it_is_fetched_arrives_whole() -> None:
-    with Server(NOTEBOOKS) as server:
-        async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
-            await tab.wait_for("frame 0 end")
-            await answers_as_http_says(tab, picture(0))
-            await tab.set_ui("Frame", 10_000)
-            await tab.wait_for("frame 10000 end")
-            url = file_in(tab)
-            async with tab.stream(url) as response:
-                chunks = response.aiter_bytes()
-                received = [await anext(chunks)]
-                for frame in range(1, 100):  # marimo drops a file some runs later
-                    await tab.set_ui("Frame", frame)
-                    await tab.wait_for(f"frame {frame} end")
-                    if (await tab.get(url, {"Range": "bytes=0-0"})).status_code == 404:
-                        break
-                else:
-                    raise AssertionError("the file is never dropped")
-                received += [chunk async for chunk in chunks]
-            assert b"".join(received) == picture(10_000, pages=12_288)
+                if (await tab.get(url, {"Range": "bytes=0-0"})).status_code == 404:
+                    break
+            else:
+                raise AssertionError("the file is never dropped")
+            received += [chunk async for chunk in chunks]
+        assert b"".join(received) == picture(10_000, pages=12_288)
 
 
 @pytest.mark.any_marimo
-async def test_a_file_whose_process_dies_while_it_is_fetched_arrives_whole() -> None:
-    with Server(NOTEBOOKS) as server:
-        async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
-            await tab.wait_for("frame 0 end")
-            await tab.set_ui("Frame", 10_000)
-            await tab.wait_for("frame 10000 end")
-            url = file_in(tab)
-            [host] = hosts_of(server)
-            async with tab.stream(url) as response:
-                chunks = response.aiter_bytes()
-                received = [await anext(chunks)]
-                host.kill()
-                await tab.wait_for(lambda tab: tab.received("banner"))
-                received += [chunk async for chunk in chunks]
-            assert b"".join(received) == picture(10_000, pages=12_288)
-            assert (await tab.get(url)).status_code == 404
+async def test_a_file_whose_process_dies_while_it_is_fetched_arrives_whole(server: Server) -> None:
+    async with Tab(server.url, str(NOTEBOOKS / "big_plot.py")) as tab:
+        await tab.wait_for("frame 0 end")
+        await tab.set_ui("Frame", 10_000)
+        await tab.wait_for("frame 10000 end")
+        url = file_in(tab)
+        [host] = hosts_of(server)
+        async with tab.stream(url) as response:
+            chunks = response.aiter_bytes()
+            received = [await anext(chunks)]
+            host.kill()
+            await tab.wait_for(lambda tab: tab.received("banner"))
+            received += [chunk async for chunk in chunks]
+        assert b"".join(received) == picture(10_000, pages=12_288)
+        assert (await tab.get(url)).status_code == 404
 
 
 @pytest.mark.any_marimo
