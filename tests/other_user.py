@@ -11,7 +11,7 @@ import pytest
 __all__ = ["NOBODY", "as_nobody", "require_root"]
 
 NOBODY = 65534
-_PATIENCE_S = 60
+_PATIENCE_S = 240
 _BECOME = """
 import os, sys
 os.setgroups([])

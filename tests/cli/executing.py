@@ -18,7 +18,7 @@ def execute(app: Path | str, *arguments: str, stdin: str = "") -> subprocess.Com
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         cwd=cwd,
         check=False,
     )

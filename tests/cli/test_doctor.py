@@ -135,7 +135,7 @@ def doctor(
         [*before, *python, "-m", "mpkernel", "doctor", "--json", *options],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**os.environ, **env},
     )
     assert end.stdout, end.stderr
@@ -151,7 +151,7 @@ def doctor(
 def served(before: Sequence[str], python: Sequence[str] = (sys.executable,)) -> dict[str, Any]:
     """The results of a pool in such an environment."""
     end = subprocess.run(
-        [*before, *python, str(SERVING)], capture_output=True, text=True, timeout=60
+        [*before, *python, str(SERVING)], capture_output=True, text=True, timeout=240
     )
     assert end.returncode == 0, end.stderr
     found = json.loads(end.stdout)

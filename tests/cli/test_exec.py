@@ -52,7 +52,7 @@ def test_it_ends_with_its_app_where_its_starter_ignores_the_ends_of_children(
         ["sh", "-c", 'trap "" CHLD && exec "$@"', "sh", *EXEC, app],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "here\n", "")
@@ -221,7 +221,7 @@ def test_files_of_the_current_folder_do_not_stand_in_for_the_library(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert (ended.stdout, ended.stderr) == (f"0 {inner}\n", "")
@@ -253,7 +253,7 @@ def test_a_folder_is_said_to_be_no_app(tmp_path: Path) -> None:
 
 
 def test_no_app_is_a_usage_error() -> None:
-    refused = subprocess.run(EXEC, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(EXEC, capture_output=True, text=True, timeout=240, check=False)
     assert refused.returncode == 2
     assert "mpkernel exec [--python PYTHON] [--sandbox] [--confine LEVEL] APP" in refused.stderr
 

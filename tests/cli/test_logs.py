@@ -177,7 +177,7 @@ def test_what_cannot_be_is_refused(notebook: Path, form: list[str]) -> None:
         [sys.executable, "-m", "mpkernel", "run", str(notebook), "--headless", *form],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert refused.returncode == 1
     assert form[0].partition("=")[0] in refused.stderr
@@ -234,7 +234,7 @@ def test_all_that_python_says_is_json() -> None:
         [sys.executable, "-c", PROGRAM],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert ended.returncode == 1

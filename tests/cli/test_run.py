@@ -23,7 +23,7 @@ def mpkernel(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[
         [sys.executable, "-m", "mpkernel", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         stdin=subprocess.DEVNULL,
         env={**os.environ, **env},
     )
@@ -83,7 +83,7 @@ sys.exit(main(sys.argv[1:]))
         [sys.executable, "-c", code, "run", EXAMPLE, "--headless", "--cluster", "local:2"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     said = (
@@ -144,7 +144,7 @@ def test_without_uv_a_sandbox_is_refused_at_the_start(tmp_path: Path, option: li
         [sys.executable, "-c", program, "run", str(EXAMPLE), *option],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert refused.returncode == 1
     assert "pip install 'mpkernel[sandbox]'" in refused.stderr
@@ -273,7 +273,7 @@ for refused in (
 print("marimo" in sys.modules)
 """
     said = subprocess.run(
-        [sys.executable, "-c", program, EXAMPLE], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, EXAMPLE], capture_output=True, text=True, timeout=240
     )
     assert said.stdout == "False\n"
 
@@ -291,7 +291,7 @@ def test_a_current_folder_that_was_removed_is_said_to_be(
         ["sh", "-c", script, "sh", sys.executable, "-m", "mpkernel", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert ended.returncode == 1
     assert ended.stderr == "mpkernel: the current folder was removed (change to another)\n"

@@ -17,7 +17,7 @@ def in_shell(redirections: str, *arguments: str) -> subprocess.CompletedProcess[
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -46,7 +46,7 @@ def test_a_closed_stream_is_no_place_for_another_file() -> None:
         ["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert ended.stderr == "True 1\n"

@@ -131,7 +131,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(server: OperatedServer) -> No
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "mpkernel", "status", "--json"]
-    end = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    end = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=240)
     os.close(writing)
     assert (end.returncode, end.stderr) == (128 + signal.SIGPIPE, b"")
 

@@ -31,7 +31,7 @@ def execute(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     app.parent.mkdir(exist_ok=True)
     app.write_text(APP)
     command = [sys.executable, "-m", "mpkernel", "exec", *arguments[:-1], str(app), arguments[-1]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.parametrize("level", ["files", "strict"])
@@ -75,7 +75,7 @@ def test_what_may_not_be_written_is_refused_with_the_help_too(tmp_path: Path) ->
     app = tmp_path / "app.py"
     app.write_text("open(__file__ + '.new', 'w')")
     command = [sys.executable, "-m", "mpkernel", "exec", "--confine", "files", str(app)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 1
     assert "this app is confined (confine=files)" in ended.stderr
     assert not (tmp_path / "app.py.new").exists()

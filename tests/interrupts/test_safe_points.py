@@ -311,6 +311,6 @@ os._exit(0)
 
 def test_a_collection_of_garbage_while_threads_are_looked_at_stops_nothing() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LOOKING], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LOOKING], capture_output=True, text=True, timeout=240
     )
     assert done.stdout == "went on\n"

@@ -54,7 +54,7 @@ except asyncio.CancelledError:
 def outcome_of(way: str) -> str:
     script = INTERRUPTED.replace("WAY", way)
     result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240
     )
     return result.stdout + result.stderr
 

@@ -38,6 +38,6 @@ starter.join()
 
 def test_no_interrupt_is_raised_in_a_thread_that_is_being_started() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", STARTS_THREADS], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", STARTS_THREADS], capture_output=True, text=True, timeout=240
     )
     assert (result.stdout, result.stderr) == ("all were raised\n", "")

@@ -240,7 +240,7 @@ def test_a_maker_that_is_killed_while_its_uv_lives_on_keeps_others_waiting(
         waits = second.stdout.readline()
         assert waits.startswith("another process makes the same environment")
         (tmp_path / "go on").write_text("")
-        said = second.communicate(timeout=60)[0].splitlines()
+        said = second.communicate(timeout=240)[0].splitlines()
     assert "+ tiny==3.0" in said  # it was made anew
     assert version_in(maker.make(app)) == "3.0"
 
@@ -248,7 +248,7 @@ def test_a_maker_that_is_killed_while_its_uv_lives_on_keeps_others_waiting(
 def test_two_that_make_the_same_at_once_make_one(maker: Maker, tmp_path: Path) -> None:
     app = write_app(tmp_path / "app.py", 'dependencies = ["tiny"]')
     makers = [maker.elsewhere(app) for _ in range(3)]
-    said = [one.communicate(timeout=60)[0].splitlines() for one in makers]
+    said = [one.communicate(timeout=240)[0].splitlines() for one in makers]
     assert len({lines[-1] for lines in said}) == 1
     assert sum("+ tiny==3.0" in lines for lines in said) == 1
 
@@ -258,7 +258,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(maker: Maker, tmp_path: Path) -
     maker.store.directory.mkdir(mode=0o700)
     before = with_small({maker.store.directory: "16k,mode=700"})
     with maker.elsewhere(app, before=before) as one:
-        said = one.communicate(timeout=60)[0]
+        said = one.communicate(timeout=240)[0]
     assert "\nSandboxError: " in said
     assert "No space left on device" in said
 

@@ -343,7 +343,7 @@ async def test_a_standby_waits_in_the_python_that_was_used_last(app: Path, bare:
 def test_exec_runs_an_app_with_another_python(app: Path, bare: str) -> None:
     app.write_text("import only_there, sys\nprint(only_there.VALUE, sys.prefix)\nsys.exit(7)\n")
     command = [sys.executable, "-m", "mpkernel", "exec", "--python", bare, str(app)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert (done.stdout, done.returncode) == (f"only there {Path(bare).parent.parent}\n", 7)
 
 
@@ -351,7 +351,7 @@ def test_exec_works_behind_a_wrapper(app: Path, tmp_path: Path, bare: str) -> No
     app.write_text("import only_there\nprint(only_there.VALUE)\n")
     python = f"--python={wrapper(tmp_path, bare)}"
     command = [sys.executable, "-m", "mpkernel", "exec", python, str(app)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("only there\n", "", 0)
 
 
@@ -361,7 +361,7 @@ def test_exec_says_what_a_python_lacks(app: Path, tmp_path: Path) -> None:
         (str(tmp_path / "nowhere"), "there is no Python"),
     ):
         command = [sys.executable, "-m", "mpkernel", "exec", "--python", python, str(app)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert says in done.stderr
         assert "Traceback" not in done.stderr
         assert done.returncode != 0
@@ -374,7 +374,7 @@ def test_doctor_tries_the_pythons_that_the_settings_name(tmp_path: Path, bare: s
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     (line,) = [one for one in json.loads(done.stdout)["lines"] if one["name"] == "other python"]
