@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cli.test_run import EXAMPLE, mpkernel
-from server.operators import OperatedServer, user_directories
+from server.operators import OperatedServer, ready_hosts, user_directories
 from waiting import until
 
 from benchmarks.marimo_server import Server, Tab, http_client
@@ -28,22 +27,16 @@ def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def server(user: Path) -> Iterator[OperatedServer]:
     with OperatedServer(user) as server:
-        until(lambda: hosts())
+        until(ready_hosts)
         yield server
 
 
-def hosts() -> list[int]:
-    """The ids of the processes of the first app that `mpkernel status` shows."""
-    servers = json.loads(mpkernel("status", "--json").stdout)["servers"]
-    return [host["pid"] for one in servers for app in one["pool"]["apps"] for host in app["hosts"]]
-
-
 def test_restart_replaces_the_process_of_an_app(server: OperatedServer) -> None:
-    [before] = hosts()
+    [before] = ready_hosts()
     done = mpkernel("restart", "served.py")
     assert done.returncode == 0
     assert done.stdout == (f"server {server.pid}: served.py restarts: 1 process, 1 session\n")
-    until(lambda: hosts() and hosts() != [before])
+    until(lambda: ready_hosts() and ready_hosts() != [before])
 
 
 def test_an_app_may_be_named_by_its_path_from_here(server: OperatedServer) -> None:
@@ -63,7 +56,7 @@ def test_an_app_that_no_server_has_is_said_to_be_none(server: OperatedServer) ->
 
 def test_of_several_servers_one_must_be_named(server: OperatedServer, user: Path) -> None:
     with OperatedServer(user) as other:
-        until(lambda: len(hosts()) == 2)
+        until(lambda: len(ready_hosts()) == 2)
         for command in (["restart", "served.py"], ["stop"]):
             refused = mpkernel(*command)
             assert refused.returncode == 1
@@ -114,8 +107,8 @@ class TestMarimosServer:
             Tab(server.url, str(EXAMPLE), client=client) as tab,
         ):
             await tab.wait_until_run()
-            await asyncio.to_thread(until, hosts)
-            [before] = hosts()
+            await asyncio.to_thread(until, ready_hosts)
+            [before] = ready_hosts()
             done = await asyncio.to_thread(mpkernel, "restart", "dashboard.py")
             assert done.returncode == 0
             await tab.wait_for(lambda tab: tab.received("banner"))
@@ -123,7 +116,7 @@ class TestMarimosServer:
             assert banner["title"] == "This app was restarted"
             await tab.wait_until_run()
             assert tab.close_code is None
-            await asyncio.to_thread(until, lambda: hosts() and hosts() != [before])
+            await asyncio.to_thread(until, lambda: ready_hosts() and ready_hosts() != [before])
 
     def test_leaves_as_it_does_on_sigterm(self, user: Path) -> None:
         with Server(EXAMPLE) as server:

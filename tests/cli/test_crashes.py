@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cli.test_run import mpkernel
-from server.operators import OperatedServer, user_directories
+from server.operators import OperatedServer, ready_hosts, user_directories
 from waiting import until
 
 from mpkernel.server.operations.crashes import (
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_report_is_named_and_passed_over() -> None:
 
 def test_a_death_of_a_running_server_is_there(user: Path) -> None:
     with OperatedServer(user) as server:
-        until(lambda: '"ready"' in mpkernel("status", "--json").stdout)
+        until(ready_hosts)
         [running] = json.loads(mpkernel("status", "--json").stdout)["servers"]
         os.kill(running["pool"]["apps"][0]["hosts"][0]["pid"], signal.SIGKILL)
         until(kept_reports)

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from cli.terminals import Terminal
-from cli.test_run import mpkernel
-from server.operators import OperatedServer, user_directories
+from server.operators import OperatedServer, ready_hosts, user_directories
 from waiting import until
 
 from mpkernel.cli.commands import COMMANDS
@@ -56,7 +55,7 @@ def server() -> Iterator[OperatedServer]:
             )
         )
         with OperatedServer(folder) as server:
-            until(lambda: '"ready"' in mpkernel("status", "--json").stdout)
+            until(ready_hosts)
             yield server
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from cli.terminals import Terminal
 from cli.test_run import mpkernel
-from server.operators import OperatedServer, user_directories
+from server.operators import OperatedServer, ready_hosts, user_directories
 from server.snapshots import app_snapshot, host_snapshot, pool_of
 from waiting import until
 
@@ -40,7 +40,7 @@ def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def server(user: Path) -> Iterator[OperatedServer]:
     with OperatedServer(user) as server:
-        until(lambda: '"ready"' in mpkernel("status", "--json").stdout)
+        until(ready_hosts)
         yield server
 
 

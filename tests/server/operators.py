@@ -16,6 +16,8 @@ from typing import Self
 
 import pytest
 
+from mpkernel.server.operations.finding import published_servers
+
 _PATIENCE_S = 30.0
 
 _SERVER = """
@@ -56,6 +58,18 @@ def user_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def ready_hosts() -> list[int]:
+    """The ids of the processes of apps that `mpkernel status` shows as ready. It is quicker than
+    the command, for those who wait."""
+    return [
+        host.pid
+        for server in published_servers()
+        for app in server.snapshot.pool.apps
+        for host in app.hosts
+        if host.state == "ready"
+    ]
 
 
 class OperatedServer:
