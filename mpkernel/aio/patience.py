@@ -9,8 +9,8 @@ anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 __all__ = ["PatientTimer", "patient_timeout"]
 
@@ -67,17 +67,29 @@ class PatientTimer:
             self._call()
 
 
-@asynccontextmanager
-async def patient_timeout(delay_s: float) -> AsyncIterator[None]:
+class patient_timeout:
     """Cancel what is awaited in this ``async with`` after a delay, and raise `TimeoutError`.
+
+    It is no generator: a loop that is shut down would warn of each one that begins then.
 
     Args:
         delay_s: how long it may take, as `PatientTimer` counts.
     """
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as timeout:
-        timer = PatientTimer(loop, delay_s, lambda: timeout.reschedule(loop.time()))
-        try:
-            yield
-        finally:
-            timer.cancel()
+
+    def __init__(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        timeout = await self._timeout.__aenter__()
+        self._timer = PatientTimer(loop, self._delay_s, lambda: timeout.reschedule(loop.time()))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, traceback)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from mpkernel.aio.loops import run, running_loop
 
-__all__ = ["cancel_and_wait", "fire_and_forget", "supervised_task"]
+__all__ = ["begun_task", "cancel_and_wait", "fire_and_forget", "supervised_task"]
 
 T = TypeVar("T")
 
@@ -64,6 +64,30 @@ def supervised_task(
             task.add_done_callback(holder.discard)
     task.add_done_callback(partial(_report_error, on_exception))
     return task
+
+
+def begun_task(work: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
+    """Have ``work`` run as a `supervised_task` that is begun in any case.
+
+    A loop that is shut down cancels all tasks, also one that was made a moment ago and has done
+    nothing so far. Here such a task is started once more. What ``work`` does when it is cancelled
+    later is its own matter.
+
+    Raises:
+        RuntimeError: no loop runs in this thread.
+    """
+    has_begun = False
+
+    async def begin() -> None:
+        nonlocal has_begun
+        has_begun = True
+        await work()
+
+    def begin_again(_: asyncio.Task[None]) -> None:
+        if not has_begun:
+            begun_task(work, name=name)
+
+    supervised_task(begin(), name=name).add_done_callback(begin_again)
 
 
 def fire_and_forget(coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any] | None:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from mpkernel.aio.patience import patient_timeout
-from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.tasks import begun_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.aio.turns import turn_of
 from mpkernel.errors import HostDied, PoolClosed
@@ -95,7 +95,7 @@ class Ending(Generic[HostT]):
         self._departure = departure
         self._incoming = incoming
         self._loop = loop
-        self._strays: asyncio.Task[None] | None = None
+        self._strays_over: asyncio.Event | None = None  # set when those that were found have ended
         self._over = asyncio.Event()
         self._death_watch = DeathWatch(process, loop, self._on_death)
 
@@ -192,16 +192,21 @@ class Ending(Generic[HostT]):
         if not was_asked:
             fell = functools.partial(self._owner.fell, self._host, self._evidence.cause(status))
             run_each([fell], f"the end of a process of {self._name} could not be counted")
-        supervised_task(
-            self._tell_of_closing() if was_asked else self._tell_of_death(),
-            name=f"mpkernel.death.{self._name}",
-        )
+        tell = self._tell_of_closing if was_asked else self._tell_of_death
+        begun_task(tell, name=f"mpkernel.death.{self._name}")
 
     def _end_strays(self, started: list[Identity]) -> None:
         """End what the process has left running, on a thread. Sessions do not wait for this; only
         `wait` and `force` do."""
-        end = functools.partial(self._process.end_strays, started)
-        self._strays = supervised_task(off_the_loop(end), name=f"mpkernel.strays.{self._name}")
+        over = self._strays_over = asyncio.Event()
+
+        async def end() -> None:
+            try:
+                await off_the_loop(functools.partial(self._process.end_strays, started))
+            finally:
+                over.set()
+
+        begun_task(end, name=f"mpkernel.strays.{self._name}")
 
     async def _tell_of_closing(self) -> None:
         logger.info("host closed", app=self._app, pid=self._pid)
@@ -253,8 +258,8 @@ class Ending(Generic[HostT]):
 
     async def _clean_up(self) -> None:
         try:
-            if self._strays is not None:
-                await asyncio.wait([self._strays])
+            if self._strays_over is not None:
+                await self._strays_over.wait()
             await self._incoming.files.released()
             await off_the_loop(self._incoming.files.sweep)
         finally:

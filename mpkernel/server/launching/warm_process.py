@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -14,7 +15,7 @@ from multiprocessing import spawn
 from typing import NamedTuple, Self
 
 from mpkernel.aio.patience import PatientTimer, patient_timeout
-from mpkernel.aio.tasks import supervised_task
+from mpkernel.aio.tasks import begun_task
 from mpkernel.aio.threads import off_the_loop
 from mpkernel.errors import HostStartError, ProtocolError, UnfitPython
 from mpkernel.logs import get_logger
@@ -261,7 +262,7 @@ class WarmProcess:
                 None if self.is_ready else never_ready("a standby", status, self._process.python)
             )
             what = str(status if error is None else error)
-        supervised_task(self._see_out(what), name="mpkernel.strays.standby")
+        begun_task(functools.partial(self._see_out, what), name="mpkernel.strays.standby")
 
     async def _see_out(self, what: str) -> None:
         """End what the process left, then tell the caller how it ended."""
