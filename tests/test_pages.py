@@ -27,6 +27,7 @@ COMMAND = re.compile(r"\bmpkernel ([a-z]+)")
 
 OF_OTHERS = {
     "kernel not found",
+    "An internal error occurred",
     "Could not set lock on file",
     "Too many open files",
     "can't start new thread",
