@@ -13,6 +13,7 @@ the process that holds it, whatever ends the process.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -35,6 +36,9 @@ _LOCK = "lock"
 _OWNER = "owner"
 _FOLDER = re.compile(r"\d+-[0-9a-f]{16}")
 _FILE = re.compile(r"[0-9a-f]{40}(\.new)?")
+_DAMAGED = (errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT)
+"""What is wrong if the lock of one folder cannot be tried, but others can."""
+
 _PATIENCE_S = 2.0
 _STEP_S = 0.005
 
@@ -225,11 +229,17 @@ def _locked(path: Path) -> int | None:
 @contextmanager
 def _dead(folder: Path) -> Iterator[bool]:
     """Whether the server of this folder is dead. A folder whose lock cannot be tried, because it is
-    damaged, counts as that of a server that lives: nothing in it is used, and nothing removed."""
+    damaged, counts as that of a server that lives: nothing in it is used, and nothing removed.
+
+    Raises:
+        OSError: no lock can be tried for now.
+    """
     fd = None
     try:
         fd = _locked(folder / _OWNER)
     except OSError as error:
+        if error.errno not in _DAMAGED:  # no descriptor is left, for example
+            raise
         logger.debug("a folder in the session store is not used: %s", error)
     try:
         yield fd is not None

@@ -148,6 +148,8 @@ class StoredSession:
             if self._before is not None and (self._is_unwanted or content is not None):
                 self._before.replaced()
                 self._before = None
+            if self.is_over:
+                self._before = None  # else one would keep another, and so on
             if self._file is None or self._file.path.parent != folder:
                 self._file = SessionFile(
                     folder / self.key, About(self.key, self.app, self._began_at)
