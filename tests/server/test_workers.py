@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from server.workers_of_tests import (
     Browser,
@@ -159,6 +160,13 @@ async def test_a_killed_worker_loses_its_requests_and_its_sessions_go_to_others(
             *(which.page_opens(session) for which in (one, two) for session in "st")
         )
         assert found.count(None) == 2
+
+
+async def test_a_fork_of_a_killed_worker_keeps_none_of_its_sessions() -> None:
+    async with in_another_process(forks=True) as process, worker(nothing) as one:
+        process.kill()
+        await asyncio.to_thread(psutil.wait_procs, [process])
+        assert await one.page_opens("s") is None
 
 
 async def test_a_stopped_worker_answers_nobody_and_holds_nobody_up() -> None:

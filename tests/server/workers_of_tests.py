@@ -103,7 +103,7 @@ def body(part: bytes = b"", *, more: bool = False) -> Content:
 
 
 FOREIGN = """
-import asyncio, sys
+import asyncio, os, sys, time
 sys.path[:0] = {path!r}
 from server.workers_of_tests import worker
 
@@ -116,6 +116,9 @@ async def main():
     async with worker(forever) as one:
         await one.page_opens("s")
         await one.page_opens("t")
+        if {forks!r} and os.fork() == 0:
+            time.sleep(600)
+            os._exit(0)
         print("ready", flush=True)
         await asyncio.Event().wait()
 
@@ -124,14 +127,23 @@ asyncio.run(main())
 
 
 @contextlib.asynccontextmanager
-async def in_another_process() -> AsyncIterator[psutil.Process]:
-    """A worker that has the sessions "s" and "t"."""
-    code = FOREIGN.format(path=[str(Path(__file__).parent.parent)])
+async def in_another_process(*, forks: bool = False) -> AsyncIterator[psutil.Process]:
+    """A worker that has the sessions "s" and "t".
+
+    Args:
+        forks: whether it has forked, as `os.fork` does.
+    """
+    code = FOREIGN.format(path=[str(Path(__file__).parent.parent)], forks=forks)
     started = subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE)
+    children: list[psutil.Process] = []
     try:
         assert started.stdout is not None
         assert await asyncio.to_thread(started.stdout.readline) == b"ready\n"
-        yield psutil.Process(started.pid)
+        process = psutil.Process(started.pid)
+        children = process.children()
+        yield process
     finally:
+        for child in children:
+            child.kill()
         started.kill()
         await asyncio.to_thread(started.communicate)

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mpkernel.aio.forks import unlocked
+from mpkernel.aio.forks import release, unlocked, withhold_from_forks
 from mpkernel.logs import get_logger
 from mpkernel.private_files import make_private, private_runtime_directory, write_private
 from shm.names import next_name, owner_of
@@ -67,6 +67,7 @@ class Claims:
         self.name = next_name()
         self.key = secrets.token_bytes(KEY_BYTES)
         self._listens = True
+        self._withheld_fd = -1  # the socket's, while it is withheld from forks
         with _made_and_locked(self._directory):
             make_private(self._links)
             for name in self._names():
@@ -93,6 +94,7 @@ class Claims:
             make_private(self._links)
             for path in (self._path(self.name, ".sock"), self._links / self.name):
                 path.unlink(missing_ok=True)
+            self._give_to_forks()
             self._publish()
             for session in sessions:
                 with suppress(FileExistsError):
@@ -172,6 +174,7 @@ class Claims:
     def stop_listening(self) -> None:
         """No other worker can connect to this one from now on; it keeps its claims. Idempotent."""
         self._listens = False
+        self._give_to_forks()
         for suffix in (".sock", ".key"):
             self._path(self.name, suffix).unlink(missing_ok=True)
 
@@ -211,10 +214,19 @@ class Claims:
             self.socket.listen(_BACKLOG)
             self.socket.setblocking(False)
             os.symlink(self.name, self._links / self.name)
+            # A fork that outlives this worker would listen in its place, and never answer.
+            self._withheld_fd = self.socket.fileno()
+            withhold_from_forks(self._withheld_fd)
         except BaseException:
             self.socket.close()
             self._bury(self.name)
             raise
+
+    def _give_to_forks(self) -> None:
+        """The socket is about to be closed."""
+        fd, self._withheld_fd = self._withheld_fd, -1
+        if fd >= 0:
+            release(fd)
 
     def _names(self) -> list[str]:
         return [path.stem for path in self._directory.glob("mpk-*.sock")]

@@ -250,11 +250,13 @@ class Worker:
             peer = self._peer(owner)
             try:
                 await peer.reach()
-            except PeerGone:
+            except (PeerGone, PeerSilent) as error:
                 if self._claims.is_dead(owner):
                     if self._peers.pop(owner, None) is peer:  # not for another page already
                         peer.close()
                     await off_the_loop(partial(self._claims.bury, owner))
+                elif isinstance(error, PeerSilent):
+                    raise
                 elif loop.time() < patient_until:
                     await asyncio.sleep(_STEP_S)
                 else:
