@@ -162,10 +162,19 @@ async def test_a_killed_worker_loses_its_requests_and_its_sessions_go_to_others(
         assert found.count(None) == 2
 
 
-async def test_a_fork_of_a_killed_worker_keeps_none_of_its_sessions() -> None:
-    async with in_another_process(forks=True) as process, worker(nothing) as one:
+async def test_a_fork_of_a_killed_worker_keeps_none_of_its_sessions_and_requests() -> None:
+    async with in_another_process() as process, worker(nothing) as one:
+        browser = Browser(body())
+        serving = asyncio.create_task(serve(one, "s", browser))
+        while not browser.got:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGUSR1)  # it forks
+        while not process.children():
+            await asyncio.sleep(0.01)
         process.kill()
         await asyncio.to_thread(psutil.wait_procs, [process])
+        with pytest.raises(PeerLost):
+            await serving
         assert await one.page_opens("s") is None
 
 

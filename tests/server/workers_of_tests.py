@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,7 +105,7 @@ def body(part: bytes = b"", *, more: bool = False) -> Content:
 
 
 FOREIGN = """
-import asyncio, os, sys, time
+import asyncio, os, signal, sys, time
 sys.path[:0] = {path!r}
 from server.workers_of_tests import worker
 
@@ -112,13 +114,16 @@ async def forever(scope, receive, send):
     await send({{"type": "http.response.start", "status": 200, "headers": []}})
     await receive()
 
+def fork(*_):
+    if os.fork() == 0:
+        time.sleep(600)
+        os._exit(0)
+
 async def main():
     async with worker(forever) as one:
         await one.page_opens("s")
         await one.page_opens("t")
-        if {forks!r} and os.fork() == 0:
-            time.sleep(600)
-            os._exit(0)
+        signal.signal(signal.SIGUSR1, fork)
         print("ready", flush=True)
         await asyncio.Event().wait()
 
@@ -127,23 +132,16 @@ asyncio.run(main())
 
 
 @contextlib.asynccontextmanager
-async def in_another_process(*, forks: bool = False) -> AsyncIterator[psutil.Process]:
-    """A worker that has the sessions "s" and "t".
-
-    Args:
-        forks: whether it has forked, as `os.fork` does.
-    """
-    code = FOREIGN.format(path=[str(Path(__file__).parent.parent)], forks=forks)
-    started = subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE)
-    children: list[psutil.Process] = []
+async def in_another_process() -> AsyncIterator[psutil.Process]:
+    """A worker that has the sessions "s" and "t". It forks when it gets SIGUSR1."""
+    code = FOREIGN.format(path=[str(Path(__file__).parent.parent)])
+    started = subprocess.Popen(
+        (sys.executable, "-c", code), stdout=subprocess.PIPE, start_new_session=True
+    )
     try:
         assert started.stdout is not None
         assert await asyncio.to_thread(started.stdout.readline) == b"ready\n"
-        process = psutil.Process(started.pid)
-        children = process.children()
-        yield process
+        yield psutil.Process(started.pid)
     finally:
-        for child in children:
-            child.kill()
-        started.kill()
+        os.killpg(started.pid, signal.SIGKILL)  # with its forks
         await asyncio.to_thread(started.communicate)

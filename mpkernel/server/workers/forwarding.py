@@ -59,6 +59,7 @@ class Peer:
         name: the worker's name.
         address: gives the path of its socket and its key; raises `OSError` if it has none.
         most_bytes: how long a message may be.
+        is_dead: whether the worker is known to be dead. Default: that is never known.
         answer_within_s: how long the worker may take for anything but a request itself.
 
     Attributes:
@@ -71,11 +72,13 @@ class Peer:
         address: Callable[[], tuple[str, bytes]],
         *,
         most_bytes: int,
+        is_dead: Callable[[], bool] = lambda: False,
         answer_within_s: float = _ANSWER_WITHIN_S,
     ) -> None:
         self.name = name
         self._address = address
         self._most_bytes = most_bytes
+        self._is_dead = is_dead
         self._answer_within_s = answer_within_s
         self._idle: list[Connection] = []
         self._is_closed = False
@@ -148,6 +151,7 @@ class Peer:
         self, connection: Connection, browser: _Browser, opening: Opening, send: Send
     ) -> Done:
         sending: asyncio.Task[None] | None = None
+        watch = _DeathWatch(connection, self._is_dead, self._answer_within_s)
         try:
             await connection.write(opening)
             sending = supervised_task(browser.send_on(), name="mpkernel.hand-over")
@@ -162,6 +166,7 @@ class Peer:
                 ) from error
             raise  # `send` has failed: the browser is gone
         finally:
+            watch.cancel()
             if sending is not None:
                 await cancel_and_wait(sending)
         if not isinstance(message, Done):
@@ -208,6 +213,33 @@ class Peer:
             connection.close()
         else:
             self._idle.append(connection)
+
+
+class _DeathWatch:
+    """Closes a connection when the worker at its other end is dead: a fork of the worker may hold
+    that end open, and the answer would never come."""
+
+    def __init__(
+        self, connection: Connection, is_dead: Callable[[], bool], look_every_s: float
+    ) -> None:
+        self._connection = connection
+        self._is_dead = is_dead
+        self._look_every_s = look_every_s
+        self._look_later()
+
+    def cancel(self) -> None:
+        """Watch it no more."""
+        self._timer.cancel()
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._look_every_s, self._look)
+
+    def _look(self) -> None:
+        if self._is_dead():
+            self._connection.close()
+        else:
+            self._look_later()
 
 
 class _Browser:

@@ -269,7 +269,10 @@ class Worker:
             for other in [other for other in self._peers if self._claims.is_dead(other)]:
                 self._peers.pop(other).close()
             self._peers[name] = Peer(
-                name, lambda: self._claims.address_of(name), most_bytes=self._most_bytes
+                name,
+                lambda: self._claims.address_of(name),
+                most_bytes=self._most_bytes,
+                is_dead=lambda: self._claims.is_dead(name),
             )
         return self._peers[name]
 
