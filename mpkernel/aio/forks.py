@@ -23,19 +23,25 @@ import socket
 
 __all__ = ["release", "unlocked", "withhold_from_forks"]
 
-_withheld: set[int] = set()
+_withheld: dict[int, tuple[int, int]] = {}  # which file each descriptor is: device and inode
 _pairs: list[tuple[socket.socket, socket.socket]] = []  # in a fork: open until it ends
 
 
 def withhold_from_forks(*descriptors: int) -> None:
     """Have these descriptors lead nowhere in forks of this process from now on. `release` them
-    before they are closed: the system gives their numbers to other files. From any thread."""
-    _withheld.update(descriptors)
+    before they are closed. If one is closed without that, a fork gets what has its number by then.
+    From any thread.
+
+    Raises:
+        OSError: one is not open.
+    """
+    _withheld.update((descriptor, _file(descriptor)) for descriptor in descriptors)
 
 
 def release(*descriptors: int) -> None:
     """Have forks get these descriptors again. Idempotent; from any thread."""
-    _withheld.difference_update(descriptors)
+    for descriptor in descriptors:
+        _withheld.pop(descriptor, None)
 
 
 def unlocked(descriptor: int) -> None:
@@ -47,21 +53,34 @@ def unlocked(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def _file(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
+
+
+def _is_open(descriptor: int, file: tuple[int, int]) -> bool:
+    try:
+        return _file(descriptor) == file
+    except OSError:
+        return False
+
+
 def _replace_in_fork() -> None:
-    if not _withheld:
+    withheld = [descriptor for descriptor, file in _withheld.items() if _is_open(descriptor, file)]
+    _withheld.clear()
+    if not withheld:
         return
     try:
         pair = socket.socketpair()
     except OSError:  # no more may be open: two of them make room
-        for descriptor in list(_withheld)[:2]:
+        for descriptor in withheld[:2]:
             os.close(descriptor)
         pair = socket.socketpair()
     _pairs.append(pair)
     for end in pair:
         end.setblocking(False)
-    for descriptor in _withheld.difference(end.fileno() for end in pair):
+    for descriptor in set(withheld).difference(end.fileno() for end in pair):
         os.dup2(pair[0].fileno(), descriptor, inheritable=False)
-    _withheld.clear()
 
 
 os.register_at_fork(after_in_child=_replace_in_fork)

@@ -42,6 +42,10 @@ class ClientSource(Protocol):
     def address(self) -> str:
         """The scheduler's, for messages."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client is closed for good. From any thread."""
+
     async def client(self) -> Client:
         """The client, connected. On its loop.
 
@@ -73,6 +77,11 @@ class GivenClient:
     def address(self) -> str:
         """See `ClientSource.address`. The last one that was known: a closed client has none."""
         return self._address
+
+    @property
+    def is_closed(self) -> bool:
+        """See `ClientSource.is_closed`."""
+        return bool(self._client.status == "closed")
 
     async def client(self) -> Client:
         """See `ClientSource.client`. A client that connects for the first time is waited for.
@@ -142,6 +151,11 @@ class ClientOf:
                 remedy="look at the limits on threads of this server's user",
             ) from error
         atexit.register(self.end)  # at a program's end, a daemon thread would stop in the middle
+
+    @property
+    def is_closed(self) -> bool:
+        """See `ClientSource.is_closed`."""
+        return self._loop.is_closed()
 
     async def client(self) -> Client:
         """See `ClientSource.client`.

@@ -43,6 +43,7 @@ logger = get_logger(__name__)
 
 _DIAL_S = 10.0
 _TELL_S = 10.0
+_LOOK_S = 1.0
 _PATIENCE_S = 5.0
 _LONGEST_PATIENCE_S = 60.0
 _MOST_TRIES = 3
@@ -164,13 +165,32 @@ class DaskLauncher:
 
     def _ask(self, lease: PendingLease) -> None:
         """On the server's loop: begin to ask the scheduler for a worker."""
-        if not self._source.call(self._submit(lease)):
-            lease.refuse(
-                ClusterError(
-                    f"the client of the scheduler {self._source.address} is closed",
-                    remedy="make another pool with a new client",
-                )
-            )
+        if self._source.call(self._submit(lease)):
+            self._look_later(lease)
+        else:
+            self._refuse_without_client(lease)
+
+    def _look_later(self, lease: PendingLease) -> None:
+        """On the server's loop: look each second whether there still is a client. The loop of one
+        that is being closed may never run what it was given, and the app would wait for ever."""
+        lease.process.loop.call_later(_LOOK_S, self._look, lease)
+
+    def _look(self, lease: PendingLease) -> None:
+        if lease.over.is_set() or lease.process.where:  # a worker has it
+            return
+        if self._source.is_closed:
+            self._refuse_without_client(lease)
+        else:
+            self._look_later(lease)
+
+    def _refuse_without_client(self, lease: PendingLease) -> None:
+        self._refuse(
+            lease,
+            ClusterError(
+                f"the client of the scheduler {self._source.address} is closed",
+                remedy="make another pool with a new client",
+            ),
+        )
 
     async def _submit(self, lease: PendingLease, patience_s: float = _PATIENCE_S) -> None:
         """On the client's loop: ask the scheduler for a worker, and again if none has taken it

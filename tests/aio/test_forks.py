@@ -47,6 +47,30 @@ def test_a_fork_neither_reads_nor_writes_what_is_withheld(argument: str) -> None
     assert not ran.stderr
 
 
+REUSED = """
+import os
+from mpkernel.aio.forks import withhold_from_forks
+
+before = os.pipe()
+withhold_from_forks(*before)
+for end in before:
+    os.close(end)
+reading, writing = os.pipe()
+assert (reading, writing) == before
+if not os.fork():
+    os.write(writing, b"from the fork")
+    os._exit(0)
+os.wait()
+os.set_blocking(reading, False)
+print(os.read(reading, 20))
+"""
+
+
+def test_a_descriptor_that_has_got_the_number_of_a_withheld_one_is_left_alone() -> None:
+    ran = subprocess.run([sys.executable, "-c", REUSED], capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "b'from the fork'\n", ran.stderr
+
+
 LOCKED = """
 import fcntl, os, sys
 from mpkernel.aio.forks import unlocked

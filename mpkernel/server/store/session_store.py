@@ -298,12 +298,11 @@ class SessionStore:
             )
         except TimeoutError as error:  # what is written needs no lock
             logger.warning("stored sessions that are too old are removed later: %s", error)
-            return
         except OSError as error:
             self._failed(error)
-            return
-        if removed:
-            logger.info("stored sessions were removed count=%d", len(removed))
+        else:
+            if removed:
+                logger.info("stored sessions were removed count=%d", len(removed))
 
     def _failed(self, error: OSError) -> None:
         if self._is_begun_anew():
