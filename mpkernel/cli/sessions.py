@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
     found = _found_in(given.directory)
     if given.order == "forget":
         if not (given.sessions or given.app or given.all):
-            orders_of(reader)["forget"].error("say which: SESSION, --app NAME or --all")
+            orders_of(reader)["forget"].error("say which: SESSION, --app APP or --all")
         of_it = [] if given.app is None else of_app(given.app, found, lambda one: one.app)
         chosen = _chosen(found, given.sessions, also=found if given.all else of_it)
         if given.app is not None and not of_it:
@@ -119,7 +119,7 @@ def run(arguments: Sequence[str]) -> int:
             omit=(2, 4, 3),
             screen=screen(),
         )
-        show(lines, then="mpkernel sessions forget SESSION removes one; --app NAME, --all")
+        show(lines, then="mpkernel sessions forget SESSION removes one; --app APP, --all")
     else:
         show_nothing(f"no sessions are stored in {given.directory}")
     return os.EX_OK

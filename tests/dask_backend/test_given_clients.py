@@ -36,11 +36,7 @@ async def test_apps_go_on_without_the_client_and_no_other_is_launched(
     app: Path, other: Path, ending: str
 ) -> None:
     with machines(1) as cluster, dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        client = Client(
-            cluster.address, asynchronous=ending != "close in a thread", set_as_default=False
-        )
-        if client.asynchronous:
-            await client
+        client = await connected(cluster, ending)
         async with (
             HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool,
             a_session(pool, app) as (kernel, place),
@@ -61,11 +57,7 @@ async def test_an_app_that_waits_for_a_worker_is_told_that_its_client_is_gone(
     other: Path, ending: str
 ) -> None:
     with machines(0) as cluster, dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        client = Client(
-            cluster.address, asynchronous=ending != "close in a thread", set_as_default=False
-        )
-        if client.asynchronous:
-            await client
+        client = await connected(cluster, ending)
         async with HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool:
             opening = asyncio.create_task(PythonClient.open(pool, other))
             await until_async(lambda: bool(client.futures), patience_s=PATIENCE_S)
@@ -92,6 +84,16 @@ async def test_a_client_that_cannot_connect_is_refused(other: Path) -> None:
     async with HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool:
         with pytest.raises(ClusterError, match="connect.*127.0.0.1:9.*new client"):
             await PythonClient.open(pool, other)
+
+
+async def connected(cluster: Machines, ending: str) -> Client:
+    """A client that can be closed in this way."""
+    client = Client(
+        cluster.address, asynchronous=ending != "close in a thread", set_as_default=False
+    )
+    if client.asynchronous:
+        await client
+    return client
 
 
 async def end(client: Client, cluster: Machines, ending: str) -> None:
