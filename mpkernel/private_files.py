@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -16,6 +17,7 @@ __all__ = [
     "check_private",
     "crash_directory",
     "make_private",
+    "make_unwritable_by_others",
     "private_runtime_directory",
     "read_bounded",
     "remove_leftovers",
@@ -106,12 +108,22 @@ def make_private(directory: Path) -> None:
         PermissionError: it is a link, belongs to another user, or is open to others.
         OSError: it cannot be made.
     """
-    if not directory.is_absolute():  # it still begins with "~": this user has no home directory
-        raise FileNotFoundError(errno.ENOENT, "this user has no home directory", str(directory))
-    try:
-        directory.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        check_private(directory)
+    _make(directory)
+    check_private(directory)
+
+
+def make_unwritable_by_others(directory: Path) -> None:
+    """Make a directory that nobody else may write into; others may read it. If it exists, check
+    that it is one.
+
+    Raises:
+        PermissionError: it is a link, belongs to another user, or others may write into it.
+        OSError: it cannot be made.
+    """
+    _make(directory)
+    if _mode_of_own(directory) & 0o022:
+        reason = "others may write into it (chmod go-w)"
+        raise PermissionError(errno.EACCES, reason, str(directory))
 
 
 def check_private(directory: Path) -> None:
@@ -121,6 +133,24 @@ def check_private(directory: Path) -> None:
         PermissionError: it is not.
         OSError: there is no such directory.
     """
+    if _mode_of_own(directory) & 0o077:
+        raise PermissionError(errno.EACCES, "it is open to others (chmod 700)", str(directory))
+
+
+def _make(directory: Path) -> None:
+    if not directory.is_absolute():  # it still begins with "~": this user has no home directory
+        raise FileNotFoundError(errno.ENOENT, "this user has no home directory", str(directory))
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700, parents=True)
+
+
+def _mode_of_own(directory: Path) -> int:
+    """The mode of a directory of this user.
+
+    Raises:
+        PermissionError: it is a link or a file, or belongs to another user.
+        OSError: there is no such directory.
+    """
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode):
         raise PermissionError(
@@ -128,8 +158,7 @@ def check_private(directory: Path) -> None:
         )
     if found.st_uid != os.geteuid():
         raise PermissionError(errno.EACCES, "it belongs to another user", str(directory))
-    if found.st_mode & 0o077:
-        raise PermissionError(errno.EACCES, "it is open to others (chmod 700)", str(directory))
+    return found.st_mode
 
 
 def write_private(path: Path, content: bytes) -> None:

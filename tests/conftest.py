@@ -37,9 +37,14 @@ settings.load_profile("mpkernel")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# Servers of the tests store their sessions here, and not where those of this user are.
-_STATE = tempfile.TemporaryDirectory(prefix="mpkernel-state-")
-os.environ["XDG_STATE_HOME"] = _STATE.name
+# Servers of the tests keep sessions and environments here, and not where those of this user are,
+# which may be as they like. What uv and pip have downloaded for this user is used again.
+_KEPT = tempfile.TemporaryDirectory(prefix="mpkernel-kept-")
+_DOWNLOADED = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+for _program in ("uv", "pip"):
+    os.environ.setdefault(f"{_program.upper()}_CACHE_DIR", os.path.join(_DOWNLOADED, _program))
+for _what in ("state", "cache"):
+    os.environ[f"XDG_{_what.upper()}_HOME"] = os.path.join(_KEPT.name, _what)
 # What Dask's processes look at up to fifty times a second, which takes a tenth of a processor with
 # each cluster, they look at once a second: no test is about it.
 for _what in ("ADMIN__TICK__INTERVAL", "ADMIN__SYSTEM_MONITOR__INTERVAL"):

@@ -47,7 +47,12 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             cwd=cwd,
-            env={**_without_size(), "TERM": "xterm", "NO_COLOR": "" if color else "1"},
+            env={
+                **_without_size(),
+                "TERM": "xterm",
+                "NO_COLOR": "" if color else "1",
+                "HISTFILE": "",  # a shell leaves this user's history as it is
+            },
         )
         os.close(slave)
 

@@ -127,6 +127,22 @@ async def test_an_mpkernel_that_is_installed_there_is_not_the_one_that_runs(
         assert await said(client, "print(1)") == "1"
 
 
+async def test_the_folder_of_mpkernels_own_packages_may_be_read_by_others_but_not_written(
+    app: Path, bare: str
+) -> None:
+    async with HostPool(Settings(python=bare)) as pool:
+        await (await PythonClient.open(pool, app)).close()
+    [folder] = Path(os.environ["XDG_CACHE_HOME"]).glob("mpkernel/packages/*")
+    assert {one.name for one in folder.iterdir()} == {"mpkernel", "shm"}
+    folder.chmod(0o755)  # as somebody does who opens all of a cache
+    async with HostPool(Settings(python=bare)) as pool:
+        assert await said(await PythonClient.open(pool, app), "print(1)") == "1"
+    folder.chmod(0o775)
+    async with HostPool(Settings(python=bare)) as pool:
+        with pytest.raises(HostStartError, match=r"others may write into it \(chmod go-w\)"):
+            await PythonClient.open(pool, app)
+
+
 async def test_what_a_kernel_names_wins_over_the_setting_and_a_header_over_both(
     app: Path, bare: str
 ) -> None:

@@ -26,7 +26,7 @@ import msgspec
 import shm
 from mpkernel import errors
 from mpkernel.errors import HostStartError, UnfitPython
-from mpkernel.private_files import make_private, sandbox_directory
+from mpkernel.private_files import make_unwritable_by_others, sandbox_directory
 from mpkernel.wire.before_host import UnfitForHost
 from mpkernel.wire.frames import Channel, encode_header
 from mpkernel.wire.messages import encode
@@ -225,7 +225,7 @@ def _own_packages() -> str:
     digest = hashlib.sha256(msgspec.json.encode(targets, order="sorted")).hexdigest()[:16]
     folder = sandbox_directory().parent / "packages" / digest
     try:
-        make_private(folder)
+        make_unwritable_by_others(folder)
         for name, target in targets.items():
             try:
                 os.symlink(target, folder / name)

@@ -33,7 +33,8 @@ def import_and_run(_: Targets) -> None:
 def use_folders(_: Targets) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"x")
-    os.makedirs(os.path.expanduser("~/.cache/made"), exist_ok=True)
+    os.makedirs(os.path.expanduser("~/.cache"), exist_ok=True)
+    os.rmdir(tempfile.mkdtemp(dir=os.path.expanduser("~/.cache")))
 
 
 def use_shared_memory(_: Targets) -> None:
