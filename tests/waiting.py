@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["until", "until_async"]
+__all__ = ["PATIENCE_S", "until", "until_async"]
 
 T = TypeVar("T")
 
-_PATIENCE_S = 30.0
+PATIENCE_S = 120
+"""How long a test waits for what should come at once. The limit only serves to say which wait does
+not end: a machine that is busy with other programs may need a minute for what takes a second."""
+
 _PAUSE_S = 0.005
 
 
-def until(holds: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T:
+def until(holds: Callable[[], T], *, patience_s: float = PATIENCE_S) -> T:
     """Return what this gives, once it is true."""
     deadline = time.monotonic() + patience_s
     while not (found := holds()):
@@ -25,7 +28,7 @@ def until(holds: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T:
     return found
 
 
-async def until_async(holds: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T:
+async def until_async(holds: Callable[[], T], *, patience_s: float = PATIENCE_S) -> T:
     """Return what this gives, once it is true. The loop goes on meanwhile."""
     async with asyncio.timeout(patience_s):
         while not (found := holds()):

@@ -22,7 +22,10 @@ from typing import Self
 import httpx
 import psutil
 
-__all__ = ["MARK", "PROGRAM", "SERVER_OPTIONS", "Server", "free_port", "mapped_files"]
+__all__ = ["MARK", "PATIENCE_S", "PROGRAM", "SERVER_OPTIONS", "Server", "free_port", "mapped_files"]
+
+PATIENCE_S = 120.0
+"""How long to wait for what a server should do at once, on a machine that is busy."""
 
 PROGRAM = tuple(
     shlex.split(os.environ.get("MPKERNEL_TEST_PROGRAM", ""))
@@ -89,7 +92,7 @@ class Server:
         env: Mapping[str, str | None] | None = None,
         cwd: str | os.PathLike[str] | None = None,
         health: str = "/health",
-        ready_timeout_s: float = 60.0,
+        ready_timeout_s: float = PATIENCE_S,
         port: int | None = None,
     ) -> None:
         self.port = port if port is not None else free_port()
@@ -159,7 +162,7 @@ class Server:
         """What the server and its processes wrote to standard output and error so far."""
         return self._output.read_text(errors="replace")
 
-    def wait_for_output(self, text: str, timeout_s: float = 30.0) -> str:
+    def wait_for_output(self, text: str, timeout_s: float = PATIENCE_S) -> str:
         """Returns the output once it contains `text`."""
         deadline = time.monotonic() + timeout_s
         while text not in (output := self.output()):
@@ -181,7 +184,7 @@ class Server:
         self._seen |= {process for process in found if process.pid != self.pid}
         return [process for process in self._seen if _lives(process)]
 
-    def stop(self, signal_number: int = signal.SIGINT, timeout_s: float = 60.0) -> int:
+    def stop(self, signal_number: int = signal.SIGINT, timeout_s: float = PATIENCE_S) -> int:
         """Asks the server to end and returns its exit code (negative for a signal). The time is for
         a machine that does much else: it shows that the server hangs, not how fast it ends."""
         self.descendants()

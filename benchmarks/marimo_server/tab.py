@@ -24,6 +24,8 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from .process import PATIENCE_S
+
 __all__ = ["Element", "Tab", "TabClosed", "http_client", "open_tabs"]
 
 
@@ -107,7 +109,7 @@ class Tab:
             self._server_token = await _server_token(self._client, self.url, self._query)
         return self
 
-    async def open(self, timeout_s: float = 60.0) -> Self:
+    async def open(self, timeout_s: float = PATIENCE_S) -> Self:
         """Connects and waits for the session; the notebook's first run may still go on.
 
         Raises:
@@ -181,7 +183,9 @@ class Tab:
         """The messages of one kind: `cell-op`, `banner`, `alert`, `completed-run`, …"""
         return [message for message in self.messages if message["op"] == op]
 
-    async def wait_for(self, what: str | Callable[[Tab], object], timeout_s: float = 30.0) -> Self:
+    async def wait_for(
+        self, what: str | Callable[[Tab], object], timeout_s: float = PATIENCE_S
+    ) -> Self:
         """Waits until the tab's text contains `what`, or until `what(tab)` holds.
 
         Raises:
@@ -204,11 +208,11 @@ class Tab:
                 return self
         raise AssertionError(f"no {what!r} within {timeout_s} s; {self._state()}")
 
-    async def wait_until_run(self, runs: int = 1, timeout_s: float = 30.0) -> Self:
+    async def wait_until_run(self, runs: int = 1, timeout_s: float = PATIENCE_S) -> Self:
         """Waits until the kernel has completed this many runs, the first one included."""
         return await self.wait_for(lambda tab: tab.completed_runs >= runs, timeout_s)
 
-    async def wait_closed(self, timeout_s: float = 30.0) -> int:
+    async def wait_closed(self, timeout_s: float = PATIENCE_S) -> int:
         """Waits until the server closes the connection; returns the close code."""
         await self.wait_for(lambda tab: tab.close_code is not None, timeout_s)
         assert self.close_code is not None
@@ -325,7 +329,7 @@ async def open_tabs(
     count: int,
     *,
     history: int | None = 100,
-    timeout_s: float = 60.0,
+    timeout_s: float = PATIENCE_S,
 ) -> AsyncIterator[list[Tab]]:
     """Opens `count` tabs of one notebook at the same time and closes them at the end."""
     async with http_client() as client:

@@ -7,7 +7,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-WAIT_S = 10
+from waiting import PATIENCE_S
 
 PipeEnds: TypeAlias = "tuple[Connection[Any, Any], Connection[Any, Any]]"
 """The reading end and the writing end."""
@@ -25,7 +25,7 @@ class Received:
         self._news.set()
 
     async def count(self, count: int) -> list[Any]:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.items) < count:
                 self._news.clear()
                 await self._news.wait()
@@ -44,7 +44,7 @@ class Stopped:
         self._stopped.set()
 
     async def wait(self) -> None:
-        assert await asyncio.to_thread(self._stopped.wait, WAIT_S)
+        assert await asyncio.to_thread(self._stopped.wait, PATIENCE_S)
 
     def wait_in_thread(self) -> None:
-        assert self._stopped.wait(WAIT_S)
+        assert self._stopped.wait(PATIENCE_S)

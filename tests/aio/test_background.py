@@ -6,8 +6,8 @@ import asyncio
 import logging
 
 import pytest
-from aio.listeners import WAIT_S
 from aio.works import StubbornWork, Work, started
+from waiting import PATIENCE_S
 
 from mpkernel.aio import BackgroundTask
 
@@ -170,7 +170,7 @@ async def test_an_error_goes_to_on_exception_when_there_is_one(
 
     background = BackgroundTask(fail, name="broken", on_exception=heard.set_result)
     background.start()
-    assert isinstance(await asyncio.wait_for(heard, WAIT_S), LookupError)
+    assert isinstance(await asyncio.wait_for(heard, PATIENCE_S), LookupError)
     assert not background.running
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 

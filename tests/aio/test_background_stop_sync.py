@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aio.listeners import WAIT_S
 from aio.works import StubbornWork, Work, started
+from waiting import PATIENCE_S
 
 from mpkernel.aio import BackgroundTask
 from mpkernel.aio import background as background_module
@@ -19,14 +19,14 @@ on_a_loop = pytest.mark.usefixtures("no_task_left")
 
 def start_on(loop: asyncio.AbstractEventLoop, work: Callable[[], Any]) -> BackgroundTask:
     """A background task on a loop that runs in another thread."""
-    return asyncio.run_coroutine_threadsafe(started(work), loop).result(WAIT_S)
+    return asyncio.run_coroutine_threadsafe(started(work), loop).result(PATIENCE_S)
 
 
 @on_a_loop
 async def test_from_the_loops_own_thread_a_sync_stop_only_requests_the_end() -> None:
     work = Work()
     background = await started(work)
-    background.stop_sync(timeout=WAIT_S)
+    background.stop_sync(timeout=PATIENCE_S)
     assert background.running
     await background.stop()
     assert not background.running
@@ -38,7 +38,7 @@ def test_from_another_thread_a_sync_stop_blocks_until_the_end(
 ) -> None:
     work = Work()
     background = start_on(loop_on_a_thread, work)
-    background.stop_sync(timeout=WAIT_S)
+    background.stop_sync(timeout=PATIENCE_S)
     assert not background.running
     assert work.cleaned_up == 1
     assert work.thread is not threading.current_thread()
@@ -67,7 +67,7 @@ def test_from_another_thread_a_sync_stop_names_what_does_not_end_in_time(
             background.stop_sync(timeout=0.05)
         assert work.cancellations == expected
     loop_on_a_thread.call_soon_threadsafe(work.release.set)
-    background.stop_sync(timeout=WAIT_S)
+    background.stop_sync(timeout=PATIENCE_S)
 
 
 def test_from_another_thread_a_sync_stop_gives_up_in_time_when_the_loop_is_blocked(
@@ -75,12 +75,12 @@ def test_from_another_thread_a_sync_stop_gives_up_in_time_when_the_loop_is_block
 ) -> None:
     background = start_on(loop_on_a_thread, Work())
     blocked, go_on = threading.Event(), threading.Event()
-    loop_on_a_thread.call_soon_threadsafe(lambda: (blocked.set(), go_on.wait(WAIT_S)))
-    assert blocked.wait(WAIT_S)
+    loop_on_a_thread.call_soon_threadsafe(lambda: (blocked.set(), go_on.wait(PATIENCE_S)))
+    assert blocked.wait(PATIENCE_S)
     with pytest.raises(TimeoutError, match="'work' still runs"):
         background.stop_sync(timeout=0.05)
     go_on.set()
-    background.stop_sync(timeout=WAIT_S)
+    background.stop_sync(timeout=PATIENCE_S)
     assert not background.running
 
 
@@ -92,7 +92,7 @@ def test_a_sync_stop_from_another_loop_waits_for_the_works_loop(
     async def main() -> None:
         with pytest.raises(RuntimeError, match="runs on another event loop; use stop_sync"):
             await background.stop()
-        background.stop_sync(timeout=WAIT_S)
+        background.stop_sync(timeout=PATIENCE_S)
 
     asyncio.run(main())
     assert not background.running
@@ -103,7 +103,7 @@ def test_with_the_loop_stopped_a_sync_stop_runs_it_to_the_end(
 ) -> None:
     work = Work()
     background = loop.run_until_complete(started(work))
-    background.stop_sync(timeout=WAIT_S)
+    background.stop_sync(timeout=PATIENCE_S)
     assert not background.running
     assert work.thread is threading.current_thread()
 
@@ -127,8 +127,8 @@ def test_with_the_loop_and_its_thread_gone_a_sync_stop_runs_it_here(
     made: list[BackgroundTask] = []
     thread = threading.Thread(target=lambda: made.append(loop.run_until_complete(started(work))))
     thread.start()
-    thread.join(WAIT_S)
-    made[0].stop_sync(timeout=WAIT_S)
+    thread.join(PATIENCE_S)
+    made[0].stop_sync(timeout=PATIENCE_S)
     assert not made[0].running
     assert work.thread is threading.current_thread()
 
@@ -140,7 +140,7 @@ def test_with_the_loop_stopped_a_sync_stop_from_another_thread_runs_it_there(
     background = loop.run_until_complete(started(work))
     thread = threading.Thread(target=background.stop_sync)
     thread.start()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert not background.running
     assert work.thread is thread
 
@@ -148,7 +148,7 @@ def test_with_the_loop_stopped_a_sync_stop_from_another_thread_runs_it_there(
 def test_a_gap_between_two_runs_of_the_loop_is_left_to_its_own_thread(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background_module, "_LOOK_AGAIN_S", WAIT_S)
+    monkeypatch.setattr(background_module, "_LOOK_AGAIN_S", PATIENCE_S)
     work = Work()
     in_the_gap, stopping, ended = threading.Event(), threading.Event(), asyncio.Event()
     made: list[BackgroundTask] = []
@@ -162,15 +162,15 @@ def test_a_gap_between_two_runs_of_the_loop_is_left_to_its_own_thread(
     def run_twice() -> None:
         made.append(loop.run_until_complete(started(work_and_tell)))
         in_the_gap.set()
-        stopping.wait(WAIT_S)
+        stopping.wait(PATIENCE_S)
         loop.run_until_complete(ended.wait())
 
     thread = threading.Thread(target=run_twice)
     thread.start()
-    assert in_the_gap.wait(WAIT_S)
+    assert in_the_gap.wait(PATIENCE_S)
     threading.Timer(0.01, stopping.set).start()
-    made[0].stop_sync(timeout=WAIT_S)
-    thread.join(WAIT_S)
+    made[0].stop_sync(timeout=PATIENCE_S)
+    thread.join(PATIENCE_S)
     assert work.thread is thread
 
 
@@ -198,9 +198,9 @@ def test_a_loop_that_its_own_thread_runs_again_just_in_time_is_left_to_it() -> N
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
     thread.start()
-    assert ready.wait(WAIT_S)
+    assert ready.wait(PATIENCE_S)
     made[0].stop_sync()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     loop.close()
     assert not made[0].running
     assert work.cancellations == 1
@@ -224,9 +224,9 @@ def test_a_loop_that_stops_under_the_wait_is_run_by_the_one_who_waits(
         target=lambda: loop.run_until_complete(start_and_run_until_told_to_stop())
     )
     thread.start()
-    assert running.wait(WAIT_S)
-    made[0].stop_sync(timeout=WAIT_S)
-    thread.join(WAIT_S)
+    assert running.wait(PATIENCE_S)
+    made[0].stop_sync(timeout=PATIENCE_S)
+    thread.join(PATIENCE_S)
     assert not made[0].running
 
 
@@ -248,7 +248,7 @@ def test_with_the_loop_closed_a_sync_stop_does_nothing(loop: asyncio.AbstractEve
     background = loop.run_until_complete(started(release.wait))
     (task,) = asyncio.all_tasks(loop)
     loop.close()
-    background.stop_sync(timeout=WAIT_S)
+    background.stop_sync(timeout=PATIENCE_S)
     assert background.running
     assert not task.cancelling()
     # Nothing can run it any more; asyncio would say so when it is collected.
@@ -267,7 +267,7 @@ def test_a_runner_that_ends_while_a_sync_stop_waits_sets_it_free(
         ready.set()
 
     def stop() -> None:
-        ready.wait(WAIT_S)
+        ready.wait(PATIENCE_S)
         made[0].stop_sync()
         stopped.set()
 
@@ -275,7 +275,7 @@ def test_a_runner_that_ends_while_a_sync_stop_waits_sets_it_free(
     thread.start()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(main())
-    assert stopped.wait(WAIT_S)
-    thread.join(WAIT_S)
+    assert stopped.wait(PATIENCE_S)
+    thread.join(PATIENCE_S)
     assert not made[0].running
     assert work.cancellations == 1

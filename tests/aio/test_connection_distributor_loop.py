@@ -8,7 +8,8 @@ import threading
 from typing import Any
 
 import pytest
-from aio.listeners import WAIT_S, PipeEnds, Stopped
+from aio.listeners import PipeEnds, Stopped
+from waiting import PATIENCE_S
 
 from mpkernel.aio import ConnectionDistributor
 
@@ -39,7 +40,7 @@ def start_on(loop: asyncio.AbstractEventLoop, distributor: ConnectionDistributor
         distributor.start()
 
     if loop.is_running():
-        asyncio.run_coroutine_threadsafe(start(), loop).result(WAIT_S)
+        asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE_S)
     else:
         loop.run_until_complete(start())
 

@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.aio import QueueDistributor
-
-WAIT_S = 10
 
 
 class Received:
@@ -28,7 +27,7 @@ class Received:
 
     def count(self, count: int) -> list[str]:
         with self._news:
-            assert self._news.wait_for(lambda: len(self.items) >= count, WAIT_S)
+            assert self._news.wait_for(lambda: len(self.items) >= count, PATIENCE_S)
         return self.items
 
 
@@ -41,7 +40,7 @@ def source() -> queue.Queue[str | None]:
 def distributor(source: queue.Queue[str | None]) -> Iterator[QueueDistributor[str]]:
     distributor = QueueDistributor(source, name="drain")
     yield distributor
-    distributor.stop(WAIT_S)
+    distributor.stop(PATIENCE_S)
 
 
 def test_every_consumer_gets_every_item_in_order(
@@ -79,7 +78,7 @@ def test_none_ends_it(source: queue.Queue[str | None], distributor: QueueDistrib
     assert thread is not None
     for item in ("before", None, "after"):
         source.put(item)
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert not distributor.running
     assert received.items == ["before"]
     distributor.stop()
@@ -135,17 +134,17 @@ def test_another_thread_may_remove_a_consumer_while_one_is_being_called(
 
     def hold(_: str) -> None:
         entered.set()
-        go_on.wait(WAIT_S)
+        go_on.wait(PATIENCE_S)
 
     removed = Received()
     distributor.add_consumer(hold)
     remove = distributor.add_consumer(removed)
     distributor.start()
     source.put("one")
-    assert entered.wait(WAIT_S)
+    assert entered.wait(PATIENCE_S)
     remove()
     go_on.set()
-    distributor.stop(WAIT_S)
+    distributor.stop(PATIENCE_S)
     assert removed.items == []
 
 
@@ -157,22 +156,22 @@ def test_stop_hands_out_what_is_queued_and_joins_the_thread(room: int) -> None:
 
     def hold(_: str) -> None:
         entered.set()
-        go_on.wait(WAIT_S)
+        go_on.wait(PATIENCE_S)
 
     received = Received()
     distributor.add_consumer(hold)
     distributor.add_consumer(received)
     distributor.start()
     source.put("0")
-    assert entered.wait(WAIT_S)
+    assert entered.wait(PATIENCE_S)
     for item in ("1", "2", "3"):
         source.put(item)
     stopper = threading.Thread(target=distributor.stop)
     stopper.start()
-    assert distributor._stopping.wait(WAIT_S)
+    assert distributor._stopping.wait(PATIENCE_S)
     assert stopper.is_alive()
     go_on.set()
-    stopper.join(WAIT_S)
+    stopper.join(PATIENCE_S)
     assert not distributor.running
     assert received.items == ["0", "1", "2", "3"]
 
@@ -185,7 +184,7 @@ def test_a_consumer_may_stop_it(room: int) -> None:
     received: list[str] = []
 
     def stop(item: str) -> None:
-        queued.wait(WAIT_S)
+        queued.wait(PATIENCE_S)
         distributor.stop()
         received.append(item)
 
@@ -196,7 +195,7 @@ def test_a_consumer_may_stop_it(room: int) -> None:
     source.put("one")
     source.put("two")
     queued.set()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert not distributor.running
     assert received == ["one", "two"]
 
@@ -208,12 +207,12 @@ def test_a_consumer_that_does_not_return_makes_stop_give_up_in_time(
 
     def hold(_: str) -> None:
         entered.set()
-        go_on.wait(WAIT_S)
+        go_on.wait(PATIENCE_S)
 
     distributor.add_consumer(hold)
     distributor.start()
     source.put("one")
-    assert entered.wait(WAIT_S)
+    assert entered.wait(PATIENCE_S)
     with pytest.raises(TimeoutError, match=r"'drain' still runs 0\.01 s after"):
         distributor.stop(0.01)
     go_on.set()
@@ -253,8 +252,8 @@ def test_many_threads_may_add_and_remove_while_items_pass(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
     steady.count(800)
-    distributor.stop(WAIT_S)
+    distributor.stop(PATIENCE_S)
     assert len(steady.items) == 800
     assert len(distributor._consumers._entries) == 1

@@ -9,6 +9,8 @@ import gc
 import time
 import weakref
 
+from waiting import PATIENCE_S
+
 from mpkernel.aio.turns import turn_of
 
 
@@ -64,7 +66,7 @@ async def test_one_exception_does_not_stop_those_who_wait() -> None:
     done = asyncio.Event()
     turn.later(fail)
     turn.later(done.set)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await done.wait()
     assert told == [error]
 

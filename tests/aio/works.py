@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from aio.listeners import WAIT_S
+from waiting import PATIENCE_S
 
 from mpkernel.aio import BackgroundTask
 
@@ -44,7 +44,7 @@ class StubbornWork:
     async def __call__(self) -> None:
         while not self.release.is_set():
             try:
-                async with asyncio.timeout(WAIT_S):
+                async with asyncio.timeout(PATIENCE_S):
                     await self.release.wait()
             except asyncio.CancelledError:
                 self.cancellations += 1

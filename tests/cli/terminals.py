@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-_PATIENCE_S = 30.0
+from waiting import PATIENCE_S
 
 
 class Terminal:
@@ -66,7 +66,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until this was shown."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while text not in self.shown:
             if not self._read(deadline - time.monotonic()):
                 raise AssertionError(f"{text!r} was not shown, but {self.shown!r}")
@@ -74,7 +74,7 @@ class Terminal:
     def wait_for_screen(self, holds: Callable[[str], bool]) -> None:
         """Wait until this holds for a screen that is drawn from now on, as a whole."""
         self.shown = ""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while not any(map(holds, self.shown.split("\x1b[H")[1:-1])):
             if not self._read(deadline - time.monotonic()):
                 last = self.shown.rpartition("\x1b[H")[2]
@@ -90,10 +90,10 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for the command's end. Returns its exit code."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while self._read(deadline - time.monotonic()):
             pass
-        return self.process.wait(_PATIENCE_S)
+        return self.process.wait(PATIENCE_S)
 
     def _read(self, timeout_s: float) -> bool:
         ready, _, _ = select.select([self._master], [], [], max(0.0, timeout_s))

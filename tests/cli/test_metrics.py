@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 from e2e.harness import NOTEBOOKS, Server, Tab, free_port, http_client
+from waiting import PATIENCE_S
 
 from mpkernel.cli import grafana
 from mpkernel.cli.main import main
 
-PATIENCE_S = 60.0
 SCRAPED = """
 global: {{scrape_interval: 1s}}
 scrape_configs:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from server.operators import user_directories
 from server.snapshots import pool_of
+from waiting import PATIENCE_S
 
 from mpkernel.dashboard import looking
 from mpkernel.dashboard.looking import Look, Looker
@@ -20,8 +21,6 @@ from mpkernel.server.operations.control import ControlSocket
 from mpkernel.server.operations.history import STEP_S, Curve, History, HistoryPart
 from mpkernel.server.operations.snapshot import ServerSnapshot
 from shm.names import next_name
-
-_PATIENCE_S = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +59,7 @@ def silent(servers: ExitStack) -> socket.socket:
     listener = servers.enter_context(socket.socket(socket.AF_UNIX))
     listener.bind(str(published().with_suffix(".sock")))
     listener.listen(100)
-    listener.settimeout(_PATIENCE_S)
+    listener.settimeout(PATIENCE_S)
     return listener
 
 
@@ -81,7 +80,7 @@ def known_of(path: Path, seen: Look) -> bool:
 def test_servers_are_asked_at_the_same_time(
     servers: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_PATIENCE_S", 2 * _PATIENCE_S)
+    monkeypatch.setattr(looking, "_PATIENCE_S", 2 * PATIENCE_S)
     listeners = [silent(servers) for _ in range(8)]
     path = telling(servers)
 

@@ -21,6 +21,7 @@ from dask_backend.networks import Machine, Network
 from descendants import command_of, has_ended
 from distributed import Client
 from shared_children import SHARED
+from waiting import PATIENCE_S
 
 __all__ = [
     "TEMPORARY",
@@ -39,7 +40,6 @@ size=$1 && shift
 mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs -o size=$size tmpfs {shlex.quote(TEMPORARY)} &&
 exec "$@"
 """
-_PATIENCE_S = 60
 
 
 class Machines:
@@ -165,7 +165,7 @@ async def client_of(cluster: Machines, workers: int = 2) -> AsyncIterator[Client
         cluster.nannies = [one for one in cluster.nannies if not has_ended(one)]
         while len(cluster.nannies) < workers:
             cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
-        await client.wait_for_workers(workers, timeout=_PATIENCE_S)
+        await client.wait_for_workers(workers, timeout=PATIENCE_S)
         yield client
         cluster.nannies = [one for one in cluster.nannies if not has_ended(one)]
         for nanny in cluster.nannies:  # which may have started another worker
@@ -185,7 +185,7 @@ def _end(child: subprocess.Popen[str]) -> None:
         below = []
     child.terminate()
     try:
-        child.wait(_PATIENCE_S)
+        child.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         child.kill()
     for one in psutil.wait_procs(below, timeout=10)[1]:

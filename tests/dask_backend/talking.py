@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from waiting import PATIENCE_S
+
 from mpkernel.client.python_client import PythonClient
 from mpkernel.kernel.messages import Console, Done, Message
 
-__all__ = ["PATIENCE_S", "printed", "said"]
-
-PATIENCE_S = 60
+__all__ = ["printed", "said"]
 
 
 async def said(client: PythonClient, kind: type[Message], cell: str | None = None) -> list[Message]:

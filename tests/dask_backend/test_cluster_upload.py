@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 from dask_backend.machines import TEMPORARY, Machines, client_of, machines
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from descendants import has_ended
 from distributed import Client
 from waiting import until_async
@@ -38,7 +38,7 @@ async def client(cluster: Machines) -> AsyncIterator[Client]:
     """With two workers; after the test, no copy is left on their machines."""
     async with client_of(cluster) as client:
         yield client
-        await until_async(lambda: not copies_on(cluster), patience_s=PATIENCE_S)
+        await until_async(lambda: not copies_on(cluster))
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ async def test_what_no_app_has_used_for_a_while_is_removed(
         ):
             mine = set(archives_on(cluster)) - before
             assert mine
-        await until_async(lambda: mine.isdisjoint(archives_on(cluster)), patience_s=PATIENCE_S)
+        await until_async(lambda: mine.isdisjoint(archives_on(cluster)))
     finally:
         await client.run(exec, set_to.format(600.0))
 
@@ -212,7 +212,7 @@ async def test_a_worker_that_is_killed_leaves_no_archive(
         kept = Path(f"/proc/{nanny.pid}/root{TEMPORARY}").glob("mpk-*-folders")
         [of_worker] = [one for one in kept if f"-{base36(worker.pid)}-" in one.name]
         worker.kill()
-        await until_async(lambda: not of_worker.exists(), patience_s=PATIENCE_S)
+        await until_async(lambda: not of_worker.exists())
         await said(kernel, Restarted)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel.dask_backend.connection import FIRST_SILENCE_S, Connection
 from mpkernel.dask_backend.far_process import FarProcess
@@ -40,7 +40,6 @@ from mpkernel.dask_backend.parts import (
 )
 from mpkernel.server.links.sockets import waiting_in
 
-PATIENCE_S = 30
 USED = Used(rss_bytes=1, cpu_s=0.0, host_cpu_s=0.0, threads=1, descriptors=1, processes=1)
 
 

@@ -15,11 +15,10 @@ from distributed.protocol.serialize import ToPickle, to_serialize
 from distributed.security import Security
 from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
+from waiting import PATIENCE_S
 
 from mpkernel.dask_backend.dialing import dial
 from mpkernel.errors import ProtocolError
-
-PATIENCE_S = 30
 
 
 class Unpickled:

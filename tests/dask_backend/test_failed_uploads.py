@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 from dask_backend.machines import TEMPORARY, Machines, machines
-from dask_backend.talking import PATIENCE_S, printed
+from dask_backend.talking import printed
 from descendants import has_ended
 from distributed import Client
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
@@ -157,9 +157,9 @@ async def test_a_worker_without_room_is_named(
         assert "the folder of app.py cannot be copied to " in refused.value.what
         assert "No space left on device" in refused.value.what
         assert refused.value.remedy.startswith(f"make room in {TEMPORARY} there")
-        await until_async(lambda: not copies_on(nanny), patience_s=PATIENCE_S)
+        await until_async(lambda: not copies_on(nanny))
     nanny.terminate()
-    await until_async(lambda: has_ended(nanny), patience_s=PATIENCE_S)
+    await until_async(lambda: has_ended(nanny))
 
 
 async def test_a_worker_that_dies_half_way_through_an_upload_is_replaced_by_another(
@@ -170,7 +170,7 @@ async def test_a_worker_that_dies_half_way_through_an_upload_is_replaced_by_anot
     settings = Settings(cluster_upload=True, cluster_resources=("HALF=1",))
     async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
         opening = asyncio.create_task(PythonClient.open(pool, app))
-        [outpost] = await until_async(lambda: receiving_on(nanny), patience_s=PATIENCE_S)
+        [outpost] = await until_async(lambda: receiving_on(nanny))
         outpost.send_signal(signal.SIGSTOP)
         assert unfinished_on(nanny)
         await asyncio.to_thread(cluster.add_worker, "--resources", "HALF=1")
@@ -190,7 +190,7 @@ async def test_an_outpost_that_is_stopped_half_way_through_an_upload_is_lost_soo
     )
     async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
         opening = asyncio.create_task(PythonClient.open(pool, app))
-        await until_async(lambda: has_received(nanny), patience_s=PATIENCE_S)
+        await until_async(lambda: has_received(nanny))
         [outpost] = receiving_on(nanny)
         outpost.send_signal(signal.SIGSTOP)
         await asyncio.to_thread(cluster.add_worker, "--resources", "STOPPED=1")
@@ -199,7 +199,7 @@ async def test_an_outpost_that_is_stopped_half_way_through_an_upload_is_lost_soo
     assert "nothing came from it for 2 s" in caplog.text
     with contextlib.suppress(psutil.NoSuchProcess):  # its worker may have ended it meanwhile
         outpost.send_signal(signal.SIGCONT)
-    await until_async(lambda: has_ended(outpost), patience_s=PATIENCE_S)
+    await until_async(lambda: has_ended(outpost))
 
 
 async def test_nothing_is_left_of_an_upload_that_is_given_up(
@@ -210,7 +210,7 @@ async def test_nothing_is_left_of_an_upload_that_is_given_up(
     settings = Settings(cluster_upload=True, cluster_resources=("GIVEN_UP=1",))
     async with HostPool(settings, launcher=DaskLauncher(client)) as pool:
         opening = asyncio.create_task(PythonClient.open(pool, app))
-        [outpost] = await until_async(lambda: receiving_on(nanny), patience_s=PATIENCE_S)
+        [outpost] = await until_async(lambda: receiving_on(nanny))
         outpost.send_signal(signal.SIGSTOP)
         assert unfinished_on(nanny)
         opening.cancel()
@@ -219,7 +219,6 @@ async def test_nothing_is_left_of_an_upload_that_is_given_up(
     outpost.send_signal(signal.SIGCONT)
     await until_async(
         lambda: not unfinished_on(nanny) and not copies_on(nanny) and has_ended(outpost),
-        patience_s=PATIENCE_S,
     )
 
 

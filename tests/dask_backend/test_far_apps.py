@@ -12,9 +12,10 @@ from typing import Any
 import psutil
 import pytest
 from dask_backend.clusters import a_cluster, share
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from descendants import has_ended
 from distributed import Client
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient

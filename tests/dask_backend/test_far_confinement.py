@@ -16,7 +16,7 @@ import psutil
 import pytest
 from dask_backend.apart import python_there, there
 from dask_backend.machines import TEMPORARY, Machines, machines
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from descendants import has_ended
 from server.obedient import FILES, bytes_of, obeying_in
 from waiting import until, until_async
@@ -68,7 +68,7 @@ def app(shared: Path) -> Path:
 @pytest.fixture(autouse=True)
 async def leaves_nothing(cluster: Machines) -> AsyncIterator[None]:
     yield
-    await asyncio.to_thread(until, lambda: left_there(cluster) == "[]", patience_s=PATIENCE_S)
+    await asyncio.to_thread(until, lambda: left_there(cluster) == "[]")
 
 
 def left_there(cluster: Machines) -> str:
@@ -188,7 +188,6 @@ async def test_a_host_behind_a_wrapper_works_in_full(
         await printed(client, threads)
         await until_async(
             lambda: pool.hosts[0].usages and pool.hosts[0].usages[-1].threads > 30,
-            patience_s=PATIENCE_S,
         )
         host = pool.hosts[0].pid_on_worker
         assert host is not None
@@ -208,12 +207,12 @@ async def test_a_host_behind_a_wrapper_ends_with_its_outpost(
     settings = Settings(cluster=cluster.address, launch_wrapper=wrapper)
     async with HostPool(settings) as pool, await PythonClient.open(pool, app) as client:
         assert await printed(client, "print(1)") == "1\n"
-        await until_async(lambda: pool.hosts[0].pid_on_worker, patience_s=PATIENCE_S)
+        await until_async(lambda: pool.hosts[0].pid_on_worker)
         host = psutil.Process(pool.hosts[0].pid_on_worker)
         above = host.parents()  # perhaps a wrapper; the outpost, the worker, the nanny
         above[above.index(cluster.nannies[0]) - 2].kill()
         await said(client, Restarted)
-        await until_async(lambda: has_ended(host), patience_s=PATIENCE_S)
+        await until_async(lambda: has_ended(host))
 
 
 async def test_another_python_and_a_wrapper_go_together(cluster: Machines, app: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 from dask_backend.clusters import a_cluster
-from dask_backend.test_far_apps import PATIENCE_S, printed, said, workers
+from dask_backend.test_far_apps import printed, said, workers
 from distributed import Client
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient

@@ -14,10 +14,11 @@ import psutil
 import pytest
 from dask_backend.apart import on_machine, python_there, there
 from dask_backend.machines import TEMPORARY, Machines, machines
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from descendants import command_of
 from pythons import OTHERS, OWN, name_of
 from server.obedient import FILES, bytes_of
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, KernelSpec, PythonClient, Restarted, Settings
 from mpkernel.errors import HostStartError, UnfitPython

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from dask_backend.apart import on_machine, shared_folder, there
 from dask_backend.machines import TEMPORARY, Machines, machines
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from descendants import has_ended
 from sandboxes.programs import Halted
 from sandboxes.wheels import write_app, write_installed, write_wheel
@@ -168,12 +168,12 @@ async def test_uv_is_ended_with_those_who_wait_and_with_the_pool(place: Place) -
             async with await PythonClient.open(pool, plain) as client:
                 assert await printed(client, "print(1)") == "1\n"
             opening.cancel()
-            await until_async(lambda: has_ended(uv), patience_s=PATIENCE_S)
+            await until_async(lambda: has_ended(uv))
             opening = asyncio.create_task(PythonClient.open(pool, app))
             uv = await place.halted.reached()
         with pytest.raises(Exception, match="closed"):
             await opening
-        until(lambda: has_ended(uv), patience_s=PATIENCE_S)
+        until(lambda: has_ended(uv))
     finally:
         (place.shared / "halt").unlink()
     async with (
@@ -238,4 +238,4 @@ def test_environments_that_nobody_uses_can_be_pruned_there(place: Place) -> None
         f" store = Store(Path({STORE!r}));"
         " print([one.is_used for one in store.kept()].count(True), len(store.kept()) > 0)"
     )
-    until(lambda: there(place.cluster, program) == "0 True", patience_s=PATIENCE_S)
+    until(lambda: there(place.cluster, program) == "0 True")

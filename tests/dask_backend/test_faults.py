@@ -14,10 +14,10 @@ import msgspec
 import psutil
 import pytest
 from dask_backend.machines import Machines, client_of, left_on, machines
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from descendants import has_ended
 from distributed import Client
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
@@ -48,7 +48,7 @@ async def client(cluster: Machines) -> AsyncIterator[Client]:
     async with client_of(cluster) as client:
         yield client
         living = [one for one in cluster.nannies if not has_ended(one)]
-        await until_async(lambda: not left_on(living), patience_s=PATIENCE_S)
+        await until_async(lambda: not left_on(living))
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def test_a_session_comes_back_and_nothing_is_left(
         getattr(place, victim).send_signal(number)
         await said(kernel, Restarted)
         assert await printed(kernel, "print(x)") == "7\n"
-        await until_async(place.is_gone, patience_s=PATIENCE_S)
+        await until_async(place.is_gone)
 
 
 async def test_a_stopped_outpost_ends_with_its_worker(
@@ -137,7 +137,7 @@ async def test_a_stopped_outpost_ends_with_its_worker(
         for process in (place.nanny, place.worker):
             process.kill()
         await said(kernel, Restarted)
-        await until_async(place.is_gone, patience_s=PATIENCE_S)
+        await until_async(place.is_gone)
 
 
 @contextmanager
@@ -215,7 +215,7 @@ async def lose_scheduler(cluster: Machines) -> None:
     """End the scheduler, and with it its only worker. The worker's hosts go on."""
     [nanny] = cluster.nannies
     cluster.scheduler.kill()
-    await until_async(lambda: has_ended(nanny), patience_s=PATIENCE_S)
+    await until_async(lambda: has_ended(nanny))
 
 
 async def bring_scheduler_back(cluster: Machines) -> None:
@@ -245,7 +245,7 @@ async def test_apps_outlive_their_scheduler_and_new_ones_run_when_it_is_back(
                 async with await opened_in_the_end(pool, path) as served:
                     assert await printed(served, "print(2)") == "2\n"
             assert await printed(kernel, "print(x)") == "7\n"
-        await until_async(place.is_gone, patience_s=PATIENCE_S)
+        await until_async(place.is_gone)
 
 
 async def test_a_lease_that_nobody_claims_ends(client: Client) -> None:

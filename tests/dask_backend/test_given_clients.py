@@ -9,10 +9,10 @@ from pathlib import Path
 import dask
 import pytest
 from dask_backend.machines import Machines, left_on, machines
-from dask_backend.talking import PATIENCE_S, printed
+from dask_backend.talking import printed
 from dask_backend.test_faults import SETTINGS, a_session, app
 from distributed import Client
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import HostPool
 from mpkernel.client.python_client import PythonClient
@@ -47,9 +47,9 @@ async def test_apps_go_on_without_the_client_and_no_other_is_launched(
                 async with asyncio.timeout(PATIENCE_S):
                     with pytest.raises(ClusterError, match="another pool with a new client"):
                         await PythonClient.open(pool, other)
-        await until_async(place.is_gone, patience_s=PATIENCE_S)
+        await until_async(place.is_gone)
         nannies = [] if ending == "no scheduler" else cluster.nannies
-        await until_async(lambda: not left_on(nannies), patience_s=PATIENCE_S)
+        await until_async(lambda: not left_on(nannies))
 
 
 @pytest.mark.parametrize("ending", ["close", "close in a thread", "no scheduler"])
@@ -60,7 +60,7 @@ async def test_an_app_that_waits_for_a_worker_is_told_that_its_client_is_gone(
         client = await connected(cluster, ending)
         async with HostPool(SETTINGS, launcher=DaskLauncher(client)) as pool:
             opening = asyncio.create_task(PythonClient.open(pool, other))
-            await until_async(lambda: bool(client.futures), patience_s=PATIENCE_S)
+            await until_async(lambda: bool(client.futures))
             await end(client, cluster, ending)
             async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(ClusterError, match=f"the scheduler {cluster.address} "):
@@ -104,4 +104,4 @@ async def end(client: Client, cluster: Machines, ending: str) -> None:
         await asyncio.to_thread(client.close)
     else:
         cluster.scheduler.kill()
-        await until_async(lambda: client.status == "closed", patience_s=PATIENCE_S)
+        await until_async(lambda: client.status == "closed")

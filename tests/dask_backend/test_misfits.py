@@ -17,6 +17,7 @@ import pytest
 from dask_backend.clusters import a_cluster
 from distributed import Client
 from server.obedient import FILES, obeying_in
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, Settings
 from mpkernel.cli.doctor import run
@@ -24,8 +25,6 @@ from mpkernel.dask_backend import lease
 from mpkernel.dask_backend.launcher import DaskLauncher
 from mpkernel.errors import ClusterError, MPKernelError
 from mpkernel.server.launching.process import ProcessToLaunch
-
-PATIENCE_S = 60
 
 
 class Workers(NamedTuple):

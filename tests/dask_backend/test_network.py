@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from dask_backend.machines import Machines, left_on, machines
 from dask_backend.networks import Machine, Network, network
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from dask_backend.test_faults import Place, a_session, app
 from descendants import has_ended
 from distributed import Client
@@ -55,7 +55,7 @@ async def client(cluster: Cluster) -> AsyncIterator[Client]:
         finally:
             for machine in cluster.network.machines:
                 cluster.network.join(machine)
-        await until_async(lambda: not left_on(cluster.processes.nannies), patience_s=PATIENCE_S)
+        await until_async(lambda: not left_on(cluster.processes.nannies))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_a_cut_that_is_longer_than_the_silence_costs_the_process_and_not_t
         assert await printed(kernel, "print(x)") == "7\n"
         other = Place(int(await printed(kernel, "import os; print(os.getpid())")))
         assert other.nanny != place.nanny
-        await until_async(place.is_gone, patience_s=PATIENCE_S)
+        await until_async(place.is_gone)
         assert left_on([place.nanny]) == []
         cluster.network.join(machine)
         assert not has_ended(place.nanny)

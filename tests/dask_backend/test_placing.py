@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from dask_backend.machines import machines
-from dask_backend.talking import PATIENCE_S, printed
+from dask_backend.talking import printed
 from distributed import Client, LocalCluster
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import HostPool, Settings
 from mpkernel.client.python_client import PythonClient
@@ -93,10 +93,10 @@ async def test_what_is_not_needed_any_more_before_the_scheduler_was_told_is_not_
         client.may_take.set()
         await client.has_taken.wait()
         wanted = launcher.launch(ProcessToLaunch("wanted.py"))
-        await until_async(lambda: cluster.scheduler.tasks, patience_s=PATIENCE_S)
+        await until_async(lambda: cluster.scheduler.tasks)
         assert ["wanted" in task for task in cluster.scheduler.tasks] == [True]
         end(wanted)
-        await until_async(lambda: not cluster.scheduler.tasks, patience_s=PATIENCE_S)
+        await until_async(lambda: not cluster.scheduler.tasks)
 
 
 def end(process: Process) -> None:
@@ -124,7 +124,7 @@ async def test_an_adaptive_cluster_grows_by_apps_and_shrinks_without_ending_one(
             first = await printed(kernels[0], "import os; print(os.getpid())")
             for kernel in kernels[1:]:
                 await kernel.close()
-            await until_async(lambda: workers() == 1, patience_s=PATIENCE_S)
+            await until_async(lambda: workers() == 1)
             assert await printed(kernels[0], "print(os.getpid())") == first
             await kernels[0].close()
-            await until_async(lambda: workers() == 0, patience_s=PATIENCE_S)
+            await until_async(lambda: workers() == 0)

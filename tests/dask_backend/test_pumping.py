@@ -24,7 +24,7 @@ from distributed.security import Security
 from server.obedient import Obeying, bytes_of, obeying_in
 from tornado.iostream import IOStream, SSLIOStream
 from tornado.tcpserver import TCPServer
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import HostPool, PythonClient, Settings
 from mpkernel.dask_backend import pumping
@@ -33,8 +33,6 @@ from mpkernel.dask_backend.launcher import DaskLauncher
 from mpkernel.dask_backend.lease import ROLES
 from mpkernel.dask_backend.pumping import pump
 from mpkernel.errors import ClusterError
-
-PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from dask_backend.certificates import certified
 from dask_backend.machines import Machines, left_on, machines, outposts_of
-from dask_backend.talking import PATIENCE_S, printed, said
+from dask_backend.talking import printed, said
 from dask_backend.test_faults import SETTINGS, a_session, app
 from descendants import has_ended
 from distributed import Client
@@ -62,10 +62,10 @@ async def test_a_task_that_the_scheduler_starts_a_second_time_starts_no_second_p
             await said(kernel, Restarted)
             assert await printed(kernel, "print(x)") == "7\n"
             await until_async(lambda: key not in client.run_on_scheduler(leases))
-            await until_async(place.is_gone, patience_s=PATIENCE_S)
+            await until_async(place.is_gone)
             assert len(outposts(cluster)) == 1
             assert len(client.run_on_scheduler(leases)) == 1
-        await until_async(lambda: not left_on(cluster.nannies), patience_s=PATIENCE_S)
+        await until_async(lambda: not left_on(cluster.nannies))
 
 
 async def test_encrypted_apps_end_with_their_scheduler_and_come_back_with_the_next(
@@ -84,8 +84,8 @@ async def test_encrypted_apps_end_with_their_scheduler_and_come_back_with_the_ne
         ):
             assert cluster.address.startswith("tls://")
             cluster.scheduler.kill()
-            await until_async(lambda: has_ended(nanny), patience_s=PATIENCE_S)
-            await until_async(place.is_gone, patience_s=PATIENCE_S)
+            await until_async(lambda: has_ended(nanny))
+            await until_async(place.is_gone)
             await asyncio.to_thread(cluster.restart_scheduler)
             cluster.nannies.append(await asyncio.to_thread(cluster.add_worker))
             await said(kernel, Restarted)

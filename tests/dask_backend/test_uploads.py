@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel.dask_backend.far_process import FarProcess
 from mpkernel.dask_backend.messages import Launch, SendFolder, encode_news
@@ -106,7 +106,7 @@ class Outpost:
     async def come(self, lane: Lane) -> None:
         """Read until something has come on this lane."""
         self._sock.setblocking(False)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not self.parts[lane]:
                 loop = asyncio.get_running_loop()
                 count = await loop.sock_recv_into(self._sock, self._decoder.buffer)

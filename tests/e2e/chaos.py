@@ -19,11 +19,12 @@ import httpx
 import psutil
 from dask_backend.machines import Machines
 from e2e.harness import Server, Tab
+from waiting import PATIENCE_S
 
 from mpkernel.server.operations.finding import published_servers
 from mpkernel.server.operations.orders import Answer, Drain, Order, Restart, give_order
 
-__all__ = ["PATIENCE_S", "ChaoticApp", "Victim"]
+__all__ = ["ChaoticApp", "Victim"]
 
 TABS_PER_APP = 4
 # An app that dies more often is given up for a while, which is tested elsewhere.
@@ -31,7 +32,6 @@ DEATHS_PER_MINUTE = 4
 # The third time a tab is closed, which is tested elsewhere.
 POISONS_PER_TAB = 2
 STALLED_PER_APP = 2
-PATIENCE_S = 60.0
 # On a cluster: the process that starts an app there may itself be stopped while it starts, which is
 # noticed after 30 s; and so may the next one.
 _PATIENCE_OF_CLUSTERS_S = 180.0

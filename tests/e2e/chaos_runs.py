@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 from descendants import command_of
-from e2e.chaos import PATIENCE_S
 from e2e.harness import Server
+from waiting import PATIENCE_S
 
 __all__ = ["NOTEBOOK", "SEED", "settled", "what_is_left"]
 

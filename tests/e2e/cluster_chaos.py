@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import psutil
 from dask_backend.machines import Machines, outposts_of
 from descendants import has_ended
-from e2e.chaos import PATIENCE_S
+from waiting import PATIENCE_S
 
 __all__ = ["ChaoticCluster"]
 

@@ -13,6 +13,7 @@ from e2e.fidelity import Visit
 from e2e.fidelity_pages import press, shown, shows
 from playwright.async_api import BrowserContext, WebSocket, expect
 from sandboxes.wheels import write_wheel
+from waiting import PATIENCE_S
 
 __all__ = [
     "base_url",
@@ -25,8 +26,6 @@ __all__ = [
     "tokens",
     "watch",
 ]
-
-_PATIENCE_S = 30.0
 
 
 async def browsers(visit: Visit) -> object:
@@ -109,7 +108,7 @@ async def session_ttl(visit: Visit) -> object:
 
 
 async def comes(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not happened():
             await asyncio.sleep(0.05)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from waiting import PATIENCE_S
+
 from benchmarks import marimo_server
 from benchmarks.marimo_server import (
     MARK,
@@ -45,7 +47,7 @@ __all__ = [
     "status_says",
 ]
 
-PATIENCE_MS = 90_000
+PATIENCE_MS = 1000 * PATIENCE_S
 """How long a page may take to show something, on a machine that does much else."""
 
 EXAMPLES = Path(__file__).parents[2] / "mpkernel" / "examples"
@@ -112,7 +114,7 @@ async def status_says(*texts: str) -> None:
     """Wait until `mpkernel status` says all of this. A server tells it what there is once a
     second."""
     said = await asyncio.to_thread(_said_by_status)
-    deadline = time.monotonic() + PATIENCE_MS / 1000
+    deadline = time.monotonic() + PATIENCE_S
     while not all(text in said for text in texts):
         assert time.monotonic() < deadline, f"{texts} are not all said: {said}"
         said = await asyncio.to_thread(_said_by_status)
@@ -121,7 +123,7 @@ async def status_says(*texts: str) -> None:
 def _said_by_status() -> str:
     """What `mpkernel status` says of the servers that run."""
     command = [sys.executable, "-m", "mpkernel", "status"]
-    return subprocess.check_output(command, text=True, timeout=60)
+    return subprocess.check_output(command, text=True, timeout=PATIENCE_S)
 
 
 def _said_by_status_or_error() -> str:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from e2e.harness import NOTEBOOKS, PROGRAM, Server, Tab, free_port
+from waiting import PATIENCE_S
 
 __all__ = ["Served", "tab_at_seven", "until_written"]
 
@@ -52,7 +53,7 @@ async def until_written(served: Served, count: int) -> None:
     """Wait until so many sessions are stored, and the store has nothing left to write."""
     before: list[tuple[str, int]] = []
     quiet_since = time.monotonic()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while len(before) < count or time.monotonic() - quiet_since < 0.5:
             await asyncio.sleep(0.05)
             now = [(path.name, path.stat().st_mtime_ns) for path in served.files]

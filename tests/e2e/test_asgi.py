@@ -14,6 +14,7 @@ import psutil
 import pytest
 from descendants import command_of
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client
+from waiting import PATIENCE_S
 
 SLIDER = str(NOTEBOOKS / "slider.py")
 BEHAVIOUR = str(NOTEBOOKS / "behaviour.py")
@@ -99,7 +100,7 @@ async def runs(tab: Tab, folder: Path) -> None:
     """Have the held cell run, and wait for its beginning."""
     await tab.wait_until_run()
     await tab.set_ui("go", 1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not (folder / "began").exists():
             await asyncio.sleep(0.01)
 

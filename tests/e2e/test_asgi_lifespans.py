@@ -16,7 +16,7 @@ import uvicorn
 from descendants import command_of
 from e2e.harness import NOTEBOOKS, Tab, TabClosed, free_port
 from starlette.applications import Starlette
-from waiting import until
+from waiting import PATIENCE_S, until
 
 import mpkernel
 
@@ -37,7 +37,7 @@ async def lifespan_of(app: Any) -> AsyncIterator[None]:
 
     async def answered(event: str) -> None:
         heard.put_nowait({"type": f"lifespan.{event}"})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await said.get())["type"] == f"lifespan.{event}.complete"
 
     await answered("startup")
@@ -82,7 +82,7 @@ def hosts() -> list[psutil.Process]:
 
 
 async def hosts_are(count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while len(hosts()) != count:
             await asyncio.sleep(0.05)
 
@@ -130,7 +130,7 @@ async def test_an_end_without_a_signal_waits_for_a_cell_that_runs(
         await tab.open()
         await tab.wait_until_run()
         await tab.set_ui("go", 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not (tmp_path / "began").exists():
                 await asyncio.sleep(0.01)
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab
+from waiting import PATIENCE_S
 
 SLIDER = NOTEBOOKS / "slider.py"
 HELD_CELL = NOTEBOOKS / "held_cell.py"
@@ -70,7 +71,7 @@ async def test_notebooks_work_and_the_servers_end_leaves_nothing(
             assert worker is not None
             assert worker.ppid() == server.pid
             psutil.Process(pid).kill()
-            async with asyncio.timeout(60):  # the tabs come back
+            async with asyncio.timeout(PATIENCE_S):  # the tabs come back
                 while await pid_of(tab, 6) == pid:
                     await asyncio.sleep(0.05)
         await asyncio.to_thread(server.stop, signal.SIGTERM)
@@ -95,7 +96,7 @@ async def test_the_servers_end_waits_for_a_cell_that_runs(
         async with Tab(f"{server.url}/held_cell") as tab:
             await tab.wait_until_run()
             await tab.set_ui("go", 1)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (tmp_path / "began").exists():
                     await asyncio.sleep(0.01)
             psutil.Process(server.pid).terminate()

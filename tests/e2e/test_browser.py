@@ -22,7 +22,7 @@ from e2e.harness import EXAMPLES, NOTEBOOKS, Server, mapped_files
 from e2e.steps import Steps
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, expect
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SALES = EXAMPLES / "sales" / "dashboard.py"
 WEATHER = EXAMPLES / "weather" / "stations.py"

@@ -45,7 +45,7 @@ def places() -> Iterator[Path]:
         yield Path(path)
 
 
-@pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.timeout(SECONDS + 600)
 async def test_no_tab_is_lost_and_nothing_is_left(
     tmp_path: Path, places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

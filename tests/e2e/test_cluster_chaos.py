@@ -41,7 +41,7 @@ sessions_per_process = 2
 SECONDS = float(os.environ.get("MPKERNEL_TEST_CHAOS_S", "20"))
 
 
-@pytest.mark.timeout(SECONDS + 400)
+@pytest.mark.timeout(SECONDS + 600)
 async def test_no_tab_is_lost_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     print(f"MPKERNEL_TEST_CHAOS_SEED={SEED}")
     with shared_folder() as folder, machines(WORKERS) as cluster:

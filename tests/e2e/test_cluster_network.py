@@ -19,7 +19,7 @@ from e2e.test_uploads import FILE
 from e2e.test_virtual_files import file_in, picture
 from playwright.async_api import Page, expect
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SILENCE_S = 3.0
 CUT_S = 2.0

@@ -13,6 +13,7 @@ import psutil
 from descendants import command_of
 from e2e.harness import NOTEBOOKS, PROGRAM, Server, Tab
 from e2e.test_stopping import Log
+from waiting import PATIENCE_S
 
 DOCKER_WAITS_S = 10.0
 """How long `docker stop` gives a container to end, before it kills."""
@@ -91,7 +92,7 @@ async def test_processes_that_have_retired_leave_it_no_zombies() -> None:
             _, alive = await asyncio.to_thread(psutil.wait_procs, hosts, 30)
             assert hosts
             assert not alive
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while first.children():
                     await asyncio.sleep(0.02)
         await stopped(first)
@@ -141,7 +142,7 @@ async def test_no_orphan_stays_of_an_app_or_of_a_command_that_was_run_beside_it(
         subprocess.run([*beside, "setsid", "sh", "-c", left], check=True)
         before = tab.text
         await tab.wait_for(lambda tab: tab.text != before and "in process" in tab.text)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while orphan.is_running() or zombies_of(first):
                 await asyncio.sleep(0.02)
         await stopped(first)

@@ -25,8 +25,9 @@ import pytest_asyncio
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client
 from e2e.many_apps import APPS, SESSIONS, many_apps
 from playwright.async_api import Browser, BrowserContext, Page, expect
+from waiting import PATIENCE_S
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SLIDER = NOTEBOOKS / "slider.py"
 TOKEN = "none of a stranger's business"
@@ -127,7 +128,7 @@ async def pid_of(tab: Tab) -> int:
 
 
 async def other_pid(tab: Tab, before: int) -> int:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while (pid := await pid_of(tab)) == before:
             await asyncio.sleep(0.05)
     return pid

@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from waiting import PATIENCE_S
 
 import mpkernel
 
@@ -32,7 +33,6 @@ with pytest.warns() as _:  # Starlette's about its own choice of packages
 
 SLIDER = str(NOTEBOOKS / "slider.py")
 CLIENTS = 3
-PATIENCE_S = 60.0
 
 
 def notebooks() -> Starlette:

@@ -14,7 +14,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from sandboxes.programs import uv_with_marimo
 from sandboxes.wheels import write_wheel
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOTEBOOKS = sorted(path for path in EXAMPLES.rglob("*.py") if "marimo.App" in path.read_text())
 HEADER = re.compile(r"^# /// script\n((?:#.*\n)+?)# ///$", re.MULTILINE)

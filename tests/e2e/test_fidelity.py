@@ -29,8 +29,6 @@ from e2e.fidelity_table import MARKERS, markdown, noted
 from playwright.async_api import Browser
 from playwright.async_api import TimeoutError as PageTimeoutError
 
-pytestmark = pytest.mark.timeout(200)
-
 NO_SHARING = "marimo's pages share a session in its editor only"
 NO_INPUT = "marimo gives notebooks no standard input in run mode"
 

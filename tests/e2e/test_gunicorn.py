@@ -17,6 +17,7 @@ import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, open_tabs
 from e2e.steps import Steps
 from playwright.async_api import Page, expect
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,7 +59,7 @@ async def reload(server: Server) -> psutil.Process:
     there."""
     (old,) = workers_of(server)
     os.kill(server.pid, signal.SIGHUP)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not workers_of(server) - {old}:
             await asyncio.sleep(0.02)
     return old
@@ -101,7 +102,7 @@ async def everyone_uses(
 ) -> None:
     """Wait until every tab has been of use once more."""
     before = used.copy()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while any(used[tab] < before[tab] + 2 for tab in tabs):
             for user in users:
                 if user.done():
@@ -149,7 +150,7 @@ async def test_a_cell_that_runs_ends_in_the_old_worker_while_the_new_one_serves(
         await works(tab, 2)
         await held.wait_until_run()
         await held.set_ui("go", 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not (tmp_path / "began").exists():
                 await asyncio.sleep(0.02)
         old = await reload(server)

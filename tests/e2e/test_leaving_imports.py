@@ -32,13 +32,13 @@ async def whole(server: Server) -> tuple[psutil.Process, float]:
     async with Tab(server.url) as tab:
         await tab.wait_for("begun")
         began = time.monotonic()
-        await tab.wait_until_run(timeout_s=60)
+        await tab.wait_until_run()
         assert WHOLE in tab.text, tab.text
         pid = int(tab.text.partition("in process ")[2].split()[0])
         return psutil.Process(pid), time.monotonic() - began
 
 
-@pytest.mark.timeout(300 + 10 * TABS)
+@pytest.mark.timeout(600 + 10 * TABS)
 async def test_tabs_that_are_closed_while_they_import_leave_whole_modules() -> None:
     seed = random.randrange(2**32)
     moments = random.Random(seed)

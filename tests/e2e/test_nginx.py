@@ -19,7 +19,7 @@ from e2e.profiles import profile
 from playwright.async_api import Browser, BrowserContext, WebSocket, expect
 from waiting import until
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PAGE = Path(__file__).parents[2] / "mpkernel" / "docs" / "operating.md"
 USER, PASSWORD = "ada", "lovelace"

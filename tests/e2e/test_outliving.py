@@ -14,6 +14,7 @@ import pytest
 from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import Tab, TabClosed, http_client
 from e2e.outliving import Served, tab_at_seven, until_written
+from waiting import PATIENCE_S
 
 TABS = 50
 
@@ -37,7 +38,7 @@ async def away(tab: Tab) -> None:
 async def told_to_reload(tab: Tab) -> str:
     """Connect, and be told to reload; the session that the page then asks for."""
     opening = asyncio.create_task(tab.open())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not tab.received("reload"):
             await asyncio.sleep(0.02)
     await tab.close()

@@ -10,7 +10,7 @@ from e2e.outliving import Served, until_written
 from e2e.steps import Steps
 from playwright.async_api import Browser, Page, expect
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LAST_VISIT = "This tab begins as your last one was"
 SHOWN = re.compile(r"(.*) in process (\d+) end")

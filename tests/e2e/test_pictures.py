@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SALES = EXAMPLES / "sales" / "dashboard.py"
 PROCESS = re.compile(r"runs in process (\d+)")

@@ -22,6 +22,7 @@ from e2e.harness import (
     http_client,
     restarts_of,
 )
+from waiting import PATIENCE_S
 
 RECOVERY = NOTEBOOKS / "recovery.py"
 WEATHER = str(EXAMPLES / "weather" / "stations.py")
@@ -79,7 +80,7 @@ async def click(tab: Tab, button: str) -> None:
 
 
 async def wait_for_lines(log: Path, count: int) -> list[str]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not log.exists() or len(log.read_text().splitlines()) < count:
             await asyncio.sleep(0.02)
     return sorted(log.read_text().splitlines())
@@ -252,7 +253,7 @@ async def test_tabs_that_come_back_one_by_one_are_told_how_many_are_back(tmp_pat
             "This app is being restarted:",
             "0 of 3 tabs are back, this one waits for its turn.",
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while sum(waiting in banners(tab) for tab in tabs) < 2:
                 await asyncio.sleep(0.02)
         gate.touch()
@@ -304,7 +305,7 @@ async def test_a_notebook_that_dies_at_its_start_is_given_up_and_new_tabs_are_to
                     raise
 
     async with Server(notebook, NOTEBOOKS, standby=True) as server:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             reasons = await asyncio.gather(*(retry(server) for _ in range(20)))
         for reason in reasons:
             assert "dies.py ended again and again" in reason

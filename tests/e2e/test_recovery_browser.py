@@ -17,7 +17,7 @@ from e2e.harness import NOTEBOOKS, Server
 from e2e.steps import Steps
 from playwright.async_api import Locator, Page, WebSocket, expect
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INPUTS = str(NOTEBOOKS / "inputs.py")
 MARIMO = tuple(map(int, re.findall(r"\d+", version("marimo"))[:3]))

@@ -109,7 +109,7 @@ def shown(tab: Tab, what: str) -> str:
 async def opened(server: Server, notebook: Path | str) -> AsyncIterator[Tab]:
     """A tab whose notebook has run."""
     async with Tab(server.url, str(notebook)) as tab:
-        yield await tab.wait_for(" end", timeout_s=120)
+        yield await tab.wait_for(" end")
 
 
 @pytest.fixture(scope="module")

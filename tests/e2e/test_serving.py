@@ -128,7 +128,7 @@ class TestOneServer:
     async def test_forty_tabs_at_once_share_one_process(self, server: Server) -> None:
         async with open_tabs(server.url, SLIDER, 40) as tabs:
             for tab in tabs:
-                await tab.wait_until_run(timeout_s=60)
+                await tab.wait_until_run()
             pids = {re.findall(r"in process (\d+)", tab.text)[0] for tab in tabs}
             assert len(pids) == 1
 

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, http_client
+from waiting import PATIENCE_S
 
 BUSY = str(NOTEBOOKS / "busy.py")
 SLIDER = str(NOTEBOOKS / "slider.py")
@@ -48,7 +49,7 @@ class Tabs:
         began = self.folder / f"tab{self._count}-1"
         tab = await self.open()
         await tab.set_ui("Work", 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not began.exists():
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)  # from then on it counts as computing

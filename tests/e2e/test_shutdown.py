@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from e2e.harness import Server, Tab
+from waiting import PATIENCE_S
 
 NOTEBOOK = Path(__file__).with_name("notebooks") / "long_cell.py"
 
@@ -20,7 +21,7 @@ async def began(tab: Tab, log: Path, tenths: int) -> None:
     """Have the long cell run for this number of tenths of a second, and wait for its beginning."""
     await tab.wait_until_run()
     await tab.set_ui("go", tenths)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while "began" not in lines(log):
             await asyncio.sleep(0.01)
 

@@ -144,7 +144,7 @@ def quarter(samples: list[Sample], number: int) -> Sample:
     )
 
 
-@pytest.mark.timeout(SECONDS + 240)
+@pytest.mark.timeout(SECONDS + 600)
 async def test_the_server_stays_what_it_was(tmp_path: Path) -> None:
     apps = [tmp_path / f"app{number}.py" for number in range(APPS)]
     for app in apps:

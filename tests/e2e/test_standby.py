@@ -15,6 +15,7 @@ import psutil
 import pytest
 from e2e.harness import Server, Tab
 from e2e.test_serving import hosts_of
+from waiting import PATIENCE_S
 
 ABOUT = """
 import marimo
@@ -77,7 +78,7 @@ async def about(server: Server, notebook: Path) -> dict[str, Any]:
 
 async def warm_process(server: Server) -> psutil.Process:
     """The one child that has worked and now waits, on its only thread: no app runs."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             children = hosts_of(server)
             if len(children) == 1 and children[0].num_threads() == 1:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab
+from waiting import PATIENCE_S
 
 MARIMO = (sys.executable, "-m", "marimo", "run")
 OURS = (sys.executable, "-m", "mpkernel", "run")
@@ -214,7 +215,7 @@ async def test_a_module_of_the_pythonpath_comes_before_what_a_standby_has_import
         "REPORTS": str(root / "reports"),
     }
     async with Server(root / "project" / "plain.py", program=OURS, env=env, standby=True) as server:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not imported.exists():
                 await asyncio.sleep(0.01)
         async with Tab(server.url, query={"report": "standby"}) as tab:

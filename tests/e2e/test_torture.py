@@ -16,6 +16,7 @@ import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, http_client
 from playwright.async_api import BrowserContext, Page, expect
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,7 +33,7 @@ CONSOLE, SLIDER, LONG = (NOTEBOOKS / name for name in ("console.py", "slider.py"
 OPTIONS = ("--redirect-console-to-browser", "--session-ttl", "1")
 
 
-@pytest.mark.timeout(4 * SECONDS + 240)
+@pytest.mark.timeout(4 * SECONDS + 600)
 async def test_reloading_without_a_pause_costs_nobody_anything(
     context: BrowserContext, tmp_path: Path
 ) -> None:
@@ -106,7 +107,7 @@ def threads_of(server: Server) -> dict[int, int]:
 
 
 async def until_sessions(server: Server, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while await sessions_of(server) != count:
             await asyncio.sleep(0.1)
 

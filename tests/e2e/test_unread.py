@@ -69,7 +69,7 @@ async def test_nothing_is_lost_of_what_a_browser_reads_late() -> None:
             tab.pause()
             await tab.set_ui("Frames", 300)
             tab.resume()
-            await tab.wait_for("shown all 300 frames", timeout_s=120)
+            await tab.wait_for("shown all 300 frames")
             assert process.memory_info().rss - before < ALLOWED_BYTES
 
 

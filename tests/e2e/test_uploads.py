@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab, restarts_of
+from waiting import PATIENCE_S
 
 UPLOAD, INSIDE = (str(NOTEBOOKS / f"{name}.py") for name in ("upload", "upload_inside"))
 FILE = [["sales.csv", "QUFB" * 1_000_000]]  # three million times "A"
@@ -88,7 +89,7 @@ async def test_a_large_file_passes_the_server_without_filling_its_memory() -> No
 
 
 async def test_a_page_is_told_how_much_of_a_slow_upload_has_come(server: Server) -> None:
-    async with Tab(server.url, UPLOAD) as tab, asyncio.timeout(60):
+    async with Tab(server.url, UPLOAD) as tab, asyncio.timeout(PATIENCE_S):
         await tab.wait_for("has []")
 
         def banners() -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ import pytest
 from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, http_client
 from httpx import HTTPStatusError
+from waiting import PATIENCE_S
 from websockets.exceptions import WebSocketException
 
 from benchmarks.marimo_server.workers import client_of, connect_through, workers_of
@@ -201,7 +202,7 @@ async def test_files_uploads_and_events_go_through_another_process(tmp_path: Pat
             await tab.wait_for("has [('sales.csv', 12000000, b'AAA')]")
             await tab.close()
 
-            async with asyncio.timeout(20):  # snapshots are taken once a second
+            async with asyncio.timeout(PATIENCE_S):  # snapshots are taken once a second
                 while "2 processes of one server" not in " ".join(report(published_servers())):
                     await asyncio.sleep(0.1)
             tab = EventsTab(f"{server.url}/slider", client=own)
@@ -211,7 +212,7 @@ async def test_files_uploads_and_events_go_through_another_process(tmp_path: Pat
 
 
 @pytest.mark.any_marimo
-@pytest.mark.timeout(300 + 60 * RELOADS)
+@pytest.mark.timeout(600 + 60 * RELOADS)
 async def test_after_each_reload_of_all_processes_every_tab_comes_back_with_its_value(
     tmp_path: Path,
 ) -> None:
@@ -228,7 +229,7 @@ async def test_after_each_reload_of_all_processes_every_tab_comes_back_with_its_
 
 
 @pytest.mark.any_marimo
-@pytest.mark.timeout(300 + 10 * KILLS)
+@pytest.mark.timeout(600 + 10 * KILLS)
 async def test_while_one_process_after_the_other_is_killed_every_tab_comes_back(
     tmp_path: Path,
 ) -> None:
@@ -256,7 +257,7 @@ async def staying_tabs(server: Server) -> AsyncIterator[Callable[[], Awaitable[N
             await tab.wait_for(f"number {number} squared", 120)
 
         async def all_are_back() -> None:
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(PATIENCE_S):
                 while not all(is_back(tab, number, server) for tab, number in tabs.items()):
                     for one in staying:
                         if one.done():
@@ -298,7 +299,7 @@ async def lost(tab: Tab) -> None:
 
 async def open_again(tab: Tab) -> None:
     """As a page does: a process that is about to end may accept its connection, and close it."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await tab.open()

@@ -17,12 +17,11 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 import psutil
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from mpkernel.server.operations.snapshot import ServerSnapshot
 
 PROGRAM = Path(__file__).with_name("server.py")
-PATIENCE_S = 30.0
 
 STORE = """
 from mpkernel.kernel.context import current_place

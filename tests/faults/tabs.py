@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from e2e.harness import NOTEBOOKS, Tab
+from waiting import PATIENCE_S
 
 NOTEBOOK = NOTEBOOKS / "recovery.py"
 
@@ -42,7 +43,7 @@ class Used:
         await self.tab.set_ui("Number", self._number)
         await self.shows_all()
         await self.tab.set_ui("Quick", 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self._noted()) < self._clicks:
                 await asyncio.sleep(0.02)
         assert len(self._noted()) == self._clicks

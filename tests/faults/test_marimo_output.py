@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab
+from waiting import PATIENCE_S
 
 NOTEBOOK = NOTEBOOKS / "recovery.py"
 FILLER = b"x" * 4095 + b"\n"
@@ -36,7 +37,7 @@ def all_in(pipe: int) -> str:
 async def until_in(pipe: int, line: str) -> str:
     """Read a pipe until it has had this line; give all that it had."""
     text = all_in(pipe)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while line not in text:
             await asyncio.sleep(0.01)
             text += all_in(pipe)

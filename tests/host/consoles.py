@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from mpkernel.host import console
+from waiting import PATIENCE_S
 
-WAIT_S = 30
+from mpkernel.host import console
 
 
 class SessionStream(io.TextIOBase):
@@ -106,7 +106,7 @@ def in_session(stream: io.TextIOBase, body: Callable[[], None]) -> None:
 
     thread = threading.Thread(target=kernel)
     thread.start()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     for failure in failures:
         raise failure
@@ -135,11 +135,11 @@ def run_threads(*bodies: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
     assert not any(thread.is_alive() for thread in threads)
 
 
 def started(thread: threading.Thread) -> None:
     thread.start()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()

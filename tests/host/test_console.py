@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import pytest
 from host.consoles import (
-    WAIT_S,
     SessionStream,
     in_session,
     logged,
@@ -20,6 +19,7 @@ from host.consoles import (
     proxy,
     run_threads,
 )
+from waiting import PATIENCE_S
 
 from mpkernel.host import console
 
@@ -40,7 +40,7 @@ def test_sessions_that_print_at_once_never_see_each_others_text(log):
     def chatter(name: str) -> Callable[[], None]:
         def body() -> None:
             proxy().set_stream(streams[name])
-            together.wait(WAIT_S)
+            together.wait(PATIENCE_S)
             for _ in range(2000):
                 print(name, end="")
                 sys.stdout.writelines([name, name])

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from host.consoles import (
-    WAIT_S,
     SessionStream,
     in_session,
     logged,
@@ -19,6 +18,7 @@ from host.consoles import (
     proxy,
     run_threads,
 )
+from waiting import PATIENCE_S
 
 
 @on_a_console
@@ -50,7 +50,7 @@ def test_a_character_split_over_two_writes_stays_one_character_whoever_writes_be
             for half in halves:
                 buffer.write(half)
                 buffer.flush()
-                written.wait(WAIT_S)
+                written.wait(PATIENCE_S)
 
         return body
 

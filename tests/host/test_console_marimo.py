@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 from host.consoles import (
-    WAIT_S,
     SessionStream,
     a_console,
     logged,
@@ -17,6 +16,7 @@ from host.consoles import (
     run_threads,
     started,
 )
+from waiting import PATIENCE_S
 
 from mpkernel.host import console
 
@@ -55,12 +55,12 @@ def test_marimo_takes_the_proxy_for_its_own_and_sets_streams_by_thread():
         def session(name: str) -> Callable[[], None]:
             def body() -> None:
                 streams.set_thread_local_streams(*pairs[name])  # type: ignore[arg-type]
-                together.wait(WAIT_S)
+                together.wait(PATIENCE_S)
                 print(name)
                 sys.stdout.buffer.write(name.encode())
                 started(threading.Thread(target=print, args=("child",)))
                 print("bad", name, file=sys.stderr)
-                together.wait(WAIT_S)
+                together.wait(PATIENCE_S)
                 streams.clear_thread_local_streams()
                 print("cleared")
 
@@ -85,13 +85,13 @@ def test_marimos_captures_swap_the_stream_of_their_thread_only():
             with capture_stdout() as buffer:
                 print("captured")
                 inside.set()
-                assert printed.wait(WAIT_S)
+                assert printed.wait(PATIENCE_S)
             print("released")
             captured.append(buffer.getvalue())
 
         def prints() -> None:
             proxy().set_stream(other)
-            assert inside.wait(WAIT_S)
+            assert inside.wait(PATIENCE_S)
             print("mine")
             printed.set()
 

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from host.consoles import (
-    WAIT_S,
     SessionStream,
     in_session,
     logged,
@@ -22,6 +21,7 @@ from host.consoles import (
     run_threads,
     started,
 )
+from waiting import PATIENCE_S
 
 
 class PrintsInRun(threading.Thread):
@@ -82,12 +82,12 @@ def test_pool_workers_and_timers_print_to_the_session_that_made_them(log):
 
     def body() -> None:
         with ThreadPoolExecutor(2) as pool:
-            pool.submit(print, "pool", end="").result(WAIT_S)
+            pool.submit(print, "pool", end="").result(PATIENCE_S)
         rung = threading.Event()
         timer = threading.Timer(0, lambda: (print("timer"), rung.set()))
         timer.start()
-        assert rung.wait(WAIT_S)
-        timer.join(WAIT_S)
+        assert rung.wait(PATIENCE_S)
+        timer.join(PATIENCE_S)
 
     in_session(stream, body)
     assert stream.text in ("pool\ntimer\n", "pooltimer\n")
@@ -119,7 +119,7 @@ def test_a_child_that_outlives_its_session_writes_to_the_processs_log(log):
     over, threads = threading.Event(), []
 
     def child() -> None:
-        over.wait(WAIT_S)
+        over.wait(PATIENCE_S)
         print("late")
 
     def body() -> None:
@@ -129,7 +129,7 @@ def test_a_child_that_outlives_its_session_writes_to_the_processs_log(log):
     in_session(stream, body)
     stream.close()
     over.set()
-    threads[0].join(WAIT_S)
+    threads[0].join(PATIENCE_S)
     assert logged(log) == "late\n"
 
 
@@ -211,6 +211,6 @@ def test_a_thread_of_no_session_is_started_untouched(log):
     begun = threading.Event()
     thread.run = begun.set  # type: ignore[method-assign]
     thread.start()
-    assert begun.wait(WAIT_S)
-    thread.join(WAIT_S)
+    assert begun.wait(PATIENCE_S)
+    thread.join(PATIENCE_S)
     assert vars(thread)["run"] == begun.set

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, KernelSpec
 from mpkernel.errors import MPKernelError
@@ -34,7 +35,7 @@ async def test_it_is_one_for_a_host_and_its_children_and_goes_with_the_host(end:
             os.kill(host.pid, signal.SIGKILL)
             with pytest.raises(MPKernelError):
                 await anext(session)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await host.wait_over()
             assert not directory.exists()
     assert not directory.exists()

@@ -8,13 +8,11 @@ import threading
 from types import CodeType, TracebackType
 
 import pytest
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from mpkernel.interrupts import landing
 from mpkernel.interrupts.landing import LANDS_LATE, at_any_place, at_next_step, next_steps
 from mpkernel.interrupts.safe_points import _throw_if_still_at, throw
-
-PATIENCE_S = 20.0
 
 
 def instructions(code: CodeType) -> dict[int, str]:

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from waiting import PATIENCE_S
+
 from mpkernel.kernel.messages import Message, Progress
 from mpkernel.kernel.shown.output_list import CellOutputList
 
-__all__ = ["WAIT_S", "ProgressPlace", "assert_done_once_and_last", "of"]
-
-WAIT_S = 30
+__all__ = ["ProgressPlace", "assert_done_once_and_last", "of"]
 
 
 class ProgressPlace:
@@ -36,7 +36,9 @@ class ProgressPlace:
     def wait_for(self, condition: Callable[[Progress], bool]) -> Progress:
         """The last message, once it is one of these."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self.sent and condition(self.sent[-1]), WAIT_S)
+            assert self._changed.wait_for(
+                lambda: self.sent and condition(self.sent[-1]), PATIENCE_S
+            )
             return self.sent[-1]
 
 

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 from kernel.conftest import Client, OpenApp, of, printed
+from waiting import PATIENCE_S
 
 from mpkernel.kernel.messages import Done
 
 SESSIONS = 4
 OBJECTS = 1000
-PATIENCE_S = 60.0
 
 # At this threshold nearly every list, tuple or object that is made has the collector run: on any
 # thread, within the kernel's own steps, and with objects of whichever session.

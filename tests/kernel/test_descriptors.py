@@ -14,6 +14,7 @@ import psutil
 import pytest
 from halves import host_of
 from kernel.conftest import Client, OpenApp, printed
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, Settings
 from mpkernel.kernel.messages import Completions, Console, Done, InputRequest, Status
@@ -130,7 +131,7 @@ async def test_what_comes_while_no_session_runs_is_the_logs_only(
     host = host_of(client.session)
     for fd, text in ((1, b"nobody's\n"), (2, b"nor this\n")):
         Path(f"/proc/{host.pid}/fd/{fd}").write_bytes(text)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while set(host.last_lines()) != {"nobody's", "nor this"}:
             await asyncio.sleep(0.01)
     client.execute("import os; os.write(1, b'mine'); os.write(2, b'mine')", cell="cell")

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from kernel.finders import found_by
+from waiting import PATIENCE_S
 
 from mpkernel.kernel import outputs
 from mpkernel.kernel.messages import Figure, Message
 from mpkernel.kernel.shown.output_list import CellOutputList
-
-WAIT_S = 30
 
 
 def as_text(value: object) -> Figure:
@@ -68,7 +67,7 @@ def run_all(*targets: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -319,16 +318,16 @@ def test_a_fork_in_the_middle_of_another_threads_change_can_show_something() -> 
     def on_change(figures: list[Figure]) -> None:
         if os.getpid() == parent:
             telling.set()
-            assert go_on.wait(WAIT_S)
+            assert go_on.wait(PATIENCE_S)
 
     outputs = CellOutputList(on_change, as_text)
     thread = threading.Thread(target=outputs.append, args=("a",))
     thread.start()
-    assert telling.wait(WAIT_S)
+    assert telling.wait(PATIENCE_S)
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's own needs bytecode
-        signal.alarm(WAIT_S)
+        signal.alarm(PATIENCE_S)
         try:
             outputs.append("b")
             os._exit(len(outputs))
@@ -336,7 +335,7 @@ def test_a_fork_in_the_middle_of_another_threads_change_can_show_something() -> 
             os._exit(255)
     _, status = os.waitpid(child, 0)
     go_on.set()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert os.waitstatus_to_exitcode(status) == 2
     assert len(outputs) == 1
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from kernel.finders import found_by
-from kernel.recorded_progress import WAIT_S, ProgressPlace, assert_done_once_and_last, of
+from kernel.recorded_progress import ProgressPlace, assert_done_once_and_last, of
+from waiting import PATIENCE_S
 
 from mpkernel.kernel.messages import Progress
 from mpkernel.kernel.progress import ProgressBar, progress_bar
@@ -45,7 +46,7 @@ def test_updates_of_many_threads_all_count(place: ProgressPlace) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(WAIT_S)
+            thread.join(PATIENCE_S)
     assert place.sent[-1].current == 16_000
     assert of(place, "current") == sorted(of(place, "current"))
     assert_done_once_and_last(place)
@@ -57,7 +58,7 @@ def test_threads_that_are_late_send_nothing_after_done(place: ProgressPlace) -> 
     stop = threading.Event()
 
     def work() -> None:
-        running.wait(WAIT_S)
+        running.wait(PATIENCE_S)
         while not stop.is_set():
             bar.update()
 
@@ -65,13 +66,13 @@ def test_threads_that_are_late_send_nothing_after_done(place: ProgressPlace) -> 
     for thread in threads:
         thread.start()
     with bar:
-        running.wait(WAIT_S)
+        running.wait(PATIENCE_S)
         place.wait_for(lambda message: message.current > 0)
     for _ in range(1000):
         bar.update(title="too late")
     stop.set()
     for thread in threads:
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
     assert_done_once_and_last(place)
 
 
@@ -89,7 +90,7 @@ def test_a_server_that_is_gone_is_the_updates_error_and_silent_in_the_timer(
     bar.update()
     place.on_send = lose
     bar.update()
-    assert lost.wait(WAIT_S)
+    assert lost.wait(PATIENCE_S)
     with pytest.raises(BrokenPipeError):
         bar.close()
 
@@ -101,17 +102,17 @@ def test_a_fork_in_the_middle_of_another_threads_update_can_go_on(place: Progres
     def hold(_: Progress) -> None:
         if os.getpid() == parent:
             sending.set()
-            assert go_on.wait(WAIT_S)
+            assert go_on.wait(PATIENCE_S)
 
     place.on_send = hold
     bar = progress_bar(total=10)
     thread = threading.Thread(target=bar.update)
     thread.start()
-    assert sending.wait(WAIT_S)
+    assert sending.wait(PATIENCE_S)
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's own needs bytecode
-        signal.alarm(WAIT_S)
+        signal.alarm(PATIENCE_S)
         try:
             bar.update()
             bar.close()
@@ -120,7 +121,7 @@ def test_a_fork_in_the_middle_of_another_threads_update_can_go_on(place: Progres
             os._exit(255)
     _, status = os.waitpid(child, 0)
     go_on.set()
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     bar.close()
     assert os.waitstatus_to_exitcode(status) == 2
     assert place.sent[-1].current == 1

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from kernel.conftest import Client, of, printed
+from waiting import PATIENCE_S
 
 from mpkernel.kernel.messages import Done
 
@@ -39,7 +40,7 @@ plain_sleep, time.sleep = time.sleep, refuse
 
 async def test_waits_end_though_the_clock_stands_still(client: Client) -> None:
     await client.text(FREEZE)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         text = await client.text(
             """
             freeze()
@@ -96,7 +97,7 @@ for text in ["early", "late"]:
 
 
 async def until_printed(client: Client, text: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while text not in printed(client.messages):
             client.messages.append(await client.next())
 

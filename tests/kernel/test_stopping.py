@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kernel.conftest import Client, OpenApp, until_ended
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, Settings
 from mpkernel.kernel.messages import Console, Done
@@ -123,7 +124,7 @@ async def test_closing_a_session_ends_code_that(open_app: OpenApp, code: str) ->
     client, other = await open_app(), await open_app()
     await begun(client, code)
     await client.close()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await until_ended(other)
         pid = await pid_of(other)
         await until_idle(pid)
@@ -223,7 +224,7 @@ async def test_one_that_spins_when_it_wakes_is_found_out(open_app: OpenApp) -> N
     await begun(client, wait + acquire + DEAF)
     await client.close()
     await other.text("import sys; sys.wake.release()")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while await pid_of(newest := await open_app()) == old.pid:
             await newest.close()
     await other.close()

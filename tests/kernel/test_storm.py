@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from kernel.conftest import Client, OpenApp, printed
+from waiting import PATIENCE_S
 
 from mpkernel.kernel.messages import Console, Done, Failure, Message, Outputs, Status
 
 SESSIONS = 8
 THREADS = 8
 STORM_S = 10.0
-PATIENCE_S = 120.0
 SHOWN_AT_ONCE = 3
 
 # Threads number what they print and show. So does the cell, which is interrupted: what it was at
@@ -206,7 +206,6 @@ async def weather(client: Client, heard: Heard) -> None:
             client.interrupt()
 
 
-@pytest.mark.timeout(PATIENCE_S + 60)
 async def test_every_line_and_every_output_of_a_storm_arrives_once_whole_and_in_order(
     open_app: OpenApp,
 ) -> None:

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 from kernel.finders import found_by
+from waiting import PATIENCE_S
 
 from mpkernel.kernel import outputs
 from mpkernel.kernel.messages import Figure, Message
 from mpkernel.kernel.shown.output_list import CellOutputList
 from mpkernel.kernel.threads import Thread, current_thread
-
-WAIT_S = 30
 
 
 class RecordingPlace:
@@ -59,7 +58,7 @@ def place(places: Places) -> RecordingPlace:
 
 
 def finish(thread: threading.Thread) -> None:
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -79,7 +78,7 @@ def test_what_a_thread_shows_after_its_cell_ended_still_arrives(
 
     def work() -> None:
         places.local.place = place
-        assert cell_ended.wait(WAIT_S)
+        assert cell_ended.wait(PATIENCE_S)
         outputs.append("late")
         outputs.append("later")
 
@@ -101,12 +100,12 @@ def test_a_thread_is_asked_to_exit_when_its_cell_is_over(place: RecordingPlace) 
     def work() -> None:
         seen.append(current_thread().should_exit)
         looked.set()
-        assert place.over.wait(WAIT_S)
+        assert place.over.wait(PATIENCE_S)
         seen.append(current_thread().should_exit)
 
     thread = Thread(target=work)
     thread.start()
-    assert looked.wait(WAIT_S)
+    assert looked.wait(PATIENCE_S)
     place.over.set()
     finish(thread)
     assert thread.should_exit

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from starlette.responses import StreamingResponse
+from waiting import PATIENCE_S
 
 from mpkernel.marimo_backend.server.events import serve_events
 
@@ -135,7 +136,7 @@ async def test_the_stream_of_a_page_that_leaves_while_it_takes_nothing_comes_to_
     events.put_nowait("one")
     events.put_nowait("two")
     scope = {**SCOPE, "asgi": {"spec_version": "2.3"}}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         serving = asyncio.create_task(
             serve_events(app, scope, receive, send, stall_timeout_s=None, on_stall=never)
         )

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.server.operations.finding import published_servers
-
-_PATIENCE_S = 30.0
 
 _SERVER = """
 import asyncio, os, sys
@@ -95,7 +94,7 @@ class OperatedServer:
 
     def __enter__(self) -> Self:
         assert self.process.stdout is not None
-        deadline = threading.Timer(_PATIENCE_S, self.process.kill)
+        deadline = threading.Timer(PATIENCE_S, self.process.kill)
         deadline.start()
         while (line := self.process.stdout.readline()) != b"ready\n":
             assert line, "the server has ended, or was not ready in time"

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.errors import HostUnresponsive, ProtocolError
 from mpkernel.server.launching.death_watch import DeathWatch
@@ -36,7 +37,6 @@ from mpkernel.wire.messages import (
     encode,
 )
 
-PATIENCE_S = 60
 BACKLOG_BYTES = 100_000
 MAX_FRAME_BYTES = 50_000
 NO_SESSION = 7  # a process drops what is for a session that it was not given

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from server.conftest import APPS
+from waiting import PATIENCE_S
 
 from mpkernel.aio.tasks import begun_task
 
@@ -55,7 +56,7 @@ async def test_a_task_that_is_cancelled_before_it_begins_is_begun() -> None:
     begun_task(work, name="test")
     (task,) = (one for one in asyncio.all_tasks() if one.get_name() == "test")
     task.cancel()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await done.wait()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from server.conftest import Open, ask
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, Session
 from mpkernel.errors import KernelFailed
@@ -38,7 +39,7 @@ async def test_a_kernel_whose_failure_cannot_be_written_says_so_too(
     open_kernel: Open, entry: str, what: str
 ) -> None:
     session = await open_kernel(entry)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(KernelFailed, match=what):
             await anext(session)
 
@@ -109,7 +110,7 @@ async def test_a_kernel_whose_thread_ends_before_it_runs_fails_and_the_next_goes
 ) -> None:
     neighbour = await open_kernel(f"thread_breakers:fail_each_thread_by_{name}")
     await anext(neighbour)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(KernelFailed, match="ended before the kernel ran"):
             await open_kernel("echo")
     await goes_elsewhere(open_kernel, neighbour)

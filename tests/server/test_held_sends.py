@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from halves import host_of
 from server.conftest import Open
+from waiting import PATIENCE_S
 
 from mpkernel.server.hosts.credits import Credits
 from mpkernel.server.links.link import LinkEvents
@@ -68,7 +69,7 @@ class Link:
     async def written_later(self, count: int) -> list[int]:
         """The same, as soon as there are so many."""
         sizes: list[int] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while len(sizes) < count:
                 sizes += self.written()
                 await asyncio.sleep(0)

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.server.links.console_relay import ConsoleRelay, OnText
 from mpkernel.server.links.host_console import HostConsole
 from mpkernel.wire.bounds import LEAST_FRAME_BYTES
 from mpkernel.wire.frames import Channel
 from mpkernel.wire.messages import ConsoleText, decode_down, encode
-
-WAIT_S = 30
 
 
 class ALink:
@@ -142,7 +141,7 @@ class ARelay:
         for fd in self.writes:
             os.close(fd)
         self.writes = ()
-        assert self.tail.ended.wait(WAIT_S)
+        assert self.tail.ended.wait(PATIENCE_S)
         for fd in self.reads:
             os.close(fd)
         self.reads = ()
@@ -150,7 +149,7 @@ class ARelay:
     def close(self) -> None:
         self.end()
         self.relay.close()
-        self.relay.join(WAIT_S)
+        self.relay.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -181,9 +180,9 @@ def test_an_exception_for_one_host_leaves_the_others_relayed(
     os.write(writes[0], b"lost\n")
     for fd in writes:
         os.close(fd)
-    assert tail.ended.wait(WAIT_S)
+    assert tail.ended.wait(PATIENCE_S)
     os.write(relay.writes[0], b"relayed")
-    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "relayed")
+    assert relay.texts.get(timeout=PATIENCE_S) == ("stdout", "relayed")
     assert "console output of broken.py is lost for now" in caplog.text
     assert "the end of the console of broken.py was not handled" in caplog.text
     for fd in reads:
@@ -203,7 +202,7 @@ def test_a_console_that_fails_is_logged_once_and_once_when_it_is_well_again(
     relay = ARelay(forward=False, on_text=on_text)
     for text in (b"ill", b"ill", b"ill", b"well", b"well"):
         os.write(relay.writes[0], text)
-        assert handled.acquire(timeout=WAIT_S)
+        assert handled.acquire(timeout=PATIENCE_S)
     relay.close()
     assert [record.getMessage() for record in caplog.records] == [
         "console output of app.py is lost for now",
@@ -223,13 +222,13 @@ def test_a_selector_whose_descriptor_is_closed_ends_no_console(
     relay: ARelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     os.write(relay.writes[0], b"before")
-    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "before")
+    assert relay.texts.get(timeout=PATIENCE_S) == ("stdout", "before")
     os.close(a_selector_of(relay.relay))
     os.write(relay.writes[0], b"1")  # wakes one that waits, which Linux lets go on until then
     other = ARelay(forward=False, relay=relay.relay)
     for one in (relay, other):
         os.write(one.writes[1], b"after")
-        while one.texts.get(timeout=WAIT_S) != ("stderr", "after"):
+        while one.texts.get(timeout=PATIENCE_S) != ("stderr", "after"):
             continue
     other.end()
     assert caplog.text.count("the consoles of all apps could not be waited for") == 1
@@ -242,12 +241,12 @@ def test_a_console_that_comes_while_the_selector_is_closed_is_relayed_too() -> N
 
     def on_text(stream: str, text: str, _: float) -> None:
         is_handling.set()
-        may_go_on.wait(WAIT_S)
+        may_go_on.wait(PATIENCE_S)
         texts.put((stream, text))
 
     first = ARelay(forward=False, on_text=on_text)
     os.write(first.writes[0], b"before")
-    assert is_handling.wait(WAIT_S)
+    assert is_handling.wait(PATIENCE_S)
     number = a_selector_of(first.relay)
     os.close(number)
     with open(os.devnull, "rb") as somebody_s_own:
@@ -256,8 +255,8 @@ def test_a_console_that_comes_while_the_selector_is_closed_is_relayed_too() -> N
         may_go_on.set()
         os.write(first.writes[1], b"after")
         os.write(other.writes[1], b"after")
-        assert other.texts.get(timeout=WAIT_S) == ("stderr", "after")
-        assert [texts.get(timeout=WAIT_S) for _ in range(2)] == [
+        assert other.texts.get(timeout=PATIENCE_S) == ("stderr", "after")
+        assert [texts.get(timeout=PATIENCE_S) for _ in range(2)] == [
             ("stdout", "before"),
             ("stderr", "after"),
         ]
@@ -287,10 +286,10 @@ def test_a_console_that_cannot_be_read_ends_alone(
     )
     for _, write in pipes:
         os.close(write)
-    assert tail.ended.wait(WAIT_S)
-    assert ended.wait(WAIT_S)
+    assert tail.ended.wait(PATIENCE_S)
+    assert ended.wait(PATIENCE_S)
     os.write(relay.writes[0], b"relayed")
-    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "relayed")
+    assert relay.texts.get(timeout=PATIENCE_S) == ("stdout", "relayed")
     assert "the console of broken.py cannot be read" in caplog.text
     for fd in (stdout, stderr, no_pipe):
         os.close(fd)
@@ -303,29 +302,29 @@ def test_a_console_that_somebody_closed_leaves_the_next_one_of_its_number_relaye
     lost = ARelay(forward=False, relay=relay.relay)
     os.write(lost.writes[2], b"registered")
     os.write(lost.writes[0], b"registered")
-    assert lost.texts.get(timeout=WAIT_S) == ("stdout", "registered")
+    assert lost.texts.get(timeout=PATIENCE_S) == ("stdout", "registered")
     for fd in (*lost.reads, *lost.writes):
         os.close(fd)
     other = ARelay(forward=False, relay=relay.relay)
     assert set(other.reads) & set(lost.reads)
     for number, stream in enumerate(("stdout", "stderr")):
         os.write(other.writes[number], b"relayed")
-        assert other.texts.get(timeout=WAIT_S) == (stream, "relayed")
+        assert other.texts.get(timeout=PATIENCE_S) == (stream, "relayed")
     other.end()
 
 
 def test_text_is_handed_on_before_its_line_ends(relay: ARelay) -> None:
     os.write(relay.writes[0], b"Really? ")
-    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "Really? ")
+    assert relay.texts.get(timeout=PATIENCE_S) == ("stdout", "Really? ")
     os.write(relay.writes[1], b"oh\n")
-    assert relay.texts.get(timeout=WAIT_S) == ("stderr", "oh\n")
+    assert relay.texts.get(timeout=PATIENCE_S) == ("stderr", "oh\n")
 
 
 def test_a_character_in_two_reads_stays_whole(relay: ARelay) -> None:
     os.write(relay.writes[0], b"caf\xc3")
-    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "caf")
+    assert relay.texts.get(timeout=PATIENCE_S) == ("stdout", "caf")
     os.write(relay.writes[0], b"\xa9 \xff\n")
-    assert relay.texts.get(timeout=WAIT_S) == ("stdout", "é \\xff\n")
+    assert relay.texts.get(timeout=PATIENCE_S) == ("stdout", "é \\xff\n")
     relay.end()
     assert relay.tail.lines() == ["café \\xff"]
 

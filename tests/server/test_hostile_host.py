@@ -23,6 +23,7 @@ import pytest
 from halves import host_of, queued_of
 from server.conftest import APPS
 from server.operators import user_directories
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, HostPool, KernelSpec, PythonClient, Session, Settings
 from mpkernel.confinement.landlock import version
@@ -35,7 +36,6 @@ SENT = "sent-by-an-app"
 """The name of the files whose descriptors are sent."""
 HOSTILE, NEIGHBOUR = APPS / "hostile.py", APPS / "kernels.py"
 MIB = 1024 * 1024
-PATIENCE_S = 60.0
 # What all attacks are given of the server's memory. Windows and limits are set to less than that.
 MOST_GROWTH_BYTES = 128 * MIB
 # A round trip takes 0.1 ms; beside a flood, with this machine's other work, some dozens.

@@ -16,6 +16,7 @@ import msgspec
 import psutil
 import pytest
 from server.conftest import APPS, Open
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, Session
 from mpkernel.errors import HostDied, KernelFailed
@@ -188,7 +189,7 @@ async def test_shared_memory_that_user_code_leaked_goes_with_a_killed_host(
     os.kill(session.pid, signal.SIGKILL)
     with pytest.raises(HostDied):
         await anext(session)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while block.exists():
             await asyncio.sleep(0.01)
 

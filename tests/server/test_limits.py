@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from halves import host_of
 from kernel.conftest import Client
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, Settings
 from mpkernel.errors import AppUnavailable
@@ -66,14 +67,14 @@ async def test_a_host_over_its_soft_memory_limit_takes_no_new_sessions_until_it_
     pool = pool_with(pools, memory_soft_bytes=200 * MIB)
     client = await running(pool, app)
     await client.run("large = bytearray(300 * 2**20)")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while host_of(client.session).refusal is None:
             await asyncio.sleep(0.01)
     with pytest.raises(AppUnavailable, match="memory_soft_bytes is 200 MiB"):
         await Client.open(pool, app)
     assert await client.text("print('as before')") == "as before\n"
     await client.run("del large")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while host_of(client.session).refusal is not None:
             await asyncio.sleep(0.01)
     assert host_of((await running(pool, app)).session) is host_of(client.session)
@@ -125,13 +126,13 @@ async def test_a_host_that_outgrows_a_limit_is_left_to_its_sessions_and_replaced
     client = await running(pool, app)
     outgrown = host_of(client.session)
     await client.run(code)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while outgrown.takes_sessions:
             await asyncio.sleep(0.01)
     assert await client.text("print('as before')") == "as before\n"
     fresh = await running(pool, app)
     assert host_of(fresh.session) is not outgrown
     await client.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while outgrown.is_alive:
             await asyncio.sleep(0.01)

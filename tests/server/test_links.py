@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.aio.turns import turn_of
 from mpkernel.errors import ProtocolError
@@ -99,7 +100,7 @@ async def peer() -> Iterator[Peer]:
 
 
 async def until(condition: object) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # type: ignore[operator]
             await asyncio.sleep(0)
 

@@ -17,6 +17,7 @@ from clocks import Clock
 from halves import queued_of
 from server.openmetrics import Numbers, number, numbers
 from server.snapshots import pool_of
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, HostPool, KernelSpec, PythonClient, Settings
 from mpkernel.kernel.messages import Done, Restarted
@@ -25,7 +26,6 @@ from shm.names import own_tag
 
 APP = Path(__file__).parent / "apps" / "kernels.py"
 ECHO = KernelSpec(entry="kernels:echo")
-PATIENCE_S = 30.0
 
 Holds = Callable[[Numbers], bool]
 

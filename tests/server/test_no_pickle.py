@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from server.operators import user_directories
+from waiting import PATIENCE_S
 
 TESTS = Path(__file__).parents[1]
-PATIENCE_S = 90.0
 
 
 @pytest.fixture

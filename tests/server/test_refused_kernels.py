@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from halves import queued_of
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import HostStartError, ProtocolError, SettingsError
@@ -40,7 +41,7 @@ async def test_the_process_that_was_started_for_them_retires(pool: HostPool) -> 
     with pytest.raises(ProtocolError):
         await pool.open_session(APP, kernel=TOO_LARGE)
     (host,) = pool.hosts
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await host.wait_over()
     assert pool.hosts == []
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from kernel.conftest import Client
 from server.simulated import SETTINGS, START_S, SimulatedHost, World
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, HostPool, Settings
 from mpkernel.kernel.messages import Restarted
@@ -131,7 +132,7 @@ async def test_real_sessions_come_back_one_process_after_another(
     for client in clients:
         await client.wait_for(Restarted)
         assert await client.text("print('again')") == "again\n"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         for host in old:
             await host.wait_over()
     assert not set(pool.hosts) & set(old)

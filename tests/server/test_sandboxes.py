@@ -14,6 +14,7 @@ import pytest
 from descendants import has_ended
 from sandboxes.programs import Halted, replaced_uv
 from sandboxes.wheels import write_app, write_c_wheel, write_installed, write_wheel
+from waiting import PATIENCE_S
 
 from mpkernel import Console, Done, Failure, HostPool, PythonClient, Restarted, Settings
 from mpkernel.confinement import landlock
@@ -306,7 +307,7 @@ async def test_a_standby_waits_in_the_environment_that_an_app_used_last(tmp_path
 async def two_ready(pool: HostPool, but: int = 0) -> list[int]:
     """The standby of the server, and that of an environment, once it is ready; another than this
     one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while len(pids := pool.standby.pids) < 2 or but in pids:
             await asyncio.sleep(0.05)
     return pids

@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from server.test_host_console import ARelay
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from mpkernel.server.links.server_output import ServerOutput
-
-PATIENCE_S = 30.0
 
 
 class Reader:

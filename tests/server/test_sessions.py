@@ -13,6 +13,7 @@ import psutil
 import pytest
 from halves import host_of, queued_of
 from server.conftest import APPS, Open, ask
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import (
@@ -145,7 +146,7 @@ async def test_a_cancelled_opening_leaves_no_session(pool: HostPool, open_kernel
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while host_of(warm).session_count > 1:
             await asyncio.sleep(0.001)
     assert await ask(warm, b"still here") == b"still here"
@@ -321,7 +322,7 @@ class TestIdle:
     ) -> None:
         session = await open_kernel("echo")
         await session.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await host_of(session).wait_over()
         assert pool.hosts == []
 

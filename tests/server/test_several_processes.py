@@ -11,6 +11,7 @@ import pytest
 from halves import host_of
 from kernel.conftest import Client
 from server.conftest import APPS, Open
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import AppUnavailable, HostStartError
@@ -145,7 +146,7 @@ async def test_each_session_may_have_a_warm_process_and_as_many_wait_again(tmp_p
         warm = pool.standby.pids
         assert len(warm) == 2
         assert pids(await opened(pool, tmp_path, 2)) == warm
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while len(pool.standby.pids) < 2:
                 await asyncio.sleep(0.01)
         assert not set(pool.standby.pids) & set(warm)
@@ -172,7 +173,7 @@ async def test_an_app_keeps_as_many_processes_as_it_is_told(
     await session.close()
     os.kill(app.hosts[0].pid, signal.SIGKILL)
     await app.hosts[0].wait_over()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len([host for host in app.hosts if host.state.value == "ready"]) < 2:
             await asyncio.sleep(0.01)
 

@@ -9,6 +9,7 @@ from halves import host_of, queued_of
 from server.conftest import Open
 from server.simulated import Client, SlowJournal
 from turns import Turns, work
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool
 from mpkernel.server.hosts.announced_files import AnnouncedFiles
@@ -66,7 +67,7 @@ async def test_credits_of_many_sessions_are_sent_in_many_turns(
         for number in range(1000):
             owed.taken(number, 1)
             owed.taken(number, 2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while len(told) < 1000:
                 await asyncio.sleep(0)
     assert set(told.values()) == {3}
@@ -89,7 +90,7 @@ async def test_a_large_credit_is_sent_at_once_and_one_of_an_ended_session_never(
     owed.taken(2, 20)
     owed.taken(3, 30)
     owed.forget(2)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while len(told) < 2:
             await asyncio.sleep(0.001)
     assert told[1:] == [(3, 30)]
@@ -110,7 +111,7 @@ async def test_a_process_is_told_of_many_freed_files_in_many_turns() -> None:
     with Turns() as turns:
         for key in keys:
             files.removed(key)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while len(told) < len(keys):
                 await asyncio.sleep(0)
     assert told == keys

@@ -18,7 +18,7 @@ from halves import host_of, queued_of
 from server.operators import OperatedServer, user_directories
 from server.simulated import Client, SlowJournal
 from server.snapshots import pool_of
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from mpkernel import Channel, HostPool, KernelSpec, Settings
 from mpkernel.errors import MPKernelError
@@ -373,7 +373,7 @@ async def test_a_server_whose_files_were_removed_is_found_and_heard_again(user: 
         def answered() -> bool:
             return give_order(Restart(str(APP)), published_servers()[0].path).done
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     assert await asyncio.to_thread(answered)

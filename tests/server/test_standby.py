@@ -22,6 +22,7 @@ import psutil
 import pytest
 from kernel.conftest import Client
 from server.conftest import APPS, pipes_and_threads
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
@@ -52,7 +53,7 @@ async def standing_by(**settings: Any) -> AsyncIterator[HostPool]:
 
 async def ready(pool: HostPool) -> int:
     """The pid of the process that the next app shall adopt."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         assert await pool.standby.wait_ready()
     [pid] = pool.standby.pids
     return pid
@@ -267,7 +268,7 @@ class TestEnd:
         async with standing_by() as pool:
             pid = await ready(pool)
             os.kill(pid, signal.SIGKILL)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while pool.standby.pids == [pid]:
                     await asyncio.sleep(0)
             following = await ready(pool)
@@ -286,7 +287,7 @@ class TestEnd:
     ) -> None:
         settings = {"standby_imports": ("mpk_dies",), "restart_limit": 2}
         with caplog.at_level(logging.INFO, "mpkernel"):
-            async with standing_by(**settings) as pool, asyncio.timeout(30):
+            async with standing_by(**settings) as pool, asyncio.timeout(PATIENCE_S):
                 assert not await pool.standby.wait_ready()
                 assert (await observed(await opened(pool)))["modules"]
         deaths = [record for record in caplog.records if "SIGABRT" in record.getMessage()]
@@ -310,7 +311,10 @@ class TestEnd:
         monkeypatch.setenv("MPK_BEGUN", str(tmp_path / "begun"))
         settings = {"standby_imports": ("mpk_chatty", "mpk_hangs"), "restart_limit": 1}
         with caplog.at_level(logging.WARNING, "mpkernel"):
-            async with standing_by(start_timeout_s=3, **settings) as pool, asyncio.timeout(60):
+            async with (
+                standing_by(start_timeout_s=3, **settings) as pool,
+                asyncio.timeout(PATIENCE_S),
+            ):
                 assert not await pool.standby.wait_ready()
         ended = [one for one in caplog.messages if one.startswith("standby ended")]
         assert len(ended) == 2
@@ -343,7 +347,7 @@ class TestEnd:
 
 async def written(path: Path) -> int:
     """The number in the file, as soon as there is one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not (path.exists() and path.read_text()):
             await asyncio.sleep(0.01)
     return int(path.read_text())

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from halves import host_of
 from server.conftest import APPS
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from mpkernel import HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied
@@ -29,7 +29,6 @@ from mpkernel.server.supervision.strays import MARK, end_strays_of_dead_servers
 from shm.names import ProcessTag, own_tag
 
 KERNELS = APPS / "kernels.py"
-WAIT_S = 30
 
 End: TypeAlias = Callable[[HostPool, Session], Awaitable[object]]
 
@@ -201,7 +200,7 @@ def test_what_was_killed_with_its_server_is_ended_by_the_next_one() -> None:
     ]
     try:
         end_strays_of_dead_servers()
-        assert marked[0].wait(WAIT_S) in (-signal.SIGKILL, 0)
+        assert marked[0].wait(PATIENCE_S) in (-signal.SIGKILL, 0)
         assert marked[1].poll() is None
     finally:
         for one in marked:

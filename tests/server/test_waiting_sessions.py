@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from server.conftest import APPS
 from server.simulated import LAST_WORDS_S, SETTINGS, Client, World
+from waiting import PATIENCE_S
 
 from mpkernel import Channel, HostPool, KernelSpec, Session, Settings
 from mpkernel.errors import HostDied, KernelFailed, ProtocolError
@@ -294,7 +295,7 @@ async def test_one_session_that_cannot_come_back_keeps_no_other_away(
     good = [await opened(pool, "nowhere") for _ in range(2)]
     bad = await opened(pool, where)
     os.kill(pool.hosts[0].pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         for session in good:
             assert (await anext(session)).payload == b"back"
             session.send(Channel.CONTROL, b"hello")

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from halves import host_of
 from server.conftest import APPS
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import HostDied
@@ -33,11 +34,11 @@ async def test_a_hosts_death_is_seen_although_its_fork_lives(
         )
         [fork, *_] = msgspec.json.decode((await anext(session)).payload)
         sentinel = os.fstat(host_of(session)._process.death_fd).st_ino
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while sentinel in inodes_held_by(fork):
                 await asyncio.sleep(0.01)
         os.kill(session.pid, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(HostDied):
                 async for _ in session:
                     pass

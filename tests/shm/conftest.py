@@ -17,9 +17,9 @@ from types import CodeType, FrameType
 
 import pytest
 from pythons import OTHERS, name_of
+from waiting import PATIENCE_S
 
 _ROOT = Path(__file__).parents[2]
-_PATIENCE_S = 60.0
 
 
 @pytest.fixture(params=[sys.executable, *OTHERS], ids=name_of)
@@ -69,7 +69,7 @@ def ended() -> Callable[[subprocess.Popen[str]], subprocess.CompletedProcess[str
     """Wait for a script, and for all that it started, to end."""
 
     def wait(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-        out, err = process.communicate(timeout=_PATIENCE_S)
+        out, err = process.communicate(timeout=PATIENCE_S)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return wait
@@ -100,7 +100,7 @@ def in_fork() -> Callable[[Callable[[], object]], str]:
             os._exit(0)
         os.close(writing)
         with open(reading, "rb") as answers:
-            if not select.select([answers], [], [], _PATIENCE_S)[0]:
+            if not select.select([answers], [], [], PATIENCE_S)[0]:
                 os.kill(pid, signal.SIGKILL)
             text = answers.read().decode()
         _, status = os.waitpid(pid, 0)

@@ -15,12 +15,12 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 from shm import Block, Recycler, Unavailable, read_chunks
 from shm.names import own_tag
 
 SHM = Path("/dev/shm")
-WAIT_S = 60
 
 Interrupting = Callable[..., AbstractContextManager[None]]
 
@@ -118,7 +118,7 @@ class OwnerlessLock:
         self.locked = self._lock.locked
 
     def __enter__(self) -> None:
-        assert self._lock.acquire(timeout=WAIT_S)
+        assert self._lock.acquire(timeout=PATIENCE_S)
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -154,7 +154,7 @@ def test_threads_that_take_and_give_back_never_share_a_block(recycler: Recycler)
     begin = threading.Barrier(threads)
 
     def use(number: int) -> None:
-        begin.wait(WAIT_S)
+        begin.wait(PATIENCE_S)
         for turn in range(80):
             mine = f"{number} {turn}".encode()
             block = recycler.take((turn % 3) * 8000)

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 import pytest
+from waiting import PATIENCE_S
 
 from shm import KeyTaken, Owner, QuotaExceeded, Reader, Registry
 from shm.sources import BytesSource
 
-WAIT_S = 60
 OWNER = Owner("host", "session")
 
 
@@ -61,7 +61,7 @@ def test_threads_end_each_file_once_and_never_under_a_reader() -> None:
 
     def use(seed: int) -> None:
         chance = random.Random(seed)
-        begin.wait(WAIT_S)
+        begin.wait(PATIENCE_S)
         for _ in range(400):
             key = str(chance.randrange(5))
             match chance.randrange(5):
@@ -111,7 +111,7 @@ def test_threads_never_get_over_a_quota_together() -> None:
     begin = threading.Barrier(threads)
 
     def fill(thread: int) -> int:
-        begin.wait(WAIT_S)
+        begin.wait(PATIENCE_S)
         for number in itertools.count():
             try:
                 registry.register(f"{thread}-{number}", Bytes(), 7, owner=OWNER)
@@ -194,7 +194,7 @@ def test_a_fork_can_use_it_whatever_thread_was_inside(
     class SlowToHash:
         def __hash__(self) -> int:
             inside.set()
-            go_on.wait(WAIT_S)
+            go_on.wait(PATIENCE_S)
             return 0
 
     slow = Owner(SlowToHash())  # type: ignore[arg-type]
@@ -202,7 +202,7 @@ def test_a_fork_can_use_it_whatever_thread_was_inside(
         target=registry.register, args=("slow's", Bytes(), 10), kwargs={"owner": slow}
     )
     thread.start()
-    assert inside.wait(WAIT_S)
+    assert inside.wait(PATIENCE_S)
 
     def in_child() -> list[str]:
         registry.register("child's", Bytes(), 10, owner=OWNER)
@@ -214,6 +214,6 @@ def test_a_fork_can_use_it_whatever_thread_was_inside(
         assert in_fork(in_child) == repr(["parent's"])
     finally:
         go_on.set()
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert "parent's" in registry

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from server.store.stored import APP, KEY, files_in, other_server, store_in
+from waiting import PATIENCE_S
 
 from mpkernel.server.store.records import About, content_of
 from mpkernel.server.store.session_file import SessionFile
@@ -36,7 +37,7 @@ def keep(store: SessionStore, key: str, content: bytes) -> None:
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.005)
 

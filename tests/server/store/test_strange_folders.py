@@ -24,10 +24,11 @@ OTHER = key_of(APP, "other")
 SERVER_THAT_FORKS = """
 import os, pathlib, sys, time
 from mpkernel.server.store.session_store import SessionStore, key_of
-store = SessionStore(
-    pathlib.Path(sys.argv[1]), delay_s=0, ttl_s=60, most_sessions=99, most_bytes=1 << 20
-)
+directory = pathlib.Path(sys.argv[1])
+store = SessionStore(directory, delay_s=0, ttl_s=60, most_sessions=99, most_bytes=1 << 20)
 store.keep(sys.argv[2], "/srv/app.py", lambda: b"one").changed(by_client=True)
+while not list(directory.glob(f"*/{sys.argv[2]}")):  # another thread writes it
+    time.sleep(0.005)
 fork = os.fork()
 if fork == 0:
     sys.stdin.read()
