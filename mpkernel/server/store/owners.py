@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mpkernel.aio.forks import release, unlocked, withhold_from_forks
+from mpkernel.file_locks import wait_for_lock
 from mpkernel.logs import get_logger
 from mpkernel.private_files import check_private, make_private
 
@@ -40,7 +41,6 @@ _DAMAGED = (errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR,
 """What is wrong if the lock of one folder cannot be tried, but others can."""
 
 _PATIENCE_S = 2.0
-_STEP_S = 0.005
 
 
 class FileInfo(NamedTuple):
@@ -199,14 +199,9 @@ def locked(directory: Path) -> Iterator[None]:
         TimeoutError: another process has the lock for more than 2 s.
         OSError: the directory cannot be used.
     """
-    deadline = time.monotonic() + _PATIENCE_S
-    while (fd := _locked(directory / _LOCK)) is None:
-        if time.monotonic() >= deadline:
-            raise TimeoutError(
-                f"another process has held the lock {directory / _LOCK} for {_PATIENCE_S:g} s"
-            )
-        time.sleep(_STEP_S)
+    fd = _opened(directory / _LOCK)
     try:
+        wait_for_lock(fd, directory / _LOCK, _PATIENCE_S)
         yield
     finally:
         unlocked(fd)
@@ -214,7 +209,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 def _locked(path: Path) -> int | None:
     """A descriptor that has the lock on this file; None where another has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = _opened(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -224,6 +219,10 @@ def _locked(path: Path) -> int | None:
         os.close(fd)
         raise
     return fd
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 @contextmanager

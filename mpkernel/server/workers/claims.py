@@ -16,7 +16,6 @@ it is, so that another process with the same id is not taken for it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -28,6 +27,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mpkernel.aio.forks import release, unlocked, withhold_from_forks
+from mpkernel.file_locks import wait_for_lock
 from mpkernel.logs import get_logger
 from mpkernel.private_files import make_private, private_runtime_directory, write_private
 from shm.names import next_name, owner_of
@@ -40,12 +40,13 @@ KEY_BYTES = 32
 _PREFIX = "workers-"
 _LEFT_EMPTY_S = 60.0
 _BACKLOG = 128
+_PATIENCE_S = 10.0
 
 
 class Claims:
     """A worker's own access to the directory. What is done with one link (`claim`, `owner`,
-    `release`) takes microseconds, and may be done on the loop's thread; the rest may wait for
-    another worker.
+    `release`) takes microseconds, and may be done on the loop's thread; the rest may wait up to
+    10 s for another worker, and then raises `TimeoutError`.
 
     Args:
         server: the name of the server; see `server_name`.
@@ -272,7 +273,7 @@ def _made_and_locked(directory: Path) -> Iterator[None]:
 def _locked(directory: Path) -> Iterator[int]:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        wait_for_lock(fd, directory, _PATIENCE_S)
         yield fd
     finally:
         unlocked(fd)
