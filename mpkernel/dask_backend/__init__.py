@@ -7,7 +7,8 @@
     far_process ════════════ connection ═════════════════════════════▶ outpost
     far_link ═════════════ control, stream ═══════════════════════════════════════════════▶ host
 
-    launcher       asks for a worker for each process, and connects to it
+    launcher       asks for a worker for each process
+    claiming       connects to the worker that was given
     pending_lease  what it knows of one of these
     clients        the client of Dask that it uses, given or made
     scheduling     what the scheduler is told of such tasks

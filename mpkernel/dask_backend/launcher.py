@@ -1,8 +1,8 @@
 """`DaskLauncher`: starts app hosts on the workers of a Dask cluster.
 
-    launch ─▶ a lease (`lease.hold`) is submitted ─▶ "here": a worker has it ─▶ dial the worker
-              and a `FarProcess` is returned                                        │
-                                                     FarProcess.claimed ◀── connection
+    launch ─▶ a lease (`lease.hold`) is submitted ─▶ "here": a worker has it ─▶ `claim`
+              and a `FarProcess` is returned                                       │
+                                                    FarProcess.claimed ◀── connections
 
 The client of Dask has a loop of its own, in another thread than the server's, or in the same. What
 concerns the client is done on its loop, what concerns processes on the server's.
@@ -13,26 +13,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import socket
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import dask
 from distributed import Client, Future
-from distributed.comm.tcp import TCP
 
 from mpkernel.aio.tasks import supervised_task
+from mpkernel.dask_backend.claiming import claim
 from mpkernel.dask_backend.clients import ClientOf, ClientSource, GivenClient
-from mpkernel.dask_backend.dialing import dial
 from mpkernel.dask_backend.far_process import FarProcess
-from mpkernel.dask_backend.lease import HANDLER, ROLES, check_versions, hold
+from mpkernel.dask_backend.lease import check_versions, hold
 from mpkernel.dask_backend.messages import Confined, Launch, fault_of
 from mpkernel.dask_backend.pending_lease import PendingLease
-from mpkernel.dask_backend.pumping import pump_to_end
 from mpkernel.dask_backend.scheduling import LEASE, AppTasks
 from mpkernel.dask_backend.uploads import Upload, Uploads
-from mpkernel.errors import ClusterError, HostStartError, ProtocolError
+from mpkernel.errors import ClusterError, HostStartError
 from mpkernel.logs import get_logger
 from mpkernel.server.launching.process import ProcessToLaunch
 from mpkernel.settings import Settings
@@ -41,7 +38,6 @@ __all__ = ["DaskLauncher", "launcher_of"]
 
 logger = get_logger(__name__)
 
-_DIAL_S = 10.0
 _TELL_S = 10.0
 _LOOK_S = 1.0
 _PATIENCE_S = 5.0
@@ -267,7 +263,8 @@ class DaskLauncher:
         lease.is_claimed = True
         try:
             check_versions(address, said.get("versions"))
-            socks = await self._claim_all(lease, address)
+            client = await self._source.client()
+            socks = await claim(lease, address, client.security)
         except ClusterError as error:
             await self._try_another(lease, address, error)
         except Exception as error:
@@ -277,54 +274,6 @@ class DaskLauncher:
             await self._try_another(lease, address, failure)
         else:
             lease.hand_over(socks, address)
-
-    async def _claim_all(self, lease: PendingLease, address: str) -> list[socket.socket]:
-        """The connections to the worker, in the order of `ROLES`.
-
-        Raises:
-            ClusterError: see `_claim`.
-        """
-        claims = (self._claim(lease, address, role) for role in ROLES)
-        found = await asyncio.gather(*claims, return_exceptions=True)
-        socks = [one for one in found if isinstance(one, socket.socket)]
-        if len(socks) < len(ROLES):
-            for sock in socks:
-                sock.close()
-            raise next(one for one in found if isinstance(one, BaseException))
-        return socks
-
-    async def _claim(self, lease: PendingLease, address: str, role: str) -> socket.socket:
-        """Connect to the worker for one of the roles.
-
-        Raises:
-            ClusterError: the worker cannot be reached, or does not have the lease any more.
-        """
-        try:
-            client = await self._source.client()
-            comm, answer = await dial(
-                address,
-                HANDLER,
-                client.security,
-                timeout_s=_DIAL_S,
-                arguments={"ticket": lease.ticket, "role": role},
-            )
-        except (OSError, TimeoutError, ProtocolError) as error:
-            raise ClusterError(
-                f"the worker {address} could not be reached: {error or type(error).__name__}",
-                remedy="let the server reach the workers' own addresses, not only the scheduler's",
-            ) from error
-        if not isinstance(answer, dict) or answer.get("claimed") is not True:
-            comm.abort()
-            raise ClusterError(
-                f"the worker {address} refuses the app: {str(answer)[:200]}", remedy="try again"
-            )
-        if type(comm) is TCP:
-            sock: socket.socket = comm.stream.socket.dup()
-            comm.abort()
-            return sock
-        ours, theirs = socket.socketpair()
-        lease.pumping.append(asyncio.create_task(pump_to_end(comm, theirs)))
-        return ours
 
     async def _try_another(self, lease: PendingLease, address: str, error: ClusterError) -> None:
         """The worker of this address cannot be used: try the workers that were not tried yet."""
