@@ -205,7 +205,7 @@ async def test_every_process_of_an_app_is_started_by_its_wrapper(
     """Several processes, one of which was a standby, and one that comes after a death. What an
     operator sees of a process names its wrapper."""
     look = f"import os; print({look})"
-    settings = Settings(launch_wrapper=wrapper, processes_min=2, processes_max=2, standby=1)
+    settings = Settings(launch_wrapper=wrapper, processes_max=2, sessions_per_process=1, standby=1)
     async with HostPool(settings) as pool:
         pool.standby.start()
         assert await pool.standby.wait_ready()
