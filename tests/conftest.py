@@ -39,7 +39,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Servers of the tests keep sessions and environments here, and not where those of this user are,
 # which may be as they like. What uv and pip have downloaded for this user is used again.
-_KEPT = tempfile.TemporaryDirectory(prefix="mpkernel-kept-")
+_KEPT = tempfile.TemporaryDirectory(prefix="kept-by-tests-")
 _DOWNLOADED = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 for _program in ("uv", "pip"):
     os.environ.setdefault(f"{_program.upper()}_CACHE_DIR", os.path.join(_DOWNLOADED, _program))

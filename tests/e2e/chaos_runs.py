@@ -30,7 +30,7 @@ async def settled(look: Callable[[], list[object]]) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while left := await asyncio.to_thread(look):
                 await asyncio.sleep(0.1)
-    assert left == []
+    assert not left, f"left: {left}"
 
 
 def what_is_left(server: Server, descriptors: int) -> list[object]:
