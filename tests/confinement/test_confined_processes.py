@@ -71,7 +71,9 @@ async def test_an_app_that_died_comes_back_as_confined_with_a_new_folder(
 
 
 async def test_the_processes_of_an_app_do_not_see_each_others_files(app: Path) -> None:
-    async with HostPool(Settings(confine="strict", processes_max=2, sessions_per_process=2)) as pool:
+    async with HostPool(
+        Settings(confine="strict", processes_max=2, sessions_per_process=2)
+    ) as pool:
         clients = [await PythonClient.open(pool, app) for _ in range(4)]
         found = [await about(client) for client in clients]
         assert len({pid for pid, _ in found}) == 2
