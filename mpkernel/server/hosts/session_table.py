@@ -192,6 +192,7 @@ class SessionTable:
             self._on_exit(session.number)
         finally:
             failure = None if exited.error is None else _failure(session, exited.error)
+            is_innocent = failure is None or exited.never_ran or session.record.is_innocent
             if (
                 failure is not None
                 and exited.never_ran
@@ -202,7 +203,7 @@ class SessionTable:
                 session.suspend()
                 self._on_failed_start(session, failure)
             else:
-                session.end(failure, is_at_fault=failure is not None and not exited.never_ran)
+                session.end(failure, is_at_fault=not is_innocent)
 
     def _fail(self, session: BaseSession, error: Exception) -> None:
         """The server itself failed on a message for this session: end this session alone."""

@@ -235,8 +235,7 @@ class BaseSession(SessionEvents):
                 self._journal.progressed(begun, done)
             self.copies.changed(by_client=False)
             self._progress.advance(begun, done)
-        if done >= self.record.settled_after:
-            self.record.settle()
+        self.record.progressed(begun, done)
 
     def received(self, messages: Sequence[Frame]) -> None:
         """Called by the host: messages arrived."""

@@ -19,6 +19,7 @@ class RecoveryRecord:
         strikes: how often the session has ended its process.
         settled_after: how many commands its kernel must do until it has its former state.
         is_rebuilding: whether these commands are not all done yet.
+        has_begun_rebuild: whether its kernel has begun the first of them.
         is_alone: whether the session was brought back alone, because it may have ended its process.
         is_unproven: whether it may end its process for all that is known: what it ran was cut off
             when its process ended for another reason, and it has not run to its end since.
@@ -34,6 +35,7 @@ class RecoveryRecord:
         self.strikes = 0
         self.settled_after = 0
         self.is_rebuilding = False
+        self.has_begun_rebuild = False
         self.is_alone = False
         self.is_unproven = False
         self.suspended_at = float("-inf")
@@ -53,8 +55,21 @@ class RecoveryRecord:
     def rebuilding(self, commands: int, *, alone: bool) -> None:
         """The session is being brought back, with this number of commands."""
         self.settled_after = commands
+        self.has_begun_rebuild = False
         self.is_rebuilding = True
         self.is_alone = alone
+
+    @property
+    def is_innocent(self) -> bool:
+        """Whether the session cannot be the cause if its kernel fails now: the kernel has not begun
+        to bring it back. Its app cannot be imported, for example."""
+        return self.is_rebuilding and not self.has_begun_rebuild
+
+    def progressed(self, begun: int, done: int) -> None:
+        """The kernel has begun and done so many commands."""
+        self.has_begun_rebuild = begun > 0
+        if done >= self.settled_after:
+            self.settle()
 
     def settle(self) -> None:
         """The session has its former state."""
