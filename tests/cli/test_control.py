@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cli.test_run import EXAMPLE, mpkernel
+from e2e.harness import restarts_of
 from server.operators import OperatedServer, ready_hosts, user_directories
 from waiting import until
 
@@ -111,9 +112,8 @@ class TestMarimosServer:
             [before] = ready_hosts()
             done = await asyncio.to_thread(mpkernel, "restart", "dashboard.py")
             assert done.returncode == 0
-            await tab.wait_for(lambda tab: tab.received("banner"))
-            [banner] = tab.received("banner")
-            assert banner["title"] == "This app was restarted"
+            await tab.wait_for(restarts_of)
+            assert len(restarts_of(tab)) == 1
             await tab.wait_until_run()
             assert tab.close_code is None
             await asyncio.to_thread(until, lambda: ready_hosts() and ready_hosts() != [before])

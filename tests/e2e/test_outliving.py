@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from e2e.events import EventsTab, needs_server_sent_events
-from e2e.harness import Tab, TabClosed, http_client
+from e2e.harness import Tab, TabClosed, http_client, restarts_of
 from e2e.outliving import Served, tab_at_seven, until_written
 from waiting import PATIENCE_S
 
@@ -48,9 +48,8 @@ async def told_to_reload(tab: Tab) -> str:
 
 
 def banner_of(tab: Tab) -> str:
-    (banner,) = tab.received("banner")
-    assert banner["title"] == "This app was restarted"
-    return str(banner["description"])
+    (description,) = restarts_of(tab)
+    return description
 
 
 async def test_fifty_tabs_of_a_killed_server_come_back_with_their_values(served: Served) -> None:
@@ -71,7 +70,7 @@ async def test_fifty_tabs_of_a_killed_server_come_back_with_their_values(served:
             for number, tab in enumerate(tabs, 100):
                 await tab.wait_for(f"number {number} squared")
                 assert tab.element("Number").value == number
-                await tab.wait_for(lambda tab: tab.received("banner"))
+                await tab.wait_for(restarts_of)
                 assert banner_of(tab).startswith("The server was restarted. Inputs are as they")
             # The page's own copy of marimo's token still counts.
             await tabs[0].set_ui("Number", 1)
@@ -92,7 +91,7 @@ async def test_a_tab_comes_back_however_the_server_ended(
         await asyncio.to_thread(server._process.wait)
     async with served.server(), tab:
         await tab.wait_for("number 7 squared")
-        await tab.wait_for(lambda tab: tab.received("banner"))
+        await tab.wait_for(restarts_of)
 
 
 async def test_a_tab_comes_back_where_all_processes_are_told_to_end_at_once(served: Served) -> None:
@@ -106,7 +105,7 @@ async def test_a_tab_comes_back_where_all_processes_are_told_to_end_at_once(serv
         await asyncio.to_thread(server._process.wait)
     async with served.server(), tab:
         await tab.wait_for("number 7 squared")
-        await tab.wait_for(lambda tab: tab.received("banner"))
+        await tab.wait_for(restarts_of)
 
 
 async def test_with_marimo_alone_values_outlive_a_lost_connection_and_nothing_else(
@@ -174,7 +173,7 @@ async def test_an_edited_notebook_is_loaded_anew_with_the_values_that_still_fit(
             await reloaded.wait_for("4; [0, 0]")
             assert "of the new version" in reloaded.text
             assert reloaded.elements[0].object_id != first.object_id
-            await reloaded.wait_for(lambda tab: tab.received("banner"))
+            await reloaded.wait_for(restarts_of)
             assert "Lost" not in banner_of(reloaded)
 
 
@@ -190,7 +189,7 @@ async def test_values_of_a_cell_that_was_changed_are_named(served: Served) -> No
         # A page without our script connects again by itself.
         async with tab as reloaded:
             await reloaded.wait_for("number 1 squared")
-            await reloaded.wait_for(lambda tab: tab.received("banner"))
+            await reloaded.wait_for(restarts_of)
             assert "Lost: what was set in cells that are not the same (number)." in banner_of(
                 reloaded
             )
@@ -257,5 +256,5 @@ async def test_a_tab_whose_process_dies_after_a_deploy_runs_the_file_as_it_is_no
             async with Tab(server.url, query={"mpkernel_former": former}) as reloaded:
                 await reloaded.wait_for("number 7 squared")
                 await reloaded.wait_for("with the new helper")
-                await reloaded.wait_for(lambda tab: tab.received("banner"))
+                await reloaded.wait_for(restarts_of)
                 assert banner_of(reloaded).startswith("The notebook was changed")

@@ -109,10 +109,9 @@ async def test_ten_tabs_come_back_with_their_values_and_no_click_is_made_again(
         await wait_until_back(tabs, died)
         assert len({process_of(tab) for tab in tabs}) == 1
         for tab in tabs:
-            await tab.wait_for(lambda tab: tab.received("banner"))
-            (banner,) = tab.received("banner")
-            assert banner["title"] == "This app was restarted"
-            assert (GUILTY in banner["description"]) is (tab is tabs[3] and death != "SIGKILL")
+            await tab.wait_for(restarts_of)
+            (description,) = restarts_of(tab)
+            assert (GUILTY in description) is (tab is tabs[3] and death != "SIGKILL")
             assert tab.element("Action").value == ["nothing"]
         await click(tabs[0], "Quick")
         assert await wait_for_lines(log, 11) == sorted([*clicked, "tab0 quick"])
@@ -324,11 +323,10 @@ async def test_a_notebook_that_dies_once_at_its_start_runs_once_more_and_says_so
     died = f"os.path.exists({str(tmp_path / 'died')!r}) or [os.mkdir({str(tmp_path / 'died')!r}), "
     notebook.write_text(code.replace("os._exit(7)", f"{died}os._exit(7)]"))
     async with Server(notebook) as server, Tab(server.url, str(notebook)) as tab:
-        await tab.wait_for(lambda tab: tab.received("banner"))
+        await tab.wait_for(restarts_of)
         await tab.wait_until_run()
-        (banner,) = tab.received("banner")
-        assert banner["title"] == "This app was restarted"
-        assert "Its process ended while the cells ran. They run once more." in banner["description"]
+        (description,) = restarts_of(tab)
+        assert "Its process ended while the cells ran. They run once more." in description
 
 
 def inner_sliders(tab: Tab) -> list[Element]:

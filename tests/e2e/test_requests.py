@@ -90,7 +90,5 @@ async def test_a_request_that_is_too_large_reaches_the_page_as_an_error(tmp_path
         serve("uvicorn srv:app", tmp_path / "log", **limits) as server,
         Tab(server.url) as tab,
     ):
-        await tab.wait_for(lambda tab: tab.received("banner"))
-        (banner,) = tab.received("banner")
-        assert banner["title"] == "This app cannot run"
-        assert "over the limit of 65536" in banner["description"]
+        await tab.wait_for(lambda tab: "over the limit of 65536" in str(tab.received("banner")))
+        assert tab.received("banner")[-1]["title"] == "This app cannot run"
