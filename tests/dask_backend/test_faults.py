@@ -26,7 +26,7 @@ from mpkernel.dask_backend.lease import hold
 from mpkernel.errors import ClusterError, MPKernelError
 from mpkernel.kernel.messages import Done, Restarted
 
-SILENCE_S = 3.0
+SILENCE_S = 6.0
 SETTINGS = Settings(ping_interval_s=0.5, ping_timeout_s=SILENCE_S, cluster_silence_s=SILENCE_S)
 MAKES_A_FILE = """
 import subprocess

@@ -22,7 +22,7 @@ from mpkernel.kernel.messages import Console, Done, Restarted
 
 __all__ = ["app"]
 
-SILENCE_S = 3.0
+SILENCE_S = 6.0
 CUT_S = 2.0
 LARGE_BYTES = 5_000_000
 

@@ -21,7 +21,7 @@ from playwright.async_api import Page, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SILENCE_S = 3.0
+SILENCE_S = 6.0
 CUT_S = 2.0
 
 
