@@ -89,10 +89,24 @@ async def pool(settings: Settings) -> AsyncIterator[HostPool]:
         yield pool
 
 
-async def begun(client: Client, code: str) -> None:
-    """Have code run, and wait until it does."""
-    client.execute(f"print('begun', flush=True)\n{textwrap.dedent(code)}", cell="cell")
+async def begun(client: Client, code: str, *, after: str = "") -> None:
+    """Have code run, after other code, and wait until it does."""
+    before = f"{textwrap.dedent(after)}\nprint('begun', flush=True)\n"
+    client.execute(before + textwrap.dedent(code), cell="cell")
     await client.wait_for(Console)
+
+
+async def waiting(client: Client, wait: str, other: Client, *, after: str) -> None:
+    """Have code run that comes to a wait, after other code; return when it waits.
+
+    Args:
+        client: runs it.
+        wait: what waits, and what runs when it wakes.
+        other: another client of the same process, which does nothing.
+        after: what runs before.
+    """
+    await begun(client, wait, after=after)
+    await until_idle(await pid_of(other))
 
 
 async def pid_of(client: Client) -> int:
@@ -180,7 +194,7 @@ async def test_a_session_is_left_to_its_wait_for(
     client, other = await open_app(), await open_app()
     path = f"PATH = {str(tmp_path / 'database')!r}\n"
     made = "import sys\n" + path + textwrap.dedent(make)
-    await begun(client, f"{made}\n{WAIT[what]}\nwhile True: pass")
+    await waiting(client, f"{WAIT[what]}\nwhile True: pass", other, after=made)
     await client.close()
     assert "session-1" in await threads_of(other)
     pid = await pid_of(other)
@@ -193,9 +207,8 @@ async def test_a_session_is_left_to_its_wait_for(
 async def test_a_lock_that_others_want_is_not_left_held(open_app: OpenApp) -> None:
     client, other = await open_app(), await open_app()
     made = "import sys, threading\nsys.lock = threading.Condition(threading.Lock())\n"
-    await begun(
-        client, f"{made}sys.lock.acquire()\nwith sys.lock: print('inside')\nwhile True: pass"
-    )
+    wait = "with sys.lock: print('inside')\nwhile True: pass"
+    await waiting(client, wait, other, after=f"{made}sys.lock.acquire()")
     await client.close()
     await other.text("import sys; sys.lock.release()")
     await other.text("with sys.lock: pass")
@@ -210,7 +223,8 @@ async def test_too_many_that_wait_send_new_sessions_elsewhere(
     for _ in range(settings.max_abandoned + 1):
         client = await open_app()
         assert await pid_of(client) == old
-        await begun(client, "import threading\nlock = threading.Lock()\nwhile True: lock.acquire()")
+        made = "import threading\nlock = threading.Lock()\nlock.acquire()"
+        await waiting(client, "while True: lock.acquire()", other, after=made)
         await client.close()
     assert await pid_of(await open_app()) != old
     assert await pid_of(other) == old
@@ -219,9 +233,9 @@ async def test_too_many_that_wait_send_new_sessions_elsewhere(
 async def test_one_that_spins_when_it_wakes_is_found_out(open_app: OpenApp) -> None:
     client, other = await open_app(), await open_app()
     old = psutil.Process(await pid_of(other))
-    wait = "import sys, threading\nsys.wake = threading.Lock()\nsys.wake.acquire()\n"
+    made = "import sys, threading\nsys.wake = threading.Lock()\nsys.wake.acquire()\n"
     acquire = "try: sys.wake.acquire()\nexcept BaseException: pass\n"
-    await begun(client, wait + acquire + DEAF)
+    await waiting(client, acquire + DEAF, other, after=made)
     await client.close()
     await other.text("import sys; sys.wake.release()")
     async with asyncio.timeout(PATIENCE_S):
