@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from benchmarks import compare, machine, markdown, suite
 from benchmarks.__main__ import main
@@ -324,7 +324,7 @@ def test_an_interrupted_run_leaves_no_process():
     try:
         family = until(lambda: whole_family(started))
         os.killpg(run.pid, signal.SIGINT)
-        assert run.wait(30) == 130
+        assert run.wait(PATIENCE_S) == 130
         assert run.stderr is not None
         assert "Traceback" not in run.stderr.read()
         _, alive = psutil.wait_procs(family, timeout=10)

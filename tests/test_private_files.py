@@ -23,7 +23,7 @@ def test_what_is_no_file_is_named(
     with pytest.raises(OSError, match="it is not a file") as caught:
         read(path, 100)
     assert caught.value.filename == str(path)
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
 @pytest.mark.parametrize("read", [read_bounded, read_file])

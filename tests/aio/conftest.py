@@ -12,6 +12,7 @@ from multiprocessing import Pipe
 import pytest
 from aio.listeners import PipeEnds
 from loop_factories import LOOP_FACTORIES, LoopFactory
+from waiting import PATIENCE_S
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,7 +47,7 @@ def loop_on_a_thread(
     asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)
     yield loop
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
 
 @pytest.fixture(params=[False, True], ids=["one-way", "duplex"])

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.aio import Lifespan, Lifespans
 
@@ -100,7 +101,7 @@ async def test_cancellation_goes_through_all_lifespans_to_the_caller() -> None:
             await asyncio.Event().wait()
 
     server = asyncio.create_task(serve())
-    await asyncio.wait_for(serving.wait(), 10)
+    await asyncio.wait_for(serving.wait(), PATIENCE_S)
     server.cancel()
     await asyncio.wait([server])
     assert server.cancelled()
@@ -125,7 +126,7 @@ async def test_cancellation_while_entering_exits_what_was_entered() -> None:
             log.append("serving")
 
     server = asyncio.create_task(serve())
-    await asyncio.wait_for(entering.wait(), 10)
+    await asyncio.wait_for(entering.wait(), PATIENCE_S)
     server.cancel()
     await asyncio.wait([server])
     assert server.cancelled()
@@ -142,7 +143,7 @@ async def test_a_lifespan_cannot_keep_a_cancellation_from_the_server() -> None:
             await asyncio.Event().wait()
 
     server = asyncio.create_task(serve())
-    await asyncio.wait_for(serving.wait(), 10)
+    await asyncio.wait_for(serving.wait(), PATIENCE_S)
     server.cancel()
     await asyncio.wait([server])
     assert server.cancelled()

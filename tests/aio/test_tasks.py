@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 from aio.coroutines import callbacks_ran, fail, wait_for_ever
+from waiting import PATIENCE_S
 
 from mpkernel.aio import cancel_and_wait, fire_and_forget, supervised_task
 
@@ -46,7 +47,7 @@ async def test_a_supervised_task_survives_garbage_collection_without_anybody_hol
     await asyncio.sleep(0)
     gc.collect()
     wake_up.pop()()
-    await asyncio.wait_for(finished.wait(), 10)
+    await asyncio.wait_for(finished.wait(), PATIENCE_S)
     await callbacks_ran()
 
 
@@ -170,7 +171,7 @@ async def test_on_a_loop_fire_and_forget_returns_the_named_task_at_once() -> Non
     assert task is not None
     assert task.get_name() == "forgotten"
     assert not ran.is_set()
-    await asyncio.wait_for(ran.wait(), 10)
+    await asyncio.wait_for(ran.wait(), PATIENCE_S)
     await callbacks_ran()
 
 

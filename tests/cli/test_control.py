@@ -13,7 +13,7 @@ import pytest
 from cli.test_run import EXAMPLE, mpkernel
 from e2e.harness import restarts_of
 from server.operators import OperatedServer, ready_hosts, user_directories
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from benchmarks.marimo_server import Server, Tab, http_client
 
@@ -65,7 +65,7 @@ def test_of_several_servers_one_must_be_named(server: OperatedServer, user: Path
             assert str(other.pid) in refused.stderr
         assert mpkernel("restart", "served.py", "--server", str(other.pid)).returncode == 0
         assert mpkernel("stop", str(other.pid)).returncode == 0
-        assert other.process.wait(10) == 0
+        assert other.process.wait(PATIENCE_S) == 0
         assert server.process.poll() is None
 
 
@@ -75,7 +75,7 @@ def test_stop_returns_when_the_server_has_left(server: OperatedServer) -> None:
     assert "it stops when the running commands have ended" in done.stdout
     assert done.stdout.endswith(f"server {server.pid} has stopped\n")
     assert mpkernel("status").returncode == 1
-    assert server.process.wait(10) == 0
+    assert server.process.wait(PATIENCE_S) == 0
 
 
 def test_a_stopped_server_is_said_to_be(server: OperatedServer) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from benchmarks.marimo_server.process import free_port
 
@@ -318,7 +318,7 @@ def test_it_serves_where_its_output_has_no_room() -> None:
         assert server.poll() is None
     finally:
         server.terminate()
-        server.wait(60)
+        server.wait(PATIENCE_S)
 
 
 @pytest.mark.any_marimo

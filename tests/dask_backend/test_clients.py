@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -24,9 +25,10 @@ async def test_without_a_thread_for_the_client_an_app_is_refused_by_name(
 
     async with HostPool(Settings(cluster="tcp://127.0.0.1:1")) as pool:
         new_event_loop().close()  # libuv keeps two descriptors from its first loop on
+        gc.collect()  # what earlier tests have left may go at any time
         before = os.listdir("/proc/self/fd")
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", start)
             with pytest.raises(HostStartError, match="can't start new thread"):
                 await pool.open_session(Path(__file__), kernel=KernelSpec(entry="a:b"))
-        assert len(os.listdir("/proc/self/fd")) == len(before)
+        assert len(os.listdir("/proc/self/fd")) <= len(before)

@@ -45,7 +45,7 @@ def first_process_of(server: Server) -> psutil.Process:
 async def stopped(first: psutil.Process) -> None:
     """End the server as `docker stop` does, but without a SIGKILL after some time."""
     first.terminate()
-    await asyncio.to_thread(first.wait, 60)
+    await asyncio.to_thread(first.wait, PATIENCE_S)
 
 
 async def test_it_ends_by_itself_before_docker_would_kill_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab
+from waiting import PATIENCE_S
 
 TABS = int(os.environ.get("MPKERNEL_TEST_IMPORT_TABS", "6"))
 TABS_A_PROCESS = 2
@@ -47,7 +48,7 @@ async def test_tabs_that_are_closed_while_they_import_leave_whole_modules() -> N
     async with Server(notebook, options=("--session-ttl", "0"), env=ENV) as server:
         process, lasted_s = await whole(server)
         for _ in range(TABS // TABS_A_PROCESS):
-            await asyncio.to_thread(process.wait, 30)
+            await asyncio.to_thread(process.wait, PATIENCE_S)
             closings = [
                 opened_and_closed(server, moments.uniform(0, lasted_s))
                 for _ in range(TABS_A_PROCESS)

@@ -17,7 +17,7 @@ from dask_backend.certificates import certified
 from e2e.harness import NOTEBOOKS, Server, free_port
 from e2e.profiles import profile
 from playwright.async_api import Browser, BrowserContext, WebSocket, expect
-from waiting import until
+from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,7 +76,7 @@ def nginx(folder: Path, server: Server, base_url: str) -> Iterator[str]:
         assert "[error]" not in log_path.read_text()
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 def program() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from e2e.harness import NOTEBOOKS, Server, Tab
+from waiting import PATIENCE_S
 
 NOTEBOOK = NOTEBOOKS / "stuck.py"
 OPTIONS = ("--session-ttl", "0")
@@ -134,6 +135,6 @@ async def test_a_deaf_tab_sends_new_ones_elsewhere_and_ends_with_its_process(
     await log.wait_for("began")
     await other.close()
     await log.wait_for("ended")
-    await asyncio.to_thread(old.wait, 30)
+    await asyncio.to_thread(old.wait, PATIENCE_S)
     assert host_of(new).is_running()
     await new.close()

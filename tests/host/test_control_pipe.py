@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from mpkernel.host.control_pipe import ControlPipe
 from mpkernel.wire.frames import Channel, Frame, Message, encode_header
@@ -78,7 +78,7 @@ class Reading:
             try:
                 self.turn(0.001)
             except ConnectionError:
-                self._thread.join(10)
+                self._thread.join(PATIENCE_S)
         self.pipe.forget()
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from clocks import Clock
 from threads_of_tests import thread_in
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, KernelSpec, Settings
 from mpkernel.errors import KernelFailed
@@ -221,4 +222,4 @@ async def test_a_kernel_without_interrupts_that_spins_drains_its_host(tmp_path: 
         new = await pool.open_session(app, kernel=KernelSpec(entry="spinning:polite"))
         assert int((await anext(new)).payload) != old.pid
         await other.close()
-        await asyncio.to_thread(old.wait, 30)
+        await asyncio.to_thread(old.wait, PATIENCE_S)

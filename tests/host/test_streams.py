@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, cast
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.errors import ProtocolError
 from mpkernel.host.streams import StreamWriter
@@ -78,7 +79,7 @@ class Reading:
             self.error = error
 
     def result(self) -> list[Frame]:
-        self._thread.join(60)
+        self._thread.join(PATIENCE_S)
         if self.error is not None:
             raise self.error
         return self.frames
@@ -161,7 +162,7 @@ def test_asynchronous_exceptions_tear_no_frame_and_leave_no_lock(
             assert struck[session].acquire(timeout=20), "a writer hangs"
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive(), "a writer waits for a lock that nobody holds"
     end.close()
     assert all(set(frame.payload) <= {ord("x")} for frame in reading.result())
@@ -190,7 +191,7 @@ def test_what_is_posted_goes_before_the_next_frame_of_any_thread(
     thread = threading.Thread(target=writer.write, args=(Channel.STREAM, 1, b"output"))
     reading = Reading(reader)
     thread.start()
-    thread.join(10)
+    thread.join(PATIENCE_S)
     writer.post(FileRemoved("last"))
     writer.flush()
     end.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from waiting import PATIENCE_S
+
 from mpkernel.host.windows import HostWindow, Window
 from mpkernel.wire.windows import GUARANTEED_BYTES
 
@@ -25,7 +27,7 @@ def test_a_full_window_lets_its_writer_wait_until_there_is_credit() -> None:
     thread.join(0.05)
     assert thread.is_alive()
     window.refund(40)
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert answer == [True]
 
 
@@ -37,7 +39,7 @@ def test_a_message_larger_than_the_window_goes_when_little_is_outstanding() -> N
     thread.join(0.05)
     assert thread.is_alive()
     window.refund(1000)
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert answer == [True]
 
 
@@ -76,7 +78,7 @@ def test_a_session_over_its_guarantee_waits_until_another_gives_room_back() -> N
     thread.join(0.05)
     assert thread.is_alive()
     first.refund(10 * MEBI)
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert answer == [True]
 
 
@@ -88,6 +90,6 @@ def test_closing_a_window_lets_its_waiters_go_and_gives_back_what_it_held() -> N
     thread.join(0.05)
     assert thread.is_alive()
     window.close()
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert answer == [False]
     assert other.reserve(90)

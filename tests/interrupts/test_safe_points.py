@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from threads_of_tests import thread_in
-from waiting import until
+from waiting import PATIENCE_S, until
 
 from mpkernel.interrupts.half_done import has_set_a_global, may_hold_a_lock
 from mpkernel.interrupts.safe_points import is_ending, is_importing, throw
@@ -75,7 +75,7 @@ def test_no_exception_lands_in_an_import_nor_in_a_wait_for_one(tmp_path: Path) -
 
     try:
         with thread_in(import_it) as importing:
-            assert begun.wait(20)
+            assert begun.wait(PATIENCE_S)
             with thread_in(import_it) as waiting:
                 until(lambda: is_importing(waiting))
                 assert is_importing(importing)

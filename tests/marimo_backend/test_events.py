@@ -78,9 +78,9 @@ async def test_a_page_that_takes_nothing_is_gone_for_the_application_and_finds_t
             app, SCOPE, asyncio.Event().wait, page.send, stall_timeout_s=0.01, on_stall=stalls.set
         )
     )
-    await asyncio.wait_for(told.wait(), 60)
+    await asyncio.wait_for(told.wait(), PATIENCE_S)
     page.reads.set()
-    await asyncio.wait_for(serving, 60)
+    await asyncio.wait_for(serving, PATIENCE_S)
     assert stalls.is_set()
     assert page.is_complete
     assert page.body == b""

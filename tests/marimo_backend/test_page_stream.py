@@ -11,6 +11,7 @@ import weakref
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel.marimo_backend import seam
 from mpkernel.marimo_backend.server.page_stream import PageStream, distribute_on_the_loop
@@ -107,5 +108,5 @@ async def test_a_queue_that_is_not_ours_keeps_marimos_own_thread(
     messages.put(b"message")
     assert taker.given.get(timeout=60) == (b"message", thread)
     taker.distributor.stop()
-    thread.join(60)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, PythonClient, Settings
 from mpkernel.errors import MPKernelError, PoolClosed, ProtocolError
@@ -134,7 +135,7 @@ def test_a_closed_relay_takes_no_more_and_wakes_nobody() -> None:
 
     add()
     relay.close()
-    relay.join(10)
+    relay.join(PATIENCE_S)
     assert ended.is_set()
     files = [tempfile.TemporaryFile() for _ in range(20)]
     with pytest.raises(RuntimeError, match="closed"):

@@ -10,6 +10,7 @@ from array import array
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 from mpkernel import AppRule, Channel, HostPool, Journal, KernelSpec, PythonClient
 from mpkernel.aio.awaited import to_be_awaited
@@ -130,7 +131,7 @@ async def test_a_task_goes_on_when_it_is_shown_before_and_while_it_runs() -> Non
         task.print_stack(file=io.StringIO())
         await asyncio.sleep(0)
     event.set()
-    assert await asyncio.wait_for(task, 5)
+    assert await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_what_is_to_be_awaited_is_a_coroutine_for_tasks_and_time_outs() -> None:
@@ -142,7 +143,7 @@ async def test_what_is_to_be_awaited_is_a_coroutine_for_tasks_and_time_outs() ->
         return 2 * number
 
     assert await asyncio.create_task(double(1)) == 2
-    assert await asyncio.wait_for(double(2), 30) == 4
+    assert await asyncio.wait_for(double(2), PATIENCE_S) == 4
     assert await asyncio.gather(double(3), double(4)) == [6, 8]
     with pytest.raises(ValueError, match="-1"):
         await double(-1)

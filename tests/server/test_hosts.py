@@ -256,7 +256,7 @@ def test_no_host_outlives_its_server(tmp_path: Path, ending: str, kernel: str) -
             server.stdin.flush()
         else:
             server.kill()
-        server.wait(10)
+        server.wait(PATIENCE_S)
         _, alive = psutil.wait_procs([host], timeout=5)
         assert not alive
     finally:

@@ -168,7 +168,7 @@ async def test_a_flood_is_read_whole_and_in_its_order(peer: Peer) -> None:
     count = 3_000
     process = peer.flood(count)
     await until(lambda: len(peer.frames) == count)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert [frame.session for frame in peer.frames] == list(range(count))
 
 
@@ -181,7 +181,7 @@ async def test_a_flood_is_read_also_where_no_descriptor_is_left_for_a_timer(peer
         await until(lambda: len(peer.frames) == count)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert [frame.session for frame in peer.frames] == list(range(count))
 
 
@@ -195,7 +195,7 @@ async def test_a_link_that_closes_in_a_flood_takes_nothing_more_and_keeps_no_des
     peer.link.close()
     taken = len(peer.frames)
     peer.stream.close()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
     await asyncio.sleep(0.002)  # longer than a pause
     assert len(peer.frames) == taken
     assert set(os.listdir("/proc/self/fd")) < descriptors

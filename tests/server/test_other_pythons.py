@@ -20,6 +20,7 @@ from descendants import has_ended
 from pythons import OTHERS, OWN, make_environment, name_of
 from sandboxes.wheels import write_app
 from server.conversing_server import ABOUT, restarted, said
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, KernelSpec, PythonClient, Settings
 from mpkernel.errors import HostStartError, SettingsError, UnfitPython
@@ -326,7 +327,7 @@ async def test_a_host_behind_a_wrapper_ends_with_its_server(
         server.kill()
     for process in (host, shell):
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.wait(10)
+            process.wait(PATIENCE_S)
         assert has_ended(process)
 
 

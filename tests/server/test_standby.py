@@ -396,7 +396,7 @@ async def test_it_does_not_outlive_its_server(
                 server.stdin.flush()
             else:
                 server.kill()
-            server.wait(10)
+            server.wait(PATIENCE_S)
             began = time.monotonic()
             _, alive = psutil.wait_procs([process], timeout=5)
             assert not alive, f"still there after {time.monotonic() - began:.1f} s"

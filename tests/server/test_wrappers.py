@@ -20,6 +20,7 @@ from descendants import has_ended
 from pythons import OWN, make_environment
 from server.conversing_server import interrupted, said, told
 from server.obedient import FILES, bytes_of, obeying_in
+from waiting import PATIENCE_S
 
 from mpkernel import HostPool, PythonClient, Restarted, Settings
 from mpkernel.errors import HostStartError, MPKernelError, SettingsError, UnfitPython
@@ -173,7 +174,7 @@ async def test_a_host_behind_a_wrapper_ends_with_its_server(
         server.kill()
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.wait(10)
+            process.wait(PATIENCE_S)
         assert has_ended(process)
     sweep()  # as the next server does: this one could not remove the folder of the process
 

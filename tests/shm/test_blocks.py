@@ -3,6 +3,7 @@ cut short."""
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[[int], Block]]:
 
 
 def open_descriptors() -> int:
+    gc.collect()  # what earlier tests have left may go at any time
     return len(os.listdir("/proc/self/fd"))
 
 

@@ -293,7 +293,7 @@ async def test_the_loop_never_waits_for_the_disk(
 
     def slow(*args: object) -> int:
         entered.set()
-        may_go_on.wait(30)
+        may_go_on.wait(PATIENCE_S)
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "pwrite", slow)
@@ -302,7 +302,7 @@ async def test_the_loop_never_waits_for_the_disk(
     stored = store.keep(KEY, APP, lambda: content)
     assert stored is not None
     stored.changed(by_client=True)
-    assert await asyncio.to_thread(entered.wait, 30)
+    assert await asyncio.to_thread(entered.wait, PATIENCE_S)
     for number in range(1000):
         content = b"%d" % number
         stored.changed(by_client=False)

@@ -17,7 +17,7 @@ from server.supervision.watched_hosts import (
     history_of,
     tasks_of_watchdogs,
 )
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import Settings
 from mpkernel.server.supervision.deaths import Reason
@@ -75,7 +75,7 @@ async def test_a_host_elsewhere_is_judged_by_what_is_measured_there(
 
 async def test_a_host_that_computes_for_long_is_let_be(watch: Watch) -> None:
     host = watch(f"while time.process_time() < {1.5 * TIMEOUT_S}: pass\n{ANSWER}")
-    await asyncio.wait_for(host.answered.wait(), 60)
+    await asyncio.wait_for(host.answered.wait(), PATIENCE_S)
     assert len(host.pinged) >= 1
     assert host.verdicts.empty()
 
@@ -98,7 +98,7 @@ async def test_a_host_that_is_not_ready_is_not_pinged(watch: Watch) -> None:
 )
 async def test_memory_of_what_a_host_started_brings_a_verdict(watch: Watch, action: Action) -> None:
     host, neighbour = watch(f"run({MIB_128 + 'stay()'!r}).wait()"), watch(ANSWER)
-    verdict = await asyncio.wait_for(host.verdicts.get(), 10)
+    verdict = await asyncio.wait_for(host.verdicts.get(), PATIENCE_S)
     assert verdict.action is action
     assert "2 processes" in verdict.what
     assert neighbour.verdicts.empty()
@@ -110,7 +110,7 @@ async def test_memory_of_what_a_host_started_brings_a_verdict(watch: Watch, acti
 )
 async def test_a_host_over_a_lesser_limit_is_replaced(watch: Watch) -> None:
     host = watch("for _ in range(9): threading.Thread(target=stay).start()\n")
-    verdict = await asyncio.wait_for(host.verdicts.get(), 10)
+    verdict = await asyncio.wait_for(host.verdicts.get(), PATIENCE_S)
     assert verdict.action is Action.REPLACE
 
 

@@ -18,7 +18,7 @@ from server.supervision.watched_hosts import (
     history_of,
     tasks_of_watchdogs,
 )
-from waiting import until_async
+from waiting import PATIENCE_S, until_async
 
 from mpkernel import Settings
 from mpkernel.server.supervision.reading import Reading, read_process
@@ -40,7 +40,7 @@ class HeldSampler:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.entered.release()
-        self.let_go.wait(10)
+        self.let_go.wait(PATIENCE_S)
         self.at_once -= 1
         return {}
 
@@ -74,7 +74,7 @@ async def test_closing_waits_for_the_sample_that_is_under_way(
     await until_async(lambda: not tasks_of_watchdogs())
     assert not closing.done()
     held.let_go.set()
-    await asyncio.wait_for(closing, 10)
+    await asyncio.wait_for(closing, PATIENCE_S)
     assert THREAD not in "".join(thread.name for thread in threading.enumerate())
 
 
