@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from waiting import PATIENCE_S
+from waiting import LONG_PATIENCE_S, PATIENCE_S
 
 from benchmarks import marimo_server
 from benchmarks.marimo_server import (
@@ -47,7 +47,7 @@ __all__ = [
     "status_says",
 ]
 
-PATIENCE_MS = 1000 * PATIENCE_S
+PATIENCE_MS = 1000 * LONG_PATIENCE_S
 """How long a page may take to show something, on a machine that does much else."""
 
 EXAMPLES = Path(__file__).parents[2] / "mpkernel" / "examples"
@@ -114,7 +114,7 @@ async def status_says(*texts: str) -> None:
     """Wait until `mpkernel status` says all of this. A server tells it what there is once a
     second."""
     said = await asyncio.to_thread(_said_by_status)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + LONG_PATIENCE_S
     while not all(text in said for text in texts):
         assert time.monotonic() < deadline, f"{texts} are not all said: {said}"
         said = await asyncio.to_thread(_said_by_status)

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from dask_backend.machines import Machines, machines
 from e2e.harness import Server, Tab
+from waiting import LONG_PATIENCE_S
 
 NOTEBOOK = """
 import marimo
@@ -81,14 +82,14 @@ async def test_a_notebook_runs_on_a_worker_that_does_not_have_it_and_comes_back_
         Server(notebook.parent, env=env) as server,
         Tab(server.url, str(notebook)) as tab,
     ):
-        await tab.wait_for("first number 1 data 42 own ('sales.py', True)")
+        await tab.wait_for("first number 1 data 42 own ('sales.py', True)", LONG_PATIENCE_S)
         await tab.set_ui("Number", 7)
         await tab.wait_for("first number 7 ")
         before = process_of(tab)
         nanny = next(one for one in cluster.nannies if one in psutil.Process(before).parents())
         for process in [nanny, *nanny.children()]:
             process.kill()
-        await tab.wait_for(lambda tab: f"in process {before}" not in tab.text)
+        await tab.wait_for(lambda tab: f"in process {before}" not in tab.text, LONG_PATIENCE_S)
         await tab.wait_for("first number 7 data 42 own ('sales.py', True)")
 
 
@@ -98,13 +99,13 @@ async def test_with_watch_a_page_that_reloads_gets_a_new_process_with_what_has_c
     options = ("--watch", "--cluster-upload")
     async with Server(notebook, options=options, env=env_of(cluster)) as server:
         async with Tab(server.url) as tab:
-            await tab.wait_for("first number 1 ")
+            await tab.wait_for("first number 1 ", LONG_PATIENCE_S)
             before = process_of(tab)
             notebook.with_name("beside.py").write_text("NAME = 'second'\n")
             notebook.write_text(NOTEBOOK.replace("} number {", "} count {"))
             await tab.wait_for(lambda tab: tab.received("reload"))
         async with Tab(server.url) as reloaded:
-            await reloaded.wait_for("second count 1 data 42")
+            await reloaded.wait_for("second count 1 data 42", LONG_PATIENCE_S)
             assert process_of(reloaded) != before
 
 
@@ -115,4 +116,4 @@ async def test_a_folder_that_is_too_large_is_an_error_on_the_page(
     env = env_of(cluster, MPKERNEL_CLUSTER_UPLOAD="true", MPKERNEL_CLUSTER_UPLOAD_BYTES="1MiB")
     async with Server(notebook.parent, env=env) as server, Tab(server.url, str(notebook)) as tab:
         said = f"{notebook.parent} cannot be sent to a worker: its files have "
-        await tab.wait_for(lambda tab: said in str(tab.received("banner")))
+        await tab.wait_for(lambda tab: said in str(tab.received("banner")), LONG_PATIENCE_S)

@@ -22,7 +22,7 @@ from e2e.harness import (
     http_client,
     restarts_of,
 )
-from waiting import PATIENCE_S
+from waiting import LONG_PATIENCE_S, PATIENCE_S
 
 RECOVERY = NOTEBOOKS / "recovery.py"
 WEATHER = str(EXAMPLES / "weather" / "stations.py")
@@ -304,7 +304,7 @@ async def test_a_notebook_that_dies_at_its_start_is_given_up_and_new_tabs_are_to
                     raise
 
     async with Server(notebook, NOTEBOOKS, standby=True) as server:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(LONG_PATIENCE_S):
             reasons = await asyncio.gather(*(retry(server) for _ in range(20)))
         for reason in reasons:
             assert "dies.py ended again and again" in reason

@@ -18,6 +18,7 @@ from e2e.harness import PATIENCE_MS, Server, Tab, status_says
 from playwright.async_api import BrowserContext, Page, expect
 from sandboxes.programs import Halted, uv_with_marimo
 from sandboxes.wheels import write_c_wheel, write_wheel
+from waiting import LONG_PATIENCE_S
 
 CODE = """\
 import os
@@ -109,7 +110,7 @@ def shown(tab: Tab, what: str) -> str:
 async def opened(server: Server, notebook: Path | str) -> AsyncIterator[Tab]:
     """A tab whose notebook has run."""
     async with Tab(server.url, str(notebook)) as tab:
-        yield await tab.wait_for(" end")
+        yield await tab.wait_for(" end", LONG_PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

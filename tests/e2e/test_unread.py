@@ -9,6 +9,7 @@ import psutil
 import pytest
 from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import NOTEBOOKS, Server, Tab, open_tabs
+from waiting import LONG_PATIENCE_S
 
 NOTEBOOK = NOTEBOOKS / "unread.py"
 MEBI = 1024 * 1024
@@ -69,7 +70,7 @@ async def test_nothing_is_lost_of_what_a_browser_reads_late() -> None:
             tab.pause()
             await tab.set_ui("Frames", 300)
             tab.resume()
-            await tab.wait_for("shown all 300 frames")
+            await tab.wait_for("shown all 300 frames", LONG_PATIENCE_S)
             assert process.memory_info().rss - before < ALLOWED_BYTES
 
 

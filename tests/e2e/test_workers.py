@@ -24,7 +24,7 @@ import pytest
 from e2e.events import EventsTab, needs_server_sent_events
 from e2e.harness import NOTEBOOKS, Server, Tab, TabClosed, http_client
 from httpx import HTTPStatusError
-from waiting import PATIENCE_S
+from waiting import LONG_PATIENCE_S, PATIENCE_S
 from websockets.exceptions import WebSocketException
 
 from benchmarks.marimo_server.workers import client_of, connect_through, workers_of
@@ -251,13 +251,13 @@ async def staying_tabs(server: Server) -> AsyncIterator[Callable[[], Awaitable[N
         tabs = {Tab(f"{server.url}/slider", client=client): 100 + one for one in range(TABS)}
         await asyncio.gather(*(tab.open() for tab in tabs))
         for tab, number in tabs.items():
-            await tab.wait_for("in process", 120)
+            await tab.wait_for("in process", LONG_PATIENCE_S)
             await tab.set_ui("Number", number)
         for tab, number in tabs.items():
-            await tab.wait_for(f"number {number} squared", 120)
+            await tab.wait_for(f"number {number} squared", LONG_PATIENCE_S)
 
         async def all_are_back() -> None:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(LONG_PATIENCE_S):
                 while not all(is_back(tab, number, server) for tab, number in tabs.items()):
                     for one in staying:
                         if one.done():
@@ -299,7 +299,7 @@ async def lost(tab: Tab) -> None:
 
 async def open_again(tab: Tab) -> None:
     """As a page does: a process that is about to end may accept its connection, and close it."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(LONG_PATIENCE_S):
         while True:
             try:
                 await tab.open()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from kernel.conftest import Client, OpenApp, printed
-from waiting import PATIENCE_S
+from waiting import LONG_PATIENCE_S
 
 from mpkernel.kernel.messages import Console, Done, Failure, Message, Outputs, Status
 
@@ -216,12 +216,12 @@ async def test_every_line_and_every_output_of_a_storm_arrives_once_whole_and_in_
         await client.run(f"shown_at_once = {SHOWN_AT_ONCE}")
 
     try:
-        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as storms:
+        async with asyncio.timeout(LONG_PATIENCE_S), asyncio.TaskGroup() as storms:
             for heard, client in clients.items():
                 storms.create_task(weather(client, heard))
     except TimeoutError:
         hanging = [heard.session for heard in clients if not heard.is_over]
-        pytest.fail(f"sessions {hanging} came to no end within {PATIENCE_S} s")
+        pytest.fail(f"sessions {hanging} came to no end within {LONG_PATIENCE_S} s")
 
     # A session's last objects may be collected on another one's thread.
     for heard, client in clients.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from server.operators import user_directories
-from waiting import PATIENCE_S
+from waiting import LONG_PATIENCE_S
 
 TESTS = Path(__file__).parents[1]
 
@@ -28,7 +28,7 @@ def mpkernel(*arguments: str) -> str:
     command = [sys.executable, "-m", "mpkernel", *arguments]
     # What it says on standard error is shown where it fails.
     return subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE_S
+        command, stdout=subprocess.PIPE, text=True, check=True, timeout=LONG_PATIENCE_S
     ).stdout
 
 
@@ -40,7 +40,7 @@ def test_a_server_that_cannot_unpickle_does_all_that_servers_do(user: Path) -> N
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = threading.Timer(PATIENCE_S, server.kill)
+    deadline = threading.Timer(LONG_PATIENCE_S, server.kill)
     deadline.start()
     try:
         assert server.stdout is not None
@@ -54,7 +54,7 @@ def test_a_server_that_cannot_unpickle_does_all_that_servers_do(user: Path) -> N
         assert "notebook.py" in mpkernel("crashes")
         mpkernel("stop")
         found = json.loads(next(lines))
-        assert server.wait(PATIENCE_S) == 0
+        assert server.wait(LONG_PATIENCE_S) == 0
     finally:
         deadline.cancel()
         server.kill()
